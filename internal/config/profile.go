@@ -1,0 +1,124 @@
+// Package config says what a model is and what is to be done with it.
+//
+// ModelProfile describes a model: its sizes and the quirks of its family.
+// OffloadStrategy describes how it is to be run: how much fast memory, which
+// predictor, which cache policy. SparseFlowConfig is the pair. All three are
+// plain values that nothing changes after they are made; what follows from
+// them (head dimension, bytes per neuron) is a method, so that two places can
+// never disagree.
+package config
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
+// NormKind is the kind of a model's normalisation layers.
+type NormKind string
+
+// The kinds of normalisation.
+const (
+	LayerNorm NormKind = "layernorm" // subtract the mean, divide by the deviation
+	RMSNorm   NormKind = "rmsnorm"   // divide by the root mean square
+)
+
+// ModelProfile is what a model is: everything that its decoder block needs to
+// know apart from the weights. It is stored in the pack file as JSON.
+//
+// It is shaped for gated families and grouped-query attention too, although
+// OPT (one key-value head per head, two parts per neuron) comes first.
+type ModelProfile struct {
+	Family         string     `json:"family"`          // "opt"
+	VocabSize      int        `json:"vocab_size"`      // rows of the embedding and of the head
+	EmbedDim       int        `json:"embed_dim"`       // width of the embedding; d unless projected
+	HiddenSize     int        `json:"hidden_size"`     // d, the width of the residual stream
+	Layers         int        `json:"layers"`          //
+	Heads          int        `json:"heads"`           // query heads
+	KVHeads        int        `json:"kv_heads"`        // key-value heads; divides Heads
+	FFN            int        `json:"ffn"`             // neurons of one layer's MLP
+	NeuronParts    int        `json:"neuron_parts"`    // vectors of d elements per neuron: 2 (up, down), 3 if gated
+	MaxPositions   int        `json:"max_positions"`   // longest context
+	PositionOffset int        `json:"position_offset"` // first row of the position table in use (OPT: 2)
+	Activation     Activation `json:"activation"`      //
+	Norm           NormKind   `json:"norm"`            //
+	NormEps        float32    `json:"norm_eps"`        //
+	NormAffine     bool       `json:"norm_affine"`     // norms have weight and bias
+	PreNorm        bool       `json:"pre_norm"`        // norm before attention and MLP; after them if false
+	FinalNorm      bool       `json:"final_norm"`      // a norm before the head
+	Bias           bool       `json:"bias"`            // linear layers have biases
+	TiedHead       bool       `json:"tied_head"`       // the head is the token embedding
+	BOS            int32      `json:"bos"`             // -1 if the model has none
+	PAD            int32      `json:"pad"`             // -1 if the model has none
+	EOS            []int32    `json:"eos"`             // any of them ends a text
+}
+
+// HeadDim is the width of one attention head.
+func (p ModelProfile) HeadDim() int { return p.HiddenSize / p.Heads }
+
+// KVDim is the width of one token's keys (and of its values) in one layer.
+func (p ModelProfile) KVDim() int { return p.HeadDim() * p.KVHeads }
+
+// Neurons is the number of MLP neurons of the whole model.
+func (p ModelProfile) Neurons() int64 { return int64(p.Layers) * int64(p.FFN) }
+
+// Sparse reports whether the activation gives exact zeros, so that neurons
+// can be left out.
+func (p ModelProfile) Sparse() bool { return p.Activation.Sparse() }
+
+// IsEOS reports whether id ends a text.
+func (p ModelProfile) IsEOS(id int32) bool { return slices.Contains(p.EOS, id) }
+
+// BundleBytes is the size of one neuron's vectors stored as type t.
+func (p ModelProfile) BundleBytes(t tensor.DType) int64 {
+	return int64(p.NeuronParts) * t.RowBytes(p.HiddenSize)
+}
+
+// Sizes beyond any published model: a header that asks for more is corrupt,
+// and below them no product of sizes overflows an int64.
+const (
+	maxDim    = 1 << 20
+	maxVocab  = 1 << 24
+	maxLayers = 1 << 12
+)
+
+// Validate reports the first field whose value no model can have.
+func (p ModelProfile) Validate() error {
+	for _, f := range []struct {
+		name     string
+		got      int
+		min, max int
+	}{
+		{"vocab_size", p.VocabSize, 1, maxVocab},
+		{"embed_dim", p.EmbedDim, 1, maxDim},
+		{"hidden_size", p.HiddenSize, 1, maxDim},
+		{"layers", p.Layers, 1, maxLayers},
+		{"heads", p.Heads, 1, maxDim},
+		{"kv_heads", p.KVHeads, 1, maxDim},
+		{"ffn", p.FFN, 1, maxDim},
+		{"neuron_parts", p.NeuronParts, 2, 3},
+		{"max_positions", p.MaxPositions, 1, maxVocab},
+		{"position_offset", p.PositionOffset, 0, maxDim},
+	} {
+		if f.got < f.min || f.got > f.max {
+			return fmt.Errorf("config: profile: got %s %d, want %d to %d", f.name, f.got, f.min, f.max)
+		}
+	}
+	switch {
+	case p.HiddenSize%p.Heads != 0:
+		return fmt.Errorf("config: profile: got %d heads, want a divisor of the hidden size %d", p.Heads, p.HiddenSize)
+	case p.Heads%p.KVHeads != 0:
+		return fmt.Errorf("config: profile: got %d kv heads, want a divisor of %d heads", p.KVHeads, p.Heads)
+	case p.Norm != LayerNorm && p.Norm != RMSNorm:
+		return fmt.Errorf("config: profile: got norm %q, want layernorm or rmsnorm", p.Norm)
+	case !(p.NormEps >= 0 && p.NormEps < 1):
+		return fmt.Errorf("config: profile: got norm_eps %v, want 0 to 1", p.NormEps)
+	}
+	for _, id := range append([]int32{p.BOS, p.PAD}, p.EOS...) {
+		if id < -1 || int(id) >= p.VocabSize {
+			return fmt.Errorf("config: profile: got special token id %d, want -1 to %d", id, p.VocabSize-1)
+		}
+	}
+	return p.Activation.Validate()
+}

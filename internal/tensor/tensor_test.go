@@ -1,0 +1,123 @@
+package tensor
+
+import (
+	"math"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// Every binary16 survives the way to float32 and back, and widening agrees
+// with the definition (-1)^s * 2^(e-15) * (1 + m/1024).
+func TestF16AllValues(t *testing.T) {
+	for i := range 1 << 16 {
+		h := uint16(i)
+		f := F16ToF32(h)
+		exp, man := int(h>>10)&0x1f, float64(h&0x3ff)
+		if exp == 0x1f && man != 0 {
+			if f == f {
+				t.Fatalf("%#04x: got %v, want NaN", h, f)
+			}
+			if g := F32ToF16(f); F16ToF32(g) == F16ToF32(g) {
+				t.Fatalf("%#04x: NaN narrowed to %#04x", h, g)
+			}
+			continue
+		}
+		want := math.Ldexp(1+man/1024, exp-15)
+		switch exp {
+		case 0:
+			want = math.Ldexp(man, -24)
+		case 0x1f:
+			want = math.Inf(1)
+		}
+		if h&0x8000 != 0 {
+			want = -want
+		}
+		if float64(f) != want {
+			t.Fatalf("%#04x: got %v, want %v", h, f, want)
+		}
+		if g := F32ToF16(f); g != h {
+			t.Fatalf("%#04x: came back as %#04x", h, g)
+		}
+	}
+}
+
+// Narrowing picks the nearest neighbour, the even one on a tie.
+func TestNarrowNearestEven(t *testing.T) {
+	kinds := []struct {
+		name   string
+		narrow func(float32) uint16
+		widen  func(uint16) float32
+		max    float64
+	}{
+		{"f16", F32ToF16, F16ToF32, 65504},
+		{"bf16", F32ToBF16, BF16ToF32, math.MaxFloat32 * (1 - 1.0/512)},
+	}
+	for _, k := range kinds {
+		t.Run(k.name, rapid.MakeCheck(func(t *rapid.T) {
+			v := rapid.Float32Range(float32(-k.max), float32(k.max)).Draw(t, "v")
+			if rapid.Bool().Draw(t, "small") {
+				v = float32(math.Ldexp(float64(v), -120))
+			}
+			h := k.narrow(v)
+			d := math.Abs(float64(k.widen(h)) - float64(v))
+			for _, n := range []uint16{h - 1, h + 1} {
+				w := float64(k.widen(n))
+				if math.IsNaN(w) || math.IsInf(w, 0) {
+					continue
+				}
+				dn := math.Abs(w - float64(v))
+				if dn < d || dn == d && h&1 == 1 && n&0x7fff != 0x7fff {
+					t.Fatalf("%v: got %#04x (off by %g), %#04x is off by %g", v, h, d, n, dn)
+				}
+			}
+		}))
+	}
+}
+
+func TestNarrowEdges(t *testing.T) {
+	for _, c := range []struct {
+		v    float32
+		f16  uint16
+		bf16 uint16
+	}{
+		{0, 0, 0},
+		{float32(math.Copysign(0, -1)), 0x8000, 0x8000},
+		{1, 0x3c00, 0x3f80},
+		{65504, 0x7bff, 0x4780},
+		{65519.996, 0x7bff, 0x4780},
+		{65520, 0x7c00, 0x4780},
+		{float32(math.Inf(-1)), 0xfc00, 0xff80},
+		{math.MaxFloat32, 0x7c00, 0x7f80},
+		{float32(math.Ldexp(1, -25)), 0, 0x3300},
+		{float32(math.Ldexp(1.5, -25)), 1, 0x3340},
+	} {
+		if g := F32ToF16(c.v); g != c.f16 {
+			t.Errorf("F32ToF16(%v): got %#04x, want %#04x", c.v, g, c.f16)
+		}
+		if g := F32ToBF16(c.v); g != c.bf16 {
+			t.Errorf("F32ToBF16(%v): got %#04x, want %#04x", c.v, g, c.bf16)
+		}
+	}
+}
+
+func TestDecodeEncode(t *testing.T) {
+	for _, d := range []DType{F32, F16, BF16} {
+		src := []float32{0, 1, -2.5, 0.15625, float32(math.Inf(1))}
+		buf := make([]byte, d.RowBytes(len(src)))
+		Encode(buf, src, d)
+		got := make([]float32, len(src))
+		Decode(got, buf, d)
+		for i := range src {
+			if got[i] != src[i] {
+				t.Errorf("%v: element %d: got %v, want %v", d, i, got[i], src[i])
+			}
+		}
+		if p, err := ParseDType(d.String()); err != nil || p != d {
+			t.Errorf("ParseDType(%q): got %v, %v", d.String(), p, err)
+		}
+	}
+	if _, err := ParseDType("i8"); err == nil {
+		t.Error("ParseDType(i8): got no error")
+	}
+}
