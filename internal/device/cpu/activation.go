@@ -1,0 +1,29 @@
+package cpu
+
+import (
+	"math"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+)
+
+// activate applies a model's activation function to one pre-activation, with
+// the formulas of transformers' activations.py. NaN stays NaN.
+func activate(a config.Activation, x float32) float32 {
+	switch a {
+	case config.ReLU:
+		if x <= 0 {
+			return 0
+		}
+		return x
+	case config.GELU:
+		return float32(0.5 * float64(x) * (1 + math.Erf(float64(x)/math.Sqrt2)))
+	case config.GELUTanh:
+		v := float64(x)
+		return float32(0.5 * v * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(v+0.044715*v*v*v))))
+	case config.QuickGELU:
+		return float32(float64(x) / (1 + math.Exp(-1.702*float64(x))))
+	case config.SiLU:
+		return float32(float64(x) / (1 + math.Exp(-float64(x))))
+	}
+	panic("cpu: activation " + string(a) + " passed validation")
+}

@@ -1,0 +1,152 @@
+// Package device is the seam between the model and the processor that
+// computes it: a Backend is one memory space and the operations on it.
+//
+// Activations are [tokens, n] float32; weights are rows of a stored type in
+// the backend's memory. Every operation is whole except the sparse MLP, which
+// is a partial sum over the neurons that a tier holds (Up, Down), so that
+// several tiers can each compute what they have.
+//
+// Exactness: an operation splits its outputs between threads, never a sum, so
+// that results do not depend on the number of threads, on how many tokens are
+// computed together, or on the order in which neurons arrive.
+package device
+
+import (
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/kv"
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
+// Backend computes. Methods return when the result is there; one goroutine
+// uses a Backend at a time.
+type Backend interface {
+	// Name is the backend and the instruction set it uses: "cpu/avx512".
+	Name() string
+	// Norm sets y to the normalised rows of x; y may be x.
+	Norm(y, x Act, p NormParams)
+	// Linear sets y to x W^T + b; b is [W.Rows] or nil.
+	Linear(y, x Act, w Mat, b []float32)
+	// Add adds x to y.
+	Add(y, x Act)
+	// Attend sets y to the causal attention of the queries q over all tokens
+	// that the spans' sequences hold up to each query's own.
+	Attend(y, q Act, c *kv.Cache, layer int, spans []Span, p AttendParams)
+	// Sketch sets y [tokens, ffn] to the sketch's estimate of x W^T + b.
+	Sketch(y, x Act, w SketchMat)
+	// Up sets the rows of h that sel names: h[i] [tokens] is the activation
+	// of the i-th neuron of w for every token that wants it, else 0.
+	Up(h []float32, x Act, s Slots, w Work, sel []int32)
+	// Down adds to y each neuron's second half times h, neurons in w's order.
+	Down(y Act, h []float32, s Slots, w Work)
+	// Close ends the backend's threads.
+	Close()
+}
+
+// Act is activations: Rows rows of Cols elements, Stride elements apart.
+type Act struct {
+	Data               []float32
+	Rows, Cols, Stride int
+}
+
+// NewAct is a zero [rows, cols] Act.
+func NewAct(rows, cols int) Act {
+	return Act{Data: make([]float32, rows*cols), Rows: rows, Cols: cols, Stride: cols}
+}
+
+// Row is the i-th row.
+func (a Act) Row(i int) []float32 { return a.Data[i*a.Stride:][:a.Cols:a.Cols] }
+
+// Top is the first rows rows of a.
+func (a Act) Top(rows int) Act { return a.Rowspan(0, rows) }
+
+// Rowspan is n rows of a from row i on.
+func (a Act) Rowspan(i, n int) Act {
+	a.Data, a.Rows = a.Data[i*a.Stride:], n
+	return a
+}
+
+// Colspan is n columns of a from column j on.
+func (a Act) Colspan(j, n int) Act {
+	a.Data, a.Cols = a.Data[j:], n
+	return a
+}
+
+// Mat is a weight matrix: Rows contiguous rows of Cols elements.
+type Mat struct {
+	Data       []byte
+	DType      tensor.DType
+	Rows, Cols int
+}
+
+// NormParams is one normalisation layer.
+type NormParams struct {
+	Kind         config.NormKind
+	Eps          float32
+	Weight, Bias []float32 // [cols], nil where the layer has none
+}
+
+// AttendParams is the shape of an attention layer.
+type AttendParams struct {
+	Heads, KVHeads, HeadDim int
+	Scale                   float32 // of the scores, before softmax
+}
+
+// Span is a run of tokens of one batch: N consecutive positions of Seq from
+// Pos on. Spans follow one another in the rows of an Act.
+type Span struct {
+	Seq    *kv.Seq
+	Pos, N int
+}
+
+// SketchMat is a 4-bit sketch of [Rows, Cols] weights: Codes has one row of
+// unsigned nibbles per weight row in the layout of kernel.Set.DotU4S8, where
+// nibble u of row i stands for (u-8) Scales[i].
+type SketchMat struct {
+	Codes      []byte // [Rows, RowBytes]
+	Scales     []float32
+	Bias       []float32 // [Rows] or nil
+	RowBytes   int
+	Rows, Cols int
+}
+
+// Slots is fixed places for bundles, all of one size. A bundle is Parts
+// vectors of Cols elements, one after the other.
+type Slots struct {
+	Data   []byte // [slot, Stride]
+	Stride int64
+	DType  tensor.DType
+	Cols   int // d
+	Parts  int
+}
+
+// Bundle is all Stride bytes of a slot.
+func (s Slots) Bundle(slot int32) []byte {
+	at := int64(slot) * s.Stride
+	return s.Data[at : at+s.Stride : at+s.Stride]
+}
+
+// Vec is one vector of a slot's bundle: part 0 makes the activation, the last
+// part the output.
+func (s Slots) Vec(slot int32, part int) []byte {
+	n := s.DType.RowBytes(s.Cols)
+	at := int64(slot)*s.Stride + int64(part)*n
+	return s.Data[at : at+n : at+n]
+}
+
+// Work is some neurons of one layer and where their bundles are.
+type Work struct {
+	IDs   []int32 // neuron ids, ascending
+	Slots []int32 // [len(IDs)] the slot of each
+	// Wants says which tokens want which neuron: bit t of the words
+	// Wants[i*WantWords:] is token t of the i-th neuron. Nil: all want all.
+	Wants     []uint64
+	WantWords int
+	Bias      []float32         // [ffn] of the first half, or nil
+	Act       config.Activation //
+	SkipZero  bool              // Down leaves out activations that are exactly 0
+}
+
+// Wanted reports whether token t wants the i-th neuron.
+func (w *Work) Wanted(i, t int) bool {
+	return w.Wants == nil || w.Wants[i*w.WantWords+t>>6]>>(t&63)&1 != 0
+}

@@ -1,0 +1,297 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// dot writes Dot<t>: 64 partial sums in 8 YMM or 4 ZMM registers.
+func (s isa) dot(t dtype) {
+	s.text("Dot"+t.name, fmt.Sprintf("func(w []%s, x []float32, next *%s) float32", t.elem, t.elem),
+		"is Set.Dot"+t.name+" of package kernel.")
+	wp := Load(Param("w").Base(), GP64())
+	n := Load(Param("w").Len(), GP64())
+	xp := Load(Param("x").Base(), GP64())
+	np := prefetchBase(wp)
+	acc := s.vecs(lanes / s.width)
+	s.zero(acc...)
+
+	blocks := GP64()
+	MOVQ(n, blocks)
+	SHRQ(U8(6), blocks)
+	JZ(LabelRef("rest"))
+	Label("block")
+	prefetch(np, 0, lanes*t.size)
+	near(wp, lanes*t.size)
+	s.fma(t, wp, xp, acc)
+	ADDQ(U32(lanes*t.size), wp)
+	ADDQ(U32(lanes*t.size), np)
+	ADDQ(U32(lanes*4), xp)
+	DECQ(blocks)
+	JNZ(LabelRef("block"))
+
+	Label("rest")
+	ANDQ(U32(lanes-1), n)
+	per := 16 / s.width // registers per 16 elements
+	for i := 0; i < 3; i++ {
+		CMPQ(n, U32(16))
+		JL(LabelRef("reduce"))
+		s.fma(t, wp, xp, acc[i*per:(i+1)*per])
+		ADDQ(U32(16*t.size), wp)
+		ADDQ(U32(16*4), xp)
+		SUBQ(U32(16), n)
+	}
+
+	Label("reduce")
+	sum := s.reduce(acc)
+	TESTQ(n, n)
+	JZ(LabelRef("done"))
+	Label("one")
+	w1 := XMM()
+	loadW1(t, at(wp, 0), w1)
+	VFMADD231SS(at(xp, 0), w1, sum)
+	ADDQ(U32(t.size), wp)
+	ADDQ(U32(4), xp)
+	DECQ(n)
+	JNZ(LabelRef("one"))
+	Label("done")
+	VZEROUPPER()
+	Store(sum, ReturnIndex(0))
+	RET()
+}
+
+// fma adds w*x for as many elements as acc has lanes.
+func (s isa) fma(t dtype, wp, xp reg.Register, acc []reg.VecVirtual) {
+	w := s.vecs(len(acc))
+	for i := range acc {
+		s.loadW(t, at(wp, i*s.width*t.size), w[i])
+		if e, _ := strconv.Atoi(os.Getenv("KPAD")); t == f32 {
+			for range e {
+				if s.width == 16 { VPORD(w[i], w[i], w[i]) } else { VPOR(w[i], w[i], w[i]) }
+			}
+		}
+	}
+	for i := range acc {
+		VFMADD231PS(at(xp, i*s.width*4), w[i], acc[i])
+	}
+}
+
+// reduce sums 64 lanes by halving: lane l takes lane l+32, then l+16, and so
+// on down to one. The answer is in lane 0 of the register it returns.
+func (s isa) reduce(acc []reg.VecVirtual) reg.VecVirtual {
+	for n := len(acc) / 2; n > 0; n /= 2 {
+		for i := range n {
+			VADDPS(acc[i+n], acc[i], acc[i])
+		}
+	}
+	y := acc[0].AsY().(reg.VecVirtual)
+	if s.width == 16 {
+		hi := YMM()
+		VEXTRACTF64X4(U8(1), acc[0], hi)
+		VADDPS(hi, y, y)
+	}
+	return reduceY(y)
+}
+
+// reduceY is the end of reduce, from 8 lanes on.
+func reduceY(y reg.VecVirtual) reg.VecVirtual {
+	x, hi := y.AsX().(reg.VecVirtual), XMM()
+	VEXTRACTF128(U8(1), y, hi)
+	VADDPS(hi, x, x)
+	VMOVHLPS(x, x, hi)
+	VADDPS(hi, x, x)
+	VMOVSHDUP(x, hi)
+	VADDSS(hi, x, x)
+	return x
+}
+
+// dot4 writes Dot4<t>. Each activation's sum takes the very steps of dot.
+func (s isa) dot4(t dtype) {
+	s.text("Dot4"+t.name, fmt.Sprintf("func(w []%s, x []float32, stride int, next *%s) [4]float32", t.elem, t.elem),
+		"is Set.Dot4"+t.name+" of package kernel.")
+	r := rows4{
+		wp: Load(Param("w").Base(), GP64()), n: Load(Param("w").Len(), GP64()),
+		xp: Load(Param("x").Base(), GP64()), stride: Load(Param("stride"), GP64()), stride3: GP64(),
+	}
+	np := prefetchBase(r.wp)
+	SHLQ(U8(2), r.stride)
+	LEAQ(Mem{Base: r.stride, Index: r.stride, Scale: 2}, r.stride3)
+
+	var sum [4]reg.VecVirtual
+	if s.width == 16 {
+		sum = s.dot4Registers(t, r, np)
+	} else {
+		sum = s.dot4Stack(t, r, np)
+	}
+
+	ANDQ(U32(15), r.n)
+	JZ(LabelRef("done"))
+	Label("one")
+	w1 := XMM()
+	loadW1(t, at(r.wp, 0), w1)
+	for i, a := range sum {
+		VFMADD231SS(r.x(i, 0), w1, a)
+	}
+	ADDQ(U32(t.size), r.wp)
+	ADDQ(U32(4), r.xp)
+	DECQ(r.n)
+	JNZ(LabelRef("one"))
+	Label("done")
+	VZEROUPPER()
+	for i, a := range sum {
+		Store(a, ReturnIndex(0).Index(i))
+	}
+	RET()
+}
+
+// rows4 are dot4's pointers: one weight row against four activation rows that
+// lie stride bytes apart.
+type rows4 struct {
+	wp, n, xp, stride reg.Register
+	stride3           reg.GPVirtual // 3*stride
+}
+
+// x is the memory disp bytes into activation row i.
+func (r rows4) x(i, disp int) Mem {
+	m := Mem{Base: r.xp, Disp: disp, Scale: 1}
+	switch i {
+	case 0:
+		m.Scale = 0
+	case 1:
+		m.Index = r.stride
+	case 2:
+		m.Index, m.Scale = r.stride, 2
+	case 3:
+		m.Index = r.stride3
+	}
+	return m
+}
+
+// dot4Registers keeps all 4*64 partial sums in 16 ZMM registers. It leaves
+// the pointers at the last n%16 elements.
+func (s isa) dot4Registers(t dtype, r rows4, np reg.Register) (sum [4]reg.VecVirtual) {
+	var acc [4][]reg.VecVirtual
+	for i := range acc {
+		acc[i] = s.vecs(4)
+		s.zero(acc[i]...)
+	}
+	step := func(j int) {
+		w := s.vec()
+		s.loadW(t, at(r.wp, j*16*t.size), w)
+		for i := range acc {
+			VFMADD231PS(r.x(i, j*16*4), w, acc[i][j])
+		}
+	}
+	blocks, rest := GP64(), GP64()
+	MOVQ(r.n, blocks)
+	MOVQ(r.n, rest)
+	ANDQ(U32(lanes-16), rest)
+	SHRQ(U8(6), blocks)
+	JZ(LabelRef("rest"))
+	Label("block")
+	prefetch(np, 0, lanes*t.size)
+	for j := range 4 {
+		step(j)
+	}
+	ADDQ(U32(lanes*t.size), r.wp)
+	ADDQ(U32(lanes*t.size), np)
+	ADDQ(U32(lanes*4), r.xp)
+	DECQ(blocks)
+	JNZ(LabelRef("block"))
+
+	Label("rest")
+	for j := range 3 {
+		CMPQ(rest, U32(j*16))
+		JE(LabelRef("reduce"))
+		step(j)
+	}
+	Label("reduce")
+	LEAQ(Mem{Base: r.xp, Index: rest, Scale: 4}, r.xp)
+	LEAQ(Mem{Base: r.wp, Index: rest, Scale: uint8(t.size)}, r.wp)
+	for i := range acc {
+		sum[i] = s.reduce(acc[i])
+	}
+	return sum
+}
+
+// dot4Stack serves 16 registers, which do not hold 4*64 partial sums. Pass q
+// sums lanes 16q to 16q+15 of all four rows. The passes read disjoint quarters
+// of the weights, which still arrive once. The first two leave their sums on
+// the stack, where the last two meet them as reduce would. It leaves the
+// pointers at the last n%16 elements.
+func (s isa) dot4Stack(t dtype, r rows4, np reg.Register) (sum [4]reg.VecVirtual) {
+	stack := AllocLocal(2 * 4 * 16 * 4) // [2, 4 rows, 16 lanes] f32
+	groups := GP64()
+	MOVQ(r.n, groups)
+	SHRQ(U8(4), groups)
+	ADDQ(U8(3), groups)
+
+	var acc [4][]reg.VecVirtual
+	each := func(half int, do func(m Mem, a reg.VecVirtual)) {
+		for i := range acc {
+			for j := range acc[i] {
+				do(stack.Offset(half*256+i*64+j*32), acc[i][j])
+			}
+		}
+	}
+	add := func(m Mem, a reg.VecVirtual) { VADDPS(m, a, a) }
+	store := func(m Mem, a reg.VecVirtual) { VMOVUPS(a, m) }
+	for q := range 4 {
+		acc = s.quarter(t, r, np, groups, q)
+		if q >= 2 {
+			each(q-2, add)
+		}
+		if q < 3 {
+			each(q%2, store)
+		}
+	}
+	each(0, add)
+
+	MOVQ(r.n, groups) // from here on: elements in whole groups
+	ANDQ(I8(-16), groups)
+	LEAQ(Mem{Base: r.xp, Index: groups, Scale: 4}, r.xp)
+	LEAQ(Mem{Base: r.wp, Index: groups, Scale: uint8(t.size)}, r.wp)
+	for i := range sum {
+		VADDPS(acc[i][1], acc[i][0], acc[i][0])
+		sum[i] = reduceY(acc[i][0])
+	}
+	return sum
+}
+
+// quarter is pass q of dot4Stack. groups is the number of whole groups of 16
+// elements plus 3, so that (groups-q)/4 of them fall to pass q.
+func (s isa) quarter(t dtype, r rows4, np, groups reg.Register, q int) (acc [4][]reg.VecVirtual) {
+	for i := range acc {
+		acc[i] = s.vecs(2)
+		s.zero(acc[i]...)
+	}
+	row, steps, pre := r, GP64(), GP64()
+	row.wp, row.xp = GP64(), GP64()
+	LEAQ(at(groups, -q), steps)
+	LEAQ(at(r.wp, q*16*t.size), row.wp)
+	LEAQ(at(r.xp, q*16*4), row.xp)
+	LEAQ(at(np, q*16*t.size), pre)
+	SHRQ(U8(2), steps)
+	JZ(LabelRef(label("passed", q)))
+	Label(label("pass", q))
+	prefetch(pre, 0, 64)
+	for j := range 2 {
+		w := s.vec()
+		s.loadW(t, at(row.wp, j*8*t.size), w)
+		for i := range acc {
+			VFMADD231PS(row.x(i, j*8*4), w, acc[i][j])
+		}
+	}
+	ADDQ(U32(lanes*t.size), row.wp)
+	ADDQ(U32(lanes*t.size), pre)
+	ADDQ(U32(lanes*4), row.xp)
+	DECQ(steps)
+	JNZ(LabelRef(label("pass", q)))
+	Label(label("passed", q))
+	return acc
+}

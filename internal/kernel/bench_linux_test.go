@@ -1,0 +1,165 @@
+package kernel
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	poolBytes = 1 << 30 // beyond any last-level cache
+	// sliceBytes is what one measurement reads: far less than a time slice of
+	// the scheduler, so that the median is of undisturbed ones.
+	sliceBytes = 4 << 20
+	rowElems   = 4096 // 8 KiB of float16, 16 KiB of float32
+)
+
+// pool returns the weights of every benchmark, on huge pages where the system
+// gives them: plausible float16 and float32 values, none subnormal.
+func pool(b *testing.B) []byte {
+	p, err := unix.Mmap(-1, 0, poolBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		b.Fatalf("kernel: map %d bytes: %v", poolBytes, err)
+	}
+	b.Cleanup(func() { unix.Munmap(p) })
+	if err := unix.Madvise(p, unix.MADV_HUGEPAGE); err != nil {
+		b.Logf("kernel: no huge pages: %v", err)
+	}
+	for i, w := 0, view[uint32](p); i < len(w); i++ {
+		w[i] = 0x3c003c00 + uint32(i%977)
+	}
+	return p
+}
+
+func view[T any](p []byte) []T {
+	return unsafe.Slice((*T)(unsafe.Pointer(&p[0])), len(p)/int(unsafe.Sizeof(*new(T))))
+}
+
+// stream is a kernel over rows of the pool: run reads the rows named by at, in
+// order.
+type stream struct {
+	name     string
+	rowBytes int
+	run      func(p []byte, at []int)
+}
+
+// walk calls one for each row with its successor, nil after the last.
+func walk[T any](p []byte, at []int, one func(w []T, next *T)) {
+	all := view[T](p)
+	n := min(rowElems, len(all))
+	skip, _ := strconv.Atoi(os.Getenv("KSKIP"))
+	for i, r := range at {
+		var next *T
+		if i+skip < len(at) && os.Getenv("KNIL") == "" {
+			next = &all[at[i+skip]*n]
+		}
+		one(all[r*n:(r+1)*n], next)
+	}
+}
+
+func streams(s Set) []stream {
+	x, y := make([]float32, 4*rowElems), make([]float32, rowElems)
+	for i := range x {
+		x[i] = float32(i%7) - 3
+	}
+	s8 := make([]int8, 8192*2)
+	for i := range s8 {
+		s8[i] = int8(i%251 - 125)
+	}
+	var sink float32
+	return []stream{
+		{"DotF32", 4 * rowElems, func(p []byte, at []int) {
+			walk(p, at, func(w []float32, next *float32) { sink += s.DotF32(w, x, next) })
+		}},
+		{"DotF16", 2 * rowElems, func(p []byte, at []int) {
+			walk(p, at, func(w []uint16, next *uint16) { sink += s.DotF16(w, x, next) })
+		}},
+		{"DotBF16", 2 * rowElems, func(p []byte, at []int) {
+			walk(p, at, func(w []uint16, next *uint16) { sink += s.DotBF16(w, x, next) })
+		}},
+		{"Dot4F32", 4 * rowElems, func(p []byte, at []int) {
+			walk(p, at, func(w []float32, next *float32) { sink += s.Dot4F32(w, x, rowElems, next)[3] })
+		}},
+		{"Dot4F16", 2 * rowElems, func(p []byte, at []int) {
+			walk(p, at, func(w []uint16, next *uint16) { sink += s.Dot4F16(w, x, rowElems, next)[3] })
+		}},
+		{"AxpyF32", 4 * rowElems, func(p []byte, at []int) {
+			walk(p, at, func(w []float32, next *float32) { s.AxpyF32(y, 1e-3, w, next) })
+		}},
+		{"AxpyF16", 2 * rowElems, func(p []byte, at []int) {
+			walk(p, at, func(w []uint16, next *uint16) { s.AxpyF16(y, 1e-3, w, next) })
+		}},
+		{"AxpyBF16", 2 * rowElems, func(p []byte, at []int) {
+			walk(p, at, func(w []uint16, next *uint16) { s.AxpyBF16(y, 1e-3, w, next) })
+		}},
+		{"DotU4S8", rowElems / 2, func(p []byte, at []int) {
+			for _, r := range at {
+				sink += float32(s.DotU4S8(p[r*rowElems/2:][:rowElems/2], s8))
+			}
+		}},
+	}
+}
+
+// BenchmarkStream measures each streaming kernel in turn with Load over the
+// same pages, so that noise on the machine meets both, and reports the median
+// of their ratio as share-of-limit. One thread; "sparse" reads a sorted tenth
+// of all rows, "dense" one row after the other.
+func BenchmarkStream(b *testing.B) {
+	p := pool(b)
+	limit := limitSet().Load
+	for _, s := range All()[min(1, len(All())-1):] {
+		for _, k := range streams(s) {
+			for _, order := range []string{"dense", "sparse"} {
+				b.Run(fmt.Sprintf("%s/%s/%s", k.name, order, s.Name), func(b *testing.B) {
+					compareWithLoad(b, p, k, order == "sparse", limit)
+				})
+			}
+		}
+	}
+}
+
+// limitSet is the set whose Load states the machine's limit for all sets.
+func limitSet() Set { return Best() }
+
+func compareWithLoad(b *testing.B, p []byte, k stream, sparse bool, load func([]byte) uint64) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	var limits, rates, shares []float64
+	var at []int
+	var sink uint64
+	window := sliceBytes // where the slice's rows lie
+	if sparse {
+		window *= 10
+	}
+	for i := 0; b.Loop(); i++ {
+		first := i % (poolBytes / window) * window / k.rowBytes
+		at = at[:0]
+		for r := first; r < first+window/k.rowBytes; r++ {
+			if !sparse || rng.IntN(10) == 0 {
+				at = append(at, r)
+			}
+		}
+		probe := p[(i*sliceBytes+poolBytes/2)%poolBytes:][:sliceBytes]
+		start := time.Now()
+		sink += load(probe)
+		limit := sliceBytes / time.Since(start).Seconds() / 1e9
+		start = time.Now()
+		k.run(p, at)
+		rate := float64(len(at)*k.rowBytes) / time.Since(start).Seconds() / 1e9
+		limits, rates, shares = append(limits, limit), append(rates, rate), append(shares, rate/limit)
+	}
+	_ = sink
+	for _, v := range [][]float64{limits, rates, shares} {
+		slices.Sort(v)
+	}
+	mid := len(shares) / 2
+	b.ReportMetric(rates[mid], "GB/s")
+	b.ReportMetric(limits[mid], "limit-GB/s")
+	b.ReportMetric(shares[mid], "share-of-limit")
+}

@@ -1,0 +1,59 @@
+//go:build !noasm
+
+package kernel
+
+import (
+	"golang.org/x/sys/cpu"
+
+	"github.com/sparseflow/sparseflow/internal/kernel/amd64"
+)
+
+// All returns every set that this machine can run, slowest first; the first
+// is Go.
+func All() []Set {
+	all := []Set{Go()}
+	// The AVX2 kernels convert and fuse, so they need all three.
+	if !cpu.X86.HasAVX2 || !cpu.X86.HasFMA || !cpu.X86.HasF16C {
+		return all
+	}
+	avx2 := Set{
+		Name:       "avx2",
+		DotF32:     amd64.DotF32AVX2,
+		DotF16:     amd64.DotF16AVX2,
+		DotBF16:    amd64.DotBF16AVX2,
+		Dot4F32:    amd64.Dot4F32AVX2,
+		Dot4F16:    amd64.Dot4F16AVX2,
+		Dot4BF16:   amd64.Dot4BF16AVX2,
+		AxpyF32:    amd64.AxpyF32AVX2,
+		AxpyF16:    amd64.AxpyF16AVX2,
+		AxpyBF16:   amd64.AxpyBF16AVX2,
+		DotU4S8:    amd64.DotU4S8AVX2,
+		QuantizeS8: quantizer(amd64.AbsMaxBitsAVX2, amd64.RoundS8AVX2),
+		DecodeF16:  amd64.DecodeF16AVX2,
+		DecodeBF16: amd64.DecodeBF16AVX2,
+		EncodeF16:  amd64.EncodeF16AVX2,
+		EncodeBF16: amd64.EncodeBF16AVX2,
+		Load:       amd64.LoadAVX2,
+	}
+	all = append(all, avx2)
+	if !cpu.X86.HasAVX512F || !cpu.X86.HasAVX512BW || !cpu.X86.HasAVX512VL {
+		return all
+	}
+	// What runs once a token or only when packing stays AVX2.
+	avx512 := avx2
+	avx512.Name = "avx512"
+	avx512.DotF32 = amd64.DotF32AVX512
+	avx512.DotF16 = amd64.DotF16AVX512
+	avx512.DotBF16 = amd64.DotBF16AVX512
+	avx512.Dot4F32 = amd64.Dot4F32AVX512
+	avx512.Dot4F16 = amd64.Dot4F16AVX512
+	avx512.Dot4BF16 = amd64.Dot4BF16AVX512
+	avx512.AxpyF32 = amd64.AxpyF32AVX512
+	avx512.AxpyF16 = amd64.AxpyF16AVX512
+	avx512.AxpyBF16 = amd64.AxpyBF16AVX512
+	avx512.Load = amd64.LoadAVX512
+	if cpu.X86.HasAVX512VNNI {
+		avx512.DotU4S8 = amd64.DotU4S8AVX512
+	}
+	return append(all, avx512)
+}

@@ -1,0 +1,98 @@
+package kernel
+
+// Set is one family of kernels for one instruction set. All fields are set.
+//
+// In every function w is one weight row and len(w) rules: the other slices
+// are at least as long, and what lies beyond is neither read nor written.
+// That is the caller's contract. Outputs may not overlap inputs. Where next
+// is a parameter it is the row whose cache lines to prefetch, or nil; see
+// "Prefetch" in the package documentation.
+type Set struct {
+	// Name is "go", "avx2" or "avx512".
+	Name string
+
+	// DotF32 returns the dot product of w and x, summed in the order that
+	// the package documentation states.
+	DotF32 func(w, x []float32, next *float32) float32
+	// DotF16 is DotF32 for float16 weights.
+	DotF16 func(w []uint16, x []float32, next *uint16) float32
+	// DotBF16 is DotF32 for bfloat16 weights.
+	DotBF16 func(w []uint16, x []float32, next *uint16) float32
+
+	// Dot4F32 returns the dot products of w with four activation rows, which
+	// start at x[0], x[stride], x[2*stride] and x[3*stride]; len(x) is at
+	// least 3*stride + len(w), and stride is not negative. It reads w from
+	// memory once. Each result has the bits that DotF32 gives.
+	Dot4F32 func(w, x []float32, stride int, next *float32) [4]float32
+	// Dot4F16 is Dot4F32 for float16 weights.
+	Dot4F16 func(w []uint16, x []float32, stride int, next *uint16) [4]float32
+	// Dot4BF16 is Dot4F32 for bfloat16 weights.
+	Dot4BF16 func(w []uint16, x []float32, stride int, next *uint16) [4]float32
+
+	// AxpyF32 adds a*w to y, each element by one fused multiply-add.
+	AxpyF32 func(y []float32, a float32, w []float32, next *float32)
+	// AxpyF16 is AxpyF32 for float16 weights.
+	AxpyF16 func(y []float32, a float32, w []uint16, next *uint16)
+	// AxpyBF16 is AxpyF32 for bfloat16 weights.
+	AxpyBF16 func(y []float32, a float32, w []uint16, next *uint16)
+
+	// DotU4S8 returns the exact sum of u*x over a sketch row of 4-bit
+	// unsigned elements u. A row is whole blocks of 32 bytes, 64 elements
+	// each: in byte j of a block the low nibble is element j and the high
+	// nibble element 32+j. Bytes after the last whole block count for
+	// nothing. x has two elements a byte of w, each from -127 to 127; a row
+	// may have up to a million elements before the sum could overflow. Where
+	// u stands for u-8 the caller subtracts 8 times the sum of x.
+	DotU4S8 func(w []byte, x []int8) int32
+	// QuantizeS8 rounds x to 8 bits: dst[k] is x[k]*(127/m), half to even,
+	// where m is the largest |x[k]|. It returns scale = m/127, so that x[k]
+	// is about scale*dst[k], and the sum of dst. A vector of zeros, or of
+	// magnitudes so small that 127/m overflows (below 3.8e-37), gives zeros
+	// and scale 0. With infinity or NaN in x it gives zeros and scale NaN.
+	// len(x) rules.
+	QuantizeS8 func(dst []int8, x []float32) (scale float32, sum int32)
+
+	// DecodeF16 converts src to float32; len(src) rules.
+	DecodeF16 func(dst []float32, src []uint16)
+	// DecodeBF16 converts src to float32; len(src) rules.
+	DecodeBF16 func(dst []float32, src []uint16)
+	// EncodeF16 converts src to float16; len(src) rules.
+	EncodeF16 func(dst []uint16, src []float32)
+	// EncodeBF16 converts src to bfloat16; len(src) rules.
+	EncodeBF16 func(dst []uint16, src []float32)
+
+	// Load returns the sum, modulo 2^64, of b as little-endian 64-bit words,
+	// the last one padded with zeros. It is the probe for the memory
+	// bandwidth that the other kernels are measured against: it does nothing
+	// else with what it loads.
+	Load func(b []byte) uint64
+}
+
+// Go returns the plain-Go twins, the oracle of every other set.
+func Go() Set {
+	return Set{
+		Name:       "go",
+		DotF32:     dotF32,
+		DotF16:     dotF16,
+		DotBF16:    dotBF16,
+		Dot4F32:    dot4F32,
+		Dot4F16:    dot4F16,
+		Dot4BF16:   dot4BF16,
+		AxpyF32:    axpyF32,
+		AxpyF16:    axpyF16,
+		AxpyBF16:   axpyBF16,
+		DotU4S8:    dotU4S8,
+		QuantizeS8: quantizer(absMaxBits, roundS8),
+		DecodeF16:  decodeF16,
+		DecodeBF16: decodeBF16,
+		EncodeF16:  encodeF16,
+		EncodeBF16: encodeBF16,
+		Load:       load,
+	}
+}
+
+// Best returns the fastest set that this machine can run.
+func Best() Set {
+	all := All()
+	return all[len(all)-1]
+}

@@ -1,0 +1,91 @@
+package kv
+
+import (
+	"testing"
+
+	"github.com/sparseflow/sparseflow/internal/tensor"
+	"pgregory.net/rapid"
+)
+
+// Whatever sequences do, each reads back what it put, and no page is lost.
+func TestSequencesKeepTheirTokens(t *testing.T) {
+	for _, dt := range []tensor.DType{tensor.F32, tensor.F16} {
+		t.Run(dt.String(), rapid.MakeCheck(func(t *rapid.T) {
+			shape := Shape{Layers: 2, Heads: 3, HeadDim: 4, DType: dt}
+			const pages = 6
+			c := New(shape, make([]byte, pages*shape.PageBytes()))
+			seqs := make([]Seq, 3)
+			want := make([][]float32, len(seqs)) // first element of each token's key
+			next := float32(0)
+			t.Repeat(map[string]func(*rapid.T){
+				"grow": func(t *rapid.T) {
+					i := rapid.IntRange(0, len(seqs)-1).Draw(t, "seq")
+					n := rapid.IntRange(1, 100).Draw(t, "n")
+					before := seqs[i].Len()
+					if err := c.Grow(&seqs[i], n); err != nil {
+						if n <= c.FreeTokens() {
+							t.Fatalf("%v, with room for %d tokens", err, c.FreeTokens())
+						}
+						if seqs[i].Len() != before {
+							t.Fatalf("failed Grow changed the length")
+						}
+						return
+					}
+					for p := before; p < before+n; p++ {
+						next = float32(int(next+1) % 500) // float16 holds halves up to there
+						want[i] = append(want[i], next)
+						for l := range shape.Layers {
+							c.Put(l, &seqs[i], p, token(shape, next, l), token(shape, -next, l))
+						}
+					}
+				},
+				"truncate": func(t *rapid.T) {
+					i := rapid.IntRange(0, len(seqs)-1).Draw(t, "seq")
+					n := rapid.IntRange(0, seqs[i].Len()).Draw(t, "n")
+					c.Truncate(&seqs[i], n)
+					want[i] = want[i][:n]
+				},
+				"": func(t *rapid.T) {
+					used := 0
+					for i := range seqs {
+						used += len(seqs[i].pages)
+						check(t, c, shape, &seqs[i], want[i])
+					}
+					if used+len(c.free) != pages {
+						t.Fatalf("got %d used and %d free pages, want %d in all", used, len(c.free), pages)
+					}
+				},
+			})
+		}))
+	}
+}
+
+// token is a [kv head, head dim] vector that tells tokens and layers apart.
+func token(s Shape, v float32, layer int) []float32 {
+	x := make([]float32, s.Heads*s.HeadDim)
+	for i := range x {
+		x[i] = v + float32(layer)*0.5
+	}
+	return x
+}
+
+func check(t *rapid.T, c *Cache, shape Shape, s *Seq, want []float32) {
+	row := shape.DType.RowBytes(shape.HeadDim)
+	got := make([]float32, shape.HeadDim)
+	for p, w := range want {
+		for l := range shape.Layers {
+			for h := range shape.Heads {
+				k, v := c.Page(l, s, p/PageTokens, h)
+				at := int64(p%PageTokens) * row
+				tensor.Decode(got, k[at:], shape.DType)
+				if got[0] != w+float32(l)*0.5 {
+					t.Fatalf("key of position %d, layer %d, head %d: got %v, want %v", p, l, h, got[0], w)
+				}
+				tensor.Decode(got, v[at:], shape.DType)
+				if got[shape.HeadDim-1] != -w+float32(l)*0.5 {
+					t.Fatalf("value of position %d, layer %d, head %d: got %v, want %v", p, l, h, got, -w)
+				}
+			}
+		}
+	}
+}
