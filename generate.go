@@ -1,0 +1,131 @@
+package sparseflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/sample"
+)
+
+// Sampling says how tokens are chosen. The zero value takes the likeliest
+// token each time.
+type Sampling = sample.Params
+
+// FinishReason says why a text ended.
+type FinishReason = engine.FinishReason
+
+// The reasons.
+const (
+	FinishStop   = engine.FinishStop   // an end-of-text token or a stop string
+	FinishLength = engine.FinishLength // MaxTokens, or the end of the context
+)
+
+// Stats is what a request took.
+type Stats = engine.Stats
+
+// Request is a text to continue.
+type Request struct {
+	// Prompt is the text. The model's begin-of-text token is put before it.
+	Prompt string
+	// IDs, if not nil, is the prompt as token ids, taken as they are; Prompt
+	// is not looked at.
+	IDs       []int32
+	MaxTokens int // most tokens to generate; the end of the context comes first
+	Sampling  Sampling
+	// Stop ends the text where one of these strings would begin.
+	Stop []string
+	// IgnoreEOS goes on after an end-of-text token.
+	IgnoreEOS bool
+	// OnText, if not nil, gets the text as it comes.
+	OnText func(string)
+}
+
+// Result is a generated text.
+type Result struct {
+	PromptIDs []int32
+	IDs       []int32 // generated, without an end-of-text token
+	Text      string  // "" where the model has no tokenizer files
+	Finish    FinishReason
+	Stats     Stats
+}
+
+// ErrNoTokenizer is the error of text for a model without tokenizer files,
+// which takes token ids only.
+var ErrNoTokenizer = errors.New("sparseflow: got text for a model without tokenizer files (vocab.json and merges.txt, or tokenizer.json), want token ids")
+
+// Tokenize turns text into token ids, with the model's begin-of-text token
+// before them if it uses one.
+func (e *Engine) Tokenize(text string) ([]int32, error) {
+	if e.tok == nil {
+		return nil, ErrNoTokenizer
+	}
+	return e.tok.Encode(text, e.tok.AddsBOS()), nil
+}
+
+// TokenizePlain is Tokenize without a begin-of-text token.
+func (e *Engine) TokenizePlain(text string) ([]int32, error) {
+	if e.tok == nil {
+		return nil, ErrNoTokenizer
+	}
+	return e.tok.Encode(text, false), nil
+}
+
+// Generate continues a text.
+func (e *Engine) Generate(ctx context.Context, r Request) (*Result, error) {
+	ids := r.IDs
+	if ids == nil {
+		var err error
+		if ids, err = e.Tokenize(r.Prompt); err != nil {
+			return nil, err
+		}
+		if len(ids) == 0 {
+			return nil, errors.New("sparseflow: generate: got an empty prompt, want text or token ids")
+		}
+	}
+	out := newTextOut(e.tok, r.Stop, r.OnText)
+	if e.tok == nil && len(r.Stop) > 0 {
+		return nil, fmt.Errorf("%w: stop strings need text", ErrNoTokenizer)
+	}
+	res, err := e.e.Run(ctx, engine.Request{
+		IDs:       ids,
+		MaxTokens: r.MaxTokens,
+		Sampling:  r.Sampling,
+		IgnoreEOS: r.IgnoreEOS,
+		Token:     out.push,
+	})
+	if err != nil {
+		return nil, err
+	}
+	out.flush()
+	return &Result{PromptIDs: ids, IDs: res.IDs, Text: out.text(), Finish: res.Finish, Stats: res.Stats}, nil
+}
+
+// Score is how likely a model finds each token of a text.
+type Score struct {
+	IDs []int32
+	// Logprobs[i] is the natural logarithm of the probability of IDs[i] given
+	// the tokens before it; the first is meaningless.
+	Logprobs []float64
+	// Logits is [vocab], after the last token.
+	Logits []float32
+	Stats  Stats
+}
+
+// Score computes the log-probability of every token of ids but the first.
+func (e *Engine) Score(ctx context.Context, ids []int32) (*Score, error) {
+	s := &Score{IDs: ids, Logprobs: make([]float64, len(ids))}
+	res, err := e.e.Run(ctx, engine.Request{IDs: ids, Logits: func(at int, logits []float32) {
+		if at+1 < len(ids) {
+			s.Logprobs[at+1] = sample.Logprob(logits, ids[at+1])
+		} else {
+			s.Logits = append(s.Logits, logits...)
+		}
+	}})
+	if err != nil {
+		return nil, err
+	}
+	s.Stats = res.Stats
+	return s, nil
+}

@@ -1,0 +1,145 @@
+package convert
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/pack/filelock"
+)
+
+// lockPoll is how often a process asks whether another has finished packing the
+// same model.
+const lockPoll = 100 * time.Millisecond
+
+// Cached returns the path of a pack of the checkpoint at the root of src, which
+// it makes in cacheDir unless it is there. srcName is the checkpoint's path, for
+// errors and to remember its hash by: pass an absolute one.
+//
+// The pack is called by a hash of the source, its tokenizer files and the
+// element types. Of processes that want the same pack at once, one makes it and
+// the others wait; where files cannot be locked each makes it and the last one's
+// stays. A pack there that cannot be opened, such as one of an older version, is
+// made again.
+func Cached(ctx context.Context, src fs.FS, srcName, cacheDir string, o Options) (string, error) {
+	if err := os.MkdirAll(cacheDir, 0o777); err != nil {
+		return "", fmt.Errorf("convert: cache directory: %w; choose another by --cache-dir", err)
+	}
+	s, err := openSource(src, srcName)
+	if err != nil {
+		return "", err
+	}
+	defer s.ckpt.Close()
+	if o.SourceSHA256 == "" {
+		if o.SourceSHA256, err = rememberedHash(ctx, src, srcName, cacheDir); err != nil {
+			return "", err
+		}
+	}
+	spec, err := s.spec(o)
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(cacheDir, cacheKey(spec, o.SourceSHA256)+".sflow")
+	if usable(path, o) {
+		return path, nil
+	}
+	unlock, err := lock(ctx, path+".lock", o)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if usable(path, o) { // made while we waited
+		return path, nil
+	}
+	if err := announce(spec, path, o); err != nil {
+		return "", err
+	}
+	r, err := s.convert(ctx, path, o)
+	if err != nil {
+		return "", err
+	}
+	for _, n := range r.Notices {
+		o.notify("%s: %s", srcName, n)
+	}
+	return path, nil
+}
+
+// cacheKey names a pack by all that determines its contents but its layout.
+func cacheKey(spec pack.Spec, source string) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s %v %v\n", source, spec.Attn, spec.MLP)
+	for _, name := range pack.TokenizerFiles() {
+		if b, ok := spec.Tokenizer[name]; ok {
+			fmt.Fprintf(h, "%s %d\n", name, len(b))
+			h.Write(b)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// usable reports whether there is a pack at path that opens.
+func usable(path string, o Options) bool {
+	p, err := pack.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	if err != nil {
+		o.notify("the pack in the cache cannot be used and is made again: %v", err)
+		return false
+	}
+	p.Close()
+	return true
+}
+
+// lock waits until this process alone may make the pack, and returns what ends
+// that.
+func lock(ctx context.Context, path string, o Options) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return nil, fmt.Errorf("convert: lock: %w; choose another directory by --cache-dir", err)
+	}
+	for told := false; ; told = true {
+		held, err := filelock.Try(f)
+		if held || errors.Is(err, errors.ErrUnsupported) {
+			// Whoever waits on the removed file still gets its lock, and whoever
+			// makes a new one packs again at worst.
+			return func() { os.Remove(path); f.Close() }, nil
+		}
+		if err != nil {
+			f.Close()
+			return nil, fmt.Errorf("convert: lock: %w", err)
+		}
+		if !told {
+			o.notify("another process is packing this model; waiting for it")
+		}
+		select {
+		case <-time.After(lockPoll):
+		case <-ctx.Done():
+			f.Close()
+			return nil, fmt.Errorf("convert: wait for %s: %w", path, ctx.Err())
+		}
+	}
+}
+
+// announce says what is about to be written, and refuses if it cannot fit.
+func announce(spec pack.Spec, path string, o Options) error {
+	want, err := spec.Size()
+	if err != nil {
+		return fmt.Errorf("convert: %w", err)
+	}
+	dir := filepath.Dir(path)
+	if got, ok := freeBytes(dir); ok && got < want {
+		return fmt.Errorf("convert: pack %s into %s: got %d bytes (%s) of free space, want %d (%s); choose another directory by --cache-dir",
+			spec.Name, dir, got, config.FormatSize(got), want, config.FormatSize(want))
+	}
+	o.notify("packing %s once into %s (%s)", spec.Name, path, config.FormatSize(want))
+	return nil
+}

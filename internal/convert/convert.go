@@ -1,0 +1,322 @@
+package convert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sparseflow/sparseflow/internal/checkpoint"
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/model/opt"
+	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
+// Convert packs the checkpoint at the root of src into the file dst. srcName is
+// the checkpoint's path, for errors.
+func Convert(ctx context.Context, src fs.FS, srcName, dst string, o Options) (Result, error) {
+	s, err := openSource(src, srcName)
+	if err != nil {
+		return Result{}, err
+	}
+	defer s.ckpt.Close()
+	return s.convert(ctx, dst, o)
+}
+
+// A source is an open checkpoint whose every tensor was found.
+type source struct {
+	fsys      fs.FS
+	name      string // path for errors
+	profile   config.ModelProfile
+	ckpt      *checkpoint.Checkpoint
+	tensors   *opt.Mapping
+	tokenizer map[string][]byte // by file name
+}
+
+func openSource(src fs.FS, srcName string) (*source, error) {
+	raw, err := readSmall(src, srcName, configFile, maxConfigBytes)
+	if err != nil {
+		return nil, err
+	}
+	profile, err := config.ProfileFromTransformers(raw)
+	if err != nil {
+		return nil, fmt.Errorf("convert: read %s: %w", path.Join(srcName, configFile), err)
+	}
+	tokenizer, err := readTokenizer(src, srcName)
+	if err != nil {
+		return nil, err
+	}
+	c, err := checkpoint.Open(src, srcName)
+	if err != nil {
+		return nil, fmt.Errorf("convert: %w", err)
+	}
+	m, err := opt.Map(c, profile, srcName)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("convert: %w", err), c.Close())
+	}
+	return &source{src, srcName, profile, c, m, tokenizer}, nil
+}
+
+// readTokenizer reads what there is of a tokenizer's files.
+func readTokenizer(src fs.FS, srcName string) (map[string][]byte, error) {
+	files := make(map[string][]byte)
+	for _, name := range pack.TokenizerFiles() {
+		b, err := readSmall(src, srcName, name, maxTokenizerBytes)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(b) > 0 {
+			files[name] = b
+		}
+	}
+	return files, nil
+}
+
+// kept is the narrowest element type of each class that keeps every value.
+func (s *source) kept() (attn, mlp tensor.DType) {
+	attn = s.tensors.Resident["embed.tokens"].DType
+	for _, t := range s.tensors.Resident {
+		if len(t.Shape) == 2 { // vectors are stored as F32 whatever they were
+			attn = widest(attn, t.DType)
+		}
+	}
+	mlp = s.tensors.Layers[0].Up.DType
+	for _, l := range s.tensors.Layers {
+		mlp = widest(mlp, widest(l.Up.DType, l.Down.DType))
+	}
+	return attn, mlp
+}
+
+// spec is the pack that o asks for.
+func (s *source) spec(o Options) (pack.Spec, error) {
+	attn, mlp := s.kept()
+	attn, err := o.Attn.dtype(attn)
+	if err != nil {
+		return pack.Spec{}, err
+	}
+	if mlp, err = o.MLP.dtype(mlp); err != nil {
+		return pack.Spec{}, err
+	}
+	name := o.Name
+	if name == "" {
+		name = filepath.Base(s.name)
+	}
+	return pack.Spec{Profile: s.profile, Name: name, Attn: attn, MLP: mlp, Tokenizer: s.tokenizer}, nil
+}
+
+func (s *source) convert(ctx context.Context, dst string, o Options) (Result, error) {
+	spec, err := s.spec(o)
+	if err != nil {
+		return Result{}, err
+	}
+	w, err := pack.Create(dst, spec)
+	if err != nil {
+		return Result{}, fmt.Errorf("convert: %w", err)
+	}
+	r := Result{Profile: s.profile, Attn: spec.Attn, MLP: spec.MLP, Bytes: w.Size(), Notices: s.tensors.Notices}
+	if r.SourceSHA256, err = s.writeAll(ctx, w, spec, o); err != nil {
+		return Result{}, errors.Join(err, w.Abort())
+	}
+	if err := w.Commit(r.SourceSHA256); err != nil {
+		return Result{}, fmt.Errorf("convert: %w", err)
+	}
+	return r, nil
+}
+
+// writeAll writes every part of the pack, with a few workers that take tasks in
+// file order, and meanwhile hashes the source.
+func (s *source) writeAll(ctx context.Context, w *pack.Writer, spec pack.Spec, o Options) (hash string, err error) {
+	workers := min(runtime.GOMAXPROCS(0), maxWorkers)
+	j := newJob(s, w, spec, o)
+	g, ctx := errgroup.WithContext(ctx)
+	tasks := make(chan task)
+	g.Go(func() error {
+		defer close(tasks)
+		return j.tasks(func(t task) error {
+			select {
+			case tasks <- t:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	})
+	for range workers {
+		g.Go(func() error {
+			b := newBuffers(stripBytes / workers)
+			for t := range tasks {
+				if err := t(ctx, b); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	g.Go(func() (err error) {
+		if hash = o.SourceSHA256; hash == "" {
+			hash, err = SourceHash(ctx, s.fsys, s.name)
+		}
+		return err
+	})
+	return hash, g.Wait()
+}
+
+// The buffers of all workers together stay below 16 MiB: half of it strips of
+// fc2, the other half of these for each worker.
+const (
+	maxWorkers = 4
+	stripBytes = 8 << 20
+	blockBytes = 1 << 20   // a checked block of a resident tensor
+	pieceBytes = 256 << 10 // source bytes of rows
+	outBytes   = 512 << 10 // bundles
+)
+
+// buffers are one worker's. They grow only for rows longer than they are.
+type buffers struct {
+	block, piece, out, strip, turned []byte
+	row                              []float32
+}
+
+func newBuffers(strip int) *buffers {
+	return &buffers{
+		block: make([]byte, blockBytes),
+		piece: make([]byte, pieceBytes),
+		out:   make([]byte, outBytes),
+		strip: make([]byte, strip),
+	}
+}
+
+// sized returns n bytes of *b, which grows if it must.
+func sized(b *[]byte, n int) []byte {
+	if n > len(*b) {
+		*b = make([]byte, n)
+	}
+	return (*b)[:n]
+}
+
+// A task writes one part of the pack.
+type task func(context.Context, *buffers) error
+
+// A job is one conversion under way.
+type job struct {
+	source *source
+	w      *pack.Writer
+	spec   pack.Spec
+	ffn, d int
+	byName map[string]pack.Tensor
+	layers []*layerJob
+
+	mu       sync.Mutex // held over calls of progress
+	done     int64
+	total    int64
+	progress func(what string, done, total int64)
+}
+
+func newJob(s *source, w *pack.Writer, spec pack.Spec, o Options) *job {
+	j := &job{source: s, w: w, spec: spec, ffn: s.profile.FFN, d: s.profile.HiddenSize,
+		byName: make(map[string]pack.Tensor), progress: o.Progress}
+	for _, t := range w.Tensors() {
+		j.byName[t.Name] = t
+		if t.Kind == pack.Matrix || t.Kind == pack.Vector {
+			j.total += t.Bytes()
+		}
+	}
+	j.total += s.profile.Neurons() * w.BundleStride()
+	for i := range s.profile.Layers {
+		j.layers = append(j.layers, newLayerJob(j, i))
+	}
+	return j
+}
+
+// advance tells of n more bytes done.
+func (j *job) advance(what string, n int64) {
+	if j.progress == nil {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.done += n
+	j.progress(what, j.done, j.total)
+}
+
+// tasks hands every task to emit, in the order of the file.
+func (j *job) tasks(emit func(task) error) error {
+	for _, t := range j.w.Tensors() {
+		if t.Kind != pack.Matrix && t.Kind != pack.Vector {
+			continue
+		}
+		for b := range t.Blocks() {
+			err := emit(func(ctx context.Context, buf *buffers) error { return j.block(ctx, t, b, buf) })
+			if err != nil {
+				return err
+			}
+		}
+	}
+	for i, l := range j.layers {
+		for first := 0; first < j.ffn; first += l.unit {
+			if err := emit(func(ctx context.Context, buf *buffers) error { return l.neurons(ctx, first, buf) }); err != nil {
+				return err
+			}
+			// The next layer's fc2 is read while this layer is worked on.
+			if first == 0 && i+1 < len(j.layers) {
+				if err := emit(func(ctx context.Context, buf *buffers) error { return j.layers[i+1].warm(ctx, buf) }); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// block converts one block of a resident matrix or vector.
+func (j *job) block(ctx context.Context, t pack.Tensor, b int, buf *buffers) error {
+	from := j.source.tensors.Resident[t.Name]
+	dtype, err := tensor.ParseDType(t.DType)
+	if err != nil {
+		return fmt.Errorf("convert: %w", err)
+	}
+	row, rows := t.Block(b)
+	n, at := rows*t.Cols, row*t.Cols
+	out := sized(&buf.block, int(dtype.RowBytes(n)))
+	size, to := int(from.DType.RowBytes(1)), int(dtype.RowBytes(1))
+	step := len(buf.piece) / size
+	for i := 0; i < n; i += step {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		piece := buf.piece[:min(step, n-i)*size]
+		if err := readFull(from, piece, int64(at+i)*int64(size)); err != nil {
+			return err
+		}
+		if err := narrow(out[i*to:], dtype, piece, from.DType); err != nil {
+			return j.badValue(from, err)
+		}
+	}
+	if err := j.w.WriteBlock(t, b, out); err != nil {
+		return fmt.Errorf("convert: %w", err)
+	}
+	j.advance(t.Name, int64(len(out)))
+	return nil
+}
+
+func (j *job) badValue(t *checkpoint.Tensor, err error) error {
+	return fmt.Errorf("convert: %s: tensor %q: %w", j.source.name, t.Name, err)
+}
+
+// readFull fills p from byte off of t on.
+func readFull(t *checkpoint.Tensor, p []byte, off int64) error {
+	if _, err := t.ReadAt(p, off); err != nil {
+		return fmt.Errorf("convert: %w", err)
+	}
+	return nil
+}

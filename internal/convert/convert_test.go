@@ -1,0 +1,327 @@
+package convert
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/sparseflow/sparseflow/internal/checkpoint"
+	"github.com/sparseflow/sparseflow/internal/convert/randopt"
+	"github.com/sparseflow/sparseflow/internal/model/opt"
+	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// goldenDir holds checkpoints written by the reference implementation.
+const goldenDir = "../../testdata/opt"
+
+// values reads a whole tensor of a checkpoint as numbers.
+func values(t *testing.T, x *checkpoint.Tensor) []float32 {
+	t.Helper()
+	b := make([]byte, x.Bytes())
+	if _, err := x.ReadAt(b, 0); err != nil {
+		t.Fatal(err)
+	}
+	v := make([]float32, x.Bytes()/x.DType.RowBytes(1))
+	tensor.Decode(v, b, x.DType)
+	return v
+}
+
+// encoded is values as another element type holds them.
+func encoded(v []float32, d tensor.DType) []byte {
+	b := make([]byte, d.RowBytes(len(v)))
+	tensor.Encode(b, v, d)
+	return b
+}
+
+// checkPack compares a pack with what the definition makes of the checkpoint,
+// one neuron and one tensor at a time.
+func checkPack(t *testing.T, dir, path string) {
+	t.Helper()
+	if err := pack.Verify(t.Context(), path, nil); err != nil {
+		t.Fatal(err)
+	}
+	p, err := pack.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	c, err := checkpoint.Open(os.DirFS(dir), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	m, err := opt.Map(c, p.Profile(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range p.Tensors() {
+		if x.Kind != pack.Matrix && x.Kind != pack.Vector {
+			continue
+		}
+		d, err := tensor.ParseDType(x.DType)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := p.ReadTensor(x.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, encoded(values(t, m.Resident[x.Name]), d)) {
+			t.Errorf("%s: got other values than the checkpoint's", x.Name)
+		}
+	}
+	for l := range m.Layers {
+		checkLayer(t, p, m.Layers[l], l)
+	}
+}
+
+func checkLayer(t *testing.T, p *pack.Pack, from opt.Layer, l int) {
+	t.Helper()
+	up, down := values(t, from.Up), values(t, from.Down)
+	d, ffn := p.Profile().HiddenSize, p.Profile().FFN
+	file, err := os.ReadFile(p.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sketch, scales []byte
+	for i := range ffn {
+		row, column := up[i*d:(i+1)*d], make([]float32, d)
+		for r := range d {
+			column[r] = down[r*ffn+i]
+		}
+		want := append(encoded(row, p.MLPDType()), encoded(column, p.MLPDType())...)
+		if got := file[p.BundleOffset(l, i):][:p.BundleBytes()]; !bytes.Equal(got, want) {
+			t.Fatalf("layer %d, neuron %d: got other weights than the checkpoint's", l, i)
+		}
+		tensor.Decode(row, want, p.MLPDType())
+		s := make([]byte, pack.SketchBytes(d))
+		scales = append(scales, encoded([]float32{pack.PackSketch(s, row)}, tensor.F32)...)
+		sketch = append(sketch, s...)
+	}
+	prefix := "layers." + strconv.Itoa(l) + ".mlp."
+	if _, ok := p.Tensor(prefix + "sketch"); ok != p.Profile().Sparse() {
+		t.Fatalf("layer %d: got a sketch: %v, want it if the model is sparse: %v", l, ok, p.Profile().Sparse())
+	}
+	for name, want := range map[string][]byte{"sketch": sketch, "sketch_scale": scales} {
+		if !p.Profile().Sparse() {
+			continue
+		}
+		if got, err := p.ReadTensor(prefix + name); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s%s: got %d bytes that differ, %v", prefix, name, len(got), err)
+		}
+	}
+}
+
+// Every golden checkpoint becomes the pack that the definition makes of it, as
+// stored and narrowed.
+func TestGolden(t *testing.T) {
+	dirs, err := os.ReadDir(goldenDir)
+	if err != nil || len(dirs) != 9 {
+		t.Fatalf("got %d checkpoints in %s, %v, want 9", len(dirs), goldenDir, err)
+	}
+	stored := map[string]tensor.DType{"odd-sizes": tensor.BF16, "post-norm-proj": tensor.F16, "sharded": tensor.F16, "pytorch-bin": tensor.F16}
+	for _, e := range dirs {
+		for _, o := range []Options{{}, {Attn: BF16, MLP: F16}, {Attn: F16, MLP: F32}} {
+			dir, path := filepath.Join(goldenDir, e.Name()), filepath.Join(t.TempDir(), "m.sflow")
+			r, err := Convert(t.Context(), os.DirFS(dir), dir, path, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(r.Notices) > 0 {
+				t.Errorf("%s: got notices %q, want none", e.Name(), r.Notices)
+			}
+			if o.Attn == "" && (r.MLP != stored[e.Name()] || r.Attn != stored[e.Name()]) {
+				t.Errorf("%s: got %v and %v, want %v as stored", e.Name(), r.Attn, r.MLP, stored[e.Name()])
+			}
+			if info, err := os.Stat(path); err != nil || info.Size() != r.Bytes {
+				t.Errorf("%s: got %d bytes, want %d", e.Name(), r.Bytes, info.Size())
+			}
+			checkPack(t, dir, path)
+		}
+	}
+}
+
+// Layers whose fc2 exceeds the strips: several units, and in float32 several
+// strips a unit.
+func TestStrips(t *testing.T) {
+	for _, c := range []struct {
+		stored tensor.DType
+		layers int
+		o      Options
+	}{{tensor.F16, 2, Options{}}, {tensor.F16, 1, Options{MLP: BF16}}, {tensor.F32, 1, Options{}}} {
+		dir, path := filepath.Join(t.TempDir(), "m"), filepath.Join(t.TempDir(), "m.sflow")
+		profile := randopt.Profile(50, 100, c.layers, 4, 45_000, 10)
+		if err := randopt.Write(dir, randopt.Options{Profile: profile, DType: c.stored, Seed: 3, Shards: 2, Bare: true}); err != nil {
+			t.Fatal(err)
+		}
+		var last, total int64
+		c.o.Progress = func(what string, done, all int64) {
+			if done <= last || what == "" {
+				t.Errorf("progress: got %q %d after %d, want it to grow", what, done, last)
+			}
+			last, total = done, all
+		}
+		if _, err := Convert(t.Context(), os.DirFS(dir), dir, path, c.o); err != nil {
+			t.Fatal(err)
+		}
+		p, err := pack.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last != total || total != p.WeightBytes() {
+			t.Errorf("progress: got %d of %d, want both %d", last, total, p.WeightBytes())
+		}
+		p.Close()
+		checkPack(t, dir, path)
+	}
+}
+
+// All that a conversion ever allocates stays below its bound, for a model of
+// several times that.
+func TestMemory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "m")
+	profile := randopt.Profile(2000, 512, 4, 8, 4096, 64)
+	if err := randopt.Write(dir, randopt.Options{Profile: profile, DType: tensor.F32, Seed: 3}); err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	r, err := Convert(t.Context(), os.DirFS(dir), dir, filepath.Join(t.TempDir(), "m.sflow"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	got := int64(after.TotalAlloc - before.TotalAlloc)
+	t.Logf("%d bytes allocated for a pack of %d", got, r.Bytes)
+	if got > 18<<20 || r.Bytes < 3*got {
+		t.Errorf("got %d bytes allocated for a pack of %d, want at most 18 MiB and a pack of 3 times that", got, r.Bytes)
+	}
+}
+
+// A conversion that is cancelled at any time ends soon and leaves nothing.
+func TestCancel(t *testing.T) {
+	dir, out := filepath.Join(t.TempDir(), "m"), t.TempDir()
+	profile := randopt.Profile(500, 256, 3, 4, 2048, 64)
+	if err := randopt.Write(dir, randopt.Options{Profile: profile, DType: tensor.F16, Seed: 3}); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 12 {
+		ctx, cancel := context.WithCancel(t.Context())
+		var at time.Time
+		calls := 0
+		_, err := Convert(ctx, os.DirFS(dir), dir, filepath.Join(out, "m.sflow"), Options{Progress: func(string, int64, int64) {
+			if calls++; calls == 1+4*n {
+				cancel()
+				at = time.Now()
+			}
+		}})
+		cancel()
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("cancelled at call %d: got %v, want %v", 1+4*n, err, context.Canceled)
+		}
+		if late := time.Since(at); late > 2*time.Second {
+			t.Errorf("got an end %v after the cancellation", late)
+		}
+		if left, err := os.ReadDir(out); err != nil || len(left) > 0 {
+			t.Fatalf("got files %v, %v, want none", left, err)
+		}
+	}
+}
+
+// Bad checkpoints are refused by an error that names what is wrong where, and
+// leave nothing.
+func TestErrors(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(t *testing.T, dir string)
+		o      Options
+		want   []string
+	}{
+		"no config":  {func(t *testing.T, dir string) { remove(t, dir, "config.json") }, Options{}, []string{"config.json", "no such file"}},
+		"no weights": {func(t *testing.T, dir string) { remove(t, dir, "model.safetensors") }, Options{}, []string{"model.safetensors"}},
+		"another ffn": {func(t *testing.T, dir string) { edit(t, dir, "config.json", `"ffn_dim": 24`, `"ffn_dim": 32`) }, Options{},
+			[]string{"fc1.bias", "got shape [24], want [32]"}},
+		"another type": {func(t *testing.T, dir string) { edit(t, dir, "config.json", `"opt"`, `"llama"`) }, Options{}, []string{"model_type", "llama"}},
+		"NaN in fc1":   {poison("layers.1.fc1.weight", 0x7fc00000), Options{}, []string{"layers.1.fc1.weight", "NaN"}},
+		"NaN in fc2":   {poison("layers.0.fc2.weight", 0x7fc00000), Options{MLP: F16}, []string{"layers.0.fc2.weight", "NaN"}},
+		"Inf in a norm": {poison("final_layer_norm.bias", 0x7f800000), Options{},
+			[]string{"final_layer_norm.bias", "+Inf"}},
+		"too large for f16": {poison("layers.1.self_attn.k_proj.weight", 0x48000000), Options{Attn: F16},
+			[]string{"k_proj.weight", "131072", "overflows F16"}},
+		"bad quant": {func(*testing.T, string) {}, Options{MLP: "q9"}, []string{"q9", "keep, f32, bf16 or f16"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, out := filepath.Join(t.TempDir(), "m"), t.TempDir()
+			if err := randopt.Write(dir, randopt.Options{Profile: randopt.Profile(20, 8, 2, 2, 24, 10), DType: tensor.F32}); err != nil {
+				t.Fatal(err)
+			}
+			c.change(t, dir)
+			_, err := Convert(t.Context(), os.DirFS(dir), dir, filepath.Join(out, "m.sflow"), c.o)
+			for _, w := range c.want {
+				if err == nil || !strings.Contains(err.Error(), w) {
+					t.Errorf("got %v, want an error with %q", err, w)
+				}
+			}
+			if left, err := os.ReadDir(out); err != nil || len(left) > 0 {
+				t.Errorf("got files %v, %v, want none", left, err)
+			}
+		})
+	}
+}
+
+func remove(t *testing.T, dir, name string) {
+	t.Helper()
+	if err := os.Remove(filepath.Join(dir, name)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func edit(t *testing.T, dir, name, from, to string) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	b, err := os.ReadFile(path)
+	if err != nil || !bytes.Contains(b, []byte(from)) {
+		t.Fatalf("%s: %v, want %s in it", path, err, from)
+	}
+	if err := os.WriteFile(path, bytes.Replace(b, []byte(from), []byte(to), 1), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// poison sets the last element of an F32 tensor to a bit pattern.
+func poison(tensorName string, bits uint32) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		f, err := os.OpenFile(filepath.Join(dir, "model.safetensors"), os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		info, _ := f.Stat()
+		h, err := checkpoint.ParseSafetensors(f, info.Size(), f.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range h.Entries {
+			if e.Name == "model.decoder."+tensorName {
+				b := []byte{byte(bits), byte(bits >> 8), byte(bits >> 16), byte(bits >> 24)}
+				if _, err := f.WriteAt(b, e.Offset+e.Bytes-4); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+		}
+		t.Fatalf("got no tensor %s", tensorName)
+	}
+}

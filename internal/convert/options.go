@@ -1,0 +1,80 @@
+package convert
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
+// Quant says what element type a class of weights is to have in the pack.
+type Quant string
+
+// The element types that can be asked for. The empty Quant is Keep.
+const (
+	Keep Quant = "keep" // as stored; the narrowest that holds all if a class mixes types
+	F32  Quant = "f32"
+	BF16 Quant = "bf16"
+	F16  Quant = "f16"
+)
+
+// ParseQuant returns the Quant named s, in either case.
+func ParseQuant(s string) (Quant, error) {
+	q := Quant(strings.ToLower(s))
+	switch q {
+	case Keep, F32, BF16, F16:
+		return q, nil
+	}
+	return "", fmt.Errorf("convert: quant: got %q, want keep, f32, bf16 or f16", s)
+}
+
+// dtype is the element type of a class that is stored as kept.
+func (q Quant) dtype(kept tensor.DType) (tensor.DType, error) {
+	if q == "" || q == Keep {
+		return kept, nil
+	}
+	if _, err := ParseQuant(string(q)); err != nil {
+		return 0, err
+	}
+	return tensor.ParseDType(string(q))
+}
+
+// widest is the narrowest type that holds every value of both.
+func widest(a, b tensor.DType) tensor.DType {
+	if a == b {
+		return a
+	}
+	return tensor.F32 // F16 and BF16 hold different values
+}
+
+// Options says how to convert. The zero value keeps every element type.
+type Options struct {
+	Attn, MLP Quant // of the resident matrices and of the neurons
+	// Name is the model's name in the pack; empty: the last element of the
+	// source's path.
+	Name string
+	// Progress, if not nil, is told what was written and how many bytes of the
+	// weights are done. Calls do not overlap.
+	Progress func(what string, done, total int64)
+	// Notify, if not nil, is told what a person may want to know. Calls do not
+	// overlap with each other.
+	Notify func(message string)
+	// SourceSHA256 is what SourceHash says of the source, if it is known.
+	SourceSHA256 string
+}
+
+func (o Options) notify(format string, args ...any) {
+	if o.Notify != nil {
+		o.Notify(fmt.Sprintf(format, args...))
+	}
+}
+
+// A Result is what a conversion made.
+type Result struct {
+	Profile      config.ModelProfile
+	Attn, MLP    tensor.DType
+	SourceSHA256 string
+	Bytes        int64    // size of the pack
+	Notices      []string // what a person may want to know of the source
+}

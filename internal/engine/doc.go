@@ -1,0 +1,12 @@
+// Package engine runs requests on a model: it wires the parts together by a
+// placement (Open) and computes step after step (loop.go).
+//
+// A step is: schedule, run, post-process. Schedule takes either a piece of one
+// sequence's prompt or the newest token of every sequence; run is
+// model.Forward; post-process samples, hands tokens out and ends sequences.
+// One goroutine does all of it, so nothing below needs a lock; Run may be
+// called from any number of goroutines, whose requests share the steps.
+//
+// A request's result does not depend on the others in its steps. If reading
+// fails, the requests of that step fail and the engine goes on.
+package engine

@@ -1,0 +1,259 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/device/cpu"
+	"github.com/sparseflow/sparseflow/internal/kv"
+	"github.com/sparseflow/sparseflow/internal/model"
+	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/placement"
+	"github.com/sparseflow/sparseflow/internal/sample"
+	"github.com/sparseflow/sparseflow/internal/transfer"
+	"github.com/sparseflow/sparseflow/internal/weights"
+)
+
+// Engine is a loaded model that takes requests.
+type Engine struct {
+	pack        *pack.Pack
+	profile     config.ModelProfile
+	place       *placement.Placement
+	store       *weights.DiskWeightStore
+	memory      *weights.Memory
+	transfer    *weights.AsyncWeightTransfer
+	backend     *cpu.Backend
+	kv          *kv.Cache
+	coordinator *transfer.TransferCoordinator
+	model       *model.Model
+	ec          *model.ExecutionContext
+
+	submit  chan *sequence
+	stop    context.CancelFunc // ends the loop
+	stopped context.Context    // done when the loop is told to end
+	loop    sync.WaitGroup
+
+	// What the loop alone uses.
+	waiting, running []*sequence
+	pages            int // of the KV cache that no running sequence reserved
+	batch            []*sequence
+	ids              []int32
+}
+
+// ErrClosed is the error of requests to an engine that was closed.
+var ErrClosed = errors.New("engine: closed")
+
+// Placement is what lives where. It is not to be changed.
+func (e *Engine) Placement() *placement.Placement { return e.place }
+
+// Profile is the model.
+func (e *Engine) Profile() config.ModelProfile { return e.profile }
+
+// Backend is the name of what computes.
+func (e *Engine) Backend() string { return e.backend.Name() }
+
+// Pack is the model's file.
+func (e *Engine) Pack() *pack.Pack { return e.pack }
+
+// Request is a text to continue or to score.
+type Request struct {
+	IDs       []int32 // the prompt, at least one token
+	MaxTokens int     // most tokens to generate; the context may end sooner
+	Sampling  sample.Params
+	IgnoreEOS bool // go on after an end-of-text token
+	// Logits, if not nil, gets the logits after each prompt token: position
+	// of the token and [vocab] values, valid during the call, which must not
+	// block.
+	Logits func(position int, logits []float32)
+	// Token, if not nil, gets each generated token and may end the text by
+	// returning false. It runs on the goroutine of Run.
+	Token func(id int32) bool
+}
+
+// FinishReason says why a text ended.
+type FinishReason string
+
+// The reasons.
+const (
+	FinishStop   FinishReason = "stop"   // an end-of-text token, or Token said so
+	FinishLength FinishReason = "length" // MaxTokens, or the end of the context
+)
+
+// Result is what became of a request.
+type Result struct {
+	IDs    []int32 // generated, without an end-of-text token
+	Finish FinishReason
+	Stats  Stats
+}
+
+// Stats is what a request took. Counters cover the steps that the request was
+// part of, other requests of these steps included.
+type Stats struct {
+	PromptTokens int
+	Tokens       int // generated
+	Prefill      time.Duration
+	Decode       time.Duration
+	Counters
+}
+
+// TokensPerSecond is the speed of decoding. The first token comes out of the
+// prompt's computation and does not count.
+func (s Stats) TokensPerSecond() float64 {
+	if s.Tokens < 2 || s.Decode <= 0 {
+		return 0
+	}
+	return float64(s.Tokens-1) / s.Decode.Seconds()
+}
+
+// Counters add up over steps.
+type Counters struct {
+	FastBytes int64         // of weights multiplied
+	SlowBytes int64         // read from the pack
+	Wanted    int64         // neurons of layer passes
+	Misses    int64         // of these, not in fast memory when the pass began
+	Wasted    int64         // neurons read early and then not wanted
+	Computed  int64         // neurons x tokens computed
+	Active    int64         // of these, with an activation that is not zero
+	Passes    int64         // neurons x tokens there were
+	Stall     time.Duration // waiting for reads
+}
+
+// HitRate is the share of wanted neurons that were in fast memory.
+func (c Counters) HitRate() float64 {
+	if c.Wanted == 0 {
+		return 0
+	}
+	return 1 - float64(c.Misses)/float64(c.Wanted)
+}
+
+// ComputedShare is the share of all neurons that were computed.
+func (c Counters) ComputedShare() float64 {
+	if c.Passes == 0 {
+		return 0
+	}
+	return float64(c.Computed) / float64(c.Passes)
+}
+
+func (c Counters) minus(d Counters) Counters {
+	c.FastBytes -= d.FastBytes
+	c.SlowBytes -= d.SlowBytes
+	c.Wanted -= d.Wanted
+	c.Misses -= d.Misses
+	c.Wasted -= d.Wasted
+	c.Computed -= d.Computed
+	c.Active -= d.Active
+	c.Passes -= d.Passes
+	c.Stall -= d.Stall
+	return c
+}
+
+// counters is the state of all counters now.
+func (e *Engine) counters() Counters {
+	s, t := e.coordinator.Stats, e.ec.Stats
+	return Counters{
+		FastBytes: t.Fast,
+		SlowBytes: e.store.BytesRead(),
+		Wanted:    s.Wanted,
+		Misses:    s.Misses,
+		Wasted:    s.Wasted,
+		Computed:  t.Computed,
+		Active:    t.Active,
+		Passes:    t.Tokens * e.profile.Neurons(),
+		Stall:     s.Stall,
+	}
+}
+
+// Run carries out a request. It returns early when ctx ends.
+func (e *Engine) Run(ctx context.Context, r Request) (*Result, error) {
+	s, err := e.newSequence(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	defer s.cancel()
+	select {
+	case e.submit <- s:
+	case <-e.stopped.Done():
+		return nil, ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	for id := range s.tokens {
+		if r.Token != nil && !r.Token(id) {
+			s.quit.Store(true)
+			s.cancel()
+			break
+		}
+	}
+	// The loop ends the sequence at its next step; only then is it done with
+	// what the request handed it.
+	<-s.done
+	if s.err != nil && !s.quit.Load() {
+		return nil, s.err
+	}
+	return s.result(), nil
+}
+
+func (e *Engine) newSequence(ctx context.Context, r Request) (*sequence, error) {
+	switch {
+	case len(r.IDs) == 0:
+		return nil, fmt.Errorf("engine: prompt: got no tokens, want at least 1")
+	case len(r.IDs) > e.place.Context:
+		return nil, fmt.Errorf("engine: prompt: got %d tokens, want at most %d, the context (--ctx)", len(r.IDs), e.place.Context)
+	case r.MaxTokens < 0:
+		return nil, fmt.Errorf("engine: max-tokens: got %d, want 0 or more", r.MaxTokens)
+	}
+	for i, id := range r.IDs {
+		if id < 0 || int(id) >= e.profile.VocabSize {
+			return nil, fmt.Errorf("engine: prompt: got token id %d at position %d, want 0 to %d", id, i, e.profile.VocabSize-1)
+		}
+	}
+	sampler, err := sample.New(r.Sampling)
+	if err != nil {
+		return nil, err
+	}
+	most := min(len(r.IDs)+r.MaxTokens, e.place.Context)
+	s := &sequence{
+		req:     r,
+		sampler: sampler,
+		ids:     append(make([]int32, 0, most), r.IDs...),
+		prompt:  len(r.IDs),
+		most:    most,
+		tokens:  make(chan int32, most-len(r.IDs)),
+		done:    make(chan struct{}),
+	}
+	s.ctx, s.cancel = context.WithCancel(ctx)
+	return s, nil
+}
+
+// Close ends running requests with ErrClosed and gives all memory back.
+func (e *Engine) Close() error {
+	e.stop()
+	e.loop.Wait()
+	return e.free()
+}
+
+// free releases whatever there is of the engine.
+func (e *Engine) free() error {
+	var errs []error
+	if e.coordinator != nil {
+		e.coordinator.Close()
+	}
+	if e.transfer != nil {
+		e.transfer.Close()
+	}
+	if e.backend != nil {
+		e.backend.Close()
+	}
+	if e.store != nil {
+		errs = append(errs, e.store.Close())
+	}
+	if e.memory != nil {
+		errs = append(errs, e.memory.Close())
+	}
+	errs = append(errs, e.pack.Close())
+	return errors.Join(errs...)
+}

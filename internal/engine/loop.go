@@ -1,0 +1,286 @@
+package engine
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/kv"
+	"github.com/sparseflow/sparseflow/internal/model"
+	"github.com/sparseflow/sparseflow/internal/sample"
+)
+
+// sequence is a request and its state.
+type sequence struct {
+	req     Request
+	ctx     context.Context
+	cancel  context.CancelFunc
+	sampler *sample.Sampler
+	ids     []int32 // prompt and generated tokens
+	prompt  int     // length of the prompt
+	most    int     // length at which the text ends
+	seq     kv.Seq  // the tokens computed so far
+
+	tokens chan int32    // generated, closed at the end; never full
+	done   chan struct{} // closed when the loop has let go of the sequence
+	quit   atomic.Bool   // Token ended the text
+	err    error         // valid once done
+	finish FinishReason
+
+	before          Counters
+	counts          Counters
+	prefill, decode time.Duration
+}
+
+func (s *sequence) result() *Result {
+	ids := s.ids[s.prompt:]
+	if s.quit.Load() {
+		s.finish = FinishStop
+	}
+	return &Result{IDs: ids, Finish: s.finish, Stats: Stats{
+		PromptTokens: s.prompt,
+		Tokens:       len(ids),
+		Prefill:      s.prefill,
+		Decode:       s.decode,
+		Counters:     s.counts,
+	}}
+}
+
+// prefilling reports whether a part of the prompt is still to be computed.
+func (s *sequence) prefilling() bool { return s.seq.Len() < s.prompt }
+
+// start starts the loop.
+func (e *Engine) start() {
+	e.submit = make(chan *sequence)
+	e.stopped, e.stop = context.WithCancel(context.Background())
+	e.loop.Add(1)
+	go func() {
+		defer e.loop.Done()
+		for e.admit() {
+			e.step()
+		}
+		for _, s := range append(e.running, e.waiting...) {
+			e.end(s, ErrClosed)
+		}
+	}()
+}
+
+// admit takes new requests, waiting for one if there is nothing to do, and
+// starts those for whose longest text the KV cache has room, first come first
+// served. It reports false when the engine is closed.
+func (e *Engine) admit() bool {
+	for {
+		for len(e.waiting) > 0 {
+			s := e.waiting[0]
+			if need := kv.Pages(s.most); need <= e.pages {
+				e.pages -= need
+				s.before = e.counters()
+				e.running = append(e.running, s)
+				e.waiting = e.waiting[1:]
+				continue
+			}
+			break
+		}
+		if len(e.running) > 0 {
+			select {
+			case s := <-e.submit:
+				e.waiting = append(e.waiting, s)
+				continue
+			case <-e.stopped.Done():
+				return false
+			default:
+				return true
+			}
+		}
+		select {
+		case s := <-e.submit:
+			e.waiting = append(e.waiting, s)
+		case <-e.stopped.Done():
+			return false
+		}
+	}
+}
+
+// step computes one batch.
+func (e *Engine) step() {
+	begin := time.Now()
+	e.schedule()
+	if len(e.batch) == 0 {
+		return
+	}
+	ctx, cancel := e.stepContext()
+	defer cancel()
+	e.ec.Ctx = ctx
+	err := e.run()
+	if err == nil {
+		err = e.post(time.Since(begin))
+	}
+	if err == nil {
+		return
+	}
+	for _, s := range e.batch {
+		if s.ctx.Err() != nil {
+			err = s.ctx.Err()
+		}
+		e.finish(s, err)
+	}
+}
+
+// schedule fills the batch: a piece of the first unfinished prompt, or the
+// newest token of as many sequences as fit.
+func (e *Engine) schedule() {
+	e.batch, e.ids = e.batch[:0], e.ids[:0]
+	e.ec.Spans = e.ec.Spans[:0]
+	for _, s := range append([]*sequence(nil), e.running...) {
+		if s.ctx.Err() != nil {
+			e.finish(s, s.ctx.Err())
+		}
+	}
+	e.ec.Decode = true
+	for _, s := range e.running {
+		if s.prefilling() {
+			e.ec.Decode = false
+			e.add(s, min(e.ec.Chunk(), s.prompt-s.seq.Len()))
+			return
+		}
+	}
+	for _, s := range e.running {
+		if len(e.batch) == e.ec.Chunk() {
+			break
+		}
+		e.add(s, 1)
+	}
+}
+
+// add puts the next n tokens of s into the batch.
+func (e *Engine) add(s *sequence, n int) {
+	at := s.seq.Len()
+	e.batch = append(e.batch, s)
+	e.ids = append(e.ids, s.ids[at:at+n]...)
+	e.ec.Spans = append(e.ec.Spans, device.Span{Seq: &s.seq, Pos: at, N: n})
+}
+
+// stepContext ends the step when the engine is closed. A request on its own
+// ends its step too; one among several waits for the others.
+func (e *Engine) stepContext() (context.Context, context.CancelFunc) {
+	if len(e.batch) > 1 {
+		return e.stopped, func() {}
+	}
+	ctx, cancel := context.WithCancel(e.batch[0].ctx)
+	unlink := context.AfterFunc(e.stopped, cancel)
+	return ctx, func() { unlink(); cancel() }
+}
+
+// run computes the batch.
+func (e *Engine) run() error {
+	if err := e.store.CheckUnchanged(); err != nil {
+		return err
+	}
+	for _, s := range e.ec.Spans {
+		if err := e.kv.Grow(s.Seq, s.N); err != nil {
+			return err
+		}
+	}
+	return e.model.Forward(e.ec, e.ids)
+}
+
+// post hands out logits, samples, and ends what is finished.
+func (e *Engine) post(took time.Duration) error {
+	if !e.ec.Decode {
+		return e.postPrompt(e.batch[0], took)
+	}
+	for first := 0; first < len(e.batch); first += model.LogitRows {
+		n := min(model.LogitRows, len(e.batch)-first)
+		logits, err := e.model.Logits(e.ec, first, n)
+		if err != nil {
+			return err
+		}
+		for i, s := range e.batch[first : first+n] {
+			e.next(s, logits.Row(i))
+		}
+	}
+	for _, s := range e.batch {
+		s.decode += took
+	}
+	return nil
+}
+
+// postPrompt is post for a piece of a prompt.
+func (e *Engine) postPrompt(s *sequence, took time.Duration) error {
+	begin := time.Now()
+	n := len(e.ids)
+	at := s.seq.Len() - n // position of the batch's first token
+	first := n - 1
+	if s.req.Logits != nil {
+		first = 0
+	} else if s.prefilling() {
+		s.prefill += took
+		return nil
+	}
+	for ; first < n; first += model.LogitRows {
+		rows := min(model.LogitRows, n-first)
+		logits, err := e.model.Logits(e.ec, first, rows)
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			if s.req.Logits != nil {
+				s.req.Logits(at+first+i, logits.Row(i))
+			}
+			if at+first+i == s.prompt-1 {
+				s.prefill += took + time.Since(begin)
+				took, begin = 0, time.Now()
+				e.next(s, logits.Row(i))
+			}
+		}
+	}
+	s.prefill += took
+	return nil
+}
+
+// next samples the token after the newest of s, or ends s.
+func (e *Engine) next(s *sequence, logits []float32) {
+	if len(s.ids) == s.most {
+		s.finish = FinishLength
+		e.finish(s, nil)
+		return
+	}
+	id, err := s.sampler.Sample(logits, s.ids)
+	if err != nil {
+		e.finish(s, err)
+		return
+	}
+	if e.profile.IsEOS(id) && !s.req.IgnoreEOS {
+		s.finish = FinishStop
+		e.finish(s, nil)
+		return
+	}
+	s.ids = append(s.ids, id)
+	s.tokens <- id
+	if len(s.ids) == s.most {
+		s.finish = FinishLength
+		e.finish(s, nil)
+	}
+}
+
+// finish takes s out of the running sequences.
+func (e *Engine) finish(s *sequence, err error) {
+	for i, r := range e.running {
+		if r == s {
+			e.running = append(e.running[:i], e.running[i+1:]...)
+			e.pages += kv.Pages(s.most)
+			e.kv.Release(&s.seq)
+			e.end(s, err)
+			return
+		}
+	}
+}
+
+// end tells whoever waits for s.
+func (e *Engine) end(s *sequence, err error) {
+	s.counts = e.counters().minus(s.before)
+	s.err = err
+	close(s.tokens)
+	close(s.done)
+}

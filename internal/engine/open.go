@@ -1,0 +1,265 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/device/cpu"
+	"github.com/sparseflow/sparseflow/internal/kernel"
+	"github.com/sparseflow/sparseflow/internal/kv"
+	"github.com/sparseflow/sparseflow/internal/model"
+	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/placement"
+	"github.com/sparseflow/sparseflow/internal/predict"
+	"github.com/sparseflow/sparseflow/internal/transfer"
+	"github.com/sparseflow/sparseflow/internal/weights"
+)
+
+// Options is how a model is opened.
+type Options struct {
+	Strategy config.OffloadStrategy
+	// Predictor replaces the one that the strategy names.
+	Predictor predict.ActivationPredictor
+	// Multiple is how many neurons are computed for each that Predictor
+	// scores above zero; 0 means 1.
+	Multiple float64
+	// Policy makes each layer's eviction policy in place of the one that the
+	// strategy names.
+	Policy weights.NewPolicy
+	// Kernels is what the cpu backend computes with; nil: the best there are.
+	Kernels *kernel.Set
+	// File, if not nil, is the pack's file as the store reads it.
+	File weights.File
+	// Observe, if not nil, sees every neuron that is computed; see
+	// model.ExecutionContext.
+	Observe func(layer, tokens int, w device.Work, h []float32)
+	// Progress, if not nil, is told of bytes loaded out of a total.
+	Progress func(done, total int64)
+}
+
+// ioWorkers is how many reads run at a time. A few are what a disk needs to
+// be kept busy with reads of some ten kilobytes; each costs a thread.
+const ioWorkers = 8
+
+// Plan places a pack without loading anything. A *placement.BudgetError comes
+// with the placement.
+func Plan(p *pack.Pack, o Options) (*placement.Placement, error) {
+	profile := p.Profile()
+	if _, err := policyOf(o); err != nil {
+		return nil, err
+	}
+	bytes, err := predictorBytes(p, o)
+	if err != nil {
+		return nil, err
+	}
+	return placement.Plan(placement.Input{
+		Pack:           p,
+		Strategy:       o.Strategy,
+		PredictorBytes: bytes,
+		ScratchBytes:   func(chunk int) int64 { return model.ScratchBytes(profile, chunk) },
+		FreeBytes:      placement.FreeBytes(os.DirFS("/")),
+		Processors:     runtime.NumCPU(),
+	})
+}
+
+// Predictors are the names that a strategy can give.
+func Predictors() []string { return []string{"sketch", "oracle", "all"} }
+
+// predictorBytes is the memory of one layer's predictor.
+func predictorBytes(p *pack.Pack, o Options) (int64, error) {
+	profile := p.Profile()
+	switch name := o.Strategy.Predictor; {
+	case o.Predictor != nil || name == "all":
+		return 0, nil
+	case name == "" || name == "sketch":
+		return weights.PieceBytes(int64(profile.FFN)*int64(pack.SketchBytes(profile.HiddenSize))) +
+			weights.PieceBytes(4*int64(profile.FFN)), nil
+	case name == "oracle":
+		return weights.PieceBytes(int64(profile.FFN) * p.MLPDType().RowBytes(profile.HiddenSize)), nil
+	default:
+		return 0, fmt.Errorf("engine: predictor: got %q, want one of %s", name, strings.Join(Predictors(), ", "))
+	}
+}
+
+func policyOf(o Options) (weights.NewPolicy, error) {
+	switch {
+	case o.Policy != nil:
+		return o.Policy, nil
+	case o.Strategy.Policy != "":
+		return weights.PolicyByName(o.Strategy.Policy)
+	case o.Strategy.UseLRUEviction:
+		return weights.PolicyByName("lru")
+	}
+	return weights.PolicyByName("frozen")
+}
+
+// Open places and loads the model of p, which it closes together with the
+// engine or on an error.
+func Open(ctx context.Context, p *pack.Pack, o Options) (*Engine, error) {
+	e := &Engine{pack: p, profile: p.Profile()}
+	if err := e.open(ctx, o); err != nil {
+		return nil, errors.Join(err, e.free())
+	}
+	e.start()
+	return e, nil
+}
+
+func (e *Engine) open(ctx context.Context, o Options) (err error) {
+	if e.place, err = Plan(e.pack, o); err != nil {
+		return err
+	}
+	f := o.File
+	if f == nil {
+		if f, err = weights.OpenFile(e.pack.Path(), o.Strategy.IO); err != nil {
+			return err
+		}
+	}
+	if e.store, err = weights.NewDiskWeightStore(e.pack, f); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if e.memory, err = weights.NewMemory(e.place.MemoryBytes); err != nil {
+		return err
+	}
+	k := kernel.Best()
+	if o.Kernels != nil {
+		k = *o.Kernels
+	}
+	e.backend = cpu.New(k, e.place.Threads)
+	workers := 0
+	if o.Strategy.AsyncTransfer {
+		workers = ioWorkers
+	}
+	e.transfer = weights.NewAsyncWeightTransfer(e.store, workers)
+	e.ec = model.NewExecutionContext(e.profile, e.place.Chunk, e.memory)
+	e.ec.Observe = o.Observe
+	return e.load(ctx, o)
+}
+
+// load reads what is resident and makes the model.
+func (e *Engine) load(ctx context.Context, o Options) error {
+	mem, place := e.memory, e.place
+	shape := kv.Shape{Layers: e.profile.Layers, Heads: e.profile.KVHeads, HeadDim: e.profile.HeadDim(), DType: o.Strategy.KV}
+	e.kv = kv.New(shape, mem.Piece(place.KVBytes))
+	e.pages = kv.Pages(place.Context)
+	row := mem.Buffer(place.BlockBytes)
+	stream := make([][]byte, weights.StreamBuffers)
+	for i := range stream {
+		stream[i] = mem.Buffer(place.BlockBytes)
+	}
+	slots, ringFirst := e.slots()
+	loader := &model.Loader{Store: e.store, Memory: mem, Resident: place.Resident, Buffer: row}
+	if o.Progress != nil {
+		total, done := place.LoadBytes, int64(0)
+		loader.Progress = func(n int64) {
+			done += n
+			o.Progress(done, total)
+		}
+	}
+	w, err := loader.Load(ctx)
+	if err != nil {
+		return err
+	}
+	predictor, multiple, err := e.predictor(ctx, o, loader, w, slots, ringFirst)
+	if err != nil {
+		return err
+	}
+	policy, err := policyOf(o)
+	if err != nil {
+		return err
+	}
+	bias := make([][]float32, e.profile.Layers)
+	for l := range bias {
+		bias[l] = w.Layers[l].UpBias
+	}
+	e.coordinator = transfer.NewTransferCoordinator(transfer.Options{
+		Profile:   e.profile,
+		Cache:     weights.NewWeightCache(e.profile.FFN, place.Slots, policy),
+		Transfer:  e.transfer,
+		Slots:     slots,
+		RingFirst: ringFirst,
+		RingSlots: place.RingSlots,
+		Bias:      bias,
+		Predicted: place.Predicted,
+		Predictor: predictor,
+		Selection: predict.Selection{Multiple: multiple},
+		SkipZero:  place.Mode != config.Dense,
+		Scores:    e.ec.Scores(),
+		Hidden:    e.ec.Hidden(),
+	})
+	e.model = model.New(model.Parts{
+		Profile:     e.profile,
+		Weights:     w,
+		Backend:     e.backend,
+		KV:          e.kv,
+		Coordinator: e.coordinator,
+		Store:       e.store,
+		Stream:      weights.NewBlockReader(e.transfer, stream),
+		RowBuffer:   row,
+	})
+	return nil
+}
+
+// slots takes the memory of all slots, the ring's last.
+func (e *Engine) slots() (s device.Slots, ringFirst int) {
+	for _, n := range e.place.Slots {
+		ringFirst += n
+	}
+	stride := e.pack.BundleStride()
+	return device.Slots{
+		Data:   e.memory.Buffer(int64(ringFirst+e.place.RingSlots) * stride),
+		Stride: stride,
+		DType:  e.pack.MLPDType(),
+		Cols:   e.profile.HiddenSize,
+		Parts:  e.profile.NeuronParts,
+	}, ringFirst
+}
+
+// predictor loads the predictor and says how many neurons to compute for each
+// that it scores above zero.
+func (e *Engine) predictor(ctx context.Context, o Options, l *model.Loader, w *model.Weights, slots device.Slots, ring int) (predict.ActivationPredictor, float64, error) {
+	switch {
+	case e.place.Mode != config.Predicted:
+		return predict.All{}, 1, nil
+	case o.Predictor != nil:
+		return o.Predictor, max(o.Multiple, 1), nil
+	case o.Strategy.Predictor == "all":
+		return predict.All{}, 1, nil
+	case o.Strategy.Predictor == "oracle":
+		p := &predict.Oracle{Backend: e.backend, Layers: make([]device.Mat, e.profile.Layers), Bias: make([][]float32, e.profile.Layers)}
+		staging := slots
+		staging.Data = slots.Data[int64(ring)*slots.Stride:]
+		for i, here := range e.place.Predicted {
+			if !here {
+				continue
+			}
+			m, err := l.Up(ctx, i, staging)
+			if err != nil {
+				return nil, 0, err
+			}
+			p.Layers[i], p.Bias[i] = m, w.Layers[i].UpBias
+		}
+		return p, 1, nil
+	}
+	p := &predict.Sketch{Backend: e.backend, Layers: make([]device.SketchMat, e.profile.Layers)}
+	for i, here := range e.place.Predicted {
+		if !here {
+			continue
+		}
+		m, err := l.Sketch(ctx, i, w.Layers[i].UpBias)
+		if err != nil {
+			return nil, 0, err
+		}
+		p.Layers[i] = m
+	}
+	return p, sketchMultiple, nil
+}
+
+// sketchMultiple is how many neurons are computed for each that the sketch
+// takes for active, as long as a model is not calibrated.
+const sketchMultiple = 2

@@ -1,0 +1,224 @@
+package hub
+
+import (
+	"encoding/binary"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+func write(t testing.TB, path, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// packHeader is the start of a pack as package pack writes it.
+func packHeader(metadata string) string {
+	h := `{"__metadata__":` + metadata + `,"x":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}`
+	return string(binary.LittleEndian.AppendUint64(nil, uint64(len(h)))) + h
+}
+
+const metadataOfBig = `{"sparseflow.version":"1","sparseflow.name":"big","sparseflow.profile":"{\"family\":\"opt\"}"}`
+
+// home makes an empty machine: nothing of the real one is seen.
+func home(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, v := range []string{"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"} {
+		t.Setenv(v, "")
+	}
+	t.Setenv("HOME", dir)
+	t.Chdir(dir)
+	return dir
+}
+
+// snapshot puts a model into a hub cache as huggingface_hub does: files are
+// links into blobs.
+func snapshot(t *testing.T, cache, id, config string) string {
+	t.Helper()
+	repo := filepath.Join(cache, "models--"+strings.ReplaceAll(id, "/", "--"))
+	write(t, filepath.Join(repo, "refs", "main"), "abc123")
+	write(t, filepath.Join(repo, "blobs", "b1"), config)
+	dir := filepath.Join(repo, "snapshots", "abc123")
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join("..", "..", "blobs", "b1"), filepath.Join(dir, "config.json")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestFind(t *testing.T) {
+	dir := home(t)
+	cache := filepath.Join(dir, ".cache", "huggingface", "hub")
+	snap := snapshot(t, cache, "facebook/opt-125m", `{"model_type":"opt"}`)
+	shadow := snapshot(t, cache, "org/shadow", `{"model_type":"opt"}`)
+	write(t, filepath.Join(dir, "models", "mine", "config.json"), "{}")
+	write(t, filepath.Join(dir, "tiny", "config.json"), "{}")
+	write(t, filepath.Join(dir, "org", "here", "config.json"), "{}")
+	write(t, filepath.Join(dir, "org", "shadow", "notes.txt"), "") // no checkpoint
+	write(t, filepath.Join(dir, "a.sflow"), "whatever")
+	write(t, filepath.Join(dir, "other.bin"), packHeader(metadataOfBig))
+	for model, want := range map[string]Source{
+		"tiny":                               {Kind: Checkpoint, Name: "tiny", Path: "tiny"},
+		"./tiny":                             {Kind: Checkpoint, Name: "tiny", Path: filepath.Join(dir, "tiny")},
+		"models/mine":                        {Kind: Checkpoint, Name: "mine", Path: filepath.Join(dir, "models", "mine")},
+		filepath.Join(dir, "models", "mine"): {Kind: Checkpoint, Name: "mine", Path: filepath.Join(dir, "models", "mine")},
+		"org/here":                           {Kind: Checkpoint, Name: "here", Path: filepath.Join(dir, "org", "here")},
+		"facebook/opt-125m":                  {Kind: Checkpoint, Name: "facebook/opt-125m", Path: snap},
+		"org/shadow":                         {Kind: Checkpoint, Name: "org/shadow", Path: shadow},
+		"a.sflow":                            {Kind: Pack, Name: "a", Path: filepath.Join(dir, "a.sflow")},
+		"other.bin":                          {Kind: Pack, Name: "big", Path: filepath.Join(dir, "other.bin")},
+	} {
+		got, err := Find(model)
+		if err != nil {
+			t.Errorf("%s: %v", model, err)
+			continue
+		}
+		if got.Kind == Checkpoint {
+			if _, err := fs.Stat(got.FS, "config.json"); err != nil {
+				t.Errorf("%s: %v", model, err)
+			}
+		}
+		got.FS = nil
+		if got != want {
+			t.Errorf("%s: got %+v, want %+v", model, got, want)
+		}
+	}
+}
+
+// Errors say what was looked for and where.
+func TestFindErrors(t *testing.T) {
+	dir := home(t)
+	cache := filepath.Join(dir, "cache")
+	t.Setenv("HF_HUB_CACHE", cache)
+	write(t, filepath.Join(dir, "empty", "x"), "")
+	write(t, filepath.Join(dir, "model", "config.json"), "{}")
+	write(t, filepath.Join(dir, "model", "model.safetensors"), packHeader(`{"format":"pt"}`))
+	write(t, filepath.Join(cache, "models--org--half", "refs", "main"), "gone")
+	write(t, filepath.Join(cache, "models--org--bare", "snapshots", "r1", "x"), "")
+	write(t, filepath.Join(cache, "models--org--evil", "refs", "main"), "../../..")
+	for model, want := range map[string][]string{
+		"":          {"empty model name"},
+		"nothing":   {"no such model", filepath.Join(dir, "nothing"), "tiny"},
+		"empty":     {"no such model", filepath.Join(dir, "empty", "config.json")},
+		"org/none":  {filepath.Join(cache, "models--org--none"), "HF_HUB_CACHE", filepath.Join(dir, "org", "none")},
+		"org/half":  {`"gone"`, "download it again"},
+		"org/bare":  {filepath.Join("snapshots", "r1", "config.json"), "download it again"},
+		"org/evil":  {`"../../.."`, "want a revision"},
+		"model/x/y": {"no such model"},
+		filepath.Join("model", "model.safetensors"):         {"want a .sflow file", "name its directory " + filepath.Join(dir, "model")},
+		filepath.Join("model", "model.safetensors", "more"): {"no such model"},
+	} {
+		_, err := Find(model)
+		for _, w := range want {
+			if err == nil || !strings.Contains(err.Error(), w) {
+				t.Errorf("%s: got %v, want an error with %q", model, err, w)
+			}
+		}
+	}
+}
+
+// The hub cache is looked for as huggingface_hub does.
+func TestHubCache(t *testing.T) {
+	dir := home(t)
+	for _, c := range []struct{ name, value, want string }{
+		{"", "", filepath.Join(dir, ".cache", "huggingface", "hub")},
+		{"XDG_CACHE_HOME", "/xdg", "/xdg/huggingface/hub"},
+		{"HF_HOME", "~/hf", filepath.Join(dir, "hf", "hub")},
+		{"HUGGINGFACE_HUB_CACHE", "/old", "/old"},
+		{"HF_HUB_CACHE", "/new", "/new"},
+	} {
+		if c.name != "" {
+			t.Setenv(c.name, c.value) // each outranks those before
+		}
+		if got, _, err := hubCache(); err != nil || got != filepath.FromSlash(c.want) {
+			t.Errorf("%s=%s: got %s, %v, want %s", c.name, c.value, got, err, c.want)
+		}
+	}
+}
+
+func TestDefaultCacheDir(t *testing.T) {
+	dir := home(t)
+	check := func(want string) {
+		t.Helper()
+		if got, err := DefaultCacheDir(); err != nil || got != want {
+			t.Errorf("got %s, %v, want %s", got, err, want)
+		}
+	}
+	check(filepath.Join(dir, ".cache", "sparseflow"))
+	t.Setenv("XDG_CACHE_HOME", "relative")
+	check(filepath.Join(dir, ".cache", "sparseflow"))
+	t.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "xdg"))
+	check(filepath.Join(dir, "xdg", "sparseflow"))
+	t.Setenv("XDG_CACHE_HOME", "")
+	t.Setenv("HOME", "")
+	t.Setenv("TMPDIR", dir)
+	check(filepath.Join(dir, "sparseflow-"+strconv.Itoa(os.Getuid())))
+}
+
+func TestList(t *testing.T) {
+	dir := home(t)
+	cache := filepath.Join(dir, "packs")
+	list, err := List(cache)
+	if err != nil || len(list) != 1 || list[0].Name != "tiny" || list[0].Bytes < 11_000_000 || list[0].Family != "opt" {
+		t.Fatalf("an empty machine: got %+v, %v, want tiny alone", list, err)
+	}
+	hub := filepath.Join(dir, ".cache", "huggingface", "hub")
+	snap := snapshot(t, hub, "facebook/opt-125m", `{"model_type":"opt"}`)
+	snapshot(t, hub, "org/bert", `{"model_type":"bert"}`)
+	write(t, filepath.Join(hub, "models--org--broken", "refs", "main"), "gone")
+	write(t, filepath.Join(hub, "datasets--org--text", "refs", "main"), "x")
+	write(t, filepath.Join(cache, "1.sflow"), packHeader(metadataOfBig))
+	write(t, filepath.Join(cache, "2.sflow"), "damaged")
+	write(t, filepath.Join(cache, "source-1.json"), "{}")
+	list, err = List(cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Entry{
+		list[0],
+		{"2.sflow", "pack", 7, filepath.Join(cache, "2.sflow"), ""},
+		{"big", "pack", int64(len(packHeader(metadataOfBig))), filepath.Join(cache, "1.sflow"), "opt"},
+		{"facebook/opt-125m", "checkpoint", int64(len(`{"model_type":"opt"}`)), snap, "opt"},
+	}
+	if len(list) != len(want) {
+		t.Fatalf("got %+v, want %+v", list, want)
+	}
+	for i := range want {
+		if list[i] != want[i] {
+			t.Errorf("entry %d: got %+v, want %+v", i, list[i], want[i])
+		}
+	}
+}
+
+// packMetadata reads any file without a panic, and a pack's name if it says
+// there is one.
+func FuzzPackMetadata(f *testing.F) {
+	for _, s := range []string{"", "short", packHeader(metadataOfBig), packHeader(`{"format":"pt"}`), packHeader(`{}`),
+		"\xff\xff\xff\xff\xff\xff\xff\xff{\"__metadata__\":", packHeader(`{"sparseflow.version":"1","sparseflow.profile":"{"}`)} {
+		f.Add([]byte(s))
+	}
+	path := filepath.Join(f.TempDir(), "x.sflow")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if err := os.WriteFile(path, b, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		m, err := packMetadata(path)
+		if err != nil && m != (metadata{}) {
+			t.Errorf("got %+v with error %v", m, err)
+		}
+		if err == nil && !strings.Contains(string(b), "sparseflow.version") && !strings.Contains(string(b), `\u`) {
+			t.Errorf("got %+v of %q, want an error", m, b)
+		}
+	})
+}

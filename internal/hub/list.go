@@ -1,0 +1,185 @@
+package hub
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/sparseflow/sparseflow/models/tiny"
+)
+
+// An Entry is one model that is here.
+type Entry struct {
+	Name   string `json:"name"`   // what to call it by, or for a pack of the cache what it was made from
+	Kind   string `json:"kind"`   // embedded, pack or checkpoint
+	Bytes  int64  `json:"bytes"`  // of its files
+	Path   string `json:"path"`   // empty for the embedded model
+	Family string `json:"family"` // "opt"; empty if it cannot be told
+}
+
+// List lists the embedded model, the packs in cacheDir and the OPT models of the
+// Hugging Face hub cache, sorted by name within each. Directories that do not exist hold
+// nothing; what cannot be read there is left out.
+func List(cacheDir string) ([]Entry, error) {
+	embedded, err := directoryBytes(tiny.Files)
+	if err != nil {
+		return nil, fmt.Errorf("hub: list: %w", err)
+	}
+	list := []Entry{{Name: Tiny, Kind: "embedded", Bytes: embedded, Family: "opt"}}
+	packs, err := listPacks(cacheDir)
+	if err != nil {
+		return nil, fmt.Errorf("hub: list: %w", err)
+	}
+	models, err := listCached()
+	if err != nil {
+		return nil, fmt.Errorf("hub: list: %w", err)
+	}
+	return slices.Concat(list, packs, models), nil
+}
+
+func listPacks(dir string) ([]Entry, error) {
+	entries, err := readDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var list []Entry
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		info, err := os.Stat(path)
+		if err != nil || !info.Mode().IsRegular() || filepath.Ext(path) != ".sflow" {
+			continue
+		}
+		m, err := packMetadata(path)
+		if err != nil || m.name == "" {
+			m.name = e.Name()
+		}
+		list = append(list, Entry{Name: m.name, Kind: string(Pack), Bytes: info.Size(), Path: path, Family: m.family})
+	}
+	sortByName(list)
+	return list, nil
+}
+
+func listCached() ([]Entry, error) {
+	cache, _, err := hubCache()
+	if err != nil {
+		return nil, nil // no home, so no cache
+	}
+	entries, err := readDir(cache)
+	if err != nil {
+		return nil, err
+	}
+	var list []Entry
+	for _, e := range entries {
+		id, ok := strings.CutPrefix(e.Name(), repoPrefix)
+		if !ok {
+			continue
+		}
+		snapshot, err := snapshotOf(filepath.Join(cache, e.Name()))
+		if err != nil {
+			continue
+		}
+		fsys := os.DirFS(snapshot)
+		if modelType(fsys) != "opt" {
+			continue
+		}
+		n, err := directoryBytes(fsys)
+		if err != nil {
+			continue
+		}
+		list = append(list, Entry{Name: strings.Replace(id, "--", "/", 1), Kind: string(Checkpoint), Bytes: n, Path: snapshot, Family: "opt"})
+	}
+	sortByName(list)
+	return list, nil
+}
+
+func sortByName(list []Entry) {
+	slices.SortStableFunc(list, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// readDir is os.ReadDir of a directory that may not be there.
+func readDir(dir string) ([]fs.DirEntry, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return entries, err
+}
+
+// directoryBytes is the size of the files at the root of fsys, following links.
+func directoryBytes(fsys fs.FS) (n int64, err error) {
+	entries, err := fs.ReadDir(fsys, ".")
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range entries {
+		info, err := fs.Stat(fsys, e.Name())
+		if err != nil {
+			return 0, err
+		}
+		if info.Mode().IsRegular() {
+			n += info.Size()
+		}
+	}
+	return n, nil
+}
+
+// modelType is what config.json says the model is; empty if it does not.
+func modelType(fsys fs.FS) string {
+	f, err := fsys.Open(configFile)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	var c struct {
+		ModelType string `json:"model_type"`
+	}
+	if json.NewDecoder(io.LimitReader(f, 1<<20)).Decode(&c) != nil {
+		return ""
+	}
+	return c.ModelType
+}
+
+// maxMetadataBytes bounds how far into a file its metadata are looked for.
+const maxMetadataBytes = 1 << 20
+
+type metadata struct{ name, family string }
+
+// packMetadata reads from a pack's header who made it and of what family it is.
+// It is no check: package pack, which may not be imported from here, opens packs.
+// It relies on the metadata being the header's first key, as pack writes them.
+func packMetadata(path string) (metadata, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return metadata{}, err
+	}
+	defer f.Close()
+	var n [8]byte
+	if _, err := io.ReadFull(f, n[:]); err != nil {
+		return metadata{}, err
+	}
+	limit := min(binary.LittleEndian.Uint64(n[:]), maxMetadataBytes)
+	dec := json.NewDecoder(io.LimitReader(f, int64(limit)))
+	for _, want := range []json.Token{json.Delim('{'), "__metadata__"} {
+		if got, err := dec.Token(); err != nil || got != want {
+			return metadata{}, fmt.Errorf("hub: read %s: got %v, want the metadata of a pack", path, got)
+		}
+	}
+	var m map[string]string
+	if err := dec.Decode(&m); err != nil || m["sparseflow.version"] == "" {
+		return metadata{}, fmt.Errorf("hub: read %s: got no sparseflow.version, want the metadata of a pack", path)
+	}
+	var profile struct {
+		Family string `json:"family"`
+	}
+	if err := json.Unmarshal([]byte(m["sparseflow.profile"]), &profile); err != nil {
+		return metadata{}, fmt.Errorf("hub: read %s: %w", path, err)
+	}
+	return metadata{m["sparseflow.name"], profile.Family}, nil
+}

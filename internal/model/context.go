@@ -1,0 +1,113 @@
+package model
+
+import (
+	"context"
+	"time"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/weights"
+)
+
+// ExecutionContext is the state of one step: which tokens are computed, their
+// activations, and counters. It is made once and used for step after step by
+// one goroutine.
+type ExecutionContext struct {
+	// Ctx ends the step early.
+	Ctx context.Context
+	// Spans are the sequences of the step, whose tokens follow one another in
+	// the rows of every activation.
+	Spans []device.Span
+	// Decode says that every span is the newest token of its sequence, and
+	// not a part of a prompt.
+	Decode bool
+	Stats  Stats
+	// Observe, if not nil, is called for every segment of a layer's MLP with
+	// its neurons and their activations h [neurons, tokens], which are valid
+	// during the call.
+	Observe func(layer, tokens int, w device.Work, h []float32)
+
+	tokens int
+	chunk  int
+	// Activations, [chunk, ...], of which the first tokens rows are in use.
+	x      device.Act // [chunk, d] the residual stream
+	norm   device.Act // [chunk, d] normalised input of attention or MLP
+	ahead  device.Act // [chunk, d] forecast of the MLP's input
+	q      device.Act // [chunk, d]
+	k, v   device.Act // [chunk, kv dim]
+	attn   device.Act // [chunk, d] attention before its output projection
+	out    device.Act // [chunk, d] what attention or MLP adds to x
+	embed  device.Act // [chunk, embed dim]
+	logits device.Act // [LogitRows, vocab]
+	hidden []float32  // [neurons of a segment, tokens]
+	scores []float32  // [chunk, ffn]
+}
+
+// Stats counts what the steps did.
+type Stats struct {
+	Tokens   int64
+	Computed int64 // neurons computed, counted for each token that wanted one
+	Active   int64 // of these, activations that were not zero
+	Fast     int64 // bytes of weights multiplied, each once for all tokens of a step
+	Attend   time.Duration
+	MLP      time.Duration
+}
+
+// LogitRows is how many tokens' logits are computed at a time.
+const LogitRows = 8
+
+// hiddenSize is the most activations of one MLP segment.
+func hiddenSize(p config.ModelProfile, chunk int) int { return max(p.FFN, 256*chunk) }
+
+// buffers is the columns of each [chunk, columns] activation, in the order in
+// which NewExecutionContext takes them.
+func buffers(p config.ModelProfile) []int {
+	d := p.HiddenSize
+	return []int{d, d, d, d, p.KVDim(), p.KVDim(), d, d, p.EmbedDim, p.FFN}
+}
+
+// ScratchBytes is the memory of an ExecutionContext for chunk tokens.
+func ScratchBytes(p config.ModelProfile, chunk int) int64 {
+	n := weights.PieceBytes(4*int64(min(chunk, LogitRows))*int64(p.VocabSize)) + weights.PieceBytes(4*int64(hiddenSize(p, chunk)))
+	for _, cols := range buffers(p) {
+		n += weights.PieceBytes(4 * int64(chunk) * int64(cols))
+	}
+	return n
+}
+
+// NewExecutionContext makes a context for chunk tokens a step out of
+// ScratchBytes of mem.
+func NewExecutionContext(p config.ModelProfile, chunk int, mem *weights.Memory) *ExecutionContext {
+	act := func(rows, cols int) device.Act {
+		return device.Act{Data: mem.Floats(rows * cols), Rows: rows, Cols: cols, Stride: cols}
+	}
+	b := make([]device.Act, 0, len(buffers(p)))
+	for _, cols := range buffers(p) {
+		b = append(b, act(chunk, cols))
+	}
+	return &ExecutionContext{
+		Ctx:   context.Background(),
+		chunk: chunk,
+		x:     b[0], norm: b[1], ahead: b[2], q: b[3], k: b[4], v: b[5], attn: b[6], out: b[7], embed: b[8],
+		scores: b[9].Data,
+		logits: act(min(chunk, LogitRows), p.VocabSize),
+		hidden: mem.Floats(hiddenSize(p, chunk)),
+	}
+}
+
+// Hidden is the most activations of one MLP segment: neurons x tokens.
+func (ec *ExecutionContext) Hidden() int { return len(ec.hidden) }
+
+// Scores is the memory for a predictor's scores, [chunk, ffn].
+func (ec *ExecutionContext) Scores() []float32 { return ec.scores }
+
+// Chunk is the most tokens of a step.
+func (ec *ExecutionContext) Chunk() int { return ec.chunk }
+
+// begin sets the number of rows in use.
+func (ec *ExecutionContext) begin(tokens int) {
+	ec.tokens = tokens
+	for _, a := range []*device.Act{&ec.x, &ec.norm, &ec.ahead, &ec.q, &ec.k, &ec.v, &ec.attn, &ec.out, &ec.embed} {
+		a.Rows = tokens
+	}
+}

@@ -1,0 +1,91 @@
+package model
+
+import (
+	"math/bits"
+	"time"
+
+	"github.com/sparseflow/sparseflow/internal/device"
+)
+
+// SparseMLPLayer is the MLP half of a decoder layer. It computes the neurons
+// that the coordinator's Work names: the first halves in whatever order their
+// bundles arrive, then the second halves in ascending order, in one pass, so
+// that the sum is the same however the bytes came.
+type SparseMLPLayer struct {
+	m     *Model
+	index int
+	w     *LayerWeights
+}
+
+// Forward adds the layer's MLP to the residual stream.
+func (l *SparseMLPLayer) Forward(ec *ExecutionContext) error {
+	begin := time.Now()
+	m := l.m
+	in := ec.x
+	if m.Profile.PreNorm {
+		m.Backend.Norm(ec.norm, ec.x, l.w.MLPNorm)
+		in = ec.norm
+	}
+	if err := l.neurons(ec, ec.out, in); err != nil {
+		return err
+	}
+	m.Backend.Add(ec.x, ec.out)
+	if !m.Profile.PreNorm {
+		m.Backend.Norm(ec.x, ec.x, l.w.MLPNorm)
+	}
+	ec.Stats.MLP += time.Since(begin)
+	return nil
+}
+
+// neurons sets y to the bias plus the sum of the wanted neurons.
+func (l *SparseMLPLayer) neurons(ec *ExecutionContext, y, x device.Act) error {
+	for t := range y.Rows {
+		row := y.Row(t)
+		clear(row)
+		copy(row, l.w.DownBias)
+	}
+	be, slots := l.m.Backend, l.m.Coordinator.Slots
+	work, err := l.m.Coordinator.Begin(l.index, x, ec.Decode)
+	if err != nil {
+		return err
+	}
+	defer work.Close()
+	for work.Next() {
+		if err := ec.Ctx.Err(); err != nil {
+			return err
+		}
+		seg := work.Segment()
+		h := ec.hidden[:len(seg.IDs)*x.Rows]
+		be.Up(h, x, slots, seg, work.Ready())
+		if err := work.Arrive(); err != nil {
+			return err
+		}
+		be.Up(h, x, slots, seg, work.Late())
+		be.Down(y, h, slots, seg)
+		ec.count(seg, h, slots)
+		if ec.Observe != nil {
+			ec.Observe(l.index, x.Rows, seg, h)
+		}
+	}
+	return nil
+}
+
+// count adds a computed segment to the statistics.
+func (ec *ExecutionContext) count(w device.Work, h []float32, s device.Slots) {
+	active := 0
+	for _, v := range h {
+		if v != 0 {
+			active++
+		}
+	}
+	computed := len(h)
+	if w.Wants != nil {
+		computed = 0
+		for _, m := range w.Wants {
+			computed += bits.OnesCount64(m)
+		}
+	}
+	ec.Stats.Active += int64(active)
+	ec.Stats.Computed += int64(computed)
+	ec.Stats.Fast += int64(len(w.IDs)) * int64(s.Parts) * s.DType.RowBytes(s.Cols)
+}

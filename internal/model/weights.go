@@ -1,0 +1,220 @@
+package model
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/tensor"
+	"github.com/sparseflow/sparseflow/internal/weights"
+)
+
+// Weights is everything but the neurons: matrices, which are resident or
+// stream from the pack, and norms and biases, which are resident.
+type Weights struct {
+	EmbedTokens, EmbedPositions Matrix
+	ProjectIn, ProjectOut       *Matrix // nil where the embedding is d wide
+	Head                        Matrix
+	FinalNorm                   *device.NormParams // nil where there is none
+	Layers                      []LayerWeights
+}
+
+// LayerWeights is the weights of one decoder layer.
+type LayerWeights struct {
+	AttnNorm, MLPNorm device.NormParams
+	Q, K, V, O        Matrix
+	UpBias, DownBias  []float32 // [ffn], [d]; nil without biases
+}
+
+// Matrix is a [Rows, Cols] matrix of the pack and the bias added to its
+// product.
+type Matrix struct {
+	Tensor pack.Tensor
+	DType  tensor.DType
+	Data   []byte    // [Rows, Cols], nil if the matrix streams
+	Bias   []float32 // [Rows] or nil
+}
+
+// mat is rows rows of the matrix, with their bytes.
+func (m *Matrix) mat(data []byte, rows int) device.Mat {
+	return device.Mat{Data: data, DType: m.DType, Rows: rows, Cols: m.Tensor.Cols}
+}
+
+// Loader reads weights from a store into fast memory.
+type Loader struct {
+	Store  *weights.DiskWeightStore
+	Memory *weights.Memory
+	// Resident says which matrices are loaded; the others stream.
+	Resident map[string]bool
+	// Buffer is page aligned and holds any block of the pack's matrices.
+	Buffer []byte
+	// Progress, if not nil, is told how many bytes have been read.
+	Progress func(bytes int64)
+}
+
+// Load reads all that is resident.
+func (l *Loader) Load(ctx context.Context) (*Weights, error) {
+	p := l.Store.Pack().Profile()
+	r := reader{l: l, ctx: ctx, bias: p.Bias}
+	w := &Weights{
+		EmbedTokens:    r.matrix("embed.tokens", false),
+		EmbedPositions: r.matrix("embed.positions", false),
+	}
+	w.Head = w.EmbedTokens
+	if !p.TiedHead {
+		w.Head = r.matrix("head", false)
+	}
+	if p.EmbedDim != p.HiddenSize {
+		in, out := r.matrix("project.in", false), r.matrix("project.out", false)
+		w.ProjectIn, w.ProjectOut = &in, &out
+	}
+	if p.FinalNorm {
+		n := r.norm("final_norm", p)
+		w.FinalNorm = &n
+	}
+	for i := range p.Layers {
+		at := fmt.Sprintf("layers.%d.", i)
+		lw := LayerWeights{
+			AttnNorm: r.norm(at+"attn_norm", p),
+			MLPNorm:  r.norm(at+"mlp_norm", p),
+			Q:        r.matrix(at+"attn.q", true),
+			K:        r.matrix(at+"attn.k", true),
+			V:        r.matrix(at+"attn.v", true),
+			O:        r.matrix(at+"attn.o", true),
+		}
+		if p.Bias {
+			lw.UpBias, lw.DownBias = r.vector(at+"mlp.up.bias"), r.vector(at+"mlp.down.bias")
+		}
+		w.Layers = append(w.Layers, lw)
+	}
+	return w, r.err
+}
+
+// Sketch reads the 4-bit sketch of one layer's first MLP half.
+func (l *Loader) Sketch(ctx context.Context, layer int, bias []float32) (device.SketchMat, error) {
+	r := reader{l: l, ctx: ctx}
+	name := fmt.Sprintf("layers.%d.mlp.sketch", layer)
+	t := r.tensor(name)
+	m := device.SketchMat{
+		Codes:    r.bytes(t),
+		Scales:   r.vector(name + "_scale"),
+		Bias:     bias,
+		RowBytes: int(t.RowBytes),
+		Rows:     t.Rows,
+		Cols:     l.Store.Pack().Profile().HiddenSize,
+	}
+	return m, r.err
+}
+
+// Up reads the first halves of all neurons of a layer, [ffn, d], through
+// slots.
+func (l *Loader) Up(ctx context.Context, layer int, slots device.Slots) (device.Mat, error) {
+	p := l.Store.Pack().Profile()
+	m := device.Mat{DType: slots.DType, Rows: p.FFN, Cols: p.HiddenSize}
+	row := m.DType.RowBytes(m.Cols)
+	m.Data = l.Memory.Piece(int64(m.Rows) * row)
+	dst := [][]byte{slots.Bundle(0)}
+	for i := range p.FFN {
+		if err := ctx.Err(); err != nil {
+			return m, err
+		}
+		if err := l.Store.ReadBundles(layer, i, dst); err != nil {
+			return m, err
+		}
+		copy(m.Data[int64(i)*row:], slots.Vec(0, 0))
+	}
+	l.read(int64(len(m.Data)))
+	return m, nil
+}
+
+func (l *Loader) read(bytes int64) {
+	if l.Progress != nil {
+		l.Progress(bytes)
+	}
+}
+
+// reader reads tensors until the first error.
+type reader struct {
+	l    *Loader
+	ctx  context.Context
+	bias bool
+	err  error
+}
+
+func (r *reader) fail(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+}
+
+func (r *reader) tensor(name string) pack.Tensor {
+	t, ok := r.l.Store.Pack().Tensor(name)
+	if !ok {
+		r.fail(fmt.Errorf("model: load %s: got no tensor %s, want one", r.l.Store.Pack().Path(), name))
+	}
+	return t
+}
+
+// bytes reads a whole tensor into fast memory.
+func (r *reader) bytes(t pack.Tensor) []byte {
+	if r.err == nil {
+		r.err = r.ctx.Err()
+	}
+	if r.err != nil {
+		return nil
+	}
+	b := r.l.Memory.Piece(t.Bytes())
+	if err := r.l.Store.ReadTensor(t, b, r.l.Buffer); err != nil {
+		r.fail(err)
+		return nil
+	}
+	r.l.read(t.Bytes())
+	return b
+}
+
+func (r *reader) vector(name string) []float32 {
+	t := r.tensor(name)
+	if r.err == nil {
+		r.err = r.ctx.Err()
+	}
+	if r.err != nil {
+		return nil
+	}
+	v := r.l.Memory.Floats(int(t.Bytes() / 4))
+	if err := r.l.Store.ReadVector(t, v, r.l.Buffer); err != nil {
+		r.fail(err)
+		return nil
+	}
+	r.l.read(t.Bytes())
+	return v
+}
+
+func (r *reader) norm(name string, p config.ModelProfile) device.NormParams {
+	n := device.NormParams{Kind: p.Norm, Eps: p.NormEps}
+	if p.NormAffine {
+		n.Weight = r.vector(name + ".weight")
+		if p.Norm == config.LayerNorm {
+			n.Bias = r.vector(name + ".bias")
+		}
+	}
+	return n
+}
+
+// matrix reads a matrix if it is to be resident. Those of a linear layer are
+// called name.weight, and have a bias if the model has biases.
+func (r *reader) matrix(name string, linear bool) Matrix {
+	m := Matrix{DType: r.l.Store.Pack().AttnDType()}
+	if linear && r.bias {
+		m.Bias = r.vector(name + ".bias")
+	}
+	if linear {
+		name += ".weight"
+	}
+	m.Tensor = r.tensor(name)
+	if r.l.Resident[name] {
+		m.Data = r.bytes(m.Tensor)
+	}
+	return m
+}

@@ -1,0 +1,55 @@
+// Package pack reads and writes the neuron-major model file (.sflow): the same
+// weights as a checkpoint, laid out so that one MLP neuron is one aligned read.
+//
+// # Model
+//
+// A model has resident tensors (embeddings, attention, norms, biases, the
+// sketches of fc1), which every token needs, and MLP neurons, of which a token
+// needs few. Neuron i of a layer is stored as a bundle: row i of fc1 followed
+// by column i of fc2, zero-padded to the bundle stride. A pack is
+//
+//	header | resident tensors | crc.blocks, crc.bundles | bundles by layer | crc.head
+//
+// and is also a valid safetensors file (https://huggingface.co/docs/safetensors,
+// "Format"), so any safetensors reader can list and load it. Its metadata are
+// strings: sparseflow.version, .name, .profile (JSON of config.ModelProfile),
+// .source_sha256, .dtype.attn, .dtype.mlp and .bundle_stride. Everything else
+// about the layout follows from these and the sizes of the tokenizer files;
+// [Open] computes it anew and demands that the header says the same.
+//
+// Names are those of no family: embed.tokens, embed.positions, project.in,
+// project.out, head, final_norm.{weight,bias}, and for each layer L
+//
+//	layers.L.attn_norm.{weight,bias}       layers.L.mlp_norm.{weight,bias}
+//	layers.L.attn.{q,k,v,o}.{weight,bias}  layers.L.mlp.{up,down}.bias
+//	layers.L.mlp.{sketch,sketch_scale}     layers.L.mlp.bundles
+//
+// plus tokenizer/<file> for the tokenizer's files and pad.N for the zeros that
+// align what follows, since safetensors knows no holes. Matrices have the
+// element type of their class (attention: every resident matrix; MLP: the
+// bundles); vectors are F32. Sketches exist only for activations with exact
+// zeros; see [PackSketch].
+//
+// # Guarantees
+//
+//   - Every resident tensor, and the first bundle, starts at a multiple of
+//     4096; the stride is a multiple of what the file system asks of direct
+//     reads (512 where it allows or does not say); the file is a multiple of
+//     4096 long. So every part can be read with O_DIRECT.
+//   - Every byte is under a CRC-32C (Castagnoli, RFC 3720 appendix B.4) or is
+//     padding that must be zero. The unit is what is read at a time: a bundle
+//     with its padding, or a block of whole rows of at most 1 MiB, so that
+//     each first read can be checked ([Pack.CheckBundle], [Pack.CheckBlock]).
+//     Header and tables are checked by Open, everything by [Verify].
+//   - A pack appears under its name complete and synced, or not at all
+//     ([Create]).
+//   - Any damage gives an error that names the file, the part and its offset;
+//     nothing is allocated by a size that was not compared with the file's.
+//
+// # Caveats
+//
+//   - CRCs find accidents. They do not stop somebody who means harm.
+//   - A pack of another version is refused: pack the model again.
+//   - Open reads header and tables only; whether the weights are intact is
+//     known when they are read.
+package pack

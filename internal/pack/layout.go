@@ -1,0 +1,325 @@
+package pack
+
+import (
+	"fmt"
+	"math/bits"
+	"slices"
+	"strconv"
+
+	"github.com/sparseflow/sparseflow/internal/checkpoint"
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
+// version is the layout's version, the metadata string sparseflow.version.
+const version = "1"
+
+const (
+	pageBytes    = 4096    // alignment of resident tensors, of the first bundle and of the file's size
+	sectorBytes  = 512     // least alignment of bundles: the smallest sector of any disk
+	blockBytes   = 1 << 20 // most bytes of one checked block, unless one row is longer
+	headCRCs     = 3       // used entries of crc.head: header, crc.blocks, crc.bundles
+	maxMetaBytes = 4096    // longest name and source hash
+)
+
+// Names of the tables, as tensors of the file.
+const (
+	blocksTable  = "crc.blocks"
+	bundlesTable = "crc.bundles"
+	headTable    = "crc.head"
+)
+
+// padPrefix starts the name of padding.
+const padPrefix = "pad."
+
+// tokenizerPrefix starts the name of a tokenizer file's tensor.
+const tokenizerPrefix = "tokenizer/"
+
+// TokenizerFiles lists the files that a pack carries so that it runs alone, in
+// the order they are stored in.
+func TokenizerFiles() []string {
+	return []string{
+		"vocab.json", "merges.txt", "tokenizer.json",
+		"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+	}
+}
+
+// Kind is what a resident tensor is for.
+type Kind uint8
+
+// The kinds of resident tensors.
+const (
+	Matrix    Kind = iota // weights of the attention class: embeddings, projections, head
+	Vector                // biases and norms, F32
+	Sketch                // 4-bit rows of fc1 and their scales
+	Tokenizer             // a file of the tokenizer
+)
+
+// A Tensor is one resident tensor of a pack: Rows rows of RowBytes bytes from
+// Offset on, under one checksum per block of BlockRows rows. A vector is one
+// row. It is a plain value.
+type Tensor struct {
+	Name      string
+	Kind      Kind
+	DType     string // as safetensors names it: F32, F16, BF16 or U8
+	Rows      int
+	Cols      int   // elements of a row
+	RowBytes  int64 // rows are contiguous
+	Offset    int64 // of the first byte in the file, a multiple of 4096
+	BlockRows int   // rows of a block; the last block may have fewer
+
+	firstBlock int  // index of block 0 in crc.blocks
+	flat       bool // stored with one dimension
+}
+
+// Bytes is the size of the whole tensor.
+func (t Tensor) Bytes() int64 { return int64(t.Rows) * t.RowBytes }
+
+// Blocks is the number of checked blocks.
+func (t Tensor) Blocks() int { return (t.Rows + t.BlockRows - 1) / t.BlockRows }
+
+// Block is the first row of block b and the number of its rows.
+func (t Tensor) Block(b int) (row, rows int) {
+	row = b * t.BlockRows
+	return row, min(t.BlockRows, t.Rows-row)
+}
+
+// blockSpan is where block b lies in the file.
+func (t Tensor) blockSpan(b int) (offset, n int64) {
+	row, rows := t.Block(b)
+	return t.Offset + int64(row)*t.RowBytes, int64(rows) * t.RowBytes
+}
+
+func (t Tensor) shape() []int64 {
+	switch {
+	case !t.flat:
+		return []int64{int64(t.Rows), int64(t.Cols)}
+	case t.Rows > 1:
+		return []int64{int64(t.Rows)}
+	}
+	return []int64{int64(t.Cols)}
+}
+
+// A Spec is all that determines a pack's layout.
+type Spec struct {
+	Profile config.ModelProfile
+	Name    string       // of the model, for people
+	Attn    tensor.DType // of resident matrices
+	MLP     tensor.DType // of bundles
+	// Tokenizer holds the tokenizer's files, by a name of TokenizerFiles.
+	Tokenizer map[string][]byte
+	// Align is the alignment of bundles, a power of two from 512 to 4096.
+	// Zero: what the target's file system asks of direct reads.
+	Align int64
+}
+
+// Size is the size of the pack's file, with bundles aligned to 512 if Align is
+// zero.
+func (s Spec) Size() (int64, error) {
+	if s.Align == 0 {
+		s.Align = sectorBytes
+	}
+	l, err := s.layout()
+	if err != nil {
+		return 0, err
+	}
+	h, err := l.header("")
+	return l.size + int64(len(h)), err
+}
+
+func (s Spec) layout() (*layout, error) {
+	if s.Align < sectorBytes || s.Align > pageBytes || bits.OnesCount64(uint64(s.Align)) != 1 {
+		return nil, fmt.Errorf("pack: layout: got alignment %d, want 512, 1024, 2048 or 4096", s.Align)
+	}
+	files := make(map[string]int64, len(s.Tokenizer))
+	for name, b := range s.Tokenizer {
+		files[name] = int64(len(b))
+	}
+	if err := s.Profile.Validate(); err != nil {
+		return nil, fmt.Errorf("pack: layout: %w", err)
+	}
+	return newLayout(description{
+		profile:   s.Profile,
+		name:      s.Name,
+		attn:      s.Attn,
+		mlp:       s.MLP,
+		stride:    alignUp(s.Profile.BundleBytes(s.MLP), s.Align),
+		tokenizer: files,
+	})
+}
+
+// A description is what metadata and tokenizer sizes say: all that the layout
+// is computed from.
+type description struct {
+	profile   config.ModelProfile // valid
+	name      string
+	source    string // SHA-256 of the checkpoint, in hexadecimal
+	attn, mlp tensor.DType
+	stride    int64
+	tokenizer map[string]int64 // bytes by file name
+}
+
+// A layout is where everything lies. Offsets count from the end of the header,
+// whose length is known last, until [layout.shift].
+type layout struct {
+	description
+	tensors []Tensor                      // resident ones, in file order
+	entries []checkpoint.SafetensorsEntry // everything in the file, in file order
+	pads    int                           // how many entries are padding
+	blocks  int                           // entries of crc.blocks
+
+	blocksOffset, bundlesOffset, headOffset int64 // of the tables
+	bundles                                 int64 // offset of the first bundle
+	size                                    int64 // of the file
+}
+
+// newLayout lays out a described model. It allocates in proportion to the
+// number of layers, which a valid profile bounds.
+func newLayout(d description) (*layout, error) {
+	if !d.attn.Valid() || !d.mlp.Valid() {
+		return nil, fmt.Errorf("pack: layout: got element types %v and %v, want F32, F16 or BF16", d.attn, d.mlp)
+	}
+	if len(d.name) > maxMetaBytes || len(d.source) > maxMetaBytes {
+		return nil, fmt.Errorf("pack: layout: got a name or source of over %d bytes", maxMetaBytes)
+	}
+	if least := d.profile.BundleBytes(d.mlp); d.stride < least || d.stride >= least+pageBytes || d.stride%sectorBytes != 0 {
+		return nil, fmt.Errorf("pack: layout: got bundle stride %d, want a multiple of %d from %d to %d",
+			d.stride, sectorBytes, least, least+pageBytes-1)
+	}
+	known := TokenizerFiles()
+	for name, n := range d.tokenizer {
+		if !slices.Contains(known, name) || n <= 0 || n >= 1<<40 {
+			return nil, fmt.Errorf("pack: layout: got tokenizer file %q of %d bytes, want one of %q, not empty", name, n, known)
+		}
+	}
+	l := &layout{description: d}
+	l.residents()
+	for _, name := range known {
+		if n := d.tokenizer[name]; n > 0 {
+			l.tensor(Tensor{Name: tokenizerPrefix + name, Kind: Tokenizer, DType: "U8", Rows: int(n), Cols: 1, RowBytes: 1, flat: true})
+		}
+	}
+	layers, ffn := int64(d.profile.Layers), int64(d.profile.FFN)
+	l.blocksOffset = l.entry(blocksTable, "U32", []int64{int64(l.blocks)}, 4*int64(l.blocks))
+	l.bundlesOffset = l.entry(bundlesTable, "U32", []int64{layers, ffn}, 4*layers*ffn)
+	l.pad()
+	l.bundles = l.size
+	for i := range d.profile.Layers {
+		l.entry(bundlesName(i), "U8", []int64{ffn, d.stride}, ffn*d.stride)
+	}
+	l.pad()
+	l.headOffset = l.entry(headTable, "U32", []int64{pageBytes / 4}, pageBytes)
+	return l, nil
+}
+
+// residents lays out the tensors that the profile demands.
+func (l *layout) residents() {
+	p := l.profile
+	d := p.HiddenSize
+	l.matrix("embed.tokens", p.VocabSize, p.EmbedDim)
+	l.matrix("embed.positions", p.MaxPositions+p.PositionOffset, d)
+	if p.EmbedDim != d {
+		l.matrix("project.in", d, p.EmbedDim)
+		l.matrix("project.out", p.EmbedDim, d)
+	}
+	if p.FinalNorm {
+		l.norm("final_norm", d)
+	}
+	if !p.TiedHead {
+		l.matrix("head", p.VocabSize, p.EmbedDim)
+	}
+	for i := range p.Layers {
+		l.layer("layers."+strconv.Itoa(i)+".", p)
+	}
+}
+
+func (l *layout) layer(prefix string, p config.ModelProfile) {
+	d := p.HiddenSize
+	l.norm(prefix+"attn_norm", d)
+	for _, m := range []struct {
+		name string
+		rows int
+	}{{"q", d}, {"k", p.KVDim()}, {"v", p.KVDim()}, {"o", d}} {
+		l.matrix(prefix+"attn."+m.name+".weight", m.rows, d)
+		if p.Bias {
+			l.vector(prefix+"attn."+m.name+".bias", m.rows)
+		}
+	}
+	l.norm(prefix+"mlp_norm", d)
+	if p.Bias {
+		l.vector(prefix+"mlp.up.bias", p.FFN)
+		l.vector(prefix+"mlp.down.bias", d)
+	}
+	if p.Sparse() {
+		row := SketchBytes(d)
+		l.tensor(Tensor{Name: prefix + "mlp.sketch", Kind: Sketch, DType: "U8", Rows: p.FFN, Cols: row, RowBytes: int64(row)})
+		l.tensor(Tensor{Name: prefix + "mlp.sketch_scale", Kind: Sketch, DType: "F32", Rows: p.FFN, Cols: 1, RowBytes: 4, flat: true})
+	}
+}
+
+func (l *layout) matrix(name string, rows, cols int) {
+	l.tensor(Tensor{Name: name, Kind: Matrix, DType: l.attn.String(), Rows: rows, Cols: cols, RowBytes: l.attn.RowBytes(cols)})
+}
+
+func (l *layout) vector(name string, n int) {
+	l.tensor(Tensor{Name: name, Kind: Vector, DType: "F32", Rows: 1, Cols: n, RowBytes: tensor.F32.RowBytes(n), flat: true})
+}
+
+func (l *layout) norm(name string, d int) {
+	if !l.profile.NormAffine {
+		return
+	}
+	l.vector(name+".weight", d)
+	if l.profile.Norm == config.LayerNorm {
+		l.vector(name+".bias", d)
+	}
+}
+
+// tensor places a resident tensor after what there is, at the next page.
+func (l *layout) tensor(t Tensor) {
+	l.pad()
+	t.BlockRows = int(max(1, blockBytes/t.RowBytes))
+	t.firstBlock = l.blocks
+	l.blocks += t.Blocks()
+	t.Offset = l.entry(t.Name, t.DType, t.shape(), t.Bytes())
+	l.tensors = append(l.tensors, t)
+}
+
+// pad fills the file with zeros up to the next page.
+func (l *layout) pad() {
+	if n := alignUp(l.size, pageBytes) - l.size; n > 0 {
+		l.entry(padPrefix+strconv.Itoa(l.pads), "U8", []int64{n}, n)
+		l.pads++
+	}
+}
+
+// entry places n bytes and returns their offset.
+func (l *layout) entry(name, dtype string, shape []int64, n int64) int64 {
+	off := l.size
+	l.entries = append(l.entries, checkpoint.SafetensorsEntry{Name: name, DType: dtype, Shape: shape, Offset: off, Bytes: n})
+	l.size += n
+	return off
+}
+
+// shift makes offsets count from the start of the file, now that the header is
+// known to be n bytes long.
+func (l *layout) shift(n int64) {
+	for i := range l.tensors {
+		l.tensors[i].Offset += n
+	}
+	for i := range l.entries {
+		l.entries[i].Offset += n
+	}
+	for _, off := range []*int64{&l.blocksOffset, &l.bundlesOffset, &l.bundles, &l.headOffset, &l.size} {
+		*off += n
+	}
+}
+
+// bundleOffset is where bundle i of a layer starts.
+func (l *layout) bundleOffset(layer, i int) int64 {
+	return l.bundles + (int64(layer)*int64(l.profile.FFN)+int64(i))*l.stride
+}
+
+func bundlesName(layer int) string { return "layers." + strconv.Itoa(layer) + ".mlp.bundles" }
+
+func alignUp(n, to int64) int64 { return (n + to - 1) / to * to }

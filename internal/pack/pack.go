@@ -1,0 +1,268 @@
+package pack
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+
+	"github.com/sparseflow/sparseflow/internal/checkpoint"
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
+// A Pack is an open pack file: where everything is and what its checksum must
+// be. It changes nothing after Open and may be used from many goroutines. It
+// holds the file open for small verified reads; whoever reads bundles at speed
+// opens Path itself.
+type Pack struct {
+	path string
+	file source
+	*layout
+	byName    map[string]int // index in tensors
+	blockCRC  []uint32       // [blocks]
+	bundleCRC []uint32       // [layers, ffn]
+}
+
+// source is the open file: the seam at which tests change bytes.
+type source interface {
+	io.ReaderAt
+	io.Closer
+}
+
+// Open opens the pack at path. It reads and checks the header and the tables
+// alone: version, sizes, every tensor that the profile demands.
+func Open(path string) (*Pack, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("pack: open: %w", err)
+	}
+	p, err := openFile(f, path)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return p, nil
+}
+
+func openFile(f *os.File, path string) (*Pack, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("pack: open: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("pack: open %s: got %v, want a regular file", path, info.Mode().Type())
+	}
+	return open(f, info.Size(), path)
+}
+
+func open(f source, size int64, path string) (*Pack, error) {
+	h, err := checkpoint.ParseSafetensors(f, size, path)
+	if err != nil {
+		return nil, fmt.Errorf("pack: open: %w", err)
+	}
+	l, err := readLayout(h)
+	if err != nil {
+		return nil, fmt.Errorf("pack: open %s: %w", path, err)
+	}
+	p := &Pack{path: path, file: f, layout: l, byName: make(map[string]int, len(l.tensors))}
+	if err := p.readTables(h.HeaderBytes); err != nil {
+		return nil, err
+	}
+	for i, t := range p.tensors {
+		p.byName[t.Name] = i
+	}
+	return p, nil
+}
+
+// readLayout computes the layout that the header describes and holds the
+// header's tensors, which tile the file, to it. From then on every offset and
+// size of the layout lies inside the file.
+func readLayout(h *checkpoint.SafetensorsHeader) (*layout, error) {
+	if err := checkVersion(h.Metadata); err != nil {
+		return nil, err
+	}
+	d, err := describe(h)
+	if err != nil {
+		return nil, err
+	}
+	if d.profile.Layers > len(h.Entries) {
+		return nil, fmt.Errorf("got %d tensors, want more for %d layers", len(h.Entries), d.profile.Layers)
+	}
+	l, err := newLayout(d)
+	if err != nil {
+		return nil, err
+	}
+	if h.HeaderBytes%pageBytes != 0 {
+		return nil, fmt.Errorf("got a header of %d bytes, want a multiple of %d", h.HeaderBytes, pageBytes)
+	}
+	l.shift(h.HeaderBytes)
+	return l, l.compare(h)
+}
+
+// readTables reads the checksums and checks them and the header.
+func (p *Pack) readTables(headerBytes int64) error {
+	header, err := p.read(0, headerBytes)
+	if err != nil {
+		return err
+	}
+	blocks, err := p.read(p.blocksOffset, 4*int64(p.blocks))
+	if err != nil {
+		return err
+	}
+	bundles, err := p.read(p.bundlesOffset, 4*p.profile.Neurons())
+	if err != nil {
+		return err
+	}
+	head, err := p.read(p.headOffset, pageBytes)
+	if err != nil {
+		return err
+	}
+	p.blockCRC, p.bundleCRC = parseTable(blocks), parseTable(bundles)
+	return p.checkHead(p.path, header, blocks, bundles, head)
+}
+
+// read returns n bytes of the file, which the layout vouches for.
+func (p *Pack) read(offset, n int64) ([]byte, error) {
+	b := make([]byte, n)
+	if err := p.readInto(b, offset); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func (p *Pack) readInto(b []byte, offset int64) error {
+	n, err := p.file.ReadAt(b, offset)
+	if n == len(b) {
+		return nil
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("pack: read %s: got %d bytes at offset %d, want %d: %w", p.path, n, offset, len(b), err)
+}
+
+// Close closes the file. Nothing can be read afterwards.
+func (p *Pack) Close() error { return p.file.Close() }
+
+// Path is the path that the pack was opened by.
+func (p *Pack) Path() string { return p.path }
+
+// Size is the size of the file.
+func (p *Pack) Size() int64 { return p.size }
+
+// Name is the name of the model, for people.
+func (p *Pack) Name() string { return p.name }
+
+// Profile describes the model. Its EOS list is the caller's own.
+func (p *Pack) Profile() config.ModelProfile {
+	profile := p.profile
+	profile.EOS = slices.Clone(profile.EOS)
+	return profile
+}
+
+// SourceSHA256 identifies the checkpoint that the pack was made from, in
+// hexadecimal.
+func (p *Pack) SourceSHA256() string { return p.source }
+
+// AttnDType is the element type of the resident matrices.
+func (p *Pack) AttnDType() tensor.DType { return p.attn }
+
+// MLPDType is the element type of the bundles.
+func (p *Pack) MLPDType() tensor.DType { return p.mlp }
+
+// Tensor returns the resident tensor called name, if there is one.
+func (p *Pack) Tensor(name string) (Tensor, bool) {
+	i, ok := p.byName[name]
+	if !ok {
+		return Tensor{}, false
+	}
+	return p.tensors[i], true
+}
+
+// Tensors lists the resident tensors in file order: all that is no bundle, no
+// table and no padding.
+func (p *Pack) Tensors() []Tensor { return slices.Clone(p.tensors) }
+
+// WeightBytes is the size of the weights that a budget's share is a share of:
+// resident matrices and vectors, and bundles at their stride.
+func (p *Pack) WeightBytes() int64 {
+	n := p.profile.Neurons() * p.stride
+	for _, t := range p.tensors {
+		if t.Kind == Matrix || t.Kind == Vector {
+			n += t.Bytes()
+		}
+	}
+	return n
+}
+
+// BundleStride is the distance between bundles in the file.
+func (p *Pack) BundleStride() int64 { return p.stride }
+
+// BundleBytes is the size of a bundle without its padding.
+func (p *Pack) BundleBytes() int64 { return p.profile.BundleBytes(p.mlp) }
+
+// BundleOffset is where bundle i of a layer starts in the file; bundle i+1
+// follows at BundleStride.
+func (p *Pack) BundleOffset(layer, i int) int64 { return p.bundleOffset(layer, i) }
+
+// BundleCRC is the CRC-32C of bundle i of a layer, over its whole stride.
+func (p *Pack) BundleCRC(layer, i int) uint32 { return p.bundleCRC[layer*p.profile.FFN+i] }
+
+// BlockCRC is the CRC-32C of one block of a resident tensor.
+func (p *Pack) BlockCRC(t Tensor, block int) uint32 { return p.blockCRC[t.firstBlock+block] }
+
+// CheckBundle checks the bytes read for one bundle, its whole stride.
+func (p *Pack) CheckBundle(layer, i int, b []byte) error {
+	if checksum(b) == p.BundleCRC(layer, i) { // without building the part's name
+		return nil
+	}
+	part := bundlesName(layer) + ", neuron " + strconv.Itoa(i)
+	return check(p.path, part, p.bundleOffset(layer, i), b, p.BundleCRC(layer, i))
+}
+
+// CheckBlock checks the bytes read for one block of a resident tensor.
+func (p *Pack) CheckBlock(t Tensor, block int, b []byte) error {
+	if checksum(b) == p.BlockCRC(t, block) {
+		return nil
+	}
+	row, rows := t.Block(block)
+	part := fmt.Sprintf("%s, rows %d to %d", t.Name, row, row+rows-1)
+	offset, _ := t.blockSpan(block)
+	return check(p.path, part, offset, b, p.BlockCRC(t, block))
+}
+
+// ReadTensor reads and checks a whole resident tensor. It is meant for small
+// ones, such as vectors; large ones are read block by block.
+func (p *Pack) ReadTensor(name string) ([]byte, error) {
+	t, ok := p.Tensor(name)
+	if !ok {
+		return nil, fmt.Errorf("pack: read %s: got no tensor %q, want one that the profile demands", p.path, name)
+	}
+	b, err := p.read(t.Offset, t.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	for i := range t.Blocks() {
+		offset, n := t.blockSpan(i)
+		if err := p.CheckBlock(t, i, b[offset-t.Offset:][:n]); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// ReadVector reads and checks a vector.
+func (p *Pack) ReadVector(name string) ([]float32, error) {
+	b, err := p.ReadTensor(name)
+	if err != nil {
+		return nil, err
+	}
+	if t, _ := p.Tensor(name); t.DType != tensor.F32.String() {
+		return nil, fmt.Errorf("pack: read %s: got tensor %q of %s, want a vector of F32", p.path, name, t.DType)
+	}
+	v := make([]float32, len(b)/4)
+	tensor.Decode(v, b, tensor.F32)
+	return v, nil
+}

@@ -1,0 +1,78 @@
+package pack
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/sparseflow/sparseflow/internal/pack/filelock"
+)
+
+// Temporary files are called tempPrefix, the process's id, a number, tempSuffix.
+const (
+	tempPrefix = ".sparseflow-pack-"
+	tempSuffix = ".tmp"
+)
+
+// createTemp makes a file in dir and locks it for as long as it is open, which
+// is how sweepTemps tells it from what a killed process left.
+func createTemp(dir string) (*os.File, error) {
+	for n := 0; ; n++ {
+		path := filepath.Join(dir, fmt.Sprintf("%s%d-%d%s", tempPrefix, os.Getpid(), n, tempSuffix))
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+		if errors.Is(err, fs.ErrExist) && n < 10_000 {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		held, err := filelock.Try(f)
+		if errors.Is(err, errors.ErrUnsupported) {
+			return f, nil // nobody can sweep it either
+		}
+		// Between creation and lock a sweep may have taken it for left over.
+		if err == nil && held && sameFile(f, path) {
+			return f, nil
+		}
+		f.Close()
+		if err != nil {
+			return nil, errors.Join(err, os.Remove(path))
+		}
+	}
+}
+
+// sameFile reports whether path still leads to f.
+func sameFile(f *os.File, path string) bool {
+	a, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	b, err := os.Lstat(path)
+	return err == nil && os.SameFile(a, b)
+}
+
+// sweepTemps removes the temporary files in dir that no living process holds.
+// It does what it can: a file that cannot be locked or removed stays.
+func sweepTemps(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return // creating the next file will tell
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), tempPrefix) || !strings.HasSuffix(e.Name(), tempSuffix) || !e.Type().IsRegular() {
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			continue
+		}
+		if held, err := filelock.Try(f); held && err == nil {
+			os.Remove(path)
+		}
+		f.Close()
+	}
+}

@@ -1,0 +1,106 @@
+package pack
+
+import (
+	"context"
+	"strings"
+
+	"github.com/sparseflow/sparseflow/internal/checkpoint"
+)
+
+// verifyBytes is how much Verify reads at a time, unless one bundle is longer.
+const verifyBytes = 4 << 20
+
+// Verify reads the whole pack at path and checks every byte of it. The error
+// names the first damaged part and its offset ([DamageError]). progress, if not
+// nil, is told the bytes checked so far and in all.
+func Verify(ctx context.Context, path string, progress func(done, total int64)) error {
+	p, err := Open(path)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	return p.verify(ctx, progress)
+}
+
+// verify checks everything that Open did not.
+func (p *Pack) verify(ctx context.Context, progress func(done, total int64)) error {
+	v := verifier{Pack: p, buf: make([]byte, max(p.stride, min(verifyBytes, p.size))), progress: progress}
+	for _, e := range p.entries {
+		if err := v.entry(ctx, e); err != nil {
+			return err
+		}
+	}
+	if progress != nil {
+		progress(p.size, p.size)
+	}
+	return nil
+}
+
+type verifier struct {
+	*Pack
+	buf      []byte
+	progress func(done, total int64)
+	tensor   int // index of the next resident tensor
+	layer    int // the next layer of bundles
+}
+
+func (v *verifier) entry(ctx context.Context, e checkpoint.SafetensorsEntry) error {
+	switch {
+	case v.tensor < len(v.tensors) && v.tensors[v.tensor].Name == e.Name:
+		t := v.tensors[v.tensor]
+		v.tensor++
+		for b := range t.Blocks() {
+			offset, n := t.blockSpan(b)
+			if err := v.chunk(ctx, offset, n, func(p []byte) error { return v.CheckBlock(t, b, p) }); err != nil {
+				return err
+			}
+		}
+	case e.Name == bundlesName(v.layer):
+		v.layer++
+		return v.bundlesOf(ctx, v.layer-1)
+	case strings.HasPrefix(e.Name, padPrefix):
+		return v.chunk(ctx, e.Offset, e.Bytes, func(p []byte) error { return checkZero(v.path, e.Name, e.Offset, p) })
+	}
+	return nil // a table, which Open checked
+}
+
+func (v *verifier) bundlesOf(ctx context.Context, layer int) error {
+	ffn, stride := v.profile.FFN, int(v.stride)
+	step := max(1, len(v.buf)/stride)
+	for i := 0; i < ffn; i += step {
+		n := min(step, ffn-i)
+		err := v.chunk(ctx, v.bundleOffset(layer, i), int64(n*stride), func(p []byte) error {
+			for j := range n {
+				if err := v.CheckBundle(layer, i+j, p[j*stride:(j+1)*stride]); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chunk reads n bytes and hands them to check.
+func (v *verifier) chunk(ctx context.Context, offset, n int64, check func([]byte) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if n > int64(len(v.buf)) { // a row of many MiB
+		v.buf = make([]byte, n)
+	}
+	b := v.buf[:n]
+	if err := v.readInto(b, offset); err != nil {
+		return err
+	}
+	if err := check(b); err != nil {
+		return err
+	}
+	if v.progress != nil {
+		v.progress(offset+n, v.size)
+	}
+	return nil
+}

@@ -1,0 +1,341 @@
+package placement
+
+import (
+	"fmt"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/kv"
+	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/weights"
+)
+
+// Input is what a plan is made from.
+type Input struct {
+	Pack     *pack.Pack
+	Strategy config.OffloadStrategy
+	// PredictorBytes is the size of one layer's predictor, 0 if the
+	// predictor needs no memory of ours.
+	PredictorBytes int64
+	// ScratchBytes is the size of the activations for chunk tokens at a time.
+	ScratchBytes func(chunk int) int64
+	// FreeBytes is what the system, or its memory cgroup, has free.
+	FreeBytes int64
+	// Processors is the number of processors.
+	Processors int
+}
+
+// Placement is what lives where. Executors obey it and decide nothing.
+type Placement struct {
+	Mode    config.Mode // Dense, Gate or Predicted
+	Context int         // longest sequence, in tokens
+	Chunk   int         // most tokens of one step
+	Threads int
+
+	Resident  map[string]bool // matrices in fast memory; the others stream
+	Predicted []bool          // [layers] that have a predictor in fast memory
+	Slots     []int           // [layers] slots for neurons
+	RingSlots int             // staging slots for neurons without a slot
+
+	KVBytes     int64
+	BlockBytes  int64 // size of a staging buffer for a matrix block
+	MemoryBytes int64 // all that is taken from weights.Memory
+	LoadBytes   int64 // of these, what is read from the pack at the start
+
+	Share   Account // weights alone
+	Process Account // the whole process
+	Fits    bool    // the budget is at or above the minimum
+	Tiers   []Tier
+	Notices []string // what the user should know, in words
+	Token   PerToken
+}
+
+// Account is a budget, the least that works, and what all of it would be.
+type Account struct {
+	TotalBytes   int64 // everything resident
+	BudgetBytes  int64
+	MinimumBytes int64
+}
+
+// PerToken is what one decoded token is expected to move.
+type PerToken struct {
+	FastBytes int64 // read in fast memory
+	SlowBytes int64 // read from the pack
+}
+
+// assumedWanted is the share of neurons that a token is assumed to want in
+// predicted mode until the model is profiled: the upper end of what is
+// published for ReLU models (2 to 10 %).
+const assumedWanted = 0.10
+
+// BudgetError says that a budget is below the minimum.
+type BudgetError struct {
+	What    string // "budget" or "gpu-cache-ratio"
+	Got     string
+	Minimum string
+}
+
+func (e *BudgetError) Error() string {
+	return fmt.Sprintf("placement: %s: got %s, want at least %s; raise --budget or lower --ctx", e.What, e.Got, e.Minimum)
+}
+
+// chunks are the numbers of tokens that a prompt may be computed in at a
+// time, the best first. The last is what the smallest budget is made of.
+var chunks = [...]int{128, 64, 32, 16}
+
+const (
+	// runtimeBytes is the process without a model: code, Go runtime, stacks,
+	// and garbage that waits for collection. Measured: see docs/memory.md.
+	runtimeBytes = 40 << 20
+	// ringBytes is about what the ring of staging slots takes.
+	ringBytes = 4 << 20
+	// defaultContext is the longest sequence if none is asked for and the
+	// model would allow a longer one.
+	defaultContext = 2048
+)
+
+// Plan places a model. Where the budget is too small the error is a
+// *BudgetError, and the placement comes with it, with Fits false, for those
+// who show it.
+func Plan(in Input) (*Placement, error) {
+	p, err := newPlanner(in)
+	if err != nil {
+		return nil, err
+	}
+	err = p.place()
+	p.describe()
+	return &p.Placement, err
+}
+
+type planner struct {
+	Placement
+	in       Input
+	profile  config.ModelProfile
+	stride   int64
+	vectors  int64 // bytes of norms and biases
+	matrices []pack.Tensor
+	tables   int64 // bytes of look-up tables on the Go heap
+	matrixB  int64 // bytes of all matrices
+	// What place gave out.
+	residentBytes, predictorBytes, slotBytes int64
+}
+
+func newPlanner(in Input) (*planner, error) {
+	if err := in.Strategy.Validate(); err != nil {
+		return nil, err
+	}
+	p := &planner{in: in, profile: in.Pack.Profile(), stride: in.Pack.BundleStride()}
+	s := in.Strategy
+	p.Threads = s.Threads
+	if p.Threads == 0 {
+		p.Threads = in.Processors
+	}
+	p.Context = s.Context
+	if p.Context == 0 {
+		p.Context = min(p.profile.MaxPositions, defaultContext)
+	}
+	if p.Context > p.profile.MaxPositions {
+		return nil, fmt.Errorf("placement: ctx: got %d, want at most %d, the model's longest", p.Context, p.profile.MaxPositions)
+	}
+	p.Mode = p.mode()
+	p.KVBytes = int64(kv.Pages(p.Context)) * p.kvShape().PageBytes()
+	p.survey()
+	return p, nil
+}
+
+// mode is the mode that runs: auto is resolved, and a model whose activation
+// gives no exact zeros is computed densely.
+func (p *planner) mode() config.Mode {
+	m := p.in.Strategy.Mode
+	if !p.profile.Sparse() {
+		if m == config.Gate || m == config.Predicted {
+			p.notice("%s is not sparse: running dense", p.profile.Activation)
+		}
+		return config.Dense
+	}
+	if m == "" || m == config.Auto {
+		return config.Predicted
+	}
+	return m
+}
+
+func (p *planner) kvShape() kv.Shape {
+	return kv.Shape{Layers: p.profile.Layers, Heads: p.profile.KVHeads, HeadDim: p.profile.HeadDim(), DType: p.in.Strategy.KV}
+}
+
+// survey sums up what the pack holds.
+func (p *planner) survey() {
+	var head []pack.Tensor
+	for _, t := range p.in.Pack.Tensors() {
+		switch t.Kind {
+		case pack.Vector:
+			p.vectors += weights.PieceBytes(t.Bytes())
+		case pack.Matrix:
+			p.BlockBytes = max(p.BlockBytes, weights.BlockBuffer(t))
+			p.matrixB += weights.PieceBytes(t.Bytes())
+			// The embedding of an untied model and the position table give
+			// one row to a token: last in line.
+			if t.Name == "embed.positions" || t.Name == "embed.tokens" && !p.profile.TiedHead {
+				p.matrices = append(p.matrices, t)
+			} else {
+				head = append(head, t)
+			}
+		case pack.Tokenizer:
+			// Vocabulary and merges as maps and strings: measured at about
+			// five times their text.
+			p.tables += 5 * t.Bytes()
+		}
+	}
+	p.matrices = append(head, p.matrices...)
+	// A checksum and a slot number per neuron, and the cache's tables.
+	p.tables += 24 * p.profile.Neurons()
+	ring := ringBytes / p.stride
+	p.RingSlots = int(max(2, min(ring, int64(p.profile.FFN)/4)) &^ 1)
+}
+
+// fixedBytes is what every run needs besides weights, for a chunk.
+func (p *planner) fixedBytes(chunk int) int64 {
+	return runtimeBytes + p.tables + p.takenBytes(chunk)
+}
+
+// takenBytes is the part of fixedBytes that is taken from weights.Memory.
+func (p *planner) takenBytes(chunk int) int64 {
+	return weights.PieceBytes(p.KVBytes) + p.in.ScratchBytes(chunk) + p.stagingBytes()
+}
+
+// stagingBytes is the ring and the buffers for matrix blocks and for rows.
+func (p *planner) stagingBytes() int64 {
+	return weights.BufferBytes(int64(p.RingSlots)*p.stride) + (weights.StreamBuffers+1)*weights.BufferBytes(p.BlockBytes)
+}
+
+// neuronSlots is the size of n slots in every layer.
+func (p *planner) neuronSlots(n int) int64 {
+	return int64(n) * int64(p.profile.Layers) * p.stride
+}
+
+// allPredictors is the size of every layer's predictor.
+func (p *planner) allPredictors() int64 {
+	if p.Mode != config.Predicted {
+		return 0
+	}
+	return int64(p.profile.Layers) * p.in.PredictorBytes
+}
+
+// place gives out the room that the budget leaves.
+func (p *planner) place() error {
+	least := chunks[len(chunks)-1]
+	p.Share.TotalBytes = p.in.Pack.WeightBytes()
+	p.Share.MinimumBytes = p.vectors
+	p.Process.MinimumBytes = p.fixedBytes(least) + p.vectors
+	all := p.matrixB + p.allPredictors() + p.neuronSlots(p.profile.FFN)
+	p.Process.TotalBytes = p.fixedBytes(chunks[0]) + p.vectors + all
+	room, slots := p.room(all)
+	p.Fits = room >= 0
+	p.predictors(&room)
+	p.residents(&room)
+	if slots < 0 {
+		perSlot := int64(p.profile.Layers) * p.stride
+		slots = int(min(max(0, room)/perSlot, int64(p.profile.FFN)))
+	} else if room < p.neuronSlots(slots) && p.Fits {
+		p.Fits = false
+		need := p.Process.BudgetBytes - room + p.neuronSlots(slots)
+		return &BudgetError{"gpu-cache-ratio", p.in.Strategy.Budget.String() + " for a ratio of " + fmt.Sprint(*p.in.Strategy.GPUCacheRatio), sizeOf(need)}
+	}
+	p.Slots = make([]int, p.profile.Layers)
+	for l := range p.Slots {
+		p.Slots[l] = slots
+	}
+	p.slotBytes = p.neuronSlots(slots)
+	p.LoadBytes = p.vectors + p.residentBytes + p.predictorBytes
+	p.MemoryBytes = p.takenBytes(p.Chunk) + p.LoadBytes + p.slotBytes
+	if p.Fits {
+		return nil
+	}
+	if b := p.in.Strategy.Budget; b.Share > 0 {
+		return &BudgetError{"budget", fmt.Sprintf("%v (%s of weights)", b, sizeOf(p.Share.BudgetBytes)),
+			fmt.Sprintf("%.2g%% (%s)", 100*float64(p.vectors)/float64(p.Share.TotalBytes), sizeOf(p.vectors))}
+	}
+	return &BudgetError{"budget", sizeOf(p.Process.BudgetBytes), sizeOf(p.Process.MinimumBytes)}
+}
+
+// room is what the budget leaves for predictors, matrices and slots (below 0:
+// it is too small) and the slots per layer asked for, -1 if they are to be as
+// many as fit. It sets the budgets and the chunk.
+func (p *planner) room(all int64) (room int64, slots int) {
+	s := p.in.Strategy
+	slots = -1
+	if s.GPUCacheRatio != nil {
+		slots = int(*s.GPUCacheRatio * float64(p.profile.FFN))
+	}
+	p.Chunk = chunks[0]
+	switch {
+	case s.Budget.Share > 0:
+		p.Share.BudgetBytes = int64(s.Budget.Share * float64(p.Share.TotalBytes))
+		p.Process.BudgetBytes = p.Share.BudgetBytes + p.fixedBytes(p.Chunk)
+		return p.Share.BudgetBytes - p.vectors, slots
+	case s.Budget.Bytes > 0:
+		p.Process.BudgetBytes = s.Budget.Bytes
+	case slots >= 0:
+		p.Process.BudgetBytes = p.fixedBytes(p.Chunk) + p.vectors + p.matrixB + p.allPredictors() + p.neuronSlots(slots)
+	default:
+		// The part of 80 % of free memory that the whole model would use.
+		p.Process.BudgetBytes = p.Process.TotalBytes
+		if p.in.FreeBytes > 0 {
+			p.Process.BudgetBytes = min(p.Process.TotalBytes, p.in.FreeBytes/5*4)
+		}
+	}
+	for _, p.Chunk = range chunks {
+		// A larger chunk reads what streams less often; an eighth of the
+		// budget is where it starts to cost more slots than it saves.
+		if p.in.ScratchBytes(p.Chunk) <= p.Process.BudgetBytes/8 {
+			break
+		}
+	}
+	p.Share.BudgetBytes = max(0, p.Process.BudgetBytes-p.fixedBytes(p.Chunk))
+	return p.Process.BudgetBytes - p.fixedBytes(p.Chunk) - p.vectors, slots
+}
+
+// predictors gives as many layers as possible their predictor.
+func (p *planner) predictors(room *int64) {
+	p.Predicted = make([]bool, p.profile.Layers)
+	if p.Mode != config.Predicted {
+		return
+	}
+	got := 0
+	for l := range p.Predicted {
+		if *room < p.in.PredictorBytes {
+			break
+		}
+		*room -= p.in.PredictorBytes
+		p.predictorBytes += p.in.PredictorBytes
+		p.Predicted[l] = true
+		got++
+	}
+	if got < len(p.Predicted) {
+		p.notice("the budget has no room for the predictors of %d of %d layers: they compute every neuron", len(p.Predicted)-got, len(p.Predicted))
+	}
+}
+
+// residents makes matrices resident while there is room.
+func (p *planner) residents(room *int64) {
+	p.Resident = make(map[string]bool, len(p.matrices))
+	streamed := 0
+	for _, t := range p.matrices {
+		n := weights.PieceBytes(t.Bytes())
+		if *room < n {
+			streamed++
+			continue
+		}
+		*room -= n
+		p.residentBytes += n
+		p.Resident[t.Name] = true
+	}
+	if streamed > 0 {
+		p.notice("%d of %d matrices do not fit and stream from the pack for every token", streamed, len(p.matrices))
+	}
+}
+
+func (p *planner) notice(format string, args ...any) {
+	p.Notices = append(p.Notices, fmt.Sprintf(format, args...))
+}
+
+func sizeOf(n int64) string { return fmt.Sprintf("%s (%d bytes)", config.FormatSize(n), n) }

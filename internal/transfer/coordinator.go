@@ -1,0 +1,242 @@
+package transfer
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/predict"
+	"github.com/sparseflow/sparseflow/internal/weights"
+)
+
+// Options is what a TransferCoordinator is made of.
+type Options struct {
+	Profile  config.ModelProfile
+	Cache    *weights.WeightCache
+	Transfer *weights.AsyncWeightTransfer
+	// Slots is the memory of the cache's slots and, after them, the ring.
+	Slots device.Slots
+	// RingFirst and RingSlots say which slots are the ring; at least 2.
+	RingFirst, RingSlots int
+	// Bias is each layer's up bias, [layers][ffn], nil without biases.
+	Bias [][]float32
+	// Predicted says which layers compute only what the predictor asks for;
+	// the others compute all neurons.
+	Predicted []bool
+	Predictor predict.ActivationPredictor
+	Selection predict.Selection
+	// SkipZero leaves the second half of silent neurons out.
+	SkipZero bool
+	// Scores is memory for scores, [most tokens, ffn].
+	Scores []float32
+	// HiddenSize is the most activations of one segment: neurons x tokens.
+	Hidden int
+}
+
+// Stats counts what a coordinator did. Neurons are counted once for each layer
+// pass, however many tokens wanted them.
+type Stats struct {
+	Wanted int64         // neurons computed
+	Misses int64         // of these, read for this pass
+	Wasted int64         // neurons read early and then not wanted
+	Stall  time.Duration // spent waiting for reads
+}
+
+// TransferCoordinator plans and starts the reads of one model.
+type TransferCoordinator struct {
+	Options
+	Stats Stats
+
+	all      []int32 // 0 to ffn-1
+	inflight []*weights.Read
+	ahead    []aheadRead
+	fresh    map[int32]bool // slots granted by the latest Lookahead
+	prepared *Work          // made by Lookahead, waiting for Begin
+	work     Work           // the one Work there is at a time, for its buffers
+	marks    []uint64
+}
+
+// aheadRead is a slot that Lookahead is filling and has pinned meanwhile.
+type aheadRead struct {
+	layer int
+	slot  int32
+}
+
+// NewTransferCoordinator makes a coordinator.
+func NewTransferCoordinator(o Options) *TransferCoordinator {
+	c := &TransferCoordinator{
+		Options:  o,
+		all:      make([]int32, o.Profile.FFN),
+		inflight: make([]*weights.Read, o.RingFirst+o.RingSlots),
+		fresh:    make(map[int32]bool),
+	}
+	for i := range c.all {
+		c.all[i] = int32(i)
+	}
+	c.work.c = c
+	return c
+}
+
+// Lookahead starts the reads that the layer's MLP will likely need. x is the
+// forecast of its input, [tokens, d]. With decode the tokens are the newest of
+// their sequences and the cache may evict for them.
+func (c *TransferCoordinator) Lookahead(layer int, x device.Act, decode bool) error {
+	clear(c.fresh)
+	if !c.Transfer.Async() {
+		return nil
+	}
+	c.reap(false)
+	if !c.Predicted[layer] {
+		// Nothing to guess: these are the very reads that Begin would start.
+		c.prepared = c.newWork(layer, x.Rows, c.all, nil, decode)
+		return nil
+	}
+	if !decode {
+		// A prompt's tokens together want most neurons, through the ring,
+		// whose order must be known.
+		return nil
+	}
+	ids, _, err := c.want(layer, x)
+	if err != nil || len(ids) > c.Cache.Slots(layer) {
+		return err
+	}
+	slots := make([]int32, len(ids))
+	grants := c.Cache.Acquire(layer, ids, slots, true, nil)
+	c.start(newPlan(layer, ids, slots, grants))
+	next := 0
+	for i, s := range slots {
+		if next < len(grants) && grants[next] == int32(i) {
+			next++
+			c.ahead = append(c.ahead, aheadRead{layer, s})
+			c.fresh[s] = true
+			continue
+		}
+		c.Cache.Release(layer, slots[i:i+1], false)
+	}
+	return nil
+}
+
+// Begin decides what the layer computes for its exact input x, [tokens, d],
+// and starts the reads that are still missing. The Work is valid until it is
+// closed, before which the coordinator must not be asked for anything else.
+func (c *TransferCoordinator) Begin(layer int, x device.Act, decode bool) (*Work, error) {
+	if w := c.prepared; w != nil {
+		c.prepared = nil
+		return w, nil
+	}
+	c.reap(false)
+	if !c.Predicted[layer] {
+		return c.newWork(layer, x.Rows, c.all, nil, decode), nil
+	}
+	ids, wants, err := c.want(layer, x)
+	if err != nil {
+		return nil, err
+	}
+	return c.newWork(layer, x.Rows, ids, wants, decode), nil
+}
+
+// Abort drops what Lookahead prepared, after an error between it and Begin.
+func (c *TransferCoordinator) Abort() {
+	if c.prepared != nil {
+		c.prepared.Close()
+		c.prepared = nil
+	}
+}
+
+// Close waits for all reads.
+func (c *TransferCoordinator) Close() {
+	c.Abort()
+	c.reap(true)
+}
+
+// want asks the predictor. The neurons that any token wants come back in
+// ascending order, with a bit per neuron and token if there are several
+// tokens. Both are valid until the next call.
+func (c *TransferCoordinator) want(layer int, x device.Act) (ids []int32, wants []uint64, err error) {
+	ffn := c.Profile.FFN
+	scores := c.Scores[:x.Rows*ffn]
+	if err := c.Predictor.Scores(layer, x.Rows, x.Data[:x.Rows*x.Cols], scores); err != nil {
+		return nil, nil, fmt.Errorf("transfer: predict layer %d: %w", layer, err)
+	}
+	ids = c.work.idBuf[:0]
+	if x.Rows == 1 {
+		bar := c.Selection.Threshold(scores)
+		for i, v := range scores {
+			if v > bar {
+				ids = append(ids, int32(i))
+			}
+		}
+		c.work.idBuf = ids
+		return ids, nil, nil
+	}
+	words := wantWords(x.Rows)
+	c.marks = append(c.marks[:0], make([]uint64, ffn*words)...)
+	for t := range x.Rows {
+		row := scores[t*ffn : (t+1)*ffn]
+		bar := c.Selection.Threshold(row)
+		for i, v := range row {
+			if v > bar {
+				c.marks[i*words+t>>6] |= 1 << (t & 63)
+			}
+		}
+	}
+	// Close the gaps of neurons that nobody wants.
+	wants = c.marks[:0]
+	for i := range ffn {
+		m := c.marks[i*words : (i+1)*words]
+		any := uint64(0)
+		for _, w := range m {
+			any |= w
+		}
+		if any != 0 {
+			ids = append(ids, int32(i))
+			wants = append(wants, m...)
+		}
+	}
+	c.work.idBuf = ids
+	return ids, wants, nil
+}
+
+func wantWords(tokens int) int { return (tokens + 63) / 64 }
+
+// start starts a plan's reads.
+func (c *TransferCoordinator) start(p NeuronTransferPlan) {
+	for _, run := range p.Runs {
+		r := c.Transfer.StartBundles(p.Layer, int(run.First), run.Slots, c.Slots)
+		for _, s := range run.Slots {
+			c.inflight[s] = r
+		}
+	}
+}
+
+// arrived waits for the bundle in slot, if it is on its way. On an error the
+// slot's neuron is missing again.
+func (c *TransferCoordinator) arrived(layer int, slot int32) error {
+	r := c.inflight[slot]
+	if r == nil {
+		return nil
+	}
+	err := r.Wait()
+	c.inflight[slot] = nil
+	if err != nil && int(slot) < c.RingFirst {
+		c.Cache.Forget(layer, slot)
+	}
+	return err
+}
+
+// reap unpins the slots that Lookahead filled, if their reads have ended or,
+// with wait, after waiting. A failed read is no error here: whoever wants the
+// neuron finds it missing and reads it again.
+func (c *TransferCoordinator) reap(wait bool) {
+	left := c.ahead[:0]
+	for _, a := range c.ahead {
+		if r := c.inflight[a.slot]; r != nil && !wait && !r.Done() {
+			left = append(left, a)
+			continue
+		}
+		_ = c.arrived(a.layer, a.slot)
+		c.Cache.Release(a.layer, []int32{a.slot}, false)
+	}
+	c.ahead = left
+}

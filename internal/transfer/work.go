@@ -1,0 +1,188 @@
+package transfer
+
+import (
+	"time"
+
+	"github.com/sparseflow/sparseflow/internal/device"
+)
+
+// Work is the neurons that one layer computes for some tokens, as segments to
+// be computed one after the other:
+//
+//	for w.Next() {
+//		up(w.Segment(), w.Ready())
+//		err := w.Arrive()
+//		up(w.Segment(), w.Late())
+//		down(w.Segment())
+//	}
+//	w.Close()
+type Work struct {
+	c      *TransferCoordinator
+	layer  int
+	tokens int
+	ids    []int32
+	slots  []int32
+	wants  []uint64
+
+	segments []segment
+	current  int // segment being computed, -1 before the first
+
+	ready, late           []int32
+	idBuf, slotBuf, ranks []int32
+}
+
+// segment is the neurons lo to hi of a Work, with the indices of those that
+// come through the ring.
+type segment struct {
+	lo, hi int
+	ring   []int32
+}
+
+// newWork finds or makes room for the neurons ids and starts the first reads.
+func (c *TransferCoordinator) newWork(layer, tokens int, ids []int32, wants []uint64, decode bool) *Work {
+	w := &c.work
+	if cap(w.slotBuf) < len(ids) {
+		w.slotBuf = make([]int32, len(c.all))
+	}
+	w.layer, w.tokens, w.ids, w.wants = layer, tokens, ids, wants
+	w.slots, w.current = w.slotBuf[:len(ids)], -1
+	// A set larger than the cache would push out its own beginning.
+	evict := decode && len(ids) <= c.Cache.Slots(layer)
+	grants := c.Cache.Acquire(layer, ids, w.slots, evict, w.ranks[:0])
+	misses := len(grants)
+	c.start(newPlan(layer, ids, w.slots, grants))
+	w.ranks = grants[:0]
+	misses += w.cut()
+	for _, s := range w.slots {
+		if c.fresh[s] {
+			misses++
+			delete(c.fresh, s)
+		}
+	}
+	c.Stats.Wasted += int64(len(c.fresh))
+	c.Stats.Wanted += int64(len(ids))
+	c.Stats.Misses += int64(misses)
+	w.startSegment(0)
+	w.startSegment(1)
+	return w
+}
+
+// cut makes the segments and gives each neuron without a slot one of the
+// ring's, and returns how many such neurons there are.
+func (w *Work) cut() int {
+	half := w.c.RingSlots / 2
+	most := max(1, w.c.Hidden/w.tokens)
+	w.segments = w.segments[:0]
+	total := 0
+	seg := segment{}
+	for i, s := range w.slots {
+		if i-seg.lo == most || s < 0 && len(seg.ring) == half {
+			seg.hi = i
+			w.segments = append(w.segments, seg)
+			seg = segment{lo: i}
+		}
+		if s < 0 {
+			at := len(w.segments)%2*half + len(seg.ring)
+			w.slots[i] = int32(w.c.RingFirst + at)
+			seg.ring = append(seg.ring, int32(i))
+			total++
+		}
+	}
+	if seg.hi = len(w.slots); seg.hi > seg.lo {
+		w.segments = append(w.segments, seg)
+	}
+	return total
+}
+
+// startSegment starts the reads of the i-th segment's half of the ring.
+func (w *Work) startSegment(i int) {
+	if i < len(w.segments) && len(w.segments[i].ring) > 0 {
+		w.c.start(newPlan(w.layer, w.ids, w.slots, w.segments[i].ring))
+	}
+}
+
+// Next goes to the next segment, whose neurons it sorts into those that are
+// there and those that are on their way.
+func (w *Work) Next() bool {
+	w.current++
+	if w.current >= len(w.segments) {
+		return false
+	}
+	if w.current > 0 {
+		// The half of the ring that the last segment used is free again.
+		w.startSegment(w.current + 1)
+	}
+	seg := w.segments[w.current]
+	w.ready, w.late = w.ready[:0], w.late[:0]
+	for i, s := range w.slots[seg.lo:seg.hi] {
+		if r := w.c.inflight[s]; r != nil {
+			if !r.Done() || r.Wait() != nil { // Arrive reports the error
+				w.late = append(w.late, int32(i))
+				continue
+			}
+			w.c.inflight[s] = nil
+		}
+		w.ready = append(w.ready, int32(i))
+	}
+	return true
+}
+
+// Segment is the neurons of the current segment.
+func (w *Work) Segment() device.Work {
+	seg := w.segments[w.current]
+	d := device.Work{
+		IDs:      w.ids[seg.lo:seg.hi],
+		Slots:    w.slots[seg.lo:seg.hi],
+		Bias:     w.c.Bias[w.layer],
+		Act:      w.c.Profile.Activation,
+		SkipZero: w.c.SkipZero,
+	}
+	if w.wants != nil {
+		d.WantWords = wantWords(w.tokens)
+		d.Wants = w.wants[seg.lo*d.WantWords : seg.hi*d.WantWords]
+	}
+	return d
+}
+
+// Ready is the indices, in the current segment, of neurons that were there
+// when it began.
+func (w *Work) Ready() []int32 { return w.ready }
+
+// Late is the indices of the others, which are there after Arrive.
+func (w *Work) Late() []int32 { return w.late }
+
+// Arrive waits for the late neurons.
+func (w *Work) Arrive() error {
+	if len(w.late) == 0 {
+		return nil
+	}
+	begin := time.Now()
+	defer func() { w.c.Stats.Stall += time.Since(begin) }()
+	seg := w.segments[w.current]
+	for _, i := range w.late {
+		if err := w.c.arrived(w.layer, w.slots[seg.lo+int(i)]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close unpins everything. After an error it first waits for the reads that
+// were started, since they write to the slots.
+func (w *Work) Close() {
+	for i, s := range w.slots {
+		if r := w.c.inflight[s]; r != nil {
+			if !w.c.Transfer.Async() && !r.Done() {
+				// Nobody will run it now.
+				w.c.inflight[s] = nil
+				if int(s) < w.c.RingFirst {
+					w.c.Cache.Forget(w.layer, s)
+				}
+				continue
+			}
+			_ = w.c.arrived(w.layer, w.slots[i])
+		}
+	}
+	// Every neuron of a layer used says nothing about any of them.
+	w.c.Cache.Release(w.layer, w.slots, len(w.ids) < len(w.c.all))
+}

@@ -1,0 +1,149 @@
+package weights
+
+import "fmt"
+
+// WeightCache says which neuron of which layer is in which slot of fast
+// memory. Slots are fixed: a bundle has the same place from the moment it is
+// granted until it is evicted, so nothing is ever copied or compacted.
+//
+// Each layer has slots of its own. One pool for all would let the first
+// layers of a token push out the last layers' neurons before these are used
+// again, as any scan longer than an LRU list does.
+//
+// A slot is pinned while somebody reads or writes its bytes: Acquire pins,
+// Release unpins, and a pinned slot is never evicted.
+type WeightCache struct {
+	layers []layerCache
+}
+
+type layerCache struct {
+	base   int32   // number of the layer's first slot in the whole cache
+	slotOf []int32 // [ffn] slot within the layer, -1 for none
+	idOf   []int32 // [slots] neuron, -1 for none
+	pins   []uint16
+	free   []int32 // slots without a neuron, taken from the end
+	policy EvictionPolicy
+}
+
+// NewWeightCache makes an empty cache for layers of ffn neurons, the l-th
+// with slots[l] slots. Slots are numbered from 0 through all layers.
+func NewWeightCache(ffn int, slots []int, policy NewPolicy) *WeightCache {
+	c := &WeightCache{layers: make([]layerCache, len(slots))}
+	base := int32(0)
+	for l, n := range slots {
+		lc := layerCache{
+			base:   base,
+			slotOf: filled(ffn, -1),
+			idOf:   filled(n, -1),
+			pins:   make([]uint16, n),
+			free:   make([]int32, n),
+			policy: policy(l, n),
+		}
+		for i := range lc.free {
+			lc.free[i] = int32(n - 1 - i)
+		}
+		c.layers[l] = lc
+		base += int32(n)
+	}
+	return c
+}
+
+// Slots is the number of slots of a layer.
+func (c *WeightCache) Slots(layer int) int { return len(c.layers[layer].idOf) }
+
+// Cached is the number of neurons of a layer that have a slot.
+func (c *WeightCache) Cached(layer int) int {
+	return c.Slots(layer) - len(c.layers[layer].free)
+}
+
+// Acquire looks up the neurons ids and pins their slots: slots[i] becomes the
+// slot of ids[i], or -1 if it has none. A neuron without a slot is granted a
+// free one, or with evict the slot of a victim; grants, to which the indices
+// of such neurons are appended, are for the caller to fill with bytes before
+// anyone uses them.
+func (c *WeightCache) Acquire(layer int, ids, slots []int32, evict bool, grants []int32) []int32 {
+	lc := &c.layers[layer]
+	// Hits are pinned before the first eviction, so that no neuron of this
+	// call pushes out another.
+	for i, id := range ids {
+		s := lc.slotOf[id]
+		slots[i] = s
+		if s >= 0 {
+			slots[i] += lc.base
+			lc.pins[s]++
+		}
+	}
+	for i, id := range ids {
+		if slots[i] >= 0 {
+			continue
+		}
+		s := lc.take(evict)
+		if s < 0 {
+			break // and so for all after it
+		}
+		lc.slotOf[id], lc.idOf[s] = s, id
+		lc.pins[s]++
+		lc.policy.Insert(int(s), int(id))
+		slots[i] = s + lc.base
+		grants = append(grants, int32(i))
+	}
+	return grants
+}
+
+// take is an empty slot, -1 if there is none.
+func (lc *layerCache) take(evict bool) int32 {
+	if last := len(lc.free) - 1; last >= 0 {
+		s := lc.free[last]
+		lc.free = lc.free[:last]
+		return s
+	}
+	if !evict {
+		return -1
+	}
+	v := lc.policy.Victim(func(slot int) bool { return lc.pins[slot] == 0 && lc.idOf[slot] >= 0 })
+	if v < 0 {
+		return -1
+	}
+	if v >= len(lc.pins) || lc.pins[v] != 0 || lc.idOf[v] < 0 {
+		panic(fmt.Sprintf("weights: eviction policy: got victim %d, want an evictable slot of %d", v, len(lc.pins)))
+	}
+	lc.slotOf[lc.idOf[v]] = -1
+	return int32(v)
+}
+
+// Release unpins slots that Acquire gave; -1 is passed over. With used the
+// policy is told that their neurons were used.
+func (c *WeightCache) Release(layer int, slots []int32, used bool) {
+	lc := &c.layers[layer]
+	for _, s := range slots {
+		if s -= lc.base; s < 0 || int(s) >= len(lc.pins) {
+			continue
+		}
+		lc.pins[s]--
+		if used && lc.idOf[s] >= 0 {
+			lc.policy.Hit(int(s))
+		}
+		if lc.pins[s] == 0 && lc.idOf[s] < 0 {
+			lc.free = append(lc.free, s)
+		}
+	}
+}
+
+// Forget makes the neuron in a pinned slot missing again, because its bytes
+// never came. The slot is free once it is released.
+func (c *WeightCache) Forget(layer int, slot int32) {
+	lc := &c.layers[layer]
+	slot -= lc.base
+	if id := lc.idOf[slot]; id >= 0 {
+		lc.slotOf[id], lc.idOf[slot] = -1, -1
+	}
+}
+
+// filled is n times v.
+func filled(n int, v int32) []int32 {
+	s := make([]int32, n)
+	for i := range s {
+		s[i] = v
+	}
+	return s
+}

@@ -1,0 +1,198 @@
+package weights
+
+import (
+	"fmt"
+	"io/fs"
+	"sync/atomic"
+
+	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
+// DiskWeightStore reads the weights of one pack. Every bundle and every block
+// of rows is checked against its CRC the first time it is read.
+//
+// Reads go straight to where the bytes are wanted: a bundle to its slot, a
+// block to its buffer.
+type DiskWeightStore struct {
+	pack *pack.Pack
+	file File
+	made fs.FileInfo // the file as it was when opened
+
+	bundleChecked []atomic.Uint32  // a bit per neuron of the model
+	blockChecked  []atomic.Uint32  // a bit per block of rows
+	firstBlock    map[string]int64 // of each tensor, in blockChecked
+
+	bytesRead atomic.Int64
+	reads     atomic.Int64
+}
+
+// NewDiskWeightStore makes a store that reads p's weights through f, which it
+// owns from now on.
+func NewDiskWeightStore(p *pack.Pack, f File) (*DiskWeightStore, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("weights: open: %w", err)
+	}
+	if st.Size() != p.Size() {
+		return nil, fmt.Errorf("weights: open %s: got %d bytes, want %d: the file changed while it was opened", p.Path(), st.Size(), p.Size())
+	}
+	s := &DiskWeightStore{
+		pack:          p,
+		file:          f,
+		made:          st,
+		bundleChecked: make([]atomic.Uint32, (p.Profile().Neurons()+31)/32),
+		firstBlock:    make(map[string]int64),
+	}
+	blocks := int64(0)
+	for _, t := range p.Tensors() {
+		s.firstBlock[t.Name] = blocks
+		blocks += int64(t.Blocks())
+	}
+	s.blockChecked = make([]atomic.Uint32, (blocks+31)/32)
+	return s, nil
+}
+
+// Pack is the pack that the store reads.
+func (s *DiskWeightStore) Pack() *pack.Pack { return s.pack }
+
+// BytesRead is the number of bytes read so far.
+func (s *DiskWeightStore) BytesRead() int64 { return s.bytesRead.Load() }
+
+// Reads is the number of reads so far.
+func (s *DiskWeightStore) Reads() int64 { return s.reads.Load() }
+
+// Close closes the file.
+func (s *DiskWeightStore) Close() error { return s.file.Close() }
+
+// CheckUnchanged is an error if somebody has written to the file since it was
+// opened: neurons in memory and neurons on disk would no longer be of one
+// model.
+func (s *DiskWeightStore) CheckUnchanged() error {
+	st, err := s.file.Stat()
+	if err != nil {
+		return fmt.Errorf("weights: stat %s: %w", s.pack.Path(), err)
+	}
+	if st.Size() != s.made.Size() || !st.ModTime().Equal(s.made.ModTime()) {
+		return fmt.Errorf("weights: %s: got %d bytes modified %v, want %d modified %v: the pack changed while it was in use; start again",
+			s.pack.Path(), st.Size(), st.ModTime().UTC(), s.made.Size(), s.made.ModTime().UTC())
+	}
+	return nil
+}
+
+// ReadBundles reads the len(dst) bundles of a layer from neuron first on, one
+// into each of dst, whose length is the pack's bundle stride.
+func (s *DiskWeightStore) ReadBundles(layer, first int, dst [][]byte) error {
+	if err := s.read(dst, s.pack.BundleOffset(layer, first)); err != nil {
+		return fmt.Errorf("weights: read neurons %d to %d of layer %d: %w", first, first+len(dst)-1, layer, err)
+	}
+	for i, b := range dst {
+		n := int64(layer)*int64(s.pack.Profile().FFN) + int64(first+i)
+		if checked(s.bundleChecked, n) {
+			continue
+		}
+		if err := s.pack.CheckBundle(layer, first+i, b); err != nil {
+			return fmt.Errorf("weights: %w", err)
+		}
+		setChecked(s.bundleChecked, n)
+	}
+	return nil
+}
+
+// BlockBuffer is the size of a buffer that ReadBlock and ReadRow can use for
+// any block of t.
+func BlockBuffer(t pack.Tensor) int64 {
+	return int64(min(t.BlockRows, t.Rows))*t.RowBytes + 2*pageAlign
+}
+
+// ReadBlock reads block b of t into buf, which is page aligned and at least
+// BlockBuffer(t) long, and returns the part of buf that holds it.
+func (s *DiskWeightStore) ReadBlock(t pack.Tensor, b int, buf []byte) ([]byte, error) {
+	row, rows := t.Block(b)
+	data, err := s.span(buf, t.Offset+int64(row)*t.RowBytes, int64(rows)*t.RowBytes)
+	if err != nil {
+		return nil, fmt.Errorf("weights: read rows %d to %d of %s: %w", row, row+rows-1, t.Name, err)
+	}
+	n := s.firstBlock[t.Name] + int64(b)
+	if !checked(s.blockChecked, n) {
+		if err := s.pack.CheckBlock(t, b, data); err != nil {
+			return nil, fmt.Errorf("weights: %w", err)
+		}
+		setChecked(s.blockChecked, n)
+	}
+	return data, nil
+}
+
+// ReadRow reads one row of t into buf, as ReadBlock does. The first row read
+// of a block costs the whole block, since that is what is under a checksum.
+func (s *DiskWeightStore) ReadRow(t pack.Tensor, row int, buf []byte) ([]byte, error) {
+	b := row / t.BlockRows
+	if !checked(s.blockChecked, s.firstBlock[t.Name]+int64(b)) {
+		data, err := s.ReadBlock(t, b, buf)
+		if err != nil {
+			return nil, err
+		}
+		return data[int64(row%t.BlockRows)*t.RowBytes:][:t.RowBytes], nil
+	}
+	data, err := s.span(buf, t.Offset+int64(row)*t.RowBytes, t.RowBytes)
+	if err != nil {
+		return nil, fmt.Errorf("weights: read row %d of %s: %w", row, t.Name, err)
+	}
+	return data, nil
+}
+
+// ReadTensor reads all of t into dst, block by block through buf.
+func (s *DiskWeightStore) ReadTensor(t pack.Tensor, dst, buf []byte) error {
+	for b := range t.Blocks() {
+		data, err := s.ReadBlock(t, b, buf)
+		if err != nil {
+			return err
+		}
+		row, _ := t.Block(b)
+		copy(dst[int64(row)*t.RowBytes:], data)
+	}
+	return nil
+}
+
+// ReadVector reads t, whose elements are float32, into dst through buf.
+func (s *DiskWeightStore) ReadVector(t pack.Tensor, dst []float32, buf []byte) error {
+	at := 0
+	for b := range t.Blocks() {
+		data, err := s.ReadBlock(t, b, buf)
+		if err != nil {
+			return err
+		}
+		tensor.Decode(dst[at:at+len(data)/4], data, tensor.F32)
+		at += len(data) / 4
+	}
+	return nil
+}
+
+// span reads n bytes at off through the aligned buf.
+func (s *DiskWeightStore) span(buf []byte, off, n int64) ([]byte, error) {
+	a := s.file.Align()
+	lo, hi := off/a*a, (off+n+a-1)/a*a
+	if err := s.read([][]byte{buf[:hi-lo]}, lo); err != nil {
+		return nil, err
+	}
+	return buf[off-lo:][:n:n], nil
+}
+
+// read reads once more after an error: disks and networks have hiccups that a
+// second try gets over, and a failed token loses the sequence.
+func (s *DiskWeightStore) read(bufs [][]byte, off int64) error {
+	n, err := s.file.ReadVec(bufs, off)
+	if err != nil {
+		n, err = s.file.ReadVec(bufs, off)
+	}
+	s.bytesRead.Add(int64(n))
+	s.reads.Add(1)
+	if err != nil {
+		return fmt.Errorf("%s: got %w at offset %d", s.pack.Path(), err, off)
+	}
+	return nil
+}
+
+func checked(bits []atomic.Uint32, n int64) bool { return bits[n/32].Load()>>(n%32)&1 != 0 }
+
+func setChecked(bits []atomic.Uint32, n int64) { bits[n/32].Or(1 << (n % 32)) }

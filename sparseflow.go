@@ -1,0 +1,243 @@
+// Package sparseflow runs large language models that do not fit in fast
+// memory.
+//
+// ReLU models fire 2 to 10 % of their MLP neurons for a token. SparseFlow
+// predicts which, keeps the hot ones in fast memory in a cache of single
+// neurons, and reads only the missing ones, while attention computes, from a
+// file that stores each neuron in one piece.
+//
+//	eng, err := sparseflow.Open(ctx, "facebook/opt-6.7b",
+//		sparseflow.WithStrategy(sparseflow.OffloadStrategy{
+//			Budget:         sparseflow.Budget{Share: 0.58},
+//			UseLRUEviction: true,
+//			AsyncTransfer:  true,
+//		}))
+//	defer eng.Close()
+//	res, err := eng.Generate(ctx, sparseflow.Request{Prompt: "Once upon a time", MaxTokens: 64})
+//
+// A model is "tiny" (embedded, for trying things out), a Hugging Face
+// checkpoint directory, a .sflow pack, or org/name from the Hugging Face hub
+// cache. A checkpoint is converted to a pack once, into the cache directory.
+//
+// # What is exact
+//
+// In the modes Dense and Gate the output is that of the full model, whatever
+// the budget: the same logits bit for bit. In mode Predicted, which Auto
+// stands for on ReLU models, neurons that the predictor does not ask for are
+// left out; how much that changes depends on the model and the predictor.
+//
+// # Swapping parts
+//
+// WithPredictor and WithEvictionPolicy put a caller's own ActivationPredictor
+// or EvictionPolicy in the place of the built-in ones; nothing else has to
+// change.
+//
+// # Caveats
+//
+// A budget of bytes is planned for a process that does nothing else: memory
+// that the caller's own code takes comes on top. An Engine may be used from
+// several goroutines; their requests share the model's steps.
+package sparseflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/convert"
+	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/placement"
+	"github.com/sparseflow/sparseflow/internal/predict"
+	"github.com/sparseflow/sparseflow/internal/tokenizer"
+	"github.com/sparseflow/sparseflow/internal/weights"
+)
+
+// What a model is and what is to be done with it.
+type (
+	// SparseFlowConfig is a model's profile and a strategy.
+	SparseFlowConfig = config.SparseFlowConfig
+	// ModelProfile is what a model is: sizes, and the quirks of its family.
+	ModelProfile = config.ModelProfile
+	// OffloadStrategy is what is to be done with a model.
+	OffloadStrategy = config.OffloadStrategy
+	// Budget limits fast memory, as a share of the weights or in bytes.
+	Budget = config.Budget
+	// Mode says which neurons are computed.
+	Mode = config.Mode
+)
+
+// The modes.
+const (
+	Auto      = config.Auto
+	Dense     = config.Dense
+	Gate      = config.Gate
+	Predicted = config.Predicted
+)
+
+// Parts that a caller can replace.
+type (
+	// ActivationPredictor scores the neurons of a layer; above zero means
+	// "expected active".
+	ActivationPredictor = predict.ActivationPredictor
+	// EvictionPolicy decides which neuron of a layer gives way to a missing
+	// one.
+	EvictionPolicy = weights.EvictionPolicy
+)
+
+// BudgetError is the error of a budget below the smallest that works.
+type BudgetError = placement.BudgetError
+
+// FromTransformersConfig reads a Hugging Face config.json and joins it with a
+// strategy.
+func FromTransformersConfig(hf []byte, s OffloadStrategy) (SparseFlowConfig, error) {
+	return config.FromTransformersConfig(hf, s)
+}
+
+// DefaultStrategy is least recently used eviction and reads beside attention,
+// in all the memory that is sensible.
+func DefaultStrategy() OffloadStrategy { return config.DefaultStrategy() }
+
+// Ratio is a GPUCacheRatio of r.
+func Ratio(r float64) *float64 { return config.Ratio(r) }
+
+// ParseBudget reads "58%" or a size such as "4GiB".
+func ParseBudget(s string) (Budget, error) { return config.ParseBudget(s) }
+
+// Option is a choice made when a model is opened.
+type Option func(*options)
+
+type options struct {
+	engine   engine.Options
+	profile  *ModelProfile
+	cacheDir string
+	notify   func(string)
+	progress func(what string, done, total int64)
+}
+
+// WithStrategy sets the strategy; without it DefaultStrategy is used.
+func WithStrategy(s OffloadStrategy) Option {
+	return func(o *options) { o.engine.Strategy = s }
+}
+
+// WithConfig sets the strategy, and demands that the model is the one that
+// the config describes.
+func WithConfig(c SparseFlowConfig) Option {
+	return func(o *options) { o.engine.Strategy, o.profile = c.Strategy, &c.Profile }
+}
+
+// WithPredictor replaces the predictor. For each neuron that it scores above
+// zero, multiple neurons are computed, the highest scores first; 1 computes
+// just those. Scores is called with x [tokens, d] and scores [tokens, ffn].
+func WithPredictor(p ActivationPredictor, multiple float64) Option {
+	return func(o *options) { o.engine.Predictor, o.engine.Multiple = p, multiple }
+}
+
+// WithEvictionPolicy replaces the eviction policy: newPolicy is called once
+// for each layer, with the number of slots that the layer has.
+func WithEvictionPolicy(newPolicy func(layer, slots int) EvictionPolicy) Option {
+	return func(o *options) { o.engine.Policy = newPolicy }
+}
+
+// WithCacheDir sets the directory that converted models are kept in; without
+// it that is sparseflow in the user's cache directory.
+func WithCacheDir(dir string) Option {
+	return func(o *options) { o.cacheDir = dir }
+}
+
+// WithProgress reports on long work: what is being done, and how many bytes of
+// how many.
+func WithProgress(f func(what string, done, total int64)) Option {
+	return func(o *options) { o.progress = f }
+}
+
+// WithNotices reports what a person may want to know, in whole sentences.
+func WithNotices(f func(string)) Option {
+	return func(o *options) { o.notify = f }
+}
+
+// Engine is an open model. Close it.
+type Engine struct {
+	e   *engine.Engine
+	tok *tokenizer.Tokenizer // nil where the model has no tokenizer files
+}
+
+// Open opens a model: it finds it, converts it if need be, checks that the
+// budget is enough, and loads what is resident. A budget that is too small is
+// a *BudgetError.
+func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
+	o := options{engine: engine.Options{Strategy: DefaultStrategy()}}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	p, err := openPack(ctx, model, o)
+	if err != nil {
+		return nil, err
+	}
+	if o.profile != nil {
+		if err := sameProfile(*o.profile, p.Profile(), model); err != nil {
+			return nil, errors.Join(err, p.Close())
+		}
+	}
+	tok, err := tokenizer.Load(p.Tokenizer(), p.Path())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.Join(err, p.Close())
+	}
+	if o.progress != nil {
+		o.engine.Progress = func(done, total int64) { o.progress("loading", done, total) }
+	}
+	e, err := engine.Open(ctx, p, o.engine)
+	if err != nil {
+		return nil, err
+	}
+	if o.notify != nil {
+		for _, n := range e.Placement().Notices {
+			o.notify(n)
+		}
+	}
+	return &Engine{e: e, tok: tok}, nil
+}
+
+// openPack finds a model and converts it if it is a checkpoint.
+func openPack(ctx context.Context, model string, o options) (*pack.Pack, error) {
+	src, err := hub.Find(model)
+	if err != nil {
+		return nil, err
+	}
+	path := src.Path
+	if src.Kind == hub.Checkpoint {
+		dir := o.cacheDir
+		if dir == "" {
+			if dir, err = hub.DefaultCacheDir(); err != nil {
+				return nil, err
+			}
+		}
+		path, err = convert.Cached(ctx, src.FS, src.Path, dir, convert.Options{
+			Name:     src.Name,
+			Notify:   o.notify,
+			Progress: o.progress,
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return pack.Open(path)
+}
+
+// sameProfile demands that a config describes the model.
+func sameProfile(want, got ModelProfile, model string) error {
+	w, g := fmt.Sprintf("%+v", want), fmt.Sprintf("%+v", got)
+	if w != g {
+		return fmt.Errorf("sparseflow: open %s: got a model of %s, want that of the config, %s", model, g, w)
+	}
+	return nil
+}
+
+// Profile is what the model is.
+func (e *Engine) Profile() ModelProfile { return e.e.Profile() }
+
+// Close ends all requests and gives the memory back.
+func (e *Engine) Close() error { return e.e.Close() }
