@@ -4,16 +4,17 @@ import "math"
 
 // F16ToF32 returns the value of a float16, exactly; NaN turns quiet.
 func F16ToF32(h uint16) float32 {
-	sign, exp, frac := uint32(h>>15)<<31, uint32(h>>10)&31, uint32(h)&0x3ff
-	switch {
-	case exp == 0: // zero or subnormal: frac units of 2^-24
-		return math.Float32frombits(sign | math.Float32bits(float32(frac)*0x1p-24))
-	case exp < 31:
-		return math.Float32frombits(sign | (exp+127-15)<<23 | frac<<13)
-	case frac == 0:
-		return math.Float32frombits(sign | 0x7f800000)
+	// In place of a float32 the bits are a value 2^112 too small, subnormals
+	// too. Infinity and NaN need their exponent widened.
+	const scale = 1 << (127 - 15)
+	bits := math.Float32bits(math.Float32frombits(uint32(h&0x7fff)<<13) * scale)
+	if h&0x7c00 == 0x7c00 {
+		bits |= 0x7f800000
+		if h&0x3ff != 0 {
+			bits |= 1 << 22
+		}
 	}
-	return math.Float32frombits(sign | 0x7fc00000 | frac<<13)
+	return math.Float32frombits(bits | uint32(h&0x8000)<<16)
 }
 
 // F32ToF16 returns the float16 nearest to f, half to even. From 65520 on that

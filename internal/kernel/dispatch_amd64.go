@@ -39,18 +39,13 @@ func All() []Set {
 	if !cpu.X86.HasAVX512F || !cpu.X86.HasAVX512BW || !cpu.X86.HasAVX512VL {
 		return all
 	}
-	// What runs once a token or only when packing stays AVX2.
+	// Single rows are bound by memory, where AVX2 is the faster; what converts
+	// runs once a token or only when packing.
 	avx512 := avx2
 	avx512.Name = "avx512"
-	avx512.DotF32 = amd64.DotF32AVX512
-	avx512.DotF16 = amd64.DotF16AVX512
-	avx512.DotBF16 = amd64.DotBF16AVX512
 	avx512.Dot4F32 = amd64.Dot4F32AVX512
 	avx512.Dot4F16 = amd64.Dot4F16AVX512
 	avx512.Dot4BF16 = amd64.Dot4BF16AVX512
-	avx512.AxpyF32 = amd64.AxpyF32AVX512
-	avx512.AxpyF16 = amd64.AxpyF16AVX512
-	avx512.AxpyBF16 = amd64.AxpyBF16AVX512
 	avx512.Load = amd64.LoadAVX512
 	if cpu.X86.HasAVX512VNNI {
 		avx512.DotU4S8 = amd64.DotU4S8AVX512

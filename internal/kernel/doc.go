@@ -24,9 +24,9 @@
 //   - Products n16 to n-1 are added to the result one by one, in order, by
 //     fused multiply-add.
 //
-// Against the exact sum the error is at most (n/64+21) * 2^-24 * sum|w*x|,
-// short of overflow and underflow: the longest chain is n/64 additions, 6
-// halvings and 15 single elements. Go has no float32 fused multiply-add;
+// Against the exact sum the error is at most (n/64+23) * 2^-24 * sum|w*x|,
+// short of overflow and underflow: no product takes part in more than n/64+1
+// additions to its partial sum, 6 halvings and 15 single elements. Go has no float32 fused multiply-add;
 // the twins round one correctly from float64 (see fma32), which costs speed
 // but makes the oracle exact.
 //
@@ -45,9 +45,15 @@
 // Hardware prefetchers follow a row but not a jump to the next active row, and
 // lose a row's first lines. Each streaming kernel therefore takes the address
 // of the row that comes next and asks for its cache lines while it walks the
-// current one; a nil next asks 4 KiB ahead in the same row, which is right for
-// rows that lie one after the other. A prefetch never faults, so next may be
-// the start of any row, shorter or not.
+// current one; a nil next asks 8 KiB ahead in memory, which is right for rows
+// that lie one after the other. A prefetch never faults, so next may be the
+// start of any row, shorter or not.
+//
+// On one core of an EPYC 9004 and weights on huge pages, against a loop that
+// only loads (33 GB/s), dot products and scaled additions reach 0.85 to 0.91
+// of that rate over rows in order, the sketch 0.83, and 0.66 to 0.72 over a
+// sorted tenth of the rows, where the loading loop itself reaches 0.35 to
+// 0.43. BenchmarkStream measures it.
 //
 // # Formats
 //

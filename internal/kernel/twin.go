@@ -124,10 +124,7 @@ func fma32(a, b, c float32) float32 {
 // sum's error (Knuth's TwoSum) and, where there is one, replaces the sum by
 // its odd neighbour on the error's side, which no later rounding mistakes for
 // a tie (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums:
-// proved algorithms using rounding to odd", 2008). It stays out of line so that
-// fma32 can be inlined.
-//
-//go:noinline
+// proved algorithms using rounding to odd", 2008).
 func fma32Odd(product, c, sum float64) float32 {
 	part := sum - product
 	err := (product - (sum - part)) + (c - part)

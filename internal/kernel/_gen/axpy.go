@@ -25,15 +25,12 @@ func (s isa) axpy(t dtype) {
 	VBROADCASTSS(am.Addr, a)
 
 	step := func(elems int) {
-		v := s.vecs(elems / s.width)
-		for i := range v {
-			s.loadW(t, at(wp, i*s.width*t.size), v[i])
-		}
-		for i := range v {
-			VFMADD213PS(at(yp, i*s.width*4), a, v[i])
-		}
-		for i := range v {
-			VMOVUPS(v[i], at(yp, i*s.width*4))
+		for i := 0; i < elems; i += s.width {
+			v := s.vec()
+			s.loadW(t, at(wp, i*t.size), v)
+			pace(v, t.axpyPace)
+			VFMADD213PS(at(yp, i*4), a, v)
+			VMOVUPS(v, at(yp, i*4))
 		}
 		ADDQ(U32(elems*t.size), wp)
 		ADDQ(U32(elems*4), yp)
@@ -44,7 +41,6 @@ func (s isa) axpy(t dtype) {
 	JZ(LabelRef("rest"))
 	Label("block")
 	prefetch(np, 0, lanes*t.size)
-	near(wp, lanes*t.size)
 	ADDQ(U32(lanes*t.size), np)
 	step(lanes)
 	DECQ(blocks)

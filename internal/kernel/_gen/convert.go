@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -87,16 +85,5 @@ func narrowBF16() func(reg.VecVirtual) reg.VecVirtual {
 		VEXTRACTI128(U8(1), v, x)
 		VPACKUSDW(x, v.AsX(), x)
 		return x
-	}
-}
-
-// convert writes every conversion of the set.
-func (s isa) convert() {
-	if s.width != 8 {
-		panic(fmt.Sprintf("_gen: convert: got %d lanes, want 8", s.width))
-	}
-	for _, t := range []dtype{f16, bf16} {
-		s.decode(t)
-		s.encode(t)
 	}
 }

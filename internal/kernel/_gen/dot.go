@@ -2,15 +2,13 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"strconv"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// dot writes Dot<t>: 64 partial sums in 8 YMM or 4 ZMM registers.
+// dot writes Dot<t>: 64 partial sums in 8 YMM registers.
 func (s isa) dot(t dtype) {
 	s.text("Dot"+t.name, fmt.Sprintf("func(w []%s, x []float32, next *%s) float32", t.elem, t.elem),
 		"is Set.Dot"+t.name+" of package kernel.")
@@ -27,7 +25,6 @@ func (s isa) dot(t dtype) {
 	JZ(LabelRef("rest"))
 	Label("block")
 	prefetch(np, 0, lanes*t.size)
-	near(wp, lanes*t.size)
 	s.fma(t, wp, xp, acc)
 	ADDQ(U32(lanes*t.size), wp)
 	ADDQ(U32(lanes*t.size), np)
@@ -67,17 +64,11 @@ func (s isa) dot(t dtype) {
 
 // fma adds w*x for as many elements as acc has lanes.
 func (s isa) fma(t dtype, wp, xp reg.Register, acc []reg.VecVirtual) {
-	w := s.vecs(len(acc))
-	for i := range acc {
-		s.loadW(t, at(wp, i*s.width*t.size), w[i])
-		if e, _ := strconv.Atoi(os.Getenv("KPAD")); t == f32 {
-			for range e {
-				if s.width == 16 { VPORD(w[i], w[i], w[i]) } else { VPOR(w[i], w[i], w[i]) }
-			}
-		}
-	}
-	for i := range acc {
-		VFMADD231PS(at(xp, i*s.width*4), w[i], acc[i])
+	for i, a := range acc {
+		w := s.vec()
+		s.loadW(t, at(wp, i*s.width*t.size), w)
+		pace(w, t.dotPace)
+		VFMADD231PS(at(xp, i*s.width*4), w, a)
 	}
 }
 

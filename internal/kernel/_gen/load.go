@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -21,9 +20,6 @@ func (s isa) load() {
 	SHRQ(U8(9), blocks)
 	JZ(LabelRef("rest"))
 	Label("block")
-	if os.Getenv("KLOAD") != "" {
-		prefetch(p, ahead, block)
-	}
 	for o := 0; o < block; o += s.width * 4 {
 		a := acc[o/(s.width*4)%len(acc)]
 		VPADDQ(at(p, o), a, a)

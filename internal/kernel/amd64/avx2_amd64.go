@@ -4,21 +4,6 @@
 
 package amd64
 
-// DotF32AVX2 is Set.DotF32 of package kernel.
-//
-//go:noescape
-func DotF32AVX2(w []float32, x []float32, next *float32) float32
-
-// DotF16AVX2 is Set.DotF16 of package kernel.
-//
-//go:noescape
-func DotF16AVX2(w []uint16, x []float32, next *uint16) float32
-
-// DotBF16AVX2 is Set.DotBF16 of package kernel.
-//
-//go:noescape
-func DotBF16AVX2(w []uint16, x []float32, next *uint16) float32
-
 // Dot4F32AVX2 is Set.Dot4F32 of package kernel.
 //
 //go:noescape
@@ -34,25 +19,40 @@ func Dot4F16AVX2(w []uint16, x []float32, stride int, next *uint16) [4]float32
 //go:noescape
 func Dot4BF16AVX2(w []uint16, x []float32, stride int, next *uint16) [4]float32
 
+// LoadAVX2 is Set.Load of package kernel.
+//
+//go:noescape
+func LoadAVX2(b []byte) uint64
+
+// DotF32AVX2 is Set.DotF32 of package kernel.
+//
+//go:noescape
+func DotF32AVX2(w []float32, x []float32, next *float32) float32
+
 // AxpyF32AVX2 is Set.AxpyF32 of package kernel.
 //
 //go:noescape
 func AxpyF32AVX2(y []float32, a float32, w []float32, next *float32)
+
+// DotF16AVX2 is Set.DotF16 of package kernel.
+//
+//go:noescape
+func DotF16AVX2(w []uint16, x []float32, next *uint16) float32
 
 // AxpyF16AVX2 is Set.AxpyF16 of package kernel.
 //
 //go:noescape
 func AxpyF16AVX2(y []float32, a float32, w []uint16, next *uint16)
 
+// DotBF16AVX2 is Set.DotBF16 of package kernel.
+//
+//go:noescape
+func DotBF16AVX2(w []uint16, x []float32, next *uint16) float32
+
 // AxpyBF16AVX2 is Set.AxpyBF16 of package kernel.
 //
 //go:noescape
 func AxpyBF16AVX2(y []float32, a float32, w []uint16, next *uint16)
-
-// LoadAVX2 is Set.Load of package kernel.
-//
-//go:noescape
-func LoadAVX2(b []byte) uint64
 
 // DotU4S8AVX2 is Set.DotU4S8 of package kernel.
 //

@@ -4,347 +4,6 @@
 
 #include "textflag.h"
 
-// func DotF32AVX2(w []float32, x []float32, next *float32) float32
-// Requires: AVX, CMOV, FMA3, MMX+, SSE
-TEXT ·DotF32AVX2(SB), NOSPLIT, $0-60
-	MOVQ    w_base+0(FP), AX
-	MOVQ    w_len+8(FP), CX
-	MOVQ    x_base+24(FP), DX
-	MOVQ    next+48(FP), BX
-	LEAQ    1024(AX), SI
-	TESTQ   BX, BX
-	CMOVQEQ SI, BX
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	MOVQ    CX, SI
-	SHRQ    $0x06, SI
-	JZ      rest
-
-block:
-	PREFETCHT1  (BX)
-	PREFETCHT1  64(BX)
-	PREFETCHT1  128(BX)
-	PREFETCHT1  192(BX)
-	VMOVUPS     (AX), Y8
-	VMOVUPS     32(AX), Y9
-	VMOVUPS     64(AX), Y10
-	VMOVUPS     96(AX), Y11
-	VMOVUPS     128(AX), Y12
-	VMOVUPS     160(AX), Y13
-	VMOVUPS     192(AX), Y14
-	VMOVUPS     224(AX), Y15
-	VFMADD231PS (DX), Y8, Y0
-	VFMADD231PS 32(DX), Y9, Y1
-	VFMADD231PS 64(DX), Y10, Y2
-	VFMADD231PS 96(DX), Y11, Y3
-	VFMADD231PS 128(DX), Y12, Y4
-	VFMADD231PS 160(DX), Y13, Y5
-	VFMADD231PS 192(DX), Y14, Y6
-	VFMADD231PS 224(DX), Y15, Y7
-	ADDQ        $0x00000100, AX
-	ADDQ        $0x00000100, BX
-	ADDQ        $0x00000100, DX
-	DECQ        SI
-	JNZ         block
-
-rest:
-	ANDQ        $0x0000003f, CX
-	CMPQ        CX, $0x00000010
-	JL          reduce
-	VMOVUPS     (AX), Y8
-	VMOVUPS     32(AX), Y9
-	VFMADD231PS (DX), Y8, Y0
-	VFMADD231PS 32(DX), Y9, Y1
-	ADDQ        $0x00000040, AX
-	ADDQ        $0x00000040, DX
-	SUBQ        $0x00000010, CX
-	CMPQ        CX, $0x00000010
-	JL          reduce
-	VMOVUPS     (AX), Y8
-	VMOVUPS     32(AX), Y9
-	VFMADD231PS (DX), Y8, Y2
-	VFMADD231PS 32(DX), Y9, Y3
-	ADDQ        $0x00000040, AX
-	ADDQ        $0x00000040, DX
-	SUBQ        $0x00000010, CX
-	CMPQ        CX, $0x00000010
-	JL          reduce
-	VMOVUPS     (AX), Y8
-	VMOVUPS     32(AX), Y9
-	VFMADD231PS (DX), Y8, Y4
-	VFMADD231PS 32(DX), Y9, Y5
-	ADDQ        $0x00000040, AX
-	ADDQ        $0x00000040, DX
-	SUBQ        $0x00000010, CX
-
-reduce:
-	VADDPS       Y4, Y0, Y0
-	VADDPS       Y5, Y1, Y1
-	VADDPS       Y6, Y2, Y2
-	VADDPS       Y7, Y3, Y3
-	VADDPS       Y2, Y0, Y0
-	VADDPS       Y3, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X1, X0, X0
-	VMOVHLPS     X0, X0, X1
-	VADDPS       X1, X0, X0
-	VMOVSHDUP    X0, X1
-	VADDSS       X1, X0, X0
-	TESTQ        CX, CX
-	JZ           done
-
-one:
-	VMOVSS      (AX), X1
-	VFMADD231SS (DX), X1, X0
-	ADDQ        $0x00000004, AX
-	ADDQ        $0x00000004, DX
-	DECQ        CX
-	JNZ         one
-
-done:
-	VZEROUPPER
-	MOVSS X0, ret+56(FP)
-	RET
-
-// func DotF16AVX2(w []uint16, x []float32, next *uint16) float32
-// Requires: AVX, CMOV, F16C, FMA3, MMX+, SSE
-TEXT ·DotF16AVX2(SB), NOSPLIT, $0-60
-	MOVQ    w_base+0(FP), AX
-	MOVQ    w_len+8(FP), CX
-	MOVQ    x_base+24(FP), DX
-	MOVQ    next+48(FP), BX
-	LEAQ    1024(AX), SI
-	TESTQ   BX, BX
-	CMOVQEQ SI, BX
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	MOVQ    CX, SI
-	SHRQ    $0x06, SI
-	JZ      rest
-
-block:
-	PREFETCHT1  (BX)
-	PREFETCHT1  64(BX)
-	VCVTPH2PS   (AX), Y8
-	VCVTPH2PS   16(AX), Y9
-	VCVTPH2PS   32(AX), Y10
-	VCVTPH2PS   48(AX), Y11
-	VCVTPH2PS   64(AX), Y12
-	VCVTPH2PS   80(AX), Y13
-	VCVTPH2PS   96(AX), Y14
-	VCVTPH2PS   112(AX), Y15
-	VFMADD231PS (DX), Y8, Y0
-	VFMADD231PS 32(DX), Y9, Y1
-	VFMADD231PS 64(DX), Y10, Y2
-	VFMADD231PS 96(DX), Y11, Y3
-	VFMADD231PS 128(DX), Y12, Y4
-	VFMADD231PS 160(DX), Y13, Y5
-	VFMADD231PS 192(DX), Y14, Y6
-	VFMADD231PS 224(DX), Y15, Y7
-	ADDQ        $0x00000080, AX
-	ADDQ        $0x00000080, BX
-	ADDQ        $0x00000100, DX
-	DECQ        SI
-	JNZ         block
-
-rest:
-	ANDQ        $0x0000003f, CX
-	CMPQ        CX, $0x00000010
-	JL          reduce
-	VCVTPH2PS   (AX), Y8
-	VCVTPH2PS   16(AX), Y9
-	VFMADD231PS (DX), Y8, Y0
-	VFMADD231PS 32(DX), Y9, Y1
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000040, DX
-	SUBQ        $0x00000010, CX
-	CMPQ        CX, $0x00000010
-	JL          reduce
-	VCVTPH2PS   (AX), Y8
-	VCVTPH2PS   16(AX), Y9
-	VFMADD231PS (DX), Y8, Y2
-	VFMADD231PS 32(DX), Y9, Y3
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000040, DX
-	SUBQ        $0x00000010, CX
-	CMPQ        CX, $0x00000010
-	JL          reduce
-	VCVTPH2PS   (AX), Y8
-	VCVTPH2PS   16(AX), Y9
-	VFMADD231PS (DX), Y8, Y4
-	VFMADD231PS 32(DX), Y9, Y5
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000040, DX
-	SUBQ        $0x00000010, CX
-
-reduce:
-	VADDPS       Y4, Y0, Y0
-	VADDPS       Y5, Y1, Y1
-	VADDPS       Y6, Y2, Y2
-	VADDPS       Y7, Y3, Y3
-	VADDPS       Y2, Y0, Y0
-	VADDPS       Y3, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X1, X0, X0
-	VMOVHLPS     X0, X0, X1
-	VADDPS       X1, X0, X0
-	VMOVSHDUP    X0, X1
-	VADDSS       X1, X0, X0
-	TESTQ        CX, CX
-	JZ           done
-
-one:
-	MOVWLZX     (AX), BX
-	VMOVD       BX, X1
-	VCVTPH2PS   X1, X1
-	VFMADD231SS (DX), X1, X0
-	ADDQ        $0x00000002, AX
-	ADDQ        $0x00000004, DX
-	DECQ        CX
-	JNZ         one
-
-done:
-	VZEROUPPER
-	MOVSS X0, ret+56(FP)
-	RET
-
-// func DotBF16AVX2(w []uint16, x []float32, next *uint16) float32
-// Requires: AVX, AVX2, CMOV, FMA3, MMX+, SSE
-TEXT ·DotBF16AVX2(SB), NOSPLIT, $0-60
-	MOVQ    w_base+0(FP), AX
-	MOVQ    w_len+8(FP), CX
-	MOVQ    x_base+24(FP), DX
-	MOVQ    next+48(FP), BX
-	LEAQ    1024(AX), SI
-	TESTQ   BX, BX
-	CMOVQEQ SI, BX
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	MOVQ    CX, SI
-	SHRQ    $0x06, SI
-	JZ      rest
-
-block:
-	PREFETCHT1  (BX)
-	PREFETCHT1  64(BX)
-	VPMOVZXWD   (AX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPMOVZXWD   16(AX), Y9
-	VPSLLD      $0x10, Y9, Y9
-	VPMOVZXWD   32(AX), Y10
-	VPSLLD      $0x10, Y10, Y10
-	VPMOVZXWD   48(AX), Y11
-	VPSLLD      $0x10, Y11, Y11
-	VPMOVZXWD   64(AX), Y12
-	VPSLLD      $0x10, Y12, Y12
-	VPMOVZXWD   80(AX), Y13
-	VPSLLD      $0x10, Y13, Y13
-	VPMOVZXWD   96(AX), Y14
-	VPSLLD      $0x10, Y14, Y14
-	VPMOVZXWD   112(AX), Y15
-	VPSLLD      $0x10, Y15, Y15
-	VFMADD231PS (DX), Y8, Y0
-	VFMADD231PS 32(DX), Y9, Y1
-	VFMADD231PS 64(DX), Y10, Y2
-	VFMADD231PS 96(DX), Y11, Y3
-	VFMADD231PS 128(DX), Y12, Y4
-	VFMADD231PS 160(DX), Y13, Y5
-	VFMADD231PS 192(DX), Y14, Y6
-	VFMADD231PS 224(DX), Y15, Y7
-	ADDQ        $0x00000080, AX
-	ADDQ        $0x00000080, BX
-	ADDQ        $0x00000100, DX
-	DECQ        SI
-	JNZ         block
-
-rest:
-	ANDQ        $0x0000003f, CX
-	CMPQ        CX, $0x00000010
-	JL          reduce
-	VPMOVZXWD   (AX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPMOVZXWD   16(AX), Y9
-	VPSLLD      $0x10, Y9, Y9
-	VFMADD231PS (DX), Y8, Y0
-	VFMADD231PS 32(DX), Y9, Y1
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000040, DX
-	SUBQ        $0x00000010, CX
-	CMPQ        CX, $0x00000010
-	JL          reduce
-	VPMOVZXWD   (AX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPMOVZXWD   16(AX), Y9
-	VPSLLD      $0x10, Y9, Y9
-	VFMADD231PS (DX), Y8, Y2
-	VFMADD231PS 32(DX), Y9, Y3
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000040, DX
-	SUBQ        $0x00000010, CX
-	CMPQ        CX, $0x00000010
-	JL          reduce
-	VPMOVZXWD   (AX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPMOVZXWD   16(AX), Y9
-	VPSLLD      $0x10, Y9, Y9
-	VFMADD231PS (DX), Y8, Y4
-	VFMADD231PS 32(DX), Y9, Y5
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000040, DX
-	SUBQ        $0x00000010, CX
-
-reduce:
-	VADDPS       Y4, Y0, Y0
-	VADDPS       Y5, Y1, Y1
-	VADDPS       Y6, Y2, Y2
-	VADDPS       Y7, Y3, Y3
-	VADDPS       Y2, Y0, Y0
-	VADDPS       Y3, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X1, X0, X0
-	VMOVHLPS     X0, X0, X1
-	VADDPS       X1, X0, X0
-	VMOVSHDUP    X0, X1
-	VADDSS       X1, X0, X0
-	TESTQ        CX, CX
-	JZ           done
-
-one:
-	MOVWLZX     (AX), BX
-	SHLL        $0x10, BX
-	VMOVD       BX, X1
-	VFMADD231SS (DX), X1, X0
-	ADDQ        $0x00000002, AX
-	ADDQ        $0x00000004, DX
-	DECQ        CX
-	JNZ         one
-
-done:
-	VZEROUPPER
-	MOVSS X0, ret+56(FP)
-	RET
-
 // func Dot4F32AVX2(w []float32, x []float32, stride int, next *float32) [4]float32
 // Requires: AVX, CMOV, FMA3, MMX+, SSE
 TEXT ·Dot4F32AVX2(SB), NOSPLIT, $512-80
@@ -353,7 +12,7 @@ TEXT ·Dot4F32AVX2(SB), NOSPLIT, $512-80
 	MOVQ    x_base+24(FP), DX
 	MOVQ    stride+48(FP), BX
 	MOVQ    next+56(FP), DI
-	LEAQ    1024(AX), SI
+	LEAQ    8192(AX), SI
 	TESTQ   DI, DI
 	CMOVQEQ SI, DI
 	SHLQ    $0x02, BX
@@ -607,7 +266,7 @@ TEXT ·Dot4F16AVX2(SB), NOSPLIT, $512-80
 	MOVQ    x_base+24(FP), DX
 	MOVQ    stride+48(FP), BX
 	MOVQ    next+56(FP), DI
-	LEAQ    1024(AX), SI
+	LEAQ    8192(AX), SI
 	TESTQ   DI, DI
 	CMOVQEQ SI, DI
 	SHLQ    $0x02, BX
@@ -863,7 +522,7 @@ TEXT ·Dot4BF16AVX2(SB), NOSPLIT, $512-80
 	MOVQ    x_base+24(FP), DX
 	MOVQ    stride+48(FP), BX
 	MOVQ    next+56(FP), DI
-	LEAQ    1024(AX), SI
+	LEAQ    8192(AX), SI
 	TESTQ   DI, DI
 	CMOVQEQ SI, DI
 	SHLQ    $0x02, BX
@@ -1119,258 +778,6 @@ done:
 	MOVSS X6, ret_3+76(FP)
 	RET
 
-// func AxpyF32AVX2(y []float32, a float32, w []float32, next *float32)
-// Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·AxpyF32AVX2(SB), NOSPLIT, $0-64
-	MOVQ         y_base+0(FP), AX
-	MOVQ         w_base+32(FP), CX
-	MOVQ         w_len+40(FP), DX
-	MOVQ         next+56(FP), BX
-	LEAQ         1024(CX), SI
-	TESTQ        BX, BX
-	CMOVQEQ      SI, BX
-	VBROADCASTSS a+24(FP), Y0
-	MOVQ         DX, SI
-	SHRQ         $0x06, SI
-	JZ           rest
-
-block:
-	PREFETCHT1  (BX)
-	PREFETCHT1  64(BX)
-	PREFETCHT1  128(BX)
-	PREFETCHT1  192(BX)
-	ADDQ        $0x00000100, BX
-	VMOVUPS     (CX), Y1
-	VMOVUPS     32(CX), Y2
-	VMOVUPS     64(CX), Y3
-	VMOVUPS     96(CX), Y4
-	VMOVUPS     128(CX), Y5
-	VMOVUPS     160(CX), Y6
-	VMOVUPS     192(CX), Y7
-	VMOVUPS     224(CX), Y8
-	VFMADD213PS (AX), Y0, Y1
-	VFMADD213PS 32(AX), Y0, Y2
-	VFMADD213PS 64(AX), Y0, Y3
-	VFMADD213PS 96(AX), Y0, Y4
-	VFMADD213PS 128(AX), Y0, Y5
-	VFMADD213PS 160(AX), Y0, Y6
-	VFMADD213PS 192(AX), Y0, Y7
-	VFMADD213PS 224(AX), Y0, Y8
-	VMOVUPS     Y1, (AX)
-	VMOVUPS     Y2, 32(AX)
-	VMOVUPS     Y3, 64(AX)
-	VMOVUPS     Y4, 96(AX)
-	VMOVUPS     Y5, 128(AX)
-	VMOVUPS     Y6, 160(AX)
-	VMOVUPS     Y7, 192(AX)
-	VMOVUPS     Y8, 224(AX)
-	ADDQ        $0x00000100, CX
-	ADDQ        $0x00000100, AX
-	DECQ        SI
-	JNZ         block
-
-rest:
-	ANDQ $0x0000003f, DX
-
-register:
-	CMPQ        DX, $0x00000008
-	JL          ones
-	VMOVUPS     (CX), Y1
-	VFMADD213PS (AX), Y0, Y1
-	VMOVUPS     Y1, (AX)
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, AX
-	SUBQ        $0x00000008, DX
-	JMP         register
-
-ones:
-	TESTQ DX, DX
-	JZ    done
-
-one:
-	VMOVSS      (CX), X1
-	VFMADD213SS (AX), X0, X1
-	VMOVSS      X1, (AX)
-	ADDQ        $0x00000004, CX
-	ADDQ        $0x00000004, AX
-	DECQ        DX
-	JNZ         one
-
-done:
-	VZEROUPPER
-	RET
-
-// func AxpyF16AVX2(y []float32, a float32, w []uint16, next *uint16)
-// Requires: AVX, CMOV, F16C, FMA3, MMX+
-TEXT ·AxpyF16AVX2(SB), NOSPLIT, $0-64
-	MOVQ         y_base+0(FP), AX
-	MOVQ         w_base+32(FP), CX
-	MOVQ         w_len+40(FP), DX
-	MOVQ         next+56(FP), BX
-	LEAQ         1024(CX), SI
-	TESTQ        BX, BX
-	CMOVQEQ      SI, BX
-	VBROADCASTSS a+24(FP), Y0
-	MOVQ         DX, SI
-	SHRQ         $0x06, SI
-	JZ           rest
-
-block:
-	PREFETCHT1  (BX)
-	PREFETCHT1  64(BX)
-	ADDQ        $0x00000080, BX
-	VCVTPH2PS   (CX), Y1
-	VCVTPH2PS   16(CX), Y2
-	VCVTPH2PS   32(CX), Y3
-	VCVTPH2PS   48(CX), Y4
-	VCVTPH2PS   64(CX), Y5
-	VCVTPH2PS   80(CX), Y6
-	VCVTPH2PS   96(CX), Y7
-	VCVTPH2PS   112(CX), Y8
-	VFMADD213PS (AX), Y0, Y1
-	VFMADD213PS 32(AX), Y0, Y2
-	VFMADD213PS 64(AX), Y0, Y3
-	VFMADD213PS 96(AX), Y0, Y4
-	VFMADD213PS 128(AX), Y0, Y5
-	VFMADD213PS 160(AX), Y0, Y6
-	VFMADD213PS 192(AX), Y0, Y7
-	VFMADD213PS 224(AX), Y0, Y8
-	VMOVUPS     Y1, (AX)
-	VMOVUPS     Y2, 32(AX)
-	VMOVUPS     Y3, 64(AX)
-	VMOVUPS     Y4, 96(AX)
-	VMOVUPS     Y5, 128(AX)
-	VMOVUPS     Y6, 160(AX)
-	VMOVUPS     Y7, 192(AX)
-	VMOVUPS     Y8, 224(AX)
-	ADDQ        $0x00000080, CX
-	ADDQ        $0x00000100, AX
-	DECQ        SI
-	JNZ         block
-
-rest:
-	ANDQ $0x0000003f, DX
-
-register:
-	CMPQ        DX, $0x00000008
-	JL          ones
-	VCVTPH2PS   (CX), Y1
-	VFMADD213PS (AX), Y0, Y1
-	VMOVUPS     Y1, (AX)
-	ADDQ        $0x00000010, CX
-	ADDQ        $0x00000020, AX
-	SUBQ        $0x00000008, DX
-	JMP         register
-
-ones:
-	TESTQ DX, DX
-	JZ    done
-
-one:
-	MOVWLZX     (CX), BX
-	VMOVD       BX, X1
-	VCVTPH2PS   X1, X1
-	VFMADD213SS (AX), X0, X1
-	VMOVSS      X1, (AX)
-	ADDQ        $0x00000002, CX
-	ADDQ        $0x00000004, AX
-	DECQ        DX
-	JNZ         one
-
-done:
-	VZEROUPPER
-	RET
-
-// func AxpyBF16AVX2(y []float32, a float32, w []uint16, next *uint16)
-// Requires: AVX, AVX2, CMOV, FMA3, MMX+
-TEXT ·AxpyBF16AVX2(SB), NOSPLIT, $0-64
-	MOVQ         y_base+0(FP), AX
-	MOVQ         w_base+32(FP), CX
-	MOVQ         w_len+40(FP), DX
-	MOVQ         next+56(FP), BX
-	LEAQ         1024(CX), SI
-	TESTQ        BX, BX
-	CMOVQEQ      SI, BX
-	VBROADCASTSS a+24(FP), Y0
-	MOVQ         DX, SI
-	SHRQ         $0x06, SI
-	JZ           rest
-
-block:
-	PREFETCHT1  (BX)
-	PREFETCHT1  64(BX)
-	ADDQ        $0x00000080, BX
-	VPMOVZXWD   (CX), Y1
-	VPSLLD      $0x10, Y1, Y1
-	VPMOVZXWD   16(CX), Y2
-	VPSLLD      $0x10, Y2, Y2
-	VPMOVZXWD   32(CX), Y3
-	VPSLLD      $0x10, Y3, Y3
-	VPMOVZXWD   48(CX), Y4
-	VPSLLD      $0x10, Y4, Y4
-	VPMOVZXWD   64(CX), Y5
-	VPSLLD      $0x10, Y5, Y5
-	VPMOVZXWD   80(CX), Y6
-	VPSLLD      $0x10, Y6, Y6
-	VPMOVZXWD   96(CX), Y7
-	VPSLLD      $0x10, Y7, Y7
-	VPMOVZXWD   112(CX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VFMADD213PS (AX), Y0, Y1
-	VFMADD213PS 32(AX), Y0, Y2
-	VFMADD213PS 64(AX), Y0, Y3
-	VFMADD213PS 96(AX), Y0, Y4
-	VFMADD213PS 128(AX), Y0, Y5
-	VFMADD213PS 160(AX), Y0, Y6
-	VFMADD213PS 192(AX), Y0, Y7
-	VFMADD213PS 224(AX), Y0, Y8
-	VMOVUPS     Y1, (AX)
-	VMOVUPS     Y2, 32(AX)
-	VMOVUPS     Y3, 64(AX)
-	VMOVUPS     Y4, 96(AX)
-	VMOVUPS     Y5, 128(AX)
-	VMOVUPS     Y6, 160(AX)
-	VMOVUPS     Y7, 192(AX)
-	VMOVUPS     Y8, 224(AX)
-	ADDQ        $0x00000080, CX
-	ADDQ        $0x00000100, AX
-	DECQ        SI
-	JNZ         block
-
-rest:
-	ANDQ $0x0000003f, DX
-
-register:
-	CMPQ        DX, $0x00000008
-	JL          ones
-	VPMOVZXWD   (CX), Y1
-	VPSLLD      $0x10, Y1, Y1
-	VFMADD213PS (AX), Y0, Y1
-	VMOVUPS     Y1, (AX)
-	ADDQ        $0x00000010, CX
-	ADDQ        $0x00000020, AX
-	SUBQ        $0x00000008, DX
-	JMP         register
-
-ones:
-	TESTQ DX, DX
-	JZ    done
-
-one:
-	MOVWLZX     (CX), BX
-	SHLL        $0x10, BX
-	VMOVD       BX, X1
-	VFMADD213SS (AX), X0, X1
-	VMOVSS      X1, (AX)
-	ADDQ        $0x00000002, CX
-	ADDQ        $0x00000004, AX
-	DECQ        DX
-	JNZ         one
-
-done:
-	VZEROUPPER
-	RET
-
 // func LoadAVX2(b []byte) uint64
 // Requires: AVX, AVX2
 TEXT ·LoadAVX2(SB), NOSPLIT, $0-32
@@ -1450,6 +857,853 @@ done:
 	MOVQ DX, ret+24(FP)
 	RET
 
+// func DotF32AVX2(w []float32, x []float32, next *float32) float32
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+, SSE
+TEXT ·DotF32AVX2(SB), NOSPLIT, $0-60
+	MOVQ    w_base+0(FP), AX
+	MOVQ    w_len+8(FP), CX
+	MOVQ    x_base+24(FP), DX
+	MOVQ    next+48(FP), BX
+	LEAQ    8192(AX), SI
+	TESTQ   BX, BX
+	CMOVQEQ SI, BX
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    CX, SI
+	SHRQ    $0x06, SI
+	JZ      rest
+
+block:
+	PREFETCHT1  (BX)
+	PREFETCHT1  64(BX)
+	PREFETCHT1  128(BX)
+	PREFETCHT1  192(BX)
+	VMOVUPS     (AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (DX), Y8, Y0
+	VMOVUPS     32(AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(DX), Y8, Y1
+	VMOVUPS     64(AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 64(DX), Y8, Y2
+	VMOVUPS     96(AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 96(DX), Y8, Y3
+	VMOVUPS     128(AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 128(DX), Y8, Y4
+	VMOVUPS     160(AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 160(DX), Y8, Y5
+	VMOVUPS     192(AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 192(DX), Y8, Y6
+	VMOVUPS     224(AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 224(DX), Y8, Y7
+	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000100, BX
+	ADDQ        $0x00000100, DX
+	DECQ        SI
+	JNZ         block
+
+rest:
+	ANDQ        $0x0000003f, CX
+	CMPQ        CX, $0x00000010
+	JL          reduce
+	VMOVUPS     (AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (DX), Y8, Y0
+	VMOVUPS     32(AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(DX), Y8, Y1
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, CX
+	CMPQ        CX, $0x00000010
+	JL          reduce
+	VMOVUPS     (AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (DX), Y8, Y2
+	VMOVUPS     32(AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(DX), Y8, Y3
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, CX
+	CMPQ        CX, $0x00000010
+	JL          reduce
+	VMOVUPS     (AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (DX), Y8, Y4
+	VMOVUPS     32(AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(DX), Y8, Y5
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, CX
+
+reduce:
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y7, Y3, Y3
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDSS       X1, X0, X0
+	TESTQ        CX, CX
+	JZ           done
+
+one:
+	VMOVSS      (AX), X1
+	VFMADD231SS (DX), X1, X0
+	ADDQ        $0x00000004, AX
+	ADDQ        $0x00000004, DX
+	DECQ        CX
+	JNZ         one
+
+done:
+	VZEROUPPER
+	MOVSS X0, ret+56(FP)
+	RET
+
+// func AxpyF32AVX2(y []float32, a float32, w []float32, next *float32)
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
+TEXT ·AxpyF32AVX2(SB), NOSPLIT, $0-64
+	MOVQ         y_base+0(FP), AX
+	MOVQ         w_base+32(FP), CX
+	MOVQ         w_len+40(FP), DX
+	MOVQ         next+56(FP), BX
+	LEAQ         8192(CX), SI
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
+	VBROADCASTSS a+24(FP), Y0
+	MOVQ         DX, SI
+	SHRQ         $0x06, SI
+	JZ           rest
+
+block:
+	PREFETCHT1  (BX)
+	PREFETCHT1  64(BX)
+	PREFETCHT1  128(BX)
+	PREFETCHT1  192(BX)
+	ADDQ        $0x00000100, BX
+	VMOVUPS     (CX), Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VFMADD213PS (AX), Y0, Y1
+	VMOVUPS     Y1, (AX)
+	VMOVUPS     32(CX), Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VFMADD213PS 32(AX), Y0, Y1
+	VMOVUPS     Y1, 32(AX)
+	VMOVUPS     64(CX), Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VFMADD213PS 64(AX), Y0, Y1
+	VMOVUPS     Y1, 64(AX)
+	VMOVUPS     96(CX), Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VFMADD213PS 96(AX), Y0, Y1
+	VMOVUPS     Y1, 96(AX)
+	VMOVUPS     128(CX), Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VFMADD213PS 128(AX), Y0, Y1
+	VMOVUPS     Y1, 128(AX)
+	VMOVUPS     160(CX), Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VFMADD213PS 160(AX), Y0, Y1
+	VMOVUPS     Y1, 160(AX)
+	VMOVUPS     192(CX), Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VFMADD213PS 192(AX), Y0, Y1
+	VMOVUPS     Y1, 192(AX)
+	VMOVUPS     224(CX), Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VFMADD213PS 224(AX), Y0, Y1
+	VMOVUPS     Y1, 224(AX)
+	ADDQ        $0x00000100, CX
+	ADDQ        $0x00000100, AX
+	DECQ        SI
+	JNZ         block
+
+rest:
+	ANDQ $0x0000003f, DX
+
+register:
+	CMPQ        DX, $0x00000008
+	JL          ones
+	VMOVUPS     (CX), Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VPOR        Y1, Y1, Y1
+	VFMADD213PS (AX), Y0, Y1
+	VMOVUPS     Y1, (AX)
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, AX
+	SUBQ        $0x00000008, DX
+	JMP         register
+
+ones:
+	TESTQ DX, DX
+	JZ    done
+
+one:
+	VMOVSS      (CX), X1
+	VFMADD213SS (AX), X0, X1
+	VMOVSS      X1, (AX)
+	ADDQ        $0x00000004, CX
+	ADDQ        $0x00000004, AX
+	DECQ        DX
+	JNZ         one
+
+done:
+	VZEROUPPER
+	RET
+
+// func DotF16AVX2(w []uint16, x []float32, next *uint16) float32
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
+TEXT ·DotF16AVX2(SB), NOSPLIT, $0-60
+	MOVQ    w_base+0(FP), AX
+	MOVQ    w_len+8(FP), CX
+	MOVQ    x_base+24(FP), DX
+	MOVQ    next+48(FP), BX
+	LEAQ    8192(AX), SI
+	TESTQ   BX, BX
+	CMOVQEQ SI, BX
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    CX, SI
+	SHRQ    $0x06, SI
+	JZ      rest
+
+block:
+	PREFETCHT1  (BX)
+	PREFETCHT1  64(BX)
+	VCVTPH2PS   (AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (DX), Y8, Y0
+	VCVTPH2PS   16(AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(DX), Y8, Y1
+	VCVTPH2PS   32(AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 64(DX), Y8, Y2
+	VCVTPH2PS   48(AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 96(DX), Y8, Y3
+	VCVTPH2PS   64(AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 128(DX), Y8, Y4
+	VCVTPH2PS   80(AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 160(DX), Y8, Y5
+	VCVTPH2PS   96(AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 192(DX), Y8, Y6
+	VCVTPH2PS   112(AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 224(DX), Y8, Y7
+	ADDQ        $0x00000080, AX
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000100, DX
+	DECQ        SI
+	JNZ         block
+
+rest:
+	ANDQ        $0x0000003f, CX
+	CMPQ        CX, $0x00000010
+	JL          reduce
+	VCVTPH2PS   (AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (DX), Y8, Y0
+	VCVTPH2PS   16(AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(DX), Y8, Y1
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, CX
+	CMPQ        CX, $0x00000010
+	JL          reduce
+	VCVTPH2PS   (AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (DX), Y8, Y2
+	VCVTPH2PS   16(AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(DX), Y8, Y3
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, CX
+	CMPQ        CX, $0x00000010
+	JL          reduce
+	VCVTPH2PS   (AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (DX), Y8, Y4
+	VCVTPH2PS   16(AX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(DX), Y8, Y5
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, CX
+
+reduce:
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y7, Y3, Y3
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDSS       X1, X0, X0
+	TESTQ        CX, CX
+	JZ           done
+
+one:
+	MOVWLZX     (AX), BX
+	VMOVD       BX, X1
+	VCVTPH2PS   X1, X1
+	VFMADD231SS (DX), X1, X0
+	ADDQ        $0x00000002, AX
+	ADDQ        $0x00000004, DX
+	DECQ        CX
+	JNZ         one
+
+done:
+	VZEROUPPER
+	MOVSS X0, ret+56(FP)
+	RET
+
+// func AxpyF16AVX2(y []float32, a float32, w []uint16, next *uint16)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·AxpyF16AVX2(SB), NOSPLIT, $0-64
+	MOVQ         y_base+0(FP), AX
+	MOVQ         w_base+32(FP), CX
+	MOVQ         w_len+40(FP), DX
+	MOVQ         next+56(FP), BX
+	LEAQ         8192(CX), SI
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
+	VBROADCASTSS a+24(FP), Y0
+	MOVQ         DX, SI
+	SHRQ         $0x06, SI
+	JZ           rest
+
+block:
+	PREFETCHT1  (BX)
+	PREFETCHT1  64(BX)
+	ADDQ        $0x00000080, BX
+	VCVTPH2PS   (CX), Y1
+	VFMADD213PS (AX), Y0, Y1
+	VMOVUPS     Y1, (AX)
+	VCVTPH2PS   16(CX), Y1
+	VFMADD213PS 32(AX), Y0, Y1
+	VMOVUPS     Y1, 32(AX)
+	VCVTPH2PS   32(CX), Y1
+	VFMADD213PS 64(AX), Y0, Y1
+	VMOVUPS     Y1, 64(AX)
+	VCVTPH2PS   48(CX), Y1
+	VFMADD213PS 96(AX), Y0, Y1
+	VMOVUPS     Y1, 96(AX)
+	VCVTPH2PS   64(CX), Y1
+	VFMADD213PS 128(AX), Y0, Y1
+	VMOVUPS     Y1, 128(AX)
+	VCVTPH2PS   80(CX), Y1
+	VFMADD213PS 160(AX), Y0, Y1
+	VMOVUPS     Y1, 160(AX)
+	VCVTPH2PS   96(CX), Y1
+	VFMADD213PS 192(AX), Y0, Y1
+	VMOVUPS     Y1, 192(AX)
+	VCVTPH2PS   112(CX), Y1
+	VFMADD213PS 224(AX), Y0, Y1
+	VMOVUPS     Y1, 224(AX)
+	ADDQ        $0x00000080, CX
+	ADDQ        $0x00000100, AX
+	DECQ        SI
+	JNZ         block
+
+rest:
+	ANDQ $0x0000003f, DX
+
+register:
+	CMPQ        DX, $0x00000008
+	JL          ones
+	VCVTPH2PS   (CX), Y1
+	VFMADD213PS (AX), Y0, Y1
+	VMOVUPS     Y1, (AX)
+	ADDQ        $0x00000010, CX
+	ADDQ        $0x00000020, AX
+	SUBQ        $0x00000008, DX
+	JMP         register
+
+ones:
+	TESTQ DX, DX
+	JZ    done
+
+one:
+	MOVWLZX     (CX), BX
+	VMOVD       BX, X1
+	VCVTPH2PS   X1, X1
+	VFMADD213SS (AX), X0, X1
+	VMOVSS      X1, (AX)
+	ADDQ        $0x00000002, CX
+	ADDQ        $0x00000004, AX
+	DECQ        DX
+	JNZ         one
+
+done:
+	VZEROUPPER
+	RET
+
+// func DotBF16AVX2(w []uint16, x []float32, next *uint16) float32
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+, SSE
+TEXT ·DotBF16AVX2(SB), NOSPLIT, $0-60
+	MOVQ    w_base+0(FP), AX
+	MOVQ    w_len+8(FP), CX
+	MOVQ    x_base+24(FP), DX
+	MOVQ    next+48(FP), BX
+	LEAQ    8192(AX), SI
+	TESTQ   BX, BX
+	CMOVQEQ SI, BX
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    CX, SI
+	SHRQ    $0x06, SI
+	JZ      rest
+
+block:
+	PREFETCHT1  (BX)
+	PREFETCHT1  64(BX)
+	VPMOVZXWD   (AX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (DX), Y8, Y0
+	VPMOVZXWD   16(AX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(DX), Y8, Y1
+	VPMOVZXWD   32(AX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 64(DX), Y8, Y2
+	VPMOVZXWD   48(AX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 96(DX), Y8, Y3
+	VPMOVZXWD   64(AX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 128(DX), Y8, Y4
+	VPMOVZXWD   80(AX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 160(DX), Y8, Y5
+	VPMOVZXWD   96(AX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 192(DX), Y8, Y6
+	VPMOVZXWD   112(AX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 224(DX), Y8, Y7
+	ADDQ        $0x00000080, AX
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000100, DX
+	DECQ        SI
+	JNZ         block
+
+rest:
+	ANDQ        $0x0000003f, CX
+	CMPQ        CX, $0x00000010
+	JL          reduce
+	VPMOVZXWD   (AX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (DX), Y8, Y0
+	VPMOVZXWD   16(AX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(DX), Y8, Y1
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, CX
+	CMPQ        CX, $0x00000010
+	JL          reduce
+	VPMOVZXWD   (AX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (DX), Y8, Y2
+	VPMOVZXWD   16(AX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(DX), Y8, Y3
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, CX
+	CMPQ        CX, $0x00000010
+	JL          reduce
+	VPMOVZXWD   (AX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (DX), Y8, Y4
+	VPMOVZXWD   16(AX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(DX), Y8, Y5
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, CX
+
+reduce:
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y7, Y3, Y3
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDSS       X1, X0, X0
+	TESTQ        CX, CX
+	JZ           done
+
+one:
+	MOVWLZX     (AX), BX
+	SHLL        $0x10, BX
+	VMOVD       BX, X1
+	VFMADD231SS (DX), X1, X0
+	ADDQ        $0x00000002, AX
+	ADDQ        $0x00000004, DX
+	DECQ        CX
+	JNZ         one
+
+done:
+	VZEROUPPER
+	MOVSS X0, ret+56(FP)
+	RET
+
+// func AxpyBF16AVX2(y []float32, a float32, w []uint16, next *uint16)
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
+TEXT ·AxpyBF16AVX2(SB), NOSPLIT, $0-64
+	MOVQ         y_base+0(FP), AX
+	MOVQ         w_base+32(FP), CX
+	MOVQ         w_len+40(FP), DX
+	MOVQ         next+56(FP), BX
+	LEAQ         8192(CX), SI
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
+	VBROADCASTSS a+24(FP), Y0
+	MOVQ         DX, SI
+	SHRQ         $0x06, SI
+	JZ           rest
+
+block:
+	PREFETCHT1  (BX)
+	PREFETCHT1  64(BX)
+	ADDQ        $0x00000080, BX
+	VPMOVZXWD   (CX), Y1
+	VPSLLD      $0x10, Y1, Y1
+	VFMADD213PS (AX), Y0, Y1
+	VMOVUPS     Y1, (AX)
+	VPMOVZXWD   16(CX), Y1
+	VPSLLD      $0x10, Y1, Y1
+	VFMADD213PS 32(AX), Y0, Y1
+	VMOVUPS     Y1, 32(AX)
+	VPMOVZXWD   32(CX), Y1
+	VPSLLD      $0x10, Y1, Y1
+	VFMADD213PS 64(AX), Y0, Y1
+	VMOVUPS     Y1, 64(AX)
+	VPMOVZXWD   48(CX), Y1
+	VPSLLD      $0x10, Y1, Y1
+	VFMADD213PS 96(AX), Y0, Y1
+	VMOVUPS     Y1, 96(AX)
+	VPMOVZXWD   64(CX), Y1
+	VPSLLD      $0x10, Y1, Y1
+	VFMADD213PS 128(AX), Y0, Y1
+	VMOVUPS     Y1, 128(AX)
+	VPMOVZXWD   80(CX), Y1
+	VPSLLD      $0x10, Y1, Y1
+	VFMADD213PS 160(AX), Y0, Y1
+	VMOVUPS     Y1, 160(AX)
+	VPMOVZXWD   96(CX), Y1
+	VPSLLD      $0x10, Y1, Y1
+	VFMADD213PS 192(AX), Y0, Y1
+	VMOVUPS     Y1, 192(AX)
+	VPMOVZXWD   112(CX), Y1
+	VPSLLD      $0x10, Y1, Y1
+	VFMADD213PS 224(AX), Y0, Y1
+	VMOVUPS     Y1, 224(AX)
+	ADDQ        $0x00000080, CX
+	ADDQ        $0x00000100, AX
+	DECQ        SI
+	JNZ         block
+
+rest:
+	ANDQ $0x0000003f, DX
+
+register:
+	CMPQ        DX, $0x00000008
+	JL          ones
+	VPMOVZXWD   (CX), Y1
+	VPSLLD      $0x10, Y1, Y1
+	VFMADD213PS (AX), Y0, Y1
+	VMOVUPS     Y1, (AX)
+	ADDQ        $0x00000010, CX
+	ADDQ        $0x00000020, AX
+	SUBQ        $0x00000008, DX
+	JMP         register
+
+ones:
+	TESTQ DX, DX
+	JZ    done
+
+one:
+	MOVWLZX     (CX), BX
+	SHLL        $0x10, BX
+	VMOVD       BX, X1
+	VFMADD213SS (AX), X0, X1
+	VMOVSS      X1, (AX)
+	ADDQ        $0x00000002, CX
+	ADDQ        $0x00000004, AX
+	DECQ        DX
+	JNZ         one
+
+done:
+	VZEROUPPER
+	RET
+
 // func DotU4S8AVX2(w []byte, x []int8) int32
 // Requires: AVX, AVX2, MMX+
 TEXT ·DotU4S8AVX2(SB), NOSPLIT, $0-52
@@ -1468,8 +1722,8 @@ TEXT ·DotU4S8AVX2(SB), NOSPLIT, $0-52
 blocks4:
 	CMPQ       CX, $0x00000004
 	JL         after4
-	PREFETCHT1 1024(AX)
-	PREFETCHT1 1088(AX)
+	PREFETCHT1 8192(AX)
+	PREFETCHT1 8256(AX)
 	VMOVDQU    (AX), Y3
 	VPSRLW     $0x04, Y3, Y4
 	VPAND      Y1, Y3, Y3
@@ -1512,7 +1766,7 @@ after4:
 blocks1:
 	CMPQ       CX, $0x00000001
 	JL         after1
-	PREFETCHT1 1024(AX)
+	PREFETCHT1 8192(AX)
 	VMOVDQU    (AX), Y3
 	VPSRLW     $0x04, Y3, Y4
 	VPAND      Y1, Y3, Y3

@@ -4,21 +4,6 @@
 
 package amd64
 
-// DotF32AVX512 is Set.DotF32 of package kernel.
-//
-//go:noescape
-func DotF32AVX512(w []float32, x []float32, next *float32) float32
-
-// DotF16AVX512 is Set.DotF16 of package kernel.
-//
-//go:noescape
-func DotF16AVX512(w []uint16, x []float32, next *uint16) float32
-
-// DotBF16AVX512 is Set.DotBF16 of package kernel.
-//
-//go:noescape
-func DotBF16AVX512(w []uint16, x []float32, next *uint16) float32
-
 // Dot4F32AVX512 is Set.Dot4F32 of package kernel.
 //
 //go:noescape
@@ -33,21 +18,6 @@ func Dot4F16AVX512(w []uint16, x []float32, stride int, next *uint16) [4]float32
 //
 //go:noescape
 func Dot4BF16AVX512(w []uint16, x []float32, stride int, next *uint16) [4]float32
-
-// AxpyF32AVX512 is Set.AxpyF32 of package kernel.
-//
-//go:noescape
-func AxpyF32AVX512(y []float32, a float32, w []float32, next *float32)
-
-// AxpyF16AVX512 is Set.AxpyF16 of package kernel.
-//
-//go:noescape
-func AxpyF16AVX512(y []float32, a float32, w []uint16, next *uint16)
-
-// AxpyBF16AVX512 is Set.AxpyBF16 of package kernel.
-//
-//go:noescape
-func AxpyBF16AVX512(y []float32, a float32, w []uint16, next *uint16)
 
 // LoadAVX512 is Set.Load of package kernel.
 //

@@ -4,280 +4,6 @@
 
 #include "textflag.h"
 
-// func DotF32AVX512(w []float32, x []float32, next *float32) float32
-// Requires: AVX, AVX512F, CMOV, FMA3, MMX+, SSE
-TEXT ·DotF32AVX512(SB), NOSPLIT, $0-60
-	MOVQ    w_base+0(FP), AX
-	MOVQ    w_len+8(FP), CX
-	MOVQ    x_base+24(FP), DX
-	MOVQ    next+48(FP), BX
-	LEAQ    1024(AX), SI
-	TESTQ   BX, BX
-	CMOVQEQ SI, BX
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z3, Z3, Z3
-	MOVQ    CX, SI
-	SHRQ    $0x06, SI
-	JZ      rest
-
-block:
-	PREFETCHT1  (BX)
-	PREFETCHT1  64(BX)
-	PREFETCHT1  128(BX)
-	PREFETCHT1  192(BX)
-	VMOVUPS     (AX), Z4
-	VMOVUPS     64(AX), Z5
-	VMOVUPS     128(AX), Z6
-	VMOVUPS     192(AX), Z7
-	VFMADD231PS (DX), Z4, Z0
-	VFMADD231PS 64(DX), Z5, Z1
-	VFMADD231PS 128(DX), Z6, Z2
-	VFMADD231PS 192(DX), Z7, Z3
-	ADDQ        $0x00000100, AX
-	ADDQ        $0x00000100, BX
-	ADDQ        $0x00000100, DX
-	DECQ        SI
-	JNZ         block
-
-rest:
-	ANDQ        $0x0000003f, CX
-	CMPQ        CX, $0x00000010
-	JL          reduce
-	VMOVUPS     (AX), Z4
-	VFMADD231PS (DX), Z4, Z0
-	ADDQ        $0x00000040, AX
-	ADDQ        $0x00000040, DX
-	SUBQ        $0x00000010, CX
-	CMPQ        CX, $0x00000010
-	JL          reduce
-	VMOVUPS     (AX), Z4
-	VFMADD231PS (DX), Z4, Z1
-	ADDQ        $0x00000040, AX
-	ADDQ        $0x00000040, DX
-	SUBQ        $0x00000010, CX
-	CMPQ        CX, $0x00000010
-	JL          reduce
-	VMOVUPS     (AX), Z4
-	VFMADD231PS (DX), Z4, Z2
-	ADDQ        $0x00000040, AX
-	ADDQ        $0x00000040, DX
-	SUBQ        $0x00000010, CX
-
-reduce:
-	VADDPS        Z2, Z0, Z0
-	VADDPS        Z3, Z1, Z1
-	VADDPS        Z1, Z0, Z0
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VADDPS        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VADDPS        X1, X0, X0
-	VMOVHLPS      X0, X0, X1
-	VADDPS        X1, X0, X0
-	VMOVSHDUP     X0, X1
-	VADDSS        X1, X0, X0
-	TESTQ         CX, CX
-	JZ            done
-
-one:
-	VMOVSS      (AX), X1
-	VFMADD231SS (DX), X1, X0
-	ADDQ        $0x00000004, AX
-	ADDQ        $0x00000004, DX
-	DECQ        CX
-	JNZ         one
-
-done:
-	VZEROUPPER
-	MOVSS X0, ret+56(FP)
-	RET
-
-// func DotF16AVX512(w []uint16, x []float32, next *uint16) float32
-// Requires: AVX, AVX512F, CMOV, F16C, FMA3, MMX+, SSE
-TEXT ·DotF16AVX512(SB), NOSPLIT, $0-60
-	MOVQ    w_base+0(FP), AX
-	MOVQ    w_len+8(FP), CX
-	MOVQ    x_base+24(FP), DX
-	MOVQ    next+48(FP), BX
-	LEAQ    1024(AX), SI
-	TESTQ   BX, BX
-	CMOVQEQ SI, BX
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z3, Z3, Z3
-	MOVQ    CX, SI
-	SHRQ    $0x06, SI
-	JZ      rest
-
-block:
-	PREFETCHT1  (BX)
-	PREFETCHT1  64(BX)
-	VCVTPH2PS   (AX), Z4
-	VCVTPH2PS   32(AX), Z5
-	VCVTPH2PS   64(AX), Z6
-	VCVTPH2PS   96(AX), Z7
-	VFMADD231PS (DX), Z4, Z0
-	VFMADD231PS 64(DX), Z5, Z1
-	VFMADD231PS 128(DX), Z6, Z2
-	VFMADD231PS 192(DX), Z7, Z3
-	ADDQ        $0x00000080, AX
-	ADDQ        $0x00000080, BX
-	ADDQ        $0x00000100, DX
-	DECQ        SI
-	JNZ         block
-
-rest:
-	ANDQ        $0x0000003f, CX
-	CMPQ        CX, $0x00000010
-	JL          reduce
-	VCVTPH2PS   (AX), Z4
-	VFMADD231PS (DX), Z4, Z0
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000040, DX
-	SUBQ        $0x00000010, CX
-	CMPQ        CX, $0x00000010
-	JL          reduce
-	VCVTPH2PS   (AX), Z4
-	VFMADD231PS (DX), Z4, Z1
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000040, DX
-	SUBQ        $0x00000010, CX
-	CMPQ        CX, $0x00000010
-	JL          reduce
-	VCVTPH2PS   (AX), Z4
-	VFMADD231PS (DX), Z4, Z2
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000040, DX
-	SUBQ        $0x00000010, CX
-
-reduce:
-	VADDPS        Z2, Z0, Z0
-	VADDPS        Z3, Z1, Z1
-	VADDPS        Z1, Z0, Z0
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VADDPS        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VADDPS        X1, X0, X0
-	VMOVHLPS      X0, X0, X1
-	VADDPS        X1, X0, X0
-	VMOVSHDUP     X0, X1
-	VADDSS        X1, X0, X0
-	TESTQ         CX, CX
-	JZ            done
-
-one:
-	MOVWLZX     (AX), BX
-	VMOVD       BX, X1
-	VCVTPH2PS   X1, X1
-	VFMADD231SS (DX), X1, X0
-	ADDQ        $0x00000002, AX
-	ADDQ        $0x00000004, DX
-	DECQ        CX
-	JNZ         one
-
-done:
-	VZEROUPPER
-	MOVSS X0, ret+56(FP)
-	RET
-
-// func DotBF16AVX512(w []uint16, x []float32, next *uint16) float32
-// Requires: AVX, AVX512F, CMOV, FMA3, MMX+, SSE
-TEXT ·DotBF16AVX512(SB), NOSPLIT, $0-60
-	MOVQ    w_base+0(FP), AX
-	MOVQ    w_len+8(FP), CX
-	MOVQ    x_base+24(FP), DX
-	MOVQ    next+48(FP), BX
-	LEAQ    1024(AX), SI
-	TESTQ   BX, BX
-	CMOVQEQ SI, BX
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z3, Z3, Z3
-	MOVQ    CX, SI
-	SHRQ    $0x06, SI
-	JZ      rest
-
-block:
-	PREFETCHT1  (BX)
-	PREFETCHT1  64(BX)
-	VPMOVZXWD   (AX), Z4
-	VPSLLD      $0x10, Z4, Z4
-	VPMOVZXWD   32(AX), Z5
-	VPSLLD      $0x10, Z5, Z5
-	VPMOVZXWD   64(AX), Z6
-	VPSLLD      $0x10, Z6, Z6
-	VPMOVZXWD   96(AX), Z7
-	VPSLLD      $0x10, Z7, Z7
-	VFMADD231PS (DX), Z4, Z0
-	VFMADD231PS 64(DX), Z5, Z1
-	VFMADD231PS 128(DX), Z6, Z2
-	VFMADD231PS 192(DX), Z7, Z3
-	ADDQ        $0x00000080, AX
-	ADDQ        $0x00000080, BX
-	ADDQ        $0x00000100, DX
-	DECQ        SI
-	JNZ         block
-
-rest:
-	ANDQ        $0x0000003f, CX
-	CMPQ        CX, $0x00000010
-	JL          reduce
-	VPMOVZXWD   (AX), Z4
-	VPSLLD      $0x10, Z4, Z4
-	VFMADD231PS (DX), Z4, Z0
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000040, DX
-	SUBQ        $0x00000010, CX
-	CMPQ        CX, $0x00000010
-	JL          reduce
-	VPMOVZXWD   (AX), Z4
-	VPSLLD      $0x10, Z4, Z4
-	VFMADD231PS (DX), Z4, Z1
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000040, DX
-	SUBQ        $0x00000010, CX
-	CMPQ        CX, $0x00000010
-	JL          reduce
-	VPMOVZXWD   (AX), Z4
-	VPSLLD      $0x10, Z4, Z4
-	VFMADD231PS (DX), Z4, Z2
-	ADDQ        $0x00000020, AX
-	ADDQ        $0x00000040, DX
-	SUBQ        $0x00000010, CX
-
-reduce:
-	VADDPS        Z2, Z0, Z0
-	VADDPS        Z3, Z1, Z1
-	VADDPS        Z1, Z0, Z0
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VADDPS        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VADDPS        X1, X0, X0
-	VMOVHLPS      X0, X0, X1
-	VADDPS        X1, X0, X0
-	VMOVSHDUP     X0, X1
-	VADDSS        X1, X0, X0
-	TESTQ         CX, CX
-	JZ            done
-
-one:
-	MOVWLZX     (AX), BX
-	SHLL        $0x10, BX
-	VMOVD       BX, X1
-	VFMADD231SS (DX), X1, X0
-	ADDQ        $0x00000002, AX
-	ADDQ        $0x00000004, DX
-	DECQ        CX
-	JNZ         one
-
-done:
-	VZEROUPPER
-	MOVSS X0, ret+56(FP)
-	RET
-
 // func Dot4F32AVX512(w []float32, x []float32, stride int, next *float32) [4]float32
 // Requires: AVX, AVX512F, CMOV, FMA3, MMX+, SSE
 TEXT ·Dot4F32AVX512(SB), NOSPLIT, $0-80
@@ -286,7 +12,7 @@ TEXT ·Dot4F32AVX512(SB), NOSPLIT, $0-80
 	MOVQ    x_base+24(FP), DX
 	MOVQ    stride+48(FP), BX
 	MOVQ    next+56(FP), DI
-	LEAQ    1024(AX), SI
+	LEAQ    8192(AX), SI
 	TESTQ   DI, DI
 	CMOVQEQ SI, DI
 	SHLQ    $0x02, BX
@@ -444,7 +170,7 @@ TEXT ·Dot4F16AVX512(SB), NOSPLIT, $0-80
 	MOVQ    x_base+24(FP), DX
 	MOVQ    stride+48(FP), BX
 	MOVQ    next+56(FP), DI
-	LEAQ    1024(AX), SI
+	LEAQ    8192(AX), SI
 	TESTQ   DI, DI
 	CMOVQEQ SI, DI
 	SHLQ    $0x02, BX
@@ -602,7 +328,7 @@ TEXT ·Dot4BF16AVX512(SB), NOSPLIT, $0-80
 	MOVQ    x_base+24(FP), DX
 	MOVQ    stride+48(FP), BX
 	MOVQ    next+56(FP), DI
-	LEAQ    1024(AX), SI
+	LEAQ    8192(AX), SI
 	TESTQ   DI, DI
 	CMOVQEQ SI, DI
 	SHLQ    $0x02, BX
@@ -759,218 +485,6 @@ done:
 	MOVSS X12, ret_3+76(FP)
 	RET
 
-// func AxpyF32AVX512(y []float32, a float32, w []float32, next *float32)
-// Requires: AVX, AVX512F, CMOV, FMA3, MMX+
-TEXT ·AxpyF32AVX512(SB), NOSPLIT, $0-64
-	MOVQ         y_base+0(FP), AX
-	MOVQ         w_base+32(FP), CX
-	MOVQ         w_len+40(FP), DX
-	MOVQ         next+56(FP), BX
-	LEAQ         1024(CX), SI
-	TESTQ        BX, BX
-	CMOVQEQ      SI, BX
-	VBROADCASTSS a+24(FP), Z0
-	MOVQ         DX, SI
-	SHRQ         $0x06, SI
-	JZ           rest
-
-block:
-	PREFETCHT1  (BX)
-	PREFETCHT1  64(BX)
-	PREFETCHT1  128(BX)
-	PREFETCHT1  192(BX)
-	ADDQ        $0x00000100, BX
-	VMOVUPS     (CX), Z1
-	VMOVUPS     64(CX), Z2
-	VMOVUPS     128(CX), Z3
-	VMOVUPS     192(CX), Z4
-	VFMADD213PS (AX), Z0, Z1
-	VFMADD213PS 64(AX), Z0, Z2
-	VFMADD213PS 128(AX), Z0, Z3
-	VFMADD213PS 192(AX), Z0, Z4
-	VMOVUPS     Z1, (AX)
-	VMOVUPS     Z2, 64(AX)
-	VMOVUPS     Z3, 128(AX)
-	VMOVUPS     Z4, 192(AX)
-	ADDQ        $0x00000100, CX
-	ADDQ        $0x00000100, AX
-	DECQ        SI
-	JNZ         block
-
-rest:
-	ANDQ $0x0000003f, DX
-
-register:
-	CMPQ        DX, $0x00000010
-	JL          ones
-	VMOVUPS     (CX), Z1
-	VFMADD213PS (AX), Z0, Z1
-	VMOVUPS     Z1, (AX)
-	ADDQ        $0x00000040, CX
-	ADDQ        $0x00000040, AX
-	SUBQ        $0x00000010, DX
-	JMP         register
-
-ones:
-	TESTQ DX, DX
-	JZ    done
-
-one:
-	VMOVSS      (CX), X1
-	VFMADD213SS (AX), X0, X1
-	VMOVSS      X1, (AX)
-	ADDQ        $0x00000004, CX
-	ADDQ        $0x00000004, AX
-	DECQ        DX
-	JNZ         one
-
-done:
-	VZEROUPPER
-	RET
-
-// func AxpyF16AVX512(y []float32, a float32, w []uint16, next *uint16)
-// Requires: AVX, AVX512F, CMOV, F16C, FMA3, MMX+
-TEXT ·AxpyF16AVX512(SB), NOSPLIT, $0-64
-	MOVQ         y_base+0(FP), AX
-	MOVQ         w_base+32(FP), CX
-	MOVQ         w_len+40(FP), DX
-	MOVQ         next+56(FP), BX
-	LEAQ         1024(CX), SI
-	TESTQ        BX, BX
-	CMOVQEQ      SI, BX
-	VBROADCASTSS a+24(FP), Z0
-	MOVQ         DX, SI
-	SHRQ         $0x06, SI
-	JZ           rest
-
-block:
-	PREFETCHT1  (BX)
-	PREFETCHT1  64(BX)
-	ADDQ        $0x00000080, BX
-	VCVTPH2PS   (CX), Z1
-	VCVTPH2PS   32(CX), Z2
-	VCVTPH2PS   64(CX), Z3
-	VCVTPH2PS   96(CX), Z4
-	VFMADD213PS (AX), Z0, Z1
-	VFMADD213PS 64(AX), Z0, Z2
-	VFMADD213PS 128(AX), Z0, Z3
-	VFMADD213PS 192(AX), Z0, Z4
-	VMOVUPS     Z1, (AX)
-	VMOVUPS     Z2, 64(AX)
-	VMOVUPS     Z3, 128(AX)
-	VMOVUPS     Z4, 192(AX)
-	ADDQ        $0x00000080, CX
-	ADDQ        $0x00000100, AX
-	DECQ        SI
-	JNZ         block
-
-rest:
-	ANDQ $0x0000003f, DX
-
-register:
-	CMPQ        DX, $0x00000010
-	JL          ones
-	VCVTPH2PS   (CX), Z1
-	VFMADD213PS (AX), Z0, Z1
-	VMOVUPS     Z1, (AX)
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000040, AX
-	SUBQ        $0x00000010, DX
-	JMP         register
-
-ones:
-	TESTQ DX, DX
-	JZ    done
-
-one:
-	MOVWLZX     (CX), BX
-	VMOVD       BX, X1
-	VCVTPH2PS   X1, X1
-	VFMADD213SS (AX), X0, X1
-	VMOVSS      X1, (AX)
-	ADDQ        $0x00000002, CX
-	ADDQ        $0x00000004, AX
-	DECQ        DX
-	JNZ         one
-
-done:
-	VZEROUPPER
-	RET
-
-// func AxpyBF16AVX512(y []float32, a float32, w []uint16, next *uint16)
-// Requires: AVX, AVX512F, CMOV, FMA3, MMX+
-TEXT ·AxpyBF16AVX512(SB), NOSPLIT, $0-64
-	MOVQ         y_base+0(FP), AX
-	MOVQ         w_base+32(FP), CX
-	MOVQ         w_len+40(FP), DX
-	MOVQ         next+56(FP), BX
-	LEAQ         1024(CX), SI
-	TESTQ        BX, BX
-	CMOVQEQ      SI, BX
-	VBROADCASTSS a+24(FP), Z0
-	MOVQ         DX, SI
-	SHRQ         $0x06, SI
-	JZ           rest
-
-block:
-	PREFETCHT1  (BX)
-	PREFETCHT1  64(BX)
-	ADDQ        $0x00000080, BX
-	VPMOVZXWD   (CX), Z1
-	VPSLLD      $0x10, Z1, Z1
-	VPMOVZXWD   32(CX), Z2
-	VPSLLD      $0x10, Z2, Z2
-	VPMOVZXWD   64(CX), Z3
-	VPSLLD      $0x10, Z3, Z3
-	VPMOVZXWD   96(CX), Z4
-	VPSLLD      $0x10, Z4, Z4
-	VFMADD213PS (AX), Z0, Z1
-	VFMADD213PS 64(AX), Z0, Z2
-	VFMADD213PS 128(AX), Z0, Z3
-	VFMADD213PS 192(AX), Z0, Z4
-	VMOVUPS     Z1, (AX)
-	VMOVUPS     Z2, 64(AX)
-	VMOVUPS     Z3, 128(AX)
-	VMOVUPS     Z4, 192(AX)
-	ADDQ        $0x00000080, CX
-	ADDQ        $0x00000100, AX
-	DECQ        SI
-	JNZ         block
-
-rest:
-	ANDQ $0x0000003f, DX
-
-register:
-	CMPQ        DX, $0x00000010
-	JL          ones
-	VPMOVZXWD   (CX), Z1
-	VPSLLD      $0x10, Z1, Z1
-	VFMADD213PS (AX), Z0, Z1
-	VMOVUPS     Z1, (AX)
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000040, AX
-	SUBQ        $0x00000010, DX
-	JMP         register
-
-ones:
-	TESTQ DX, DX
-	JZ    done
-
-one:
-	MOVWLZX     (CX), BX
-	SHLL        $0x10, BX
-	VMOVD       BX, X1
-	VFMADD213SS (AX), X0, X1
-	VMOVSS      X1, (AX)
-	ADDQ        $0x00000002, CX
-	ADDQ        $0x00000004, AX
-	DECQ        DX
-	JNZ         one
-
-done:
-	VZEROUPPER
-	RET
-
 // func LoadAVX512(b []byte) uint64
 // Requires: AVX, AVX2, AVX512F
 TEXT ·LoadAVX512(SB), NOSPLIT, $0-32
@@ -1065,8 +579,8 @@ TEXT ·DotU4S8AVX512(SB), NOSPLIT, $0-52
 blocks4:
 	CMPQ            CX, $0x00000004
 	JL              after4
-	PREFETCHT1      1024(AX)
-	PREFETCHT1      1088(AX)
+	PREFETCHT1      8192(AX)
+	PREFETCHT1      8256(AX)
 	VBROADCASTI64X4 (AX), Z6
 	VPSRLVQ         Z5, Z6, Z6
 	VPANDD          Z4, Z6, Z6
@@ -1092,7 +606,7 @@ after4:
 blocks1:
 	CMPQ            CX, $0x00000001
 	JL              after1
-	PREFETCHT1      1024(AX)
+	PREFETCHT1      8192(AX)
 	VBROADCASTI64X4 (AX), Z6
 	VPSRLVQ         Z5, Z6, Z6
 	VPANDD          Z4, Z6, Z6
