@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -101,82 +100,95 @@ func TestTruncateEverywhere(t *testing.T) {
 	}
 }
 
-// FuzzOpen opens packs whose header was changed and whose checksums were made
-// to fit, so that only the checks of what the header says are left.
+// withHeader is file with another JSON header, padded, and with checksums that
+// fit it, so that only the checks of what the header says are left.
+func withHeader(file []byte, headerBytes int, json string) memory {
+	h := append(binary.LittleEndian.AppendUint64(nil, 0), json...)
+	h = append(h, bytes.Repeat([]byte{' '}, int(alignUp(int64(len(h)), pageBytes))-len(h))...)
+	binary.LittleEndian.PutUint64(h, uint64(len(h)-8))
+	m := append(h, file[headerBytes:]...)
+	binary.LittleEndian.PutUint32(m[len(m)-pageBytes:], checksum(h))
+	return m
+}
+
+// FuzzOpen opens packs whose header was changed. What opens can be read to its
+// end without a panic.
 func FuzzOpen(f *testing.F) {
-	path, file := tinyPack(f)
-	p, err := Open(path)
+	_, file := tinyPack(f)
+	p, err := open(memory(file), int64(len(file)), "x.sflow")
 	if err != nil {
 		f.Fatal(err)
 	}
 	headerBytes := int(p.tensors[0].Offset)
-	head := int(p.headOffset)
-	p.Close()
-	header := string(file[:headerBytes])
-	f.Add(file[:headerBytes])
-	for _, edit := range [][2]string{
-		{`\"layers\":1`, `\"layers\":9`}, {`\"ffn\":3`, `\"ffn\":9`}, {`\"hidden_size\":8`, `\"hidden_size\":0`},
-		{`\"vocab_size\":11`, `\"vocab_size\":-1`}, {`"512"`, `"511"`}, {`"512"`, `"999"`}, {`"F16"`, `"F99"`}, {`"F16"`, `"F32"`},
-		{`"1"`, `"2"`}, {`tokenizer/vocab.json`, `tokenizer/../../abcd`}, {`pad.0`, `pad.1`}, {`[1024]`, `[4096]`},
-		{`layers.0.mlp.bundles`, `layers.1.mlp.bundles`}, {testSource, strings.Repeat("Z", 64)},
-	} {
-		changed := strings.Replace(header, edit[0], edit[1], 1)
-		if changed == header {
-			f.Fatalf("the header has no %s: %s", edit[0], header)
-		}
-		f.Add([]byte(changed))
+	header := strings.TrimRight(string(file[8:headerBytes]), " ")
+	f.Add(header)
+	for _, c := range hostile() {
+		f.Add(strings.Replace(header, c.old, c.new, 1))
 	}
-	f.Fuzz(func(t *testing.T, h []byte) {
-		changed := append(append([]byte{}, h...), file[headerBytes:]...)
-		binary.LittleEndian.PutUint32(changed[len(h)+head-headerBytes:], checksum(h))
-		at := filepath.Join(t.TempDir(), "fuzz.sflow")
-		if err := os.WriteFile(at, changed, 0o666); err != nil {
-			t.Fatal(err)
-		}
-		p, err := Open(at)
+	f.Fuzz(func(t *testing.T, json string) {
+		m := withHeader(file, headerBytes, json)
+		p, err := open(m, int64(len(m)), "fuzz.sflow")
 		if err != nil {
-			if !strings.Contains(err.Error(), at) {
+			if !strings.Contains(err.Error(), "fuzz.sflow") {
 				t.Errorf("got %v, want the file's name", err)
 			}
 			return
 		}
-		defer p.Close()
-		// What opens can be read to its end without a panic.
-		if err := Verify(t.Context(), at, nil); err != nil {
+		if err := p.verify(t.Context(), nil); err != nil {
 			t.Logf("opens, but %v", err)
 		}
 	})
 }
 
-// Every seed of FuzzOpen but the unchanged one is refused, and says why.
-func TestHostileHeaders(t *testing.T) {
-	path, file := tinyPack(t)
-	p := mustOpen(t, path)
-	headerBytes, head := int(p.tensors[0].Offset), int(p.headOffset)
-	for _, c := range []struct{ old, new, want string }{
+// hostile lists changes of tinyPack's header, and what the error must say.
+func hostile() []struct{ old, new, want string } {
+	return []struct{ old, new, want string }{
 		{`\"layers\":1`, `\"layers\":9`, "layers"},
-		{`\"layers\":1,\"heads\":2`, `\"layers\":4096,\"hea`, "sparseflow.profile"},
+		{`\"layers\":1`, `\"layers\":4096`, "want more for 4096 layers"},
+		{`\"layers\":1`, `\"layers\":-4096`, "layers"},
+		{`\"layers\":1`, `\"depth\":1`, "sparseflow.profile"},
 		{`\"ffn\":3`, `\"ffn\":9`, `want "layers.0.mlp.sketch" of U8 [9 32]`},
+		{`\"ffn\":3`, `\"ffn\":1048576`, `want "layers.0.mlp.sketch" of U8 [1048576 32]`},
 		{`\"vocab_size\":11`, `\"vocab_size\":-1`, "vocab_size"},
+		{`\"hidden_size\":8`, `\"hidden_size\":0`, "hidden_size"},
 		{`\"family\"`, `\"famlly\"`, "famlly"},
-		{`"512"`, `"999"`, "stride"},
-		{`"512"`, `"-51"`, "stride"},
-		{`"F16"`, `"I99"`, "dtype"},
+		{`{\"family`, `[{\"family`, "sparseflow.profile"},
+		{`"sparseflow.profile":"`, `"sparseflow.profile":"{} `, "sparseflow.profile"},
+		{`"512"`, `"511"`, "stride"},
+		{`"512"`, `"8192"`, "stride"},
+		{`"512"`, `"-512"`, "stride"},
+		{`"512"`, `"9223372036854775807"`, "stride"},
+		{`"512"`, `"x"`, "stride"},
+		{`"sparseflow.dtype.attn":"F16"`, `"sparseflow.dtype.attn":"I99"`, "dtype"},
+		{`"sparseflow.dtype.mlp":"F16"`, `"sparseflow.dtype.mlp":""`, "dtype"},
+		{`"sparseflow.version":"1"`, `"sparseflow.version":"2"`, "pack the model again"},
+		{`"sparseflow.version"`, `"sparseflow.Version"`, "is this a checkpoint?"},
 		{`tokenizer/vocab.json`, `tokenizer/../../abcd`, "tokenizer"},
 		{`"pad.0"`, `"pad.9"`, "pad.9"},
+		{`[1024]`, `[2,512]`, "crc.head"},
 		{testSource, strings.Repeat("Z", 64), "hexadecimal"},
-	} {
-		h := strings.Replace(string(file[:headerBytes]), c.old, c.new, 1)
-		h = h[:min(len(h), headerBytes)] + strings.Repeat(" ", max(0, headerBytes-len(h)))
-		changed := append([]byte(h), file[headerBytes:]...)
-		binary.LittleEndian.PutUint32(changed[head:], checksum([]byte(h)))
-		at := filepath.Join(t.TempDir(), "hostile.sflow")
-		if err := os.WriteFile(at, changed, 0o666); err != nil {
-			t.Fatal(err)
+		{testSource, "", "hexadecimal"},
+	}
+}
+
+// Every change of hostile is refused, and the error says why.
+func TestHostileHeaders(t *testing.T) {
+	path, file := tinyPack(t)
+	headerBytes := int(mustOpen(t, path).tensors[0].Offset)
+	header := strings.TrimRight(string(file[8:headerBytes]), " ")
+	for _, c := range hostile() {
+		changed := strings.Replace(header, c.old, c.new, 1)
+		if changed == header {
+			t.Fatalf("the header has no %s: %s", c.old, header)
 		}
-		if _, err := Open(at); err == nil || !strings.Contains(err.Error(), c.want) {
+		m := withHeader(file, headerBytes, changed)
+		if _, err := open(m, int64(len(m)), "x.sflow"); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s -> %s: got %v, want an error with %q", c.old, c.new, err, c.want)
 		}
+	}
+	m := withHeader(file, headerBytes, header)
+	if _, err := open(m, int64(len(m)), "x.sflow"); err != nil {
+		t.Errorf("unchanged: %v", err)
 	}
 }
 

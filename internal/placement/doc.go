@@ -9,7 +9,8 @@
 //     eight bytes of neurons per token;
 //  3. matrices that every token needs in full, those of the head first: a
 //     byte resident is a byte a token does not read;
-//  4. slots for neurons, the same number in every layer.
+//  4. slots for neurons, the same number in every layer;
+//  5. tables of which a token needs one row: reading that is one miss.
 //
 // What does not fit is streamed from the pack, so the smallest budget is that
 // of step 1. It depends on the model, the context, the KV type and the number

@@ -108,13 +108,14 @@ func Plan(in Input) (*Placement, error) {
 
 type planner struct {
 	Placement
-	in       Input
-	profile  config.ModelProfile
-	stride   int64
-	vectors  int64 // bytes of norms and biases
-	matrices []pack.Tensor
-	tables   int64 // bytes of look-up tables on the Go heap
-	matrixB  int64 // bytes of all matrices
+	in        Input
+	profile   config.ModelProfile
+	stride    int64
+	vectors   int64         // bytes of norms and biases
+	matrices  []pack.Tensor // needed in full by every token
+	rowTables []pack.Tensor // of which a token needs one row
+	tables    int64         // bytes of look-up tables on the Go heap
+	matrixB   int64         // bytes of all matrices
 	// What place gave out.
 	residentBytes, predictorBytes, slotBytes int64
 }
@@ -164,7 +165,6 @@ func (p *planner) kvShape() kv.Shape {
 
 // survey sums up what the pack holds.
 func (p *planner) survey() {
-	var head []pack.Tensor
 	for _, t := range p.in.Pack.Tensors() {
 		switch t.Kind {
 		case pack.Vector:
@@ -173,11 +173,11 @@ func (p *planner) survey() {
 			p.BlockBytes = max(p.BlockBytes, weights.BlockBuffer(t))
 			p.matrixB += weights.PieceBytes(t.Bytes())
 			// The embedding of an untied model and the position table give
-			// one row to a token: last in line.
+			// one row to a token.
 			if t.Name == "embed.positions" || t.Name == "embed.tokens" && !p.profile.TiedHead {
-				p.matrices = append(p.matrices, t)
+				p.rowTables = append(p.rowTables, t)
 			} else {
-				head = append(head, t)
+				p.matrices = append(p.matrices, t)
 			}
 		case pack.Tokenizer:
 			// Vocabulary and merges as maps and strings: measured at about
@@ -185,7 +185,6 @@ func (p *planner) survey() {
 			p.tables += 5 * t.Bytes()
 		}
 	}
-	p.matrices = append(head, p.matrices...)
 	// A checksum and a slot number per neuron, and the cache's tables.
 	p.tables += 24 * p.profile.Neurons()
 	ring := ringBytes / p.stride
@@ -231,7 +230,10 @@ func (p *planner) place() error {
 	room, slots := p.room(all)
 	p.Fits = room >= 0
 	p.predictors(&room)
-	p.residents(&room)
+	p.Resident = make(map[string]bool, len(p.matrices))
+	if streamed := p.residents(p.matrices, &room); streamed > 0 {
+		p.notice("%d of %d matrices do not fit and stream from the pack for every token", streamed, len(p.matrices))
+	}
 	if slots < 0 {
 		perSlot := int64(p.profile.Layers) * p.stride
 		slots = int(min(max(0, room)/perSlot, int64(p.profile.FFN)))
@@ -245,6 +247,8 @@ func (p *planner) place() error {
 		p.Slots[l] = slots
 	}
 	p.slotBytes = p.neuronSlots(slots)
+	room -= p.slotBytes
+	p.residents(p.rowTables, &room)
 	p.LoadBytes = p.vectors + p.residentBytes + p.predictorBytes
 	p.MemoryBytes = p.takenBytes(p.Chunk) + p.LoadBytes + p.slotBytes
 	if p.Fits {
@@ -286,7 +290,7 @@ func (p *planner) room(all int64) (room int64, slots int) {
 	for _, p.Chunk = range chunks {
 		// A larger chunk reads what streams less often; an eighth of the
 		// budget is where it starts to cost more slots than it saves.
-		if p.in.ScratchBytes(p.Chunk) <= p.Process.BudgetBytes/8 {
+		if p.in.ScratchBytes(p.Chunk) <= p.Process.BudgetBytes/8 && p.fixedBytes(p.Chunk)+p.vectors <= p.Process.BudgetBytes {
 			break
 		}
 	}
@@ -315,11 +319,10 @@ func (p *planner) predictors(room *int64) {
 	}
 }
 
-// residents makes matrices resident while there is room.
-func (p *planner) residents(room *int64) {
-	p.Resident = make(map[string]bool, len(p.matrices))
-	streamed := 0
-	for _, t := range p.matrices {
+// residents makes matrices resident while there is room, and returns how many
+// are not.
+func (p *planner) residents(ts []pack.Tensor, room *int64) (streamed int) {
+	for _, t := range ts {
 		n := weights.PieceBytes(t.Bytes())
 		if *room < n {
 			streamed++
@@ -329,9 +332,7 @@ func (p *planner) residents(room *int64) {
 		p.residentBytes += n
 		p.Resident[t.Name] = true
 	}
-	if streamed > 0 {
-		p.notice("%d of %d matrices do not fit and stream from the pack for every token", streamed, len(p.matrices))
-	}
+	return streamed
 }
 
 func (p *planner) notice(format string, args ...any) {

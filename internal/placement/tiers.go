@@ -64,16 +64,16 @@ func (p *planner) traffic(perLayer int) PerToken {
 	return PerToken{FastBytes: fast + slow, SlowBytes: slow}
 }
 
-// streamedBytes is what a token reads of the matrices that are not resident:
-// all of them but the tables it takes one row of.
+// streamedBytes is what a token reads of the matrices that are not resident.
 func (p *planner) streamedBytes() (n int64) {
 	for _, t := range p.matrices {
-		switch {
-		case p.Resident[t.Name]:
-		case t.Name == "embed.positions" || t.Name == "embed.tokens" && !p.profile.TiedHead:
-			n += t.RowBytes
-		default:
+		if !p.Resident[t.Name] {
 			n += t.Bytes()
+		}
+	}
+	for _, t := range p.rowTables {
+		if !p.Resident[t.Name] {
+			n += t.RowBytes
 		}
 	}
 	return n
