@@ -40,6 +40,9 @@ type Request struct {
 	IgnoreEOS bool
 	// OnText, if not nil, gets the text as it comes.
 	OnText func(string)
+	// OnToken, if not nil, gets each token as it comes, before the text that
+	// is complete with it.
+	OnToken func(id int32)
 }
 
 // Result is a generated text.
@@ -85,6 +88,13 @@ func (e *Engine) Generate(ctx context.Context, r Request) (*Result, error) {
 		}
 	}
 	out := newTextOut(e.tok, r.Stop, r.OnText)
+	push := out.push
+	if r.OnToken != nil {
+		push = func(id int32) bool {
+			r.OnToken(id)
+			return out.push(id)
+		}
+	}
 	if e.tok == nil && len(r.Stop) > 0 {
 		return nil, fmt.Errorf("%w: stop strings need text", ErrNoTokenizer)
 	}
@@ -93,7 +103,7 @@ func (e *Engine) Generate(ctx context.Context, r Request) (*Result, error) {
 		MaxTokens: r.MaxTokens,
 		Sampling:  r.Sampling,
 		IgnoreEOS: r.IgnoreEOS,
-		Token:     out.push,
+		Token:     push,
 	})
 	if err != nil {
 		return nil, err

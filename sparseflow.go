@@ -52,6 +52,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/placement"
 	"github.com/sparseflow/sparseflow/internal/predict"
+	"github.com/sparseflow/sparseflow/internal/tensor"
 	"github.com/sparseflow/sparseflow/internal/tokenizer"
 	"github.com/sparseflow/sparseflow/internal/weights"
 )
@@ -68,6 +69,10 @@ type (
 	Budget = config.Budget
 	// Mode says which neurons are computed.
 	Mode = config.Mode
+	// IOMode says how the pack is read.
+	IOMode = config.IOMode
+	// DType is an element type, such as that of the KV cache.
+	DType = tensor.DType
 )
 
 // The modes.
@@ -76,6 +81,18 @@ const (
 	Dense     = config.Dense
 	Gate      = config.Gate
 	Predicted = config.Predicted
+)
+
+// The ways to read a pack.
+const (
+	IODirect = config.IODirect
+	IOMmap   = config.IOMmap
+)
+
+// The element types of the KV cache.
+const (
+	F32 = tensor.F32
+	F16 = tensor.F16
 )
 
 // Parts that a caller can replace.
@@ -159,20 +176,30 @@ func WithNotices(f func(string)) Option {
 	return func(o *options) { o.notify = f }
 }
 
+// WithPlacement shows what will live where before anything is loaded.
+func WithPlacement(f func(*Placement)) Option {
+	return func(o *options) { o.engine.Planned = f }
+}
+
 // Engine is an open model. Close it.
 type Engine struct {
 	e   *engine.Engine
 	tok *tokenizer.Tokenizer // nil where the model has no tokenizer files
 }
 
-// Open opens a model: it finds it, converts it if need be, checks that the
-// budget is enough, and loads what is resident. A budget that is too small is
-// a *BudgetError.
-func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
+func makeOptions(opts []Option) options {
 	o := options{engine: engine.Options{Strategy: DefaultStrategy()}}
 	for _, opt := range opts {
 		opt(&o)
 	}
+	return o
+}
+
+// Open opens a model: it finds it, converts it if need be, checks that the
+// budget is enough, and loads what is resident. A budget that is too small is
+// a *BudgetError.
+func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
+	o := makeOptions(opts)
 	p, err := openPack(ctx, model, o)
 	if err != nil {
 		return nil, err
@@ -235,6 +262,9 @@ func sameProfile(want, got ModelProfile, model string) error {
 	}
 	return nil
 }
+
+// Placement is what lives where. It is not to be changed.
+func (e *Engine) Placement() *Placement { return e.e.Placement() }
 
 // Profile is what the model is.
 func (e *Engine) Profile() ModelProfile { return e.e.Profile() }

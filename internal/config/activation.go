@@ -1,10 +1,6 @@
 package config
 
-import (
-	"fmt"
-	"slices"
-	"strings"
-)
+import "fmt"
 
 // Activation is the function between a neuron's two halves, by the name that
 // Hugging Face configurations use.
@@ -19,30 +15,24 @@ const (
 	SiLU      Activation = "silu"       // x sigmoid(x)
 )
 
-// Other names under which transformers knows the same functions.
-var activationNames = map[string]Activation{
-	"relu":              ReLU,
-	"gelu":              GELU,
-	"gelu_python":       GELU,
-	"gelu_new":          GELUTanh,
-	"gelu_fast":         GELUTanh,
-	"gelu_pytorch_tanh": GELUTanh,
-	"quick_gelu":        QuickGELU,
-	"silu":              SiLU,
-	"swish":             SiLU,
-}
+const activations = "relu, gelu, gelu_new, quick_gelu or silu"
 
-// ParseActivation returns the function that a configuration calls name.
-func ParseActivation(name string) (Activation, error) {
-	if a, ok := activationNames[name]; ok {
-		return a, nil
+// activationNamed is the function that transformers (activations.py) know as
+// name, which is one of its several names for it.
+func activationNamed(name string) (Activation, bool) {
+	switch name {
+	case "relu":
+		return ReLU, true
+	case "gelu", "gelu_python":
+		return GELU, true
+	case "gelu_new", "gelu_fast", "gelu_accurate", "gelu_pytorch_tanh":
+		return GELUTanh, true
+	case "quick_gelu":
+		return QuickGELU, true
+	case "silu", "swish":
+		return SiLU, true
 	}
-	known := make([]string, 0, len(activationNames))
-	for n := range activationNames {
-		known = append(known, n)
-	}
-	slices.Sort(known)
-	return "", fmt.Errorf("config: activation_function: got %q, want one of %s", name, strings.Join(known, ", "))
+	return "", false
 }
 
 // Sparse reports whether the function gives exact zeros.
@@ -54,5 +44,5 @@ func (a Activation) Validate() error {
 	case ReLU, GELU, GELUTanh, QuickGELU, SiLU:
 		return nil
 	}
-	return fmt.Errorf("config: profile: got activation %q, want relu, gelu, gelu_new, quick_gelu or silu", string(a))
+	return fmt.Errorf("config: profile: got activation %q, want %s", string(a), activations)
 }

@@ -2,9 +2,6 @@ package config
 
 import (
 	"fmt"
-	"math"
-	"strconv"
-	"strings"
 
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
@@ -90,88 +87,4 @@ func (s OffloadStrategy) Validate() error {
 		return fmt.Errorf("config: threads: got %d, want 1 to 1024", s.Threads)
 	}
 	return s.Budget.Validate()
-}
-
-// Budget is a limit on fast memory, in one of two meanings. The zero Budget
-// means that none was given.
-type Budget struct {
-	// Share limits resident weights, slots and predictors to this multiple
-	// of the model's weight bytes (0.58 is 58 %).
-	Share float64
-	// Bytes limits the whole process.
-	Bytes int64
-}
-
-// IsZero reports whether no budget was given.
-func (b Budget) IsZero() bool { return b == Budget{} }
-
-// Validate reports a budget that is negative, not a number, or both kinds.
-func (b Budget) Validate() error {
-	if !(b.Share >= 0) || math.IsInf(b.Share, 1) || b.Bytes < 0 || b.Share > 0 && b.Bytes > 0 {
-		return fmt.Errorf("config: budget: got %v, want a share such as 58%% or a size such as 4GiB", b)
-	}
-	return nil
-}
-
-// String is the budget as a flag would give it.
-func (b Budget) String() string {
-	if b.Share > 0 {
-		return strconv.FormatFloat(b.Share*100, 'f', -1, 64) + "%"
-	}
-	return strconv.FormatInt(b.Bytes, 10)
-}
-
-// ParseBudget reads "58%" or a size as ParseSize does.
-func ParseBudget(s string) (Budget, error) {
-	if p, ok := strings.CutSuffix(strings.TrimSpace(s), "%"); ok {
-		v, err := strconv.ParseFloat(strings.TrimSpace(p), 64)
-		if err != nil || !(v > 0) || v > 1e6 {
-			return Budget{}, fmt.Errorf("config: budget: got %q, want a share such as 58%%", s)
-		}
-		return Budget{Share: v / 100}, nil
-	}
-	n, err := ParseSize(s)
-	if err != nil || n <= 0 {
-		return Budget{}, fmt.Errorf("config: budget: got %q, want a share such as 58%% or a size such as 4GiB", s)
-	}
-	return Budget{Bytes: n}, nil
-}
-
-var units = []struct {
-	suffix string
-	bytes  float64
-}{
-	{"kib", 1 << 10}, {"mib", 1 << 20}, {"gib", 1 << 30}, {"tib", 1 << 40},
-	{"kb", 1e3}, {"mb", 1e6}, {"gb", 1e9}, {"tb", 1e12},
-	{"k", 1e3}, {"m", 1e6}, {"g", 1e9}, {"t", 1e12}, {"b", 1}, {"", 1},
-}
-
-// ParseSize reads a number of bytes: a number and a unit, where kB, MB, GB
-// are powers of 1000, KiB, MiB, GiB of 1024, and no unit means bytes.
-func ParseSize(s string) (int64, error) {
-	t := strings.ToLower(strings.TrimSpace(s))
-	for _, u := range units {
-		num, ok := strings.CutSuffix(t, u.suffix)
-		if !ok {
-			continue
-		}
-		v, err := strconv.ParseFloat(strings.TrimSpace(num), 64)
-		if err != nil || !(v >= 0) || v*u.bytes > 1<<60 {
-			break
-		}
-		return int64(v * u.bytes), nil
-	}
-	return 0, fmt.Errorf("config: size: got %q, want a number and kB, MB, GB, KiB, MiB or GiB", s)
-}
-
-// FormatSize writes n as people read it, in powers of 1000.
-func FormatSize(n int64) string {
-	v := float64(n)
-	for _, u := range []string{"B", "kB", "MB", "GB"} {
-		if math.Abs(v) < 1000 {
-			return strconv.FormatFloat(v, 'f', min(2, 2*len(u)-2), 64) + " " + u
-		}
-		v /= 1000
-	}
-	return strconv.FormatFloat(v, 'f', 2, 64) + " TB"
 }

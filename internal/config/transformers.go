@@ -1,10 +1,9 @@
 package config
 
 import (
-	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"math"
 )
 
 // SparseFlowConfig is a model and what is to be done with it.
@@ -28,140 +27,66 @@ func FromTransformersConfig(hf []byte, s OffloadStrategy) (SparseFlowConfig, err
 }
 
 // ProfileFromTransformers reads the model half of FromTransformersConfig.
+//
+// The fields that say how large the model is must be there; any other that is
+// absent has the default of the reference implementation. A null means what
+// None means there: no such token, no, or for word_embed_proj_dim the hidden
+// size. Keys that say nothing about inference are ignored.
 func ProfileFromTransformers(hf []byte) (ModelProfile, error) {
-	var kind struct {
-		ModelType *string `json:"model_type"`
-	}
-	if err := json.Unmarshal(hf, &kind); err != nil {
-		return ModelProfile{}, fmt.Errorf("config: parse config.json: %w", err)
-	}
-	if kind.ModelType == nil {
-		return ModelProfile{}, fmt.Errorf("config: config.json: got no model_type, want \"opt\"")
-	}
-	if *kind.ModelType != "opt" {
-		return ModelProfile{}, fmt.Errorf("config: config.json: got model_type %q, want \"opt\"", *kind.ModelType)
-	}
-	return optProfile(hf)
-}
-
-// optConfig is OPTConfig of transformers. Pointers tell an absent field,
-// which takes OPTConfig's default, from one that is there.
-type optConfig struct {
-	VocabSize       *count    `json:"vocab_size"`
-	HiddenSize      *count    `json:"hidden_size"`
-	Layers          *count    `json:"num_hidden_layers"`
-	FFN             *count    `json:"ffn_dim"`
-	Heads           *count    `json:"num_attention_heads"`
-	MaxPositions    *count    `json:"max_position_embeddings"`
-	EmbedDim        *count    `json:"word_embed_proj_dim"`
-	PreNorm         *bool     `json:"do_layer_norm_before"`
-	RemoveFinalNorm *bool     `json:"_remove_final_layer_norm"`
-	Bias            *bool     `json:"enable_bias"`
-	NormAffine      *bool     `json:"layer_norm_elementwise_affine"`
-	Tied            *bool     `json:"tie_word_embeddings"`
-	Activation      *string   `json:"activation_function"`
-	BOS             *tokenIDs `json:"bos_token_id"`
-	EOS             *tokenIDs `json:"eos_token_id"`
-	PAD             *tokenIDs `json:"pad_token_id"`
-}
-
-// count is a whole number, which some tools write as 768.0.
-type count int
-
-func (c *count) UnmarshalJSON(b []byte) error {
-	var f float64
-	if err := json.Unmarshal(b, &f); err != nil || f != math.Trunc(f) || math.Abs(f) > maxVocab {
-		return fmt.Errorf("got %s, want a whole number", b)
-	}
-	*c = count(f)
-	return nil
-}
-
-// tokenIDs is a token id, a list of them, or null for none.
-type tokenIDs []int32
-
-func (t *tokenIDs) UnmarshalJSON(b []byte) error {
-	var list []count
-	if !bytes.HasPrefix(b, []byte("[")) {
-		var one *count
-		if err := json.Unmarshal(b, &one); err != nil {
-			return fmt.Errorf("got %s, want a token id or a list of them", b)
+	var keys map[string]json.RawMessage
+	if err := json.Unmarshal(hf, &keys); err != nil {
+		var kind *json.UnmarshalTypeError
+		if errors.As(err, &kind) {
+			return ModelProfile{}, fmt.Errorf("config: config.json: got a JSON %s, want an object", kind.Value)
 		}
-		if one != nil {
-			list = []count{*one}
-		}
-	} else if err := json.Unmarshal(b, &list); err != nil {
-		return fmt.Errorf("got %s, want a token id or a list of them", b)
+		return ModelProfile{}, fmt.Errorf("config: config.json: got no JSON, want an object: %w", err)
 	}
-	*t = make(tokenIDs, len(list))
-	for i, id := range list {
-		(*t)[i] = int32(id)
+	r := &reader{keys: keys}
+	if r.text("model_type", `"opt"`) != "opt" {
+		r.fail("model_type", `"opt"`)
 	}
-	return nil
-}
-
-// first is the first id, or -1 where the config says there is none.
-func (t tokenIDs) first() int32 {
-	if len(t) == 0 {
-		return -1
+	if r.err != nil {
+		return ModelProfile{}, r.err
 	}
-	return t[0]
+	p := optProfile(r)
+	if r.err != nil {
+		return ModelProfile{}, r.err
+	}
+	if err := p.Validate(); err != nil {
+		return ModelProfile{}, err
+	}
+	return p, nil
 }
 
 // optProfile reads an OPTConfig; see transformers,
 // models/opt/configuration_opt.py, for the fields and their defaults.
-func optProfile(hf []byte) (ModelProfile, error) {
-	var c optConfig
-	if err := json.Unmarshal(hf, &c); err != nil {
-		return ModelProfile{}, fmt.Errorf("config: parse config.json: %w", err)
-	}
-	for _, f := range []struct {
-		name  string
-		value *count
-	}{
-		{"vocab_size", c.VocabSize}, {"hidden_size", c.HiddenSize}, {"num_hidden_layers", c.Layers},
-		{"ffn_dim", c.FFN}, {"num_attention_heads", c.Heads}, {"max_position_embeddings", c.MaxPositions},
-	} {
-		if f.value == nil {
-			return ModelProfile{}, fmt.Errorf("config: config.json: got no %s, want a whole number", f.name)
-		}
-	}
-	act, err := ParseActivation(or(c.Activation, "relu"))
-	if err != nil {
-		return ModelProfile{}, err
-	}
-	preNorm := or(c.PreNorm, true)
-	p := ModelProfile{
+func optProfile(r *reader) ModelProfile {
+	hidden := r.size("hidden_size")
+	heads := r.size("num_attention_heads")
+	preNorm := r.flag("do_layer_norm_before", true)
+	return ModelProfile{
 		Family:         "opt",
-		VocabSize:      int(*c.VocabSize),
-		EmbedDim:       int(or(c.EmbedDim, *c.HiddenSize)),
-		HiddenSize:     int(*c.HiddenSize),
-		Layers:         int(*c.Layers),
-		Heads:          int(*c.Heads),
-		KVHeads:        int(*c.Heads),
-		FFN:            int(*c.FFN),
+		VocabSize:      r.size("vocab_size"),
+		EmbedDim:       r.sizeOr("word_embed_proj_dim", hidden),
+		HiddenSize:     hidden,
+		Layers:         r.size("num_hidden_layers"),
+		Heads:          heads,
+		KVHeads:        heads,
+		FFN:            r.size("ffn_dim"),
 		NeuronParts:    2,
-		MaxPositions:   int(*c.MaxPositions),
+		MaxPositions:   r.size("max_position_embeddings"),
 		PositionOffset: 2,
-		Activation:     act,
+		Activation:     r.activation("activation_function", ReLU),
 		Norm:           LayerNorm,
 		NormEps:        1e-5, // torch.nn.LayerNorm's default
-		NormAffine:     or(c.NormAffine, true),
+		NormAffine:     r.flag("layer_norm_elementwise_affine", true),
 		PreNorm:        preNorm,
-		FinalNorm:      preNorm && !or(c.RemoveFinalNorm, false),
-		Bias:           or(c.Bias, true),
-		TiedHead:       or(c.Tied, true),
-		BOS:            or(c.BOS, tokenIDs{2}).first(),
-		PAD:            or(c.PAD, tokenIDs{1}).first(),
-		EOS:            or(c.EOS, tokenIDs{2}),
+		// Post-norm models end on a norm as it is.
+		FinalNorm: preNorm && !r.flag("_remove_final_layer_norm", false),
+		Bias:      r.flag("enable_bias", true),
+		TiedHead:  r.flag("tie_word_embeddings", true),
+		BOS:       r.token("bos_token_id", 2),
+		PAD:       r.token("pad_token_id", 1),
+		EOS:       r.tokens("eos_token_id", 2),
 	}
-	return p, p.Validate()
-}
-
-// or is *v, or def where the field was absent or null.
-func or[T any](v *T, def T) T {
-	if v == nil {
-		return def
-	}
-	return *v
 }

@@ -64,7 +64,7 @@ func checkpoints(t *testing.T) map[string]fs.FS {
 }
 
 // packOf packs a checkpoint.
-func packOf(t *testing.T, src fs.FS, name string) string {
+func packOf(t testing.TB, src fs.FS, name string) string {
 	t.Helper()
 	dst := filepath.Join(t.TempDir(), "m.sflow")
 	if _, err := convert.Convert(context.Background(), src, name, dst, convert.Options{}); err != nil {
@@ -73,7 +73,7 @@ func packOf(t *testing.T, src fs.FS, name string) string {
 	return dst
 }
 
-func open(t *testing.T, path string, o engine.Options) *engine.Engine {
+func open(t testing.TB, path string, o engine.Options) *engine.Engine {
 	t.Helper()
 	p, err := pack.Open(path)
 	if err != nil {

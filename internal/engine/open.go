@@ -39,6 +39,9 @@ type Options struct {
 	// Observe, if not nil, sees every neuron that is computed; see
 	// model.ExecutionContext.
 	Observe func(layer, tokens int, w device.Work, h []float32)
+	// Planned, if not nil, is told what will live where before anything is
+	// loaded.
+	Planned func(*placement.Placement)
 	// Progress, if not nil, is told of bytes loaded out of a total.
 	Progress func(done, total int64)
 }
@@ -114,9 +117,12 @@ func (e *Engine) open(ctx context.Context, o Options) (err error) {
 	if e.place, err = Plan(e.pack, o); err != nil {
 		return err
 	}
+	if o.Planned != nil {
+		o.Planned(e.place)
+	}
 	f := o.File
 	if f == nil {
-		if f, err = weights.OpenFile(e.pack.Path(), o.Strategy.IO); err != nil {
+		if f, err = weights.OpenFile(e.pack, o.Strategy.IO); err != nil {
 			return err
 		}
 	}

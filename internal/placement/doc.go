@@ -12,9 +12,12 @@
 //  4. slots for neurons, the same number in every layer;
 //  5. tables of which a token needs one row: reading that is one miss.
 //
+// Slots that a gpu-cache-ratio asks for come right after step 1.
+//
 // What does not fit is streamed from the pack, so the smallest budget is that
-// of step 1. It depends on the model, the context, the KV type and the number
-// of threads alone.
+// of step 1. It depends on the model, the context and the type of the KV cache
+// alone. A larger budget never has less of a step before it has more of an
+// earlier one: a matrix that newly fits may take the place of slots.
 //
 // A budget is a share of the model's weight bytes, which covers norms and
 // biases, predictors, matrices and slots, or a number of bytes, which covers

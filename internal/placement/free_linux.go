@@ -34,6 +34,10 @@ func FreeBytes(root fs.FS) int64 {
 	return free
 }
 
+// unlimited is below what version 1 shows where there is no limit: the largest
+// int64, in whole pages.
+const unlimited = 1 << 60
+
 // limited lowers free to what the groups from dir up to the mount leave.
 func limited(root fs.FS, free int64, mounts []string, dir, limitFile, usageFile, reclaimable string) int64 {
 	for _, mount := range mounts {
@@ -41,7 +45,7 @@ func limited(root fs.FS, free int64, mounts []string, dir, limitFile, usageFile,
 			at := path.Join(mount, d)
 			limit, ok1 := number(root, path.Join(at, limitFile))
 			usage, ok2 := number(root, path.Join(at, usageFile))
-			if ok1 && ok2 {
+			if ok1 && ok2 && limit < unlimited {
 				stat, _ := fs.ReadFile(root, path.Join(at, "memory.stat"))
 				left := limit - usage + field(stat, reclaimable)
 				if free == 0 || left < free {

@@ -37,19 +37,20 @@ type Placement struct {
 	RingSlots int             // staging slots for neurons without a slot
 
 	KVBytes     int64
-	BlockBytes  int64 // size of a staging buffer for a matrix block
+	BlockBytes  int64 // size of a staging buffer for a block of any tensor
 	MemoryBytes int64 // all that is taken from weights.Memory
 	LoadBytes   int64 // of these, what is read from the pack at the start
 
 	Share   Account // weights alone
 	Process Account // the whole process
-	Fits    bool    // the budget is at or above the minimum
+	Fits    bool    // the budget holds the minimum, and the slots asked for
 	Tiers   []Tier
 	Notices []string // what the user should know, in words
 	Token   PerToken
 }
 
-// Account is a budget, the least that works, and what all of it would be.
+// Account is a budget, the least that works without a ratio, and what all of
+// it would be.
 type Account struct {
 	TotalBytes   int64 // everything resident
 	BudgetBytes  int64
@@ -58,7 +59,7 @@ type Account struct {
 
 // PerToken is what one decoded token is expected to move.
 type PerToken struct {
-	FastBytes int64 // read in fast memory
+	FastBytes int64 // of weights multiplied, wherever they were before
 	SlowBytes int64 // read from the pack
 }
 
@@ -67,25 +68,14 @@ type PerToken struct {
 // published for ReLU models (2 to 10 %).
 const assumedWanted = 0.10
 
-// BudgetError says that a budget is below the minimum.
-type BudgetError struct {
-	What    string // "budget" or "gpu-cache-ratio"
-	Got     string
-	Minimum string
-}
-
-func (e *BudgetError) Error() string {
-	return fmt.Sprintf("placement: %s: got %s, want at least %s; raise --budget or lower --ctx", e.What, e.Got, e.Minimum)
-}
-
-// chunks are the numbers of tokens that a prompt may be computed in at a
-// time, the best first. The last is what the smallest budget is made of.
-var chunks = [...]int{128, 64, 32, 16}
-
 const (
 	// runtimeBytes is the process without a model: code, Go runtime, stacks,
 	// and garbage that waits for collection. Measured: see docs/memory.md.
 	runtimeBytes = 40 << 20
+	// neuronBytes is what is known of a neuron that has a slot: a checksum
+	// (4), slot and neuron (8), pins and free list (6), a place in the LRU
+	// list (8), the read that fills it (8), rounded up.
+	neuronBytes = 36
 	// ringBytes is about what the ring of staging slots takes.
 	ringBytes = 4 << 20
 	// defaultContext is the longest sequence if none is asked for and the
@@ -166,11 +156,13 @@ func (p *planner) kvShape() kv.Shape {
 // survey sums up what the pack holds.
 func (p *planner) survey() {
 	for _, t := range p.in.Pack.Tensors() {
+		if t.Kind != pack.Tokenizer {
+			p.BlockBytes = max(p.BlockBytes, weights.BlockBuffer(t))
+		}
 		switch t.Kind {
 		case pack.Vector:
 			p.vectors += weights.PieceBytes(t.Bytes())
 		case pack.Matrix:
-			p.BlockBytes = max(p.BlockBytes, weights.BlockBuffer(t))
 			p.matrixB += weights.PieceBytes(t.Bytes())
 			// The embedding of an untied model and the position table give
 			// one row to a token.
@@ -185,8 +177,7 @@ func (p *planner) survey() {
 			p.tables += 5 * t.Bytes()
 		}
 	}
-	// A checksum and a slot number per neuron, and the cache's tables.
-	p.tables += 24 * p.profile.Neurons()
+	p.tables += neuronBytes * p.profile.Neurons()
 	ring := ringBytes / p.stride
 	p.RingSlots = int(max(2, min(ring, int64(p.profile.FFN)/4)) &^ 1)
 }
@@ -221,81 +212,34 @@ func (p *planner) allPredictors() int64 {
 
 // place gives out the room that the budget leaves.
 func (p *planner) place() error {
-	least := chunks[len(chunks)-1]
-	p.Share.TotalBytes = p.in.Pack.WeightBytes()
-	p.Share.MinimumBytes = p.vectors
-	p.Process.MinimumBytes = p.fixedBytes(least) + p.vectors
-	all := p.matrixB + p.allPredictors() + p.neuronSlots(p.profile.FFN)
-	p.Process.TotalBytes = p.fixedBytes(chunks[0]) + p.vectors + all
-	room, slots := p.room(all)
+	p.totals()
+	asked := p.askedSlots()
+	p.budgets(asked)
+	need := p.vectors + p.neuronSlots(max(0, asked))
+	room := p.room(need) - need
 	p.Fits = room >= 0
 	p.predictors(&room)
-	p.Resident = make(map[string]bool, len(p.matrices))
-	if streamed := p.residents(p.matrices, &room); streamed > 0 {
+	p.Resident = make(map[string]bool, len(p.matrices)+len(p.rowTables))
+	if streamed := p.residents(p.matrices, &room); streamed > 0 && p.Fits {
 		p.notice("%d of %d matrices do not fit and stream from the pack for every token", streamed, len(p.matrices))
 	}
+	slots := asked
 	if slots < 0 {
-		perSlot := int64(p.profile.Layers) * p.stride
-		slots = int(min(max(0, room)/perSlot, int64(p.profile.FFN)))
-	} else if room < p.neuronSlots(slots) && p.Fits {
-		p.Fits = false
-		need := p.Process.BudgetBytes - room + p.neuronSlots(slots)
-		return &BudgetError{"gpu-cache-ratio", p.in.Strategy.Budget.String() + " for a ratio of " + fmt.Sprint(*p.in.Strategy.GPUCacheRatio), sizeOf(need)}
+		slots = int(min(max(0, room)/p.neuronSlots(1), int64(p.profile.FFN)))
+		room -= p.neuronSlots(slots)
 	}
+	p.residents(p.rowTables, &room)
 	p.Slots = make([]int, p.profile.Layers)
 	for l := range p.Slots {
 		p.Slots[l] = slots
 	}
 	p.slotBytes = p.neuronSlots(slots)
-	room -= p.slotBytes
-	p.residents(p.rowTables, &room)
 	p.LoadBytes = p.vectors + p.residentBytes + p.predictorBytes
 	p.MemoryBytes = p.takenBytes(p.Chunk) + p.LoadBytes + p.slotBytes
 	if p.Fits {
 		return nil
 	}
-	if b := p.in.Strategy.Budget; b.Share > 0 {
-		return &BudgetError{"budget", fmt.Sprintf("%v (%s of weights)", b, sizeOf(p.Share.BudgetBytes)),
-			fmt.Sprintf("%.2g%% (%s)", 100*float64(p.vectors)/float64(p.Share.TotalBytes), sizeOf(p.vectors))}
-	}
-	return &BudgetError{"budget", sizeOf(p.Process.BudgetBytes), sizeOf(p.Process.MinimumBytes)}
-}
-
-// room is what the budget leaves for predictors, matrices and slots (below 0:
-// it is too small) and the slots per layer asked for, -1 if they are to be as
-// many as fit. It sets the budgets and the chunk.
-func (p *planner) room(all int64) (room int64, slots int) {
-	s := p.in.Strategy
-	slots = -1
-	if s.GPUCacheRatio != nil {
-		slots = int(*s.GPUCacheRatio * float64(p.profile.FFN))
-	}
-	p.Chunk = chunks[0]
-	switch {
-	case s.Budget.Share > 0:
-		p.Share.BudgetBytes = int64(s.Budget.Share * float64(p.Share.TotalBytes))
-		p.Process.BudgetBytes = p.Share.BudgetBytes + p.fixedBytes(p.Chunk)
-		return p.Share.BudgetBytes - p.vectors, slots
-	case s.Budget.Bytes > 0:
-		p.Process.BudgetBytes = s.Budget.Bytes
-	case slots >= 0:
-		p.Process.BudgetBytes = p.fixedBytes(p.Chunk) + p.vectors + p.matrixB + p.allPredictors() + p.neuronSlots(slots)
-	default:
-		// The part of 80 % of free memory that the whole model would use.
-		p.Process.BudgetBytes = p.Process.TotalBytes
-		if p.in.FreeBytes > 0 {
-			p.Process.BudgetBytes = min(p.Process.TotalBytes, p.in.FreeBytes/5*4)
-		}
-	}
-	for _, p.Chunk = range chunks {
-		// A larger chunk reads what streams less often; an eighth of the
-		// budget is where it starts to cost more slots than it saves.
-		if p.in.ScratchBytes(p.Chunk) <= p.Process.BudgetBytes/8 && p.fixedBytes(p.Chunk)+p.vectors <= p.Process.BudgetBytes {
-			break
-		}
-	}
-	p.Share.BudgetBytes = max(0, p.Process.BudgetBytes-p.fixedBytes(p.Chunk))
-	return p.Process.BudgetBytes - p.fixedBytes(p.Chunk) - p.vectors, slots
+	return p.tooSmall(asked, need)
 }
 
 // predictors gives as many layers as possible their predictor.
@@ -314,7 +258,7 @@ func (p *planner) predictors(room *int64) {
 		p.Predicted[l] = true
 		got++
 	}
-	if got < len(p.Predicted) {
+	if got < len(p.Predicted) && p.Fits {
 		p.notice("the budget has no room for the predictors of %d of %d layers: they compute every neuron", len(p.Predicted)-got, len(p.Predicted))
 	}
 }
@@ -338,5 +282,3 @@ func (p *planner) residents(ts []pack.Tensor, room *int64) (streamed int) {
 func (p *planner) notice(format string, args ...any) {
 	p.Notices = append(p.Notices, fmt.Sprintf(format, args...))
 }
-
-func sizeOf(n int64) string { return fmt.Sprintf("%s (%d bytes)", config.FormatSize(n), n) }

@@ -1,6 +1,6 @@
 package placement
 
-import "github.com/sparseflow/sparseflow/internal/config"
+import "github.com/sparseflow/sparseflow/internal/pack"
 
 // Tier is a kind of memory and what lives in it.
 type Tier struct {
@@ -17,11 +17,6 @@ type Item struct {
 
 // describe fills in the tiers and the expected traffic.
 func (p *planner) describe() {
-	perLayer := 0
-	if len(p.Slots) > 0 {
-		perLayer = p.Slots[0]
-	}
-	neurons := int64(p.profile.Layers) * int64(p.profile.FFN) * p.stride
 	fast := Tier{Name: "fast (RAM)", Items: []Item{
 		{"attention, embeddings and head", p.residentBytes},
 		{"norms and biases", p.vectors},
@@ -34,7 +29,7 @@ func (p *planner) describe() {
 		{"runtime", runtimeBytes},
 	}}
 	slow := Tier{Name: "slow (pack file)", Items: []Item{
-		{"neurons without a slot", neurons - int64(perLayer)*int64(p.profile.Layers)*p.stride},
+		{"neurons without a slot", p.neuronSlots(p.profile.FFN) - p.slotBytes},
 		{"matrices that stream", p.matrixB - p.residentBytes},
 	}}
 	p.Tiers = []Tier{fast, slow}
@@ -43,38 +38,35 @@ func (p *planner) describe() {
 			p.Tiers[i].Bytes += it.Bytes
 		}
 	}
-	p.Token = p.traffic(perLayer)
+	p.Token = p.traffic(p.Slots[0])
 }
 
-// traffic is what a token is expected to move: all matrices and predictors
-// once, and the neurons it computes. In predicted mode that is assumedWanted
-// of them, no hotter than the others; once a profile is known both get better.
-func (p *planner) traffic(perLayer int) PerToken {
-	fast := p.residentBytes + p.vectors + p.predictorBytes
-	slow := p.streamedBytes()
+// traffic is what a token is expected to move: all matrices, a row of each
+// table, predictors, and the neurons it computes. In predicted mode that is
+// assumedWanted of them, no hotter than the others; once a profile is known
+// both get better.
+func (p *planner) traffic(slots int) PerToken {
+	t := PerToken{FastBytes: p.vectors + p.predictorBytes}
+	matrix := func(x pack.Tensor, n int64) {
+		t.FastBytes += n
+		if !p.Resident[x.Name] {
+			t.SlowBytes += n
+		}
+	}
+	for _, x := range p.matrices {
+		matrix(x, x.Bytes())
+	}
+	for _, x := range p.rowTables {
+		matrix(x, x.RowBytes)
+	}
+	missing := 1 - float64(slots)/float64(p.profile.FFN)
 	for l := range p.profile.Layers {
 		computed := float64(p.profile.FFN)
-		if p.Mode == config.Predicted && p.Predicted[l] {
+		if p.Predicted[l] {
 			computed *= assumedWanted
 		}
-		missing := computed * float64(p.profile.FFN-perLayer) / float64(p.profile.FFN)
-		fast += int64(computed * float64(p.stride))
-		slow += int64(missing * float64(p.stride))
+		t.FastBytes += int64(computed * float64(p.in.Pack.BundleBytes()))
+		t.SlowBytes += int64(missing * computed * float64(p.stride))
 	}
-	return PerToken{FastBytes: fast + slow, SlowBytes: slow}
-}
-
-// streamedBytes is what a token reads of the matrices that are not resident.
-func (p *planner) streamedBytes() (n int64) {
-	for _, t := range p.matrices {
-		if !p.Resident[t.Name] {
-			n += t.Bytes()
-		}
-	}
-	for _, t := range p.rowTables {
-		if !p.Resident[t.Name] {
-			n += t.RowBytes
-		}
-	}
-	return n
+	return t
 }

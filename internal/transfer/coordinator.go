@@ -30,15 +30,16 @@ type Options struct {
 	SkipZero bool
 	// Scores is memory for scores, [most tokens, ffn].
 	Scores []float32
-	// HiddenSize is the most activations of one segment: neurons x tokens.
+	// Hidden is the most activations of one segment: neurons x tokens.
 	Hidden int
 }
 
 // Stats counts what a coordinator did. Neurons are counted once for each layer
-// pass, however many tokens wanted them.
+// pass, however many tokens wanted them. A pass that ends with an error counts
+// as far as Begin got.
 type Stats struct {
-	Wanted int64         // neurons computed
-	Misses int64         // of these, read for this pass
+	Wanted int64         // neurons to compute
+	Misses int64         // of these, read for this pass, early or not
 	Wasted int64         // neurons read early and then not wanted
 	Stall  time.Duration // spent waiting for reads
 }
@@ -48,13 +49,13 @@ type TransferCoordinator struct {
 	Options
 	Stats Stats
 
-	all      []int32 // 0 to ffn-1
-	inflight []*weights.Read
+	all      []int32         // 0 to ffn-1
+	inflight []*weights.Read // [slots] what fills each, nil if nothing does
 	ahead    []aheadRead
-	fresh    map[int32]bool // slots granted by the latest Lookahead
-	prepared *Work          // made by Lookahead, waiting for Begin
-	work     Work           // the one Work there is at a time, for its buffers
-	marks    []uint64
+	fresh    []int32  // neurons that the latest Lookahead reads, ascending
+	prepared *Work    // made by Lookahead, waiting for Begin
+	work     Work     // the one Work there is at a time, for its buffers
+	marks    []uint64 // [ffn, words] which token wants which neuron
 }
 
 // aheadRead is a slot that Lookahead is filling and has pinned meanwhile.
@@ -69,7 +70,6 @@ func NewTransferCoordinator(o Options) *TransferCoordinator {
 		Options:  o,
 		all:      make([]int32, o.Profile.FFN),
 		inflight: make([]*weights.Read, o.RingFirst+o.RingSlots),
-		fresh:    make(map[int32]bool),
 	}
 	for i := range c.all {
 		c.all[i] = int32(i)
@@ -82,7 +82,7 @@ func NewTransferCoordinator(o Options) *TransferCoordinator {
 // forecast of its input, [tokens, d]. With decode the tokens are the newest of
 // their sequences and the cache may evict for them.
 func (c *TransferCoordinator) Lookahead(layer int, x device.Act, decode bool) error {
-	clear(c.fresh)
+	c.fresh = c.fresh[:0]
 	if !c.Transfer.Async() {
 		return nil
 	}
@@ -101,19 +101,16 @@ func (c *TransferCoordinator) Lookahead(layer int, x device.Act, decode bool) er
 	if err != nil || len(ids) > c.Cache.Slots(layer) {
 		return err
 	}
-	slots := make([]int32, len(ids))
-	grants := c.Cache.Acquire(layer, ids, slots, true, nil)
+	slots := c.work.slotsFor(len(ids))
+	grants := c.Cache.Acquire(layer, ids, slots, true, c.work.grants[:0])
+	c.work.grants = grants
 	c.start(newPlan(layer, ids, slots, grants))
-	next := 0
-	for i, s := range slots {
-		if next < len(grants) && grants[next] == int32(i) {
-			next++
-			c.ahead = append(c.ahead, aheadRead{layer, s})
-			c.fresh[s] = true
-			continue
-		}
-		c.Cache.Release(layer, slots[i:i+1], false)
+	for _, i := range grants {
+		c.ahead = append(c.ahead, aheadRead{layer, slots[i]})
+		c.fresh = append(c.fresh, ids[i])
+		slots[i] = -1 // stays pinned
 	}
+	c.Cache.Release(layer, slots, false)
 	return nil
 }
 

@@ -27,77 +27,100 @@ type Work struct {
 	segments []segment
 	current  int // segment being computed, -1 before the first
 
-	ready, late           []int32
-	idBuf, slotBuf, ranks []int32
+	ring        []int32 // indices of the neurons that come through the ring
+	ready, late []int32 // indices in the current segment
+
+	idBuf, slotBuf, grants []int32
 }
 
-// segment is the neurons lo to hi of a Work, with the indices of those that
-// come through the ring.
+// segment is the neurons lo to hi of a Work, those of Work.ring from ringLo to
+// ringHi among them.
 type segment struct {
-	lo, hi int
-	ring   []int32
+	lo, hi, ringLo, ringHi int
+}
+
+// slotsFor is n slots to be filled in.
+func (w *Work) slotsFor(n int) []int32 {
+	if cap(w.slotBuf) < n {
+		w.slotBuf = make([]int32, len(w.c.all))
+	}
+	return w.slotBuf[:n]
 }
 
 // newWork finds or makes room for the neurons ids and starts the first reads.
 func (c *TransferCoordinator) newWork(layer, tokens int, ids []int32, wants []uint64, decode bool) *Work {
 	w := &c.work
-	if cap(w.slotBuf) < len(ids) {
-		w.slotBuf = make([]int32, len(c.all))
-	}
 	w.layer, w.tokens, w.ids, w.wants = layer, tokens, ids, wants
-	w.slots, w.current = w.slotBuf[:len(ids)], -1
-	// A set larger than the cache would push out its own beginning.
+	w.slots, w.current = w.slotsFor(len(ids)), -1
+	// A set larger than the cache would evict what other tokens want and
+	// still not be whole for the next token that wants the same.
 	evict := decode && len(ids) <= c.Cache.Slots(layer)
-	grants := c.Cache.Acquire(layer, ids, w.slots, evict, w.ranks[:0])
-	misses := len(grants)
-	c.start(newPlan(layer, ids, w.slots, grants))
-	w.ranks = grants[:0]
-	misses += w.cut()
-	for _, s := range w.slots {
-		if c.fresh[s] {
-			misses++
-			delete(c.fresh, s)
-		}
-	}
-	c.Stats.Wasted += int64(len(c.fresh))
-	c.Stats.Wanted += int64(len(ids))
-	c.Stats.Misses += int64(misses)
+	w.grants = c.Cache.Acquire(layer, ids, w.slots, evict, w.grants[:0])
+	c.start(newPlan(layer, ids, w.slots, w.grants))
+	w.cut()
+	w.count()
 	w.startSegment(0)
 	w.startSegment(1)
 	return w
 }
 
 // cut makes the segments and gives each neuron without a slot one of the
-// ring's, and returns how many such neurons there are.
-func (w *Work) cut() int {
+// ring's.
+func (w *Work) cut() {
 	half := w.c.RingSlots / 2
 	most := max(1, w.c.Hidden/w.tokens)
-	w.segments = w.segments[:0]
-	total := 0
+	w.segments, w.ring = w.segments[:0], w.ring[:0]
 	seg := segment{}
 	for i, s := range w.slots {
-		if i-seg.lo == most || s < 0 && len(seg.ring) == half {
-			seg.hi = i
+		if i-seg.lo == most || s < 0 && len(w.ring)-seg.ringLo == half {
+			seg.hi, seg.ringHi = i, len(w.ring)
 			w.segments = append(w.segments, seg)
-			seg = segment{lo: i}
+			seg = segment{lo: i, ringLo: len(w.ring)}
 		}
 		if s < 0 {
-			at := len(w.segments)%2*half + len(seg.ring)
+			at := len(w.segments)%2*half + len(w.ring) - seg.ringLo
 			w.slots[i] = int32(w.c.RingFirst + at)
-			seg.ring = append(seg.ring, int32(i))
-			total++
+			w.ring = append(w.ring, int32(i))
 		}
 	}
-	if seg.hi = len(w.slots); seg.hi > seg.lo {
+	if seg.hi, seg.ringHi = len(w.slots), len(w.ring); seg.hi > seg.lo {
 		w.segments = append(w.segments, seg)
 	}
-	return total
+}
+
+// count adds the work to the statistics. A neuron that Lookahead read and that
+// is read again all the same, because that failed or it was evicted meanwhile,
+// is one miss.
+func (w *Work) count() {
+	st, grants, fresh := &w.c.Stats, w.grants, w.c.fresh
+	for i, id := range w.ids {
+		for len(fresh) > 0 && fresh[0] < id {
+			fresh = fresh[1:]
+			st.Wasted++
+		}
+		read := int(w.slots[i]) >= w.c.RingFirst
+		if len(grants) > 0 && grants[0] == int32(i) {
+			grants, read = grants[1:], true
+		}
+		if len(fresh) > 0 && fresh[0] == id {
+			fresh, read = fresh[1:], true
+		}
+		if read {
+			st.Misses++
+		}
+	}
+	st.Wasted += int64(len(fresh))
+	st.Wanted += int64(len(w.ids))
+	w.c.fresh = w.c.fresh[:0]
 }
 
 // startSegment starts the reads of the i-th segment's half of the ring.
 func (w *Work) startSegment(i int) {
-	if i < len(w.segments) && len(w.segments[i].ring) > 0 {
-		w.c.start(newPlan(w.layer, w.ids, w.slots, w.segments[i].ring))
+	if i >= len(w.segments) {
+		return
+	}
+	if seg := w.segments[i]; seg.ringHi > seg.ringLo {
+		w.c.start(newPlan(w.layer, w.ids, w.slots, w.ring[seg.ringLo:seg.ringHi]))
 	}
 }
 
@@ -167,10 +190,10 @@ func (w *Work) Arrive() error {
 	return nil
 }
 
-// Close unpins everything. After an error it first waits for the reads that
-// were started, since they write to the slots.
+// Close unpins everything. Where the work was not carried through, it first
+// waits for the reads that were started, since they write to the slots.
 func (w *Work) Close() {
-	for i, s := range w.slots {
+	for _, s := range w.slots {
 		if r := w.c.inflight[s]; r != nil {
 			if !w.c.Transfer.Async() && !r.Done() {
 				// Nobody will run it now.
@@ -180,9 +203,10 @@ func (w *Work) Close() {
 				}
 				continue
 			}
-			_ = w.c.arrived(w.layer, w.slots[i])
+			_ = w.c.arrived(w.layer, s)
 		}
 	}
 	// Every neuron of a layer used says nothing about any of them.
-	w.c.Cache.Release(w.layer, w.slots, len(w.ids) < len(w.c.all))
+	used := w.current >= len(w.segments) && len(w.ids) < len(w.c.all)
+	w.c.Cache.Release(w.layer, w.slots, used)
 }

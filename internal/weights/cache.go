@@ -11,18 +11,21 @@ import "fmt"
 // again, as any scan longer than an LRU list does.
 //
 // A slot is pinned while somebody reads or writes its bytes: Acquire pins,
-// Release unpins, and a pinned slot is never evicted.
+// Release unpins, and a pinned slot is never evicted. Pins are counted.
 type WeightCache struct {
 	layers []layerCache
 }
 
+// layerCache is the slots of one layer. Each is in one of three states: with
+// a neuron; free; or, between Forget and the last Release, pinned without one.
 type layerCache struct {
-	base   int32   // number of the layer's first slot in the whole cache
-	slotOf []int32 // [ffn] slot within the layer, -1 for none
-	idOf   []int32 // [slots] neuron, -1 for none
-	pins   []uint16
-	free   []int32 // slots without a neuron, taken from the end
-	policy EvictionPolicy
+	base      int32   // number of the layer's first slot in the whole cache
+	slotOf    []int32 // [ffn] slot within the layer, -1 for none
+	idOf      []int32 // [slots] neuron, -1 for none
+	pins      []uint16
+	free      []int32 // slots taken from the end
+	policy    EvictionPolicy
+	evictable func(slot int) bool // method value, made once
 }
 
 // NewWeightCache makes an empty cache for layers of ffn neurons, the l-th
@@ -31,7 +34,8 @@ func NewWeightCache(ffn int, slots []int, policy NewPolicy) *WeightCache {
 	c := &WeightCache{layers: make([]layerCache, len(slots))}
 	base := int32(0)
 	for l, n := range slots {
-		lc := layerCache{
+		lc := &c.layers[l]
+		*lc = layerCache{
 			base:   base,
 			slotOf: filled(ffn, -1),
 			idOf:   filled(n, -1),
@@ -39,10 +43,10 @@ func NewWeightCache(ffn int, slots []int, policy NewPolicy) *WeightCache {
 			free:   make([]int32, n),
 			policy: policy(l, n),
 		}
+		lc.evictable = lc.canEvict
 		for i := range lc.free {
 			lc.free[i] = int32(n - 1 - i)
 		}
-		c.layers[l] = lc
 		base += int32(n)
 	}
 	return c
@@ -51,16 +55,11 @@ func NewWeightCache(ffn int, slots []int, policy NewPolicy) *WeightCache {
 // Slots is the number of slots of a layer.
 func (c *WeightCache) Slots(layer int) int { return len(c.layers[layer].idOf) }
 
-// Cached is the number of neurons of a layer that have a slot.
-func (c *WeightCache) Cached(layer int) int {
-	return c.Slots(layer) - len(c.layers[layer].free)
-}
-
-// Acquire looks up the neurons ids and pins their slots: slots[i] becomes the
-// slot of ids[i], or -1 if it has none. A neuron without a slot is granted a
-// free one, or with evict the slot of a victim; grants, to which the indices
-// of such neurons are appended, are for the caller to fill with bytes before
-// anyone uses them.
+// Acquire looks up the neurons ids, none of them twice, and pins their slots:
+// slots[i] becomes the slot of ids[i], or -1 if it has none. A neuron without
+// a slot is granted a free one, or with evict the slot of a victim; grants, to
+// which the indices of such neurons are appended in ascending order, are for
+// the caller to fill with bytes before anyone uses them.
 func (c *WeightCache) Acquire(layer int, ids, slots []int32, evict bool, grants []int32) []int32 {
 	lc := &c.layers[layer]
 	// Hits are pinned before the first eviction, so that no neuron of this
@@ -100,24 +99,30 @@ func (lc *layerCache) take(evict bool) int32 {
 	if !evict {
 		return -1
 	}
-	v := lc.policy.Victim(func(slot int) bool { return lc.pins[slot] == 0 && lc.idOf[slot] >= 0 })
+	v := lc.policy.Victim(lc.evictable)
 	if v < 0 {
 		return -1
 	}
-	if v >= len(lc.pins) || lc.pins[v] != 0 || lc.idOf[v] < 0 {
+	if v >= len(lc.pins) || !lc.canEvict(v) {
 		panic(fmt.Sprintf("weights: eviction policy: got victim %d, want an evictable slot of %d", v, len(lc.pins)))
 	}
 	lc.slotOf[lc.idOf[v]] = -1
 	return int32(v)
 }
 
-// Release unpins slots that Acquire gave; -1 is passed over. With used the
-// policy is told that their neurons were used.
+func (lc *layerCache) canEvict(slot int) bool { return lc.pins[slot] == 0 && lc.idOf[slot] >= 0 }
+
+// Release unpins slots that Acquire gave. What is no slot of the layer is
+// passed over: -1, and the numbers above the cache's that a caller may use for
+// slots of its own. With used the policy is told that the neurons were used.
 func (c *WeightCache) Release(layer int, slots []int32, used bool) {
 	lc := &c.layers[layer]
 	for _, s := range slots {
 		if s -= lc.base; s < 0 || int(s) >= len(lc.pins) {
 			continue
+		}
+		if lc.pins[s] == 0 {
+			panic(fmt.Sprintf("weights: release slot %d of layer %d: got one that is not pinned", s, layer))
 		}
 		lc.pins[s]--
 		if used && lc.idOf[s] >= 0 {

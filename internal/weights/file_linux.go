@@ -1,8 +1,6 @@
 package weights
 
 import (
-	"errors"
-	"io"
 	"io/fs"
 	"os"
 
@@ -15,75 +13,68 @@ type directFile struct {
 	align int64
 }
 
-// openDirect opens path for direct reads, if its file system has them at an
-// alignment that a pack's layout meets.
-func openDirect(path string) (File, bool) {
-	const most = 512 // bundles may start at any multiple of 512
+// openDirect opens path for direct reads at multiples of align, a power of two
+// of at least 512, if its file system has them.
+func openDirect(path string, align int64) (File, bool) {
 	var st unix.Statx_t
 	err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_DIOALIGN, &st)
 	known := err == nil && st.Mask&unix.STATX_DIOALIGN != 0
-	if known && (st.Dio_offset_align == 0 || st.Dio_offset_align > most || st.Dio_mem_align > most) {
+	if known && (st.Dio_offset_align == 0 || int64(max(st.Dio_offset_align, st.Dio_mem_align)) > align) {
 		return nil, false
 	}
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECT, 0)
 	if err != nil {
 		return nil, false
 	}
-	// A file system can take the flag and still refuse the first read.
-	m, err := NewMemory(pageAlign)
-	if err != nil {
+	d := &directFile{f, align}
+	if err := d.try(); err != nil {
 		f.Close()
 		return nil, false
 	}
-	defer m.Close()
-	if _, err := f.ReadAt(m.Buffer(most), 0); err != nil && !errors.Is(err, io.EOF) {
-		f.Close()
-		return nil, false
-	}
-	return &directFile{f, most}, true
+	return d, true
 }
 
-func (d *directFile) ReadVec(bufs [][]byte, off int64) (int, error) { return readVec(d.f, bufs, off) }
-func (d *directFile) Align() int64                                  { return d.align }
-func (d *directFile) Stat() (fs.FileInfo, error)                    { return d.f.Stat() }
-func (d *directFile) Close() error                                  { return d.f.Close() }
+// try reads as little as ever, at an offset and an address no rounder than
+// ever: a file system can take the flag and still refuse the first read.
+func (d *directFile) try() error {
+	m, err := NewMemory(2 * pageAlign)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	_, err = d.ReadVec([][]byte{m.Buffer(2 * pageAlign)[d.align : 2*d.align]}, d.align)
+	return err
+}
+
+func (d *directFile) ReadVec(bufs [][]byte, off int64) (int, error) {
+	return readVec(d.f, bufs, off, d.align)
+}
+
+func (d *directFile) Align() int64               { return d.align }
+func (d *directFile) Stat() (fs.FileInfo, error) { return d.f.Stat() }
+func (d *directFile) Close() error               { return d.f.Close() }
 
 // readVec is preadv: one system call for all buffers, repeated while reads
 // come short.
-func readVec(f *os.File, bufs [][]byte, off int64) (int, error) {
-	total := 0
-	for len(bufs) > 0 {
+func readVec(f *os.File, bufs [][]byte, off, align int64) (int, error) {
+	return fill(bufs, off, align, func(bufs [][]byte, off int64) (int, error) {
 		const most = 1024 // IOV_MAX of every Linux
-		n, err := unix.Preadv(int(f.Fd()), bufs[:min(len(bufs), most)], off+int64(total))
-		switch {
-		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
-			continue
-		case err != nil:
-			return total, &fs.PathError{Op: "read", Path: f.Name(), Err: err}
-		case n == 0:
-			return total, io.ErrUnexpectedEOF
+		for {
+			n, err := unix.Preadv(int(f.Fd()), bufs[:min(len(bufs), most)], off)
+			if err != unix.EINTR {
+				return max(n, 0), err
+			}
 		}
-		total += n
-		bufs = advance(bufs, n)
-	}
-	return total, nil
+	})
 }
 
-// advance is what is left of bufs after n bytes. The caller's slices stay as
-// they are.
-func advance(bufs [][]byte, n int) [][]byte {
-	for len(bufs) > 0 && n >= len(bufs[0]) {
-		n -= len(bufs[0])
-		bufs = bufs[1:]
-	}
-	if n > 0 {
-		bufs = append([][]byte{bufs[0][n:]}, bufs[1:]...)
-	}
-	return bufs
-}
+// noReadahead keeps the page cache from filling with what nobody asked for.
+func noReadahead(f *os.File) { _ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_RANDOM) }
 
 // dropCache takes what was read out of the page cache, which the budget does
-// not cover.
+// not cover. The kernel drops whole pages only, so the range grows to pages.
 func dropCache(f *os.File, off, n int64) {
-	_ = unix.Fadvise(int(f.Fd()), off, n, unix.FADV_DONTNEED)
+	page := int64(os.Getpagesize())
+	lo := off / page * page
+	_ = unix.Fadvise(int(f.Fd()), lo, alignUp(off+n, page)-lo, unix.FADV_DONTNEED)
 }

@@ -3,6 +3,7 @@
 package weights
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -13,7 +14,8 @@ import (
 )
 
 // mappedFile copies out of a mapping of the whole file and then lets go of
-// the pages, so that what was read counts against nobody's memory.
+// the pages, so that what was read no longer counts as this process's memory.
+// It stays in the page cache for as long as the system likes.
 type mappedFile struct {
 	f *os.File
 	m []byte
@@ -39,21 +41,42 @@ func (m *mappedFile) ReadVec(bufs [][]byte, off int64) (n int, err error) {
 	// A mapping faults where the file was cut short or the disk fails.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("read %s through its mapping at %d: %v", m.f.Name(), off, r)
+		r := recover()
+		if r == nil {
+			return
 		}
+		fault, ok := r.(interface {
+			error
+			Addr() uintptr
+		})
+		if !ok {
+			panic(r)
+		}
+		err = fmt.Errorf("a fault in the file's mapping (%w)", fault)
 	}()
 	start := off
 	for _, p := range bufs {
-		if off >= int64(len(m.m)) {
+		c := 0
+		if off < int64(len(m.m)) {
+			c = copy(p, m.m[off:])
+		}
+		n, off = n+c, off+int64(c)
+		if c < len(p) {
 			return n, io.ErrUnexpectedEOF
 		}
-		c := copy(p, m.m[off:])
-		n, off = n+c, off+int64(c)
 	}
-	lo := start &^ (pageAlign - 1)
-	hi := min((off+pageAlign-1)&^(pageAlign-1), int64(len(m.m)))
-	_ = unix.Madvise(m.m[lo:hi], unix.MADV_DONTNEED)
+	// What lies in the mapping's last page behind a new end of the file does
+	// not fault but reads as zeros.
+	var st unix.Stat_t
+	if err := unix.Fstat(int(m.f.Fd()), &st); err != nil {
+		return n, err
+	} else if off > st.Size {
+		return n, io.ErrUnexpectedEOF
+	}
+	page := int64(os.Getpagesize())
+	if hi := min(alignUp(off, page), int64(len(m.m))); hi > start {
+		_ = unix.Madvise(m.m[start/page*page:hi], unix.MADV_DONTNEED)
+	}
 	return n, nil
 }
 
@@ -61,8 +84,9 @@ func (m *mappedFile) Align() int64               { return 1 }
 func (m *mappedFile) Stat() (fs.FileInfo, error) { return m.f.Stat() }
 
 func (m *mappedFile) Close() error {
-	if err := unix.Munmap(m.m); err != nil {
-		return fmt.Errorf("weights: unmap %s: %w", m.f.Name(), err)
+	err := unix.Munmap(m.m)
+	if err != nil {
+		err = fmt.Errorf("weights: unmap %s: %w", m.f.Name(), err)
 	}
-	return m.f.Close()
+	return errors.Join(err, m.f.Close())
 }

@@ -40,8 +40,8 @@ func alignUp(n, to int64) int64 { return (n + to - 1) / to * to }
 // Piece is the next n bytes, starting on a cache line. Asking for more than is
 // left is a bug in the placement that sized the memory.
 func (m *Memory) Piece(n int64) []byte {
-	if m.used+n > int64(len(m.all)) {
-		panic(fmt.Sprintf("weights: memory piece of %d bytes: got %d of %d left", n, int64(len(m.all))-m.used, len(m.all)))
+	if left := max(0, int64(len(m.all))-m.used); n > left {
+		panic(fmt.Sprintf("weights: memory piece: got %d bytes of %d left, want %d", left, len(m.all), n))
 	}
 	p := m.all[m.used : m.used+n : m.used+n]
 	m.used += PieceBytes(n)

@@ -10,7 +10,9 @@ import (
 )
 
 // DiskWeightStore reads the weights of one pack. Every bundle and every block
-// of rows is checked against its CRC the first time it is read.
+// of rows is checked against its CRC the first time it is read. Later reads are
+// not checked: what they are to find is a damaged file, and the file has been
+// found whole.
 //
 // Reads go straight to where the bytes are wanted: a bundle to its slot, a
 // block to its buffer.
@@ -28,11 +30,14 @@ type DiskWeightStore struct {
 }
 
 // NewDiskWeightStore makes a store that reads p's weights through f, which it
-// owns from now on.
+// owns from now on, unless it returns an error.
 func NewDiskWeightStore(p *pack.Pack, f File) (*DiskWeightStore, error) {
 	st, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("weights: open: %w", err)
+	}
+	if a := f.Align(); p.BundleStride()%a != 0 {
+		return nil, fmt.Errorf("weights: open %s: got reads at multiples of %d, want at those of the bundles, which are %d bytes apart", p.Path(), a, p.BundleStride())
 	}
 	if st.Size() != p.Size() {
 		return nil, fmt.Errorf("weights: open %s: got %d bytes, want %d: the file changed while it was opened", p.Path(), st.Size(), p.Size())
@@ -84,7 +89,7 @@ func (s *DiskWeightStore) CheckUnchanged() error {
 // into each of dst, whose length is the pack's bundle stride.
 func (s *DiskWeightStore) ReadBundles(layer, first int, dst [][]byte) error {
 	if err := s.read(dst, s.pack.BundleOffset(layer, first)); err != nil {
-		return fmt.Errorf("weights: read neurons %d to %d of layer %d: %w", first, first+len(dst)-1, layer, err)
+		return fmt.Errorf("weights: neurons %d to %d of layer %d: %w", first, first+len(dst)-1, layer, err)
 	}
 	for i, b := range dst {
 		n := int64(layer)*int64(s.pack.Profile().FFN) + int64(first+i)
@@ -111,7 +116,7 @@ func (s *DiskWeightStore) ReadBlock(t pack.Tensor, b int, buf []byte) ([]byte, e
 	row, rows := t.Block(b)
 	data, err := s.span(buf, t.Offset+int64(row)*t.RowBytes, int64(rows)*t.RowBytes)
 	if err != nil {
-		return nil, fmt.Errorf("weights: read rows %d to %d of %s: %w", row, row+rows-1, t.Name, err)
+		return nil, fmt.Errorf("weights: rows %d to %d of %s: %w", row, row+rows-1, t.Name, err)
 	}
 	n := s.firstBlock[t.Name] + int64(b)
 	if !checked(s.blockChecked, n) {
@@ -136,7 +141,7 @@ func (s *DiskWeightStore) ReadRow(t pack.Tensor, row int, buf []byte) ([]byte, e
 	}
 	data, err := s.span(buf, t.Offset+int64(row)*t.RowBytes, t.RowBytes)
 	if err != nil {
-		return nil, fmt.Errorf("weights: read row %d of %s: %w", row, t.Name, err)
+		return nil, fmt.Errorf("weights: row %d of %s: %w", row, t.Name, err)
 	}
 	return data, nil
 }
@@ -188,9 +193,16 @@ func (s *DiskWeightStore) read(bufs [][]byte, off int64) error {
 	s.bytesRead.Add(int64(n))
 	s.reads.Add(1)
 	if err != nil {
-		return fmt.Errorf("%s: got %w at offset %d", s.pack.Path(), err, off)
+		return fmt.Errorf("read %s at offset %d: got %w after %d bytes, want %d", s.pack.Path(), off, err, n, size(bufs))
 	}
 	return nil
+}
+
+func size(bufs [][]byte) (n int64) {
+	for _, b := range bufs {
+		n += int64(len(b))
+	}
+	return n
 }
 
 func checked(bits []atomic.Uint32, n int64) bool { return bits[n/32].Load()>>(n%32)&1 != 0 }

@@ -54,7 +54,7 @@ type AsyncWeightTransfer struct {
 }
 
 // queueLength is how many reads can be waiting for a worker. Whoever asks for
-// more waits; a layer's plan is shorter.
+// more waits for the workers, who wait for nobody.
 const queueLength = 4096
 
 // NewAsyncWeightTransfer makes a transfer with workers reads at a time.

@@ -1,0 +1,98 @@
+package cpu
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// tally counts how often each unit is computed, and by whom at the same time.
+type tally struct {
+	units  []atomic.Int32
+	busy   []atomic.Int32 // of each worker
+	slow   bool           // helpers are slow, the caller is not
+	failed atomic.Bool
+}
+
+func (c *tally) run(lo, hi, worker int) {
+	if c.busy[worker].Add(1) != 1 {
+		c.failed.Store(true)
+	}
+	for i := lo; i < hi; i++ {
+		c.units[i].Add(1)
+	}
+	if c.slow && worker > 0 {
+		time.Sleep(2 * time.Millisecond)
+	}
+	c.busy[worker].Add(-1)
+}
+
+// check runs n units on p and fails unless each is computed once before run
+// returns.
+func (c *tally) check(t *testing.T, p *pool, n, grain int) {
+	t.Helper()
+	c.units, c.busy = make([]atomic.Int32, n), make([]atomic.Int32, p.threads())
+	p.run(c, n, grain)
+	for i := range c.units {
+		if got := c.units[i].Load(); got != 1 {
+			t.Fatalf("%d units in chunks of %d on %d threads: unit %d was computed %d times", n, grain, p.threads(), i, got)
+		}
+	}
+	if c.failed.Load() {
+		t.Fatal("two chunks at a time with one worker's scratch")
+	}
+}
+
+func TestPool(t *testing.T) {
+	for threads := 1; threads <= 5; threads++ {
+		p := newPool(threads)
+		var c tally
+		for _, n := range []int{0, 1, 2, 3, 7, 64, 1000} {
+			for _, grain := range []int{0, 1, 2, 5, 999, 1001} {
+				for range 20 {
+					c.check(t, p, n, grain)
+				}
+			}
+		}
+		p.close()
+	}
+}
+
+// Helpers that went to sleep are woken, and a caller that is done before them
+// sleeps until they are.
+func TestPoolSleeps(t *testing.T) {
+	p := newPool(3)
+	defer p.close()
+	c := tally{slow: true}
+	for range 5 {
+		time.Sleep(5 * time.Millisecond)
+		c.check(t, p, 200, 1)
+	}
+	time.Sleep(5 * time.Millisecond)
+	for _, h := range p.helpers {
+		if !h.asleep.Load() {
+			t.Error("a helper is awake with nothing to do for 5 ms")
+		}
+	}
+}
+
+// Every helper takes part if there is enough to do.
+func TestPoolUsesAllThreads(t *testing.T) {
+	p := newPool(3)
+	defer p.close()
+	var r roll
+	p.run(&r, 300, 1)
+	for worker := range r {
+		if r[worker].Load() == 0 {
+			t.Errorf("worker %d of %d computed nothing", worker, len(r))
+		}
+	}
+}
+
+// roll counts what each worker computes, slowly.
+type roll [3]atomic.Int32
+
+func (r *roll) run(lo, hi, worker int) {
+	r[worker].Add(int32(hi - lo))
+	time.Sleep(100 * time.Microsecond)
+}

@@ -1,0 +1,183 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/kernel"
+	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/models/tiny"
+)
+
+// outcome is everything that a request shows: a hash of all logits' bits, and
+// the tokens.
+type outcome struct {
+	logits uint64
+	ids    []int32
+}
+
+// outcomeOf scores a prompt and continues it.
+func outcomeOf(t *testing.T, e *engine.Engine, ids []int32, n int) outcome {
+	t.Helper()
+	h := fnv.New64a()
+	res, err := e.Run(context.Background(), engine.Request{
+		IDs: ids, MaxTokens: n, IgnoreEOS: true,
+		Logits: func(_ int, logits []float32) {
+			var b [4]byte
+			for _, v := range logits {
+				u := math.Float32bits(v)
+				b = [4]byte{byte(u), byte(u >> 8), byte(u >> 16), byte(u >> 24)}
+				h.Write(b[:])
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return outcome{h.Sum64(), res.IDs}
+}
+
+func prompt(vocab, n int) []int32 {
+	r := rand.New(rand.NewPCG(7, uint64(n)))
+	ids := make([]int32, n)
+	for i := range ids {
+		ids[i] = int32(r.IntN(vocab))
+	}
+	return ids
+}
+
+// variant is a way to run that must change nothing.
+type variant struct {
+	name string
+	o    engine.Options
+}
+
+// variants are ways to compute every neuron: modes, budgets in both meanings
+// (the smallest computes prompts in pieces of 16, the others of 128), policies,
+// reads beside or between, thread counts, ways to read, kernels.
+func variants(t *testing.T, path string) []variant {
+	p, err := pack.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	place, err := engine.Plan(p, engine.Options{Strategy: strategy(config.Dense, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vs []variant
+	add := func(name string, change func(*config.OffloadStrategy)) *engine.Options {
+		s := strategy(config.Dense, 0.58)
+		change(&s)
+		vs = append(vs, variant{name, engine.Options{Strategy: s}})
+		return &vs[len(vs)-1].o
+	}
+	for _, mode := range []config.Mode{config.Dense, config.Gate, config.Predicted} {
+		for _, share := range []float64{smallest(t, path), 0.4, 0.58, 0.8, 3} {
+			add(fmt.Sprintf("%s at %.0f%%", mode, 100*share), func(s *config.OffloadStrategy) {
+				s.Mode, s.Predictor, s.Budget.Share = mode, "all", share
+			})
+		}
+	}
+	least := config.Budget{Bytes: place.Process.MinimumBytes}
+	add("smallest in bytes", func(s *config.OffloadStrategy) { s.Budget = least })
+	add("ratio 0", func(s *config.OffloadStrategy) { s.Budget, s.GPUCacheRatio = config.Budget{}, config.Ratio(0) })
+	add("ratio 0.3", func(s *config.OffloadStrategy) { s.Budget, s.GPUCacheRatio = config.Budget{}, config.Ratio(0.3) })
+	add("frozen", func(s *config.OffloadStrategy) { s.UseLRUEviction = false })
+	add("synchronous", func(s *config.OffloadStrategy) { s.AsyncTransfer = false })
+	add("synchronous, smallest", func(s *config.OffloadStrategy) { s.AsyncTransfer, s.Budget = false, least })
+	add("mmap", func(s *config.OffloadStrategy) { s.IO = config.IOMmap })
+	for n := range 4 {
+		add(fmt.Sprintf("%d threads", n+1), func(s *config.OffloadStrategy) { s.Threads = n + 1 })
+	}
+	for _, k := range kernel.All() {
+		add("kernels "+k.Name, func(*config.OffloadStrategy) {}).Kernels = &k
+	}
+	return vs
+}
+
+// Law 1: whatever the placement, budget, policy, order of arrival, threads and
+// instruction set, all neurons give the same logits, bit for bit.
+func TestExactWhateverThePlacement(t *testing.T) {
+	for name, src := range checkpoints(t) {
+		if name != "tiny" && name != "opt/odd-sizes" && name != "opt/post-norm-proj" && name != "opt/untied" {
+			continue // the same shapes as one of these
+		}
+		t.Run(name, func(t *testing.T) {
+			path := packOf(t, src, name)
+			var want outcome
+			for i, v := range variants(t, path) {
+				e := open(t, path, v.o)
+				got := outcomeOf(t, e, prompt(e.Profile().VocabSize, 45), 8)
+				if i == 0 {
+					want = got
+				}
+				if got.logits != want.logits || !slices.Equal(got.ids, want.ids) {
+					t.Errorf("%s: got %x %v, want %x %v", v.name, got.logits, got.ids, want.logits, want.ids)
+				}
+			}
+		})
+	}
+}
+
+// Requests that share steps get what each gets alone, in every mode, the
+// predicted ones too: each sequence's set of neurons is its own.
+func TestExactWhateverTheBatch(t *testing.T) {
+	path := packOf(t, tiny.Files, "tiny")
+	for _, mode := range []config.Mode{config.Dense, config.Gate, config.Predicted} {
+		t.Run(string(mode), func(t *testing.T) {
+			s := strategy(mode, 3)
+			s.Context = 96
+			e := open(t, path, engine.Options{Strategy: s})
+			// Twice as many as the KV cache has room for at once, so that
+			// some wait.
+			const n = 8
+			want := make([]outcome, n)
+			for i := range want {
+				want[i] = outcomeOf(t, e, prompt(4096, 3+7*i), 12)
+			}
+			var wg sync.WaitGroup
+			for i := range want {
+				wg.Go(func() {
+					got := outcomeOf(t, e, prompt(4096, 3+7*i), 12)
+					if got.logits != want[i].logits || !slices.Equal(got.ids, want[i].ids) {
+						t.Errorf("request %d: got %x %v, want %x %v", i, got.logits, got.ids, want[i].logits, want[i].ids)
+					}
+				})
+			}
+			wg.Wait()
+		})
+	}
+}
+
+// Prompt and decoding agree: a token's logits are the same whether it was part
+// of a prompt or generated.
+func TestPrefillEqualsDecode(t *testing.T) {
+	path := packOf(t, tiny.Files, "tiny")
+	for _, mode := range []config.Mode{config.Dense, config.Predicted} {
+		e := open(t, path, engine.Options{Strategy: strategy(mode, 0.7)})
+		ids := prompt(4096, 20)
+		res, err := e.Run(context.Background(), engine.Request{IDs: ids, MaxTokens: 30, IgnoreEOS: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := append(slices.Clone(ids), res.IDs...)
+		for n := len(ids); n < len(all); n += 7 {
+			next, err := e.Run(context.Background(), engine.Request{IDs: all[:n], MaxTokens: 1, IgnoreEOS: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if next.IDs[0] != all[n] {
+				t.Errorf("%s: token %d: got %d after a prompt, %d after decoding", mode, n, next.IDs[0], all[n])
+			}
+		}
+	}
+}
