@@ -119,7 +119,7 @@ func (p *planner) tooSmall(asked int, need int64) error {
 		e.Got += ", 80 % of free memory"
 		e.Advice = "free memory or lower --ctx"
 	}
-	if asked >= 0 {
+	if asked > 0 {
 		e.What = fmt.Sprintf("budget for a gpu-cache-ratio of %v", *p.in.Strategy.GPUCacheRatio)
 		e.Advice += " or --gpu-cache-ratio"
 		if b.Share > 0 {

@@ -99,13 +99,21 @@ func (s *Selection) Threshold(scores []float32) float32 {
 	case k >= len(scores):
 		return float32(math.Inf(-1))
 	}
-	s.scratch = append(s.scratch[:0], scores...)
+	s.scratch = s.scratch[:0]
+	for _, v := range scores {
+		if v == v { // NaN ranks nowhere
+			s.scratch = append(s.scratch, v)
+		}
+	}
+	if k >= len(s.scratch) {
+		return float32(math.Inf(-1))
+	}
 	// All that tie with the k-th are wanted.
 	return math.Nextafter32(kthLargest(s.scratch, k), float32(math.Inf(-1)))
 }
 
-// kthLargest is the k-th largest of v, k from 1, which it reorders: quickselect
-// with the median of three, falling back on sorting when the halves stay
+// kthLargest is the k-th largest of v, k from 1, which it reorders and which
+// has no NaN: quickselect with the median of three, falling back on sorting when the halves stay
 // uneven, so that no input makes it quadratic.
 func kthLargest(v []float32, k int) float32 {
 	for budget := 64; len(v) > 16 && budget > 0; budget-- {
@@ -121,7 +129,7 @@ func kthLargest(v []float32, k int) float32 {
 			case v[i] < pivot:
 				hi--
 				v[i], v[hi] = v[hi], v[i]
-			default: // equal, or NaN, which ranks nowhere
+			default:
 				i++
 			}
 		}

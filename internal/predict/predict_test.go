@@ -30,6 +30,127 @@ func TestKthLargest(t *testing.T) {
 	})
 }
 
+// Orders on which a plain quickselect is quadratic.
+func TestKthLargestBadOrders(t *testing.T) {
+	const n = 1 << 15
+	for name, at := range map[string]func(i int) float32{
+		"ascending":  func(i int) float32 { return float32(i) },
+		"descending": func(i int) float32 { return float32(n - i) },
+		"equal":      func(int) float32 { return 3 },
+		"two values": func(i int) float32 { return float32(i & 1) },
+		"organ pipe": func(i int) float32 { return float32(min(i, n-i)) },
+		"infinities": func(i int) float32 { return float32(math.Inf(i%3 - 1)) },
+	} {
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = at(i)
+		}
+		sorted := slices.Clone(v)
+		slices.Sort(sorted)
+		for _, k := range []int{1, n / 30, n / 2, n} {
+			if got, want := kthLargest(slices.Clone(v), k), sorted[n-k]; got != want {
+				t.Errorf("%s: k %d: got %v, want %v", name, k, got, want)
+			}
+		}
+	}
+}
+
+func TestThresholdEdges(t *testing.T) {
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	for _, c := range []struct {
+		multiple float64
+		scores   []float32
+		want     []int // the indexes that are wanted
+	}{
+		{1, []float32{-1, 0, 2, 1e-30, -0.5}, []int{2, 3}},
+		{1, []float32{nan, 1, -inf, inf}, []int{1, 3}},
+		{2, []float32{-1, -2, -3}, nil}, // none active, none wanted
+		{2, nil, nil},
+		{2, []float32{3, -1, -2, -3}, []int{0, 1}},
+		{2, []float32{3, -2, -1, -2}, []int{0, 2}},
+		{2, []float32{3, -1, -1, -3}, []int{0, 1, 2}}, // a tie
+		{2, []float32{3, 2, 1, -3}, []int{0, 1, 2, 3}},
+		{1.3, []float32{5, 4, 3, 2, 1, -1, -2, -3, -4}, []int{0, 1, 2, 3, 4, 5, 6}},
+		{2, []float32{nan, nan, 3, -1, -2, nan}, []int{2, 3}},
+		{2, []float32{nan, 3, nan, nan}, []int{1}},
+		{2, []float32{nan, nan, nan}, nil},
+		{2, []float32{inf, -1, -inf}, []int{0, 1}},
+	} {
+		s := Selection{Multiple: c.multiple}
+		for range 2 { // the second time with what the first left in the scratch
+			bar := s.Threshold(c.scores)
+			var got []int
+			for i, v := range c.scores {
+				if v > bar {
+					got = append(got, i)
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("%v times of %v: got %v wanted (bar %v), want %v", c.multiple, c.scores, got, bar, c.want)
+			}
+		}
+	}
+}
+
+// Scores are left as they are and a decoding step allocates nothing.
+func TestThresholdLeavesScores(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	scores := make([]float32, 5000)
+	for i := range scores {
+		scores[i] = float32(r.NormFloat64())
+	}
+	before := slices.Clone(scores)
+	s := Selection{Multiple: 1.5}
+	s.Threshold(scores)
+	if !slices.Equal(before, scores) {
+		t.Error("the scores were changed")
+	}
+	if n := testing.AllocsPerRun(10, func() { s.Threshold(scores) }); n != 0 {
+		t.Errorf("got %v allocations a run, want 0", n)
+	}
+}
+
+func TestAll(t *testing.T) {
+	scores := []float32{-1, 0, 5, 7}
+	if err := (All{}).Scores(3, 2, nil, scores); err != nil {
+		t.Fatal(err)
+	}
+	s := Selection{Multiple: 1}
+	if bar := s.Threshold(scores[:2]); !slices.Equal(scores, []float32{1, 1, 1, 1}) || bar >= 1 {
+		t.Errorf("got scores %v, bar %v, want all wanted", scores, bar)
+	}
+}
+
+// Each layer has its own weights.
+func TestLayers(t *testing.T) {
+	be := ref.New()
+	defer be.Close()
+	layer := func(w ...float32) device.Mat {
+		raw := make([]byte, tensor.F32.RowBytes(len(w)))
+		tensor.Encode(raw, w, tensor.F32)
+		return device.Mat{Data: raw, DType: tensor.F32, Rows: 2, Cols: 2}
+	}
+	o := &Oracle{Backend: be, Layers: []device.Mat{layer(1, 0, 0, 1), layer(0, 2, 3, 0)}, Bias: [][]float32{{10, 20}, nil}}
+	for l, want := range [][]float32{{15, 27, 16, 28}, {14, 15, 16, 18}} {
+		got := make([]float32, 4)
+		if err := o.Scores(l, 2, []float32{5, 7, 6, 8}, got); err != nil || !slices.Equal(got, want) {
+			t.Errorf("layer %d: got %v, %v, want %v", l, got, err, want)
+		}
+	}
+}
+
+func BenchmarkThreshold(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 1))
+	scores := make([]float32, 16384)
+	for i := range scores {
+		scores[i] = float32(r.NormFloat64() - 1.8) // 3.6 % above zero
+	}
+	s := Selection{Multiple: 2}
+	for b.Loop() {
+		s.Threshold(scores)
+	}
+}
+
 // The threshold lets through the wanted number of neurons, more only on ties.
 func TestThreshold(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -2,6 +2,7 @@ package tensor
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -119,5 +120,87 @@ func TestDecodeEncode(t *testing.T) {
 	}
 	if _, err := ParseDType("i8"); err == nil {
 		t.Error("ParseDType(i8): got no error")
+	}
+}
+
+func TestDTypes(t *testing.T) {
+	for _, c := range []struct {
+		d        DType
+		name     string
+		valid    bool
+		rowBytes int64 // of 3 elements
+	}{
+		{F32, "F32", true, 12},
+		{F16, "F16", true, 6},
+		{BF16, "BF16", true, 6},
+		{DType(3), "DType(3)", false, 0},
+		{DType(255), "DType(255)", false, 0},
+	} {
+		if c.d.String() != c.name || c.d.Valid() != c.valid {
+			t.Errorf("DType(%d): got %q, valid %v, want %q, %v", uint8(c.d), c.d.String(), c.d.Valid(), c.name, c.valid)
+		}
+		if c.valid && (c.d.RowBytes(3) != c.rowBytes || c.d.RowBytes(0) != 0) {
+			t.Errorf("%v: got rows of %d bytes, want %d", c.d, c.d.RowBytes(3), c.rowBytes)
+		}
+		if _, err := ParseDType(c.name); (err == nil) != c.valid {
+			t.Errorf("ParseDType(%q): got error %v", c.name, err)
+		}
+	}
+	if n := F16.RowBytes(math.MaxInt32); n != 2*math.MaxInt32 {
+		t.Errorf("a long row: got %d bytes", n)
+	}
+	for in, want := range map[string]DType{"f32": F32, "bf16": BF16, "Bf16": BF16, "f16": F16} {
+		if got, err := ParseDType(in); err != nil || got != want {
+			t.Errorf("ParseDType(%q): got %v, %v, want %v", in, got, err, want)
+		}
+	}
+	if _, err := ParseDType("f64"); err == nil || err.Error() != `tensor: parse dtype: got "f64", want f32, f16 or bf16` {
+		t.Errorf("ParseDType(f64): got error %v", err)
+	}
+}
+
+// Every bfloat16 survives the way to float32 and back; NaN stays NaN and turns
+// quiet.
+func TestBF16AllValues(t *testing.T) {
+	for i := range 1 << 16 {
+		h := uint16(i)
+		f := BF16ToF32(h)
+		if math.Float32bits(f) != uint32(h)<<16 {
+			t.Fatalf("%#04x: got %v", h, f)
+		}
+		want := h
+		if f != f {
+			want |= 0x40
+		}
+		if got := F32ToBF16(f); got != want {
+			t.Fatalf("%#04x: came back as %#04x, want %#04x", h, got, want)
+		}
+	}
+	// A NaN whose payload lies in the lower half must not become infinity.
+	if h := F32ToBF16(math.Float32frombits(0x7f800001)); h != 0x7fc0 {
+		t.Errorf("NaN: got %#04x, want 0x7fc0", h)
+	}
+	if h := F32ToF16(math.Float32frombits(0xff800001)); h != 0xfe00 {
+		t.Errorf("NaN: got %#04x, want 0xfe00", h)
+	}
+}
+
+// Decode and Encode touch what they are given and no more, in little-endian.
+func TestDecodeEncodeExtent(t *testing.T) {
+	for d, want := range map[DType][]byte{
+		F32:  {0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0, 9, 9},
+		F16:  {0, 0x3c, 0, 0xc0, 9, 9, 9, 9, 9, 9},
+		BF16: {0x80, 0x3f, 0, 0xc0, 9, 9, 9, 9, 9, 9},
+	} {
+		buf := []byte{9, 9, 9, 9, 9, 9, 9, 9, 9, 9}
+		Encode(buf, []float32{1, -2}, d)
+		if !slices.Equal(buf, want) {
+			t.Errorf("%v: got % x, want % x", d, buf, want)
+		}
+		got := []float32{7, 7, 7}
+		Decode(got[:2], buf, d)
+		if !slices.Equal(got, []float32{1, -2, 7}) {
+			t.Errorf("%v: got %v back, want [1 -2 7]", d, got)
+		}
 	}
 }

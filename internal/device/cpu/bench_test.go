@@ -75,6 +75,9 @@ func BenchmarkMLPDecode(b *testing.B) {
 			gbs(b, active*2*d)
 		})
 	})
+	for i := range h {
+		h[i] = 1e-3
+	}
 	b.Run("down", func(b *testing.B) {
 		eachThreads(b, func(b *testing.B, be device.Backend) {
 			for b.Loop() {

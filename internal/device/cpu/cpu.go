@@ -22,11 +22,11 @@ import (
 )
 
 // grainBytes is how much weight data a thread takes at a time. Measured on two
-// cores of an EPYC (Zen 4) that share their memory (one reads 24 GB/s, both
-// 30 GB/s), float16 rows of 1,024, fifth percentile of each run: chunks of
-// 16 KiB lose some 5 % of the time of 1 MiB to two threads fetching each
-// other's lines, of 64 KiB gain 18 %, as of 128 KiB; the least operation where
-// two threads gain is 192 KiB (7.3 us to 6.6 us), and none is slower for it.
+// shared cores of an EPYC (Zen 4), where one thread reads 22 to 25 GB/s and two
+// 30, with float16 rows of 1,024, fifth percentiles: of an operation on 1 MiB,
+// 40 us on one thread, two take 43 us in chunks of 16 KiB, 38 in 32 KiB, 33 in
+// 64 KiB and 34 in 128 KiB. In chunks of 64 KiB two threads gain from 192 KiB
+// on (7.3 us to 6.6 us) and lose nothing below.
 const grainBytes = 64 << 10
 
 // Backend computes on the processor. It has threads: Close it.
@@ -310,7 +310,7 @@ func (b *Backend) Down(y device.Act, h []float32, s device.Slots, w device.Work)
 	b.down.axpy = rowAxpy(b.down.k, s.DType)
 	strips := (s.Cols + downStrip - 1) / downStrip
 	// The fewer the cuts, the longer the runs of memory that a thread reads.
-	least := strips / b.pool.threads()
+	least := (strips + b.pool.threads() - 1) / b.pool.threads()
 	b.pool.run(&b.down, strips, max(least, b.units(s.DType.RowBytes(downStrip)*int64(len(w.IDs))*int64(y.Rows))))
 }
 

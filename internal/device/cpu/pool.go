@@ -17,36 +17,39 @@ type task interface {
 //
 // An operation is cut into chunks that the threads claim one by one, rather
 // than into one part per thread: a thread that the system has taken away, or
-// that wakes late, then delays nothing but the chunk it is at. Since threads
-// come late so often, it is worth having them at hand: a helper that runs out
-// of work looks for more for a while before it sleeps. (Go wakes a goroutine
-// on another processor in some 60 us, as much as 1.5 MB of weights.)
+// that wakes late, then delays nothing but the chunk it is at. A helper that
+// finds no chunk looks for more a while before it sleeps, since operations of
+// one token follow each other within microseconds, and Go takes some 60 us to
+// move a woken goroutine to another processor, as long as 1.5 MB of weights.
+// (One part per thread, sent over channels, gained nothing up to 4 MB.)
 type pool struct {
 	helpers []*helper
 	all     sync.WaitGroup // the helper goroutines
 
 	// The operation, written before its chunks are handed out. A helper reads
-	// it between claiming a chunk and finishing it, when run cannot return.
+	// it only between claiming a chunk and finishing it, when run is waiting.
 	t      task
 	n      int // units
+	grain  int // units of a chunk; the last may have fewer
 	chunks int
 
-	unclaimed  atomic.Int64 // chunks nobody computes yet; less than 0 if asked for too often
-	unfinished atomic.Int64 // chunks not computed yet
-	waiting    atomic.Bool  // run sleeps until the last chunk is finished
-	finished   chan struct{}
+	unclaimed  atomic.Int64  // chunks that nobody has begun; less than 0 if asked for too often
+	unfinished atomic.Int64  // chunks that are not computed yet
+	waiting    atomic.Bool   // run sleeps: whoever clears it sends on finished, or stays awake
+	finished   chan struct{} // one message
 }
 
 // helper is one goroutine of a pool.
 type helper struct {
-	asleep atomic.Bool // or about to be: whoever clears it sends on wake, or stays awake
-	wake   chan struct{}
+	asleep atomic.Bool   // or about to be: whoever clears it sends on wake, or stays awake
+	wake   chan struct{} // one message
 }
 
 // spins is how often a thread looks for work, or for the end of an operation,
-// before it sleeps.
+// before it sleeps: some 40 us if nobody else has use for the processor.
 const spins = 400
 
+// newPool starts threads-1 helpers.
 func newPool(threads int) *pool {
 	p := &pool{helpers: make([]*helper, threads-1), finished: make(chan struct{}, 1)}
 	for i := range p.helpers {
@@ -57,19 +60,20 @@ func newPool(threads int) *pool {
 	return p
 }
 
+// threads is the number of threads, the caller's among them.
 func (p *pool) threads() int { return len(p.helpers) + 1 }
 
-// run computes n units on all threads in chunks of at least grain units, and
-// returns when all are done.
+// run computes n units in chunks of grain units, and returns when all are
+// done.
 func (p *pool) run(t task, n, grain int) {
-	chunks := n / max(grain, 1)
+	chunks := (n + grain - 1) / grain
 	if chunks <= 1 || len(p.helpers) == 0 {
 		if n > 0 {
 			t.run(0, n, 0)
 		}
 		return
 	}
-	p.t, p.n, p.chunks = t, n, chunks
+	p.t, p.n, p.grain, p.chunks = t, n, grain, chunks
 	p.unfinished.Store(int64(chunks))
 	p.unclaimed.Store(int64(chunks))
 	for _, h := range p.helpers[:min(chunks-1, len(p.helpers))] {
@@ -78,30 +82,38 @@ func (p *pool) run(t task, n, grain int) {
 		}
 	}
 	p.work(0)
+	p.wait()
+}
+
+// wait returns when no chunk is unfinished.
+func (p *pool) wait() {
 	for range spins {
 		if p.unfinished.Load() == 0 {
 			return
 		}
 		runtime.Gosched()
 	}
-	p.waiting.Store(true)
-	if p.unfinished.Load() == 0 && p.waiting.Swap(false) {
-		return
+	// The helper that finished an earlier operation, when this thread did not
+	// sleep, may come to look at waiting only now: its message means nothing.
+	for p.unfinished.Load() != 0 {
+		p.waiting.Store(true)
+		if p.unfinished.Load() == 0 && p.waiting.Swap(false) {
+			return
+		}
+		<-p.finished
 	}
-	<-p.finished
 }
 
 // work computes chunks until none is left.
 func (p *pool) work(worker int) {
 	for {
-		c := int(p.unclaimed.Add(-1))
-		if c < 0 {
+		left := int(p.unclaimed.Add(-1))
+		if left < 0 {
 			return
 		}
-		// Counted down, so that chunks come in ascending order.
-		c = p.chunks - 1 - c
-		p.t.run(c*p.n/p.chunks, (c+1)*p.n/p.chunks, worker)
-		if p.unfinished.Add(-1) == 0 && false {
+		lo := (p.chunks - 1 - left) * p.grain
+		p.t.run(lo, min(lo+p.grain, p.n), worker)
+		if p.unfinished.Add(-1) == 0 && p.waiting.Swap(false) {
 			p.finished <- struct{}{}
 		}
 	}
@@ -117,6 +129,7 @@ func (p *pool) help(h *helper, worker int) {
 			runtime.Gosched()
 		}
 		h.asleep.Store(true)
+		// An operation may have begun since the last look.
 		if p.unclaimed.Load() > 0 && h.asleep.Swap(false) {
 			continue
 		}
@@ -126,7 +139,7 @@ func (p *pool) help(h *helper, worker int) {
 	}
 }
 
-// close ends the helpers. None computes, since no run is under way.
+// close ends the helpers. None computes, since no operation is under way.
 func (p *pool) close() {
 	for _, h := range p.helpers {
 		close(h.wake)

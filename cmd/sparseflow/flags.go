@@ -1,0 +1,162 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/sparseflow/sparseflow"
+	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/weights"
+)
+
+// modelFlags are the flags of every verb that opens a model.
+type modelFlags struct {
+	budget    sparseflow.Budget
+	ratio     *float64
+	mode      string
+	predictor string
+	policy    string
+	async     bool
+	lru       bool
+	io        string
+	device    string
+	kv        string
+	cacheDir  string
+	ctx       int
+	threads   int
+	seed      uint64
+	config    string
+	json      bool
+	stats     bool
+}
+
+// add declares the flags for cmd, whose mode is the given one unless the user
+// says otherwise.
+func (m *modelFlags) add(cmd *cobra.Command, mode sparseflow.Mode) {
+	fs := newGroup(modelFlagsTitle)
+	m.mode, m.predictor, m.io, m.device, m.kv = string(mode), "sketch", "direct", "auto", "f32"
+	fs.Var(budget{&m.budget}, "budget", "fast memory: a share of the weights (58%) or a size for the whole process (4GB, 4GiB); default: all weights, or 80 % of free memory if that is less")
+	fs.Var(ratio{&m.ratio}, "gpu-cache-ratio", "share of MLP neurons kept in fast memory, 0 to 1; without --budget the budget is what that needs")
+	fs.Var(enum{&m.mode, modes()}, "mode", "which neurons are computed: all (dense, exact), the active ones (gate, exact), the predicted ones, or what is fastest")
+	fs.Var(enum{&m.predictor, engine.Predictors()}, "predictor", "who predicts; oracle knows the truth and is for comparison")
+	fs.Var(enum{&m.policy, weights.PolicyNames()}, "policy", "which neuron gives way to a missing one: the least recently used, or none; default: by --use-lru-eviction")
+	fs.BoolVar(&m.lru, "use-lru-eviction", true, "the least recently used neuron gives way; if false, the first neurons stay")
+	fs.BoolVar(&m.async, "async-transfer", true, "read missing neurons while attention computes")
+	fs.Var(enum{&m.io, []string{"direct", "mmap"}}, "io", "read the pack past the page cache, or map it")
+	fs.Var(deviceWord{&m.device}, "device", "what computes")
+	fs.Var(enum{&m.kv, []string{"f32", "f16"}}, "kv", "element type of the KV cache")
+	fs.IntVar(&m.ctx, "ctx", 0, "longest text in `tokens`, prompt included; default: the model's own limit, at most 2048")
+	fs.IntVar(&m.threads, "threads", 0, "compute threads; default: one for each processor")
+	addCacheDir(fs, &m.cacheDir)
+	addConfig(fs, &m.config)
+	addJSON(fs, &m.json)
+	addGroup(cmd, fs)
+}
+
+// addRun declares the flags of those verbs that compute something.
+func (m *modelFlags) addRun(cmd *cobra.Command) {
+	fs := newGroup(modelFlagsTitle)
+	fs.Uint64Var(&m.seed, "seed", 0, "`number` that sampling's random draws start from")
+	fs.BoolVar(&m.stats, "stats", false, "print a table of what it took to standard error")
+	addGroup(cmd, fs)
+}
+
+func addCacheDir(fs *pflag.FlagSet, to *string) {
+	fs.StringVar(to, "cache-dir", "", "`directory` of packs made from checkpoints; default: sparseflow in $XDG_CACHE_HOME or ~/.cache")
+}
+
+func addConfig(fs *pflag.FlagSet, to *string) {
+	fs.StringVar(to, "config", "", "TOML `file` that sets flags by their names")
+}
+
+func addJSON(fs *pflag.FlagSet, to *bool) {
+	fs.BoolVar(to, "json", false, "print JSON to standard output, and nothing else there")
+}
+
+// strategy is the flags as the library takes them.
+func (m *modelFlags) strategy(cmd *cobra.Command) (sparseflow.OffloadStrategy, error) {
+	s := sparseflow.DefaultStrategy()
+	s.Budget = m.budget
+	s.GPUCacheRatio = m.ratio
+	s.Mode = sparseflow.Mode(m.mode)
+	s.Predictor = m.predictor
+	s.Policy = m.policy
+	s.UseLRUEviction = m.lru
+	s.AsyncTransfer = m.async
+	s.IO = sparseflow.IOMode(m.io)
+	if s.KV = sparseflow.F32; m.kv == "f16" {
+		s.KV = sparseflow.F16
+	}
+	s.Context = m.ctx
+	s.Threads = m.threads
+	if err := s.Validate(); err != nil {
+		return s, usagef(cmd, "%v", err)
+	}
+	return s, nil
+}
+
+// samplingFlags are the flags of a verb that generates text.
+type samplingFlags struct {
+	maxTokens                           int
+	temperature, topP, minP, repetition float32
+	topK                                int
+	stop                                []string
+	ignoreEOS                           bool
+}
+
+func (s *samplingFlags) add(cmd *cobra.Command) {
+	fs := newGroup(samplingFlagsTitle)
+	fs.IntVar(&s.maxTokens, "max-tokens", 128, "most `tokens` to generate")
+	fs.Float32Var(&s.temperature, "temperature", 0, "how freely tokens are drawn, a `number`; 0: the likeliest each time")
+	fs.IntVar(&s.topK, "top-k", 0, "draw from this `number` of likeliest tokens; 0: from all")
+	fs.Float32Var(&s.topP, "top-p", 0, "draw from the likeliest tokens that together have this `probability`; 0: from all")
+	fs.Float32Var(&s.minP, "min-p", 0, "leave out tokens less likely than this `share` of the likeliest's probability; 0: none")
+	fs.Float32Var(&s.repetition, "repetition-penalty", 0, "divide the scores of tokens already in the text by this `number`; 0 or 1: do not")
+	fs.StringArrayVar(&s.stop, "stop", nil, "end the text before this `string`; can be given several times")
+	fs.BoolVar(&s.ignoreEOS, "ignore-eos", false, "go on after an end-of-text token")
+	addGroup(cmd, fs)
+}
+
+// params is the flags as the library takes them.
+func (s *samplingFlags) params(cmd *cobra.Command, seed uint64) (sparseflow.Sampling, error) {
+	p := sparseflow.Sampling{
+		Temperature:       s.temperature,
+		TopK:              s.topK,
+		TopP:              s.topP,
+		MinP:              s.minP,
+		RepetitionPenalty: s.repetition,
+		Seed:              seed,
+	}
+	if s.maxTokens < 0 {
+		return p, usagef(cmd, "--max-tokens: got %d, want 0 or more", s.maxTokens)
+	}
+	if err := p.Validate(); err != nil {
+		return p, usagef(cmd, "%v", err)
+	}
+	return p, nil
+}
+
+func modes() []string {
+	return []string{string(sparseflow.Auto), string(sparseflow.Dense), string(sparseflow.Gate), string(sparseflow.Predicted)}
+}
+
+// isSetting is the annotation of flags that the environment and the config
+// file can set too.
+const isSetting = "setting"
+
+// newGroup is a set of flags to declare and then add by addGroup.
+func newGroup(title string) *pflag.FlagSet {
+	fs := pflag.NewFlagSet(title, pflag.ContinueOnError)
+	fs.SortFlags = false
+	return fs
+}
+
+// addGroup adds flags to cmd, under the heading that the set was made with, as
+// settings.
+func addGroup(cmd *cobra.Command, fs *pflag.FlagSet) {
+	cmd.Flags().SortFlags = false
+	fs.VisitAll(func(f *pflag.Flag) {
+		f.Annotations = map[string][]string{groupOf: {fs.Name()}, isSetting: {"true"}}
+	})
+	cmd.Flags().AddFlagSet(fs)
+}

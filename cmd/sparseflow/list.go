@@ -1,0 +1,72 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/hub"
+)
+
+// listFlags are the flags of list.
+type listFlags struct {
+	cacheDir string
+	json     bool
+	config   string
+}
+
+func (a *app) listCommand() *cobra.Command {
+	var f listFlags
+	cmd := &cobra.Command{
+		Use:     "list",
+		GroupID: groupTool,
+		Short:   "List the models that are here",
+		Long: `List names the models on this machine: the embedded one, the packs in the cache
+directory, and the OPT models in the Hugging Face hub cache (where HF_HOME or
+HF_HUB_CACHE say, else ~/.cache/huggingface/hub). It looks at nothing else and
+reaches for no network.`,
+		Example: `  sparseflow list
+  sparseflow list --json`,
+		Args: argsNamed(0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.list(&f) },
+	}
+	fs := newGroup("Flags:")
+	addCacheDir(fs, &f.cacheDir)
+	addGroup(cmd, fs)
+	addToolFlags(cmd, &f.json, &f.config)
+	return cmd
+}
+
+// addToolFlags declares the flags of a verb that opens no model.
+func addToolFlags(cmd *cobra.Command, json *bool, config *string) {
+	fs := newGroup("Flags:")
+	addConfig(fs, config)
+	addJSON(fs, json)
+	addGroup(cmd, fs)
+}
+
+func (a *app) list(f *listFlags) error {
+	dir := f.cacheDir
+	if dir == "" {
+		var err error
+		if dir, err = hub.DefaultCacheDir(); err != nil {
+			return err
+		}
+	}
+	models, err := hub.List(dir)
+	if err != nil {
+		return err
+	}
+	if f.json {
+		return a.printJSON(struct {
+			Schema int         `json:"schema"`
+			Models []hub.Entry `json:"models"`
+		}{schema, models})
+	}
+	t := table{right: []bool{false, false, true}}
+	t.add("NAME", "KIND", "SIZE", "PATH")
+	for _, m := range models {
+		t.add(m.Name, m.Kind, config.FormatSize(m.Bytes), m.Path)
+	}
+	t.print(a.stdout)
+	return nil
+}

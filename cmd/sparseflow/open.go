@@ -1,0 +1,41 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sparseflow/sparseflow"
+)
+
+// open opens the model that the flags describe, with progress and notices on
+// standard error.
+func (a *app) open(ctx context.Context, cmd *cobra.Command, model string, m *modelFlags) (*sparseflow.Engine, error) {
+	strategy, err := m.strategy(cmd)
+	if err != nil {
+		return nil, err
+	}
+	bar := a.newProgress()
+	defer bar.close()
+	limitMemory(strategy.Budget.Bytes, 0)
+	return sparseflow.Open(ctx, model,
+		sparseflow.WithStrategy(strategy),
+		sparseflow.WithCacheDir(m.cacheDir),
+		sparseflow.WithProgress(bar.report),
+		sparseflow.WithNotices(bar.note),
+		sparseflow.WithPlacement(func(p *sparseflow.Placement) { limitMemory(strategy.Budget.Bytes, p.MemoryBytes) }))
+}
+
+// idsOf is the text as token ids, with the model's begin-of-text token before
+// it unless it was given as ids.
+func idsOf(eng *sparseflow.Engine, in input) ([]int32, error) {
+	if in.ids != nil {
+		return in.ids, nil
+	}
+	ids, err := eng.Tokenize(in.text)
+	if err == nil && len(ids) == 0 {
+		err = fmt.Errorf("got an empty text from %s, want some: this model has no begin-of-text token", in.from)
+	}
+	return ids, err
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/convert"
+	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/pack"
+)
+
+// packFlags are the flags of pack.
+type packFlags struct {
+	output           string
+	quant, attn, mlp string
+	force            bool
+	verify           string
+	json             bool
+	config           string
+}
+
+func (a *app) packCommand() *cobra.Command {
+	var f packFlags
+	quants := []string{string(convert.Keep), string(convert.F32), string(convert.BF16), string(convert.F16)}
+	cmd := &cobra.Command{
+		Use:     "pack (MODEL -o FILE | --verify FILE)",
+		GroupID: groupTool,
+		Short:   "Convert a checkpoint to a pack, or check a pack",
+		Long: `Pack converts a Hugging Face checkpoint to a .sflow pack: one file in which each
+neuron lies in one piece, with the tokenizer, and with every byte under a
+checksum. The other commands do so by themselves, into the cache directory; use
+pack to choose the place and the element types, or to check a pack.
+
+What is exact: --quant keep, the default, keeps every weight as stored. A
+narrower type rounds to nearest.
+
+The pack appears under its name when it is complete, or not at all. With
+--verify the whole file is read and checked.`,
+		Example: `  sparseflow pack tiny -o tiny.sflow
+  sparseflow pack tiny -o tiny-f32.sflow --quant f32
+  sparseflow pack --verify tiny.sflow
+  sparseflow run tiny.sflow "Once upon a time"`,
+		Args: argsNamed(0, "MODEL"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.pack(cmd, &f, args)
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVarP(&f.output, "output", "o", "", "the `file` to write")
+	flags.BoolVar(&f.force, "force", false, "replace the file if it is there")
+	flags.StringVar(&f.verify, "verify", "", "check this `file` and write nothing")
+	f.quant = string(convert.Keep)
+	set := newGroup("Flags:")
+	set.Var(enum{&f.quant, quants}, "quant", "element type of the weights; keep: as stored")
+	set.Var(enum{&f.attn, quants}, "quant-attn", "the same for attention, embeddings and head alone")
+	set.Var(enum{&f.mlp, quants}, "quant-mlp", "the same for MLP neurons alone")
+	addGroup(cmd, set)
+	addToolFlags(cmd, &f.json, &f.config)
+	return cmd
+}
+
+func (a *app) pack(cmd *cobra.Command, f *packFlags, args []string) error {
+	switch {
+	case f.verify != "" && (len(args) > 0 || f.output != ""):
+		return usagef(cmd, "got both --verify and a model to convert, want one")
+	case f.verify != "":
+		return a.verify(cmd.Context(), f)
+	case cmd.Flags().Changed("verify"):
+		return usagef(cmd, "--verify: got an empty name, want a pack")
+	case len(args) == 0:
+		return usagef(cmd, "got no MODEL, want one, or --verify FILE")
+	case f.output == "":
+		return usagef(cmd, "got no output file, want -o FILE such as -o model.sflow")
+	}
+	src, err := hub.Find(args[0])
+	if err != nil {
+		return err
+	}
+	if src.Kind == hub.Pack {
+		return fmt.Errorf("%s is a pack already; give the checkpoint that it was made from", src.Path)
+	}
+	if err := mayWrite(f.output, f.force); err != nil {
+		return err
+	}
+	return a.convert(cmd.Context(), f, src)
+}
+
+// mayWrite refuses to convert for minutes only to find that the result has no
+// place.
+func mayWrite(path string, force bool) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("--output: %w", err)
+	case info.IsDir():
+		return fmt.Errorf("--output: %s is a directory, want the name of a file", path)
+	case !force:
+		return fmt.Errorf("--output: %s is there already; --force replaces it", path)
+	}
+	return nil
+}
+
+// packJSON is what pack --json prints.
+type packJSON struct {
+	Schema       int    `json:"schema"`
+	Path         string `json:"path"`
+	Bytes        int64  `json:"bytes"`
+	SourceSHA256 string `json:"source_sha256"`
+	Attn         string `json:"attn"` // element type of attention, embeddings and head
+	MLP          string `json:"mlp"`  // element type of the neurons
+}
+
+func (a *app) convert(ctx context.Context, f *packFlags, src hub.Source) error {
+	bar := a.newProgress()
+	r, err := convert.Convert(ctx, src.FS, src.Path, f.output, convert.Options{
+		Attn:     convert.Quant(firstOf(f.attn, f.quant)),
+		MLP:      convert.Quant(firstOf(f.mlp, f.quant)),
+		Name:     src.Name,
+		Progress: bar.report,
+		Notify:   bar.note,
+	})
+	bar.close()
+	if err != nil {
+		return err
+	}
+	for _, n := range r.Notices {
+		bar.note(n)
+	}
+	if f.json {
+		return a.printJSON(packJSON{schema, f.output, r.Bytes, r.SourceSHA256, r.Attn.String(), r.MLP.String()})
+	}
+	fmt.Fprintf(a.stdout, "wrote %s: %s, attention %v, neurons %v\n", f.output, config.FormatSize(r.Bytes), r.Attn, r.MLP)
+	return nil
+}
+
+// verifyJSON is what pack --verify --json prints.
+type verifyJSON struct {
+	Schema int    `json:"schema"`
+	Path   string `json:"path"`
+	OK     bool   `json:"ok"`
+	Error  string `json:"error,omitempty"`
+}
+
+func (a *app) verify(ctx context.Context, f *packFlags) error {
+	bar := a.newProgress()
+	err := pack.Verify(ctx, f.verify, func(done, total int64) { bar.report("checking", done, total) })
+	bar.close()
+	if f.json {
+		out := verifyJSON{Schema: schema, Path: f.verify, OK: err == nil}
+		if err != nil {
+			out.Error = err.Error()
+		}
+		return errors.Join(err, a.printJSON(out))
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stdout, "%s: ok\n", f.verify)
+	return nil
+}
+
+func firstOf(words ...string) string {
+	for _, w := range words {
+		if w != "" {
+			return w
+		}
+	}
+	return ""
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sparseflow/sparseflow"
+	"github.com/sparseflow/sparseflow/internal/config"
+)
+
+// What a token's estimate is made of until a machine is measured: the rates of
+// ordinary memory and of an ordinary NVMe disk.
+const (
+	assumedFastRate = 10e9 // bytes per second
+	assumedSlowRate = 1e9
+)
+
+func (a *app) planCommand() *cobra.Command {
+	var m modelFlags
+	cmd := &cobra.Command{
+		Use:     "plan MODEL",
+		GroupID: groupTool,
+		Short:   "Show what would live where for a budget",
+		Long: `Plan prints what would be in fast memory and what would stay in the pack for a
+budget, the smallest budget that works, and what a token would move. It loads
+no weights; a checkpoint is packed first if it has not been.
+
+A budget in percent is a share of the model's weights. A budget in bytes is for
+the whole process, KV cache and program included. The smallest one depends on
+the model, --ctx, --kv and --threads alone. Below it the exit status is 3, with
+every command. The time of a token is a rough guess from 10 GB/s of memory and
+1 GB/s of disk.`,
+		Example: `  sparseflow plan tiny
+  sparseflow plan tiny --budget 58%
+  sparseflow plan tiny --budget 100MB --ctx 256 --json
+  sparseflow plan tiny --gpu-cache-ratio 0.3`,
+		Args: argsNamed(1, "MODEL"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.plan(cmd.Context(), cmd, args[0], &m)
+		},
+	}
+	m.add(cmd, sparseflow.Auto)
+	return cmd
+}
+
+func (a *app) plan(ctx context.Context, cmd *cobra.Command, model string, m *modelFlags) error {
+	strategy, err := m.strategy(cmd)
+	if err != nil {
+		return err
+	}
+	bar := a.newProgress()
+	p, err := sparseflow.Plan(ctx, model,
+		sparseflow.WithStrategy(strategy),
+		sparseflow.WithCacheDir(m.cacheDir),
+		sparseflow.WithProgress(bar.report),
+		sparseflow.WithNotices(bar.note))
+	bar.close()
+	if p == nil {
+		return err
+	}
+	if m.json {
+		return errors.Join(a.printJSON(newPlanJSON(p)), err)
+	}
+	printPlan(a.stdout, model, p)
+	return err
+}
+
+// planJSON is what plan --json prints. The top level is the whole process,
+// weights the view that a share is of.
+type planJSON struct {
+	Schema       int          `json:"schema"`
+	BudgetBytes  int64        `json:"budget_bytes"`
+	MinimumBytes int64        `json:"minimum_bytes"`
+	Weights      weightsJSON  `json:"weights"`
+	Fits         bool         `json:"fits"`
+	Tiers        []tierJSON   `json:"tiers"`
+	PerToken     perTokenJSON `json:"per_token"`
+}
+
+type weightsJSON struct {
+	TotalBytes   int64 `json:"total_bytes"`
+	BudgetBytes  int64 `json:"budget_bytes"`
+	MinimumBytes int64 `json:"minimum_bytes"`
+}
+
+type tierJSON struct {
+	Name  string     `json:"name"`
+	Bytes int64      `json:"bytes"`
+	Items []itemJSON `json:"items"`
+}
+
+type itemJSON struct {
+	What  string `json:"what"`
+	Bytes int64  `json:"bytes"`
+}
+
+type perTokenJSON struct {
+	BytesFast       int64   `json:"bytes_fast"`
+	BytesSlow       int64   `json:"bytes_slow"`
+	SecondsEstimate float64 `json:"seconds_estimate"`
+}
+
+func newPlanJSON(p *sparseflow.Placement) planJSON {
+	out := planJSON{
+		Schema:       schema,
+		BudgetBytes:  p.Process.BudgetBytes,
+		MinimumBytes: p.Process.MinimumBytes,
+		Weights:      weightsJSON(p.Share),
+		Fits:         p.Fits,
+		PerToken:     perTokenJSON{p.Token.FastBytes, p.Token.SlowBytes, estimate(p)},
+	}
+	for _, t := range p.Tiers {
+		tier := tierJSON{Name: t.Name, Bytes: t.Bytes, Items: []itemJSON{}}
+		for _, it := range t.Items {
+			tier.Items = append(tier.Items, itemJSON(it))
+		}
+		out.Tiers = append(out.Tiers, tier)
+	}
+	return out
+}
+
+// estimate is the seconds of a token by the assumed rates, reading and
+// computing one after the other.
+func estimate(p *sparseflow.Placement) float64 {
+	return float64(p.Token.FastBytes)/assumedFastRate + float64(p.Token.SlowBytes)/assumedSlowRate
+}
+
+func printPlan(w io.Writer, model string, p *sparseflow.Placement) {
+	fmt.Fprintf(w, "%s: mode %s, context of %s, %s, prompts %d tokens at a time\n\n",
+		model, p.Mode, count(p.Context, "token"), count(p.Threads, "thread"), p.Chunk)
+	t := table{right: []bool{false, true, true}}
+	for _, tier := range p.Tiers {
+		t.add(tier.Name, config.FormatSize(tier.Bytes), "")
+		for _, it := range tier.Items {
+			if it.Bytes > 0 {
+				t.add("  "+it.What, config.FormatSize(it.Bytes), percent(it.Bytes, tier.Bytes))
+			}
+		}
+	}
+	t.print(w)
+	fmt.Fprintln(w)
+	b := table{right: []bool{false, true, true, true}}
+	b.add("", "budget", "minimum", "everything")
+	b.add("whole process", config.FormatSize(p.Process.BudgetBytes), config.FormatSize(p.Process.MinimumBytes), config.FormatSize(p.Process.TotalBytes))
+	b.add("weights", config.FormatSize(p.Share.BudgetBytes), config.FormatSize(p.Share.MinimumBytes), config.FormatSize(p.Share.TotalBytes))
+	b.add("  share", percent(p.Share.BudgetBytes, p.Share.TotalBytes), percent(p.Share.MinimumBytes, p.Share.TotalBytes), "100.0 %")
+	b.print(w)
+	fits := "fits"
+	if !p.Fits {
+		fits = "does not fit"
+	}
+	fmt.Fprintf(w, "\na token moves %s, of it %s from the pack (some %s ms)\n%s\n",
+		config.FormatSize(p.Token.FastBytes), config.FormatSize(p.Token.SlowBytes), figures(1000*estimate(p)), fits)
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/sparseflow/sparseflow"
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/engine"
+)
+
+// statsJSON is what a request took, as --json prints it everywhere.
+type statsJSON struct {
+	Tokens    int      `json:"tokens"`     // generated
+	PrefillS  float64  `json:"prefill_s"`  // until the first token
+	DecodeS   float64  `json:"decode_s"`   // after it
+	TokS      float64  `json:"tok_s"`      // of decoding
+	HitRate   float64  `json:"hit_rate"`   // share of wanted neurons that were in fast memory
+	BytesFast int64    `json:"bytes_fast"` // of weights multiplied
+	BytesSlow int64    `json:"bytes_slow"` // read from the pack
+	StallS    float64  `json:"stall_s"`    // waiting for reads
+	Recall    *float64 `json:"recall"`     // null: not measured
+	PeakRSS   int64    `json:"peak_rss_bytes"`
+}
+
+func newStatsJSON(s sparseflow.Stats) statsJSON {
+	return statsJSON{
+		Tokens:    s.Tokens,
+		PrefillS:  s.Prefill.Seconds(),
+		DecodeS:   s.Decode.Seconds(),
+		TokS:      s.TokensPerSecond(),
+		HitRate:   s.HitRate(),
+		BytesFast: s.FastBytes,
+		BytesSlow: s.SlowBytes,
+		StallS:    s.Stall.Seconds(),
+		PeakRSS:   engine.PeakRSS(),
+	}
+}
+
+// speedLine is the one line that a person wants to know about a text.
+func speedLine(s sparseflow.Stats) string {
+	line := fmt.Sprintf("%s in %s", count(s.Tokens, "token"), seconds(s.Prefill+s.Decode))
+	if v := s.TokensPerSecond(); v > 0 {
+		line += fmt.Sprintf(", %s tokens/s", figures(v))
+	}
+	return line
+}
+
+// summary is two lines for a person about a text.
+func summary(w io.Writer, s sparseflow.Stats, p *sparseflow.Placement) {
+	fmt.Fprintf(w, "%s (prompt of %s in %s, mode %s)\n", speedLine(s), count(s.PromptTokens, "token"), seconds(s.Prefill), p.Mode)
+	fmt.Fprintf(w, "budget %s; %.1f %% cache hits; a token moves %s fast, %s slow; peak RSS %s\n",
+		budgetText(p), 100*s.HitRate(),
+		config.FormatSize(perToken(s.FastBytes, s)), config.FormatSize(perToken(s.SlowBytes, s)), rssText())
+}
+
+// statsTable is all that is known about a request.
+func statsTable(w io.Writer, s sparseflow.Stats, p *sparseflow.Placement) {
+	var t table
+	t.add("mode", string(p.Mode))
+	t.add("threads", fmt.Sprint(p.Threads))
+	t.add("budget", budgetText(p))
+	t.add("prompt", count(s.PromptTokens, "token"))
+	t.add("generated", count(s.Tokens, "token"))
+	t.add("prefill", seconds(s.Prefill))
+	t.add("decode", seconds(s.Decode))
+	t.add("speed", figures(s.TokensPerSecond())+" tokens/s")
+	t.add("waiting for reads", seconds(s.Stall))
+	t.add("neurons computed", percent(s.Computed, s.Passes))
+	t.add("active of computed", percent(s.Active, s.Computed))
+	t.add("cache hits", fmt.Sprintf("%.1f %%", 100*s.HitRate()))
+	t.add("wanted, cached or not", fmt.Sprint(s.Wanted))
+	t.add("missing", fmt.Sprint(s.Misses))
+	t.add("read early in vain", fmt.Sprint(s.Wasted))
+	t.add("from fast memory", config.FormatSize(s.FastBytes))
+	t.add("from slow memory", config.FormatSize(s.SlowBytes))
+	t.add("peak RSS", rssText())
+	t.print(w)
+}
+
+// perToken divides bytes by the generated tokens, or by those of the prompt
+// where none were generated.
+func perToken(bytes int64, s sparseflow.Stats) int64 {
+	n := s.Tokens
+	if n == 0 {
+		n = s.PromptTokens
+	}
+	return bytes / int64(max(1, n))
+}
+
+func budgetText(p *sparseflow.Placement) string {
+	share := 100 * float64(p.Share.BudgetBytes) / float64(max(1, p.Share.TotalBytes))
+	return fmt.Sprintf("%s (%.0f %% of the weights)", config.FormatSize(p.Process.BudgetBytes), min(share, 100))
+}
+
+func rssText() string {
+	if n := engine.PeakRSS(); n > 0 {
+		return config.FormatSize(n)
+	}
+	return "unknown"
+}
+
+func percent(part, whole int64) string {
+	if whole == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f %%", 100*float64(part)/float64(whole))
+}
+
+func count(n int, of string) string {
+	if n == 1 {
+		return "1 " + of
+	}
+	return fmt.Sprintf("%d %ss", n, of)
+}
+
+// seconds is a duration to three figures.
+func seconds(d time.Duration) string {
+	switch s := d.Seconds(); {
+	case s < 1:
+		return fmt.Sprintf("%.0f ms", s*1000)
+	case s < 10:
+		return fmt.Sprintf("%.2f s", s)
+	default:
+		return fmt.Sprintf("%.1f s", s)
+	}
+}
+
+// figures is a speed to about three figures.
+func figures(v float64) string {
+	switch {
+	case v < 10:
+		return fmt.Sprintf("%.2f", v)
+	case v < 100:
+		return fmt.Sprintf("%.1f", v)
+	default:
+		return fmt.Sprintf("%.0f", v)
+	}
+}

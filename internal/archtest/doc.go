@@ -1,0 +1,2 @@
+// Package archtest holds the test that the module's imports follow its layers.
+package archtest

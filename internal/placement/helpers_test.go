@@ -1,0 +1,173 @@
+package placement
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/tensor"
+	"github.com/sparseflow/sparseflow/internal/weights"
+)
+
+// profile is an OPT model of these sizes.
+func profile(vocab, d, layers, ffn, positions int) config.ModelProfile {
+	return config.ModelProfile{
+		Family: "opt", VocabSize: vocab, EmbedDim: d, HiddenSize: d, Layers: layers, Heads: 2, KVHeads: 2, FFN: ffn,
+		NeuronParts: 2, MaxPositions: positions, PositionOffset: 2, Activation: config.ReLU, Norm: config.LayerNorm,
+		NormEps: 1e-5, NormAffine: true, PreNorm: true, FinalNorm: true, Bias: true, TiedHead: true,
+		BOS: 2, PAD: 1, EOS: []int32{2},
+	}
+}
+
+// makePack is a pack of zeros.
+func makePack(t testing.TB, p config.ModelProfile) *pack.Pack {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "m.sflow")
+	w, err := pack.Create(path, pack.Spec{Profile: p, Name: "m", Attn: tensor.F16, MLP: tensor.F16, Align: 512,
+		Tokenizer: map[string][]byte{"vocab.json": []byte(`{"a":0}`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range w.Tensors() {
+		if x.Kind == pack.Tokenizer {
+			continue
+		}
+		if err := w.WriteTensor(x, make([]byte, x.Bytes())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for l := range p.Layers {
+		if err := w.WriteBundles(l, 0, make([]byte, int64(p.FFN)*w.BundleStride())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Commit(strings.Repeat("ab", 32)); err != nil {
+		t.Fatal(err)
+	}
+	m, err := pack.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
+// makePacks is packs of various shapes.
+func makePacks(t testing.TB) []*pack.Pack {
+	plain := profile(50, 32, 3, 100, 5000)
+	wide := profile(20, 8, 1, 3000, 20) // biases and sketches larger than any matrix
+	bare := profile(100, 64, 2, 10, 100)
+	bare.Bias, bare.NormAffine, bare.FinalNorm = false, false, false
+	projected := profile(4000, 64, 2, 256, 300)
+	projected.EmbedDim, projected.TiedHead, projected.PreNorm, projected.FinalNorm = 16, false, false, false
+	gelu := profile(50, 32, 2, 60, 64)
+	gelu.Activation = config.GELU
+	least := profile(3, 2, 1, 1, 1)
+	var packs []*pack.Pack
+	for _, p := range []config.ModelProfile{plain, wide, bare, projected, gelu, least} {
+		packs = append(packs, makePack(t, p))
+	}
+	return packs
+}
+
+// scratch is activations of n bytes per token.
+func scratch(n int64) func(int) int64 {
+	return func(chunk int) int64 { return weights.PieceBytes(1000 + int64(chunk)*n) }
+}
+
+// drawInput is an input without a budget or a ratio.
+func drawInput(t *rapid.T, packs []*pack.Pack) Input {
+	in := Input{
+		Pack:           packs[rapid.IntRange(0, len(packs)-1).Draw(t, "pack")],
+		PredictorBytes: 64 * rapid.SampledFrom([]int64{0, 1, 100, 5000}).Draw(t, "predictor"),
+		ScratchBytes:   scratch(rapid.SampledFrom([]int64{0, 100, 40 << 10, 1 << 20}).Draw(t, "scratch")),
+		Processors:     rapid.IntRange(1, 64).Draw(t, "processors"),
+	}
+	in.Strategy = config.OffloadStrategy{
+		Mode: rapid.SampledFrom([]config.Mode{"", config.Auto, config.Dense, config.Gate, config.Predicted}).Draw(t, "mode"),
+		KV:   rapid.SampledFrom([]tensor.DType{tensor.F32, tensor.F16}).Draw(t, "kv"),
+	}
+	in.Strategy.Context = rapid.IntRange(0, in.Pack.Profile().MaxPositions).Draw(t, "ctx")
+	return in
+}
+
+// budget sets the budget as a share of the weights or in bytes.
+func (in Input) budget(b config.Budget) Input {
+	in.Strategy.Budget = b
+	return in
+}
+
+// ratio sets the gpu-cache-ratio.
+func (in Input) ratio(r float64) Input {
+	in.Strategy.GPUCacheRatio = config.Ratio(r)
+	return in
+}
+
+func mustPlan(t rapid.TB, in Input) *Placement {
+	t.Helper()
+	p, err := Plan(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// wantTooSmall is the error of a plan that must fail for its budget, and the
+// plan.
+func wantTooSmall(t rapid.TB, in Input) (*Placement, *BudgetError) {
+	t.Helper()
+	p, err := Plan(in)
+	var e *BudgetError
+	if !errors.As(err, &e) || p == nil || p.Fits {
+		t.Fatalf("budget %v: got %v, want a BudgetError with a placement that does not fit", in.Strategy.Budget, err)
+	}
+	if p.Process.MinimumBytes <= 0 || len(p.Tiers) == 0 {
+		t.Fatalf("budget %v: got a placement without minimum or tiers: %+v", in.Strategy.Budget, p)
+	}
+	return p, e
+}
+
+// given is what a placement gives out, step by step.
+type given struct{ predictors, matrices, slots, tables int64 }
+
+func givenOut(in Input, p *Placement) (g given) {
+	for _, here := range p.Predicted {
+		if here {
+			g.predictors += in.PredictorBytes
+		}
+	}
+	for _, x := range in.Pack.Tensors() {
+		switch {
+		case !p.Resident[x.Name]:
+		case x.Name == "embed.positions" || x.Name == "embed.tokens" && !in.Pack.Profile().TiedHead:
+			g.tables += weights.PieceBytes(x.Bytes())
+		default:
+			g.matrices += weights.PieceBytes(x.Bytes())
+		}
+	}
+	for _, n := range p.Slots {
+		g.slots += int64(n) * in.Pack.BundleStride()
+	}
+	return g
+}
+
+func (g given) total() int64 { return g.predictors + g.matrices + g.slots + g.tables }
+
+// vectors is the size of norms and biases.
+func vectors(m *pack.Pack) (n int64) {
+	for _, x := range m.Tensors() {
+		if x.Kind == pack.Vector {
+			n += weights.PieceBytes(x.Bytes())
+		}
+	}
+	return n
+}
+
+func hasNotice(p *Placement, words string) bool {
+	return strings.Contains(strings.Join(p.Notices, "\n"), words)
+}

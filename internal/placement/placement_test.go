@@ -1,0 +1,486 @@
+package placement
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/kv"
+	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/weights"
+)
+
+// check holds a placement that fits to what is true of all.
+func check(t *rapid.T, in Input, p *Placement) {
+	t.Helper()
+	m, profile, g := in.Pack, in.Pack.Profile(), givenOut(in, p)
+	if !p.Fits {
+		t.Fatal("got no error and a placement that does not fit")
+	}
+	if used := vectors(m) + g.total(); used > p.Share.BudgetBytes {
+		t.Fatalf("weights: got %d bytes given out, want at most the budget of %d", used, p.Share.BudgetBytes)
+	}
+	if used := p.Tiers[0].Bytes; used > p.Process.BudgetBytes {
+		t.Fatalf("process: got %d bytes used, want at most the budget of %d", used, p.Process.BudgetBytes)
+	}
+	if p.LoadBytes != vectors(m)+g.total()-g.slots {
+		t.Fatalf("got %d bytes to load, want %d", p.LoadBytes, vectors(m)+g.total()-g.slots)
+	}
+	for _, tier := range p.Tiers {
+		sum := int64(0)
+		for _, it := range tier.Items {
+			if it.Bytes < 0 {
+				t.Fatalf("%s: got %d bytes of %s", tier.Name, it.Bytes, it.What)
+			}
+			sum += it.Bytes
+		}
+		if sum != tier.Bytes {
+			t.Fatalf("%s: got items of %d bytes, want %d", tier.Name, sum, tier.Bytes)
+		}
+	}
+	if len(p.Slots) != profile.Layers || len(p.Predicted) != profile.Layers {
+		t.Fatalf("got %d and %d layers, want %d", len(p.Slots), len(p.Predicted), profile.Layers)
+	}
+	for l, n := range p.Slots {
+		if n != p.Slots[0] || n > profile.FFN || p.Predicted[l] && p.Mode != config.Predicted {
+			t.Fatalf("layer %d of %v: got %d slots, predicted %v in mode %s", l, p.Slots, n, p.Predicted[l], p.Mode)
+		}
+	}
+	all, resident := int64(0), 0
+	for _, x := range m.Tensors() {
+		if x.Kind != pack.Tokenizer && weights.BlockBuffer(x) > p.BlockBytes {
+			t.Fatalf("got blocks of %d bytes, want %d for %s", p.BlockBytes, weights.BlockBuffer(x), x.Name)
+		}
+		if x.Kind == pack.Matrix {
+			all += weights.PieceBytes(x.Bytes())
+			if p.Resident[x.Name] {
+				resident++
+			}
+		}
+	}
+	if resident != len(p.Resident) {
+		t.Fatalf("got %d matrices resident of %v, want all to be the pack's", resident, p.Resident)
+	}
+	neurons := profile.Neurons() * m.BundleStride()
+	if got, want := p.Tiers[1].Bytes, neurons-g.slots+all-g.matrices-g.tables; got != want {
+		t.Fatalf("slow: got %d bytes, want %d", got, want)
+	}
+	if p.RingSlots < 2 || p.RingSlots%2 != 0 {
+		t.Fatalf("got a ring of %d slots, want an even number from 2 on", p.RingSlots)
+	}
+	// What is left over has no use.
+	left := p.Share.BudgetBytes - vectors(m) - g.total()
+	perSlot := int64(profile.Layers) * m.BundleStride()
+	if in.Strategy.GPUCacheRatio == nil && left >= perSlot && p.Slots[0] < profile.FFN {
+		t.Fatalf("got %d slots and %d bytes left over, want another slot of %d", p.Slots[0], left, perSlot)
+	}
+	for _, x := range m.Tensors() {
+		if x.Kind == pack.Matrix && !p.Resident[x.Name] && weights.PieceBytes(x.Bytes()) <= left {
+			t.Fatalf("got %d bytes left over, want %s resident", left, x.Name)
+		}
+	}
+	take(t, in, p)
+}
+
+// take takes all pieces from a Memory as the engine does.
+func take(t *rapid.T, in Input, p *Placement) {
+	t.Helper()
+	mem, err := weights.NewMemory(p.MemoryBytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mem.Close()
+	mem.Piece(in.ScratchBytes(p.Chunk))
+	mem.Piece(p.KVBytes)
+	for range 1 + weights.StreamBuffers {
+		mem.Buffer(p.BlockBytes)
+	}
+	slots := p.RingSlots
+	for _, n := range p.Slots {
+		slots += n
+	}
+	mem.Buffer(int64(slots) * in.Pack.BundleStride())
+	for _, x := range in.Pack.Tensors() {
+		if x.Kind == pack.Vector || p.Resident[x.Name] {
+			mem.Piece(x.Bytes())
+		}
+	}
+	for _, here := range p.Predicted {
+		if here && in.PredictorBytes > 0 {
+			mem.Piece(in.PredictorBytes)
+		}
+	}
+}
+
+// drawBudget is a budget anywhere from hopeless to plenty.
+func drawBudget(t *rapid.T, in Input) config.Budget {
+	p := mustPlan(t, in) // all free memory: everything fits
+	if rapid.Bool().Draw(t, "share") {
+		return config.Budget{Share: rapid.Float64Range(1e-6, 2).Draw(t, "budget")}
+	}
+	return config.Budget{Bytes: rapid.Int64Range(1, p.Process.TotalBytes*5/4).Draw(t, "budget")}
+}
+
+// Whatever the model, the strategy and the budget: what is given out fits, can
+// be taken, adds up, and leaves over nothing of use.
+func TestPlan(t *testing.T) {
+	packs := makePacks(t)
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t, packs)
+		switch rapid.IntRange(0, 3).Draw(t, "how") {
+		case 0:
+			in = in.budget(drawBudget(t, in))
+		case 1:
+			in = in.ratio(rapid.Float64Range(0, 1).Draw(t, "ratio"))
+		case 2:
+			in = in.budget(drawBudget(t, in)).ratio(rapid.Float64Range(0, 1).Draw(t, "ratio"))
+		case 3:
+			in.FreeBytes = rapid.Int64Range(0, 2*mustPlan(t, in).Process.TotalBytes).Draw(t, "free")
+		}
+		p, err := Plan(in)
+		if err != nil {
+			wantTooSmall(t, in)
+			return
+		}
+		check(t, in, p)
+	})
+}
+
+// The minimum works, a byte less does not, and it is the same whatever the
+// mode, the predictor and the ratio.
+func TestMinimum(t *testing.T) {
+	packs := makePacks(t)
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t, packs)
+		p := mustPlan(t, in)
+		least := p.Process.MinimumBytes
+		check(t, in, mustPlan(t, in.budget(config.Budget{Bytes: least})))
+		_, e := wantTooSmall(t, in.budget(config.Budget{Bytes: least - 1}))
+		if e.Minimum != sizeOf(least) || !strings.Contains(e.Error(), "--budget") {
+			t.Fatalf("got %q, want a minimum of %s", e, sizeOf(least))
+		}
+		if share := p.Share.MinimumBytes; share > 0 {
+			of := func(n int64) config.Budget {
+				return config.Budget{Share: (float64(n) + 0.5) / float64(p.Share.TotalBytes)}
+			}
+			check(t, in, mustPlan(t, in.budget(of(share))))
+			_, e := wantTooSmall(t, in.budget(of(share-1)))
+			wantMinimum(t, in, e)
+		}
+		other := drawInput(t, []*pack.Pack{in.Pack})
+		other.ScratchBytes, other.Strategy.KV, other.Strategy.Context = in.ScratchBytes, in.Strategy.KV, in.Strategy.Context
+		if rapid.Bool().Draw(t, "with ratio") {
+			other = other.ratio(rapid.Float64Range(0, 1).Draw(t, "ratio"))
+		}
+		if q := mustPlan(t, other); q.Process.MinimumBytes != least || q.Share.MinimumBytes != p.Share.MinimumBytes {
+			t.Fatalf("minimum: got %d and %d, want %d and %d, as for another mode, predictor and ratio",
+				q.Process.MinimumBytes, q.Share.MinimumBytes, least, p.Share.MinimumBytes)
+		}
+	})
+}
+
+// wantMinimum checks that the minimum that an error tells of works when it is
+// given as the budget.
+func wantMinimum(t *rapid.T, in Input, e *BudgetError) {
+	t.Helper()
+	text, _, _ := strings.Cut(e.Minimum, " (")
+	if !strings.HasSuffix(text, "%") {
+		_, text, _ = strings.Cut(e.Minimum, " (")
+		text = strings.TrimSuffix(text, " bytes)")
+	}
+	b, err := config.ParseBudget(text)
+	if err != nil {
+		t.Fatalf("the minimum of %q is no budget: %v", e, err)
+	}
+	mustPlan(t, in.budget(b))
+	if b.Bytes > 0 {
+		wantTooSmall(t, in.budget(config.Budget{Bytes: b.Bytes - 1}))
+	}
+}
+
+// More budget never gives less: of what is given out first, then of what comes
+// after, and in all.
+func TestMonotone(t *testing.T) {
+	packs := makePacks(t)
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t, packs)
+		all := mustPlan(t, in)
+		share := rapid.Bool().Draw(t, "share")
+		budget := all.Process.MinimumBytes
+		if share {
+			budget = all.Share.MinimumBytes
+		}
+		step := rapid.Int64Range(1, (all.Process.TotalBytes-all.Process.MinimumBytes)/50+2).Draw(t, "step")
+		var before given
+		chunk := 0
+		for range 120 {
+			b := config.Budget{Bytes: budget}
+			if share {
+				b = config.Budget{Share: (float64(budget) + 0.5) / float64(all.Share.TotalBytes)}
+			}
+			p := mustPlan(t, in.budget(b))
+			g := givenOut(in, p)
+			if g.total() < before.total() || p.Chunk < chunk || less(g, before) {
+				t.Fatalf("budget %d: got %+v in chunks of %d, want at least %+v in chunks of %d, as with %d less", budget, g, p.Chunk, before, chunk, step)
+			}
+			before, chunk = g, p.Chunk
+			budget += step
+		}
+	})
+}
+
+// less compares by what is given out first.
+func less(a, b given) bool {
+	switch {
+	case a.predictors != b.predictors:
+		return a.predictors < b.predictors
+	case a.matrices != b.matrices:
+		return a.matrices < b.matrices
+	case a.slots != b.slots:
+		return a.slots < b.slots
+	}
+	return a.tables < b.tables
+}
+
+// A ratio gives that share of the neurons a slot: without a budget whatever
+// that takes, with one if it holds them, at the cost of what may stream.
+func TestRatio(t *testing.T) {
+	packs := makePacks(t)
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t, packs)
+		ffn := in.Pack.Profile().FFN
+		slots := rapid.IntRange(0, ffn).Draw(t, "slots")
+		in = in.ratio(float64(slots) / float64(ffn))
+		p := mustPlan(t, in)
+		check(t, in, p)
+		if p.Slots[0] != slots || len(p.Resident) == 0 || hasNotice(p, "do not fit") {
+			t.Fatalf("without a budget: got %d slots, notices %q, want %d and all else resident", p.Slots[0], p.Notices, slots)
+		}
+		b := drawBudget(t, in)
+		p, err := Plan(in.budget(b))
+		if p.Slots[0] != slots {
+			t.Fatalf("budget %v: got %d slots, want %d", b, p.Slots[0], slots)
+		}
+		extra := int64(slots) * int64(in.Pack.Profile().Layers) * in.Pack.BundleStride()
+		least, got := p.Process.MinimumBytes+extra, p.Process.BudgetBytes
+		if b.Share > 0 {
+			least, got = p.Share.MinimumBytes+extra, p.Share.BudgetBytes
+		}
+		if (err == nil) != (got >= least) {
+			t.Fatalf("budget %v of %d bytes: got %v, want an error below %d", b, got, err, least)
+		}
+		if err != nil {
+			_, e := wantTooSmall(t, in.budget(b))
+			if slots > 0 && !strings.Contains(e.Error(), "gpu-cache-ratio") {
+				t.Fatalf("got %q, want the ratio in it", e)
+			}
+			wantMinimum(t, in, e)
+			return
+		}
+		check(t, in.budget(b), p)
+	})
+}
+
+// Shares that binary fractions miss are of the number of neurons meant.
+func TestRatioRounds(t *testing.T) {
+	in := Input{Pack: makePack(t, profile(10, 8, 1, 100, 10)), ScratchBytes: scratch(100), Processors: 1}
+	for r, want := range map[float64]int{0: 0, 0.29: 29, 0.3: 30, 0.57: 57, 0.58: 58, 0.999: 100, 1: 100} {
+		if got := mustPlan(t, in.ratio(r)).Slots[0]; got != want {
+			t.Errorf("ratio %v: got %d slots of 100, want %d", r, got, want)
+		}
+	}
+}
+
+// Without a budget all of a model is resident that 80 % of free memory holds.
+func TestDefaultBudget(t *testing.T) {
+	packs := makePacks(t)
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t, packs)
+		all := mustPlan(t, in)
+		in.FreeBytes = rapid.Int64Range(1, 2*all.Process.TotalBytes).Draw(t, "free")
+		p, err := Plan(in)
+		if err != nil {
+			_, e := wantTooSmall(t, in)
+			if !strings.Contains(e.Error(), "free memory") || strings.Contains(e.Error(), "--budget") {
+				t.Fatalf("got %q, want free memory in it and no flag that was not given", e)
+			}
+		}
+		if want := min(all.Process.TotalBytes, in.FreeBytes/5*4); p.Process.BudgetBytes != want {
+			t.Fatalf("%d free: got a budget of %d, want %d", in.FreeBytes, p.Process.BudgetBytes, want)
+		}
+		if p.Process.BudgetBytes == all.Process.TotalBytes {
+			all = p
+		}
+		missing := 0
+		for _, here := range all.Predicted {
+			if !here && all.Mode == config.Predicted {
+				missing++
+			}
+		}
+		if all.Slots[0] != in.Pack.Profile().FFN || all.Tiers[1].Bytes != 0 || missing != 0 || all.Token.SlowBytes != 0 {
+			t.Fatalf("got %+v, want everything resident", all)
+		}
+	})
+}
+
+// Shares beyond all reason are plenty, not an overflow.
+func TestHugeShare(t *testing.T) {
+	in := Input{Pack: makePack(t, profile(10, 8, 1, 100, 10)), ScratchBytes: scratch(100), Processors: 1}
+	for _, share := range []float64{1e4, 1e300} {
+		if p := mustPlan(t, in.budget(config.Budget{Share: share})); p.Slots[0] != 100 {
+			t.Errorf("share %g: got %d slots, want 100", share, p.Slots[0])
+		}
+	}
+}
+
+// Which mode runs, and what the user is told of it.
+func TestModes(t *testing.T) {
+	relu := profile(10, 8, 2, 100, 10)
+	gelu := relu
+	gelu.Activation = config.GELU
+	packs := map[config.Activation]*pack.Pack{config.ReLU: makePack(t, relu), config.GELU: makePack(t, gelu)}
+	for _, c := range []struct {
+		act    config.Activation
+		mode   config.Mode
+		want   config.Mode
+		notice string
+	}{
+		{config.ReLU, "", config.Predicted, ""},
+		{config.ReLU, config.Auto, config.Predicted, ""},
+		{config.ReLU, config.Dense, config.Dense, ""},
+		{config.ReLU, config.Gate, config.Gate, ""},
+		{config.ReLU, config.Predicted, config.Predicted, ""},
+		{config.GELU, "", config.Dense, ""},
+		{config.GELU, config.Auto, config.Dense, ""},
+		{config.GELU, config.Dense, config.Dense, ""},
+		{config.GELU, config.Gate, config.Dense, "gelu is not sparse: running dense"},
+		{config.GELU, config.Predicted, config.Dense, "gelu is not sparse: running dense"},
+	} {
+		in := Input{Pack: packs[c.act], PredictorBytes: 640, ScratchBytes: scratch(100), Processors: 3}
+		in.Strategy.Mode = c.mode
+		p := mustPlan(t, in)
+		if p.Mode != c.want || strings.Join(p.Notices, "\n") != c.notice {
+			t.Errorf("%s, mode %q: got mode %s, notices %q, want %s, %q", c.act, c.mode, p.Mode, p.Notices, c.want, c.notice)
+		}
+		if p.Predicted[0] != (c.want == config.Predicted) || p.Threads != 3 || p.Context != 10 {
+			t.Errorf("%s, mode %q: got predictors %v, %d threads, context %d, want threads 3, context 10", c.act, c.mode, p.Predicted, p.Threads, p.Context)
+		}
+	}
+	in := Input{Pack: packs[config.ReLU], PredictorBytes: 640, ScratchBytes: scratch(100), Processors: 3}
+	p := mustPlan(t, in.budget(config.Budget{Bytes: mustPlan(t, in).Process.MinimumBytes}))
+	for _, want := range []string{"no room for the predictors of 2 of 2 layers", "9 of 9 matrices do not fit"} {
+		if !hasNotice(p, want) {
+			t.Errorf("at the minimum: got notices %q, want %q", p.Notices, want)
+		}
+	}
+}
+
+func TestContext(t *testing.T) {
+	long, short := makePack(t, profile(10, 8, 2, 100, 3000)), makePack(t, profile(10, 8, 2, 100, 70))
+	for _, c := range []struct {
+		pack      *pack.Pack
+		ctx, want int
+	}{{long, 0, 2048}, {long, 3000, 3000}, {long, 5, 5}, {short, 0, 70}, {short, 70, 70}} {
+		in := Input{Pack: c.pack, ScratchBytes: scratch(100), Processors: 1}
+		in.Strategy.Context = c.ctx
+		p := mustPlan(t, in)
+		// Keys and values of 2 layers, 8 f32 each, in pages of 64 tokens.
+		if want := int64(kv.Pages(c.want)) * 64 * 2 * 2 * 8 * 4; p.Context != c.want || p.KVBytes != want {
+			t.Errorf("ctx %d: got %d, %d bytes, want %d, %d", c.ctx, p.Context, p.KVBytes, c.want, want)
+		}
+	}
+	in := Input{Pack: short, ScratchBytes: scratch(100), Processors: 1}
+	in.Strategy.Context = 71
+	if p, err := Plan(in); p != nil || err == nil || !strings.Contains(err.Error(), "ctx: got 71, want at most 70") {
+		t.Errorf("ctx 71 of 70: got %v, %v", p, err)
+	}
+	in.Strategy.Context = -1
+	if _, err := Plan(in); err == nil {
+		t.Error("an invalid strategy: got no error")
+	}
+}
+
+// What a token moves, counted by hand: 2 layers of 100 neurons, 8 wide, f16.
+func TestTraffic(t *testing.T) {
+	m := makePack(t, profile(10, 8, 2, 100, 10))
+	in := Input{Pack: m, PredictorBytes: 640, ScratchBytes: scratch(100), Processors: 1}
+	const (
+		head, row = 10 * 8 * 2, 8 * 2
+		attention = 2 * 4 * 8 * 8 * 2
+		norms     = (2*2*2 + 2) * 64               // each vector on a cache line of its own
+		biases    = 2*(4+1)*64 + 2*(4*100/64+1)*64 // 5 of 8, and one of 100
+		neurons   = 2 * 100
+		bundle    = 2 * 8 * 2
+		stride    = 512
+	)
+	for _, c := range []struct {
+		what string
+		mode config.Mode
+		in   Input
+		want PerToken
+	}{
+		{"everything resident, dense", config.Dense, in, PerToken{head + row + attention + norms + biases + neurons*bundle, 0}},
+		{"everything resident, predicted", config.Predicted, in, PerToken{head + row + attention + norms + biases + 2*640 + neurons/10*bundle, 0}},
+		{"a quarter in slots", config.Dense, in.ratio(0.25), PerToken{head + row + attention + norms + biases + neurons*bundle, neurons * 3 / 4 * stride}},
+		{"a quarter in slots, predicted", config.Predicted, in.ratio(0.25), PerToken{head + row + attention + norms + biases + 2*640 + neurons/10*bundle, neurons / 10 * 3 / 4 * stride}},
+		{"nothing resident", config.Predicted, in.budget(config.Budget{Bytes: mustPlan(t, in).Process.MinimumBytes}),
+			PerToken{head + row + attention + norms + biases + neurons*bundle, head + row + attention + neurons*stride}},
+	} {
+		c.in.Strategy.Mode = c.mode
+		if got := mustPlan(t, c.in).Token; got != c.want {
+			t.Errorf("%s: got %+v, want %+v", c.what, got, c.want)
+		}
+	}
+}
+
+// broken is a writer that does not write.
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+// The drawing is well-formed, whatever the title, and names all that there is.
+func TestSVG(t *testing.T) {
+	p := mustPlan(t, Input{Pack: makePack(t, profile(10, 8, 2, 100, 10)), ScratchBytes: scratch(100), Processors: 1}.ratio(0.5))
+	var b strings.Builder
+	if err := p.SVG(&b, `a <b> & "c"`); err != nil {
+		t.Fatal(err)
+	}
+	text := ""
+	for d := xml.NewDecoder(strings.NewReader(b.String())); ; {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, ok := token.(xml.CharData); ok {
+			text += string(c) + "\n"
+		}
+	}
+	want := []string{`a <b> & "c"`}
+	for _, tier := range p.Tiers {
+		want = append(want, tier.Name+": "+config.FormatSize(tier.Bytes))
+		for _, it := range tier.Items {
+			if it.Bytes > 0 {
+				want = append(want, it.What, config.FormatSize(it.Bytes))
+			}
+		}
+	}
+	for _, w := range want {
+		if !strings.Contains(text, w+"\n") {
+			t.Errorf("got no %q in the drawing", w)
+		}
+	}
+	if strings.Contains(text, "matrices that stream") {
+		t.Error("what there is none of is in the drawing")
+	}
+	if err := p.SVG(broken{}, ""); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("got %v, want %v", err, io.ErrClosedPipe)
+	}
+}

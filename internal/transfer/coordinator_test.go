@@ -1,0 +1,262 @@
+package transfer
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+)
+
+// one does a decode pass of one token in layer 0, without a forecast.
+func (h *harness) one(t *testing.T, ids []int32) {
+	t.Helper()
+	w, err := h.Begin(0, h.predictor.input(0, ids), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.compute(t, w, 0, [][]int32{ids}, ids); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// forecast looks ahead to one token's neurons in layer 0.
+func (h *harness) forecast(t *testing.T, ids []int32) {
+	t.Helper()
+	if err := h.Lookahead(0, h.predictor.input(0, ids), true); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// seq is the neurons from lo to hi-1.
+func seq(lo, hi int32) (ids []int32) {
+	for i := lo; i < hi; i++ {
+		ids = append(ids, i)
+	}
+	return ids
+}
+
+// What the counters say, in cases small enough to count by hand.
+func TestStats(t *testing.T) {
+	f := makePack(t)
+	f.file.set(0)
+	type step struct {
+		ahead, exact []int32
+		prompt       bool
+		want         Stats // of this step
+	}
+	for _, c := range []struct {
+		name    string
+		slots   int
+		workers int
+		steps   []step
+	}{
+		{"all new, then all there", 8, 1, []step{
+			{nil, seq(0, 5), false, Stats{Wanted: 5, Misses: 5}},
+			{nil, seq(0, 5), false, Stats{Wanted: 5}},
+		}},
+		{"without workers nothing is read early", 8, 0, []step{
+			{seq(0, 5), seq(3, 8), false, Stats{Wanted: 5, Misses: 5}},
+		}},
+		{"read early and wanted is a miss, there before is not", 8, 1, []step{
+			{seq(0, 2), seq(0, 2), false, Stats{Wanted: 2, Misses: 2}},
+			{seq(0, 4), seq(0, 4), false, Stats{Wanted: 4, Misses: 2}},
+		}},
+		{"read early and not wanted is wasted once", 8, 1, []step{
+			{seq(0, 4), seq(2, 6), false, Stats{Wanted: 4, Misses: 4, Wasted: 2}},
+			{seq(0, 2), seq(0, 2), false, Stats{Wanted: 2}},
+			{seq(4, 8), seq(0, 2), false, Stats{Wanted: 2, Wasted: 2}},
+			{nil, nil, false, Stats{}},
+		}},
+		{"read early, evicted before it was wanted", 2, 1, []step{
+			{seq(0, 2), seq(4, 6), false, Stats{Wanted: 2, Misses: 2, Wasted: 2}},
+			{seq(4, 6), seq(0, 2), false, Stats{Wanted: 2, Misses: 2}},
+		}},
+		{"no slots: all through the ring, nothing early", 0, 1, []step{
+			{seq(0, 9), seq(0, 9), false, Stats{Wanted: 9, Misses: 9}},
+			{seq(0, 9), seq(0, 9), false, Stats{Wanted: 9, Misses: 9}},
+		}},
+		{"more than the cache holds", 3, 1, []step{
+			{seq(0, 9), seq(0, 9), false, Stats{Wanted: 9, Misses: 9}},
+			{seq(0, 9), seq(0, 9), false, Stats{Wanted: 9, Misses: 6}}, // the first three fill free slots and stay
+		}},
+		{"a prompt reads nothing early and fills free slots", 4, 1, []step{
+			{seq(0, 2), seq(0, 2), true, Stats{Wanted: 2, Misses: 2}},
+			{seq(4, 8), seq(2, 8), true, Stats{Wanted: 6, Misses: 6}},
+			{nil, seq(0, 8), true, Stats{Wanted: 8, Misses: 4}},
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := newHarness(f, setup{slots: []int{c.slots, 0}, ring: 4, hidden: testFFN, workers: c.workers, predicted: []bool{true, true}})
+			defer h.close()
+			for n, s := range c.steps {
+				before := h.Stats
+				if err := h.Lookahead(0, h.predictor.input(0, s.ahead), !s.prompt); err != nil {
+					t.Fatal(err)
+				}
+				h.reap(true) // whatever was read early is there, and may be evicted
+				w, err := h.Begin(0, h.predictor.input(0, s.exact), !s.prompt)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := h.compute(t, w, 0, [][]int32{s.exact}, s.exact); err != nil {
+					t.Fatal(err)
+				}
+				got := h.Stats
+				got.Wanted, got.Misses, got.Wasted, got.Stall = got.Wanted-before.Wanted, got.Misses-before.Misses, got.Wasted-before.Wasted, 0
+				if got != s.want {
+					t.Errorf("step %d: got %+v, want %+v", n, got, s.want)
+				}
+			}
+		})
+	}
+}
+
+// An early read that failed is made again for whoever wants the neuron, which
+// is one miss, and is no waste.
+func TestEarlyReadFails(t *testing.T) {
+	f := makePack(t)
+	h := newHarness(f, setup{slots: []int{8, 8}, ring: 4, hidden: testFFN, workers: 1, predicted: []bool{true, true}})
+	defer h.close()
+	f.file.set(0, f.BundleOffset(0, 1))
+	h.forecast(t, seq(0, 3))
+	h.reap(true)
+	if in := h.contents(0); len(in) != 0 {
+		t.Errorf("in the cache after a read of three failed: got %v, want none", in)
+	}
+	f.file.set(0)
+	h.one(t, seq(1, 3))
+	if h.Stats.Misses != 2 || h.Stats.Wanted != 2 {
+		t.Errorf("got %+v, want 2 wanted, 2 misses", h.Stats)
+	}
+	h.settled(t)
+}
+
+// Reads run while the caller does something else, and what has not come is
+// late; the time spent waiting is counted.
+func TestReadyAndLate(t *testing.T) {
+	f := makePack(t)
+	f.file.set(0)
+	h := newHarness(f, setup{slots: []int{8, 0}, ring: 4, hidden: testFFN, workers: 2, predicted: []bool{true, true}})
+	defer h.close()
+	h.one(t, seq(1, 3))
+	f.file.gate.Lock()
+	w, err := h.Begin(0, h.predictor.input(0, []int32{1, 2, 7}), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !w.Next() || !slices.Equal(w.Ready(), []int32{0, 1}) || !slices.Equal(w.Late(), []int32{2}) {
+		t.Errorf("got ready %v and late %v, want the first two ready", w.Ready(), w.Late())
+	}
+	stall := h.Stats.Stall
+	time.AfterFunc(5*time.Millisecond, f.file.gate.Unlock)
+	if err := w.Arrive(); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.Stats.Stall - stall; got < 2*time.Millisecond {
+		t.Errorf("waited 5 ms: got a stall of %v", got)
+	}
+	w.Close()
+	h.settled(t)
+}
+
+// The policy is told of a use when a neuron was computed because it was
+// wanted: not when it was forecast, not when all neurons were, not when the
+// pass was given up.
+func TestPolicyHearsOfUse(t *testing.T) {
+	f := makePack(t)
+	f.file.set(0)
+	h := newHarness(f, setup{slots: []int{6, testFFN}, ring: 4, hidden: 4, workers: 1, predicted: []bool{true, false}})
+	defer h.close()
+	used := func(layer int, want ...int32) {
+		t.Helper()
+		got := h.policies[layer].used
+		h.policies[layer].used = nil
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("told of use: got %v, want %v", got, want)
+		}
+	}
+	h.forecast(t, seq(0, 3))
+	h.reap(true)
+	h.forecast(t, []int32{0, 1, 3})
+	used(0)
+	h.one(t, seq(1, 6))
+	used(0, 1, 2, 3, 4, 5)
+	// Through the ring there is no slot to tell of.
+	if err := h.run(t, pass{layer: 0, sets: [][]int32{{1, 2, 8, 9}}}); err != nil {
+		t.Fatal(err)
+	}
+	used(0, 1, 2)
+	w, err := h.Begin(0, h.predictor.input(0, seq(1, 3)), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Next()
+	w.Close() // given up
+	used(0)
+	if err := h.run(t, pass{layer: 1, decode: true, look: true, ahead: make([][]int32, 1), sets: make([][]int32, 1)}); err != nil {
+		t.Fatal(err)
+	}
+	used(1)
+}
+
+// What was read early and has come gives way to what is wanted now; a set
+// larger than the cache, forecast or wanted, leaves the cache as it is.
+func TestEviction(t *testing.T) {
+	f := makePack(t)
+	f.file.set(0)
+	h := newHarness(f, setup{slots: []int{3, 3}, ring: 4, hidden: testFFN, workers: 1, predicted: []bool{true, true}})
+	defer h.close()
+	wantIn := func(want ...int32) {
+		t.Helper()
+		if got := slices.Sorted(maps.Keys(h.contents(0))); !slices.Equal(got, want) {
+			t.Errorf("in the cache: got %v, want %v", got, want)
+		}
+	}
+	h.forecast(t, seq(0, 3))
+	for _, a := range h.ahead {
+		if err := h.inflight[a.slot].Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.one(t, seq(5, 8))
+	wantIn(5, 6, 7)
+	h.one(t, seq(10, 14))
+	wantIn(5, 6, 7)
+	reads := f.store.Reads()
+	h.forecast(t, seq(10, 14))
+	h.reap(true)
+	wantIn(5, 6, 7)
+	if n := f.store.Reads() - reads; n != 0 {
+		t.Errorf("a forecast larger than the cache: got %d reads, want none", n)
+	}
+	h.settled(t)
+}
+
+// A predictor's error ends the pass and nothing else.
+func TestPredictorFails(t *testing.T) {
+	f := makePack(t)
+	f.file.set(0)
+	h := newHarness(f, setup{slots: []int{6, 6}, ring: 4, hidden: testFFN, workers: 1, predicted: []bool{true, true}})
+	defer h.close()
+	broken := errors.New("broken")
+	h.predictor.err = broken
+	x := h.predictor.input(1, seq(0, 3))
+	if err := h.Lookahead(1, x, true); !errors.Is(err, broken) {
+		t.Errorf("Lookahead: got %v, want %v", err, broken)
+	}
+	if _, err := h.Begin(1, x, true); !errors.Is(err, broken) || err.Error() != fmt.Sprintf("transfer: predict layer 1: %v", broken) {
+		t.Errorf("Begin: got %v, want %v of layer 1", err, broken)
+	}
+	h.Abort()
+	h.settled(t)
+	h.predictor.err = nil
+	if err := h.run(t, pass{layer: 1, decode: true, look: true, ahead: [][]int32{seq(0, 3)}, sets: [][]int32{seq(0, 3)}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := slices.Sorted(maps.Keys(h.contents(1))); !slices.Equal(got, seq(0, 3)) {
+		t.Errorf("got neurons %v in the cache, want 0 to 2", got)
+	}
+}

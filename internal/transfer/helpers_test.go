@@ -1,0 +1,358 @@
+package transfer
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/predict"
+	"github.com/sparseflow/sparseflow/internal/tensor"
+	"github.com/sparseflow/sparseflow/internal/weights"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	testFFN    = 24
+	testLayers = 2
+	mostTokens = 70 // more than one word of want bits holds
+)
+
+// fixture is a pack with two layers of random neurons.
+type fixture struct {
+	*pack.Pack
+	file    *faultyFile
+	store   *weights.DiskWeightStore
+	bundles [][][]byte // [layers][ffn], each a stride long
+}
+
+func makePack(t testing.TB) *fixture {
+	t.Helper()
+	profile := config.ModelProfile{
+		Family: "opt", VocabSize: 10, EmbedDim: 16, HiddenSize: 16, Layers: testLayers, Heads: 2, KVHeads: 2, FFN: testFFN,
+		NeuronParts: 2, MaxPositions: 10, PositionOffset: 2, Activation: config.ReLU, Norm: config.LayerNorm,
+		NormEps: 1e-5, Bias: true, TiedHead: true, BOS: 2, PAD: 1, EOS: []int32{2},
+	}
+	path := filepath.Join(t.TempDir(), "m.sflow")
+	w, err := pack.Create(path, pack.Spec{Profile: profile, Name: "m", Attn: tensor.F16, MLP: tensor.F16, Align: 512})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range w.Tensors() {
+		if err := w.WriteTensor(x, make([]byte, x.Bytes())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rng := rand.NewChaCha8([32]byte{1})
+	f := &fixture{}
+	for l := range testLayers {
+		all := make([]byte, testFFN*w.BundleStride())
+		f.bundles = append(f.bundles, nil)
+		for i := range int64(testFFN) {
+			b := all[i*w.BundleStride():][:w.BundleStride()]
+			rng.Read(b[:profile.BundleBytes(tensor.F16)])
+			f.bundles[l] = append(f.bundles[l], b)
+		}
+		if err := w.WriteBundles(l, 0, all); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Commit(strings.Repeat("ab", 32)); err != nil {
+		t.Fatal(err)
+	}
+	if f.Pack, err = pack.Open(path); err != nil {
+		t.Fatal(err)
+	}
+	file, err := weights.OpenFile(f.Pack, config.IOMmap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.file = &faultyFile{File: file}
+	if f.store, err = weights.NewDiskWeightStore(f.Pack, f.file); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(f.store.Close(), f.Pack.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+// faultyFile fails to read the bytes at some offsets, takes its time, and can
+// be held up.
+type faultyFile struct {
+	weights.File
+	mu    sync.Mutex
+	bad   map[int64]bool
+	pause time.Duration
+	gate  sync.RWMutex // reads wait while somebody holds it
+}
+
+func (f *faultyFile) set(pause time.Duration, bad ...int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pause, f.bad = pause, make(map[int64]bool)
+	for _, off := range bad {
+		f.bad[off] = true
+	}
+}
+
+func (f *faultyFile) ReadVec(bufs [][]byte, off int64) (int, error) {
+	f.gate.RLock()
+	defer f.gate.RUnlock()
+	f.mu.Lock()
+	pause, bad := f.pause, false
+	for i := range bufs {
+		bad = bad || f.bad[off+int64(i)*int64(len(bufs[0]))]
+	}
+	f.mu.Unlock()
+	time.Sleep(pause)
+	if bad {
+		return 0, syscall.EIO
+	}
+	return f.File.ReadVec(bufs, off)
+}
+
+// setPredictor wants, for each token, the set whose number is its x[0], if
+// asked for the layer x[1].
+type setPredictor struct {
+	sets [][]int32
+	err  error
+}
+
+func (p *setPredictor) Scores(layer, tokens int, x, scores []float32) error {
+	cols := len(x) / tokens
+	if x[1] != float32(layer) {
+		return fmt.Errorf("got layer %d, want %v", layer, x[1])
+	}
+	for i := range scores {
+		scores[i] = -1
+	}
+	for t := range tokens {
+		for _, id := range p.sets[int(x[t*cols])] {
+			scores[t*testFFN+int(id)] = 1
+		}
+	}
+	return p.err
+}
+
+// input is an x of a layer whose tokens want the sets.
+func (p *setPredictor) input(layer int, sets ...[]int32) device.Act {
+	x := device.NewAct(len(sets), 2)
+	for t, s := range sets {
+		x.Row(t)[0], x.Row(t)[1] = float32(len(p.sets)), float32(layer)
+		p.sets = append(p.sets, s)
+	}
+	return x
+}
+
+// watchedLRU notes which neurons it is told were used.
+type watchedLRU struct {
+	*weights.LRU
+	neuron map[int]int // by slot
+	used   []int32
+}
+
+func (w *watchedLRU) Insert(slot, neuron int) {
+	w.neuron[slot] = neuron
+	w.LRU.Insert(slot, neuron)
+}
+
+func (w *watchedLRU) Hit(slot int) {
+	w.used = append(w.used, int32(w.neuron[slot]))
+	w.LRU.Hit(slot)
+}
+
+// harness is a coordinator and all that it works with.
+type harness struct {
+	*TransferCoordinator
+	f         *fixture
+	predictor *setPredictor
+	policies  []*watchedLRU // [layers]
+}
+
+// setup says what a harness is made of.
+type setup struct {
+	slots     []int // [layers]
+	ring      int
+	hidden    int
+	workers   int
+	predicted []bool // [layers]
+}
+
+func newHarness(f *fixture, s setup) *harness {
+	h := &harness{f: f, predictor: &setPredictor{}}
+	policy := func(_, slots int) weights.EvictionPolicy {
+		w := &watchedLRU{LRU: weights.NewLRU(slots), neuron: map[int]int{}}
+		h.policies = append(h.policies, w)
+		return w
+	}
+	first := 0
+	for _, n := range s.slots {
+		first += n
+	}
+	stride := f.BundleStride()
+	h.TransferCoordinator = NewTransferCoordinator(Options{
+		Profile:  f.Profile(),
+		Cache:    weights.NewWeightCache(testFFN, s.slots, policy),
+		Transfer: weights.NewAsyncWeightTransfer(f.store, s.workers),
+		Slots: device.Slots{Data: make([]byte, int64(first+s.ring)*stride), Stride: stride, DType: tensor.F16,
+			Cols: f.Profile().HiddenSize, Parts: 2},
+		RingFirst: first, RingSlots: s.ring,
+		Bias:      make([][]float32, testLayers),
+		Predicted: s.predicted,
+		Predictor: h.predictor,
+		Selection: predict.Selection{Multiple: 1},
+		SkipZero:  true,
+		Scores:    make([]float32, mostTokens*testFFN),
+		Hidden:    s.hidden,
+	})
+	return h
+}
+
+// close ends the coordinator and its transfer.
+func (h *harness) close() {
+	h.Close()
+	h.Transfer.Close()
+}
+
+// contents is the neurons of a layer that have a slot.
+func (h *harness) contents(layer int) map[int32]int32 {
+	slots := make([]int32, testFFN)
+	in := make(map[int32]int32)
+	grants := h.Cache.Acquire(layer, h.all, slots, false, nil)
+	for i, s := range slots {
+		if s >= 0 {
+			in[int32(i)] = s
+		}
+	}
+	for _, g := range grants { // was free
+		h.Cache.Forget(layer, slots[g])
+		delete(in, g)
+	}
+	h.Cache.Release(layer, slots, false)
+	return in
+}
+
+// settled checks what must be true when nothing is under way: no slot is
+// pinned, every neuron in the cache is there with its bytes, all other slots
+// are free.
+func (h *harness) settled(t rapid.TB) {
+	t.Helper()
+	h.reap(true)
+	for l := range testLayers {
+		in := h.contents(l)
+		for id, s := range in {
+			if !bytes.Equal(h.Slots.Bundle(s), h.f.bundles[l][id]) {
+				t.Fatalf("neuron %d of layer %d is in slot %d without its bytes", id, l, s)
+			}
+			if h.pinned(l, s) {
+				t.Fatalf("slot %d of layer %d, neuron %d, is still pinned", s, l, id)
+			}
+		}
+		slots := make([]int32, testFFN)
+		grants := h.Cache.Acquire(l, h.all, slots, false, nil)
+		if got, want := len(in)+len(grants), h.Cache.Slots(l); got != want {
+			t.Fatalf("layer %d: got %d slots with a neuron or free, want %d", l, got, want)
+		}
+		for _, g := range grants {
+			h.Cache.Forget(l, slots[g])
+		}
+		h.Cache.Release(l, slots, false)
+	}
+	for s, r := range h.inflight {
+		if r != nil {
+			t.Fatalf("slot %d has a read on its way", s)
+		}
+	}
+}
+
+// pinned reports whether a slot is, since the cache panics when one that is
+// not is released.
+func (h *harness) pinned(layer int, slot int32) (yes bool) {
+	defer func() { yes = recover() == nil }()
+	h.Cache.Release(layer, []int32{slot}, false)
+	return
+}
+
+// union is the neurons that any of the sets wants, ascending.
+func union(sets [][]int32) []int32 {
+	ids := slices.Concat(sets...)
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// compute goes through a Work as a layer does and checks that it lists exactly
+// the neurons of ids, each with its bytes when they are said to be there, and
+// with the tokens that want it. It returns the error of Arrive, and closes the
+// Work.
+func (h *harness) compute(t rapid.TB, w *Work, layer int, sets [][]int32, ids []int32) error {
+	t.Helper()
+	defer w.Close()
+	var got []int32
+	for w.Next() {
+		seg := w.Segment()
+		if n := len(seg.IDs) * len(sets); n > max(h.Hidden, len(sets)) || n == 0 {
+			t.Fatalf("a segment of %d neurons x tokens, want 1 to %d", n, h.Hidden)
+		}
+		there := func(i int32) {
+			if !bytes.Equal(h.Slots.Bundle(seg.Slots[i]), h.f.bundles[layer][seg.IDs[i]]) {
+				t.Fatalf("neuron %d of layer %d is not in slot %d as it should be", seg.IDs[i], layer, seg.Slots[i])
+			}
+		}
+		seen := make([]bool, len(seg.IDs))
+		for _, i := range w.Ready() {
+			there(i)
+			seen[i] = true
+		}
+		late := slices.Clone(w.Late())
+		if err := w.Arrive(); err != nil {
+			return err
+		}
+		for _, i := range late {
+			if seen[i] {
+				t.Fatalf("neuron %d is both ready and late", seg.IDs[i])
+			}
+			seen[i] = true
+		}
+		for i, id := range seg.IDs {
+			if !seen[i] {
+				t.Fatalf("neuron %d is neither ready nor late", id)
+			}
+			there(int32(i))
+			for tok, set := range sets {
+				if got, want := seg.Wanted(i, tok), slices.Contains(set, id); got != want {
+					t.Fatalf("neuron %d, token %d: got wanted %v, want %v", id, tok, got, want)
+				}
+			}
+		}
+		got = append(got, seg.IDs...)
+	}
+	if !slices.Equal(got, ids) {
+		t.Fatalf("computed: got neurons %v, want %v", got, ids)
+	}
+	return nil
+}
+
+// poison fills the ring, so that only a new read can make its bytes right.
+func (h *harness) poison() {
+	ring := h.Slots.Data[int64(h.RingFirst)*h.Slots.Stride:]
+	for i := range ring {
+		ring[i] = 0xee
+	}
+}

@@ -1,0 +1,54 @@
+package transfer
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// A plan reads exactly the neurons that it is to read, each into its slot, in
+// runs of consecutive ids that could not be fewer.
+func TestPlan(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		share := rapid.SampledFrom([]float64{0, 0.1, 0.5, 0.9, 1})
+		idShare, readShare := share.Draw(t, "ids"), share.Draw(t, "read")
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+		var ids, slots, which []int32
+		for id := range rapid.Int32Range(0, 150).Draw(t, "ffn") {
+			if rng.Float64() >= idShare {
+				continue
+			}
+			if rng.Float64() < readShare {
+				which = append(which, int32(len(ids)))
+			}
+			ids, slots = append(ids, id), append(slots, 1000-3*id)
+		}
+		p := newPlan(3, ids, slots, which)
+		if p.Layer != 3 || p.Neurons() != len(which) {
+			t.Fatalf("got layer %d, %d neurons, want 3, %d", p.Layer, p.Neurons(), len(which))
+		}
+		n := 0
+		for r, run := range p.Runs {
+			if len(run.Slots) == 0 || len(run.Slots) > maxRun {
+				t.Fatalf("got a run of %d, want 1 to %d", len(run.Slots), maxRun)
+			}
+			if r > 0 {
+				last := p.Runs[r-1]
+				if run.First == last.First+int32(len(last.Slots)) && len(last.Slots) < maxRun {
+					t.Fatalf("runs from %d and %d could be one", last.First, run.First)
+				}
+			}
+			for i, s := range run.Slots {
+				id := run.First + int32(i)
+				if id != ids[which[n]] || s != slots[which[n]] {
+					t.Fatalf("neuron %d goes to slot %d, want neuron %d, slot %d", id, s, ids[which[n]], slots[which[n]])
+				}
+				n++
+			}
+		}
+		if n != len(which) {
+			t.Fatalf("got %d neurons, want %d", n, len(which))
+		}
+	})
+}
