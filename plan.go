@@ -1,10 +1,10 @@
 package sparseflow
 
 import (
-	"context"
-	"errors"
-
+	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/placement"
 )
 
@@ -12,20 +12,40 @@ import (
 // move.
 type Placement = placement.Placement
 
-// Plan places a model as Open would, without loading it. A checkpoint is
-// converted first if it has not been. Where the budget is too small, the
-// placement comes together with a *BudgetError.
-func Plan(ctx context.Context, model string, opts ...Option) (*Placement, error) {
+// Plan places a model as Open would, from headers alone: it neither loads nor
+// converts anything. Where the budget is too small, the placement comes
+// together with a *BudgetError.
+func Plan(model string, opts ...Option) (*Placement, error) {
 	o := makeOptions(opts)
-	p, err := openPack(ctx, model, o)
+	src, err := hub.Find(model)
 	if err != nil {
 		return nil, err
 	}
-	place, err := engine.Plan(p, o.engine)
+	l, err := layoutOf(src)
+	if err != nil {
+		return nil, err
+	}
+	place, err := engine.Plan(l, o.engine)
 	if place != nil && o.notify != nil {
 		for _, n := range place.Notices {
 			o.notify(n)
 		}
 	}
-	return place, errors.Join(err, p.Close())
+	return place, err
+}
+
+// layoutOf is the layout of a pack, or of the one that a checkpoint becomes.
+func layoutOf(src hub.Source) (*pack.Layout, error) {
+	if src.Kind == hub.Checkpoint {
+		spec, err := convert.Describe(src.FS, src.Path, convert.Options{Name: src.Name})
+		if err != nil {
+			return nil, err
+		}
+		return spec.Layout()
+	}
+	p, err := pack.Open(src.Path)
+	if err != nil {
+		return nil, err
+	}
+	return p.Layout, p.Close()
 }

@@ -13,7 +13,7 @@ func TestPlan(t *testing.T) {
 	cache := sparseflow.WithCacheDir(t.TempDir())
 	s := sparseflow.DefaultStrategy()
 	s.Budget = sparseflow.Budget{Share: 0.58}
-	planned, err := sparseflow.Plan(t.Context(), "tiny", cache, sparseflow.WithStrategy(s))
+	planned, err := sparseflow.Plan("tiny", sparseflow.WithStrategy(s))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func TestPlan(t *testing.T) {
 	}
 
 	s.Budget = sparseflow.Budget{Bytes: planned.Process.MinimumBytes - 1}
-	small, err := sparseflow.Plan(t.Context(), "tiny", cache, sparseflow.WithStrategy(s))
+	small, err := sparseflow.Plan("tiny", sparseflow.WithStrategy(s))
 	var budget *sparseflow.BudgetError
 	if !errors.As(err, &budget) || small == nil || small.Fits {
 		t.Errorf("got %+v, %v, want a plan that does not fit and a BudgetError", small, err)

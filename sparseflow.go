@@ -228,7 +228,8 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 	return &Engine{e: e, tok: tok}, nil
 }
 
-// openPack finds a model and converts it if it is a checkpoint.
+// openPack finds a model and converts it if it is a checkpoint, unless its
+// budget could not run it anyway.
 func openPack(ctx context.Context, model string, o options) (*pack.Pack, error) {
 	src, err := hub.Find(model)
 	if err != nil {
@@ -236,6 +237,13 @@ func openPack(ctx context.Context, model string, o options) (*pack.Pack, error) 
 	}
 	path := src.Path
 	if src.Kind == hub.Checkpoint {
+		l, err := layoutOf(src)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := engine.Plan(l, o.engine); err != nil {
+			return nil, err
+		}
 		dir := o.cacheDir
 		if dir == "" {
 			if dir, err = hub.DefaultCacheDir(); err != nil {

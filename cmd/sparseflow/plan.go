@@ -1,10 +1,10 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -21,13 +21,14 @@ const (
 
 func (a *app) planCommand() *cobra.Command {
 	var m modelFlags
+	var svg string
 	cmd := &cobra.Command{
 		Use:     "plan MODEL",
 		GroupID: groupTool,
 		Short:   "Show what would live where for a budget",
 		Long: `Plan prints what would be in fast memory and what would stay in the pack for a
-budget, the smallest budget that works, and what a token would move. It loads
-no weights; a checkpoint is packed first if it has not been.
+budget, the smallest budget that works, and what a token would move. It reads
+headers alone: nothing is loaded, and a checkpoint is not converted.
 
 A budget in percent is a share of the model's weights. A budget in bytes is for
 the whole process, KV cache and program included. The smallest one depends on
@@ -37,36 +38,55 @@ every command. The time of a token is a rough guess from 10 GB/s of memory and
 		Example: `  sparseflow plan tiny
   sparseflow plan tiny --budget 58%
   sparseflow plan tiny --budget 100MB --ctx 256 --json
-  sparseflow plan tiny --gpu-cache-ratio 0.3`,
+  sparseflow plan tiny --gpu-cache-ratio 0.3
+  sparseflow plan tiny --budget 58% --svg tiers.svg`,
 		Args: argsNamed(1, "MODEL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.plan(cmd.Context(), cmd, args[0], &m)
+			return a.plan(cmd, args[0], &m, svg)
 		},
 	}
 	m.add(cmd, sparseflow.Auto)
+	cmd.Flags().StringVar(&svg, "svg", "", "also draw the tiers into this file")
 	return cmd
 }
 
-func (a *app) plan(ctx context.Context, cmd *cobra.Command, model string, m *modelFlags) error {
+func (a *app) plan(cmd *cobra.Command, model string, m *modelFlags, svg string) error {
 	strategy, err := m.strategy(cmd)
 	if err != nil {
 		return err
 	}
-	bar := a.newProgress()
-	p, err := sparseflow.Plan(ctx, model,
+	p, err := sparseflow.Plan(model,
 		sparseflow.WithStrategy(strategy),
-		sparseflow.WithCacheDir(m.cacheDir),
-		sparseflow.WithProgress(bar.report),
-		sparseflow.WithNotices(bar.note))
-	bar.close()
+		sparseflow.WithNotices(a.newProgress().note))
 	if p == nil {
 		return err
+	}
+	if svg != "" {
+		if err := writeSVG(svg, model, strategy, p); err != nil {
+			return err
+		}
 	}
 	if m.json {
 		return errors.Join(a.printJSON(newPlanJSON(p)), err)
 	}
 	printPlan(a.stdout, model, p)
 	return err
+}
+
+// writeSVG draws the tiers of a plan.
+func writeSVG(path, model string, s sparseflow.OffloadStrategy, p *sparseflow.Placement) error {
+	title := model
+	if !s.Budget.IsZero() {
+		title += ", budget " + s.Budget.String()
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("plan: draw: %w", err)
+	}
+	if err := p.SVG(f, title); err != nil {
+		return errors.Join(fmt.Errorf("plan: draw: %w", err), f.Close())
+	}
+	return f.Close()
 }
 
 // planJSON is what plan --json prints. The top level is the whole process,

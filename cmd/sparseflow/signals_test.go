@@ -66,7 +66,7 @@ func TestSignals(t *testing.T) {
 // TestSignalWhilePacking ends a conversion, which leaves no half file.
 func TestSignalWhilePacking(t *testing.T) {
 	cache := t.TempDir()
-	cmd := exec.Command("sparseflow", "plan", "tiny", "--cache-dir", cache)
+	cmd := exec.Command("sparseflow", "score", "tiny", "--text", "Once", "--cache-dir", cache)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

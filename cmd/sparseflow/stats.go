@@ -50,9 +50,10 @@ func speedLine(s sparseflow.Stats) string {
 // summary is two lines for a person about a text.
 func summary(w io.Writer, s sparseflow.Stats, p *sparseflow.Placement) {
 	fmt.Fprintf(w, "%s (prompt of %s in %s, mode %s)\n", speedLine(s), count(s.PromptTokens, "token"), seconds(s.Prefill), p.Mode)
+	c, tokens := perToken(s)
 	fmt.Fprintf(w, "budget %s; %.1f %% cache hits; a token moves %s fast, %s slow; peak RSS %s\n",
-		budgetText(p), 100*s.HitRate(),
-		config.FormatSize(perToken(s.FastBytes, s)), config.FormatSize(perToken(s.SlowBytes, s)), rssText())
+		budgetText(p), 100*c.HitRate(),
+		config.FormatSize(c.FastBytes/tokens), config.FormatSize(c.SlowBytes/tokens), rssText())
 }
 
 // statsTable is all that is known about a request.
@@ -79,14 +80,13 @@ func statsTable(w io.Writer, s sparseflow.Stats, p *sparseflow.Placement) {
 	t.print(w)
 }
 
-// perToken divides bytes by the generated tokens, or by those of the prompt
-// where none were generated.
-func perToken(bytes int64, s sparseflow.Stats) int64 {
-	n := s.Tokens
-	if n == 0 {
-		n = s.PromptTokens
+// perToken is what decoding took and its number of tokens, or those of the
+// prompt where nothing was decoded after the prompt's own token.
+func perToken(s sparseflow.Stats) (engine.Counters, int64) {
+	if s.Tokens > 1 {
+		return s.Decoding, int64(s.Tokens - 1)
 	}
-	return bytes / int64(max(1, n))
+	return s.Counters, int64(max(1, s.PromptTokens))
 }
 
 func budgetText(p *sparseflow.Placement) string {

@@ -30,6 +30,16 @@ func Convert(ctx context.Context, src fs.FS, srcName, dst string, o Options) (Re
 	return s.convert(ctx, dst, o)
 }
 
+// Describe is the pack that Convert would make. It reads headers only.
+func Describe(src fs.FS, srcName string, o Options) (pack.Spec, error) {
+	s, err := openSource(src, srcName)
+	if err != nil {
+		return pack.Spec{}, err
+	}
+	defer s.ckpt.Close()
+	return s.spec(o)
+}
+
 // A source is an open checkpoint whose every tensor was found.
 type source struct {
 	fsys      fs.FS

@@ -97,7 +97,8 @@ type Stats struct {
 	Tokens       int // generated
 	Prefill      time.Duration
 	Decode       time.Duration
-	Counters
+	Counters              // of the whole request
+	Decoding     Counters // of the part after the prompt
 }
 
 // TokensPerSecond is the speed of decoding. The first token comes out of the
@@ -181,7 +182,9 @@ func (e *Engine) Run(ctx context.Context, r Request) (*Result, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	delivered := 0
 	for id := range s.tokens {
+		delivered++
 		if r.Token != nil && !r.Token(id) {
 			s.quit.Store(true)
 			s.cancel()
@@ -194,7 +197,7 @@ func (e *Engine) Run(ctx context.Context, r Request) (*Result, error) {
 	if s.err != nil && !s.quit.Load() {
 		return nil, s.err
 	}
-	return s.result(), nil
+	return s.result(delivered), nil
 }
 
 func (e *Engine) newSequence(ctx context.Context, r Request) (*sequence, error) {

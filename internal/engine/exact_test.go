@@ -69,7 +69,7 @@ func variants(t *testing.T, path string) []variant {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	place, err := engine.Plan(p, engine.Options{Strategy: strategy(config.Dense, 1)})
+	place, err := engine.Plan(p.Layout, engine.Options{Strategy: strategy(config.Dense, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}

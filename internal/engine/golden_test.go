@@ -148,7 +148,7 @@ func smallest(t *testing.T, path string) float64 {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	place, err := engine.Plan(p, engine.Options{Strategy: strategy(config.Dense, 1)})
+	place, err := engine.Plan(p.Layout, engine.Options{Strategy: strategy(config.Dense, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}

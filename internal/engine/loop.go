@@ -28,13 +28,16 @@ type sequence struct {
 	err    error         // valid once done
 	finish FinishReason
 
-	before          Counters
-	counts          Counters
+	before          Counters // when the sequence began
+	prompted        Counters // spent on the prompt
+	counts          Counters // spent in all
 	prefill, decode time.Duration
 }
 
-func (s *sequence) result() *Result {
-	ids := s.ids[s.prompt:]
+// result is the outcome of a sequence of which the caller got delivered
+// tokens: when it ends a text itself, the loop may be a token ahead.
+func (s *sequence) result(delivered int) *Result {
+	ids := s.ids[s.prompt:][:delivered]
 	if s.quit.Load() {
 		s.finish = FinishStop
 	}
@@ -44,6 +47,7 @@ func (s *sequence) result() *Result {
 		Prefill:      s.prefill,
 		Decode:       s.decode,
 		Counters:     s.counts,
+		Decoding:     s.counts.minus(s.prompted),
 	}}
 }
 
@@ -114,7 +118,7 @@ func (e *Engine) step() {
 	e.ec.Ctx = ctx
 	err := e.run()
 	if err == nil {
-		err = e.post(time.Since(begin))
+		err = e.post(begin)
 	}
 	if err == nil {
 		return
@@ -185,10 +189,11 @@ func (e *Engine) run() error {
 	return e.model.Forward(e.ec, e.ids)
 }
 
-// post hands out logits, samples, and ends what is finished.
-func (e *Engine) post(took time.Duration) error {
+// post hands out logits, samples, and ends what is finished. begin is when
+// the step began.
+func (e *Engine) post(begin time.Time) error {
 	if !e.ec.Decode {
-		return e.postPrompt(e.batch[0], took)
+		return e.postPrompt(e.batch[0], begin)
 	}
 	for first := 0; first < len(e.batch); first += model.LogitRows {
 		n := min(model.LogitRows, len(e.batch)-first)
@@ -197,25 +202,22 @@ func (e *Engine) post(took time.Duration) error {
 			return err
 		}
 		for i, s := range e.batch[first : first+n] {
+			s.decode += time.Since(begin)
 			e.next(s, logits.Row(i))
 		}
-	}
-	for _, s := range e.batch {
-		s.decode += took
 	}
 	return nil
 }
 
 // postPrompt is post for a piece of a prompt.
-func (e *Engine) postPrompt(s *sequence, took time.Duration) error {
-	begin := time.Now()
+func (e *Engine) postPrompt(s *sequence, begin time.Time) error {
 	n := len(e.ids)
 	at := s.seq.Len() - n // position of the batch's first token
 	first := n - 1
 	if s.req.Logits != nil {
 		first = 0
 	} else if s.prefilling() {
-		s.prefill += took
+		s.prefill += time.Since(begin)
 		return nil
 	}
 	for ; first < n; first += model.LogitRows {
@@ -229,13 +231,14 @@ func (e *Engine) postPrompt(s *sequence, took time.Duration) error {
 				s.req.Logits(at+first+i, logits.Row(i))
 			}
 			if at+first+i == s.prompt-1 {
-				s.prefill += took + time.Since(begin)
-				took, begin = 0, time.Now()
+				s.prefill += time.Since(begin)
+				s.prompted = e.counters().minus(s.before)
 				e.next(s, logits.Row(i))
+				return nil
 			}
 		}
 	}
-	s.prefill += took
+	s.prefill += time.Since(begin)
 	return nil
 }
 

@@ -50,9 +50,9 @@ type Options struct {
 // be kept busy with reads of some ten kilobytes; each costs a thread.
 const ioWorkers = 8
 
-// Plan places a pack without loading anything. A *placement.BudgetError comes
-// with the placement.
-func Plan(p *pack.Pack, o Options) (*placement.Placement, error) {
+// Plan places a pack, which need not exist yet, without loading anything. A
+// *placement.BudgetError comes with the placement.
+func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	profile := p.Profile()
 	if _, err := policyOf(o); err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func Plan(p *pack.Pack, o Options) (*placement.Placement, error) {
 		return nil, err
 	}
 	return placement.Plan(placement.Input{
-		Pack:           p,
+		Layout:         p,
 		Strategy:       o.Strategy,
 		PredictorBytes: bytes,
 		ScratchBytes:   func(chunk int) int64 { return model.ScratchBytes(profile, chunk) },
@@ -75,7 +75,7 @@ func Plan(p *pack.Pack, o Options) (*placement.Placement, error) {
 func Predictors() []string { return []string{"sketch", "oracle", "all"} }
 
 // predictorBytes is the memory of one layer's predictor.
-func predictorBytes(p *pack.Pack, o Options) (int64, error) {
+func predictorBytes(p *pack.Layout, o Options) (int64, error) {
 	profile := p.Profile()
 	switch name := o.Strategy.Predictor; {
 	case o.Predictor != nil || name == "all":
@@ -114,7 +114,7 @@ func Open(ctx context.Context, p *pack.Pack, o Options) (*Engine, error) {
 }
 
 func (e *Engine) open(ctx context.Context, o Options) (err error) {
-	if e.place, err = Plan(e.pack, o); err != nil {
+	if e.place, err = Plan(e.pack.Layout, o); err != nil {
 		return err
 	}
 	if o.Planned != nil {

@@ -116,10 +116,7 @@ type Spec struct {
 // Size is the size of the pack's file, with bundles aligned to 512 if Align is
 // zero.
 func (s Spec) Size() (int64, error) {
-	if s.Align == 0 {
-		s.Align = sectorBytes
-	}
-	l, err := s.layout()
+	l, err := s.Layout()
 	if err != nil {
 		return 0, err
 	}
@@ -127,7 +124,11 @@ func (s Spec) Size() (int64, error) {
 	return l.size + int64(len(h)), err
 }
 
-func (s Spec) layout() (*layout, error) {
+// Layout lays the pack out, with bundles aligned to 512 if Align is zero.
+func (s Spec) Layout() (*Layout, error) {
+	if s.Align == 0 {
+		s.Align = sectorBytes
+	}
 	if s.Align < sectorBytes || s.Align > pageBytes || bits.OnesCount64(uint64(s.Align)) != 1 {
 		return nil, fmt.Errorf("pack: layout: got alignment %d, want 512, 1024, 2048 or 4096", s.Align)
 	}
@@ -159,9 +160,10 @@ type description struct {
 	tokenizer map[string]int64 // bytes by file name
 }
 
-// A layout is where everything lies. Offsets count from the end of the header,
-// whose length is known last, until [layout.shift].
-type layout struct {
+// A Layout is what a pack holds and where: that of an open pack, or of one
+// that a Spec would make. Offsets count from the end of the header,
+// whose length is known last, until [Layout.shift].
+type Layout struct {
 	description
 	tensors []Tensor                      // resident ones, in file order
 	entries []checkpoint.SafetensorsEntry // everything in the file, in file order
@@ -175,7 +177,7 @@ type layout struct {
 
 // newLayout lays out a described model. It allocates in proportion to the
 // number of layers, which a valid profile bounds.
-func newLayout(d description) (*layout, error) {
+func newLayout(d description) (*Layout, error) {
 	if !d.attn.Valid() || !d.mlp.Valid() {
 		return nil, fmt.Errorf("pack: layout: got element types %v and %v, want F32, F16 or BF16", d.attn, d.mlp)
 	}
@@ -192,7 +194,7 @@ func newLayout(d description) (*layout, error) {
 			return nil, fmt.Errorf("pack: layout: got tokenizer file %q of %d bytes, want one of %q, not empty", name, n, known)
 		}
 	}
-	l := &layout{description: d}
+	l := &Layout{description: d}
 	l.residents()
 	for _, name := range known {
 		if n := d.tokenizer[name]; n > 0 {
@@ -213,7 +215,7 @@ func newLayout(d description) (*layout, error) {
 }
 
 // residents lays out the tensors that the profile demands.
-func (l *layout) residents() {
+func (l *Layout) residents() {
 	p := l.profile
 	d := p.HiddenSize
 	l.matrix("embed.tokens", p.VocabSize, p.EmbedDim)
@@ -233,7 +235,7 @@ func (l *layout) residents() {
 	}
 }
 
-func (l *layout) layer(prefix string, p config.ModelProfile) {
+func (l *Layout) layer(prefix string, p config.ModelProfile) {
 	d := p.HiddenSize
 	l.norm(prefix+"attn_norm", d)
 	for _, m := range []struct {
@@ -257,15 +259,15 @@ func (l *layout) layer(prefix string, p config.ModelProfile) {
 	}
 }
 
-func (l *layout) matrix(name string, rows, cols int) {
+func (l *Layout) matrix(name string, rows, cols int) {
 	l.tensor(Tensor{Name: name, Kind: Matrix, DType: l.attn.String(), Rows: rows, Cols: cols, RowBytes: l.attn.RowBytes(cols)})
 }
 
-func (l *layout) vector(name string, n int) {
+func (l *Layout) vector(name string, n int) {
 	l.tensor(Tensor{Name: name, Kind: Vector, DType: "F32", Rows: 1, Cols: n, RowBytes: tensor.F32.RowBytes(n), flat: true})
 }
 
-func (l *layout) norm(name string, d int) {
+func (l *Layout) norm(name string, d int) {
 	if !l.profile.NormAffine {
 		return
 	}
@@ -276,7 +278,7 @@ func (l *layout) norm(name string, d int) {
 }
 
 // tensor places a resident tensor after what there is, at the next page.
-func (l *layout) tensor(t Tensor) {
+func (l *Layout) tensor(t Tensor) {
 	l.pad()
 	t.BlockRows = int(max(1, blockBytes/t.RowBytes))
 	t.firstBlock = l.blocks
@@ -286,7 +288,7 @@ func (l *layout) tensor(t Tensor) {
 }
 
 // pad fills the file with zeros up to the next page.
-func (l *layout) pad() {
+func (l *Layout) pad() {
 	if n := alignUp(l.size, pageBytes) - l.size; n > 0 {
 		l.entry(padPrefix+strconv.Itoa(l.pads), "U8", []int64{n}, n)
 		l.pads++
@@ -294,7 +296,7 @@ func (l *layout) pad() {
 }
 
 // entry places n bytes and returns their offset.
-func (l *layout) entry(name, dtype string, shape []int64, n int64) int64 {
+func (l *Layout) entry(name, dtype string, shape []int64, n int64) int64 {
 	off := l.size
 	l.entries = append(l.entries, checkpoint.SafetensorsEntry{Name: name, DType: dtype, Shape: shape, Offset: off, Bytes: n})
 	l.size += n
@@ -303,7 +305,7 @@ func (l *layout) entry(name, dtype string, shape []int64, n int64) int64 {
 
 // shift makes offsets count from the start of the file, now that the header is
 // known to be n bytes long.
-func (l *layout) shift(n int64) {
+func (l *Layout) shift(n int64) {
 	for i := range l.tensors {
 		l.tensors[i].Offset += n
 	}
@@ -316,7 +318,7 @@ func (l *layout) shift(n int64) {
 }
 
 // bundleOffset is where bundle i of a layer starts.
-func (l *layout) bundleOffset(layer, i int) int64 {
+func (l *Layout) bundleOffset(layer, i int) int64 {
 	return l.bundles + (int64(layer)*int64(l.profile.FFN)+int64(i))*l.stride
 }
 

@@ -35,7 +35,7 @@ var ErrVersion = errors.New("the pack's version is not known to this program: pa
 
 // header builds the header of a file with the given source hash; an empty one
 // stands for any, since all have the same length.
-func (l *layout) header(source string) ([]byte, error) {
+func (l *Layout) header(source string) ([]byte, error) {
 	if source == "" {
 		source = strings.Repeat("0", sourceDigits)
 	}
@@ -108,7 +108,7 @@ func describe(h *checkpoint.SafetensorsHeader) (d description, err error) {
 
 // compare holds a file's entries to those of the layout, which has at most one
 // answer for every description.
-func (l *layout) compare(h *checkpoint.SafetensorsHeader) error {
+func (l *Layout) compare(h *checkpoint.SafetensorsHeader) error {
 	for i, want := range l.entries {
 		if i >= len(h.Entries) {
 			return fmt.Errorf("got %d tensors, want %d, of them %q", len(h.Entries), len(l.entries), want.Name)
@@ -129,7 +129,7 @@ func (l *layout) compare(h *checkpoint.SafetensorsHeader) error {
 func clip(shape []int64) []int64 { return shape[:min(len(shape), 8)] }
 
 // checkHead holds the page of checksums at the file's end to what it covers.
-func (l *layout) checkHead(path string, header, blocks, bundles, head []byte) error {
+func (l *Layout) checkHead(path string, header, blocks, bundles, head []byte) error {
 	crcs := parseTable(head[:4*headCRCs])
 	if err := check(path, "the header", 0, header, crcs[0]); err != nil {
 		return err

@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strconv"
 
 	"github.com/sparseflow/sparseflow/internal/checkpoint"
-	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
@@ -20,7 +18,7 @@ import (
 type Pack struct {
 	path string
 	file source
-	*layout
+	*Layout
 	byName    map[string]int // index in tensors
 	blockCRC  []uint32       // [blocks]
 	bundleCRC []uint32       // [layers, ffn]
@@ -60,13 +58,13 @@ func openFile(f *os.File, path string) (*Pack, error) {
 func open(f source, size int64, path string) (*Pack, error) {
 	h, err := checkpoint.ParseSafetensors(f, size, path)
 	if err != nil {
-		return nil, fmt.Errorf("pack: open: %w", err)
+		return nil, fmt.Errorf("pack: open: not a .sflow pack: %w", err)
 	}
 	l, err := readLayout(h)
 	if err != nil {
 		return nil, fmt.Errorf("pack: open %s: %w", path, err)
 	}
-	p := &Pack{path: path, file: f, layout: l, byName: make(map[string]int, len(l.tensors))}
+	p := &Pack{path: path, file: f, Layout: l, byName: make(map[string]int, len(l.tensors))}
 	if err := p.readTables(h.HeaderBytes); err != nil {
 		return nil, err
 	}
@@ -79,7 +77,7 @@ func open(f source, size int64, path string) (*Pack, error) {
 // readLayout computes the layout that the header describes and holds the
 // header's tensors, which tile the file, to it. From then on every offset and
 // size of the layout lies inside the file.
-func readLayout(h *checkpoint.SafetensorsHeader) (*layout, error) {
+func readLayout(h *checkpoint.SafetensorsHeader) (*Layout, error) {
 	if err := checkVersion(h.Metadata); err != nil {
 		return nil, err
 	}
@@ -155,22 +153,9 @@ func (p *Pack) Size() int64 { return p.size }
 // Name is the name of the model, for people.
 func (p *Pack) Name() string { return p.name }
 
-// Profile describes the model. Its EOS list is the caller's own.
-func (p *Pack) Profile() config.ModelProfile {
-	profile := p.profile
-	profile.EOS = slices.Clone(profile.EOS)
-	return profile
-}
-
 // SourceSHA256 identifies the checkpoint that the pack was made from, in
 // hexadecimal.
 func (p *Pack) SourceSHA256() string { return p.source }
-
-// AttnDType is the element type of the resident matrices.
-func (p *Pack) AttnDType() tensor.DType { return p.attn }
-
-// MLPDType is the element type of the bundles.
-func (p *Pack) MLPDType() tensor.DType { return p.mlp }
 
 // Tensor returns the resident tensor called name, if there is one.
 func (p *Pack) Tensor(name string) (Tensor, bool) {
@@ -180,28 +165,6 @@ func (p *Pack) Tensor(name string) (Tensor, bool) {
 	}
 	return p.tensors[i], true
 }
-
-// Tensors lists the resident tensors in file order: all that is no bundle, no
-// table and no padding.
-func (p *Pack) Tensors() []Tensor { return slices.Clone(p.tensors) }
-
-// WeightBytes is the size of the weights that a budget's share is a share of:
-// resident matrices and vectors, and bundles at their stride.
-func (p *Pack) WeightBytes() int64 {
-	n := p.profile.Neurons() * p.stride
-	for _, t := range p.tensors {
-		if t.Kind == Matrix || t.Kind == Vector {
-			n += t.Bytes()
-		}
-	}
-	return n
-}
-
-// BundleStride is the distance between bundles in the file.
-func (p *Pack) BundleStride() int64 { return p.stride }
-
-// BundleBytes is the size of a bundle without its padding.
-func (p *Pack) BundleBytes() int64 { return p.profile.BundleBytes(p.mlp) }
 
 // BundleOffset is where bundle i of a layer starts in the file; bundle i+1
 // follows at BundleStride.

@@ -210,7 +210,7 @@ func TestBlocks(t *testing.T) {
 	p.VocabSize, p.EmbedDim, p.HiddenSize, p.Heads, p.KVHeads = 1000, 8, 800_000, 1, 1
 	spec := smallSpec()
 	spec.Profile, spec.Align = p, 512
-	l, err := spec.layout()
+	l, err := spec.Layout()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 // no order is needed. Nothing shows under the final name before Commit.
 type Writer struct {
 	path string
-	*layout
+	*Layout
 	headerBytes int64
 	temp        *os.File
 	out         output
@@ -76,7 +76,7 @@ func (w *Writer) plan(spec Spec) (err error) {
 	if spec.Align == 0 {
 		spec.Align = directAlign(w.temp)
 	}
-	if w.layout, err = spec.layout(); err != nil {
+	if w.Layout, err = spec.Layout(); err != nil {
 		return err
 	}
 	header, err := w.header("")
@@ -92,9 +92,6 @@ func (w *Writer) plan(spec Spec) (err error) {
 
 // Size is the size that the file will have.
 func (w *Writer) Size() int64 { return w.size }
-
-// BundleStride is the distance between bundles.
-func (w *Writer) BundleStride() int64 { return w.stride }
 
 // Tensors lists the resident tensors. Those of kind Tokenizer are written by
 // Create, all others by the caller.

@@ -34,7 +34,7 @@ const (
 
 // totals sets what does not depend on the budget.
 func (p *planner) totals() {
-	p.Share.TotalBytes = p.in.Pack.WeightBytes()
+	p.Share.TotalBytes = p.in.Layout.WeightBytes()
 	p.Share.MinimumBytes = p.vectors
 	p.Process.MinimumBytes = p.fixedBytes(chunks[leastChunk]) + p.vectors
 	p.Process.TotalBytes = p.everything(p.profile.FFN)

@@ -57,6 +57,7 @@ func TestFreeBytes(t *testing.T) {
 		{"v2, a path outside the container", map[string]string{
 			"proc/meminfo": meminfo, "proc/self/cgroup": "0::/../../host/slice\n",
 			"sys/fs/cgroup/memory.max": "50000\n", "sys/fs/cgroup/memory.current": "20000\n",
+			"sys/host/slice/memory.max": "100\n", "sys/host/slice/memory.current": "20\n",
 		}, 30000},
 		{"v2 beside v1", map[string]string{
 			"proc/self/cgroup":                       "1:name=systemd:/x\n0::/x\n",

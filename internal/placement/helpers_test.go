@@ -2,9 +2,7 @@ package placement
 
 import (
 	"errors"
-	"path/filepath"
 	"strings"
-	"testing"
 
 	"pgregory.net/rapid"
 
@@ -24,55 +22,31 @@ func profile(vocab, d, layers, ffn, positions int) config.ModelProfile {
 	}
 }
 
-// makePack is a pack of zeros.
-func makePack(t testing.TB, p config.ModelProfile) *pack.Pack {
+// layoutOf is the layout of a model's pack.
+func layoutOf(t rapid.TB, p config.ModelProfile) *pack.Layout {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "m.sflow")
-	w, err := pack.Create(path, pack.Spec{Profile: p, Name: "m", Attn: tensor.F16, MLP: tensor.F16, Align: 512,
-		Tokenizer: map[string][]byte{"vocab.json": []byte(`{"a":0}`)}})
+	l, err := pack.Spec{Profile: p, Name: "m", Attn: tensor.F16, MLP: tensor.F16, Align: 512,
+		Tokenizer: map[string][]byte{"vocab.json": []byte(`{"a":0}`)}}.Layout()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, x := range w.Tensors() {
-		if x.Kind == pack.Tokenizer {
-			continue
-		}
-		if err := w.WriteTensor(x, make([]byte, x.Bytes())); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for l := range p.Layers {
-		if err := w.WriteBundles(l, 0, make([]byte, int64(p.FFN)*w.BundleStride())); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Commit(strings.Repeat("ab", 32)); err != nil {
-		t.Fatal(err)
-	}
-	m, err := pack.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { m.Close() })
-	return m
+	return l
 }
 
-// makePacks is packs of various shapes.
-func makePacks(t testing.TB) []*pack.Pack {
-	plain := profile(50, 32, 3, 100, 5000)
-	wide := profile(20, 8, 1, 3000, 20) // biases and sketches larger than any matrix
-	bare := profile(100, 64, 2, 10, 100)
-	bare.Bias, bare.NormAffine, bare.FinalNorm = false, false, false
-	projected := profile(4000, 64, 2, 256, 300)
-	projected.EmbedDim, projected.TiedHead, projected.PreNorm, projected.FinalNorm = 16, false, false, false
-	gelu := profile(50, 32, 2, 60, 64)
-	gelu.Activation = config.GELU
-	least := profile(3, 2, 1, 1, 1)
-	var packs []*pack.Pack
-	for _, p := range []config.ModelProfile{plain, wide, bare, projected, gelu, least} {
-		packs = append(packs, makePack(t, p))
+// drawLayout is the layout of any small model: also of one whose biases and
+// sketches are larger than its matrices, or whose layers have one neuron.
+func drawLayout(t *rapid.T) *pack.Layout {
+	small := rapid.IntRange(1, 40)
+	p := profile(rapid.IntRange(3, 5000).Draw(t, "vocab"), 2*small.Draw(t, "d / 2"), rapid.IntRange(1, 5).Draw(t, "layers"),
+		rapid.SampledFrom([]int{1, 10, 300, 3000}).Draw(t, "ffn")+small.Draw(t, "ffn"), rapid.IntRange(1, 3000).Draw(t, "positions"))
+	if rapid.Bool().Draw(t, "projected") {
+		p.EmbedDim = small.Draw(t, "embedding")
 	}
-	return packs
+	p.Bias, p.NormAffine = rapid.Bool().Draw(t, "bias"), rapid.Bool().Draw(t, "affine")
+	p.PreNorm, p.TiedHead = rapid.Bool().Draw(t, "pre-norm"), rapid.Bool().Draw(t, "tied")
+	p.FinalNorm = p.PreNorm
+	p.Activation = rapid.SampledFrom([]config.Activation{config.ReLU, config.ReLU, config.GELU}).Draw(t, "activation")
+	return layoutOf(t, p)
 }
 
 // scratch is activations of n bytes per token.
@@ -81,9 +55,9 @@ func scratch(n int64) func(int) int64 {
 }
 
 // drawInput is an input without a budget or a ratio.
-func drawInput(t *rapid.T, packs []*pack.Pack) Input {
+func drawInput(t *rapid.T, l *pack.Layout) Input {
 	in := Input{
-		Pack:           packs[rapid.IntRange(0, len(packs)-1).Draw(t, "pack")],
+		Layout:         l,
 		PredictorBytes: 64 * rapid.SampledFrom([]int64{0, 1, 100, 5000}).Draw(t, "predictor"),
 		ScratchBytes:   scratch(rapid.SampledFrom([]int64{0, 100, 40 << 10, 1 << 20}).Draw(t, "scratch")),
 		Processors:     rapid.IntRange(1, 64).Draw(t, "processors"),
@@ -92,7 +66,7 @@ func drawInput(t *rapid.T, packs []*pack.Pack) Input {
 		Mode: rapid.SampledFrom([]config.Mode{"", config.Auto, config.Dense, config.Gate, config.Predicted}).Draw(t, "mode"),
 		KV:   rapid.SampledFrom([]tensor.DType{tensor.F32, tensor.F16}).Draw(t, "kv"),
 	}
-	in.Strategy.Context = rapid.IntRange(0, in.Pack.Profile().MaxPositions).Draw(t, "ctx")
+	in.Strategy.Context = rapid.IntRange(0, in.Layout.Profile().MaxPositions).Draw(t, "ctx")
 	return in
 }
 
@@ -141,17 +115,17 @@ func givenOut(in Input, p *Placement) (g given) {
 			g.predictors += in.PredictorBytes
 		}
 	}
-	for _, x := range in.Pack.Tensors() {
+	for _, x := range in.Layout.Tensors() {
 		switch {
 		case !p.Resident[x.Name]:
-		case x.Name == "embed.positions" || x.Name == "embed.tokens" && !in.Pack.Profile().TiedHead:
+		case x.Name == "embed.positions" || x.Name == "embed.tokens" && !in.Layout.Profile().TiedHead:
 			g.tables += weights.PieceBytes(x.Bytes())
 		default:
 			g.matrices += weights.PieceBytes(x.Bytes())
 		}
 	}
 	for _, n := range p.Slots {
-		g.slots += int64(n) * in.Pack.BundleStride()
+		g.slots += int64(n) * in.Layout.BundleStride()
 	}
 	return g
 }
@@ -159,7 +133,7 @@ func givenOut(in Input, p *Placement) (g given) {
 func (g given) total() int64 { return g.predictors + g.matrices + g.slots + g.tables }
 
 // vectors is the size of norms and biases.
-func vectors(m *pack.Pack) (n int64) {
+func vectors(m *pack.Layout) (n int64) {
 	for _, x := range m.Tensors() {
 		if x.Kind == pack.Vector {
 			n += weights.PieceBytes(x.Bytes())

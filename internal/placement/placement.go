@@ -11,7 +11,7 @@ import (
 
 // Input is what a plan is made from.
 type Input struct {
-	Pack     *pack.Pack
+	Layout   *pack.Layout // of the pack, there or to be made
 	Strategy config.OffloadStrategy
 	// PredictorBytes is the size of one layer's predictor, 0 if the
 	// predictor needs no memory of ours.
@@ -71,7 +71,7 @@ const assumedWanted = 0.10
 const (
 	// runtimeBytes is the process without a model: code, Go runtime, stacks,
 	// and garbage that waits for collection. Measured: see docs/memory.md.
-	runtimeBytes = 40 << 20
+	runtimeBytes = 28 << 20
 	// neuronBytes is what is known of a neuron that has a slot: a checksum
 	// (4), slot and neuron (8), pins and free list (6), a place in the LRU
 	// list (8), the read that fills it (8), rounded up.
@@ -114,7 +114,7 @@ func newPlanner(in Input) (*planner, error) {
 	if err := in.Strategy.Validate(); err != nil {
 		return nil, err
 	}
-	p := &planner{in: in, profile: in.Pack.Profile(), stride: in.Pack.BundleStride()}
+	p := &planner{in: in, profile: in.Layout.Profile(), stride: in.Layout.BundleStride()}
 	s := in.Strategy
 	p.Threads = s.Threads
 	if p.Threads == 0 {
@@ -155,7 +155,7 @@ func (p *planner) kvShape() kv.Shape {
 
 // survey sums up what the pack holds.
 func (p *planner) survey() {
-	for _, t := range p.in.Pack.Tensors() {
+	for _, t := range p.in.Layout.Tensors() {
 		if t.Kind != pack.Tokenizer {
 			p.BlockBytes = max(p.BlockBytes, weights.BlockBuffer(t))
 		}

@@ -18,7 +18,7 @@ import (
 // check holds a placement that fits to what is true of all.
 func check(t *rapid.T, in Input, p *Placement) {
 	t.Helper()
-	m, profile, g := in.Pack, in.Pack.Profile(), givenOut(in, p)
+	m, profile, g := in.Layout, in.Layout.Profile(), givenOut(in, p)
 	if !p.Fits {
 		t.Fatal("got no error and a placement that does not fit")
 	}
@@ -27,6 +27,9 @@ func check(t *rapid.T, in Input, p *Placement) {
 	}
 	if used := p.Tiers[0].Bytes; used > p.Process.BudgetBytes {
 		t.Fatalf("process: got %d bytes used, want at most the budget of %d", used, p.Process.BudgetBytes)
+	}
+	if rest := p.Tiers[0].Bytes - vectors(m) - g.total(); p.Share.BudgetBytes+rest > p.Process.BudgetBytes {
+		t.Fatalf("got a budget of %d for weights and %d bytes for the rest, want at most %d", p.Share.BudgetBytes, rest, p.Process.BudgetBytes)
 	}
 	if p.LoadBytes != vectors(m)+g.total()-g.slots {
 		t.Fatalf("got %d bytes to load, want %d", p.LoadBytes, vectors(m)+g.total()-g.slots)
@@ -70,8 +73,8 @@ func check(t *rapid.T, in Input, p *Placement) {
 	if got, want := p.Tiers[1].Bytes, neurons-g.slots+all-g.matrices-g.tables; got != want {
 		t.Fatalf("slow: got %d bytes, want %d", got, want)
 	}
-	if p.RingSlots < 2 || p.RingSlots%2 != 0 {
-		t.Fatalf("got a ring of %d slots, want an even number from 2 on", p.RingSlots)
+	if p.RingSlots < 2 || p.RingSlots%2 != 0 || p.RingSlots > max(2, profile.FFN/4) {
+		t.Fatalf("got a ring of %d slots, want an even number from 2 to a quarter of %d", p.RingSlots, profile.FFN)
 	}
 	// What is left over has no use.
 	left := p.Share.BudgetBytes - vectors(m) - g.total()
@@ -104,8 +107,8 @@ func take(t *rapid.T, in Input, p *Placement) {
 	for _, n := range p.Slots {
 		slots += n
 	}
-	mem.Buffer(int64(slots) * in.Pack.BundleStride())
-	for _, x := range in.Pack.Tensors() {
+	mem.Buffer(int64(slots) * in.Layout.BundleStride())
+	for _, x := range in.Layout.Tensors() {
 		if x.Kind == pack.Vector || p.Resident[x.Name] {
 			mem.Piece(x.Bytes())
 		}
@@ -129,9 +132,8 @@ func drawBudget(t *rapid.T, in Input) config.Budget {
 // Whatever the model, the strategy and the budget: what is given out fits, can
 // be taken, adds up, and leaves over nothing of use.
 func TestPlan(t *testing.T) {
-	packs := makePacks(t)
 	rapid.Check(t, func(t *rapid.T) {
-		in := drawInput(t, packs)
+		in := drawInput(t, drawLayout(t))
 		switch rapid.IntRange(0, 3).Draw(t, "how") {
 		case 0:
 			in = in.budget(drawBudget(t, in))
@@ -154,9 +156,8 @@ func TestPlan(t *testing.T) {
 // The minimum works, a byte less does not, and it is the same whatever the
 // mode, the predictor and the ratio.
 func TestMinimum(t *testing.T) {
-	packs := makePacks(t)
 	rapid.Check(t, func(t *rapid.T) {
-		in := drawInput(t, packs)
+		in := drawInput(t, drawLayout(t))
 		p := mustPlan(t, in)
 		least := p.Process.MinimumBytes
 		check(t, in, mustPlan(t, in.budget(config.Budget{Bytes: least})))
@@ -172,7 +173,7 @@ func TestMinimum(t *testing.T) {
 			_, e := wantTooSmall(t, in.budget(of(share-1)))
 			wantMinimum(t, in, e)
 		}
-		other := drawInput(t, []*pack.Pack{in.Pack})
+		other := drawInput(t, in.Layout)
 		other.ScratchBytes, other.Strategy.KV, other.Strategy.Context = in.ScratchBytes, in.Strategy.KV, in.Strategy.Context
 		if rapid.Bool().Draw(t, "with ratio") {
 			other = other.ratio(rapid.Float64Range(0, 1).Draw(t, "ratio"))
@@ -206,9 +207,8 @@ func wantMinimum(t *rapid.T, in Input, e *BudgetError) {
 // More budget never gives less: of what is given out first, then of what comes
 // after, and in all.
 func TestMonotone(t *testing.T) {
-	packs := makePacks(t)
 	rapid.Check(t, func(t *rapid.T) {
-		in := drawInput(t, packs)
+		in := drawInput(t, drawLayout(t))
 		all := mustPlan(t, in)
 		share := rapid.Bool().Draw(t, "share")
 		budget := all.Process.MinimumBytes
@@ -250,10 +250,9 @@ func less(a, b given) bool {
 // A ratio gives that share of the neurons a slot: without a budget whatever
 // that takes, with one if it holds them, at the cost of what may stream.
 func TestRatio(t *testing.T) {
-	packs := makePacks(t)
 	rapid.Check(t, func(t *rapid.T) {
-		in := drawInput(t, packs)
-		ffn := in.Pack.Profile().FFN
+		in := drawInput(t, drawLayout(t))
+		ffn := in.Layout.Profile().FFN
 		slots := rapid.IntRange(0, ffn).Draw(t, "slots")
 		in = in.ratio(float64(slots) / float64(ffn))
 		p := mustPlan(t, in)
@@ -261,12 +260,16 @@ func TestRatio(t *testing.T) {
 		if p.Slots[0] != slots || len(p.Resident) == 0 || hasNotice(p, "do not fit") {
 			t.Fatalf("without a budget: got %d slots, notices %q, want %d and all else resident", p.Slots[0], p.Notices, slots)
 		}
+		perSlot := int64(in.Layout.Profile().Layers) * in.Layout.BundleStride()
+		if want := p.Process.TotalBytes - int64(ffn-slots)*perSlot; p.Process.BudgetBytes != want {
+			t.Fatalf("without a budget: got one of %d, want %d: all but the neurons without a slot", p.Process.BudgetBytes, want)
+		}
 		b := drawBudget(t, in)
 		p, err := Plan(in.budget(b))
 		if p.Slots[0] != slots {
 			t.Fatalf("budget %v: got %d slots, want %d", b, p.Slots[0], slots)
 		}
-		extra := int64(slots) * int64(in.Pack.Profile().Layers) * in.Pack.BundleStride()
+		extra := int64(slots) * perSlot
 		least, got := p.Process.MinimumBytes+extra, p.Process.BudgetBytes
 		if b.Share > 0 {
 			least, got = p.Share.MinimumBytes+extra, p.Share.BudgetBytes
@@ -288,7 +291,7 @@ func TestRatio(t *testing.T) {
 
 // Shares that binary fractions miss are of the number of neurons meant.
 func TestRatioRounds(t *testing.T) {
-	in := Input{Pack: makePack(t, profile(10, 8, 1, 100, 10)), ScratchBytes: scratch(100), Processors: 1}
+	in := Input{Layout: layoutOf(t, profile(10, 8, 1, 100, 10)), ScratchBytes: scratch(100), Processors: 1}
 	for r, want := range map[float64]int{0: 0, 0.29: 29, 0.3: 30, 0.57: 57, 0.58: 58, 0.999: 100, 1: 100} {
 		if got := mustPlan(t, in.ratio(r)).Slots[0]; got != want {
 			t.Errorf("ratio %v: got %d slots of 100, want %d", r, got, want)
@@ -298,9 +301,8 @@ func TestRatioRounds(t *testing.T) {
 
 // Without a budget all of a model is resident that 80 % of free memory holds.
 func TestDefaultBudget(t *testing.T) {
-	packs := makePacks(t)
 	rapid.Check(t, func(t *rapid.T) {
-		in := drawInput(t, packs)
+		in := drawInput(t, drawLayout(t))
 		all := mustPlan(t, in)
 		in.FreeBytes = rapid.Int64Range(1, 2*all.Process.TotalBytes).Draw(t, "free")
 		p, err := Plan(in)
@@ -322,7 +324,7 @@ func TestDefaultBudget(t *testing.T) {
 				missing++
 			}
 		}
-		if all.Slots[0] != in.Pack.Profile().FFN || all.Tiers[1].Bytes != 0 || missing != 0 || all.Token.SlowBytes != 0 {
+		if all.Slots[0] != in.Layout.Profile().FFN || all.Tiers[1].Bytes != 0 || missing != 0 || all.Token.SlowBytes != 0 {
 			t.Fatalf("got %+v, want everything resident", all)
 		}
 	})
@@ -330,10 +332,10 @@ func TestDefaultBudget(t *testing.T) {
 
 // Shares beyond all reason are plenty, not an overflow.
 func TestHugeShare(t *testing.T) {
-	in := Input{Pack: makePack(t, profile(10, 8, 1, 100, 10)), ScratchBytes: scratch(100), Processors: 1}
+	in := Input{Layout: layoutOf(t, profile(10, 8, 1, 100, 10)), ScratchBytes: scratch(100), Processors: 1}
 	for _, share := range []float64{1e4, 1e300} {
-		if p := mustPlan(t, in.budget(config.Budget{Share: share})); p.Slots[0] != 100 {
-			t.Errorf("share %g: got %d slots, want 100", share, p.Slots[0])
+		if p := mustPlan(t, in.budget(config.Budget{Share: share})); p.Slots[0] != 100 || p.Process.BudgetBytes <= p.Share.BudgetBytes || p.Share.BudgetBytes < 1e4*p.Share.TotalBytes {
+			t.Errorf("share %g: got %d slots of 100, budgets of %d and %d", share, p.Slots[0], p.Share.BudgetBytes, p.Process.BudgetBytes)
 		}
 	}
 }
@@ -343,7 +345,7 @@ func TestModes(t *testing.T) {
 	relu := profile(10, 8, 2, 100, 10)
 	gelu := relu
 	gelu.Activation = config.GELU
-	packs := map[config.Activation]*pack.Pack{config.ReLU: makePack(t, relu), config.GELU: makePack(t, gelu)}
+	layouts := map[config.Activation]*pack.Layout{config.ReLU: layoutOf(t, relu), config.GELU: layoutOf(t, gelu)}
 	for _, c := range []struct {
 		act    config.Activation
 		mode   config.Mode
@@ -361,7 +363,7 @@ func TestModes(t *testing.T) {
 		{config.GELU, config.Gate, config.Dense, "gelu is not sparse: running dense"},
 		{config.GELU, config.Predicted, config.Dense, "gelu is not sparse: running dense"},
 	} {
-		in := Input{Pack: packs[c.act], PredictorBytes: 640, ScratchBytes: scratch(100), Processors: 3}
+		in := Input{Layout: layouts[c.act], PredictorBytes: 640, ScratchBytes: scratch(100), Processors: 3}
 		in.Strategy.Mode = c.mode
 		p := mustPlan(t, in)
 		if p.Mode != c.want || strings.Join(p.Notices, "\n") != c.notice {
@@ -371,7 +373,7 @@ func TestModes(t *testing.T) {
 			t.Errorf("%s, mode %q: got predictors %v, %d threads, context %d, want threads 3, context 10", c.act, c.mode, p.Predicted, p.Threads, p.Context)
 		}
 	}
-	in := Input{Pack: packs[config.ReLU], PredictorBytes: 640, ScratchBytes: scratch(100), Processors: 3}
+	in := Input{Layout: layouts[config.ReLU], PredictorBytes: 640, ScratchBytes: scratch(100), Processors: 3}
 	p := mustPlan(t, in.budget(config.Budget{Bytes: mustPlan(t, in).Process.MinimumBytes}))
 	for _, want := range []string{"no room for the predictors of 2 of 2 layers", "9 of 9 matrices do not fit"} {
 		if !hasNotice(p, want) {
@@ -381,12 +383,12 @@ func TestModes(t *testing.T) {
 }
 
 func TestContext(t *testing.T) {
-	long, short := makePack(t, profile(10, 8, 2, 100, 3000)), makePack(t, profile(10, 8, 2, 100, 70))
+	long, short := layoutOf(t, profile(10, 8, 2, 100, 3000)), layoutOf(t, profile(10, 8, 2, 100, 70))
 	for _, c := range []struct {
-		pack      *pack.Pack
+		pack      *pack.Layout
 		ctx, want int
 	}{{long, 0, 2048}, {long, 3000, 3000}, {long, 5, 5}, {short, 0, 70}, {short, 70, 70}} {
-		in := Input{Pack: c.pack, ScratchBytes: scratch(100), Processors: 1}
+		in := Input{Layout: c.pack, ScratchBytes: scratch(100), Processors: 1}
 		in.Strategy.Context = c.ctx
 		p := mustPlan(t, in)
 		// Keys and values of 2 layers, 8 f32 each, in pages of 64 tokens.
@@ -394,7 +396,7 @@ func TestContext(t *testing.T) {
 			t.Errorf("ctx %d: got %d, %d bytes, want %d, %d", c.ctx, p.Context, p.KVBytes, c.want, want)
 		}
 	}
-	in := Input{Pack: short, ScratchBytes: scratch(100), Processors: 1}
+	in := Input{Layout: short, ScratchBytes: scratch(100), Processors: 1}
 	in.Strategy.Context = 71
 	if p, err := Plan(in); p != nil || err == nil || !strings.Contains(err.Error(), "ctx: got 71, want at most 70") {
 		t.Errorf("ctx 71 of 70: got %v, %v", p, err)
@@ -407,8 +409,8 @@ func TestContext(t *testing.T) {
 
 // What a token moves, counted by hand: 2 layers of 100 neurons, 8 wide, f16.
 func TestTraffic(t *testing.T) {
-	m := makePack(t, profile(10, 8, 2, 100, 10))
-	in := Input{Pack: m, PredictorBytes: 640, ScratchBytes: scratch(100), Processors: 1}
+	m := layoutOf(t, profile(10, 8, 2, 100, 10))
+	in := Input{Layout: m, PredictorBytes: 640, ScratchBytes: scratch(100), Processors: 1}
 	const (
 		head, row = 10 * 8 * 2, 8 * 2
 		attention = 2 * 4 * 8 * 8 * 2
@@ -445,7 +447,7 @@ func (broken) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
 // The drawing is well-formed, whatever the title, and names all that there is.
 func TestSVG(t *testing.T) {
-	p := mustPlan(t, Input{Pack: makePack(t, profile(10, 8, 2, 100, 10)), ScratchBytes: scratch(100), Processors: 1}.ratio(0.5))
+	p := mustPlan(t, Input{Layout: layoutOf(t, profile(10, 8, 2, 100, 10)), ScratchBytes: scratch(100), Processors: 1}.ratio(0.5))
 	var b strings.Builder
 	if err := p.SVG(&b, `a <b> & "c"`); err != nil {
 		t.Fatal(err)

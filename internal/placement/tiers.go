@@ -65,7 +65,7 @@ func (p *planner) traffic(slots int) PerToken {
 		if p.Predicted[l] {
 			computed *= assumedWanted
 		}
-		t.FastBytes += int64(computed * float64(p.in.Pack.BundleBytes()))
+		t.FastBytes += int64(computed * float64(p.in.Layout.BundleBytes()))
 		t.SlowBytes += int64(missing * computed * float64(p.stride))
 	}
 	return t

@@ -64,12 +64,9 @@ func TestBlockReader(t *testing.T) {
 					x := queued[0]
 					queued = queued[1:]
 					if fail && rng.IntN(2) == 0 {
-						fail = false
-						if !failBlock(t, f, file, r, x) {
-							queued = nil
-							break
-						}
-						continue
+						failBlock(t, f, file, r, x)
+						queued = nil
+						break
 					}
 					nextBlocks(t, f, r, x)
 				}
@@ -99,39 +96,36 @@ func nextBlocks(t *testing.T, f *fixture, r *BlockReader, x pack.Tensor) {
 }
 
 // failBlock makes reads of x's last block fail from now on, takes its blocks
-// and resets after the error. It reports whether x came whole, read before.
-func failBlock(t *testing.T, f *fixture, file *faultyFile, r *BlockReader, x pack.Tensor) bool {
+// up to the error, which does not come if that block was there before, and
+// resets.
+func failBlock(t *testing.T, f *fixture, file *faultyFile, r *BlockReader, x pack.Tensor) {
 	t.Helper()
 	row, _ := x.Block(x.Blocks() - 1)
 	at := x.Offset + int64(row)*x.RowBytes
 	file.mu.Lock()
 	file.fail[at] = 1 << 30
 	file.mu.Unlock()
-	defer func() {
-		file.mu.Lock()
-		delete(file.fail, at)
-		file.mu.Unlock()
-	}()
 	for b := range x.Blocks() {
 		got, err := r.Block(x, b)
-		if err == nil {
-			if !bytes.Equal(got, f.block(x, b)) {
-				t.Fatalf("block %d of %s: got other rows", b, x.Name)
+		if err != nil {
+			if b != x.Blocks()-1 {
+				t.Fatalf("block %d of %s: got %v, want an error of the last block alone", b, x.Name, err)
 			}
-			continue
+			wantIn(t, err, x.Name, f.Path())
+			break
 		}
-		if b != x.Blocks()-1 {
-			t.Fatalf("block %d of %s: got %v, want an error of the last block alone", b, x.Name, err)
+		if !bytes.Equal(got, f.block(x, b)) {
+			t.Fatalf("block %d of %s: got other rows", b, x.Name)
 		}
-		wantIn(t, err, x.Name, f.Path())
-		r.Reset()
-		wholeOf(t, r)
-		if len(r.idle) != len(r.buffers) || len(r.queued) != 0 || file.busy() != 0 {
-			t.Fatalf("after Reset: got %d idle buffers of %d, %d matrices, %d reads", len(r.idle), len(r.buffers), len(r.queued), file.busy())
-		}
-		return false
 	}
-	return true
+	r.Reset()
+	wholeOf(t, r)
+	if len(r.idle) != len(r.buffers) || len(r.queued) != 0 || file.busy() != 0 {
+		t.Fatalf("after Reset: got %d idle buffers of %d, %d matrices, %d reads", len(r.idle), len(r.buffers), len(r.queued), file.busy())
+	}
+	file.mu.Lock()
+	delete(file.fail, at)
+	file.mu.Unlock()
 }
 
 // A block that is not the next is a bug of the caller's, told as an error.
@@ -190,4 +184,11 @@ func TestBlockReaderAhead(t *testing.T) {
 	}
 	sync.Queue(f.matrices()[0])
 	nextBlocks(t, f, sync, f.matrices()[0])
+	// A matrix begun is begun anew.
+	one, c := f.blockReader(t, file, 1, 0)
+	defer c.Close()
+	one.Queue(f.matrices()[0])
+	one.Reset()
+	one.Queue(f.matrices()[0])
+	nextBlocks(t, f, one, f.matrices()[0])
 }

@@ -251,6 +251,14 @@ func use(c *WeightCache, layer int, ids ...int32) int {
 	return missing
 }
 
+// held is the slots that neurons have.
+func held(c *WeightCache, layer int, ids ...int32) []int32 {
+	slots := make([]int32, len(ids))
+	c.Acquire(layer, ids, slots, false, nil)
+	c.Release(layer, slots, false)
+	return slots
+}
+
 // LRU evicts the neurons unused for longest, and a layer's scan, however long,
 // leaves the other layers alone.
 func TestCacheLRU(t *testing.T) {
@@ -266,6 +274,13 @@ func TestCacheLRU(t *testing.T) {
 	if n := use(c, 0, 10, 12, 20, 21); n != 0 {
 		t.Errorf("the most recent four: got %d missing, want 0", n)
 	}
+	slots := make([]int32, 100)
+	c.Acquire(0, []int32{10, 12}, slots[:2], true, nil)
+	c.Release(0, slots[:2], false) // looked at, not used
+	if n := use(c, 0, 30, 31); n != 2 || countOf(held(c, 0, 10, 12), -1) != 2 {
+		t.Errorf("10 and 12 are the least recent, whoever looks at them: got slots %v", held(c, 0, 10, 12))
+	}
+	use(c, 0, 10, 12)
 	if n := use(c, 0, 11, 13); n != 2 {
 		t.Errorf("the least recent two: got %d missing, want 2", n)
 	}
@@ -276,7 +291,6 @@ func TestCacheLRU(t *testing.T) {
 	for i := range all {
 		all[i] = int32(i)
 	}
-	slots := make([]int32, 100)
 	grants := c.Acquire(0, all, slots, true, nil)
 	hits := 100 - len(grants) - countOf(slots, -1)
 	if hits != 4 || len(grants) != 0 {

@@ -117,8 +117,8 @@ func TestFill(t *testing.T) {
 		failAt := rapid.IntRange(0, 60).Draw(t, "fail at") // bytes read
 		got := 0
 		read := func(bufs [][]byte, at int64) (int, error) {
-			if int(at) != off+got {
-				t.Fatalf("read at %d, want %d", at, off+got)
+			if int(at) != off+got || int(at)%align != 0 {
+				t.Fatalf("read at %d, want %d, a multiple of %d", at, off+got, align)
 			}
 			if got >= failAt*align {
 				return 0, broken
@@ -157,8 +157,12 @@ func TestFill(t *testing.T) {
 }
 
 func TestOpenFile(t *testing.T) {
-	for _, align := range []int64{512, 4096} {
+	for align, stride := range map[int64]int64{512: 1536, 1024: 2048, 4096: 4096} {
 		f := makePack(t, align)
+		if f.BundleStride() != stride {
+			t.Fatalf("alignment %d: got bundles %d apart, want %d", align, f.BundleStride(), stride)
+		}
+		align = stride & -stride
 		if got := bundleAlign(f.Pack); got != align {
 			t.Errorf("alignment of bundles %d apart: got %d, want %d", f.BundleStride(), got, align)
 		}

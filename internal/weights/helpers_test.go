@@ -30,10 +30,11 @@ type fixture struct {
 	bundles [][][]byte // [layers][ffn], each a stride long
 }
 
-// testProfile has matrices of one block and of two, and every kind of vector.
+// testProfile has matrices of one block and of two, every kind of vector, and
+// bundles that with the least alignment are an odd number of sectors apart.
 func testProfile() config.ModelProfile {
 	return config.ModelProfile{
-		Family: "opt", VocabSize: 4500, EmbedDim: 64, HiddenSize: 64, Layers: 3, Heads: 2, KVHeads: 2, FFN: 40,
+		Family: "opt", VocabSize: 1700, EmbedDim: 160, HiddenSize: 160, Layers: 3, Heads: 2, KVHeads: 2, FFN: 40,
 		NeuronParts: 2, MaxPositions: 30, PositionOffset: 2, Activation: config.ReLU, Norm: config.LayerNorm,
 		NormEps: 1e-5, NormAffine: true, PreNorm: true, FinalNorm: true, Bias: true,
 		BOS: 2, PAD: 1, EOS: []int32{2},
@@ -46,7 +47,7 @@ func makePack(t testing.TB, align int64) *fixture {
 	t.Helper()
 	profile := testProfile()
 	path := filepath.Join(t.TempDir(), "m.sflow")
-	w, err := pack.Create(path, pack.Spec{Profile: profile, Name: "m", Attn: tensor.F32, MLP: tensor.F16, Align: align})
+	w, err := pack.Create(path, pack.Spec{Profile: profile, Name: "m", Attn: tensor.F32, MLP: tensor.F32, Align: align})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +66,7 @@ func makePack(t testing.TB, align int64) *fixture {
 		f.bundles = append(f.bundles, nil)
 		for i := range profile.FFN {
 			b := all[int64(i)*w.BundleStride():][:w.BundleStride()]
-			rng.Read(b[:profile.BundleBytes(tensor.F16)])
+			rng.Read(b[:profile.BundleBytes(tensor.F32)])
 			f.bundles[l] = append(f.bundles[l], b)
 		}
 		if err := w.WriteBundles(l, 0, all); err != nil {

@@ -90,6 +90,11 @@ func TestStoreDamage(t *testing.T) {
 			}
 			wantIn(t, err, "weights: ", f.Path(), part, off)
 		}
+		for layer := range 2 { // says nothing about another layer's neuron
+			if err := s.ReadBundles(layer, 5, dst); err != nil {
+				t.Fatal(err)
+			}
+		}
 		at := f.BundleOffset(2, 5)
 		f.damage(t, at+7)
 		for range 2 {
@@ -142,7 +147,7 @@ func TestStoreRetries(t *testing.T) {
 			do   func() error
 		}{
 			{"neurons 10 to 13 of layer 1", f.BundleOffset(1, 10), func() error { return s.ReadBundles(1, 10, dst) }},
-			{"rows 0 to 4095 of head", head.Offset, func() error { _, err := s.ReadBlock(head, 0, buf); return err }},
+			{"rows 0 to 1637 of head", head.Offset, func() error { _, err := s.ReadBlock(head, 0, buf); return err }},
 			{"row 20 of head", head.Offset + 20*head.RowBytes, func() error { _, err := s.ReadRow(head, 20, buf); return err }},
 		} {
 			faulty.fail[read.at] = 1
@@ -211,7 +216,7 @@ func (coarse) Align() int64 { return 4096 }
 func TestNewStoreRefuses(t *testing.T) {
 	f := makePack(t, 512)
 	_, err := NewDiskWeightStore(f.Pack, coarse{f.mapped(t)})
-	wantIn(t, err, "weights: open", f.Path(), "4096", "512")
+	wantIn(t, err, "weights: open", f.Path(), "4096", "1536")
 	if err := os.Truncate(f.Path(), f.Size()-1); err != nil {
 		t.Fatal(err)
 	}

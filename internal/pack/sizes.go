@@ -1,0 +1,43 @@
+package pack
+
+import (
+	"slices"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
+// Profile describes the model. Its EOS list is the caller's own.
+func (l *Layout) Profile() config.ModelProfile {
+	profile := l.profile
+	profile.EOS = slices.Clone(profile.EOS)
+	return profile
+}
+
+// MLPDType is the element type of the bundles.
+func (l *Layout) MLPDType() tensor.DType { return l.mlp }
+
+// AttnDType is the element type of the resident matrices.
+func (l *Layout) AttnDType() tensor.DType { return l.attn }
+
+// Tensors lists the resident tensors in file order: all that is no bundle, no
+// table and no padding.
+func (l *Layout) Tensors() []Tensor { return slices.Clone(l.tensors) }
+
+// WeightBytes is the size of the weights that a budget's share is a share of:
+// resident matrices and vectors, and bundles at their stride.
+func (l *Layout) WeightBytes() int64 {
+	n := l.profile.Neurons() * l.stride
+	for _, t := range l.tensors {
+		if t.Kind == Matrix || t.Kind == Vector {
+			n += t.Bytes()
+		}
+	}
+	return n
+}
+
+// BundleStride is the distance between bundles in the file.
+func (l *Layout) BundleStride() int64 { return l.stride }
+
+// BundleBytes is the size of a bundle without its padding.
+func (l *Layout) BundleBytes() int64 { return l.profile.BundleBytes(l.mlp) }
