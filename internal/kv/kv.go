@@ -91,9 +91,7 @@ func (c *Cache) Grow(s *Seq, n int) error {
 // Truncate drops all tokens of s from position n on.
 func (c *Cache) Truncate(s *Seq, n int) {
 	keep := Pages(n)
-	for _, p := range s.pages[keep:] {
-		c.free = append(c.free, p)
-	}
+	c.free = append(c.free, s.pages[keep:]...)
 	s.pages, s.n = s.pages[:keep], n
 }
 

@@ -28,15 +28,9 @@ var svgColours = [...]string{
 func (p *Placement) SVG(w io.Writer, title string) error {
 	var b strings.Builder
 	scale := int64(1)
-	lines := 0
 	for _, t := range p.Tiers {
 		scale = max(scale, t.Bytes)
-		lines += len(shown(t))
 	}
-	height := 3*svgMargin + len(p.Tiers)*(svgBar+3*svgRow) + lines*svgRow
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" font-family="sans-serif" font-size="13">`+"\n",
-		svgWidth, height, svgWidth, height)
-	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="white"/>`+"\n")
 	y := svgMargin + svgRow
 	fmt.Fprintf(&b, `<text x="%d" y="%d" font-size="15" font-weight="bold">%s</text>`+"\n", svgMargin, y, html.EscapeString(title))
 	colour := 0
@@ -60,8 +54,11 @@ func (p *Placement) SVG(w io.Writer, title string) error {
 			fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n", svgMargin+360, y, config.FormatSize(it.Bytes))
 		}
 	}
-	b.WriteString("</svg>\n")
-	_, err := io.WriteString(w, b.String())
+	height := y + svgMargin
+	_, err := fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" font-family="sans-serif" font-size="13">
+<rect width="100%%" height="100%%" fill="white"/>
+%s</svg>
+`, svgWidth, height, svgWidth, height, b.String())
 	return err
 }
 
