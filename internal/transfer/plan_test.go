@@ -7,6 +7,15 @@ import (
 	"pgregory.net/rapid"
 )
 
+// Consecutive neurons are one run, up to a length.
+func TestPlanRuns(t *testing.T) {
+	all := seq(0, 3*maxRun+5)
+	p := newPlan(0, all, all, all)
+	if len(p.Runs) != 4 || len(p.Runs[0].Slots) != maxRun || len(p.Runs[3].Slots) != 5 {
+		t.Errorf("got %d runs %v, want three of %d and one of 5", len(p.Runs), p.Runs, maxRun)
+	}
+}
+
 // A plan reads exactly the neurons that it is to read, each into its slot, in
 // runs of consecutive ids that could not be fewer.
 func TestPlan(t *testing.T) {

@@ -1,0 +1,317 @@
+package placement
+
+import (
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/weights"
+)
+
+// check holds a placement that fits to what is true of all.
+func check(t *rapid.T, in Input, p *Placement) {
+	t.Helper()
+	m, profile, g := in.Layout, in.Layout.Profile(), givenOut(in, p)
+	if !p.Fits {
+		t.Fatal("got no error and a placement that does not fit")
+	}
+	if used := vectors(m) + g.total(); used > p.Share.BudgetBytes {
+		t.Fatalf("weights: got %d bytes given out, want at most the budget of %d", used, p.Share.BudgetBytes)
+	}
+	if used := p.Tiers[0].Bytes; used > p.Process.BudgetBytes {
+		t.Fatalf("process: got %d bytes used, want at most the budget of %d", used, p.Process.BudgetBytes)
+	}
+	if rest := p.Tiers[0].Bytes - vectors(m) - g.total(); p.Share.BudgetBytes+rest > p.Process.BudgetBytes {
+		t.Fatalf("got a budget of %d for weights and %d bytes for the rest, want at most %d", p.Share.BudgetBytes, rest, p.Process.BudgetBytes)
+	}
+	if p.LoadBytes != vectors(m)+g.total()-g.slots {
+		t.Fatalf("got %d bytes to load, want %d", p.LoadBytes, vectors(m)+g.total()-g.slots)
+	}
+	for _, tier := range p.Tiers {
+		sum := int64(0)
+		for _, it := range tier.Items {
+			if it.Bytes < 0 {
+				t.Fatalf("%s: got %d bytes of %s", tier.Name, it.Bytes, it.What)
+			}
+			sum += it.Bytes
+		}
+		if sum != tier.Bytes {
+			t.Fatalf("%s: got items of %d bytes, want %d", tier.Name, sum, tier.Bytes)
+		}
+	}
+	if len(p.Slots) != profile.Layers || len(p.Predicted) != profile.Layers {
+		t.Fatalf("got %d and %d layers, want %d", len(p.Slots), len(p.Predicted), profile.Layers)
+	}
+	for l, n := range p.Slots {
+		if n != p.Slots[0] || n > profile.FFN || p.Predicted[l] && p.Mode != config.Predicted {
+			t.Fatalf("layer %d of %v: got %d slots, predicted %v in mode %s", l, p.Slots, n, p.Predicted[l], p.Mode)
+		}
+	}
+	all, resident := int64(0), 0
+	for _, x := range m.Tensors() {
+		if x.Kind != pack.Tokenizer && weights.BlockBuffer(x) > p.BlockBytes {
+			t.Fatalf("got blocks of %d bytes, want %d for %s", p.BlockBytes, weights.BlockBuffer(x), x.Name)
+		}
+		if x.Kind == pack.Matrix {
+			all += weights.PieceBytes(x.Bytes())
+			if p.Resident[x.Name] {
+				resident++
+			}
+		}
+	}
+	if resident != len(p.Resident) {
+		t.Fatalf("got %d matrices resident of %v, want all to be the pack's", resident, p.Resident)
+	}
+	neurons := profile.Neurons() * m.BundleStride()
+	if got, want := p.Tiers[1].Bytes, neurons-g.slots+all-g.matrices-g.tables; got != want {
+		t.Fatalf("slow: got %d bytes, want %d", got, want)
+	}
+	if p.RingSlots < 2 || p.RingSlots%2 != 0 || p.RingSlots > max(2, profile.FFN/4) {
+		t.Fatalf("got a ring of %d slots, want an even number from 2 to a quarter of %d", p.RingSlots, profile.FFN)
+	}
+	// What is left over has no use.
+	left := p.Share.BudgetBytes - vectors(m) - g.total()
+	perSlot := int64(profile.Layers) * m.BundleStride()
+	if in.Strategy.GPUCacheRatio == nil && left >= perSlot && p.Slots[0] < profile.FFN {
+		t.Fatalf("got %d slots and %d bytes left over, want another slot of %d", p.Slots[0], left, perSlot)
+	}
+	for _, x := range m.Tensors() {
+		if x.Kind == pack.Matrix && !p.Resident[x.Name] && weights.PieceBytes(x.Bytes()) <= left {
+			t.Fatalf("got %d bytes left over, want %s resident", left, x.Name)
+		}
+	}
+	take(t, in, p)
+}
+
+// take takes all pieces from a Memory as the engine does.
+func take(t *rapid.T, in Input, p *Placement) {
+	t.Helper()
+	mem, err := weights.NewMemory(p.MemoryBytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mem.Close()
+	mem.Piece(in.ScratchBytes(p.Chunk))
+	mem.Piece(p.KVBytes)
+	for range 1 + weights.StreamBuffers {
+		mem.Buffer(p.BlockBytes)
+	}
+	slots := p.RingSlots
+	for _, n := range p.Slots {
+		slots += n
+	}
+	mem.Buffer(int64(slots) * in.Layout.BundleStride())
+	for _, x := range in.Layout.Tensors() {
+		if x.Kind == pack.Vector || p.Resident[x.Name] {
+			mem.Piece(x.Bytes())
+		}
+	}
+	for _, here := range p.Predicted {
+		if here && in.PredictorBytes > 0 {
+			mem.Piece(in.PredictorBytes)
+		}
+	}
+}
+
+// drawBudget is a budget anywhere from hopeless to plenty.
+func drawBudget(t *rapid.T, in Input) config.Budget {
+	p := mustPlan(t, in) // all free memory: everything fits
+	if rapid.Bool().Draw(t, "share") {
+		return config.Budget{Share: rapid.Float64Range(1e-6, 2).Draw(t, "budget")}
+	}
+	return config.Budget{Bytes: rapid.Int64Range(1, p.Process.TotalBytes*5/4).Draw(t, "budget")}
+}
+
+// Whatever the model, the strategy and the budget: what is given out fits, can
+// be taken, adds up, and leaves over nothing of use.
+func TestPlan(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t, drawLayout(t))
+		switch rapid.IntRange(0, 3).Draw(t, "how") {
+		case 0:
+			in = in.budget(drawBudget(t, in))
+		case 1:
+			in = in.ratio(rapid.Float64Range(0, 1).Draw(t, "ratio"))
+		case 2:
+			in = in.budget(drawBudget(t, in)).ratio(rapid.Float64Range(0, 1).Draw(t, "ratio"))
+		case 3:
+			in.FreeBytes = rapid.Int64Range(0, 2*mustPlan(t, in).Process.TotalBytes).Draw(t, "free")
+		}
+		p, err := Plan(in)
+		if err != nil {
+			wantTooSmall(t, in)
+			return
+		}
+		check(t, in, p)
+	})
+}
+
+// The minimum works, a byte less does not, and it is the same whatever the
+// mode, the predictor and the ratio.
+func TestMinimum(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t, drawLayout(t))
+		p := mustPlan(t, in)
+		least := p.Process.MinimumBytes
+		check(t, in, mustPlan(t, in.budget(config.Budget{Bytes: least})))
+		_, e := wantTooSmall(t, in.budget(config.Budget{Bytes: least - 1}))
+		if e.Minimum != sizeOf(least) || !strings.Contains(e.Error(), "--budget") {
+			t.Fatalf("got %q, want a minimum of %s", e, sizeOf(least))
+		}
+		if share := p.Share.MinimumBytes; share > 0 {
+			of := func(n int64) config.Budget {
+				return config.Budget{Share: (float64(n) + 0.5) / float64(p.Share.TotalBytes)}
+			}
+			check(t, in, mustPlan(t, in.budget(of(share))))
+			_, e := wantTooSmall(t, in.budget(of(share-1)))
+			wantMinimum(t, in, e)
+		}
+		other := drawInput(t, in.Layout)
+		other.ScratchBytes, other.Strategy.KV, other.Strategy.Context = in.ScratchBytes, in.Strategy.KV, in.Strategy.Context
+		if rapid.Bool().Draw(t, "with ratio") {
+			other = other.ratio(rapid.Float64Range(0, 1).Draw(t, "ratio"))
+		}
+		if q := mustPlan(t, other); q.Process.MinimumBytes != least || q.Share.MinimumBytes != p.Share.MinimumBytes {
+			t.Fatalf("minimum: got %d and %d, want %d and %d, as for another mode, predictor and ratio",
+				q.Process.MinimumBytes, q.Share.MinimumBytes, least, p.Share.MinimumBytes)
+		}
+	})
+}
+
+// wantMinimum checks that the minimum that an error tells of works when it is
+// given as the budget.
+func wantMinimum(t *rapid.T, in Input, e *BudgetError) {
+	t.Helper()
+	text, _, _ := strings.Cut(e.Minimum, " (")
+	if !strings.HasSuffix(text, "%") {
+		_, text, _ = strings.Cut(e.Minimum, " (")
+		text = strings.TrimSuffix(text, " bytes)")
+	}
+	b, err := config.ParseBudget(text)
+	if err != nil {
+		t.Fatalf("the minimum of %q is no budget: %v", e, err)
+	}
+	mustPlan(t, in.budget(b))
+	if b.Bytes > 0 {
+		wantTooSmall(t, in.budget(config.Budget{Bytes: b.Bytes - 1}))
+	}
+}
+
+// More budget never gives less: of what is given out first, then of what comes
+// after, and in all.
+func TestMonotone(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t, drawLayout(t))
+		all := mustPlan(t, in)
+		share := rapid.Bool().Draw(t, "share")
+		budget := all.Process.MinimumBytes
+		if share {
+			budget = all.Share.MinimumBytes
+		}
+		step := rapid.Int64Range(1, (all.Process.TotalBytes-all.Process.MinimumBytes)/50+2).Draw(t, "step")
+		var before given
+		chunk := 0
+		for range 120 {
+			b := config.Budget{Bytes: budget}
+			if share {
+				b = config.Budget{Share: (float64(budget) + 0.5) / float64(all.Share.TotalBytes)}
+			}
+			p := mustPlan(t, in.budget(b))
+			g := givenOut(in, p)
+			if g.total() < before.total() || p.Chunk < chunk || less(g, before) {
+				t.Fatalf("budget %d: got %+v in chunks of %d, want at least %+v in chunks of %d, as with %d less", budget, g, p.Chunk, before, chunk, step)
+			}
+			before, chunk = g, p.Chunk
+			budget += step
+		}
+	})
+}
+
+// less compares by what is given out first.
+func less(a, b given) bool {
+	switch {
+	case a.predictors != b.predictors:
+		return a.predictors < b.predictors
+	case a.matrices != b.matrices:
+		return a.matrices < b.matrices
+	case a.slots != b.slots:
+		return a.slots < b.slots
+	}
+	return a.tables < b.tables
+}
+
+// A ratio gives that share of the neurons a slot: without a budget whatever
+// that takes, with one if it holds them, at the cost of what may stream.
+func TestRatio(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t, drawLayout(t))
+		ffn := in.Layout.Profile().FFN
+		slots := rapid.IntRange(0, ffn).Draw(t, "slots")
+		in = in.ratio(float64(slots) / float64(ffn))
+		p := mustPlan(t, in)
+		check(t, in, p)
+		if p.Slots[0] != slots || len(p.Resident) == 0 || hasNotice(p, "do not fit") {
+			t.Fatalf("without a budget: got %d slots, notices %q, want %d and all else resident", p.Slots[0], p.Notices, slots)
+		}
+		perSlot := int64(in.Layout.Profile().Layers) * in.Layout.BundleStride()
+		if want := p.Process.TotalBytes - int64(ffn-slots)*perSlot; p.Process.BudgetBytes != want {
+			t.Fatalf("without a budget: got one of %d, want %d: all but the neurons without a slot", p.Process.BudgetBytes, want)
+		}
+		b := drawBudget(t, in)
+		p, err := Plan(in.budget(b))
+		if p.Slots[0] != slots {
+			t.Fatalf("budget %v: got %d slots, want %d", b, p.Slots[0], slots)
+		}
+		extra := int64(slots) * perSlot
+		least, got := p.Process.MinimumBytes+extra, p.Process.BudgetBytes
+		if b.Share > 0 {
+			least, got = p.Share.MinimumBytes+extra, p.Share.BudgetBytes
+		}
+		if (err == nil) != (got >= least) {
+			t.Fatalf("budget %v of %d bytes: got %v, want an error below %d", b, got, err, least)
+		}
+		if err != nil {
+			_, e := wantTooSmall(t, in.budget(b))
+			if slots > 0 && !strings.Contains(e.Error(), "gpu-cache-ratio") {
+				t.Fatalf("got %q, want the ratio in it", e)
+			}
+			wantMinimum(t, in, e)
+			return
+		}
+		check(t, in.budget(b), p)
+	})
+}
+
+// Without a budget all of a model is resident that 80 % of free memory holds.
+func TestDefaultBudget(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t, drawLayout(t))
+		all := mustPlan(t, in)
+		in.FreeBytes = rapid.Int64Range(1, 2*all.Process.TotalBytes).Draw(t, "free")
+		p, err := Plan(in)
+		if err != nil {
+			_, e := wantTooSmall(t, in)
+			if !strings.Contains(e.Error(), "free memory") || strings.Contains(e.Error(), "--budget") {
+				t.Fatalf("got %q, want free memory in it and no flag that was not given", e)
+			}
+		}
+		if want := min(all.Process.TotalBytes, in.FreeBytes/5*4); p.Process.BudgetBytes != want {
+			t.Fatalf("%d free: got a budget of %d, want %d", in.FreeBytes, p.Process.BudgetBytes, want)
+		}
+		if p.Process.BudgetBytes == all.Process.TotalBytes {
+			all = p
+		}
+		missing := 0
+		for _, here := range all.Predicted {
+			if !here && all.Mode == config.Predicted {
+				missing++
+			}
+		}
+		if all.Slots[0] != in.Layout.Profile().FFN || all.Tiers[1].Bytes != 0 || missing != 0 || all.Token.SlowBytes != 0 {
+			t.Fatalf("got %+v, want everything resident", all)
+		}
+	})
+}
