@@ -18,13 +18,13 @@ func (a *app) open(ctx context.Context, cmd *cobra.Command, model string, m *mod
 	}
 	bar := a.newProgress()
 	defer bar.close()
-	limitMemory(strategy.Budget.Bytes, 0)
+	limitToConvert()
 	return sparseflow.Open(ctx, model,
 		sparseflow.WithStrategy(strategy),
 		sparseflow.WithCacheDir(m.cacheDir),
 		sparseflow.WithProgress(bar.report),
 		sparseflow.WithNotices(bar.note),
-		sparseflow.WithPlacement(func(p *sparseflow.Placement) { limitMemory(strategy.Budget.Bytes, p.MemoryBytes) }))
+		sparseflow.WithPlacement(limitToPlan))
 }
 
 // idsOf is the text as token ids, with the model's begin-of-text token before
