@@ -37,7 +37,8 @@ else
   exit 1
 fi
 
-ids=2,5,100,7,9,12,99,101,3000,4000,55,17,8000,42
+ids=2$(seq -s '' -f ',%g' 40 31 7900) # 254 tokens: with those generated, nearly all of the context
+flags=(--ids "$ids" --ctx 262 --max-tokens 6 --ignore-eos --repetition-penalty 1.5 --cache-dir "$dir/cache" --json)
 number() { grep -o "\"$1\":[0-9]*" | cut -d: -f2; }
 tokens() { grep -o '"ids":\[[^]]*\]'; }
 limited() { # inside the cgroup, which the shell enters before it becomes the program
@@ -45,8 +46,7 @@ limited() { # inside the cgroup, which the shell enters before it becomes the pr
 }
 
 for mode in dense gate auto; do
-  out=$(limited run "$dir/model" --ids "$ids" --budget "$limit" --ctx 256 --mode "$mode" \
-    --max-tokens 6 --ignore-eos --cache-dir "$dir/cache" --json)
+  out=$(limited run "$dir/model" --budget "$limit" --mode "$mode" "${flags[@]}")
   peak=$(number peak_rss_bytes <<<"$out")
   echo "$mode: peak resident $peak bytes, $((100 * peak / limit)) % of the budget: $(tokens <<<"$out")"
   if [ "$peak" -gt "$limit" ]; then
@@ -57,21 +57,19 @@ for mode in dense gate auto; do
     tokens <<<"$out" >"$dir/$mode.limited"
   fi
 done
-"$dir/sparseflow" run "$dir/model" --ids "$ids" --ctx 256 --mode dense \
-  --max-tokens 6 --ignore-eos --cache-dir "$dir/cache" --json | tokens >"$dir/unlimited"
+"$dir/sparseflow" run "$dir/model" --mode dense "${flags[@]}" | tokens >"$dir/unlimited"
 cmp "$dir/dense.limited" "$dir/unlimited"
 cmp "$dir/gate.limited" "$dir/unlimited"
 
 # The smallest budget that plan names works, and one byte less is refused.
-least=$("$dir/sparseflow" plan "$dir/model" --cache-dir "$dir/cache" --ctx 256 --json | number minimum_bytes | head -1)
+least=$("$dir/sparseflow" plan "$dir/model" --ctx 262 --json | number minimum_bytes | head -1)
 if [ -f "$group/memory.max" ]; then echo "$least" >"$group/memory.max"; else echo "$least" >"$group/memory.limit_in_bytes"; fi
-out=$(limited run "$dir/model" --ids "$ids" --budget "$least" --ctx 256 --mode dense \
-  --max-tokens 6 --ignore-eos --cache-dir "$dir/cache" --json)
+out=$(limited run "$dir/model" --budget "$least" --mode dense "${flags[@]}")
 peak=$(number peak_rss_bytes <<<"$out")
 echo "smallest budget $least bytes: peak resident $peak bytes, $((100 * peak / least)) %"
 tokens <<<"$out" | cmp - "$dir/unlimited"
 test "$peak" -le "$least"
 status=0
-"$dir/sparseflow" run "$dir/model" --ids "$ids" --budget $((least - 1)) --ctx 256 --cache-dir "$dir/cache" >/dev/null || status=$?
+"$dir/sparseflow" run "$dir/model" --budget $((least - 1)) "${flags[@]}" >/dev/null || status=$?
 test "$status" = 3
 echo "memory-limit: passed"
