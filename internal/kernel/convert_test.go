@@ -5,6 +5,7 @@ import (
 	"math/big"
 	"testing"
 
+	"github.com/sparseflow/sparseflow/internal/tensor"
 	"pgregory.net/rapid"
 )
 
@@ -26,7 +27,7 @@ func f16Value(h uint16) float64 {
 func TestF16All(t *testing.T) {
 	for i := range 1 << 16 {
 		h := uint16(i)
-		f := F16ToF32(h)
+		f := tensor.F16ToF32(h)
 		switch finite, frac := h&0x7c00 != 0x7c00, h&0x3ff; {
 		case finite:
 			if v := float64(f); v != f16Value(h) || math.Signbit(v) != (h>>15 == 1) {
@@ -37,12 +38,12 @@ func TestF16All(t *testing.T) {
 				t.Fatalf("F16ToF32(%#04x) = %v, want infinity", h, f)
 			}
 		default:
-			if f == f || F32ToF16(f) != h|0x200 {
-				t.Fatalf("F16ToF32(%#04x) = %v and back %#04x, want NaN and %#04x", h, f, F32ToF16(f), h|0x200)
+			if f == f || tensor.F32ToF16(f) != h|0x200 {
+				t.Fatalf("F16ToF32(%#04x) = %v and back %#04x, want NaN and %#04x", h, f, tensor.F32ToF16(f), h|0x200)
 			}
 			continue
 		}
-		if back := F32ToF16(f); back != h {
+		if back := tensor.F32ToF16(f); back != h {
 			t.Fatalf("F32ToF16(%v) = %#04x, want %#04x", f, back, h)
 		}
 		if h&0x7fff >= 0x7c00 {
@@ -61,7 +62,7 @@ func TestF16All(t *testing.T) {
 			f    float32
 			want uint16
 		}{{toZero, h}, {mid, h + h&1}, {away, h + 1}} {
-			if got := F32ToF16(c.f); got != c.want {
+			if got := tensor.F32ToF16(c.f); got != c.want {
 				t.Fatalf("F32ToF16(%v) = %#04x, want %#04x", c.f, got, c.want)
 			}
 		}
@@ -71,7 +72,7 @@ func TestF16All(t *testing.T) {
 func TestBF16All(t *testing.T) {
 	for i := range 1 << 16 {
 		h := uint16(i)
-		f := BF16ToF32(h)
+		f := tensor.BF16ToF32(h)
 		if math.Float32bits(f) != uint32(h)<<16 {
 			t.Fatalf("BF16ToF32(%#04x) = %#08x", h, math.Float32bits(f))
 		}
@@ -79,8 +80,8 @@ func TestBF16All(t *testing.T) {
 		if f != f {
 			want |= 0x40
 		}
-		if got := F32ToBF16(f); got != want {
-			t.Fatalf("F32ToBF16(BF16ToF32(%#04x)) = %#04x, want %#04x", h, got, want)
+		if got := tensor.F32ToBF16(f); got != want {
+			t.Fatalf("F32ToBF16(tensor.BF16ToF32(%#04x)) = %#04x, want %#04x", h, got, want)
 		}
 		if h&0x7f80 == 0x7f80 {
 			continue
@@ -90,7 +91,7 @@ func TestBF16All(t *testing.T) {
 			want uint16
 		}{{0x7fff, h}, {0x8000, h + h&1}, {0x8001, h + 1}} {
 			f := math.Float32frombits(uint32(h)<<16 | c.low)
-			if got := F32ToBF16(f); got != c.want {
+			if got := tensor.F32ToBF16(f); got != c.want {
 				t.Fatalf("F32ToBF16(%v) = %#04x, want %#04x", f, got, c.want)
 			}
 		}
@@ -113,8 +114,8 @@ func TestSlicesAll(t *testing.T) {
 			to32   func(uint16) float32
 			from32 func(float32) uint16
 		}{
-			"F16":  {s.DecodeF16, s.EncodeF16, F16ToF32, F32ToF16},
-			"BF16": {s.DecodeBF16, s.EncodeBF16, BF16ToF32, F32ToBF16},
+			"F16":  {s.DecodeF16, s.EncodeF16, tensor.F16ToF32, tensor.F32ToF16},
+			"BF16": {s.DecodeBF16, s.EncodeBF16, tensor.BF16ToF32, tensor.F32ToBF16},
 		} {
 			c.decode(f, h)
 			for i, v := range f {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"unsafe"
+
+	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 // arena is memory that faults just outside its ends where the system can.
@@ -70,7 +72,7 @@ func random(rng *rand.Rand, n, stride, special int) operands {
 		// Exponents from 2^-6 to 2^1 in both 16-bit types.
 		h := uint16(rng.IntN(2))<<15 | uint16(0x3c00-rng.IntN(0x1800))
 		if i%2 == 0 {
-			h = F32ToBF16(float32(rng.NormFloat64()))
+			h = tensor.F32ToBF16(float32(rng.NormFloat64()))
 		}
 		if special > 0 && rng.IntN(special) == 0 {
 			h = specials16[rng.IntN(len(specials16))]

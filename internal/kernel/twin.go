@@ -3,6 +3,8 @@ package kernel
 import (
 	"encoding/binary"
 	"math"
+
+	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 // lanes is the number of partial sums of a dot product: four ZMM or eight YMM
@@ -93,13 +95,13 @@ func axpyF32(y []float32, a float32, w []float32, _ *float32) {
 
 func axpyF16(y []float32, a float32, w []uint16, _ *uint16) {
 	for k, v := range w {
-		y[k] = fma32(F16ToF32(v), a, y[k])
+		y[k] = fma32(tensor.F16ToF32(v), a, y[k])
 	}
 }
 
 func axpyBF16(y []float32, a float32, w []uint16, _ *uint16) {
 	for k, v := range w {
-		y[k] = fma32(BF16ToF32(v), a, y[k])
+		y[k] = fma32(tensor.BF16ToF32(v), a, y[k])
 	}
 }
 

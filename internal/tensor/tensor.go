@@ -91,50 +91,49 @@ func Encode(dst []byte, src []float32, d DType) {
 	}
 }
 
-// F16ToF32 widens a binary16, exactly.
+// F16ToF32 returns the value of a float16, exactly; NaN turns quiet.
 func F16ToF32(h uint16) float32 {
-	sign := uint32(h&0x8000) << 16
-	exp := uint32(h>>10) & 0x1f
-	man := uint32(h & 0x3ff)
-	switch exp {
-	case 0:
-		// A subnormal is man * 2^-24, which a float32 holds exactly.
-		v := float32(man) * (1.0 / (1 << 24))
-		return math.Float32frombits(math.Float32bits(v) | sign)
-	case 0x1f:
-		return math.Float32frombits(sign | 0x7f800000 | man<<13)
+	// In place of a float32 the bits are a value 2^112 too small, subnormals
+	// too. Infinity and NaN need their exponent widened.
+	const scale = 1 << (127 - 15)
+	bits := math.Float32bits(math.Float32frombits(uint32(h&0x7fff)<<13) * scale)
+	if h&0x7c00 == 0x7c00 {
+		bits |= 0x7f800000
+		if h&0x3ff != 0 {
+			bits |= 1 << 22
+		}
 	}
-	return math.Float32frombits(sign | (exp+112)<<23 | man<<13)
+	return math.Float32frombits(bits | uint32(h&0x8000)<<16)
 }
 
-// F32ToF16 rounds v to the nearest binary16, ties to even. NaN stays NaN.
-func F32ToF16(v float32) uint16 {
-	b := math.Float32bits(v)
-	sign := uint16(b>>16) & 0x8000
-	b &= 0x7fffffff
+// F32ToF16 returns the float16 nearest to f, half to even. From 65520 on that
+// is infinity; NaN turns quiet and keeps its upper payload bits.
+func F32ToF16(f float32) uint16 {
+	bits := math.Float32bits(f)
+	sign, abs := uint16(bits>>31)<<15, bits&^(1<<31)
 	switch {
-	case b > 0x7f800000:
-		return sign | 0x7e00 | uint16(b>>13)&0x3ff
-	case b >= 0x47800000: // 2^16 and above, infinity included
+	case abs > 0x7f800000:
+		return sign | 0x7e00 | uint16(abs>>13)&0x3ff
+	case abs >= 0x477ff000: // 65520 and infinity
 		return sign | 0x7c00
-	case b < 0x38800000: // below 2^-14: subnormal or zero
-		// Adding 0.5 puts the value's last binary16 bit (2^-24) at the end of
-		// the float32 mantissa, so the addition itself rounds to even.
-		r := math.Float32bits(math.Float32frombits(b) + 0.5)
-		return sign | uint16(r-0x3f000000)
+	case abs < 0x38800000: // below 2^-14: 0.5 has the unit of float16's subnormals
+		return sign | uint16(math.Float32bits(math.Float32frombits(abs)+0.5)-0x3f000000)
 	}
-	b += 0xfff + b>>13&1
-	return sign | uint16((b-0x38000000)>>13)
+	abs += 0xfff + abs>>13&1
+	return sign | uint16((abs-(127-15)<<23)>>13)
 }
 
-// BF16ToF32 widens a bfloat16, exactly.
-func BF16ToF32(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
+// BF16ToF32 returns the value of a bfloat16, exactly.
+func BF16ToF32(h uint16) float32 {
+	return math.Float32frombits(uint32(h) << 16)
+}
 
-// F32ToBF16 rounds v to the nearest bfloat16, ties to even. NaN stays NaN.
-func F32ToBF16(v float32) uint16 {
-	b := math.Float32bits(v)
-	if b&0x7fffffff > 0x7f800000 {
-		return uint16(b>>16) | 0x40
+// F32ToBF16 returns the bfloat16 nearest to f, half to even; NaN turns quiet
+// and keeps its upper payload bits.
+func F32ToBF16(f float32) uint16 {
+	bits := math.Float32bits(f)
+	if f != f {
+		return uint16(bits>>16) | 0x40
 	}
-	return uint16((b + 0x7fff + b>>16&1) >> 16)
+	return uint16((bits + 0x7fff + bits>>16&1) >> 16)
 }
