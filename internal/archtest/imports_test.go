@@ -22,7 +22,9 @@ import (
 var layers = [][]string{
 	{"cmd/sparseflow", "examples/generation"},
 	{"internal/server", "internal/bench"},
+	{"internal/profile"},
 	{"."}, // the public API
+	{"internal/quality"},
 	{"internal/engine"},
 	{"internal/convert"},
 	{"internal/model"},
@@ -36,7 +38,7 @@ var layers = [][]string{
 	{"internal/kv", "internal/sample", "internal/tokenizer", "internal/hub"},
 	{"internal/config"},
 	{"internal/tensor"},
-	{"internal/closest", "models/tiny", "internal/archtest"}, // import nothing of the module
+	{"internal/closest", "models/tiny", "models/text", "internal/archtest"}, // import nothing of the module
 }
 
 // foundations are packages whose own test files keep to the layers too, so

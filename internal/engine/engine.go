@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -69,6 +70,19 @@ type Request struct {
 	// of the token and [vocab] values, valid during the call, which must not
 	// block.
 	Logits func(position int, logits []float32)
+	// Final, if not nil, gets the final state after each prompt token, [d],
+	// from which its logits follow; otherwise as Logits.
+	Final func(position int, x []float32)
+	// Other, if not nil, gives for each position a final state of another
+	// request, [d], and Compare gets the logits of both, otherwise as Logits.
+	Other   func(position int) []float32
+	Compare func(position int, logits, other []float32)
+	// Force, if not nil, is the tokens to generate, whatever is likely.
+	Force []int32
+	// Exact computes every neuron whatever the mode, and Audit, if not nil,
+	// adds up what the predictor misses. Only for prompts: MaxTokens is 0.
+	Exact bool
+	Audit *model.Audit
 	// Token, if not nil, gets each generated token and may end the text by
 	// returning false. It runs on the goroutine of Run.
 	Token func(id int32) bool
@@ -206,10 +220,14 @@ func (e *Engine) newSequence(ctx context.Context, r Request) (*sequence, error) 
 		return nil, fmt.Errorf("engine: prompt: got no tokens, want at least 1")
 	case len(r.IDs) > e.place.Context:
 		return nil, fmt.Errorf("engine: prompt: got %d tokens, want at most %d, the context (--ctx)", len(r.IDs), e.place.Context)
+	case (r.Exact || r.Audit != nil) && r.MaxTokens > 0:
+		return nil, fmt.Errorf("engine: max-tokens: got %d, want 0 for an exact or audited prompt", r.MaxTokens)
+	case r.Force != nil && r.MaxTokens > len(r.Force):
+		return nil, fmt.Errorf("engine: max-tokens: got %d, want at most the %d tokens to force", r.MaxTokens, len(r.Force))
 	case r.MaxTokens < 0:
 		return nil, fmt.Errorf("engine: max-tokens: got %d, want 0 or more", r.MaxTokens)
 	}
-	for i, id := range r.IDs {
+	for i, id := range append(slices.Clone(r.IDs), r.Force...) {
 		if id < 0 || int(id) >= e.profile.VocabSize {
 			return nil, fmt.Errorf("engine: prompt: got token id %d at position %d, want 0 to %d", id, i, e.profile.VocabSize-1)
 		}

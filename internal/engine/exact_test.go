@@ -13,6 +13,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/kernel"
+	"github.com/sparseflow/sparseflow/internal/model"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
@@ -27,18 +28,20 @@ type outcome struct {
 // outcomeOf scores a prompt and continues it.
 func outcomeOf(t *testing.T, e *engine.Engine, ids []int32, n int) outcome {
 	t.Helper()
+	return outcomeWith(t, e, engine.Request{IDs: ids, MaxTokens: n, IgnoreEOS: true})
+}
+
+// outcomeWith carries out a request.
+func outcomeWith(t *testing.T, e *engine.Engine, r engine.Request) outcome {
+	t.Helper()
 	h := fnv.New64a()
-	res, err := e.Run(context.Background(), engine.Request{
-		IDs: ids, MaxTokens: n, IgnoreEOS: true,
-		Logits: func(_ int, logits []float32) {
-			var b [4]byte
-			for _, v := range logits {
-				u := math.Float32bits(v)
-				b = [4]byte{byte(u), byte(u >> 8), byte(u >> 16), byte(u >> 24)}
-				h.Write(b[:])
-			}
-		},
-	})
+	r.Logits = func(_ int, logits []float32) {
+		for _, v := range logits {
+			u := math.Float32bits(v)
+			h.Write([]byte{byte(u), byte(u >> 8), byte(u >> 16), byte(u >> 24)})
+		}
+	}
+	res, err := e.Run(context.Background(), r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,6 +180,32 @@ func TestPrefillEqualsDecode(t *testing.T) {
 			}
 			if next.IDs[0] != all[n] {
 				t.Errorf("%s: token %d: got %d after a prompt, %d after decoding", mode, n, next.IDs[0], all[n])
+			}
+		}
+	}
+}
+
+// An audit computes everything and changes nothing: the logits are those of a
+// run without it, and what it counts fits what that run computed.
+func TestAuditChangesNothing(t *testing.T) {
+	path := packOf(t, tiny.Files, "tiny")
+	for _, share := range []float64{smallest(t, path), 0.58, 3} {
+		e := open(t, path, engine.Options{Strategy: strategy(config.Predicted, share)})
+		ids := prompt(4096, 140) // two chunks
+		plain := outcomeOf(t, e, ids, 0)
+		audit := model.NewAudit(e.Profile().Layers)
+		audited := outcomeWith(t, e, engine.Request{IDs: ids, Audit: audit})
+		exact := outcomeWith(t, e, engine.Request{IDs: ids, Exact: true})
+		dense := outcomeOf(t, open(t, path, engine.Options{Strategy: strategy(config.Dense, 1)}), ids, 0)
+		if audited.logits != plain.logits {
+			t.Errorf("at %.2f: got %x with an audit, %x without", share, audited.logits, plain.logits)
+		}
+		if exact.logits != dense.logits {
+			t.Errorf("at %.2f: got %x for an exact request, %x in dense mode", share, exact.logits, dense.logits)
+		}
+		for l, a := range audit.Layers {
+			if a.Tokens != 140 || a.Found > a.Active || a.Found > a.Computed || a.Active == 0 {
+				t.Errorf("at %.2f: layer %d: got %+v", share, l, a)
 			}
 		}
 	}

@@ -141,10 +141,10 @@ func (e *Engine) schedule() {
 			e.finish(s, s.ctx.Err())
 		}
 	}
-	e.ec.Decode = true
+	e.ec.Decode, e.ec.Audit, e.coordinator.Exact = true, nil, false
 	for _, s := range e.running {
 		if s.prefilling() {
-			e.ec.Decode = false
+			e.ec.Decode, e.ec.Audit, e.coordinator.Exact = false, s.req.Audit, s.req.Exact
 			e.add(s, min(e.ec.Chunk(), s.prompt-s.seq.Len()))
 			return
 		}
@@ -197,7 +197,7 @@ func (e *Engine) post(begin time.Time) error {
 	}
 	for first := 0; first < len(e.batch); first += model.LogitRows {
 		n := min(model.LogitRows, len(e.batch)-first)
-		logits, err := e.model.Logits(e.ec, first, n)
+		logits, err := e.model.Logits(e.ec, e.ec.Final(first, n), 0)
 		if err != nil {
 			return err
 		}
@@ -213,32 +213,63 @@ func (e *Engine) post(begin time.Time) error {
 func (e *Engine) postPrompt(s *sequence, begin time.Time) error {
 	n := len(e.ids)
 	at := s.seq.Len() - n // position of the batch's first token
-	first := n - 1
-	if s.req.Logits != nil {
+	if s.req.Final != nil {
+		for i := range n {
+			s.req.Final(at+i, e.ec.Final(i, 1).Row(0))
+		}
+	}
+	first, group := n-1, model.LogitRows
+	if s.req.Logits != nil || s.req.Compare != nil {
 		first = 0
 	} else if s.prefilling() {
 		s.prefill += time.Since(begin)
 		return nil
 	}
-	for ; first < n; first += model.LogitRows {
-		rows := min(model.LogitRows, n-first)
-		logits, err := e.model.Logits(e.ec, first, rows)
+	if s.req.Compare != nil {
+		group /= 2
+	}
+	for ; first < n; first += group {
+		rows := min(group, n-first)
+		logits, err := e.model.Logits(e.ec, e.ec.Final(first, rows), 0)
 		if err != nil {
 			return err
 		}
-		for i := range rows {
-			if s.req.Logits != nil {
-				s.req.Logits(at+first+i, logits.Row(i))
-			}
-			if at+first+i == s.prompt-1 {
-				s.prefill += time.Since(begin)
-				s.prompted = e.counters().minus(s.before)
-				e.next(s, logits.Row(i))
-				return nil
-			}
+		if err := e.hand(s, at+first, logits); err != nil {
+			return err
+		}
+		if at+first+rows == s.prompt {
+			s.prefill += time.Since(begin)
+			s.prompted = e.counters().minus(s.before)
+			e.next(s, logits.Row(rows-1))
+			return nil
 		}
 	}
 	s.prefill += time.Since(begin)
+	return nil
+}
+
+// hand gives the logits of a prompt's tokens from position at on to whoever
+// wants them.
+func (e *Engine) hand(s *sequence, at int, logits device.Act) error {
+	if s.req.Logits != nil {
+		for i := range logits.Rows {
+			s.req.Logits(at+i, logits.Row(i))
+		}
+	}
+	if s.req.Compare == nil {
+		return nil
+	}
+	x := e.ec.Spare(logits.Rows)
+	for i := range x.Rows {
+		copy(x.Row(i), s.req.Other(at+i))
+	}
+	other, err := e.model.Logits(e.ec, x, logits.Rows)
+	if err != nil {
+		return err
+	}
+	for i := range x.Rows {
+		s.req.Compare(at+i, logits.Row(i), other.Row(i))
+	}
 	return nil
 }
 
@@ -249,10 +280,15 @@ func (e *Engine) next(s *sequence, logits []float32) {
 		e.finish(s, nil)
 		return
 	}
-	id, err := s.sampler.Sample(logits, s.ids)
-	if err != nil {
-		e.finish(s, err)
-		return
+	var id int32
+	if s.req.Force != nil {
+		id = s.req.Force[len(s.ids)-s.prompt]
+	} else {
+		var err error
+		if id, err = s.sampler.Sample(logits, s.ids); err != nil {
+			e.finish(s, err)
+			return
+		}
 	}
 	if e.profile.IsEOS(id) && !s.req.IgnoreEOS {
 		s.finish = FinishStop

@@ -26,8 +26,8 @@ type Options struct {
 	Strategy config.OffloadStrategy
 	// Predictor replaces the one that the strategy names.
 	Predictor predict.ActivationPredictor
-	// Multiple is how many neurons are computed for each that Predictor
-	// scores above zero; 0 means 1.
+	// Multiple is how many neurons are computed for each that the predictor
+	// scores above zero; 0: 1, or for the sketch 2.
 	Multiple float64
 	// Policy makes each layer's eviction policy in place of the one that the
 	// strategy names.
@@ -39,6 +39,9 @@ type Options struct {
 	// Observe, if not nil, sees every neuron that is computed; see
 	// model.ExecutionContext.
 	Observe func(layer, tokens int, w device.Work, h []float32)
+	// ObserveInput, if not nil, sees every layer's input and the forecast of
+	// it; see model.ExecutionContext.
+	ObserveInput func(layer int, ahead, exact device.Act)
 	// Planned, if not nil, is told what will live where before anything is
 	// loaded.
 	Planned func(*placement.Placement)
@@ -143,7 +146,7 @@ func (e *Engine) open(ctx context.Context, o Options) (err error) {
 	}
 	e.transfer = weights.NewAsyncWeightTransfer(e.store, workers)
 	e.ec = model.NewExecutionContext(e.profile, e.place.Chunk, e.memory)
-	e.ec.Observe = o.Observe
+	e.ec.Observe, e.ec.ObserveInput = o.Observe, o.ObserveInput
 	return e.load(ctx, o)
 }
 
@@ -262,6 +265,9 @@ func (e *Engine) predictor(ctx context.Context, o Options, l *model.Loader, w *m
 			return nil, 0, err
 		}
 		p.Layers[i] = m
+	}
+	if o.Multiple > 0 {
+		return p, max(o.Multiple, 1), nil
 	}
 	return p, sketchMultiple, nil
 }

@@ -26,6 +26,16 @@ type ExecutionContext struct {
 	// its neurons and their activations h [neurons, tokens], which are valid
 	// during the call.
 	Observe func(layer, tokens int, w device.Work, h []float32)
+	// ObserveInput, if not nil, is called before the neurons of a layer are
+	// computed with the input of its MLP and the forecast of that which was
+	// made before attention, both [tokens, d] and valid during the call. An
+	// audited step has no forecast and does not call it.
+	ObserveInput func(layer int, ahead, exact device.Act)
+
+	// Audit, if not nil, adds up what the predictor misses. Every neuron is
+	// then computed; what is not asked for is left out of the result, which is
+	// therefore that of a run without an audit.
+	Audit *Audit
 
 	tokens int
 	chunk  int

@@ -44,6 +44,12 @@ func (l *SparseMLPLayer) neurons(ec *ExecutionContext, y, x device.Act) error {
 		clear(row)
 		copy(row, l.w.DownBias)
 	}
+	if ec.Audit != nil {
+		return l.audit(ec, y, x)
+	}
+	if ec.ObserveInput != nil {
+		ec.ObserveInput(l.index, ec.ahead, x)
+	}
 	be, slots := l.m.Backend, l.m.Coordinator.Slots
 	work, err := l.m.Coordinator.Begin(l.index, x, ec.Decode)
 	if err != nil {

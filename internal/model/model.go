@@ -46,7 +46,7 @@ func New(p Parts) *Model {
 
 // Forward computes the tokens ids of ec.Spans through all layers; their keys
 // and values are in the KV cache afterwards, for which the sequences must
-// have room. Logits then gives the result.
+// have room. Final and Logits then give the result.
 //
 // After an error the spans' keys and values are not to be used.
 func (m *Model) Forward(ec *ExecutionContext, ids []int32) error {
@@ -132,18 +132,25 @@ func (m *Model) row(dst []float32, w *Matrix, row int) error {
 	return nil
 }
 
-// Logits computes the logits of n tokens of the last step from the first on,
-// [n, vocab]. They are valid until the next call. n is at most LogitRows.
-func (m *Model) Logits(ec *ExecutionContext, first, n int) (device.Act, error) {
-	x := ec.x.Rowspan(first, n)
+// Final is n rows of the last step's result from the first on, [n, d]: the
+// residual stream after the final norm.
+func (ec *ExecutionContext) Final(first, n int) device.Act { return ec.x.Rowspan(first, n) }
+
+// Spare is n rows of memory, [n, d], which the next step overwrites.
+func (ec *ExecutionContext) Spare(n int) device.Act { return ec.norm.Rowspan(0, n) }
+
+// Logits computes the logits [n, vocab] of the rows x, [n, d], of Final or of
+// an earlier step's. They take rows of the memory for LogitRows rows from row
+// on, and are valid until these are taken again.
+func (m *Model) Logits(ec *ExecutionContext, x device.Act, row int) (device.Act, error) {
 	if p := m.Weights.ProjectOut; p != nil {
-		y := ec.embed.Top(n)
+		y := ec.embed.Rowspan(0, x.Rows)
 		if err := m.product(ec, y, x, p); err != nil {
 			return device.Act{}, err
 		}
 		x = y
 	}
-	y := ec.logits.Top(n)
+	y := ec.logits.Rowspan(row, x.Rows)
 	return y, m.product(ec, y, x, &m.Weights.Head)
 }
 

@@ -48,6 +48,8 @@ type Stats struct {
 type TransferCoordinator struct {
 	Options
 	Stats Stats
+	// Exact computes every neuron in the layers with a predictor too.
+	Exact bool
 
 	all      []int32         // 0 to ffn-1
 	inflight []*weights.Read // [slots] what fills each, nil if nothing does
@@ -56,6 +58,7 @@ type TransferCoordinator struct {
 	prepared *Work    // made by Lookahead, waiting for Begin
 	work     Work     // the one Work there is at a time, for its buffers
 	marks    []uint64 // [ffn, words] which token wants which neuron
+	keep     []uint64 // of the latest Audit
 }
 
 // aheadRead is a slot that Lookahead is filling and has pinned meanwhile.
@@ -87,7 +90,7 @@ func (c *TransferCoordinator) Lookahead(layer int, x device.Act, decode bool) er
 		return nil
 	}
 	c.reap(false)
-	if !c.Predicted[layer] {
+	if !c.predicts(layer) {
 		// Nothing to guess: these are the very reads that Begin would start.
 		c.prepared = c.newWork(layer, x.Rows, c.all, nil, decode)
 		return nil
@@ -123,7 +126,7 @@ func (c *TransferCoordinator) Begin(layer int, x device.Act, decode bool) (*Work
 		return w, nil
 	}
 	c.reap(false)
-	if !c.Predicted[layer] {
+	if !c.predicts(layer) {
 		return c.newWork(layer, x.Rows, c.all, nil, decode), nil
 	}
 	ids, wants, err := c.want(layer, x)
@@ -131,6 +134,35 @@ func (c *TransferCoordinator) Begin(layer int, x device.Act, decode bool) (*Work
 		return nil, err
 	}
 	return c.newWork(layer, x.Rows, ids, wants, decode), nil
+}
+
+// predicts reports whether a layer computes what the predictor asks for.
+func (c *TransferCoordinator) predicts(layer int) bool { return c.Predicted[layer] && !c.Exact }
+
+// Audit is Begin for a layer all of whose neurons are to be computed, to see
+// what the predictor misses: keep has a bit per neuron and token, in words of
+// 64 tokens as in device.Work, that says who would be computed. It is nil where
+// that is everyone, and valid until the Work is closed.
+func (c *TransferCoordinator) Audit(layer int, x device.Act) (w *Work, keep []uint64, err error) {
+	c.reap(false)
+	if c.predicts(layer) {
+		ids, wants, err := c.want(layer, x)
+		if err != nil {
+			return nil, nil, err
+		}
+		words := wantWords(x.Rows)
+		c.keep = append(c.keep[:0], make([]uint64, c.Profile.FFN*words)...)
+		for i, id := range ids {
+			at := c.keep[int(id)*words : (int(id)+1)*words]
+			if wants == nil {
+				at[0] = 1
+			} else {
+				copy(at, wants[i*words:])
+			}
+		}
+		keep = c.keep
+	}
+	return c.newWork(layer, x.Rows, c.all, nil, false), keep, nil
 }
 
 // Abort drops what Lookahead prepared, after an error between it and Begin.

@@ -1,0 +1,186 @@
+// Package quality measures what leaving neurons out costs.
+//
+// Evaluate runs a text through the model twice: exactly, and as the mode says
+// with an audit (model.Audit), which computes every neuron but leaves out of
+// the result what the predictor does not ask for. So one pass gives, on the
+// same tokens, perplexity and the divergence of the two distributions, and for
+// every layer which active neurons were missed and how far the MLP's output
+// moved.
+//
+// The text is cut into consecutive windows, each preceded by the
+// begin-of-text token, and every token of a window is scored; that is how the
+// reference figures of the embedded model were made. Perplexity is exp of the
+// mean negative log-likelihood. KL is the mean over scored tokens of
+// sum p log(p/q), p being the exact distribution, in nats.
+package quality
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/model"
+	"github.com/sparseflow/sparseflow/internal/sample"
+)
+
+// Options is how a text is evaluated. The zero value is as the package says.
+type Options struct {
+	// Window is the tokens of a window; 0: one less than the context.
+	Window int
+	// Stride is how far windows are apart; 0: Window. With less, a window's
+	// last Stride tokens are scored and the others before them are context.
+	Stride int
+	// Progress, if not nil, is told of tokens scored out of a total.
+	Progress func(done, total int64)
+}
+
+// Report is what an evaluation found.
+type Report struct {
+	Tokens   int     // scored
+	PPLDense float64 // of the exact model
+	PPL      float64 // of the mode
+	KL       float64 // mean divergence from the exact model, nats
+	Layers   []model.LayerAudit
+	All      model.LayerAudit // the sum of all layers
+	// Decoding is the traffic of a token while decoding the text's beginning,
+	// word by word as it stands, in DecodedTokens steps.
+	Decoding      engine.Counters
+	DecodedTokens int
+}
+
+// Change is the relative change of perplexity.
+func (r *Report) Change() float64 { return r.PPL/r.PPLDense - 1 }
+
+// decodeTokens is how many tokens are decoded to see what decoding moves, and
+// decodePrompt how many of the text come before them.
+const (
+	decodeTokens = 128
+	decodePrompt = 32
+)
+
+// Evaluate evaluates ids, a text's tokens without any special ones.
+func Evaluate(ctx context.Context, e *engine.Engine, ids []int32, o Options) (*Report, error) {
+	longest := e.Placement().Context - 1
+	if o.Window == 0 {
+		o.Window = longest
+	}
+	if o.Stride == 0 {
+		o.Stride = o.Window
+	}
+	switch {
+	case o.Window < 1 || o.Window > longest:
+		return nil, fmt.Errorf("quality: window: got %d tokens, want 1 to %d, one less than the context", o.Window, longest)
+	case o.Stride < 1 || o.Stride > o.Window:
+		return nil, fmt.Errorf("quality: stride: got %d tokens, want 1 to the window's %d", o.Stride, o.Window)
+	case len(ids) == 0:
+		return nil, errors.New("quality: text: got no tokens, want at least 1")
+	case e.Profile().BOS < 0:
+		return nil, errors.New("quality: model: got one without a begin-of-text token, want one that a window can start with")
+	}
+	r := &run{e: e, o: o, ids: ids, audit: model.NewAudit(e.Profile().Layers)}
+	for end := min(o.Window, len(ids)); ; end = min(end+o.Stride, len(ids)) {
+		if err := r.window(ctx, end); err != nil {
+			return nil, err
+		}
+		if o.Progress != nil {
+			o.Progress(int64(r.scored), int64(len(ids)))
+		}
+		if end == len(ids) {
+			break
+		}
+	}
+	rep := r.report()
+	return rep, r.decode(ctx, rep)
+}
+
+// run is an evaluation under way.
+type run struct {
+	e     *engine.Engine
+	o     Options
+	ids   []int32
+	audit *model.Audit
+
+	scored         int // of ids
+	dense, sparse  float64
+	kl             float64
+	final          []float32 // [window, d] of the exact pass
+	logDense, logQ []float64 // [vocab]
+}
+
+// window evaluates the window that ends before token end, and scores what no
+// window before it has.
+func (r *run) window(ctx context.Context, end int) error {
+	begin := max(0, end-r.o.Window)
+	ids := append([]int32{r.e.Profile().BOS}, r.ids[begin:end]...)
+	d := r.e.Profile().HiddenSize
+	if r.final == nil {
+		r.final = make([]float32, (r.o.Window+1)*d)
+	}
+	_, err := r.e.Run(ctx, engine.Request{IDs: ids, Exact: true, Final: func(at int, x []float32) {
+		copy(r.final[at*d:], x)
+	}})
+	if err != nil {
+		return err
+	}
+	first := r.scored - begin // position whose next token is the first to score
+	_, err = r.e.Run(ctx, engine.Request{
+		IDs:   ids,
+		Audit: r.audit,
+		Other: func(at int) []float32 { return r.final[at*d : (at+1)*d] },
+		Compare: func(at int, sparse, dense []float32) {
+			if at >= first && at+1 < len(ids) {
+				r.score(ids[at+1], sparse, dense)
+			}
+		},
+	})
+	r.scored = end
+	return err
+}
+
+// score adds the token id, whose logits both models gave.
+func (r *run) score(id int32, sparse, dense []float32) {
+	r.logDense = sample.LogSoftmax(r.logDense, dense)
+	r.logQ = sample.LogSoftmax(r.logQ, sparse)
+	r.dense -= r.logDense[id]
+	r.sparse -= r.logQ[id]
+	for i, p := range r.logDense {
+		r.kl += math.Exp(p) * (p - r.logQ[i])
+	}
+}
+
+func (r *run) report() *Report {
+	n := float64(r.scored)
+	rep := &Report{
+		Tokens:   r.scored,
+		PPLDense: math.Exp(r.dense / n),
+		PPL:      math.Exp(r.sparse / n),
+		KL:       r.kl / n,
+		Layers:   r.audit.Layers,
+	}
+	for _, l := range r.audit.Layers {
+		rep.All.Add(l)
+	}
+	return rep
+}
+
+// decode sees what decoding moves.
+func (r *run) decode(ctx context.Context, rep *Report) error {
+	prompt := min(decodePrompt, len(r.ids)-1)
+	n := min(decodeTokens, len(r.ids)-prompt, r.e.Placement().Context-1-prompt)
+	if n < 2 {
+		return nil
+	}
+	res, err := r.e.Run(ctx, engine.Request{
+		IDs:       append([]int32{r.e.Profile().BOS}, r.ids[:prompt]...),
+		Force:     r.ids[prompt : prompt+n],
+		MaxTokens: n,
+		IgnoreEOS: true,
+	})
+	if err != nil {
+		return err
+	}
+	rep.Decoding, rep.DecodedTokens = res.Stats.Decoding, n-1
+	return nil
+}

@@ -1,0 +1,123 @@
+package quality_test
+
+import (
+	"context"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/convert"
+	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/quality"
+	"github.com/sparseflow/sparseflow/internal/tokenizer"
+	"github.com/sparseflow/sparseflow/models/tiny"
+)
+
+// evaluate runs the embedded model on the first tokens of a text.
+func evaluate(t *testing.T, file string, tokens int, s config.OffloadStrategy, o engine.Options, q quality.Options) *quality.Report {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tiny.sflow")
+	if _, err := convert.Convert(context.Background(), tiny.Files, "tiny", path, convert.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	p, err := pack.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Strategy = s
+	e, err := engine.Open(context.Background(), p, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	text, err := os.ReadFile("../../testdata/text/" + file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := tokenizer.Load(tiny.Files, "tiny")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := quality.Evaluate(context.Background(), e, tok.Encode(string(text), false)[:tokens], q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func strategy(mode config.Mode, predictor string) config.OffloadStrategy {
+	s := config.DefaultStrategy()
+	s.Mode, s.Predictor, s.Budget.Share = mode, predictor, 3
+	return s
+}
+
+// The reference's perplexity, and active share of every layer, on the first
+// 16,352 tokens of the held-out texts. The oracle computes the active neurons
+// alone and loses nothing.
+func TestPerplexityOfTheReference(t *testing.T) {
+	for _, c := range []struct {
+		file string
+		ppl  float64
+	}{
+		{"books.valid.a.txt", 34.456086780615315},
+		{"books.valid.b.txt", 36.586314483819024},
+	} {
+		tokens := 16352
+		if testing.Short() || c.file != "books.valid.a.txt" {
+			tokens = 511 // the rest would take as long again to say the same
+		}
+		r := evaluate(t, c.file, tokens, strategy(config.Predicted, "oracle"), engine.Options{}, quality.Options{})
+		if tokens > 511 && math.Abs(r.PPLDense/c.ppl-1) > 1e-3 {
+			t.Errorf("%s: got perplexity %v, want %v", c.file, r.PPLDense, c.ppl)
+		}
+		if r.Tokens != tokens || r.PPL != r.PPLDense || math.Abs(r.KL) > 1e-9 {
+			t.Errorf("%s: oracle: got %d tokens, perplexity %v for %v, KL %v", c.file, r.Tokens, r.PPL, r.PPLDense, r.KL)
+		}
+		if a := r.All; a.Recall() != 1 || a.Precision() != 1 || a.OutputError() != 0 || a.Computed != a.Active {
+			t.Errorf("%s: oracle: got %+v", c.file, a)
+		}
+	}
+}
+
+// every asks for the neurons whose id is a multiple of n.
+type every int
+
+func (e every) Scores(_, _ int, _, scores []float32) error {
+	for i := range scores {
+		scores[i] = -1
+		if i%int(e) == 0 {
+			scores[i] = 1
+		}
+	}
+	return nil
+}
+
+// A predictor without sense: shares are those of chance, and quality falls.
+func TestBlindPredictor(t *testing.T) {
+	r := evaluate(t, "books.valid.a.txt", 1022, strategy(config.Predicted, ""), engine.Options{Predictor: every(2)}, quality.Options{})
+	if a := r.All; a.ComputedShare() != 0.5 || math.Abs(a.Recall()-0.5) > 0.1 || a.OutputError() < 0.3 || a.OutputError() > 1.2 {
+		t.Errorf("got computed %v, recall %v, output error %v", a.ComputedShare(), a.Recall(), a.OutputError())
+	}
+	if r.PPL < 1.05*r.PPLDense || r.KL <= 0 {
+		t.Errorf("got perplexity %v for %v, KL %v: leaving out half cannot be that good", r.PPL, r.PPLDense, r.KL)
+	}
+	if math.Abs(r.Decoding.ComputedShare()-0.5) > 1e-9 {
+		t.Errorf("got %v computed while decoding, want half", r.Decoding.ComputedShare())
+	}
+}
+
+// Overlapping windows score each token once, with more context.
+func TestStride(t *testing.T) {
+	s := strategy(config.Dense, "")
+	apart := evaluate(t, "books.valid.a.txt", 700, s, engine.Options{}, quality.Options{Window: 100})
+	close := evaluate(t, "books.valid.a.txt", 700, s, engine.Options{}, quality.Options{Window: 100, Stride: 30})
+	if apart.Tokens != 700 || close.Tokens != 700 {
+		t.Errorf("got %d and %d tokens, want 700", apart.Tokens, close.Tokens)
+	}
+	if close.PPL >= apart.PPL {
+		t.Errorf("got perplexity %v with more context, %v with less", close.PPL, apart.PPL)
+	}
+}
