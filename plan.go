@@ -25,6 +25,9 @@ func Plan(model string, opts ...Option) (*Placement, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.engine.Calibration, err = knownCalibration(src, o); err != nil {
+		return nil, err
+	}
 	place, err := engine.Plan(l, o.engine)
 	if place != nil && o.notify != nil {
 		for _, n := range place.Notices {

@@ -200,6 +200,10 @@ func makeOptions(opts []Option) options {
 // a *BudgetError.
 func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 	o := makeOptions(opts)
+	src, err := hub.Find(model)
+	if err != nil {
+		return nil, err
+	}
 	p, err := openPack(ctx, model, o)
 	if err != nil {
 		return nil, err
@@ -209,8 +213,11 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 			return nil, errors.Join(err, p.Close())
 		}
 	}
-	tok, err := tokenizer.Load(p.Tokenizer(), p.Path())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	tok, err := tokenizerOf(p)
+	if err == nil && o.engine.Calibration == nil {
+		o.engine.Calibration, err = calibrationOf(src, p, o)
+	}
+	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	if o.progress != nil {
@@ -226,6 +233,23 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 		}
 	}
 	return &Engine{e: e, tok: tok}, nil
+}
+
+// cache is the directory of converted models.
+func (o options) cache() (string, error) {
+	if o.cacheDir != "" {
+		return o.cacheDir, nil
+	}
+	return hub.DefaultCacheDir()
+}
+
+// tokenizerOf is a pack's tokenizer, nil if it has none.
+func tokenizerOf(p *pack.Pack) (*tokenizer.Tokenizer, error) {
+	tok, err := tokenizer.Load(p.Tokenizer(), p.Path())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return tok, err
 }
 
 // openPack finds a model and converts it if it is a checkpoint, unless its
@@ -244,11 +268,9 @@ func openPack(ctx context.Context, model string, o options) (*pack.Pack, error) 
 		if _, err := engine.Plan(l, o.engine); err != nil {
 			return nil, err
 		}
-		dir := o.cacheDir
-		if dir == "" {
-			if dir, err = hub.DefaultCacheDir(); err != nil {
-				return nil, err
-			}
+		dir, err := o.cache()
+		if err != nil {
+			return nil, err
 		}
 		path, err = convert.Cached(ctx, src.FS, src.Path, dir, convert.Options{
 			Name:     src.Name,

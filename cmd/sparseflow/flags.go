@@ -17,6 +17,7 @@ type modelFlags struct {
 	predictor string
 	policy    string
 	async     bool
+	quality   float64
 	lru       bool
 	io        string
 	device    string
@@ -39,6 +40,7 @@ func (m *modelFlags) add(cmd *cobra.Command, mode sparseflow.Mode) {
 	fs.Var(ratio{&m.ratio}, "gpu-cache-ratio", "share of MLP neurons kept in fast memory, 0 to 1; without --budget the budget is what that needs")
 	fs.Var(enum{&m.mode, modes()}, "mode", "which neurons are computed: all (dense, exact), the active ones (gate, exact), the predicted ones, or what is fastest")
 	fs.Var(enum{&m.predictor, engine.Predictors()}, "predictor", "who predicts; oracle knows the truth and is for comparison")
+	fs.Var(percentage{&m.quality}, "quality", "largest rise of perplexity that a calibrated predictor may cost; default: 0.5%")
 	fs.Var(enum{&m.policy, weights.PolicyNames()}, "policy", "which neuron gives way to a missing one: the least recently used, or none; default: by --use-lru-eviction")
 	fs.BoolVar(&m.lru, "use-lru-eviction", true, "the least recently used neuron gives way; if false, the first neurons stay")
 	fs.BoolVar(&m.async, "async-transfer", true, "read missing neurons while attention computes")
@@ -80,6 +82,7 @@ func (m *modelFlags) strategy(cmd *cobra.Command) (sparseflow.OffloadStrategy, e
 	s.GPUCacheRatio = m.ratio
 	s.Mode = sparseflow.Mode(m.mode)
 	s.Predictor = m.predictor
+	s.Quality = m.quality
 	s.Policy = m.policy
 	s.UseLRUEviction = m.lru
 	s.AsyncTransfer = m.async

@@ -33,6 +33,10 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	book, err := os.ReadFile(filepath.Join(root, "testdata", "text", "books.valid.a.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -41,7 +45,12 @@ func TestScripts(t *testing.T) {
 			env.Setenv("XDG_CACHE_HOME", cache)
 			env.Setenv("HF_HOME", filepath.Join(env.WorkDir, "no-hub"))
 			env.Setenv("TINY", filepath.Join(root, "models", "tiny"))
-			return nil
+			env.Setenv("BOOK", filepath.Join(env.WorkDir, "book.of.a.txt"))
+			err := os.WriteFile(env.Getenv("BOOK"), book[:4500], 0o666)
+			if err == nil {
+				err = os.WriteFile(filepath.Join(env.WorkDir, "latin1.txt"), []byte("na\xefve"), 0o666)
+			}
+			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":  exits,

@@ -51,8 +51,8 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 the budget is too small.`,
 		&cobra.Group{ID: groupTool, Title: "Prepare and inspect:"},
 	)
 	root.AddCommand(
-		a.runCommand(), a.scoreCommand(), a.evalCommand(),
-		a.planCommand(), a.packCommand(), a.tokenizeCommand(), a.listCommand(),
+		a.runCommand(), a.scoreCommand(), a.evalCommand(), a.profileCommand(),
+		a.trainCommand(), a.planCommand(), a.packCommand(), a.tokenizeCommand(), a.listCommand(),
 	)
 	root.SetHelpCommand(helpCommand(root))
 	// Execute would add these too late for checkVerb.

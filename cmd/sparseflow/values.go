@@ -55,6 +55,28 @@ func (d deviceWord) Set(s string) error {
 	return fmt.Errorf("got %q, but this build has no GPU backend; want auto or cpu", s)
 }
 
+// percentage is a share, written as 0.5%.
+type percentage struct{ to *float64 }
+
+func (p percentage) Type() string { return "share%" }
+
+func (p percentage) String() string {
+	if *p.to == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(100**p.to, 'g', 6, 64) + "%"
+}
+
+func (p percentage) Set(s string) error {
+	num, ok := strings.CutSuffix(strings.TrimSpace(s), "%")
+	v, err := strconv.ParseFloat(strings.TrimSpace(num), 64)
+	if !ok || err != nil || !(v > 0 && v <= 100) {
+		return fmt.Errorf("got %q, want a share above 0%% such as 0.5%%", s)
+	}
+	*p.to = v / 100
+	return nil
+}
+
 // budget is a share of the weights or a size.
 type budget struct{ to *sparseflow.Budget }
 

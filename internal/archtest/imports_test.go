@@ -24,6 +24,7 @@ var layers = [][]string{
 	{"internal/server", "internal/bench"},
 	{"internal/profile"},
 	{"."}, // the public API
+	{"internal/calibrate"},
 	{"internal/quality"},
 	{"internal/engine"},
 	{"internal/convert"},
@@ -34,7 +35,7 @@ var layers = [][]string{
 	{"internal/weights"},
 	{"internal/device"},
 	{"internal/kernel"},
-	{"internal/pack", "internal/checkpoint"},
+	{"internal/pack", "internal/checkpoint", "internal/sidecar"},
 	{"internal/kv", "internal/sample", "internal/tokenizer", "internal/hub"},
 	{"internal/config"},
 	{"internal/tensor"},

@@ -45,6 +45,10 @@ type OffloadStrategy struct {
 	// AsyncTransfer reads missing neurons while attention computes.
 	AsyncTransfer bool
 
+	// Quality is the largest relative change of perplexity that predicted
+	// mode may cost where it is calibrated; 0: 0.005, which is 0.5 %.
+	Quality float64
+
 	Mode      Mode         // which neurons are computed; empty: auto
 	Predictor string       // who asks for neurons; empty: sketch
 	IO        IOMode       // how the pack is read; empty: direct
@@ -79,6 +83,9 @@ func (s OffloadStrategy) Validate() error {
 	}
 	if s.KV != tensor.F32 && s.KV != tensor.F16 {
 		return fmt.Errorf("config: kv: got %v, want f32 or f16", s.KV)
+	}
+	if !(s.Quality >= 0 && s.Quality <= 1) {
+		return fmt.Errorf("config: quality: got %v, want 0%% to 100%%", s.Quality)
 	}
 	if s.Context < 0 {
 		return fmt.Errorf("config: ctx: got %d, want 1 or more", s.Context)

@@ -39,7 +39,7 @@ func Cached(ctx context.Context, src fs.FS, srcName, cacheDir string, o Options)
 	}
 	defer s.ckpt.Close()
 	if o.SourceSHA256 == "" {
-		if o.SourceSHA256, err = rememberedHash(ctx, src, srcName, cacheDir); err != nil {
+		if o.SourceSHA256, err = rememberedHash(ctx, src, srcName, cacheDir, false); err != nil {
 			return "", err
 		}
 	}
@@ -68,6 +68,24 @@ func Cached(ctx context.Context, src fs.FS, srcName, cacheDir string, o Options)
 	}
 	for _, n := range r.Notices {
 		o.notify("%s: %s", srcName, n)
+	}
+	return path, nil
+}
+
+// Known is the path of the pack that Cached would return without making or
+// hashing anything, "" if it would.
+func Known(ctx context.Context, src fs.FS, srcName, cacheDir string, o Options) (string, error) {
+	spec, err := Describe(src, srcName, o)
+	if err != nil {
+		return "", err
+	}
+	hash, err := rememberedHash(ctx, src, srcName, cacheDir, true)
+	if hash == "" || err != nil {
+		return "", err
+	}
+	path := filepath.Join(cacheDir, cacheKey(spec, hash)+".sflow")
+	if !usable(path, Options{}) {
+		return "", nil
 	}
 	return path, nil
 }

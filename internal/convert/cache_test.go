@@ -165,7 +165,7 @@ func TestRemember(t *testing.T) {
 	ctx, fsys := t.Context(), os.DirFS(src)
 	hash := func() string {
 		t.Helper()
-		h, err := rememberedHash(ctx, fsys, src, cache)
+		h, err := rememberedHash(ctx, fsys, src, cache, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -302,5 +302,40 @@ func TestCachedSpace(t *testing.T) {
 		if !strings.HasPrefix(e, "source-") {
 			t.Errorf("got %s left, want memories alone", e)
 		}
+	}
+}
+
+// Known is what Cached would return, as long as nothing has to be made or
+// hashed for it.
+func TestKnown(t *testing.T) {
+	src, cache := makeCheckpoint(t), t.TempDir()
+	ctx, fsys := t.Context(), os.DirFS(src)
+	known := func() string {
+		t.Helper()
+		path, err := Known(ctx, fsys, src, cache, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	if got := known(); got != "" {
+		t.Errorf("got %s, want nothing known yet", got)
+	}
+	old := time.Now().Add(-time.Hour)
+	files, err := sourceFiles(fsys, src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if err := os.Chtimes(filepath.Join(src, f), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := Cached(ctx, fsys, src, cache, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := known(); got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/model"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/placement"
+	"github.com/sparseflow/sparseflow/internal/predict"
 	"github.com/sparseflow/sparseflow/internal/sample"
 	"github.com/sparseflow/sparseflow/internal/transfer"
 	"github.com/sparseflow/sparseflow/internal/weights"
@@ -24,6 +25,7 @@ type Engine struct {
 	pack        *pack.Pack
 	profile     config.ModelProfile
 	place       *placement.Placement
+	point       *predict.Point // of the calibration, nil without one
 	store       *weights.DiskWeightStore
 	memory      *weights.Memory
 	transfer    *weights.AsyncWeightTransfer
@@ -50,6 +52,10 @@ var ErrClosed = errors.New("engine: closed")
 
 // Placement is what lives where. It is not to be changed.
 func (e *Engine) Placement() *placement.Placement { return e.place }
+
+// Point is the calibration's point that predicted mode runs at, nil if it is
+// not calibrated.
+func (e *Engine) Point() *predict.Point { return e.point }
 
 // Profile is the model.
 func (e *Engine) Profile() config.ModelProfile { return e.profile }

@@ -29,6 +29,8 @@ type Options struct {
 	// Multiple is how many neurons are computed for each that the predictor
 	// scores above zero; 0: 1, or for the sketch 2.
 	Multiple float64
+	// Calibration, if not nil, is what is known of the model's sketch.
+	Calibration *predict.Calibration
 	// Policy makes each layer's eviction policy in place of the one that the
 	// strategy names.
 	Policy weights.NewPolicy
@@ -77,19 +79,29 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 // Predictors are the names that a strategy can give.
 func Predictors() []string { return []string{"sketch", "oracle", "all"} }
 
-// predictorBytes is the memory of one layer's predictor.
-func predictorBytes(p *pack.Layout, o Options) (int64, error) {
+// predictorBytes is the memory of each layer's predictor.
+func predictorBytes(p *pack.Layout, o Options) (func(layer int) int64, error) {
 	profile := p.Profile()
+	rows := weights.PieceBytes(4 * int64(profile.FFN)) // a float32 for each neuron
 	switch name := o.Strategy.Predictor; {
 	case o.Predictor != nil || name == "all":
-		return 0, nil
+		return nil, nil
 	case name == "" || name == "sketch":
-		return weights.PieceBytes(int64(profile.FFN)*int64(pack.SketchBytes(profile.HiddenSize))) +
-			weights.PieceBytes(4*int64(profile.FFN)), nil
+		codes := weights.PieceBytes(int64(profile.FFN) * int64(pack.SketchBytes(profile.HiddenSize)))
+		return func(layer int) int64 {
+			switch c := o.Calibration; {
+			case c == nil:
+				return codes + rows
+			case c.Layers[layer].Dead:
+				return 0
+			}
+			return codes + 2*rows
+		}, nil
 	case name == "oracle":
-		return weights.PieceBytes(int64(profile.FFN) * p.MLPDType().RowBytes(profile.HiddenSize)), nil
+		n := weights.PieceBytes(int64(profile.FFN) * p.MLPDType().RowBytes(profile.HiddenSize))
+		return func(int) int64 { return n }, nil
 	default:
-		return 0, fmt.Errorf("engine: predictor: got %q, want one of %s", name, strings.Join(Predictors(), ", "))
+		return nil, fmt.Errorf("engine: predictor: got %q, want one of %s", name, strings.Join(Predictors(), ", "))
 	}
 }
 
@@ -255,9 +267,14 @@ func (e *Engine) predictor(ctx context.Context, o Options, l *model.Loader, w *m
 		}
 		return p, 1, nil
 	}
+	return e.sketch(ctx, o, l, w)
+}
+
+// sketch loads the sketches of the layers that have room for one.
+func (e *Engine) sketch(ctx context.Context, o Options, l *model.Loader, w *model.Weights) (predict.ActivationPredictor, float64, error) {
 	p := &predict.Sketch{Backend: e.backend, Layers: make([]device.SketchMat, e.profile.Layers)}
 	for i, here := range e.place.Predicted {
-		if !here {
+		if !here || o.Calibration != nil && o.Calibration.Layers[i].Dead {
 			continue
 		}
 		m, err := l.Sketch(ctx, i, w.Layers[i].UpBias)
@@ -266,11 +283,41 @@ func (e *Engine) predictor(ctx context.Context, o Options, l *model.Loader, w *m
 		}
 		p.Layers[i] = m
 	}
-	if o.Multiple > 0 {
-		return p, max(o.Multiple, 1), nil
+	if o.Calibration == nil {
+		if o.Multiple > 0 {
+			return p, max(o.Multiple, 1), nil
+		}
+		return p, sketchMultiple, nil
 	}
-	return p, sketchMultiple, nil
+	quality := o.Strategy.Quality
+	if quality == 0 {
+		quality = defaultQuality
+	}
+	point, ok := o.Calibration.Choose(quality)
+	if !ok {
+		e.place.Notices = append(e.place.Notices, fmt.Sprintf("the calibration has no point within %.3g %% of dense perplexity: using the most careful, at %+.3g %%", 100*quality, 100*point.Cost()))
+	}
+	e.point = &point
+	for i := range p.Layers {
+		if p.Layers[i].Codes != nil {
+			e.calibrate(&p.Layers[i], &o.Calibration.Layers[i], point)
+		}
+	}
+	return p, 1, nil
 }
+
+// calibrate sets a layer's sketch to a point of its calibration.
+func (e *Engine) calibrate(m *device.SketchMat, c *predict.LayerCalibration, p predict.Point) {
+	m.Bias = e.memory.Floats(e.profile.FFN)
+	c.Bias(m.Bias, p.MinEnergy)
+	for i, slope := range c.Slope {
+		m.Scales[i] *= slope
+	}
+}
+
+// defaultQuality is the largest relative change of perplexity that a
+// calibrated sketch may cost if nothing else is asked for.
+const defaultQuality = 0.005
 
 // sketchMultiple is how many neurons are computed for each that the sketch
 // takes for active, as long as a model is not calibrated.

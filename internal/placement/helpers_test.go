@@ -54,11 +54,14 @@ func scratch(n int64) func(int) int64 {
 	return func(chunk int) int64 { return weights.PieceBytes(1000 + int64(chunk)*n) }
 }
 
+// each is a predictor of n bytes a layer.
+func each(n int64) func(int) int64 { return func(int) int64 { return n } }
+
 // drawInput is an input without a budget or a ratio.
 func drawInput(t *rapid.T, l *pack.Layout) Input {
 	in := Input{
 		Layout:         l,
-		PredictorBytes: 64 * rapid.SampledFrom([]int64{0, 1, 100, 5000}).Draw(t, "predictor"),
+		PredictorBytes: each(64 * rapid.SampledFrom([]int64{0, 1, 100, 5000}).Draw(t, "predictor")),
 		ScratchBytes:   scratch(rapid.SampledFrom([]int64{0, 100, 40 << 10, 1 << 20}).Draw(t, "scratch")),
 		Processors:     rapid.IntRange(1, 64).Draw(t, "processors"),
 	}
@@ -110,9 +113,9 @@ func wantTooSmall(t rapid.TB, in Input) (*Placement, *BudgetError) {
 type given struct{ predictors, matrices, slots, tables int64 }
 
 func givenOut(in Input, p *Placement) (g given) {
-	for _, here := range p.Predicted {
+	for l, here := range p.Predicted {
 		if here {
-			g.predictors += in.PredictorBytes
+			g.predictors += in.PredictorBytes(l)
 		}
 	}
 	for _, x := range in.Layout.Tensors() {

@@ -13,9 +13,9 @@ import (
 type Input struct {
 	Layout   *pack.Layout // of the pack, there or to be made
 	Strategy config.OffloadStrategy
-	// PredictorBytes is the size of one layer's predictor, 0 if the
+	// PredictorBytes is the size of each layer's predictor, nil if the
 	// predictor needs no memory of ours.
-	PredictorBytes int64
+	PredictorBytes func(layer int) int64
 	// ScratchBytes is the size of the activations for chunk tokens at a time.
 	ScratchBytes func(chunk int) int64
 	// FreeBytes is what the system, or its memory cgroup, has free.
@@ -202,12 +202,24 @@ func (p *planner) neuronSlots(n int) int64 {
 	return int64(n) * int64(p.profile.Layers) * p.stride
 }
 
+// predictor is the size of one layer's predictor.
+func (p *planner) predictor(layer int) int64 {
+	if p.in.PredictorBytes == nil {
+		return 0
+	}
+	return p.in.PredictorBytes(layer)
+}
+
 // allPredictors is the size of every layer's predictor.
 func (p *planner) allPredictors() int64 {
 	if p.Mode != config.Predicted {
 		return 0
 	}
-	return int64(p.profile.Layers) * p.in.PredictorBytes
+	total := int64(0)
+	for l := range p.profile.Layers {
+		total += p.predictor(l)
+	}
+	return total
 }
 
 // place gives out the room that the budget leaves.
@@ -250,11 +262,12 @@ func (p *planner) predictors(room *int64) {
 	}
 	got := 0
 	for l := range p.Predicted {
-		if *room < p.in.PredictorBytes {
+		n := p.predictor(l)
+		if *room < n {
 			break
 		}
-		*room -= p.in.PredictorBytes
-		p.predictorBytes += p.in.PredictorBytes
+		*room -= n
+		p.predictorBytes += n
 		p.Predicted[l] = true
 		got++
 	}

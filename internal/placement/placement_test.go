@@ -55,7 +55,7 @@ func TestModes(t *testing.T) {
 		{config.GELU, config.Gate, config.Dense, "gelu is not sparse: running dense"},
 		{config.GELU, config.Predicted, config.Dense, "gelu is not sparse: running dense"},
 	} {
-		in := Input{Layout: layouts[c.act], PredictorBytes: 640, ScratchBytes: scratch(100), Processors: 3}
+		in := Input{Layout: layouts[c.act], PredictorBytes: each(640), ScratchBytes: scratch(100), Processors: 3}
 		in.Strategy.Mode = c.mode
 		p := mustPlan(t, in)
 		if p.Mode != c.want || strings.Join(p.Notices, "\n") != c.notice {
@@ -65,7 +65,7 @@ func TestModes(t *testing.T) {
 			t.Errorf("%s, mode %q: got predictors %v, %d threads, context %d, want threads 3, context 10", c.act, c.mode, p.Predicted, p.Threads, p.Context)
 		}
 	}
-	in := Input{Layout: layouts[config.ReLU], PredictorBytes: 640, ScratchBytes: scratch(100), Processors: 3}
+	in := Input{Layout: layouts[config.ReLU], PredictorBytes: each(640), ScratchBytes: scratch(100), Processors: 3}
 	p := mustPlan(t, in.budget(config.Budget{Bytes: mustPlan(t, in).Process.MinimumBytes}))
 	for _, want := range []string{"no room for the predictors of 2 of 2 layers", "9 of 9 matrices do not fit"} {
 		if !hasNotice(p, want) {
@@ -102,7 +102,7 @@ func TestContext(t *testing.T) {
 // What a token moves, counted by hand: 2 layers of 100 neurons, 8 wide, f16.
 func TestTraffic(t *testing.T) {
 	m := layoutOf(t, profile(10, 8, 2, 100, 10))
-	in := Input{Layout: m, PredictorBytes: 640, ScratchBytes: scratch(100), Processors: 1}
+	in := Input{Layout: m, PredictorBytes: each(640), ScratchBytes: scratch(100), Processors: 1}
 	const (
 		head, row = 10 * 8 * 2, 8 * 2
 		attention = 2 * 4 * 8 * 8 * 2

@@ -109,9 +109,9 @@ func take(t *rapid.T, in Input, p *Placement) {
 			mem.Piece(x.Bytes())
 		}
 	}
-	for _, here := range p.Predicted {
-		if here && in.PredictorBytes > 0 {
-			mem.Piece(in.PredictorBytes)
+	for l, here := range p.Predicted {
+		if here && in.PredictorBytes(l) > 0 {
+			mem.Piece(in.PredictorBytes(l))
 		}
 	}
 }

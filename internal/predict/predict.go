@@ -43,12 +43,18 @@ func (All) Scores(_, _ int, _, scores []float32) error {
 // the pack.
 type Sketch struct {
 	Backend device.Backend
-	Layers  []device.SketchMat // [layers], zero where a layer has none
+	Layers  []device.SketchMat // [layers]; one without codes wants nothing
 }
 
 // Scores sets scores to the estimated pre-activations.
 func (s *Sketch) Scores(layer, tokens int, x, scores []float32) error {
 	m := s.Layers[layer]
+	if m.Codes == nil {
+		for i := range scores {
+			scores[i] = -1
+		}
+		return nil
+	}
 	s.Backend.Sketch(act(scores, tokens, m.Rows), act(x, tokens, m.Cols), m)
 	return nil
 }

@@ -11,3 +11,8 @@ import "embed"
 //
 //go:embed config.json merges.txt vocab.json model.safetensors special_tokens_map.json tokenizer_config.json
 var Files embed.FS
+
+// Sidecar is what `sparseflow train tiny` learned on the bundled text.
+//
+//go:embed tiny.side
+var Sidecar []byte

@@ -1,0 +1,130 @@
+package profile
+
+import (
+	"cmp"
+	"slices"
+)
+
+// nextUses is, for each use of a neuron, the token that wants it next.
+func (tr *trace) nextUses() []int32 {
+	next := make([]int32, len(tr.ids))
+	last := make([]int32, tr.ffn)
+	for i := range last {
+		last[i] = never
+	}
+	for t := len(tr.ends) - 1; t >= 0; t-- {
+		from, to := tr.token(t)
+		for i := from; i < to; i++ {
+			next[i] = last[tr.ids[i]]
+			last[tr.ids[i]] = int32(t)
+		}
+	}
+	return next
+}
+
+// optimal is the least misses that any policy could have with slots slots and
+// any neurons in them at the beginning: after each token stay those, of the
+// cached and the just used, that are wanted again soonest (Belady, "A study of
+// replacement algorithms for a virtual-storage computer", 1966, with leave not
+// to cache what was just used, as a neuron without a slot is computed from
+// staging memory).
+func (tr *trace) optimal(slots int) (misses int) {
+	c := belady{due: make([]int32, tr.ffn), heap: make([]uint64, 0, 4*tr.ffn)}
+	for i := range c.due {
+		c.due[i] = absent
+	}
+	// The neurons that are wanted first are there at the beginning.
+	for t := range tr.ends {
+		from, to := tr.token(t)
+		for _, id := range tr.ids[from:to] {
+			if c.due[id] == absent && c.size < slots {
+				c.keep(id, int32(t))
+			}
+		}
+	}
+	for t := range tr.ends {
+		from, to := tr.token(t)
+		for i := from; i < to; i++ {
+			if c.due[tr.ids[i]] == absent {
+				misses++
+			}
+			c.keep(tr.ids[i], tr.next[i])
+		}
+		for c.size > slots {
+			c.evict()
+		}
+	}
+	return misses
+}
+
+// absent is the due of a neuron that is not cached.
+const absent = -1
+
+// belady is a cache that knows when each neuron is wanted next.
+type belady struct {
+	due  []int32 // [ffn] token that wants the neuron next, or absent
+	size int
+	// heap has the cached neurons by their due, the latest on top, as
+	// due<<32 | id. Keeping a neuron again leaves its old entry, whose due is
+	// then past: below all that are cached, it never comes to the top. When
+	// they are many, old entries are thrown out.
+	heap []uint64 // cap 4 ffn
+}
+
+// keep caches a neuron, or says when a cached one is wanted next.
+func (c *belady) keep(id, due int32) {
+	if c.due[id] == absent {
+		c.size++
+	}
+	c.due[id] = due
+	if len(c.heap) == cap(c.heap) {
+		c.heap = slices.DeleteFunc(c.heap, func(e uint64) bool { return c.due[uint32(e)] != int32(e>>32) })
+		// What falls is a heap.
+		slices.SortFunc(c.heap, func(a, b uint64) int { return cmp.Compare(b, a) })
+	}
+	c.push(uint64(due)<<32 | uint64(id))
+}
+
+// push puts an entry on the heap.
+func (c *belady) push(e uint64) {
+	c.heap = append(c.heap, e)
+	for i := len(c.heap) - 1; i > 0; {
+		up := (i - 1) / 2
+		if c.heap[up] >= e {
+			break
+		}
+		c.heap[up], c.heap[i] = e, c.heap[up]
+		i = up
+	}
+}
+
+// evict empties the slot of the neuron that is wanted last. Whatever was due
+// must have been kept with a new due.
+func (c *belady) evict() {
+	c.due[uint32(c.pop())] = absent
+	c.size--
+}
+
+// pop takes the largest entry off the heap.
+func (c *belady) pop() uint64 {
+	h := c.heap
+	top, last := h[0], len(h)-1
+	h[0] = h[last]
+	h = h[:last]
+	for i := 0; ; {
+		child := 2*i + 1
+		if child >= len(h) {
+			break
+		}
+		if child+1 < len(h) && h[child+1] > h[child] {
+			child++
+		}
+		if h[i] >= h[child] {
+			break
+		}
+		h[i], h[child] = h[child], h[i]
+		i = child
+	}
+	c.heap = h
+	return top
+}

@@ -1,0 +1,183 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/sparseflow/sparseflow/internal/pack/filelock"
+)
+
+// tempSuffix ends the name of the file that is to become a sidecar.
+const tempSuffix = ".tmp"
+
+// lockPoll is how often a waiting writer tries again.
+const lockPoll = 10 * time.Millisecond
+
+// Write stores the sidecar at path, in place of what is there; to change some
+// sections and keep the others, use [Update]. It waits for other writers of the
+// same path until ctx ends.
+func (s *Sidecar) Write(ctx context.Context, path string) error {
+	return replace(ctx, path, func() (*Sidecar, error) { return s, nil })
+}
+
+// Update changes the sidecar at path, which is one without sections if there is
+// no file. Of processes that update at once each sees what the one before it
+// wrote, and waits for it until ctx ends; so change is to be quick, and must not
+// write to path itself. If change returns nil, the file stays as it is. A file
+// there that is damaged or of other weights is an error and stays too.
+func Update(ctx context.Context, path, sourceSHA256 string, change func(*Sidecar) *Sidecar) error {
+	return replace(ctx, path, func() (*Sidecar, error) {
+		old, err := Open(path, sourceSHA256)
+		if errors.Is(err, fs.ErrNotExist) {
+			old, err = New(sourceSHA256), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		return change(old), nil
+	})
+}
+
+// replace stores what next returns, unless that is nil. No other writer of path
+// runs from before next until the file has its name.
+func replace(ctx context.Context, path string, next func() (*Sidecar, error)) error {
+	p, err := createPending(ctx, path)
+	if err != nil {
+		return fmt.Errorf("sidecar: write %s: %w", path, err)
+	}
+	defer p.release()
+	s, err := next()
+	if err != nil || s == nil {
+		return err
+	}
+	if err := p.store(s); err != nil {
+		return fmt.Errorf("sidecar: write %s: %w", path, err)
+	}
+	return nil
+}
+
+// A pending file is one that is being written beside its final path. Where
+// files can be locked its name is fixed, and its lock is what other writers wait
+// for: what a killed writer left nobody has locked, and the next one uses it.
+type pending struct {
+	path    string // the final one
+	file    *os.File
+	out     output
+	locked  bool // else its name is of its own
+	renamed bool
+}
+
+// output is the pending file: the seam at which tests let writes fail.
+type output interface {
+	io.Writer
+	Sync() error
+}
+
+func createPending(ctx context.Context, path string) (*pending, error) {
+	temp := path + tempSuffix
+	for {
+		f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE, 0o666)
+		if err != nil {
+			return nil, err
+		}
+		held, err := filelock.Try(f)
+		if errors.Is(err, errors.ErrUnsupported) {
+			f.Close()
+			os.Remove(temp)
+			return createUnlocked(path)
+		}
+		// The writer before may have given the file its final name, or removed
+		// it, since it was opened. Then it must not be touched.
+		same := false
+		if held {
+			same, err = leadsTo(temp, f)
+		}
+		if same {
+			err = f.Truncate(0)
+		}
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		if same {
+			return &pending{path: path, file: f, out: f, locked: true}, nil
+		}
+		f.Close()
+		select {
+		case <-time.After(lockPoll):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for the writer of %s: %w", temp, ctx.Err())
+		}
+	}
+}
+
+// createUnlocked makes a pending file where there are no locks.
+func createUnlocked(path string) (*pending, error) {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*"+tempSuffix)
+	if err != nil {
+		return nil, err
+	}
+	return &pending{path: path, file: f, out: f}, nil
+}
+
+// leadsTo reports whether path is still the name of f. A link there is refused:
+// what it points to is not ours.
+func leadsTo(path string, f *os.File) (bool, error) {
+	at, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if !at.Mode().IsRegular() {
+		return false, fmt.Errorf("got %v at %s, want a regular file or none; remove it", at.Mode().Type(), path)
+	}
+	opened, err := f.Stat()
+	return err == nil && os.SameFile(at, opened), err
+}
+
+// store writes the sidecar and gives the file its name.
+func (p *pending) store(s *Sidecar) error {
+	l, err := s.layout()
+	if err != nil {
+		return err
+	}
+	if err := l.write(p.out); err != nil {
+		return err
+	}
+	if err := p.out.Sync(); err != nil {
+		return err
+	}
+	// A lock must last until the file has its name; a system without locks may
+	// be one that renames no open file.
+	if !p.locked {
+		if err := p.file.Close(); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(p.file.Name(), p.path); err != nil {
+		return err
+	}
+	p.renamed = true
+	return syncDir(filepath.Dir(p.path))
+}
+
+// release lets the next writer go on, and removes a file that did not become
+// the sidecar.
+func (p *pending) release() {
+	if !p.renamed {
+		if !p.locked {
+			p.file.Close()
+		}
+		// Before the lock ends: after it the name may be another writer's. What
+		// cannot be removed the next writer uses.
+		os.Remove(p.file.Name())
+	}
+	p.file.Close()
+}
