@@ -20,12 +20,17 @@ type statsJSON struct {
 	BytesFast int64    `json:"bytes_fast"` // of weights multiplied
 	BytesSlow int64    `json:"bytes_slow"` // read from the pack
 	StallS    float64  `json:"stall_s"`    // waiting for reads
-	Recall    *float64 `json:"recall"`     // null: not measured
+	Recall    *float64 `json:"recall"`     // of one layer in 64 tokens; null: too few tokens
 	PeakRSS   int64    `json:"peak_rss_bytes"`
 }
 
 func newStatsJSON(s sparseflow.Stats) statsJSON {
+	var recall *float64
+	if r, ok := s.Recall(); ok {
+		recall = &r
+	}
 	return statsJSON{
+		Recall:    recall,
 		Tokens:    s.Tokens,
 		PrefillS:  s.Prefill.Seconds(),
 		DecodeS:   s.Decode.Seconds(),
@@ -70,6 +75,9 @@ func statsTable(w io.Writer, s sparseflow.Stats, p *sparseflow.Placement) {
 	t.add("waiting for reads", seconds(s.Stall))
 	t.add("neurons computed", percent(s.Computed, s.Passes))
 	t.add("active of computed", percent(s.Active, s.Computed))
+	if r, ok := s.Recall(); ok {
+		t.add("recall, sampled", fmt.Sprintf("%.1f %%", 100*r))
+	}
 	t.add("cache hits", fmt.Sprintf("%.1f %%", 100*s.HitRate()))
 	t.add("wanted, cached or not", fmt.Sprint(s.Wanted))
 	t.add("missing", fmt.Sprint(s.Misses))

@@ -44,6 +44,8 @@ type Engine struct {
 	waiting, running []*sequence
 	pages            int // of the KV cache that no running sequence reserved
 	batch            []*sequence
+	steps            int          // of decoding, in predicted mode
+	sampled          *model.Audit // of those steps whose turn it was
 	ids              []int32
 }
 
@@ -140,6 +142,8 @@ type Counters struct {
 	Computed  int64         // neurons x tokens computed
 	Active    int64         // of these, with an activation that is not zero
 	Passes    int64         // neurons x tokens there were
+	Sampled   int64         // active neurons of the layers whose recall was measured
+	Found     int64         // of these, computed
 	Stall     time.Duration // waiting for reads
 }
 
@@ -159,6 +163,15 @@ func (c Counters) ComputedShare() float64 {
 	return float64(c.Computed) / float64(c.Passes)
 }
 
+// Recall is the share of active neurons that were computed, as far as it was
+// sampled; false if it was not.
+func (c Counters) Recall() (float64, bool) {
+	if c.Sampled == 0 {
+		return 0, false
+	}
+	return float64(c.Found) / float64(c.Sampled), true
+}
+
 func (c Counters) minus(d Counters) Counters {
 	c.FastBytes -= d.FastBytes
 	c.SlowBytes -= d.SlowBytes
@@ -168,6 +181,8 @@ func (c Counters) minus(d Counters) Counters {
 	c.Computed -= d.Computed
 	c.Active -= d.Active
 	c.Passes -= d.Passes
+	c.Sampled -= d.Sampled
+	c.Found -= d.Found
 	c.Stall -= d.Stall
 	return c
 }
@@ -175,7 +190,13 @@ func (c Counters) minus(d Counters) Counters {
 // counters is the state of all counters now.
 func (e *Engine) counters() Counters {
 	s, t := e.coordinator.Stats, e.ec.Stats
+	var a model.LayerAudit
+	for _, l := range e.sampled.Layers {
+		a.Add(l)
+	}
 	return Counters{
+		Sampled:   a.Active,
+		Found:     a.Found,
 		FastBytes: t.Fast,
 		SlowBytes: e.store.BytesRead(),
 		Wanted:    s.Wanted,

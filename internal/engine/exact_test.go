@@ -161,16 +161,19 @@ func TestExactWhateverTheBatch(t *testing.T) {
 	}
 }
 
-// Prompt and decoding agree: a token's logits are the same whether it was part
-// of a prompt or generated.
+// Prompt and decoding agree: a token is the same whether the one before it was
+// part of a prompt or generated, also where a step samples a layer's recall.
 func TestPrefillEqualsDecode(t *testing.T) {
 	path := packOf(t, tiny.Files, "tiny")
 	for _, mode := range []config.Mode{config.Dense, config.Predicted} {
 		e := open(t, path, engine.Options{Strategy: strategy(mode, 0.7)})
 		ids := prompt(4096, 20)
-		res, err := e.Run(context.Background(), engine.Request{IDs: ids, MaxTokens: 30, IgnoreEOS: true})
+		res, err := e.Run(context.Background(), engine.Request{IDs: ids, MaxTokens: 80, IgnoreEOS: true})
 		if err != nil {
 			t.Fatal(err)
+		}
+		if r, ok := res.Stats.Recall(); ok != (mode == config.Predicted) || ok && r < 0.5 {
+			t.Errorf("%s: got recall %v, %v after 80 tokens, want it sampled in predicted mode", mode, r, ok)
 		}
 		all := append(slices.Clone(ids), res.IDs...)
 		for n := len(ids); n < len(all); n += 7 {

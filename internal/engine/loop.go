@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/kv"
 	"github.com/sparseflow/sparseflow/internal/model"
@@ -141,7 +142,7 @@ func (e *Engine) schedule() {
 			e.finish(s, s.ctx.Err())
 		}
 	}
-	e.ec.Decode, e.ec.Audit, e.coordinator.Exact = true, nil, false
+	e.ec.Decode, e.ec.Audit, e.ec.AuditLayer, e.coordinator.Exact = true, nil, -1, false
 	for _, s := range e.running {
 		if s.prefilling() {
 			e.ec.Decode, e.ec.Audit, e.coordinator.Exact = false, s.req.Audit, s.req.Exact
@@ -154,6 +155,22 @@ func (e *Engine) schedule() {
 			break
 		}
 		e.add(s, 1)
+	}
+	e.sampleRecall()
+}
+
+// recallEvery is how many steps of decoding there are to one in which a layer's
+// recall is measured, each time the next layer's. Computing all of one layer's
+// neurons once in so many tokens costs a percent or two.
+const recallEvery = 64
+
+// sampleRecall audits one layer of this step if it is its turn.
+func (e *Engine) sampleRecall() {
+	if e.place.Mode != config.Predicted || len(e.batch) == 0 {
+		return
+	}
+	if e.steps++; e.steps%recallEvery == 0 {
+		e.ec.Audit, e.ec.AuditLayer = e.sampled, e.steps/recallEvery%e.profile.Layers
 	}
 }
 

@@ -70,10 +70,29 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 		Layout:         p,
 		Strategy:       o.Strategy,
 		PredictorBytes: bytes,
+		Wanted:         wanted(o),
 		ScratchBytes:   func(chunk int) int64 { return model.ScratchBytes(profile, chunk) },
 		FreeBytes:      placement.FreeBytes(os.DirFS("/")),
 		Processors:     runtime.NumCPU(),
 	})
+}
+
+// wanted is the share of neurons that a calibrated sketch computes, 0 if there
+// is none.
+func wanted(o Options) float64 {
+	if o.Calibration == nil || o.Predictor != nil || o.Strategy.Predictor != "" && o.Strategy.Predictor != "sketch" {
+		return 0
+	}
+	point, _ := o.Calibration.Choose(quality(o.Strategy))
+	return point.Computed
+}
+
+// quality is the largest relative rise of perplexity that s allows.
+func quality(s config.OffloadStrategy) float64 {
+	if s.Quality == 0 {
+		return defaultQuality
+	}
+	return s.Quality
 }
 
 // Predictors are the names that a strategy can give.
@@ -120,7 +139,7 @@ func policyOf(o Options) (weights.NewPolicy, error) {
 // Open places and loads the model of p, which it closes together with the
 // engine or on an error.
 func Open(ctx context.Context, p *pack.Pack, o Options) (*Engine, error) {
-	e := &Engine{pack: p, profile: p.Profile()}
+	e := &Engine{pack: p, profile: p.Profile(), sampled: model.NewAudit(p.Profile().Layers)}
 	if err := e.open(ctx, o); err != nil {
 		return nil, errors.Join(err, e.free())
 	}
@@ -289,13 +308,10 @@ func (e *Engine) sketch(ctx context.Context, o Options, l *model.Loader, w *mode
 		}
 		return p, sketchMultiple, nil
 	}
-	quality := o.Strategy.Quality
-	if quality == 0 {
-		quality = defaultQuality
-	}
-	point, ok := o.Calibration.Choose(quality)
+	allowed := quality(o.Strategy)
+	point, ok := o.Calibration.Choose(allowed)
 	if !ok {
-		e.place.Notices = append(e.place.Notices, fmt.Sprintf("the calibration has no point within %.3g %% of dense perplexity: using the most careful, at %+.3g %%", 100*quality, 100*point.Cost()))
+		e.place.Notices = append(e.place.Notices, fmt.Sprintf("the calibration has no point within %.3g %% of dense perplexity: using the most careful, at %+.3g %%", 100*allowed, 100*point.Cost()))
 	}
 	e.point = &point
 	for i := range p.Layers {

@@ -25,6 +25,11 @@ type LayerAudit struct {
 	Error, Output    float64 // sums of squares: of the difference to the exact output, of that output
 }
 
+// audits reports whether the step audits a layer.
+func (ec *ExecutionContext) audits(layer int) bool {
+	return ec.Audit != nil && (ec.AuditLayer < 0 || ec.AuditLayer == layer)
+}
+
 // Add adds b to a.
 func (a *LayerAudit) Add(b LayerAudit) {
 	a.Tokens += b.Tokens
@@ -93,8 +98,11 @@ func (l *SparseMLPLayer) audit(ec *ExecutionContext, y, x device.Act) error {
 		}
 		be.Up(h, x, slots, seg, work.Late())
 		be.Down(exact, h, slots, seg)
-		ec.count(seg, h, slots)
+		before := *a
 		a.leaveOut(seg, h, keep, x.Rows)
+		ec.Stats.Computed += a.Computed - before.Computed
+		ec.Stats.Active += a.Found - before.Found
+		ec.Stats.Fast += int64(len(seg.IDs)) * int64(slots.Parts) * slots.DType.RowBytes(slots.Cols)
 		seg.SkipZero = true
 		be.Down(y, h, slots, seg)
 	}

@@ -34,8 +34,10 @@ type ExecutionContext struct {
 
 	// Audit, if not nil, adds up what the predictor misses. Every neuron is
 	// then computed; what is not asked for is left out of the result, which is
-	// therefore that of a run without an audit.
-	Audit *Audit
+	// therefore that of a run without an audit. With AuditLayer 0 or more only
+	// that layer is audited.
+	Audit      *Audit
+	AuditLayer int
 
 	tokens int
 	chunk  int

@@ -44,7 +44,7 @@ func (l *SparseMLPLayer) neurons(ec *ExecutionContext, y, x device.Act) error {
 		clear(row)
 		copy(row, l.w.DownBias)
 	}
-	if ec.Audit != nil {
+	if ec.audits(l.index) {
 		return l.audit(ec, y, x)
 	}
 	if ec.ObserveInput != nil {

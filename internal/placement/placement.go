@@ -16,6 +16,9 @@ type Input struct {
 	// PredictorBytes is the size of each layer's predictor, nil if the
 	// predictor needs no memory of ours.
 	PredictorBytes func(layer int) int64
+	// Wanted is the share of neurons that a token computes in predicted mode;
+	// 0: unknown, and taken to be assumedWanted.
+	Wanted float64
 	// ScratchBytes is the size of the activations for chunk tokens at a time.
 	ScratchBytes func(chunk int) int64
 	// FreeBytes is what the system, or its memory cgroup, has free.

@@ -43,9 +43,13 @@ func (p *planner) describe() {
 
 // traffic is what a token is expected to move: all matrices, a row of each
 // table, predictors, and the neurons it computes. In predicted mode that is
-// assumedWanted of them, no hotter than the others; once a profile is known
-// both get better.
+// the share that the calibration measured, or assumedWanted without one, no
+// hotter than the others: a profile will tell better.
 func (p *planner) traffic(slots int) PerToken {
+	wanted := p.in.Wanted
+	if wanted == 0 {
+		wanted = assumedWanted
+	}
 	t := PerToken{FastBytes: p.vectors + p.predictorBytes}
 	matrix := func(x pack.Tensor, n int64) {
 		t.FastBytes += n
@@ -63,7 +67,7 @@ func (p *planner) traffic(slots int) PerToken {
 	for l := range p.profile.Layers {
 		computed := float64(p.profile.FFN)
 		if p.Predicted[l] {
-			computed *= assumedWanted
+			computed *= wanted
 		}
 		t.FastBytes += int64(computed * float64(p.in.Layout.BundleBytes()))
 		t.SlowBytes += int64(missing * computed * float64(p.stride))

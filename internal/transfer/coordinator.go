@@ -162,7 +162,10 @@ func (c *TransferCoordinator) Audit(layer int, x device.Act) (w *Work, keep []ui
 		}
 		keep = c.keep
 	}
-	return c.newWork(layer, x.Rows, c.all, nil, false), keep, nil
+	stats := c.Stats
+	w = c.newWork(layer, x.Rows, c.all, nil, false)
+	c.Stats = stats // an audit's reads are not the predictor's
+	return w, keep, nil
 }
 
 // Abort drops what Lookahead prepared, after an error between it and Begin.
