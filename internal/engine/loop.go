@@ -170,7 +170,7 @@ func (e *Engine) sampleRecall() {
 		return
 	}
 	if e.steps++; e.steps%recallEvery == 0 {
-		e.ec.Audit, e.ec.AuditLayer = e.sampled, e.steps/recallEvery%e.profile.Layers
+		e.ec.Audit, e.ec.AuditLayer = e.sampled, (e.steps/recallEvery-1)%e.profile.Layers
 	}
 }
 

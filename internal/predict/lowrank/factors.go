@@ -1,0 +1,156 @@
+package lowrank
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
+// Factors is one layer's predictor: scores = B (A x) + Bias.
+type Factors struct {
+	D, FFN, Rank int
+	A            []float32 // [rank, d]
+	B            []float32 // [ffn, rank]
+	Bias         []float32 // [ffn]
+}
+
+// FactorBytes is the size of stored factors: float16, with a float32 bias.
+func FactorBytes(d, ffn, rank int) int64 {
+	return tensor.F16.RowBytes(d)*int64(rank) + tensor.F16.RowBytes(rank)*int64(ffn) + tensor.F32.RowBytes(ffn)
+}
+
+// Bytes is the size of f once stored.
+func (f Factors) Bytes() int64 { return FactorBytes(f.D, f.FFN, f.Rank) }
+
+// Clone is f with memory of its own.
+func (f Factors) Clone() Factors {
+	f.A, f.B, f.Bias = slices.Clone(f.A), slices.Clone(f.B), slices.Clone(f.Bias)
+	return f
+}
+
+// check says whether f's slices have the lengths that its shape wants.
+func (f Factors) check(action string) error {
+	switch {
+	case f.D < 1 || f.FFN < 1 || f.Rank < 1:
+		return fmt.Errorf("lowrank: %s: got factors with d %d, ffn %d, rank %d, want all from 1", action, f.D, f.FFN, f.Rank)
+	case len(f.A) != f.Rank*f.D || len(f.B) != f.FFN*f.Rank || len(f.Bias) != f.FFN:
+		return fmt.Errorf("lowrank: %s: got factors of %d, %d and %d elements, want %d x %d, %d x %d and %d",
+			action, len(f.A), len(f.B), len(f.Bias), f.Rank, f.D, f.FFN, f.Rank, f.FFN)
+	}
+	return nil
+}
+
+// scores sets s [n, ffn] to the scores of x [n, d], by way of z [n, rank].
+func (f Factors) scores(p pool, n int, x, z, s []float32) {
+	p.mulT(z, x, f.A, n, f.Rank, f.D)
+	p.mulT(s, z, f.B, n, f.FFN, f.Rank)
+	p.each(n, func(i int) {
+		row := s[i*f.FFN:][:f.FFN]
+		for j, b := range f.Bias {
+			row[j] += b
+		}
+	})
+}
+
+// round gives A and B the values that storing them as f16 keeps.
+func (f Factors) round() {
+	for _, v := range [][]float32{f.A, f.B} {
+		for i := range v {
+			v[i] = tensor.F16ToF32(tensor.F32ToF16(v[i]))
+		}
+	}
+}
+
+// Tensor is a named tensor of stored factors.
+type Tensor struct {
+	Name  string
+	DType tensor.DType
+	Shape []int64
+	Data  []byte
+}
+
+// The names of stored factors, each under its layer's prefix.
+const (
+	nameA    = "a"
+	nameB    = "b"
+	nameBias = "bias"
+)
+
+// Encode is f as three tensors whose names begin with prefix: A and B in
+// float16, the bias in float32, which keeps factors from Train exactly. A
+// value beyond float16's range is an error.
+func (f Factors) Encode(prefix string) ([]Tensor, error) {
+	if err := f.check("encode"); err != nil {
+		return nil, err
+	}
+	tensors := []Tensor{
+		{prefix + nameA, tensor.F16, []int64{int64(f.Rank), int64(f.D)}, make([]byte, tensor.F16.RowBytes(len(f.A)))},
+		{prefix + nameB, tensor.F16, []int64{int64(f.FFN), int64(f.Rank)}, make([]byte, tensor.F16.RowBytes(len(f.B)))},
+		{prefix + nameBias, tensor.F32, []int64{int64(f.FFN)}, make([]byte, tensor.F32.RowBytes(len(f.Bias)))},
+	}
+	for i, v := range [][]float32{f.A, f.B, f.Bias} {
+		for k, e := range v {
+			if limit := largest(tensors[i].DType); !(math.Abs(float64(e)) <= limit) {
+				return nil, fmt.Errorf("lowrank: encode: %s element %d: got %v, want at most %v: scale A and B alike", tensors[i].Name, k, e, limit)
+			}
+		}
+		tensor.Encode(tensors[i].Data, v, tensors[i].DType)
+	}
+	return tensors, nil
+}
+
+func largest(d tensor.DType) float64 {
+	if d == tensor.F16 {
+		return 65504
+	}
+	return math.MaxFloat32
+}
+
+// Decode is the inverse of Encode for a layer of ffn neurons and inputs of
+// length d. It finds each tensor by name with find, and takes nothing on
+// trust: shapes must be the layer's, sizes the shapes', values finite.
+func Decode(prefix string, d, ffn int, find func(name string) (Tensor, bool)) (Factors, error) {
+	f := Factors{D: d, FFN: ffn}
+	if d < 1 || ffn < 1 {
+		return f, fmt.Errorf("lowrank: decode: got d %d, ffn %d, want both from 1", d, ffn)
+	}
+	a, ok := find(prefix + nameA)
+	if !ok || len(a.Shape) != 2 || a.Shape[0] < 1 || a.Shape[0] > int64(min(d, ffn)) {
+		return f, fmt.Errorf("lowrank: decode: tensor %s: got shape %v, want [rank, %d] with rank 1 to %d: train again",
+			prefix+nameA, a.Shape, d, min(d, ffn))
+	}
+	f.Rank = int(a.Shape[0])
+	for _, part := range []struct {
+		name       string
+		dtype      tensor.DType
+		rows, cols int
+		into       *[]float32
+	}{
+		{nameA, tensor.F16, f.Rank, d, &f.A},
+		{nameB, tensor.F16, ffn, f.Rank, &f.B},
+		{nameBias, tensor.F32, ffn, 0, &f.Bias},
+	} {
+		name := prefix + part.name
+		t, ok := find(name)
+		if !ok {
+			return f, fmt.Errorf("lowrank: decode: got no tensor %s, want one: train again", name)
+		}
+		shape, n := []int64{int64(part.rows), int64(part.cols)}, part.rows*part.cols
+		if part.cols == 0 {
+			shape, n = shape[:1], part.rows
+		}
+		if t.DType != part.dtype || !slices.Equal(t.Shape, shape) || int64(len(t.Data)) != part.dtype.RowBytes(n) {
+			return f, fmt.Errorf("lowrank: decode: tensor %s: got %v %v of %d bytes, want %v %v of %d: train again",
+				name, t.DType, t.Shape, len(t.Data), part.dtype, shape, part.dtype.RowBytes(n))
+		}
+		v := make([]float32, n)
+		tensor.Decode(v, t.Data, t.DType)
+		if i := notFinite(v); i >= 0 {
+			return f, fmt.Errorf("lowrank: decode: tensor %s element %d: got %v, want a finite number: train again", name, i, v[i])
+		}
+		*part.into = v
+	}
+	return f, nil
+}

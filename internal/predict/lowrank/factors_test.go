@@ -1,0 +1,138 @@
+package lowrank
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
+func someFactors(d, ffn, rank int) Factors {
+	r := rand.New(rand.NewPCG(1, 1))
+	f := Factors{D: d, FFN: ffn, Rank: rank, A: normal(r, rank*d), B: normal(r, ffn*rank), Bias: normal(r, ffn)}
+	f.round()
+	return f
+}
+
+func finder(tensors []Tensor) func(string) (Tensor, bool) {
+	return func(name string) (Tensor, bool) {
+		i := slices.IndexFunc(tensors, func(t Tensor) bool { return t.Name == name })
+		if i < 0 {
+			return Tensor{}, false
+		}
+		return tensors[i], true
+	}
+}
+
+// Rounded factors come back as they were, under these names and types, which
+// stored predictors depend on.
+func TestEncode(t *testing.T) {
+	f := someFactors(5, 7, 3)
+	tensors, err := f.Encode("layers.2.predictor.")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bytes int64
+	for i, want := range []Tensor{
+		{Name: "layers.2.predictor.a", DType: tensor.F16, Shape: []int64{3, 5}},
+		{Name: "layers.2.predictor.b", DType: tensor.F16, Shape: []int64{7, 3}},
+		{Name: "layers.2.predictor.bias", DType: tensor.F32, Shape: []int64{7}},
+	} {
+		got := tensors[i]
+		bytes += int64(len(got.Data))
+		got.Data = nil
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+	if bytes != f.Bytes() {
+		t.Errorf("got %d bytes, want %d", bytes, f.Bytes())
+	}
+	back, err := Decode("layers.2.predictor.", 5, 7, finder(tensors))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(f, back); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := Decode("layers.1.predictor.", 5, 7, finder(tensors)); err == nil {
+		t.Error("another prefix: got no error")
+	}
+}
+
+func TestEncodeRefuses(t *testing.T) {
+	for want, change := range map[string]func(f *Factors){
+		"a element 4: got 70000, want at most 65504":  func(f *Factors) { f.A[4] = 70000 },
+		"b element 1: got NaN":                        func(f *Factors) { f.B[1] = float32(math.NaN()) },
+		"bias element 0: got -Inf":                    func(f *Factors) { f.Bias[0] = float32(math.Inf(-1)) },
+		"got factors of 15, 21 and 6 elements":        func(f *Factors) { f.Bias = f.Bias[1:] },
+		"got factors with d 5, ffn 7, rank 0, want a": func(f *Factors) { f.Rank = 0 },
+	} {
+		f := someFactors(5, 7, 3)
+		change(&f)
+		if _, err := f.Encode(""); err == nil || !strings.HasPrefix(err.Error(), "lowrank: encode: ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("got error %v, want one with %q", err, want)
+		}
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	for want, change := range map[string]func(ts []Tensor) []Tensor{
+		"got no tensor b":                        func(ts []Tensor) []Tensor { return slices.Delete(ts, 1, 2) },
+		"tensor a: got shape []":                 func(ts []Tensor) []Tensor { return ts[1:] },
+		"tensor a: got shape [6 5]":              func(ts []Tensor) []Tensor { ts[0].Shape[0] = 6; return ts },
+		"tensor a: got shape [0 5]":              func(ts []Tensor) []Tensor { ts[0].Shape[0] = 0; return ts },
+		"tensor a: got F16 [3 4]":                func(ts []Tensor) []Tensor { ts[0].Shape[1] = 4; return ts },
+		"tensor a: got F16 [2 5] of 30 bytes":    func(ts []Tensor) []Tensor { ts[0].Shape[0] = 2; return ts },
+		"tensor b: got BF16 [7 3]":               func(ts []Tensor) []Tensor { ts[1].DType = tensor.BF16; return ts },
+		"tensor bias: got F32 [7] of 27 bytes":   func(ts []Tensor) []Tensor { ts[2].Data = ts[2].Data[1:]; return ts },
+		"tensor bias: got F32 [7 1]":             func(ts []Tensor) []Tensor { ts[2].Shape = []int64{7, 1}; return ts },
+		"tensor b element 2: got NaN, want a fi": func(ts []Tensor) []Tensor { ts[1].Data[4], ts[1].Data[5] = 1, 0x7e; return ts },
+	} {
+		ts, err := someFactors(5, 7, 3).Encode("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Decode("", 5, 7, finder(change(ts))); err == nil || !strings.HasPrefix(err.Error(), "lowrank: decode: ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("got error %v, want one with %q", err, want)
+		}
+	}
+	if _, err := Decode("", 0, 7, finder(nil)); err == nil {
+		t.Error("d 0: got no error")
+	}
+}
+
+// Whatever the tensors, factors that decode fit their layer and encode again
+// to the same bytes.
+func FuzzDecode(f *testing.F) {
+	ts, err := someFactors(5, 7, 3).Encode("")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(5, 7, int64(3), int64(5), int64(7), int64(3), int64(7), ts[0].Data, ts[1].Data, ts[2].Data)
+	f.Add(5, 7, int64(1<<40), int64(5), int64(7), int64(3), int64(7), ts[0].Data, ts[1].Data, ts[2].Data)
+	f.Add(1, 1, int64(1), int64(1), int64(1), int64(1), int64(1), []byte{0, 0}, []byte{0, 0x3c}, []byte{0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, d, ffn int, rank, aCols, bRows, bCols, n int64, a, b, bias []byte) {
+		d, ffn = d%1000, ffn%1000
+		tensors := []Tensor{
+			{nameA, tensor.F16, []int64{rank, aCols}, a},
+			{nameB, tensor.F16, []int64{bRows, bCols}, b},
+			{nameBias, tensor.F32, []int64{n}, bias},
+		}
+		got, err := Decode("", d, ffn, finder(tensors))
+		if err != nil {
+			return
+		}
+		back, err := got.Encode("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tensors, back); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
