@@ -39,6 +39,8 @@ type Engine struct {
 	stop    context.CancelFunc // ends the loop
 	stopped context.Context    // done when the loop is told to end
 	loop    sync.WaitGroup
+	closing sync.Once
+	closed  error // of Close
 
 	// What the loop alone uses.
 	waiting, running []*sequence
@@ -277,11 +279,15 @@ func (e *Engine) newSequence(ctx context.Context, r Request) (*sequence, error) 
 	return s, nil
 }
 
-// Close ends running requests with ErrClosed and gives all memory back.
+// Close ends running requests with ErrClosed and gives all memory back. It may
+// be called again.
 func (e *Engine) Close() error {
-	e.stop()
-	e.loop.Wait()
-	return e.free()
+	e.closing.Do(func() {
+		e.stop()
+		e.loop.Wait()
+		e.closed = e.free()
+	})
+	return e.closed
 }
 
 // free releases whatever there is of the engine.

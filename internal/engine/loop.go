@@ -124,11 +124,15 @@ func (e *Engine) step() {
 	if err == nil {
 		return
 	}
+	if e.stopped.Err() != nil {
+		err = ErrClosed
+	}
 	for _, s := range e.batch {
-		if s.ctx.Err() != nil {
-			err = s.ctx.Err()
+		if own := s.ctx.Err(); own != nil {
+			e.finish(s, own)
+		} else {
+			e.finish(s, err)
 		}
-		e.finish(s, err)
 	}
 }
 

@@ -2,9 +2,12 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -82,5 +85,114 @@ func TestPackChanges(t *testing.T) {
 		if err := run(); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "changed") {
 			t.Errorf("got %v, want an error that says %s changed", err, path)
 		}
+	}
+}
+
+// brokenFile fails every read while broken.
+type brokenFile struct {
+	weights.File
+	broken atomic.Bool
+	after  atomic.Int64 // reads that still succeed
+}
+
+func (b *brokenFile) ReadVec(bufs [][]byte, off int64) (int, error) {
+	if b.broken.Load() && b.after.Add(-1) < 0 {
+		return 0, syscall.EIO
+	}
+	return b.File.ReadVec(bufs, off)
+}
+
+// A disk that fails ends the request that needed it, wherever in a step that
+// is, and nothing else: afterwards the same request gives the same tokens.
+func TestDiskFails(t *testing.T) {
+	path := packOf(t, tiny.Files, "tiny")
+	for _, mode := range []config.Mode{config.Dense, config.Predicted} {
+		for _, async := range []bool{true, false} {
+			p, err := pack.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, err := weights.OpenFile(p, config.IODirect)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := &brokenFile{File: f}
+			s := strategy(mode, 0.5)
+			s.AsyncTransfer = async
+			e, err := engine.Open(context.Background(), p, engine.Options{Strategy: s, File: file})
+			if err != nil {
+				t.Fatal(err)
+			}
+			req := engine.Request{IDs: prompt(4096, 20), MaxTokens: 5, IgnoreEOS: true}
+			want, err := e.Run(context.Background(), req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, after := range []int64{0, 1, 3, 10, 50} {
+				file.after.Store(after)
+				file.broken.Store(true)
+				if _, err := e.Run(context.Background(), req); !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), path) {
+					t.Errorf("%s, async %v, after %d reads: got %v, want EIO naming %s", mode, async, after, err, path)
+				}
+				file.broken.Store(false)
+				got, err := e.Run(context.Background(), req)
+				if err != nil || !slices.Equal(got.IDs, want.IDs) {
+					t.Errorf("%s, async %v, after %d reads, disk mended: got %v, %v, want %v", mode, async, after, got, err, want.IDs)
+				}
+			}
+			if err := e.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// A request that is cancelled ends at once and leaves the engine as it was; a
+// closed engine refuses.
+func TestCancelAndClose(t *testing.T) {
+	path := packOf(t, tiny.Files, "tiny")
+	e := open(t, path, engine.Options{Strategy: strategy(config.Predicted, 0.5)})
+	req := engine.Request{IDs: prompt(4096, 20), MaxTokens: 400, IgnoreEOS: true}
+	ctx, cancel := context.WithCancel(context.Background())
+	seen := 0
+	cancelled := req
+	cancelled.Token = func(int32) bool {
+		if seen++; seen == 3 {
+			cancel()
+		}
+		return true
+	}
+	if _, err := e.Run(ctx, cancelled); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want cancelled", err)
+	}
+	req.MaxTokens = 3
+	if _, err := e.Run(context.Background(), req); err != nil {
+		t.Error(err)
+	}
+	running := make(chan error)
+	long := req
+	long.MaxTokens = 400
+	started := make(chan struct{})
+	long.Token = func(int32) bool {
+		if started != nil {
+			close(started)
+			started = nil
+		}
+		return true
+	}
+	begun := started
+	go func() {
+		_, err := e.Run(context.Background(), long)
+		running <- err
+	}()
+	<-begun
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-running; !errors.Is(err, engine.ErrClosed) {
+		t.Errorf("a running request: got %v, want %v", err, engine.ErrClosed)
+	}
+	if _, err := e.Run(context.Background(), req); !errors.Is(err, engine.ErrClosed) {
+		t.Errorf("a new request: got %v, want %v", err, engine.ErrClosed)
 	}
 }
