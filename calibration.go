@@ -97,7 +97,7 @@ func embeddedCalibration(src hub.Source) (*Calibration, error) {
 	if src.Name != hub.Tiny {
 		return nil, nil
 	}
-	l, err := layoutOf(src)
+	l, err := convert.Layout(src)
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/hub"
-	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/placement"
 )
 
@@ -21,7 +20,7 @@ func Plan(model string, opts ...Option) (*Placement, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := layoutOf(src)
+	l, err := convert.Layout(src)
 	if err != nil {
 		return nil, err
 	}
@@ -35,20 +34,4 @@ func Plan(model string, opts ...Option) (*Placement, error) {
 		}
 	}
 	return place, err
-}
-
-// layoutOf is the layout of a pack, or of the one that a checkpoint becomes.
-func layoutOf(src hub.Source) (*pack.Layout, error) {
-	if src.Kind == hub.Checkpoint {
-		spec, err := convert.Describe(src.FS, src.Path, convert.Options{Name: src.Name})
-		if err != nil {
-			return nil, err
-		}
-		return spec.Layout()
-	}
-	p, err := pack.Open(src.Path)
-	if err != nil {
-		return nil, err
-	}
-	return p.Layout, p.Close()
 }

@@ -259,29 +259,16 @@ func openPack(ctx context.Context, model string, o options) (*pack.Pack, error) 
 	if err != nil {
 		return nil, err
 	}
-	path := src.Path
 	if src.Kind == hub.Checkpoint {
-		l, err := layoutOf(src)
+		l, err := convert.Layout(src)
 		if err != nil {
 			return nil, err
 		}
 		if _, err := engine.Plan(l, o.engine); err != nil {
 			return nil, err
 		}
-		dir, err := o.cache()
-		if err != nil {
-			return nil, err
-		}
-		path, err = convert.Cached(ctx, src.FS, src.Path, dir, convert.Options{
-			Name:     src.Name,
-			Notify:   o.notify,
-			Progress: o.progress,
-		})
-		if err != nil {
-			return nil, err
-		}
 	}
-	return pack.Open(path)
+	return convert.Open(ctx, src, o.cacheDir, convert.Options{Notify: o.notify, Progress: o.progress})
 }
 
 // sameProfile demands that a config describes the model.

@@ -103,7 +103,8 @@ func (a *app) profile(cmd *cobra.Command, model string, m *modelFlags, f profile
 	if n := profile.DefaultTokens(p.model); f.maxTokens == 0 && n == len(p.ids) {
 		bar.note(fmt.Sprintf("profiling the first %s of %s; --max-tokens takes more or fewer", count(n, "token"), p.text))
 	}
-	pk, err := a.packFor(ctx, p.src, m.cacheDir, bar)
+	limitToConvert()
+	pk, err := convert.Open(ctx, p.src, m.cacheDir, convert.Options{Notify: bar.note, Progress: bar.report})
 	if err != nil {
 		return err
 	}
@@ -157,7 +158,7 @@ func prepareProfile(cmd *cobra.Command, model string, m *modelFlags, f profileFl
 	if p.src, err = hub.Find(model); err != nil {
 		return nil, err
 	}
-	layout, err := layoutOf(p.src)
+	layout, err := convert.Layout(p.src)
 	if err != nil {
 		return nil, err
 	}
@@ -202,23 +203,6 @@ func readUTF8(flag, path string) (string, error) {
 	return string(b), nil
 }
 
-// layoutOf is the layout of a pack, or of the one that a checkpoint becomes,
-// from headers alone.
-func layoutOf(src hub.Source) (*pack.Layout, error) {
-	if src.Kind == hub.Checkpoint {
-		spec, err := convert.Describe(src.FS, src.Path, convert.Options{Name: src.Name})
-		if err != nil {
-			return nil, err
-		}
-		return spec.Layout()
-	}
-	pk, err := pack.Open(src.Path)
-	if err != nil {
-		return nil, err
-	}
-	return pk.Layout, pk.Close()
-}
-
 // tokenize is the first tokens of a text, at least a window of them.
 func (p *profiling) tokenize(tok *sparseflow.Tokenizer, text, name string, tokens int) ([]int32, error) {
 	ids := tok.Encode(text, false)
@@ -250,26 +234,6 @@ func (p *profiling) reserve(place *sparseflow.Placement) {
 		b.Bytes -= p.heap + p.keep
 	}
 	p.heap += p.keep
-}
-
-// packFor opens a model's pack, which is made first if the model is a
-// checkpoint.
-func (a *app) packFor(ctx context.Context, src hub.Source, cacheDir string, bar *progress) (*pack.Pack, error) {
-	path := src.Path
-	if src.Kind == hub.Checkpoint {
-		var err error
-		if cacheDir == "" {
-			if cacheDir, err = hub.DefaultCacheDir(); err != nil {
-				return nil, err
-			}
-		}
-		limitToConvert()
-		path, err = convert.Cached(ctx, src.FS, src.Path, cacheDir, convert.Options{Name: src.Name, Notify: bar.note, Progress: bar.report})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return pack.Open(path)
 }
 
 // measure runs the texts through the model of pk, which it closes.
