@@ -147,6 +147,7 @@ func Train(ctx context.Context, model, text, textName, path string, opts ...Opti
 		IDs:      tok.Encode(text, false),
 		Text:     textName,
 		Progress: o.progress,
+		Notify:   o.notify,
 		Open: func(ctx context.Context, exact bool, eo engine.Options) (*engine.Engine, error) {
 			p, err := openPack(ctx, model, options{engine: o.engine, cacheDir: o.cacheDir})
 			if err != nil {

@@ -17,6 +17,10 @@ type LayerAudit = model.LayerAudit
 // of the context's length, one after the other.
 type EvaluateOptions = quality.Options
 
+// ExactPass is the exact half of an evaluation, for others of the same text to
+// share.
+type ExactPass = quality.ExactPass
+
 // Evaluate runs a text, token ids without any special ones, exactly and as the
 // mode says, and compares.
 func (e *Engine) Evaluate(ctx context.Context, ids []int32, o EvaluateOptions) (*Evaluation, error) {

@@ -17,6 +17,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/engine"
@@ -28,7 +29,11 @@ const (
 	fitTokens     = 4088      // most tokens of the fit
 	leastFit      = 256       // fewer say nothing about rare neurons
 	maxInputBytes = 256 << 20 // of the fit's inputs
-	pointTokens   = 2044      // most tokens that a point is evaluated on
+	// A point is evaluated on as many tokens as the work of all points allows,
+	// some twenty minutes of two processors, within these bounds.
+	pointWork   = 1e14 // multiplications and additions
+	pointTokens = 2044
+	leastPoint  = 512
 )
 
 // Options is how a model is calibrated.
@@ -41,6 +46,8 @@ type Options struct {
 	Text string
 	// Progress, if not nil, is told what is done, out of a total.
 	Progress func(what string, done, total int64)
+	// Notify, if not nil, is told how long it will take.
+	Notify func(string)
 }
 
 // Calibrate calibrates a model.
@@ -59,6 +66,8 @@ type calibrator struct {
 	Options
 	inputs [][]float32 // [layers][fit tokens, d]
 	used   int         // tokens of the text that the fit has seen
+	params float64     // of the model
+	pace   float64     // seconds that a token took to collect
 	energy float64     // mean energy of an active neuron: see typicalEnergy
 	out    predict.Calibration
 }
@@ -90,6 +99,9 @@ func (c *calibrator) collect(ctx context.Context) error {
 		return fmt.Errorf("calibrate: text: got %d tokens, want at least %d", len(c.IDs), 2*leastFit)
 	}
 	c.inputs = make([][]float32, p.Layers)
+	d := float64(p.HiddenSize)
+	c.params = float64(p.Layers)*d*(4*d+2*float64(p.FFN)) + float64(p.VocabSize)*float64(p.EmbedDim)
+	begin := time.Now()
 	window := min(e.Placement().Context-1, n)
 	for c.used < n {
 		c.progress("running the model", c.used, n)
@@ -100,14 +112,21 @@ func (c *calibrator) collect(ctx context.Context) error {
 		}
 		c.used += m
 	}
+	c.pace = time.Since(begin).Seconds() / float64(c.used)
 	return nil
 }
 
 // points evaluates the calibration at thresholds from careful to careless.
 func (c *calibrator) points(ctx context.Context) error {
-	ids := c.IDs[c.used:min(len(c.IDs), c.used+pointTokens)]
-	c.out.Text, c.out.Tokens = c.Text, c.used+len(ids)
 	grid := thresholds(c.energy)
+	n := int(pointWork / (2 * c.params * float64(len(grid))))
+	n = min(max(n, leastPoint), pointTokens, len(c.IDs)-c.used)
+	ids := c.IDs[c.used : c.used+n]
+	c.out.Text, c.out.Tokens = c.Text, c.used+n
+	if took := time.Duration(c.pace * float64(n*len(grid)) * float64(time.Second)); took > time.Minute && c.Notify != nil {
+		c.Notify(fmt.Sprintf("measuring %d points on %d tokens each takes about %v", len(grid), n, took.Round(time.Minute)))
+	}
+	var exact quality.ExactPass
 	for i, least := range grid {
 		c.progress("measuring quality", i, len(grid))
 		point := predict.Point{MinEnergy: least}
@@ -117,7 +136,7 @@ func (c *calibrator) points(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r, err := quality.Evaluate(ctx, e, ids, quality.Options{})
+		r, err := quality.Evaluate(ctx, e, ids, quality.Options{Exact: &exact})
 		if closeErr := e.Close(); err == nil {
 			err = closeErr
 		}
@@ -145,7 +164,7 @@ const worstChange = 0.05
 // thresholds are the points' energies, as shares of a typical active neuron's.
 func thresholds(typical float64) []float64 {
 	var grid []float64
-	for share := 1.0 / 2048; share < 4; share *= math.Sqrt2 {
+	for share := 1.0 / 2048; share < 1.0/8; share *= math.Sqrt2 {
 		grid = append(grid, share*typical)
 	}
 	return grid

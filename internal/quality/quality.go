@@ -32,8 +32,17 @@ type Options struct {
 	// Stride is how far windows are apart; 0: Window. With less, a window's
 	// last Stride tokens are scored and the others before them are context.
 	Stride int
+	// Exact, if not nil, keeps the exact pass: evaluations of the same text by
+	// the same model that share it compute that pass once.
+	Exact *ExactPass
 	// Progress, if not nil, is told of tokens scored out of a total.
 	Progress func(done, total int64)
+}
+
+// ExactPass is the final states of a text's windows, 4 d bytes a token. The
+// zero ExactPass is empty.
+type ExactPass struct {
+	windows map[int][]float32 // by the windows' ends
 }
 
 // Report is what an evaluation found.
@@ -105,7 +114,7 @@ type run struct {
 	scored         int // of ids
 	dense, sparse  float64
 	kl             float64
-	final          []float32 // [window, d] of the exact pass
+	final          []float32 // [window, d] of the exact pass, where it is not kept
 	logDense, logQ []float64 // [vocab]
 }
 
@@ -115,12 +124,7 @@ func (r *run) window(ctx context.Context, end int) error {
 	begin := max(0, end-r.o.Window)
 	ids := append([]int32{r.e.Profile().BOS}, r.ids[begin:end]...)
 	d := r.e.Profile().HiddenSize
-	if r.final == nil {
-		r.final = make([]float32, (r.o.Window+1)*d)
-	}
-	_, err := r.e.Run(ctx, engine.Request{IDs: ids, Exact: true, Final: func(at int, x []float32) {
-		copy(r.final[at*d:], x)
-	}})
+	final, err := r.exact(ctx, end, ids)
 	if err != nil {
 		return err
 	}
@@ -128,7 +132,7 @@ func (r *run) window(ctx context.Context, end int) error {
 	_, err = r.e.Run(ctx, engine.Request{
 		IDs:   ids,
 		Audit: r.audit,
-		Other: func(at int) []float32 { return r.final[at*d : (at+1)*d] },
+		Other: func(at int) []float32 { return final[at*d : (at+1)*d] },
 		Compare: func(at int, sparse, dense []float32) {
 			if at >= first && at+1 < len(ids) {
 				r.score(ids[at+1], sparse, dense)
@@ -137,6 +141,32 @@ func (r *run) window(ctx context.Context, end int) error {
 	})
 	r.scored = end
 	return err
+}
+
+// exact is the final states [tokens, d] of the window that ends before token
+// end, whose ids these are.
+func (r *run) exact(ctx context.Context, end int, ids []int32) ([]float32, error) {
+	d := r.e.Profile().HiddenSize
+	final := r.final
+	if r.o.Exact != nil {
+		if kept := r.o.Exact.windows[end]; kept != nil {
+			return kept, nil
+		}
+		final = make([]float32, len(ids)*d)
+	} else if final == nil {
+		final = make([]float32, (r.o.Window+1)*d)
+		r.final = final
+	}
+	_, err := r.e.Run(ctx, engine.Request{IDs: ids, Exact: true, Final: func(at int, x []float32) {
+		copy(final[at*d:], x)
+	}})
+	if err == nil && r.o.Exact != nil {
+		if r.o.Exact.windows == nil {
+			r.o.Exact.windows = make(map[int][]float32)
+		}
+		r.o.Exact.windows[end] = final
+	}
+	return final, err
 }
 
 // score adds the token id, whose logits both models gave.

@@ -121,3 +121,17 @@ func TestStride(t *testing.T) {
 		t.Errorf("got perplexity %v with more context, %v with less", close.PPL, apart.PPL)
 	}
 }
+
+// Evaluations that share the exact pass find what each finds alone.
+func TestSharedExactPass(t *testing.T) {
+	s := strategy(config.Predicted, "")
+	var exact quality.ExactPass
+	for _, n := range []int{2, 3} {
+		o := engine.Options{Predictor: every(n)}
+		alone := evaluate(t, "books.valid.a.txt", 300, s, o, quality.Options{Window: 90, Stride: 60})
+		shared := evaluate(t, "books.valid.a.txt", 300, s, o, quality.Options{Window: 90, Stride: 60, Exact: &exact})
+		if alone.PPL != shared.PPL || alone.PPLDense != shared.PPLDense || alone.KL != shared.KL || alone.All != shared.All {
+			t.Errorf("every %d: got %+v, want %+v", n, shared, alone)
+		}
+	}
+}
