@@ -122,7 +122,7 @@ func Train(ctx context.Context, model, text, textName, path string, opts ...Opti
 	if err != nil {
 		return nil, "", err
 	}
-	p, err := openPack(ctx, model, o)
+	p, err := openPack(ctx, src, o)
 	if err != nil {
 		return nil, "", err
 	}
@@ -149,7 +149,7 @@ func Train(ctx context.Context, model, text, textName, path string, opts ...Opti
 		Progress: o.progress,
 		Notify:   o.notify,
 		Open: func(ctx context.Context, exact bool, eo engine.Options) (*engine.Engine, error) {
-			p, err := openPack(ctx, model, options{engine: o.engine, cacheDir: o.cacheDir})
+			p, err := openPack(ctx, src, options{engine: o.engine, cacheDir: o.cacheDir})
 			if err != nil {
 				return nil, err
 			}

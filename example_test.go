@@ -123,3 +123,16 @@ func ExampleWithEvictionPolicy() {
 	fmt.Println("some hits:", res.Stats.HitRate() > 0.2, "some misses:", res.Stats.HitRate() < 1)
 	// Output: some hits: true some misses: true
 }
+
+// A config made for another model is refused before anything is loaded.
+func ExampleWithConfig() {
+	c, err := sparseflow.FromTransformersConfig([]byte(`{"model_type": "opt", "vocab_size": 512, "hidden_size": 64,
+		"ffn_dim": 256, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 128}`),
+		sparseflow.DefaultStrategy())
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = sparseflow.Open(context.Background(), "tiny", sparseflow.WithConfig(c))
+	fmt.Println(err != nil)
+	// Output: true
+}

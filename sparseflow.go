@@ -204,14 +204,9 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := openPack(ctx, model, o)
+	p, err := openPack(ctx, src, o)
 	if err != nil {
 		return nil, err
-	}
-	if o.profile != nil {
-		if err := sameProfile(*o.profile, p.Profile(), model); err != nil {
-			return nil, errors.Join(err, p.Close())
-		}
 	}
 	tok, err := tokenizerOf(p)
 	if err == nil && o.engine.Calibration == nil {
@@ -252,21 +247,21 @@ func tokenizerOf(p *pack.Pack) (*tokenizer.Tokenizer, error) {
 	return tok, err
 }
 
-// openPack finds a model and converts it if it is a checkpoint, unless its
-// budget could not run it anyway.
-func openPack(ctx context.Context, model string, o options) (*pack.Pack, error) {
-	src, err := hub.Find(model)
+// openPack opens a model's pack, which is made first if the model is a
+// checkpoint: unless it is not the model that was meant, or its budget could
+// not run it anyway.
+func openPack(ctx context.Context, src hub.Source, o options) (*pack.Pack, error) {
+	l, err := convert.Layout(src)
 	if err != nil {
 		return nil, err
 	}
-	if src.Kind == hub.Checkpoint {
-		l, err := convert.Layout(src)
-		if err != nil {
+	if o.profile != nil {
+		if err := sameProfile(*o.profile, l.Profile(), src.Name); err != nil {
 			return nil, err
 		}
-		if _, err := engine.Plan(l, o.engine); err != nil {
-			return nil, err
-		}
+	}
+	if _, err := engine.Plan(l, o.engine); err != nil {
+		return nil, err
 	}
 	return convert.Open(ctx, src, o.cacheDir, convert.Options{Notify: o.notify, Progress: o.progress})
 }
