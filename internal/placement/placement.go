@@ -251,10 +251,13 @@ func (p *planner) place() error {
 	p.slotBytes = p.neuronSlots(slots)
 	p.LoadBytes = p.vectors + p.residentBytes + p.predictorBytes
 	p.MemoryBytes = p.takenBytes(p.Chunk) + p.LoadBytes + p.slotBytes
-	if p.Fits {
-		return nil
+	if !p.Fits {
+		return p.tooSmall(asked, need)
 	}
-	return p.tooSmall(asked, need)
+	if free := p.in.FreeBytes; free > 0 && p.Process.BudgetBytes > free {
+		p.notice("the budget comes to %s for the process, more than the %s that are free: the system may end it", config.FormatSize(p.Process.BudgetBytes), config.FormatSize(free))
+	}
+	return nil
 }
 
 // predictors gives as many layers as possible their predictor.

@@ -178,3 +178,16 @@ func TestSVG(t *testing.T) {
 		t.Errorf("got %v, want %v", err, io.ErrClosedPipe)
 	}
 }
+
+// A budget beyond what is free is the user's to choose, with a warning.
+func TestMoreThanFree(t *testing.T) {
+	in := Input{Layout: layoutOf(t, profile(10, 8, 2, 100, 10)), ScratchBytes: scratch(100), Processors: 1}
+	in.Strategy.Budget = config.Budget{Share: 1}
+	needs := mustPlan(t, in).Process.BudgetBytes
+	for _, free := range []int64{0, needs, needs - 1} {
+		in.FreeBytes = free
+		if p := mustPlan(t, in); hasNotice(p, "that are free") != (free == needs-1) {
+			t.Errorf("%d bytes free for %d: got notices %q", free, needs, p.Notices)
+		}
+	}
+}
