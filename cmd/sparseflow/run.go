@@ -132,9 +132,9 @@ func (a *app) answerOnce(ctx context.Context, eng *sparseflow.Engine, f *runFlag
 	}
 	switch {
 	case f.model.stats:
-		statsTable(a.stderr, res.Stats, eng.Placement())
+		statsTable(a.stderr, res.Stats, eng)
 	case !f.model.json:
-		summary(a.stderr, res.Stats, eng.Placement())
+		summary(a.stderr, res.Stats, eng)
 	}
 	return nil
 }

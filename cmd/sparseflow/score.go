@@ -95,7 +95,7 @@ func checkFinite(s *sparseflow.Score) error {
 
 func (a *app) printScore(eng *sparseflow.Engine, m *modelFlags, s *sparseflow.Score, logits bool) error {
 	if m.stats {
-		defer statsTable(a.stderr, s.Stats, eng.Placement())
+		defer statsTable(a.stderr, s.Stats, eng)
 	}
 	if m.json {
 		out := scoreJSON{Schema: schema, IDs: s.IDs, Logprobs: make([]*float64, len(s.IDs))}

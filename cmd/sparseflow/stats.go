@@ -52,9 +52,19 @@ func speedLine(s sparseflow.Stats) string {
 	return line
 }
 
+// modeText is the mode and, of a calibrated predictor, what it is taken to cost.
+func modeText(eng *sparseflow.Engine) string {
+	mode := string(eng.Placement().Mode)
+	if p := eng.Point(); p != nil {
+		mode += fmt.Sprintf(" at %+.2f %% perplexity", 100*p.Cost())
+	}
+	return mode
+}
+
 // summary is two lines for a person about a text.
-func summary(w io.Writer, s sparseflow.Stats, p *sparseflow.Placement) {
-	fmt.Fprintf(w, "%s (prompt of %s in %s, mode %s)\n", speedLine(s), count(s.PromptTokens, "token"), seconds(s.Prefill), p.Mode)
+func summary(w io.Writer, s sparseflow.Stats, eng *sparseflow.Engine) {
+	p := eng.Placement()
+	fmt.Fprintf(w, "%s (prompt of %s in %s, mode %s)\n", speedLine(s), count(s.PromptTokens, "token"), seconds(s.Prefill), modeText(eng))
 	c, tokens := perToken(s)
 	fmt.Fprintf(w, "budget %s; %.1f %% cache hits; a token moves %s fast, %s slow; peak RSS %s\n",
 		budgetText(p), 100*c.HitRate(),
@@ -62,9 +72,10 @@ func summary(w io.Writer, s sparseflow.Stats, p *sparseflow.Placement) {
 }
 
 // statsTable is all that is known about a request.
-func statsTable(w io.Writer, s sparseflow.Stats, p *sparseflow.Placement) {
+func statsTable(w io.Writer, s sparseflow.Stats, eng *sparseflow.Engine) {
+	p := eng.Placement()
 	var t table
-	t.add("mode", string(p.Mode))
+	t.add("mode", modeText(eng))
 	t.add("threads", fmt.Sprint(p.Threads))
 	t.add("budget", budgetText(p))
 	t.add("prompt", count(s.PromptTokens, "token"))
