@@ -100,6 +100,9 @@ func (c *TransferCoordinator) Lookahead(layer int, x device.Act, decode bool) er
 		// whose order must be known.
 		return nil
 	}
+	if c.Cache.Complete(layer) {
+		return nil // nothing to read
+	}
 	ids, _, err := c.want(layer, x)
 	if err != nil || len(ids) > c.Cache.Slots(layer) {
 		return err

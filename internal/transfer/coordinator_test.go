@@ -260,3 +260,26 @@ func TestPredictorFails(t *testing.T) {
 		t.Errorf("got neurons %v in the cache, want 0 to 2", got)
 	}
 }
+
+// Once a layer's neurons all have slots nobody is asked for a forecast: there
+// is nothing left to read early.
+func TestNoForecastOfWhatIsThere(t *testing.T) {
+	f := makePack(t)
+	f.file.set(0)
+	h := newHarness(f, setup{slots: []int{testFFN, 6}, ring: 4, hidden: testFFN, workers: 1, predicted: []bool{true, true}})
+	defer h.close()
+	all := pass{layer: 0, decode: true, sets: [][]int32{seq(0, testFFN)}}
+	if err := h.run(t, all); err != nil {
+		t.Fatal(err)
+	}
+	h.predictor.err = errors.New("asked")
+	x := h.predictor.input(0, seq(0, 3))
+	if err := h.Lookahead(0, x, true); err != nil {
+		t.Errorf("a complete layer: got %v, want the predictor left alone", err)
+	}
+	if err := h.Lookahead(1, x, true); err == nil {
+		t.Error("a layer with few slots: got no error, want the predictor asked")
+	}
+	h.Abort()
+	h.settled(t)
+}

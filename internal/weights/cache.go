@@ -55,6 +55,12 @@ func NewWeightCache(ffn int, slots []int, policy NewPolicy) *WeightCache {
 // Slots is the number of slots of a layer.
 func (c *WeightCache) Slots(layer int) int { return len(c.layers[layer].idOf) }
 
+// Complete reports whether every neuron of a layer has a slot.
+func (c *WeightCache) Complete(layer int) bool {
+	lc := &c.layers[layer]
+	return len(lc.free) == 0 && len(lc.idOf) == len(lc.slotOf)
+}
+
 // Acquire looks up the neurons ids, none of them twice, and pins their slots:
 // slots[i] becomes the slot of ids[i], or -1 if it has none. A neuron without
 // a slot is granted a free one, or with evict the slot of a victim; grants, to
