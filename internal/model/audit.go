@@ -86,17 +86,7 @@ func (l *SparseMLPLayer) audit(ec *ExecutionContext, y, x device.Act) error {
 		copy(exact.Row(t), y.Row(t))
 	}
 	a := &ec.Audit.Layers[l.index]
-	for work.Next() {
-		if err := ec.Ctx.Err(); err != nil {
-			return err
-		}
-		seg := work.Segment()
-		h := ec.hidden[:len(seg.IDs)*x.Rows]
-		be.Up(h, x, slots, seg, work.Ready())
-		if err := work.Arrive(); err != nil {
-			return err
-		}
-		be.Up(h, x, slots, seg, work.Late())
+	err = l.segments(ec, work, x, func(seg device.Work, h []float32) {
 		be.Down(exact, h, slots, seg)
 		before := *a
 		a.leaveOut(seg, h, keep, x.Rows)
@@ -105,6 +95,9 @@ func (l *SparseMLPLayer) audit(ec *ExecutionContext, y, x device.Act) error {
 		ec.Stats.Fast += int64(len(seg.IDs)) * int64(slots.Parts) * slots.DType.RowBytes(slots.Cols)
 		seg.SkipZero = true
 		be.Down(y, h, slots, seg)
+	})
+	if err != nil {
+		return err
 	}
 	a.Tokens += int64(x.Rows)
 	a.Neurons += int64(x.Rows) * int64(l.m.Profile.FFN)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/transfer"
 )
 
 // SparseMLPLayer is the MLP half of a decoder layer. It computes the neurons
@@ -50,12 +51,26 @@ func (l *SparseMLPLayer) neurons(ec *ExecutionContext, y, x device.Act) error {
 	if ec.ObserveInput != nil {
 		ec.ObserveInput(l.index, ec.ahead, x)
 	}
-	be, slots := l.m.Backend, l.m.Coordinator.Slots
 	work, err := l.m.Coordinator.Begin(l.index, x, ec.Decode)
 	if err != nil {
 		return err
 	}
 	defer work.Close()
+	slots := l.m.Coordinator.Slots
+	return l.segments(ec, work, x, func(seg device.Work, h []float32) {
+		l.m.Backend.Down(y, h, slots, seg)
+		ec.count(seg, h, slots)
+		if ec.Observe != nil {
+			ec.Observe(l.index, x.Rows, seg, h)
+		}
+	})
+}
+
+// segments computes the first halves of the work's neurons and hands over each
+// segment with its activations [neurons, tokens], whose bundles are in memory
+// until then returns.
+func (l *SparseMLPLayer) segments(ec *ExecutionContext, work *transfer.Work, x device.Act, then func(seg device.Work, h []float32)) error {
+	be, slots := l.m.Backend, l.m.Coordinator.Slots
 	for work.Next() {
 		if err := ec.Ctx.Err(); err != nil {
 			return err
@@ -67,11 +82,7 @@ func (l *SparseMLPLayer) neurons(ec *ExecutionContext, y, x device.Act) error {
 			return err
 		}
 		be.Up(h, x, slots, seg, work.Late())
-		be.Down(y, h, slots, seg)
-		ec.count(seg, h, slots)
-		if ec.Observe != nil {
-			ec.Observe(l.index, x.Rows, seg, h)
-		}
+		then(seg, h)
 	}
 	return nil
 }

@@ -126,3 +126,14 @@ func TestChoose(t *testing.T) {
 		t.Errorf("got point %v, %v, want the most careful, and false", p.MinEnergy, ok)
 	}
 }
+
+// A neuron's bar is lower the longer its second half is, at the same energy of
+// the output; one without a second half is never worth computing.
+func TestBias(t *testing.T) {
+	l := LayerCalibration{Offset: []float32{1, 1, 1}, Sigma: []float32{0, 0, 0}, Norm: []float32{1, 4, 0}}
+	got := make([]float32, 3)
+	l.Bias(got, 0.25) // an activation a adds a*a*norm: bars at 0.5 and 0.25
+	if got[0] != 0.5 || got[1] != 0.75 || !math.IsInf(float64(got[2]), -1) {
+		t.Errorf("got %v, want 0.5, 0.75 and minus infinity", got)
+	}
+}
