@@ -23,6 +23,7 @@ import (
 type outcome struct {
 	logits uint64
 	ids    []int32
+	stats  engine.Stats
 }
 
 // outcomeOf scores a prompt and continues it.
@@ -45,7 +46,7 @@ func outcomeWith(t *testing.T, e *engine.Engine, r engine.Request) outcome {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return outcome{h.Sum64(), res.IDs}
+	return outcome{h.Sum64(), res.IDs, res.Stats}
 }
 
 func prompt(vocab, n int) []int32 {
@@ -206,9 +207,16 @@ func TestAuditChangesNothing(t *testing.T) {
 		if exact.logits != dense.logits {
 			t.Errorf("at %.2f: got %x for an exact request, %x in dense mode", share, exact.logits, dense.logits)
 		}
+		var all model.LayerAudit
 		for l, a := range audit.Layers {
+			all.Add(a)
 			if a.Tokens != 140 || a.Found > a.Active || a.Found > a.Computed || a.Active == 0 {
 				t.Errorf("at %.2f: layer %d: got %+v", share, l, a)
+			}
+		}
+		for _, s := range []engine.Stats{plain.stats, audited.stats} {
+			if s.Active != all.Found || s.Computed != all.Computed {
+				t.Errorf("at %.2f: got %d active of %d computed, want %d of %d as audited", share, s.Active, s.Computed, all.Found, all.Computed)
 			}
 		}
 	}
