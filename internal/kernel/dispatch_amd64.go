@@ -24,6 +24,11 @@ func All() []Set {
 		Dot4F32:    amd64.Dot4F32AVX2,
 		Dot4F16:    amd64.Dot4F16AVX2,
 		Dot4BF16:   amd64.Dot4BF16AVX2,
+		PanelRow:   amd64.PanelRowAVX2,
+		TileF32:    amd64.TileF32AVX2,
+		TileF16:    amd64.TileF16AVX2,
+		TileBF16:   amd64.TileBF16AVX2,
+		Outer:      amd64.OuterAVX2,
 		AxpyF32:    amd64.AxpyF32AVX2,
 		AxpyF16:    amd64.AxpyF16AVX2,
 		AxpyBF16:   amd64.AxpyBF16AVX2,
@@ -46,6 +51,11 @@ func All() []Set {
 	avx512.Dot4F32 = amd64.Dot4F32AVX512
 	avx512.Dot4F16 = amd64.Dot4F16AVX512
 	avx512.Dot4BF16 = amd64.Dot4BF16AVX512
+	avx512.PanelRow = amd64.PanelRowAVX512
+	avx512.TileF32 = amd64.TileF32AVX512
+	avx512.TileF16 = amd64.TileF16AVX512
+	avx512.TileBF16 = amd64.TileBF16AVX512
+	avx512.Outer = amd64.OuterAVX512
 	avx512.Load = amd64.LoadAVX512
 	if cpu.X86.HasAVX512VNNI {
 		avx512.DotU4S8 = amd64.DotU4S8AVX512

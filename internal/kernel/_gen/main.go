@@ -51,6 +51,7 @@ var (
 func main() {
 	log.SetFlags(0)
 	name := flag.String("isa", "", "instruction set: avx2 or avx512")
+	tiles := flag.Bool("tiles", false, "write the tile kernels instead of all others")
 	flag.Parse()
 
 	ConstraintExpr("!noasm")
@@ -64,6 +65,15 @@ func main() {
 		log.Fatalf("_gen: choose instruction set: got %q, want avx2 or avx512", *name)
 	}
 	types := []dtype{f32, f16, bf16}
+	if *tiles {
+		for _, t := range types {
+			s.tile(t)
+		}
+		s.panel()
+		s.outer()
+		Generate()
+		return
+	}
 	for _, t := range types {
 		s.dot4(t)
 	}
