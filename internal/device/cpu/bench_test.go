@@ -115,15 +115,19 @@ func BenchmarkAttendDecode(b *testing.B) {
 	}
 }
 
-// A prompt's chunk through a matrix of OPT-125M, where arithmetic is the limit.
+// A prompt's chunk through a matrix of OPT-125M and one of OPT-6.7B, where
+// arithmetic is the limit.
 func BenchmarkLinearPrefill(b *testing.B) {
-	const d, tokens = 768, 64
-	w := device.Mat{Data: weights(2 * d * d), DType: tensor.F16, Rows: d, Cols: d}
-	x, y := device.NewAct(tokens, d), device.NewAct(tokens, d)
-	eachThreads(b, func(b *testing.B, be device.Backend) {
-		for b.Loop() {
-			be.Linear(y, x, w, nil)
-		}
-		b.ReportMetric(2*tokens*d*d*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
-	})
+	for _, s := range []struct{ d, tokens int }{{768, 64}, {4096, 128}, {4096, 512}} {
+		b.Run(fmt.Sprintf("d=%d,tokens=%d", s.d, s.tokens), func(b *testing.B) {
+			w := device.Mat{Data: weights(int64(2 * s.d * s.d)), DType: tensor.F16, Rows: s.d, Cols: s.d}
+			x, y := device.NewAct(s.tokens, s.d), device.NewAct(s.tokens, s.d)
+			eachThreads(b, func(b *testing.B, be device.Backend) {
+				for b.Loop() {
+					be.Linear(y, x, w, nil)
+				}
+				b.ReportMetric(2*float64(s.tokens*s.d*s.d)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+			})
+		})
+	}
 }
