@@ -28,7 +28,11 @@ func All() []Set {
 		TileF32:    amd64.TileF32AVX2,
 		TileF16:    amd64.TileF16AVX2,
 		TileBF16:   amd64.TileBF16AVX2,
+		RowsF32:    rowsOf(amd64.DotF32AVX2),
+		RowsF16:    rowsOf(amd64.DotF16AVX2),
+		RowsBF16:   rowsOf(amd64.DotBF16AVX2),
 		Outer:      amd64.OuterAVX2,
+		OuterAt:    amd64.OuterAtAVX2,
 		AxpyF32:    amd64.AxpyF32AVX2,
 		AxpyF16:    amd64.AxpyF16AVX2,
 		AxpyBF16:   amd64.AxpyBF16AVX2,
@@ -55,7 +59,11 @@ func All() []Set {
 	avx512.TileF32 = amd64.TileF32AVX512
 	avx512.TileF16 = amd64.TileF16AVX512
 	avx512.TileBF16 = amd64.TileBF16AVX512
+	avx512.RowsF32 = amd64.RowsF32AVX512
+	avx512.RowsF16 = amd64.RowsF16AVX512
+	avx512.RowsBF16 = amd64.RowsBF16AVX512
 	avx512.Outer = amd64.OuterAVX512
+	avx512.OuterAt = amd64.OuterAtAVX512
 	avx512.Load = amd64.LoadAVX512
 	if cpu.X86.HasAVX512VNNI {
 		avx512.DotU4S8 = amd64.DotU4S8AVX512

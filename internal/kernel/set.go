@@ -44,12 +44,22 @@ type Set struct {
 	TileF16 func(out *[TileRows * TileTokens]float32, w *[TileRows][]uint16, panel []float32)
 	// TileBF16 is TileF32 for bfloat16 weights.
 	TileBF16 func(out *[TileRows * TileTokens]float32, w *[TileRows][]uint16, panel []float32)
+	// RowsF32 sets out to the dot products of the rows w, all of the length of
+	// the first, with x. Each has the bits that DotF32 gives.
+	RowsF32 func(out *[TileRows]float32, w *[TileRows][]float32, x []float32)
+	// RowsF16 is RowsF32 for float16 weights.
+	RowsF16 func(out *[TileRows]float32, w *[TileRows][]uint16, x []float32)
+	// RowsBF16 is RowsF32 for bfloat16 weights.
+	RowsBF16 func(out *[TileRows]float32, w *[TileRows][]uint16, x []float32)
 	// Outer adds to TileTokens rows of y, stride apart, OuterCols elements
 	// each: to row j the sum of h[i*hStride+j] times the i-th OuterCols
 	// elements of w, in ascending i, element by element the fused multiply-adds
 	// that AxpyF32 does. len(w) is a multiple of OuterCols; h has TileTokens
 	// elements for each, from i*hStride on.
 	Outer func(y []float32, stride int, h []float32, hStride int, w []float32)
+	// OuterAt adds to OuterCols elements of y the sum of h[i] times row rows[i]
+	// of w, OuterCols elements each, in the way of Outer. len(rows) rules.
+	OuterAt func(y []float32, h []float32, rows []int32, w []float32)
 
 	// AxpyF32 adds a*w to y, each element by one fused multiply-add.
 	AxpyF32 func(y []float32, a float32, w []float32, next *float32)
@@ -104,7 +114,11 @@ func Go() Set {
 		TileF32:    tileF32,
 		TileF16:    tileF16,
 		TileBF16:   tileBF16,
+		RowsF32:    rowsOf(dotF32),
+		RowsF16:    rowsOf(dotF16),
+		RowsBF16:   rowsOf(dotBF16),
 		Outer:      outer,
+		OuterAt:    outerAt,
 		AxpyF32:    axpyF32,
 		AxpyF16:    axpyF16,
 		AxpyBF16:   axpyBF16,

@@ -1,6 +1,10 @@
 package kernel
 
-import "github.com/sparseflow/sparseflow/internal/tensor"
+import (
+	"unsafe"
+
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
 
 // The shape of a tile: Set.TileF32 and its kin multiply TileRows weight rows
 // with TileTokens activation rows, Set.Outer adds to TileTokens rows of
@@ -9,7 +13,7 @@ import "github.com/sparseflow/sparseflow/internal/tensor"
 const (
 	TileRows   = 4
 	TileTokens = 6
-	OuterCols  = 64
+	OuterCols  = 128
 )
 
 // group is how many elements of a row lie together in a panel.
@@ -77,6 +81,22 @@ func outer(y []float32, stride int, h []float32, hStride int, w []float32) {
 		row := w[i*OuterCols:][:OuterCols]
 		for j := range TileTokens {
 			axpyF32(y[j*stride:][:OuterCols], h[i*hStride+j], row, nil)
+		}
+	}
+}
+
+func outerAt(y []float32, h []float32, rows []int32, w []float32) {
+	for i, r := range rows {
+		axpyF32(y, h[i], w[int(r)*OuterCols:][:OuterCols], nil)
+	}
+}
+
+// rowsOf makes Rows of a dot product.
+func rowsOf[T float32 | uint16](dot func(w []T, x []float32, next *T) float32) func(*[TileRows]float32, *[TileRows][]T, []float32) {
+	return func(out *[TileRows]float32, w *[TileRows][]T, x []float32) {
+		for i, row := range w {
+			next := unsafe.SliceData(w[(i+1)%TileRows])
+			out[i] = dot(row, x, next)
 		}
 	}
 }

@@ -57,6 +57,20 @@ func checkTiles(t testing.TB, s Set, o tileOperands, arenas []*arena, head bool)
 	s.TileF16(&got[1], &w16, panel)
 	s.TileBF16(&got[2], &w16, panel)
 	dot := Go()
+	for j := range o.x {
+		x := place(arenas[1], o.x[j], 0, head)
+		var rows [3][TileRows]float32
+		s.RowsF32(&rows[0], &w32, x)
+		s.RowsF16(&rows[1], &w16, x)
+		s.RowsBF16(&rows[2], &w16, x)
+		for i := range TileRows {
+			want := []float32{dot.DotF32(w32[i], x, nil), dot.DotF16(w16[i], x, nil), dot.DotBF16(w16[i], x, nil)}
+			sums := []float32{rows[0][i], rows[1][i], rows[2][i]}
+			if !slices.Equal(floatBits(sums), floatBits(want)) {
+				t.Fatalf("%s, n=%d: row %d of rows f32, f16, bf16 is %v, dot products %v", s.Name, n, i, sums, want)
+			}
+		}
+	}
 	for i := range TileRows {
 		for j := range TileTokens {
 			x := o.x[j]
@@ -149,6 +163,32 @@ func TestOuter(t *testing.T) {
 	}
 }
 
+// TestOuterAt compares OuterAt with one Axpy after the other, bit for bit.
+func TestOuterAt(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 3))
+	yArena, hArena, wArena, rArena := newArena(t, 1<<16), newArena(t, 1<<16), newArena(t, 1<<16), newArena(t, 1<<16)
+	for n := range 40 {
+		for _, special := range []int{0, 50} {
+			y, h := random(rng, OuterCols, 0, special).w32, random(rng, n, 0, special).w32
+			w := random(rng, 20*OuterCols, 0, special).w32
+			rows, want := make([]int32, n), slices.Clone(y)
+			for i := range n {
+				rows[i] = int32(rng.IntN(20))
+				Go().AxpyF32(want, h[i], w[rows[i]*OuterCols:][:OuterCols], nil)
+			}
+			for _, s := range All() {
+				head := rng.IntN(2) == 0
+				got := guard(yArena, y, 0, head)
+				s.OuterAt(got, place(hArena, h, 0, head), place(rArena, rows, 0, head), place(wArena, w, 0, head))
+				checkGuard(t, s.Name+" OuterAt", yArena, got)
+				if !slices.Equal(floatBits(got), floatBits(want)) {
+					t.Fatalf("%s: %d rows: not what Axpy adds", s.Name, n)
+				}
+			}
+		}
+	}
+}
+
 // TestTilesAllocateNothing holds that a tile called through a Set allocates
 // nothing.
 func TestTilesAllocateNothing(t *testing.T) {
@@ -157,12 +197,16 @@ func TestTilesAllocateNothing(t *testing.T) {
 	panel := make([]float32, TileTokens*n)
 	o := tileOf(in, n)
 	var out [TileRows * TileTokens]float32
+	var four [TileRows]float32
+	at := []int32{0, 0}
 	for _, s := range All() {
 		if got := testing.AllocsPerRun(5, func() {
 			s.PanelRow(panel, 1, o.x[1])
 			s.TileF32(&out, &o.w32, panel)
 			s.TileF16(&out, &o.w16, panel)
+			s.RowsF16(&four, &o.w16, o.x[0])
 			s.Outer(in.y, OuterCols, in.x, TileTokens, panel[:OuterCols])
+			s.OuterAt(in.y, in.x, at, panel[:OuterCols])
 		}); got != 0 {
 			t.Errorf("%s: %v allocations, want 0", s.Name, got)
 		}

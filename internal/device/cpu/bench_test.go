@@ -131,3 +131,50 @@ func BenchmarkLinearPrefill(b *testing.B) {
 		})
 	}
 }
+
+// A prompt's chunk through a part of OPT-6.7B's MLP, of which each token wants
+// some of the neurons. The rate counts what is wanted.
+func BenchmarkMLPPrefill(b *testing.B) {
+	const d, neurons, tokens = 4096, 1024, 512
+	s := device.Slots{Data: weights(neurons * 4 * d), Stride: 4 * d, DType: tensor.F16, Cols: d, Parts: 2}
+	x, y, h := device.NewAct(tokens, d), device.NewAct(tokens, d), make([]float32, neurons*tokens)
+	for i := range x.Data {
+		x.Data[i] = float32(i%7) - 3
+	}
+	for _, share := range []float64{0.05, 0.1, 1} {
+		r := rand.New(rand.NewPCG(1, 1))
+		w := device.Work{Act: config.ReLU, SkipZero: share < 1}
+		if share < 1 {
+			w.WantWords = tokens / 64
+			w.Wants = make([]uint64, neurons*w.WantWords)
+		}
+		wanted := 0
+		clear(h)
+		for i := range neurons {
+			w.IDs, w.Slots = append(w.IDs, int32(i)), append(w.Slots, int32(i))
+			for t := range tokens {
+				if r.Float64() < share {
+					wanted++
+					h[i*tokens+t] = 1e-3
+					if share < 1 {
+						w.Wants[i*w.WantWords+t/64] |= 1 << (t % 64)
+					}
+				}
+			}
+		}
+		fixed := append([]float32(nil), h...)
+		for name, op := range map[string]func(be device.Backend){
+			"up":   func(be device.Backend) { be.Up(h, x, s, w, w.IDs) },
+			"down": func(be device.Backend) { be.Down(y, fixed, s, w) },
+		} {
+			b.Run(fmt.Sprintf("%s/share=%v", name, share), func(b *testing.B) {
+				eachThreads(b, func(b *testing.B, be device.Backend) {
+					for b.Loop() {
+						op(be)
+					}
+					b.ReportMetric(2*d*float64(wanted)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+				})
+			})
+		}
+	}
+}

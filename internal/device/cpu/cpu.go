@@ -52,7 +52,8 @@ func New(k kernel.Set, threads int) *Backend {
 	b := &Backend{k: k, pool: newPool(threads), grain: grainBytes, tileBytes: tileBytes}
 	b.lin.k, b.att.k, b.sk.k, b.up.k, b.down.k = &b.k, &b.k, &b.k, &b.k, &b.k
 	b.lin.out = make(perWorker, threads)
-	b.lin.scratch = make([]tile, threads)
+	scratch := make([]tile, threads)
+	b.lin.scratch, b.up.scratch, b.down.scratch = scratch, scratch, scratch
 	b.att.scores = make(perWorker, threads)
 	return b
 }

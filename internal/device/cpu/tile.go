@@ -18,7 +18,8 @@ type tile struct {
 	out   [kernel.TileRows * kernel.TileTokens]float32
 	w16   [kernel.TileRows][]uint16
 	w32   [kernel.TileRows][]float32
-	_     [64]byte // no cache line of two threads
+	strip []float32 // [neurons, OuterCols] of the second half of neurons
+	_     [64]byte  // no cache line of two threads
 }
 
 // tiled is an operation made of dot products of weight rows with activations.
@@ -73,6 +74,32 @@ func (d dotFunc) oneTile(s *tile, op tiled, i, hi int) {
 		d.k.TileF16(&s.out, &s.w16, s.panel)
 	} else {
 		d.k.TileBF16(&s.out, &s.w16, s.panel)
+	}
+}
+
+// rows sets s.out to the products of the rows ns, a tile's or fewer, with x.
+func (d dotFunc) rows(s *tile, op tiled, ns []int, x []float32) {
+	if len(ns) == 1 || d.dt != tensor.F32 && d.dt != tensor.F16 && d.dt != tensor.BF16 {
+		for j, n := range ns {
+			s.out[j] = d.one(op.row(n), x, nil)
+		}
+		return
+	}
+	out := (*[kernel.TileRows]float32)(s.out[:])
+	if d.dt == tensor.F32 {
+		for j := range s.w32 {
+			s.w32[j] = as[float32](op.row(ns[min(j, len(ns)-1)]))
+		}
+		d.k.RowsF32(out, &s.w32, x)
+		return
+	}
+	for j := range s.w16 {
+		s.w16[j] = as[uint16](op.row(ns[min(j, len(ns)-1)]))
+	}
+	if d.dt == tensor.F16 {
+		d.k.RowsF16(out, &s.w16, x)
+	} else {
+		d.k.RowsBF16(out, &s.w16, x)
 	}
 }
 

@@ -68,9 +68,13 @@ func main() {
 	if *tiles {
 		for _, t := range types {
 			s.tile(t)
+			if s.width == 16 {
+				s.rows(t) // 16 registers do not hold four rows' sums
+			}
 		}
 		s.panel()
 		s.outer()
+		s.outerAt()
 		Generate()
 		return
 	}

@@ -28,15 +28,8 @@ func (s isa) tile(t dtype) {
 	TEXT(name+s.name, 0, fmt.Sprintf("func(out *[%d]float32, w *[%d][]%s, panel []float32)", tileRows*tileTokens, tileRows, t.elem))
 	Pragma("noescape")
 	Doc(name + s.name + " is Set." + name + " of package kernel.")
-	p := tilePointers{t: t, out: Load(Param("out"), GP64()), panel: Load(Param("panel").Base(), GP64())}
-	const slice = 24 // bytes of a slice's header: address, length, capacity
-	w := Load(Param("w"), GP64())
-	for i := range p.w {
-		p.w[i] = GP64()
-		MOVQ(at(w, slice*i), p.w[i])
-	}
-	p.n = GP64()
-	MOVQ(at(w, 8), p.n)
+	p := loadRows(t)
+	p.out, p.panel = Load(Param("out"), GP64()), Load(Param("panel").Base(), GP64())
 
 	// 32 registers hold the sums of all rows, 16 those of half of them and of
 	// half the lanes.
@@ -88,6 +81,20 @@ type tilePointers struct {
 	out, panel reg.Register
 	n          reg.GPVirtual
 	w          [tileRows]reg.GPVirtual
+}
+
+// loadRows loads parameter w: the addresses of rows, and the length of the
+// first.
+func loadRows(t dtype) tilePointers {
+	const slice = 24 // bytes of a slice's header: address, length, capacity
+	p := tilePointers{t: t, n: GP64()}
+	w := Load(Param("w"), GP64())
+	for i := range p.w {
+		p.w[i] = GP64()
+		MOVQ(at(w, slice*i), p.w[i])
+	}
+	MOVQ(at(w, 8), p.n)
+	return p
 }
 
 // panelAt sets x to where the groups q, q+4, ... of a panel start, and steps
@@ -231,8 +238,87 @@ func (s isa) panel() {
 	RET()
 }
 
+// rows writes Rows<t>: 16 registers hold all partial sums of four rows, each
+// of which takes the very steps of dot.
+func (s isa) rows(t dtype) {
+	s.text("Rows"+t.name, fmt.Sprintf("func(out *[%d]float32, w *[%d][]%s, x []float32)", tileRows, tileRows, t.elem),
+		"is Set.Rows"+t.name+" of package kernel.")
+	p := loadRows(t)
+	xp := Load(Param("x").Base(), GP64())
+	var acc [tileRows][]reg.VecVirtual
+	for i := range acc {
+		acc[i] = s.vecs(lanes / s.width)
+		s.zero(acc[i]...)
+	}
+	off, blocks, left := GP64(), GP64(), GP64()
+	step := func(j int) {
+		x := s.vec()
+		VMOVUPS(at(xp, j*s.width*4), x)
+		for i := range acc {
+			w := s.vec()
+			s.loadW(t, Mem{Base: p.w[i], Index: off, Scale: 1, Disp: j * s.width * t.size}, w)
+			VFMADD231PS(x, w, acc[i][j])
+		}
+	}
+	XORQ(off, off)
+	MOVQ(p.n, blocks)
+	MOVQ(p.n, left)
+	ANDQ(U32(lanes-1), left)
+	SHRQ(U8(6), blocks)
+	JZ(LabelRef("rest"))
+	Label("block")
+	for j := range lanes / s.width {
+		step(j)
+	}
+	ADDQ(U32(lanes*t.size), off)
+	ADDQ(U32(lanes*4), xp)
+	DECQ(blocks)
+	JNZ(LabelRef("block"))
+
+	Label("rest")
+	whole := GP64()
+	MOVQ(left, whole)
+	ANDQ(I8(-group), whole)
+	ANDQ(U32(group-1), left)
+	for j := range lanes/group - 1 {
+		CMPQ(whole, U32(j*group))
+		JE(LabelRef("reduce"))
+		step(j)
+	}
+	Label("reduce")
+	LEAQ(Mem{Base: xp, Index: whole, Scale: 4}, xp)
+	LEAQ(Mem{Base: off, Index: whole, Scale: uint8(t.size)}, off)
+	var sum [tileRows]reg.VecVirtual
+	for i := range acc {
+		sum[i] = s.reduce(acc[i])
+	}
+	TESTQ(left, left)
+	JZ(LabelRef("done"))
+	Label("one")
+	for i, a := range sum {
+		w := XMM()
+		loadW1(t, Mem{Base: p.w[i], Index: off, Scale: 1}, w)
+		VFMADD231SS(at(xp, 0), w, a)
+	}
+	ADDQ(U32(t.size), off)
+	ADDQ(U32(4), xp)
+	DECQ(left)
+	JNZ(LabelRef("one"))
+	Label("done")
+	out := Load(Param("out"), GP64())
+	for i, a := range sum {
+		VMOVSS(a, at(out, 4*i))
+	}
+	VZEROUPPER()
+	RET()
+}
+
+// outerCols is the elements of a row of outer and outerAt.
+const outerCols = 128
+
 // outer writes Outer: a register of h serves all columns, each of w all
-// tokens. 32 registers hold the sums of all columns, 16 those of a quarter.
+// tokens. 32 registers hold the sums of half the columns, 16 those of an
+// eighth.
 func (s isa) outer() {
 	s.text("Outer", "func(y []float32, stride int, h []float32, hStride int, w []float32)", "is Set.Outer of package kernel.")
 	y := Load(Param("y").Base(), GP64())
@@ -241,17 +327,16 @@ func (s isa) outer() {
 	hStride := Load(Param("hStride"), GP64())
 	SHLQ(U8(2), hStride)
 	w := Load(Param("w").Base(), GP64())
-	const outerCols = 64
-	cols := 4 * s.width
+	regs := 4
 	if s.width == 8 {
-		cols = 2 * s.width
+		regs = 2
 	}
 	acc := make([][]reg.VecVirtual, tileTokens)
 	for j := range acc {
-		acc[j] = s.vecs(cols / s.width)
+		acc[j] = s.vecs(regs)
 	}
-	for first := 0; first < outerCols; first += cols {
-		// The y of all tokens, moved to and fro.
+	for first := 0; first < outerCols; first += regs * s.width {
+		// The sums of all tokens, moved to and fro.
 		move := func(do func(m Mem, a reg.VecVirtual)) {
 			row := GP64()
 			LEAQ(at(y, 4*first), row)
@@ -265,10 +350,10 @@ func (s isa) outer() {
 		move(func(m Mem, a reg.VecVirtual) { VMOVUPS(m, a) })
 		n, hp, wp := Load(Param("w").Len(), GP64()), Load(Param("h").Base(), GP64()), GP64()
 		LEAQ(at(w, 4*first), wp)
-		SHRQ(U8(6), n)
+		SHRQ(U8(7), n)
 		JZ(LabelRef(label("passed", first)))
 		Label(label("pass", first))
-		wide := s.vecs(cols / s.width)
+		wide := s.vecs(regs)
 		for i, v := range wide {
 			VMOVUPS(at(wp, 4*i*s.width), v)
 		}
@@ -285,6 +370,41 @@ func (s isa) outer() {
 		JNZ(LabelRef(label("pass", first)))
 		Label(label("passed", first))
 		move(func(m Mem, a reg.VecVirtual) { VMOVUPS(a, m) })
+	}
+	VZEROUPPER()
+	RET()
+}
+
+// outerAt writes OuterAt: 8 registers, enough to hide an addition's latency,
+// hold the sums of all columns or of half of them.
+func (s isa) outerAt() {
+	s.text("OuterAt", "func(y []float32, h []float32, rows []int32, w []float32)", "is Set.OuterAt of package kernel.")
+	y := Load(Param("y").Base(), GP64())
+	w := Load(Param("w").Base(), GP64())
+	acc := s.vecs(8)
+	for first := 0; first < outerCols; first += 8 * s.width {
+		for i, a := range acc {
+			VMOVUPS(at(y, 4*(first+i*s.width)), a)
+		}
+		n, hp, rp := Load(Param("rows").Len(), GP64()), Load(Param("h").Base(), GP64()), Load(Param("rows").Base(), GP64())
+		TESTQ(n, n)
+		JZ(LabelRef(label("passed", first)))
+		Label(label("pass", first))
+		row, v := GP64(), s.vec()
+		MOVLQSX(at(rp, 0), row)
+		SHLQ(U8(9), row)
+		VBROADCASTSS(at(hp, 0), v)
+		for i, a := range acc {
+			VFMADD231PS(Mem{Base: w, Index: row, Scale: 1, Disp: 4 * (first + i*s.width)}, v, a)
+		}
+		ADDQ(U32(4), hp)
+		ADDQ(U32(4), rp)
+		DECQ(n)
+		JNZ(LabelRef(label("pass", first)))
+		Label(label("passed", first))
+		for i, a := range acc {
+			VMOVUPS(a, at(y, 4*(first+i*s.width)))
+		}
 	}
 	VZEROUPPER()
 	RET()

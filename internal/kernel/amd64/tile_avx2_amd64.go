@@ -28,3 +28,8 @@ func PanelRowAVX2(panel []float32, j int, x []float32)
 //
 //go:noescape
 func OuterAVX2(y []float32, stride int, h []float32, hStride int, w []float32)
+
+// OuterAtAVX2 is Set.OuterAt of package kernel.
+//
+//go:noescape
+func OuterAtAVX2(y []float32, h []float32, rows []int32, w []float32)

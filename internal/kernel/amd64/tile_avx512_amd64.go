@@ -9,15 +9,30 @@ package amd64
 //go:noescape
 func TileF32AVX512(out *[24]float32, w *[4][]float32, panel []float32)
 
+// RowsF32AVX512 is Set.RowsF32 of package kernel.
+//
+//go:noescape
+func RowsF32AVX512(out *[4]float32, w *[4][]float32, x []float32)
+
 // TileF16AVX512 is Set.TileF16 of package kernel.
 //
 //go:noescape
 func TileF16AVX512(out *[24]float32, w *[4][]uint16, panel []float32)
 
+// RowsF16AVX512 is Set.RowsF16 of package kernel.
+//
+//go:noescape
+func RowsF16AVX512(out *[4]float32, w *[4][]uint16, x []float32)
+
 // TileBF16AVX512 is Set.TileBF16 of package kernel.
 //
 //go:noescape
 func TileBF16AVX512(out *[24]float32, w *[4][]uint16, panel []float32)
+
+// RowsBF16AVX512 is Set.RowsBF16 of package kernel.
+//
+//go:noescape
+func RowsBF16AVX512(out *[4]float32, w *[4][]uint16, x []float32)
 
 // PanelRowAVX512 is Set.PanelRow of package kernel.
 //
@@ -28,3 +43,8 @@ func PanelRowAVX512(panel []float32, j int, x []float32)
 //
 //go:noescape
 func OuterAVX512(y []float32, stride int, h []float32, hStride int, w []float32)
+
+// OuterAtAVX512 is Set.OuterAt of package kernel.
+//
+//go:noescape
+func OuterAtAVX512(y []float32, h []float32, rows []int32, w []float32)
