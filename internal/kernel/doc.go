@@ -71,3 +71,5 @@ package kernel
 
 //go:generate go run -C _gen . -isa avx2 -out ../amd64/avx2_amd64.s -stubs ../amd64/avx2_amd64.go -pkg amd64
 //go:generate go run -C _gen . -isa avx512 -out ../amd64/avx512_amd64.s -stubs ../amd64/avx512_amd64.go -pkg amd64
+//go:generate go run -C _gen . -quant -isa avx2 -out ../amd64/quant_avx2_amd64.s -stubs ../amd64/quant_avx2_amd64.go -pkg amd64
+//go:generate go run -C _gen . -quant -isa avx512 -out ../amd64/quant_avx512_amd64.s -stubs ../amd64/quant_avx512_amd64.go -pkg amd64

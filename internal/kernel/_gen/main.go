@@ -51,6 +51,7 @@ var (
 func main() {
 	log.SetFlags(0)
 	name := flag.String("isa", "", "instruction set: avx2 or avx512")
+	quantised := flag.Bool("quant", false, "write the kernels over quantised blocks instead of the others")
 	flag.Parse()
 
 	ConstraintExpr("!noasm")
@@ -62,6 +63,11 @@ func main() {
 		s = isa{"AVX512", 16, ZMM}
 	default:
 		log.Fatalf("_gen: choose instruction set: got %q, want avx2 or avx512", *name)
+	}
+	if *quantised {
+		s.quantKernels()
+		Generate()
+		return
 	}
 	types := []dtype{f32, f16, bf16}
 	for _, t := range types {
@@ -87,6 +93,18 @@ func main() {
 		s.encode(t)
 	}
 	Generate()
+}
+
+// quantKernels writes the kernels over Q8 and Q4.
+func (s isa) quantKernels() {
+	for _, q := range []quant{q8, q4} {
+		s.dotQuant(q)
+		s.dot4Quant(q)
+		s.axpyQuant(q)
+	}
+	if s.width == 8 {
+		s.quantizeX()
+	}
 }
 
 // text opens function name of the set. Every function keeps its pointers to
