@@ -71,10 +71,17 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 		Strategy:       o.Strategy,
 		PredictorBytes: bytes,
 		Wanted:         wanted(o),
-		ScratchBytes:   func(chunk int) int64 { return model.ScratchBytes(profile, chunk) },
+		ScratchBytes:   func(chunk int) int64 { return model.ScratchBytes(profile, chunk) + recordBytes(p, chunk) },
 		FreeBytes:      placement.FreeBytes(os.DirFS("/")),
 		Processors:     runtime.NumCPU(),
 	})
+}
+
+// recordBytes is what the backend needs to multiply chunk tokens with quantised
+// weights.
+func recordBytes(p *pack.Layout, chunk int) int64 {
+	cols := max(p.Profile().HiddenSize, p.Profile().EmbedDim)
+	return max(cpu.RecordBytes(p.AttnDType(), chunk, cols), cpu.RecordBytes(p.MLPDType(), chunk, cols))
 }
 
 // wanted is the share of neurons that a calibrated sketch computes, 0 if there

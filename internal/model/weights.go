@@ -205,7 +205,7 @@ func (r *reader) norm(name string, p config.ModelProfile) device.NormParams {
 // matrix reads a matrix if it is to be resident. Those of a linear layer are
 // called name.weight, and have a bias if the model has biases.
 func (r *reader) matrix(name string, linear bool) Matrix {
-	m := Matrix{DType: r.l.Store.Pack().AttnDType()}
+	var m Matrix
 	if linear && r.bias {
 		m.Bias = r.vector(name + ".bias")
 	}
@@ -213,6 +213,7 @@ func (r *reader) matrix(name string, linear bool) Matrix {
 		name += ".weight"
 	}
 	m.Tensor = r.tensor(name)
+	m.DType = m.Tensor.Elem
 	if r.l.Resident[name] {
 		m.Data = r.bytes(m.Tensor)
 	}

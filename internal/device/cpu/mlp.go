@@ -9,15 +9,13 @@ import (
 
 // Up computes neurons in any order: each is a sum of its own.
 func (b *Backend) Up(h []float32, x device.Act, s device.Slots, w device.Work, sel []int32) {
-	b.up.h, b.up.x, b.up.s, b.up.w, b.up.sel = h, x, s, w, sel
-	b.up.dot = rowDot(b.up.k, s.DType)
+	b.up.h, b.up.s, b.up.w, b.up.sel = h, s, w, sel
+	b.up.dot = b.dotWith(s.DType, x)
 	b.pool.run(&b.up, len(sel), b.units(s.DType.RowBytes(s.Cols)*int64(x.Rows)))
 }
 
 type up struct {
-	k   *kernel.Set
 	h   []float32
-	x   device.Act
 	s   device.Slots
 	w   device.Work
 	sel []int32
@@ -25,7 +23,7 @@ type up struct {
 }
 
 func (u *up) run(lo, hi, _ int) {
-	tokens := u.x.Rows
+	tokens := u.dot.x.Rows
 	for n := lo; n < hi; n++ {
 		i := int(u.sel[n])
 		row := u.s.Vec(u.w.Slots[i], 0)
@@ -39,7 +37,7 @@ func (u *up) run(lo, hi, _ int) {
 		}
 		h := u.h[i*tokens : (i+1)*tokens]
 		if u.w.Wants == nil {
-			u.dot.all(h, row, u.x, next)
+			u.dot.all(h, row, next)
 			for t, v := range h {
 				h[t] = activate(u.w.Act, v+add)
 			}
@@ -49,7 +47,7 @@ func (u *up) run(lo, hi, _ int) {
 		for word, m := range u.w.Wants[i*u.w.WantWords : (i+1)*u.w.WantWords] {
 			for ; m != 0; m &= m - 1 {
 				t := word<<6 + bits.TrailingZeros64(m)
-				h[t] = activate(u.w.Act, u.dot.one(row, u.x.Row(t), next)+add)
+				h[t] = activate(u.w.Act, u.dot.row(row, t, next)+add)
 			}
 		}
 	}
