@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/sparseflow/sparseflow/internal/device"
@@ -21,7 +22,10 @@ const u = 1.0 / (1 << 24)
 // package kernel.
 func sumError(n int) float64 { return float64(n/64+21) * u }
 
-var dtypes = []tensor.DType{tensor.F32, tensor.F16, tensor.BF16, tensor.Q8_0, tensor.Q4_0}
+var (
+	floatTypes = []tensor.DType{tensor.F32, tensor.F16, tensor.BF16}
+	dtypes     = append(slices.Clip(floatTypes), tensor.Q8_0, tensor.Q4_0)
+)
 
 // fits reports whether a type can have rows of cols elements.
 func fits(dt tensor.DType, cols int) bool { return dt.OfRow(cols) == dt }
