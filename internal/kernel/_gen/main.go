@@ -51,6 +51,7 @@ var (
 func main() {
 	log.SetFlags(0)
 	name := flag.String("isa", "", "instruction set: avx2 or avx512")
+	attn := flag.Bool("attention", false, "write the kernels of attention instead of the others")
 	flag.Parse()
 
 	ConstraintExpr("!noasm")
@@ -62,6 +63,11 @@ func main() {
 		s = isa{"AVX512", 16, ZMM}
 	default:
 		log.Fatalf("_gen: choose instruction set: got %q, want avx2 or avx512", *name)
+	}
+	if *attn {
+		s.attention()
+		Generate()
+		return
 	}
 	types := []dtype{f32, f16, bf16}
 	for _, t := range types {
