@@ -98,6 +98,9 @@ type Set struct {
 	// bandwidth that the other kernels are measured against: it does nothing
 	// else with what it loads.
 	Load func(b []byte) uint64
+
+	// Attention is the kernels over pages of keys and values.
+	Attention Attention
 }
 
 // Go returns the plain-Go twins, the oracle of every other set.
@@ -127,6 +130,7 @@ func Go() Set {
 		EncodeF16:  encodeF16,
 		EncodeBF16: encodeBF16,
 		Load:       load,
+		Attention:  goAttention(),
 	}
 }
 

@@ -53,7 +53,7 @@ func New(k kernel.Set, threads int) *Backend {
 	b := &Backend{k: k, pool: newPool(threads), grain: grainBytes}
 	b.att.k, b.sk.k, b.down.k = &b.k, &b.k, &b.k
 	b.lin.out = make(perWorker, threads)
-	b.att.scores = make(perWorker, threads)
+	b.att.workers = make([]attendWork, threads)
 	return b
 }
 

@@ -51,7 +51,7 @@ var (
 func main() {
 	log.SetFlags(0)
 	name := flag.String("isa", "", "instruction set: avx2 or avx512")
-	quantised := flag.Bool("quant", false, "write the kernels over quantised blocks instead of the others")
+	which := flag.String("kernels", "", "which to write: rows, quant or attention")
 	flag.Parse()
 
 	ConstraintExpr("!noasm")
@@ -64,11 +64,21 @@ func main() {
 	default:
 		log.Fatalf("_gen: choose instruction set: got %q, want avx2 or avx512", *name)
 	}
-	if *quantised {
+	switch *which {
+	case "rows":
+		s.rows()
+	case "quant":
 		s.quantKernels()
-		Generate()
-		return
+	case "attention":
+		s.attention()
+	default:
+		log.Fatalf("_gen: choose kernels: got %q, want rows, quant or attention", *which)
 	}
+	Generate()
+}
+
+// rows writes the kernels over rows of floats and of sketches.
+func (s isa) rows() {
 	types := []dtype{f32, f16, bf16}
 	for _, t := range types {
 		s.dot4(t)
@@ -78,7 +88,6 @@ func main() {
 		// One row at a time is bound by memory, where the wider registers lose:
 		// with half the instructions a byte they run further ahead (see pace).
 		s.dotU4S8VNNI()
-		Generate()
 		return
 	}
 	for _, t := range types {
@@ -92,7 +101,6 @@ func main() {
 		s.decode(t)
 		s.encode(t)
 	}
-	Generate()
 }
 
 // quantKernels writes the kernels over Q8 and Q4.
