@@ -215,7 +215,8 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 	}
 	scrap := mem.Buffer(weights.ScrapBytes(e.pack.BundleStride()))
 	slots, ringFirst := e.slots()
-	loader := &model.Loader{Store: e.store, Memory: mem, Resident: place.Resident, Buffer: row}
+	blocks := weights.NewBlockReader(e.transfer, stream)
+	loader := &model.Loader{Store: e.store, Memory: mem, Resident: place.Resident, Stream: blocks}
 	if o.Progress != nil {
 		total, done := place.LoadBytes, int64(0)
 		loader.Progress = func(n int64) {
@@ -263,7 +264,7 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 		KV:          e.kv,
 		Coordinator: e.coordinator,
 		Store:       e.store,
-		Stream:      weights.NewBlockReader(e.transfer, stream),
+		Stream:      blocks,
 		RowBuffer:   row,
 	})
 	return nil

@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 
 	"github.com/sparseflow/sparseflow/internal/pack"
-	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 // DiskWeightStore reads the weights of one pack. Every bundle and every block
@@ -171,33 +170,6 @@ func (s *DiskWeightStore) ReadRow(t pack.Tensor, row int, buf []byte) ([]byte, e
 		return nil, fmt.Errorf("weights: row %d of %s: %w", row, t.Name, err)
 	}
 	return data, nil
-}
-
-// ReadTensor reads all of t into dst, block by block through buf.
-func (s *DiskWeightStore) ReadTensor(t pack.Tensor, dst, buf []byte) error {
-	for b := range t.Blocks() {
-		data, err := s.ReadBlock(t, b, buf)
-		if err != nil {
-			return err
-		}
-		row, _ := t.Block(b)
-		copy(dst[int64(row)*t.RowBytes:], data)
-	}
-	return nil
-}
-
-// ReadVector reads t, whose elements are float32, into dst through buf.
-func (s *DiskWeightStore) ReadVector(t pack.Tensor, dst []float32, buf []byte) error {
-	at := 0
-	for b := range t.Blocks() {
-		data, err := s.ReadBlock(t, b, buf)
-		if err != nil {
-			return err
-		}
-		tensor.Decode(dst[at:at+len(data)/4], data, tensor.F32)
-		at += len(data) / 4
-	}
-	return nil
 }
 
 // span is the part of the aligned buf to read into, and from what offset of
