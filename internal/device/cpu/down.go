@@ -59,7 +59,7 @@ type down struct {
 
 // wide reports whether there are enough tokens to be worth widening weights.
 func (d *down) wide() bool {
-	return d.y.Rows >= kernel.TileTokens && (d.s.DType == tensor.F32 || d.s.DType == tensor.F16 || d.s.DType == tensor.BF16)
+	return d.y.Rows >= kernel.TileTokens && !d.s.DType.Quantised()
 }
 
 // dense reports whether every token takes every neuron.
@@ -176,12 +176,12 @@ func (d *down) widen(j, lo, hi int, s *tile) {
 func (d *down) columns(j0, j1 int) {
 	tokens := d.y.Rows
 	b0, b1 := d.s.DType.RowBytes(j0), d.s.DType.RowBytes(j1)
-	last := len(d.w.IDs) - 1
+	ahead := aheadRows(b1 - b0)
 	for i, slot := range d.w.Slots {
 		col := d.s.Vec(slot, d.s.Parts-1)[b0:b1]
 		next := col
-		if i < last {
-			next = d.s.Vec(d.w.Slots[i+1], d.s.Parts-1)[b0:b1]
+		if i+ahead < len(d.w.Slots) {
+			next = d.s.Vec(d.w.Slots[i+ahead], d.s.Parts-1)[b0:b1]
 		}
 		for t := range tokens {
 			a := d.h[i*tokens+t]

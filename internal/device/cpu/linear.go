@@ -1,25 +1,21 @@
 package cpu
 
-import (
-	"github.com/sparseflow/sparseflow/internal/device"
-	"github.com/sparseflow/sparseflow/internal/kernel"
-)
+import "github.com/sparseflow/sparseflow/internal/device"
 
 // Linear reads each weight row once for all tokens.
 func (b *Backend) Linear(y, x device.Act, w device.Mat, bias []float32) {
-	b.lin.y, b.lin.x, b.lin.w, b.lin.bias = y, x, w, bias
-	b.lin.dot = rowDot(b.lin.k, w.DType)
+	b.lin.y, b.lin.w, b.lin.bias = y, w, bias
+	b.lin.dot = b.dotWith(w.DType, x)
 	b.lin.rowBytes = int(w.DType.RowBytes(w.Cols))
 	units := b.units(int64(b.lin.rowBytes) * int64(x.Rows))
-	if b.lin.dot.tiles(x.Rows) {
+	if b.lin.dot.tiles() {
 		units = b.tileUnits(int64(b.lin.rowBytes), w.Rows)
 	}
 	b.pool.run(&b.lin, w.Rows, units)
 }
 
 type linear struct {
-	k        *kernel.Set
-	y, x     device.Act
+	y        device.Act
 	w        device.Mat
 	rowBytes int
 	bias     []float32
@@ -29,13 +25,13 @@ type linear struct {
 }
 
 func (l *linear) run(lo, hi, worker int) {
-	if l.dot.tiles(l.x.Rows) {
-		l.dot.tile(&l.scratch[worker], l, lo, hi, l.x)
+	if l.dot.tiles() {
+		l.dot.tile(&l.scratch[worker], l, lo, hi)
 		return
 	}
-	out := l.out.of(worker, l.x.Rows)
+	out := l.out.of(worker, l.dot.x.Rows)
 	for r := lo; r < hi; r++ {
-		l.dot.all(out, l.row(r), l.x, nil)
+		l.dot.all(out, l.row(r), nil)
 		l.put(r, 0, out)
 	}
 }

@@ -1,7 +1,6 @@
 package cpu
 
 import (
-	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
@@ -31,21 +30,21 @@ type tiled interface {
 	put(i, t int, products []float32)
 }
 
-// tiles reports whether products with so many tokens come in tiles.
-func (d dotFunc) tiles(tokens int) bool {
-	return tokens >= kernel.TileTokens && (d.dt == tensor.F32 || d.dt == tensor.F16 || d.dt == tensor.BF16)
+// tiles reports whether products with all rows of x come in tiles.
+func (d dotFunc) tiles() bool {
+	return d.x.Rows >= kernel.TileTokens && !d.dt.Quantised()
 }
 
 // tile multiplies the rows lo to hi of an operation with all rows of x, of
 // which there are enough for a tile. The products have the bits of one's.
-func (d dotFunc) tile(s *tile, op tiled, lo, hi int, x device.Act) {
-	s.panel = grow(s.panel, kernel.TileTokens*x.Cols)
-	block := tileRows(tileBytes, d.dt.RowBytes(x.Cols))
+func (d dotFunc) tile(s *tile, op tiled, lo, hi int) {
+	s.panel = grow(s.panel, kernel.TileTokens*d.x.Cols)
+	block := tileRows(tileBytes, d.dt.RowBytes(d.x.Cols))
 	for ; lo < hi; lo += block {
-		for t := 0; t < x.Rows; t += kernel.TileTokens {
-			t = min(t, x.Rows-kernel.TileTokens) // the last tile overlaps the one before
+		for t := 0; t < d.x.Rows; t += kernel.TileTokens {
+			t = min(t, d.x.Rows-kernel.TileTokens) // the last tile overlaps the one before
 			for j := range kernel.TileTokens {
-				d.k.PanelRow(s.panel, j, x.Row(t+j))
+				d.k.PanelRow(s.panel, j, d.x.Row(t+j))
 			}
 			for i := lo; i < min(lo+block, hi); i += kernel.TileRows {
 				d.oneTile(s, op, i, hi)
@@ -77,14 +76,16 @@ func (d dotFunc) oneTile(s *tile, op tiled, i, hi int) {
 	}
 }
 
-// rows sets s.out to the products of the rows ns, a tile's or fewer, with x.
-func (d dotFunc) rows(s *tile, op tiled, ns []int, x []float32) {
-	if len(ns) == 1 || d.dt != tensor.F32 && d.dt != tensor.F16 && d.dt != tensor.BF16 {
+// rows sets s.out to the products of the rows ns, a tile's or fewer, with
+// row t of x.
+func (d dotFunc) rows(s *tile, op tiled, ns []int, t int) {
+	if len(ns) == 1 || d.dt.Quantised() {
 		for j, n := range ns {
-			s.out[j] = d.one(op.row(n), x, nil)
+			s.out[j] = d.row(op.row(n), t, nil)
 		}
 		return
 	}
+	x := d.x.Row(t)
 	out := (*[kernel.TileRows]float32)(s.out[:])
 	if d.dt == tensor.F32 {
 		for j := range s.w32 {

@@ -51,7 +51,7 @@ var (
 func main() {
 	log.SetFlags(0)
 	name := flag.String("isa", "", "instruction set: avx2 or avx512")
-	tiles := flag.Bool("tiles", false, "write the tile kernels instead of all others")
+	which := flag.String("kernels", "", "which to write: rows, tiles, quant or attention")
 	flag.Parse()
 
 	ConstraintExpr("!noasm")
@@ -64,20 +64,24 @@ func main() {
 	default:
 		log.Fatalf("_gen: choose instruction set: got %q, want avx2 or avx512", *name)
 	}
-	types := []dtype{f32, f16, bf16}
-	if *tiles {
-		for _, t := range types {
-			s.tile(t)
-			if s.width == 16 {
-				s.rows(t) // 16 registers do not hold four rows' sums
-			}
-		}
-		s.panel()
-		s.outer()
-		s.outerAt()
-		Generate()
-		return
+	switch *which {
+	case "rows":
+		s.rows()
+	case "tiles":
+		s.tiles()
+	case "quant":
+		s.quantKernels()
+	case "attention":
+		s.attention()
+	default:
+		log.Fatalf("_gen: choose kernels: got %q, want rows, tiles, quant or attention", *which)
 	}
+	Generate()
+}
+
+// rows writes the kernels over rows of floats and of sketches.
+func (s isa) rows() {
+	types := []dtype{f32, f16, bf16}
 	for _, t := range types {
 		s.dot4(t)
 	}
@@ -86,7 +90,6 @@ func main() {
 		// One row at a time is bound by memory, where the wider registers lose:
 		// with half the instructions a byte they run further ahead (see pace).
 		s.dotU4S8VNNI()
-		Generate()
 		return
 	}
 	for _, t := range types {
@@ -100,7 +103,18 @@ func main() {
 		s.decode(t)
 		s.encode(t)
 	}
-	Generate()
+}
+
+// quantKernels writes the kernels over Q8 and Q4.
+func (s isa) quantKernels() {
+	for _, q := range []quant{q8, q4} {
+		s.dotQuant(q)
+		s.dot4Quant(q)
+		s.axpyQuant(q)
+	}
+	if s.width == 8 {
+		s.quantizeX()
+	}
 }
 
 // text opens function name of the set. Every function keeps its pointers to

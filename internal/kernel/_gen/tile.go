@@ -18,6 +18,20 @@ const (
 	panelStep  = tileTokens * group * 4 // bytes of a panel from group to group
 )
 
+// tiles writes the kernels over tiles, and their like for the second half of
+// an MLP.
+func (s isa) tiles() {
+	for _, t := range []dtype{f32, f16, bf16} {
+		s.tile(t)
+		if s.width == 16 {
+			s.fourRows(t) // 16 registers do not hold four rows' sums
+		}
+	}
+	s.panel()
+	s.outer()
+	s.outerAt()
+}
+
 // tile writes Tile<t>. Quarter q of the work is the groups q, q+4, ..., which
 // hold the lanes 16q to 16q+15 of each output's 64 partial sums: one lane for
 // each element of a group. A register sums those lanes of one output, so that
@@ -238,9 +252,9 @@ func (s isa) panel() {
 	RET()
 }
 
-// rows writes Rows<t>: 16 registers hold all partial sums of four rows, each
+// fourRows writes Rows<t>: 16 registers hold all partial sums of four rows, each
 // of which takes the very steps of dot.
-func (s isa) rows(t dtype) {
+func (s isa) fourRows(t dtype) {
 	s.text("Rows"+t.name, fmt.Sprintf("func(out *[%d]float32, w *[%d][]%s, x []float32)", tileRows, tileRows, t.elem),
 		"is Set.Rows"+t.name+" of package kernel.")
 	p := loadRows(t)
