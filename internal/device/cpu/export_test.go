@@ -30,3 +30,13 @@ type loading struct {
 func (l *loading) run(lo, hi, _ int) {
 	l.sum.Add(l.k.Load(l.mem[lo*grainBytes : min(hi*grainBytes, len(l.mem))]))
 }
+
+// Scratch is the bytes that b has made for tiles and for the second half of an
+// MLP; see TileBytes.
+func (b *Backend) Scratch() int64 {
+	n := cap(b.down.ends) + cap(b.down.rows) + cap(b.down.value)
+	for _, s := range b.down.scratch {
+		n += cap(s.panel) + cap(s.strip)
+	}
+	return 4 * int64(n)
+}

@@ -21,6 +21,16 @@ type tile struct {
 	_     [64]byte  // no cache line of two threads
 }
 
+// TileBytes is the memory beside its operands that a backend of threads threads
+// needs for steps of tokens tokens with matrices of up to cols columns and MLP
+// segments of up to hidden activations.
+func TileBytes(threads, cols, tokens, hidden int) int64 {
+	room := func(n int) int64 { return 4 * int64(roomFor(n)) }
+	each := room(kernel.TileTokens*cols) + room(downBlock*kernel.OuterCols)
+	blocks := hidden/tokens/downBlock + 1
+	return int64(threads)*each + room(blocks*tokens) + 2*room(hidden)
+}
+
 // tiled is an operation made of dot products of weight rows with activations.
 type tiled interface {
 	// row is the i-th weight row.
