@@ -31,6 +31,10 @@ type Options struct {
 	Multiple float64
 	// Calibration, if not nil, is what is known of the model's sketch.
 	Calibration *predict.Calibration
+	// Counts, if not nil, is how often each neuron was active on some text: the
+	// cache begins with the hottest, the policy knows them, and layers get slots
+	// by what they gain.
+	Counts *weights.Counts
 	// Policy makes each layer's eviction policy in place of the one that the
 	// strategy names.
 	Policy weights.NewPolicy
@@ -46,6 +50,10 @@ type Options struct {
 	// ObserveInput, if not nil, sees every layer's input and the forecast of
 	// it; see model.ExecutionContext.
 	ObserveInput func(layer int, ahead, exact device.Act)
+	// Wanted, if not nil, sees which neurons each layer of each step of decoding
+	// is to compute, ascending, cached or not: what a trace records. It must not
+	// keep ids.
+	Wanted func(layer int, ids []int32)
 	// Planned, if not nil, is told what will live where before anything is
 	// loaded.
 	Planned func(*placement.Placement)
@@ -61,7 +69,7 @@ const ioWorkers = 8
 // *placement.BudgetError comes with the placement.
 func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	profile := p.Profile()
-	if _, err := policyOf(o); err != nil {
+	if _, err := policyOf(o, profile.FFN); err != nil {
 		return nil, err
 	}
 	bytes, err := predictorBytes(p, o)
@@ -73,6 +81,7 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 		Strategy:       o.Strategy,
 		PredictorBytes: bytes,
 		Wanted:         wanted(o),
+		Counts:         o.Counts,
 		ScratchBytes:   func(chunk int) int64 { return model.ScratchBytes(profile, chunk) + recordBytes(p, chunk) },
 		FreeBytes:      placement.FreeBytes(os.DirFS("/")),
 		Processors:     runtime.NumCPU(),
@@ -133,16 +142,19 @@ func predictorBytes(p *pack.Layout, o Options) (func(layer int) int64, error) {
 	}
 }
 
-func policyOf(o Options) (weights.NewPolicy, error) {
+// policyOf is the eviction policy for layers of ffn neurons.
+func policyOf(o Options, ffn int) (weights.NewPolicy, error) {
+	name := o.Strategy.Policy
 	switch {
 	case o.Policy != nil:
 		return o.Policy, nil
-	case o.Strategy.Policy != "":
-		return weights.PolicyByName(o.Strategy.Policy)
+	case name != "":
 	case o.Strategy.UseLRUEviction:
-		return weights.PolicyByName("lru")
+		name = weights.DefaultPolicy
+	default:
+		name = "frozen"
 	}
-	return weights.PolicyByName("frozen")
+	return weights.PolicyByName(name, ffn, o.Counts)
 }
 
 // Open places and loads the model of p, which it closes together with the
@@ -239,7 +251,7 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	policy, err := policyOf(o)
+	policy, err := policyOf(o, e.profile.FFN)
 	if err != nil {
 		return err
 	}
@@ -263,6 +275,7 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 		Hidden:    e.ec.Hidden(),
 		Join:      diskSpeed(o).Joins,
 		Scrap:     scrap,
+		Places:    e.store.Places(),
 	})
 	e.model = model.New(model.Parts{
 		Profile:     e.profile,
@@ -274,7 +287,8 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 		Stream:      blocks,
 		RowBuffer:   row,
 	})
-	return nil
+	e.wanted = o.Wanted
+	return e.preload(ctx, o)
 }
 
 // slots takes the memory of all slots, the ring's last.

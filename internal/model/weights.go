@@ -120,7 +120,7 @@ func (l *Loader) Up(ctx context.Context, layer int, slots device.Slots) (device.
 		if err := ctx.Err(); err != nil {
 			return m, err
 		}
-		if err := l.Store.ReadBundles(layer, i, dst); err != nil {
+		if err := l.Store.ReadNeurons(layer, i, dst); err != nil {
 			return m, err
 		}
 		copy(m.Data[int64(i)*row:], slots.Vec(0, 0))

@@ -20,6 +20,8 @@ type DiskWeightStore struct {
 	file File
 	made fs.FileInfo // the file as it was when opened
 
+	places [][]int32 // see Places
+
 	bundleChecked []atomic.Uint32  // a bit per neuron of the model
 	blockChecked  []atomic.Uint32  // a bit per block of rows
 	firstBlock    map[string]int64 // of each tensor, in blockChecked
@@ -41,8 +43,13 @@ func NewDiskWeightStore(p *pack.Pack, f File) (*DiskWeightStore, error) {
 	if st.Size() != p.Size() {
 		return nil, fmt.Errorf("weights: open %s: got %d bytes, want %d: the file changed while it was opened", p.Path(), st.Size(), p.Size())
 	}
+	places, err := readPlaces(p)
+	if err != nil {
+		return nil, fmt.Errorf("weights: open: %w", err)
+	}
 	s := &DiskWeightStore{
 		pack:          p,
+		places:        places,
 		file:          f,
 		made:          st,
 		bundleChecked: make([]atomic.Uint32, (p.Profile().Neurons()+31)/32),
@@ -84,8 +91,9 @@ func (s *DiskWeightStore) CheckUnchanged() error {
 	return nil
 }
 
-// ReadBundles reads the len(dst) bundles of a layer from neuron first on, one
-// into each of dst, whose length is the pack's bundle stride.
+// ReadBundles reads the len(dst) bundles of a layer from the first-th on, one
+// into each of dst, whose length is the pack's bundle stride. Which neurons they
+// are is for Places to say.
 func (s *DiskWeightStore) ReadBundles(layer, first int, dst [][]byte) error {
 	if err := s.read(dst, s.pack.BundleOffset(layer, first)); err != nil {
 		return bundlesError(layer, first, len(dst), err)
