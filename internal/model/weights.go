@@ -48,6 +48,9 @@ type Loader struct {
 	Memory *weights.Memory
 	// Resident says which matrices are loaded; the others stream.
 	Resident map[string]bool
+	// Mapped, if not nil, is the whole pack in memory, of which matrices are
+	// then parts instead of being loaded.
+	Mapped []byte
 	// Buffer is page aligned and holds any block of the pack's matrices.
 	Buffer []byte
 	// Progress, if not nil, is told how many bytes have been read.
@@ -213,7 +216,11 @@ func (r *reader) matrix(name string, linear bool) Matrix {
 		name += ".weight"
 	}
 	m.Tensor = r.tensor(name)
-	if r.l.Resident[name] {
+	switch {
+	case r.err != nil:
+	case r.l.Mapped != nil:
+		m.Data = r.l.Mapped[m.Tensor.Offset:][:m.Tensor.Bytes()]
+	case r.l.Resident[name]:
 		m.Data = r.bytes(m.Tensor)
 	}
 	return m

@@ -237,6 +237,9 @@ func wantWords(tokens int) int { return (tokens + 63) / 64 }
 
 // start starts a plan's reads.
 func (c *TransferCoordinator) start(p NeuronTransferPlan) {
+	if !c.Transfer.Async() {
+		p = p.joined()
+	}
 	for _, run := range p.Runs {
 		r := c.Transfer.StartBundles(p.Layer, int(run.First), run.Slots, c.Slots)
 		for _, s := range run.Slots {

@@ -1,5 +1,7 @@
 package transfer
 
+import "slices"
+
 // NeuronTransferPlan is what to read for one layer: runs of neurons that lie
 // next to each other in the pack, each neuron with the slot it goes to.
 type NeuronTransferPlan struct {
@@ -34,6 +36,21 @@ func newPlan(layer int, ids, slots, which []int32) NeuronTransferPlan {
 		p.Runs = append(p.Runs, Run{First: ids[i], Slots: buf[n : n+1]})
 	}
 	return p
+}
+
+// joined is the plan with runs of any length: a synchronous transfer has no
+// other reads to spread them over, and one long read is the fastest.
+func (p NeuronTransferPlan) joined() NeuronTransferPlan {
+	j := NeuronTransferPlan{Layer: p.Layer}
+	for _, run := range p.Runs {
+		if last := len(j.Runs) - 1; last >= 0 && j.Runs[last].First+int32(len(j.Runs[last].Slots)) == run.First {
+			j.Runs[last].Slots = append(j.Runs[last].Slots, run.Slots...)
+			continue
+		}
+		run.Slots = slices.Clip(run.Slots) // appending copies
+		j.Runs = append(j.Runs, run)
+	}
+	return j
 }
 
 // Neurons is the number of neurons that the plan reads.
