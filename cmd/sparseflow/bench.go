@@ -81,7 +81,7 @@ The default budget is 58% of the weights.`,
 	fs.SortFlags = false
 	fs.StringVar(&f.tests, "tests", benchTests, "what to time, a `list` of ppN and tgN")
 	fs.StringVar(&f.modes, "modes", modeList(bench.Modes()), "in which modes, a `list`")
-	fs.IntVar(&f.reps, "reps", benchReps, "`times` that each test is repeated; the median counts")
+	fs.IntVar(&f.reps, "reps", 0, "`times` that each test is repeated; the median counts; 0: 3, fewer where that takes long")
 	fs.BoolVar(&f.ablate, "ablate", false, "also measure what each part of the system adds, from naive on")
 	fs.BoolVar(&f.sweep, "sweep", false, "also measure sparse decoding with budgets from 20 % to 100 %")
 	fs.StringVar(&f.svg, "svg", "", "draw the sweep into this `file`")
@@ -152,7 +152,10 @@ func (a *app) bench(cmd *cobra.Command, model string, m *modelFlags, f benchFlag
 
 // prepareBench checks what can be checked from headers.
 func (a *app) prepareBench(cmd *cobra.Command, model string, m *modelFlags, f benchFlags) (*benchmark, error) {
-	b := &benchmark{o: bench.Options{Model: model, CacheDir: m.cacheDir, Reps: f.reps, Timeout: f.timeout}}
+	b := &benchmark{o: bench.Options{Model: model, CacheDir: m.cacheDir, Reps: f.reps, AllReps: f.reps > 0, Timeout: f.timeout}}
+	if f.reps == 0 {
+		b.o.Reps = benchReps
+	}
 	var err error
 	if b.modes, err = bench.ParseModes(f.modes); err != nil {
 		return nil, usagef(cmd, "--modes: %v", err)
@@ -161,8 +164,8 @@ func (a *app) prepareBench(cmd *cobra.Command, model string, m *modelFlags, f be
 		return nil, usagef(cmd, "--tests: %v", err)
 	}
 	switch {
-	case f.reps < 1 || f.reps > bench.MostReps:
-		return nil, usagef(cmd, "--reps: got %d, want 1 to %d", f.reps, bench.MostReps)
+	case f.reps < 0 || f.reps > bench.MostReps:
+		return nil, usagef(cmd, "--reps: got %d, want 0 to %d", f.reps, bench.MostReps)
 	case f.svg != "" && !f.sweep:
 		return nil, usagef(cmd, "--svg: got no sweep to draw, want --sweep too")
 	case f.timeout <= 0:

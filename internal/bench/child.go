@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 
 	"github.com/sparseflow/sparseflow"
@@ -75,6 +73,8 @@ type child struct {
 	e       *engine.Engine
 	touched []engine.Touched // what Observe saw, while recording
 	record  bool
+	steps   [][]engine.Touched // decoded tokens whose bytes are loaded
+	peak    int64              // bytes resident at most, before anything but the model's own
 }
 
 func (c *child) run(ctx context.Context, open Opener) (res *Result, err error) {
@@ -107,15 +107,6 @@ func (c *child) run(ctx context.Context, open Opener) (res *Result, err error) {
 	if err := c.measure(ctx, res); err != nil {
 		return nil, err
 	}
-	// From here on memory is spent that is not the model's.
-	peak := engine.PeakRSS()
-	debug.SetMemoryLimit(math.MaxInt64)
-	if res.Load, err = c.load(ctx); err != nil {
-		return nil, err
-	}
-	for i := range res.Rows {
-		c.rate(&res.Rows[i], res, peak)
-	}
 	return res, nil
 }
 
@@ -124,7 +115,7 @@ func (c *child) file() (weights.File, error) {
 	switch c.Mode {
 	case Mmap:
 		return weights.OpenMapping(c.Pack)
-	case AblatePredictor, AblateCache:
+	case Naive, AblatePredictor, AblateCache:
 		p, err := pack.Open(c.Pack)
 		if err != nil {
 			return nil, err
@@ -132,6 +123,9 @@ func (c *child) file() (weights.File, error) {
 		f, err := weights.OpenFile(p, c.Strategy.IO)
 		if err != nil {
 			return nil, errors.Join(err, p.Close())
+		}
+		if c.Mode == Naive {
+			return joined{f}, p.Close()
 		}
 		return halves{f, p.BundleOffset(0, 0)}, p.Close()
 	}
@@ -153,41 +147,4 @@ func enterCgroup(dir string) error {
 		return fmt.Errorf("bench: enter the memory limit: %w", err)
 	}
 	return nil
-}
-
-// halves reads a neuron as if its two vectors lay apart, in the matrices of a
-// checkpoint: by two reads of half the size. A run of neurons is two runs of
-// vectors.
-type halves struct {
-	weights.File
-	first int64 // offset of the first bundle
-}
-
-// ReadVec reads bundles in two reads, all else in one.
-func (h halves) ReadVec(bufs [][]byte, off int64) (int, error) {
-	total := 0
-	for _, b := range bufs {
-		total += len(b)
-	}
-	half := total / 2 / int(h.Align()) * int(h.Align())
-	if off < h.first || half == 0 {
-		return h.File.ReadVec(bufs, off)
-	}
-	var front, back [][]byte
-	for at, left := 0, half; at < len(bufs); at++ {
-		n := min(left, len(bufs[at]))
-		left -= n
-		if n > 0 {
-			front = append(front, bufs[at][:n])
-		}
-		if n < len(bufs[at]) {
-			back = append(back, bufs[at][n:])
-		}
-	}
-	n, err := h.File.ReadVec(front, off)
-	if err != nil {
-		return n, err
-	}
-	m, err := h.File.ReadVec(back, off+int64(half))
-	return n + m, err
 }

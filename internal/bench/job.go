@@ -20,6 +20,7 @@ type Job struct {
 	SimDisk   string // the disk to simulate, "" for the one there is
 	Tests     []Test
 	Reps      int
+	AllReps   bool    // though they take long
 	IDs       []int32 // the text
 	// Cgroup is the directory of the memory cgroup to enter, "" for none, and
 	// LimitBytes its limit.

@@ -1,9 +1,11 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -59,39 +61,85 @@ type timing struct {
 	counters engine.Counters
 }
 
-// measure times the tests.
+// series is the repetitions of one test.
+type series struct {
+	test    Test
+	timings []timing
+	took    time.Duration
+}
+
+// enoughTime is how long a test goes on being repeated where the number of
+// repetitions was not asked for.
+const enoughTime = 4 * time.Second
+
+// measure times the tests in rounds, a repetition of each, and after every
+// round the loading of the same bytes: what else the machine does meanwhile
+// then slows both.
 func (c *child) measure(ctx context.Context, res *Result) error {
-	at := auditTokens // of the text, which the cache may know up to here
-	tests := c.tests()
-	if slices.ContainsFunc(tests, func(t Test) bool { return !t.Prompt }) {
-		c.tell("warming up")
-		n := min(warmTokens, c.tokens(Test{N: warmTokens}), c.e.Placement().Context-2)
-		if _, err := c.decode(ctx, at, n); err != nil {
-			return err
-		}
+	var all []*series
+	for _, t := range c.tests() {
+		all = append(all, &series{test: t})
 	}
-	at += warmTokens
-	for _, t := range tests {
-		var samples []timing
-		for rep := range c.Reps {
-			c.tell(fmt.Sprintf("%v, %d of %d", t, rep+1, c.Reps))
-			run := c.decode
-			if t.Prompt {
-				run = c.prefill
+	if err := c.warmUp(ctx, all); err != nil {
+		return err
+	}
+	var loads []Rate
+	for rep := range c.Reps {
+		for _, s := range all {
+			if rep > 0 && !c.AllReps && s.took > enoughTime {
+				continue
 			}
-			s, err := run(ctx, at+rep*c.stride(), c.tokens(t))
-			if err != nil {
+			c.tell(fmt.Sprintf("%v, %d of %d", s.test, rep+1, c.Reps))
+			if err := c.repeat(ctx, s, rep); err != nil {
 				return err
 			}
-			samples = append(samples, s)
 		}
-		res.Rows = append(res.Rows, c.row(t, samples, res.Quality))
+		if rep == 0 {
+			// From here on memory is spent that is not the model's.
+			c.peak = engine.PeakRSS()
+			debug.SetMemoryLimit(math.MaxInt64)
+			if err := c.recordSteps(ctx); err != nil {
+				return err
+			}
+		}
+		loads = append(loads, c.load()...)
+	}
+	res.Load = median(loads)
+	for _, s := range all {
+		res.Rows = append(res.Rows, c.row(s, res))
 	}
 	return nil
 }
 
-// stride is how far apart in the text repetitions begin.
-func (j *Job) stride() int { return longest(j.Tests) + 1 }
+// warmUp fills the cache, and grows what grows once.
+func (c *child) warmUp(ctx context.Context, all []*series) error {
+	c.tell("warming up")
+	for _, s := range all {
+		var err error
+		if s.test.Prompt {
+			_, err = c.prefill(ctx, 0, min(s.test.N, auditTokens))
+		} else {
+			_, err = c.decode(ctx, auditTokens, min(c.tokens(Test{N: warmTokens}), c.e.Placement().Context-2))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// repeat times one test once, on the part of the text that is this
+// repetition's.
+func (c *child) repeat(ctx context.Context, s *series, rep int) error {
+	run := c.decode
+	if s.test.Prompt {
+		run = c.prefill
+	}
+	begin := time.Now()
+	t, err := run(ctx, auditTokens+warmTokens+rep*(longest(c.Tests)+1), c.tokens(s.test))
+	s.timings, s.took = append(s.timings, t), s.took+time.Since(begin)
+	return err
+}
 
 func longest(tests []Test) (n int) {
 	for _, t := range tests {
@@ -126,117 +174,116 @@ func (c *child) prefill(ctx context.Context, at, n int) (timing, error) {
 	return timing{float64(n) / res.Stats.Prefill.Seconds(), n, res.Stats.Counters}, nil
 }
 
-// row sums repetitions up: the median's rates, the spread of all.
-func (c *child) row(t Test, samples []timing, q *Quality) Row {
+// row sums repetitions up: the median's rates and the spread of all, beside
+// the limits.
+func (c *child) row(s *series, res *Result) Row {
 	mean, square := 0.0, 0.0
-	for _, s := range samples {
-		mean += s.tokS / float64(len(samples))
+	for _, t := range s.timings {
+		mean += t.tokS / float64(len(s.timings))
 	}
-	for _, s := range samples {
-		square += (s.tokS - mean) * (s.tokS - mean)
+	for _, t := range s.timings {
+		square += (t.tokS - mean) * (t.tokS - mean)
 	}
-	sd := 0.0
-	if len(samples) > 1 {
-		sd = math.Sqrt(square / float64(len(samples)-1))
-	}
-	slices.SortFunc(samples, func(a, b timing) int {
-		switch {
-		case a.tokS < b.tokS:
-			return -1
-		case a.tokS > b.tokS:
-			return 1
-		}
-		return 0
-	})
-	m := samples[(len(samples)-1)/2] // of an even number the slower one
+	slices.SortFunc(s.timings, func(a, b timing) int { return cmp.Compare(a.tokS, b.tokS) })
+	m := s.timings[(len(s.timings)-1)/2] // of an even number the slower one
 	n := float64(m.tokens)
-	place := c.e.Placement()
 	r := Row{
-		Test: t, Mode: c.Mode, BudgetBytes: place.Process.BudgetBytes,
-		Tokens: m.tokens, Reps: len(samples), TokS: m.tokS, SD: sd,
+		Test: s.test, Mode: c.Mode, BudgetBytes: c.e.Placement().Process.BudgetBytes, PeakRSSBytes: c.peak,
+		Tokens: m.tokens, Reps: len(s.timings), TokS: m.tokS,
+		SD:        math.Sqrt(square / float64(max(1, len(s.timings)-1))),
 		FastBytes: int64(float64(m.counters.FastBytes) / n),
 		SlowBytes: int64(float64(m.counters.SlowBytes) / n),
 		Misses:    float64(m.counters.Misses) / n,
 		HitRate:   m.counters.HitRate(),
 		StallMS:   1e3 * m.counters.Stall.Seconds() / n,
-		Quality:   q,
+		Quality:   res.Quality,
 	}
 	if c.LimitBytes > 0 {
 		r.BudgetBytes = c.LimitBytes
 	}
-	if !t.Prompt {
-		r.FastBytes += place.PredictorBytes
+	if !s.test.Prompt {
+		r.FastBytes += c.e.Placement().PredictorBytes
 	}
-	r.GBs = float64(r.FastBytes) * r.TokS / 1e9
-	r.IOGBs = float64(r.SlowBytes) * r.TokS / 1e9
+	c.rate(&r, res.Load.PerSecond()/1e9)
 	return r
 }
 
-// rate sets a row beside the limits.
-func (c *child) rate(r *Row, res *Result, peak int64) {
-	r.PeakRSSBytes = peak
-	r.LimitGBs = c.Limits.MemoryGBs
-	if load := res.Load.PerSecond(); load > 0 && !r.Test.Prompt {
-		r.LimitGBs = load / 1e9
-	}
-	if r.LimitGBs > 0 {
-		r.ShareOfLimit = r.GBs / r.LimitGBs
-	}
+// rate sets a row beside the limits. load is the speed of loading what a
+// decoded token multiplies, 0 if it is not known.
+func (c *child) rate(r *Row, load float64) {
+	r.GBs = float64(r.FastBytes) * r.TokS / 1e9
+	r.IOGBs = float64(r.SlowBytes) * r.TokS / 1e9
 	disk := c.Limits.RandomGBs
 	if c.Mode == Naive || c.Mode == Mmap {
 		disk = c.Limits.SequentialGBs
 	}
-	if disk > 0 {
-		r.IOShare = r.IOGBs / disk
+	r.IOShare = ratio(r.IOGBs, disk)
+	if r.LimitGBs = c.Limits.MemoryGBs; load > 0 && !r.Test.Prompt {
+		r.LimitGBs = load
 	}
+	r.ShareOfLimit = ratio(r.GBs, r.LimitGBs)
 	if c.Limits.MemoryGBs > 0 && disk > 0 && !r.Test.Prompt && c.Mode != Mmap {
 		r.EstimateSeconds = c.e.Placement().Token.Seconds(1e9*c.Limits.MemoryGBs, 1e9*disk)
 		r.OfEstimate = r.TokS * r.EstimateSeconds
 	}
 }
 
+// ratio is part over whole, 0 where the whole is not known.
+func ratio(part, whole float64) float64 {
+	if whole <= 0 {
+		return 0
+	}
+	return part / whole
+}
+
 // What the load-only probe repeats: tokens whose bytes are loaded, and how
-// long loading goes on.
+// long loading goes on after each round.
 const (
 	probeTokens = 8
-	probeTime   = time.Second / 2
+	probeTime   = time.Second / 5
 )
 
-// load decodes a few tokens more and measures how fast the very bytes that
-// they multiplied are loaded from memory. Where the mode needs more than there
-// is in memory there is no such measure.
-func (c *child) load(ctx context.Context) (Rate, error) {
-	place := c.e.Placement()
-	if c.Mode == Mmap || c.Mode == Naive || place.Streamed > 0 {
-		return Rate{}, nil
+// recordSteps decodes a few tokens more and notes which bytes they multiply.
+// Where the mode needs more than there is in memory it notes nothing.
+func (c *child) recordSteps(ctx context.Context) error {
+	if c.Mode == Mmap || c.Mode == Naive || c.e.Placement().Streamed > 0 || !slices.ContainsFunc(c.Tests, func(t Test) bool { return !t.Prompt }) {
+		return nil
 	}
-	c.tell("loading the same bytes")
-	n := probeTokens
+	n := min(probeTokens, longest(c.Tests))
 	if c.Mode == Dense {
 		n = 1 // they are all alike
 	}
 	c.touched, c.record = nil, true
 	_, err := c.decode(ctx, auditTokens, n)
 	c.record = false
-	if err != nil {
-		return Rate{}, err
-	}
-	steps := split(c.touched, n)
+	c.steps = split(c.touched, n)
 	c.touched = nil
-	var rates []Rate
-	for begin := time.Now(); ; {
+	return err
+}
+
+// load loads the bytes of the steps from memory, over and over.
+func (c *child) load() (rates []Rate) {
+	if len(c.steps) == 0 {
+		return nil
+	}
+	for begin := time.Now(); len(rates) == 0 || time.Since(begin) < probeTime; {
 		var r Rate
-		for _, s := range steps {
+		for _, s := range c.steps {
 			bytes, took := c.e.Load(s)
 			r.Bytes, r.Seconds = r.Bytes+bytes, r.Seconds+took.Seconds()
 		}
 		rates = append(rates, r)
-		if ctx.Err() != nil || time.Since(begin) > probeTime {
-			break
-		}
 	}
-	slices.SortFunc(rates, func(a, b Rate) int { return int(a.Seconds*1e9) - int(b.Seconds*1e9) })
-	return rates[len(rates)/2], ctx.Err()
+	return rates
+}
+
+// median is the median by speed, zero of none.
+func median(rates []Rate) Rate {
+	if len(rates) == 0 {
+		return Rate{}
+	}
+	slices.SortFunc(rates, func(a, b Rate) int { return cmp.Compare(a.PerSecond(), b.PerSecond()) })
+	return rates[len(rates)/2]
 }
 
 // split cuts what was touched into steps and keeps the last n: each begins

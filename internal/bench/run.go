@@ -24,6 +24,7 @@ type Options struct {
 	Strategy config.OffloadStrategy // of mode sparse; its budget is everybody's
 	Tests    []Test
 	Reps     int
+	AllReps  bool    // though they take long
 	IDs      []int32 // the text, TextTokens long
 	Limits   Limits
 	SimDisk  string
@@ -85,7 +86,7 @@ func (r *runner) mode(ctx context.Context, m Mode) error {
 	j := Job{
 		Model: r.o.Model, Pack: r.o.Pack, CacheDir: r.o.CacheDir, Mode: m,
 		Strategy: p.strategy, RingSlots: p.ringSlots, Limits: r.o.Limits, SimDisk: r.o.SimDisk,
-		Tests: r.o.Tests, Reps: r.o.Reps, IDs: r.o.IDs, Expect: r.rep.Proof,
+		Tests: r.o.Tests, Reps: r.o.Reps, AllReps: r.o.AllReps, IDs: r.o.IDs, Expect: r.rep.Proof,
 	}
 	if m == Mmap {
 		if j.LimitBytes, err = r.limit(); err != nil {

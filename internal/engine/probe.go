@@ -33,60 +33,46 @@ func NewTouched(layer, tokens int, w device.Work, h []float32) Touched {
 // the time that no step over the same bytes can beat. Matrices that stream
 // are left out. No request may be running.
 func (e *Engine) Load(step []Touched) (bytes int64, took time.Duration) {
-	var ops [][][]byte // parts of each operation
-	layer, down := -1, e.coordinator.Slots.Parts-1
+	var parts [][]byte
+	load := func() { // one operation
+		for _, p := range parts {
+			bytes += int64(len(p))
+		}
+		begin := time.Now()
+		e.backend.Load(parts)
+		took += time.Since(begin)
+		parts = parts[:0]
+	}
+	matrix := func(b []byte) {
+		parts = slices.AppendSeq(parts, slices.Chunk(b, matrixPiece))
+		load()
+	}
+	s, layer := e.coordinator.Slots, -1
 	for _, t := range step {
 		if t.Layer != layer {
 			layer = t.Layer
-			ops = append(ops, e.matrices(layer)...)
+			w := &e.model.Weights.Layers[layer]
+			for _, m := range []*model.Matrix{&w.Q, &w.K, &w.V, &w.O} {
+				matrix(m.Data)
+			}
+			if p, ok := e.coordinator.Predictor.(*predict.Sketch); ok {
+				matrix(p.Layers[layer].Codes)
+			}
 		}
-		ops = append(ops, e.parts(t.Slots, 0, down), e.parts(t.Down, down, down+1))
-	}
-	ops = append(ops, cut(e.model.Weights.Head.Data))
-	for _, op := range ops {
-		for _, p := range op {
-			bytes += int64(len(p))
+		for part := range s.Parts - 1 {
+			for _, slot := range t.Slots {
+				parts = append(parts, s.Vec(slot, part))
+			}
 		}
+		load()
+		for _, slot := range t.Down {
+			parts = append(parts, s.Vec(slot, s.Parts-1))
+		}
+		load()
 	}
-	begin := time.Now()
-	for _, op := range ops {
-		e.backend.Load(op)
-	}
-	return bytes, time.Since(begin)
+	matrix(e.model.Weights.Head.Data)
+	return bytes, took
 }
 
-// matrices is the operations of a layer before its neurons.
-func (e *Engine) matrices(layer int) (ops [][][]byte) {
-	w := &e.model.Weights.Layers[layer]
-	for _, m := range []*model.Matrix{&w.Q, &w.K, &w.V, &w.O} {
-		ops = append(ops, cut(m.Data))
-	}
-	if s, ok := e.coordinator.Predictor.(*predict.Sketch); ok {
-		ops = append(ops, cut(s.Layers[layer].Codes))
-	}
-	return ops
-}
-
-// parts is the vectors lo to hi-1 of slots.
-func (e *Engine) parts(slots []int32, lo, hi int) [][]byte {
-	s := e.coordinator.Slots
-	var p [][]byte
-	for _, slot := range slots {
-		for i := lo; i < hi; i++ {
-			p = append(p, s.Vec(slot, i))
-		}
-	}
-	return p
-}
-
-// cut is b in pieces of a size that threads take one by one.
-func cut(b []byte) (parts [][]byte) {
-	const piece = 64 << 10
-	for len(b) > piece {
-		parts, b = append(parts, b[:piece]), b[piece:]
-	}
-	if len(b) > 0 {
-		parts = append(parts, b)
-	}
-	return parts
-}
+// matrixPiece is the bytes of a matrix that threads take at a time.
+const matrixPiece = 64 << 10
