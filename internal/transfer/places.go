@@ -9,7 +9,11 @@ import (
 // indices i in which, ascending.
 func (c *TransferCoordinator) plan(layer int, ids, slots, which []int32) NeuronTransferPlan {
 	ids, slots, which = c.placed(layer, ids, slots, which)
-	return newPlan(layer, ids, slots, which, c.joins)
+	most := maxRun
+	if !c.Transfer.Async() {
+		most = len(c.all) // nothing to spread over several reads: one long read is the fastest
+	}
+	return newPlan(layer, ids, slots, which, most, c.joins)
 }
 
 // bundle is a place in the pack and the slot that it is read into.

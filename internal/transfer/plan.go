@@ -15,14 +15,14 @@ type Run struct {
 	Slots []int32
 }
 
-// maxRun is the most neurons of one run. Longer runs would not be faster, and
-// shorter ones are spread over several reads at a time.
+// maxRun is the most neurons of one run of several that are read at a time.
+// Longer ones would not be faster, and shorter ones keep the disk busier.
 const maxRun = 32
 
 // newPlan plans to read the neurons ids[i], ascending, into slots[i], for the
 // indices i in which, ascending. joins says whether two runs are read together,
-// given their neurons and those between them.
-func newPlan(layer int, ids, slots, which []int32, joins func(run, gap, next int) bool) NeuronTransferPlan {
+// given their neurons and those between them, and most is the longest run.
+func newPlan(layer int, ids, slots, which []int32, most int, joins func(run, gap, next int) bool) NeuronTransferPlan {
 	p := NeuronTransferPlan{Layer: layer}
 	buf, start := make([]int32, 0, len(which)), 0 // the runs' slots; where the last one's begin
 	for _, i := range which {
@@ -30,7 +30,7 @@ func newPlan(layer int, ids, slots, which []int32, joins func(run, gap, next int
 			run := &p.Runs[last]
 			n := len(run.Slots)
 			gap := int(ids[i]-run.First) - n
-			if n+gap < maxRun && (gap == 0 || joins(n, gap, 1)) {
+			if n+gap < most && (gap == 0 || joins(n, gap, 1)) {
 				for range gap {
 					buf = append(buf, -1)
 				}

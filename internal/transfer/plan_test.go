@@ -13,7 +13,7 @@ func never(int, int, int) bool { return false }
 // Consecutive neurons are one run, up to a length.
 func TestPlanRuns(t *testing.T) {
 	all := seq(0, 3*maxRun+5)
-	p := newPlan(0, all, all, all, never)
+	p := newPlan(0, all, all, all, maxRun, never)
 	if len(p.Runs) != 4 || len(p.Runs[0].Slots) != maxRun || len(p.Runs[3].Slots) != 5 {
 		t.Errorf("got %d runs %v, want three of %d and one of 5", len(p.Runs), p.Runs, maxRun)
 	}
@@ -36,18 +36,19 @@ func TestPlan(t *testing.T) {
 			}
 			ids, slots = append(ids, id), append(slots, 1000-3*id)
 		}
-		p := newPlan(3, ids, slots, which, never)
+		most := rapid.SampledFrom([]int{1, 3, maxRun, 1000}).Draw(t, "most")
+		p := newPlan(3, ids, slots, which, most, never)
 		if p.Layer != 3 || p.Neurons() != len(which) {
 			t.Fatalf("got layer %d, %d neurons, want 3, %d", p.Layer, p.Neurons(), len(which))
 		}
 		n := 0
 		for r, run := range p.Runs {
-			if len(run.Slots) == 0 || len(run.Slots) > maxRun {
-				t.Fatalf("got a run of %d, want 1 to %d", len(run.Slots), maxRun)
+			if len(run.Slots) == 0 || len(run.Slots) > most {
+				t.Fatalf("got a run of %d, want 1 to %d", len(run.Slots), most)
 			}
 			if r > 0 {
 				last := p.Runs[r-1]
-				if run.First == last.First+int32(len(last.Slots)) && len(last.Slots) < maxRun {
+				if run.First == last.First+int32(len(last.Slots)) && len(last.Slots) < most {
 					t.Fatalf("runs from %d and %d could be one", last.First, run.First)
 				}
 			}

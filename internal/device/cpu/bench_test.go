@@ -124,8 +124,12 @@ func BenchmarkAttendDecode(b *testing.B) {
 					be := cpu.New(kernel.Best(), threads)
 					defer be.Close()
 					layer, layerBytes := 0, len(mem)/layers
+					var pieces [layers][][]byte // of 64 KiB
+					for l := range pieces {
+						pieces[l] = slices.Collect(slices.Chunk(mem[l*layerBytes:][:layerBytes], 64<<10))
+					}
 					besideLoad(b, layerBytes, func() {
-						be.Load(mem[layer*layerBytes:][:layerBytes])
+						be.Load(pieces[layer])
 					}, func() {
 						layer = (layer + 1) % layers
 						be.Attend(y, q, cache, layer, spans, p)
