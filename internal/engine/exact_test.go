@@ -115,20 +115,22 @@ func TestExactWhateverThePlacement(t *testing.T) {
 		if name != "tiny" && name != "opt/odd-sizes" && name != "opt/post-norm-proj" && name != "opt/untied" {
 			continue // the same shapes as one of these
 		}
-		t.Run(name, func(t *testing.T) {
-			path := packOf(t, src, name)
-			var want outcome
-			for i, v := range variants(t, path) {
-				e := open(t, path, v.o)
-				got := outcomeOf(t, e, prompt(e.Profile().VocabSize, 45), 8)
-				if i == 0 {
-					want = got
-				}
-				if got.logits != want.logits || !slices.Equal(got.ids, want.ids) {
-					t.Errorf("%s: got %x %v, want %x %v", v.name, got.logits, got.ids, want.logits, want.ids)
-				}
-			}
-		})
+		t.Run(name, func(t *testing.T) { checkVariants(t, packOf(t, src, name)) })
+	}
+}
+
+// checkVariants compares every variant of a pack with the first.
+func checkVariants(t *testing.T, path string) {
+	var want outcome
+	for i, v := range variants(t, path) {
+		e := open(t, path, v.o)
+		got := outcomeOf(t, e, prompt(e.Profile().VocabSize, 45), 8)
+		if i == 0 {
+			want = got
+		}
+		if got.logits != want.logits || !slices.Equal(got.ids, want.ids) {
+			t.Errorf("%s: got %x %v, want %x %v", v.name, got.logits, got.ids, want.logits, want.ids)
+		}
 	}
 }
 
