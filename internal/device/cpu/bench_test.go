@@ -155,6 +155,19 @@ func besideLoad(b *testing.B, n int, load, op func()) {
 	}
 }
 
+// The norm of one token of OPT-6.7B, on the caller's thread alone.
+func BenchmarkNorm(b *testing.B) {
+	be := cpu.New(kernel.Best(), 1)
+	defer be.Close()
+	x, y, w := device.NewAct(1, 4096), device.NewAct(1, 4096), make([]float32, 4096)
+	for i := range x.Data {
+		x.Data[i] = float32(i % 97)
+	}
+	for b.Loop() {
+		be.Norm(y, x, device.NormParams{Kind: config.LayerNorm, Eps: 1e-5, Weight: w, Bias: w})
+	}
+}
+
 // A prompt's chunk through a matrix of OPT-125M, where arithmetic is the limit.
 func BenchmarkLinearPrefill(b *testing.B) {
 	const d, tokens = 768, 64

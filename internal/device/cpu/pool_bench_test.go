@@ -19,7 +19,7 @@ func BenchmarkPool(b *testing.B) {
 			defer p.close()
 			var over []time.Duration
 			for b.Loop() {
-				busy(3 * time.Microsecond).run(0, 1, 0)
+				busy(3*time.Microsecond).run(0, 1, 0)
 				start := time.Now()
 				p.run(busy(work), 2, 1)
 				over = append(over, time.Since(start)-work)
