@@ -21,6 +21,27 @@ func (b *Backend) Load(mem []byte) {
 	b.pool.run(&l, (len(mem)+grainBytes-1)/grainBytes, 1)
 }
 
+// LoadRows reads the rows of n bytes at the given offsets of mem on all
+// threads.
+func (b *Backend) LoadRows(mem []byte, at []int64, n int64) {
+	l := loadingRows{loading: loading{k: &b.k, mem: mem}, at: at, n: n}
+	b.pool.run(&l, len(at), b.units(n))
+}
+
+type loadingRows struct {
+	loading
+	at []int64
+	n  int64
+}
+
+func (l *loadingRows) run(lo, hi, _ int) {
+	sum := uint64(0)
+	for _, at := range l.at[lo:hi] {
+		sum += l.k.Load(l.mem[at : at+l.n])
+	}
+	l.sum.Add(sum)
+}
+
 type loading struct {
 	k   *kernel.Set
 	mem []byte
