@@ -31,6 +31,7 @@ var layers = [][]string{
 	{"internal/model"},
 	{"internal/transfer"},
 	{"internal/predict"},
+	{"internal/trace"},
 	{"internal/placement"}, // plans for weights, whose buffers' sizes it asks
 	{"internal/weights"},
 	{"internal/device"},

@@ -148,9 +148,11 @@ func (e *Engine) schedule() {
 		}
 	}
 	e.ec.Decode, e.ec.Audit, e.ec.AuditLayer, e.coordinator.Exact = true, nil, -1, false
+	e.coordinator.Wanted = e.wanted
 	for _, s := range e.running {
 		if s.prefilling() {
 			e.ec.Decode, e.ec.Audit, e.coordinator.Exact = false, s.req.Audit, s.req.Exact
+			e.coordinator.Wanted = nil
 			e.add(s, min(e.ec.Chunk(), s.prompt-s.seq.Len()))
 			return
 		}

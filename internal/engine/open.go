@@ -31,6 +31,10 @@ type Options struct {
 	Multiple float64
 	// Calibration, if not nil, is what is known of the model's sketch.
 	Calibration *predict.Calibration
+	// Counts, if not nil, is how often each neuron was active on some text: the
+	// cache begins with the hottest, the policy knows them, and layers get slots
+	// by what they gain.
+	Counts *weights.Counts
 	// Policy makes each layer's eviction policy in place of the one that the
 	// strategy names.
 	Policy weights.NewPolicy
@@ -38,12 +42,18 @@ type Options struct {
 	Kernels *kernel.Set
 	// File, if not nil, is the pack's file as the store reads it.
 	File weights.File
+	// SimDisk, if not nil, is a simulated disk that the pack is read from.
+	SimDisk *weights.SimSpec
 	// Observe, if not nil, sees every neuron that is computed; see
 	// model.ExecutionContext.
 	Observe func(layer, tokens int, w device.Work, h []float32)
 	// ObserveInput, if not nil, sees every layer's input and the forecast of
 	// it; see model.ExecutionContext.
 	ObserveInput func(layer int, ahead, exact device.Act)
+	// Wanted, if not nil, sees which neurons each layer of each step of decoding
+	// is to compute, ascending, cached or not: what a trace records. It must not
+	// keep ids.
+	Wanted func(layer int, ids []int32)
 	// Planned, if not nil, is told what will live where before anything is
 	// loaded.
 	Planned func(*placement.Placement)
@@ -51,7 +61,7 @@ type Options struct {
 	Progress func(done, total int64)
 }
 
-// ioWorkers is how many reads run at a time. A few are what a disk needs to
+// ioWorkers is how many reads run at a time where the file has no queue. A few are what a disk needs to
 // be kept busy with reads of some ten kilobytes; each costs a thread.
 const ioWorkers = 8
 
@@ -59,7 +69,7 @@ const ioWorkers = 8
 // *placement.BudgetError comes with the placement.
 func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	profile := p.Profile()
-	if _, err := policyOf(o); err != nil {
+	if _, err := policyOf(o, profile.FFN); err != nil {
 		return nil, err
 	}
 	bytes, err := predictorBytes(p, o)
@@ -71,10 +81,18 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 		Strategy:       o.Strategy,
 		PredictorBytes: bytes,
 		Wanted:         wanted(o),
-		ScratchBytes:   func(chunk int) int64 { return model.ScratchBytes(profile, chunk) },
+		Counts:         o.Counts,
+		ScratchBytes:   func(chunk int) int64 { return model.ScratchBytes(profile, chunk) + recordBytes(p, chunk) },
 		FreeBytes:      placement.FreeBytes(os.DirFS("/")),
 		Processors:     runtime.NumCPU(),
 	})
+}
+
+// recordBytes is what the backend needs to multiply chunk tokens with quantised
+// weights.
+func recordBytes(p *pack.Layout, chunk int) int64 {
+	cols := max(p.Profile().HiddenSize, p.Profile().EmbedDim)
+	return max(cpu.RecordBytes(p.AttnDType(), chunk, cols), cpu.RecordBytes(p.MLPDType(), chunk, cols))
 }
 
 // wanted is the share of neurons that a calibrated sketch computes, 0 if there
@@ -124,16 +142,19 @@ func predictorBytes(p *pack.Layout, o Options) (func(layer int) int64, error) {
 	}
 }
 
-func policyOf(o Options) (weights.NewPolicy, error) {
+// policyOf is the eviction policy for layers of ffn neurons.
+func policyOf(o Options, ffn int) (weights.NewPolicy, error) {
+	name := o.Strategy.Policy
 	switch {
 	case o.Policy != nil:
 		return o.Policy, nil
-	case o.Strategy.Policy != "":
-		return weights.PolicyByName(o.Strategy.Policy)
+	case name != "":
 	case o.Strategy.UseLRUEviction:
-		return weights.PolicyByName("lru")
+		name = weights.DefaultPolicy
+	default:
+		name = "frozen"
 	}
-	return weights.PolicyByName("frozen")
+	return weights.PolicyByName(name, ffn, o.Counts)
 }
 
 // Open places and loads the model of p, which it closes together with the
@@ -151,12 +172,15 @@ func (e *Engine) open(ctx context.Context, o Options) (err error) {
 	if e.place, err = Plan(e.pack.Layout, o); err != nil {
 		return err
 	}
+	if o.SimDisk != nil {
+		e.place.Notices = append(e.place.Notices, fmt.Sprintf("the pack is read from a simulated disk of %v", o.SimDisk))
+	}
 	if o.Planned != nil {
 		o.Planned(e.place)
 	}
 	f := o.File
 	if f == nil {
-		if f, err = weights.OpenFile(e.pack, o.Strategy.IO); err != nil {
+		if f, err = openFile(e.pack, o); err != nil {
 			return err
 		}
 	}
@@ -181,6 +205,22 @@ func (e *Engine) open(ctx context.Context, o Options) (err error) {
 	return e.load(ctx, o)
 }
 
+// openFile is the pack's file in the way that o asks for.
+func openFile(p *pack.Pack, o Options) (weights.File, error) {
+	if o.SimDisk != nil {
+		return weights.OpenSim(p, *o.SimDisk)
+	}
+	return weights.OpenFile(p, o.Strategy.IO)
+}
+
+// diskSpeed is what the disk is taken to do.
+func diskSpeed(o Options) weights.DiskSpeed {
+	if o.SimDisk != nil {
+		return o.SimDisk.Speed()
+	}
+	return weights.AssumedDisk()
+}
+
 // load reads what is resident and makes the model.
 func (e *Engine) load(ctx context.Context, o Options) error {
 	mem, place := e.memory, e.place
@@ -192,8 +232,10 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 	for i := range stream {
 		stream[i] = mem.Buffer(place.BlockBytes)
 	}
+	scrap := mem.Buffer(weights.ScrapBytes(e.pack.BundleStride()))
 	slots, ringFirst := e.slots()
-	loader := &model.Loader{Store: e.store, Memory: mem, Resident: place.Resident, Buffer: row}
+	blocks := weights.NewBlockReader(e.transfer, stream)
+	loader := &model.Loader{Store: e.store, Memory: mem, Resident: place.Resident, Stream: blocks}
 	if o.Progress != nil {
 		total, done := place.LoadBytes, int64(0)
 		loader.Progress = func(n int64) {
@@ -209,7 +251,7 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	policy, err := policyOf(o)
+	policy, err := policyOf(o, e.profile.FFN)
 	if err != nil {
 		return err
 	}
@@ -231,6 +273,9 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 		SkipZero:  place.Mode != config.Dense,
 		Scores:    e.ec.Scores(),
 		Hidden:    e.ec.Hidden(),
+		Join:      diskSpeed(o).Joins,
+		Scrap:     scrap,
+		Places:    e.store.Places(),
 	})
 	e.model = model.New(model.Parts{
 		Profile:     e.profile,
@@ -239,10 +284,11 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 		KV:          e.kv,
 		Coordinator: e.coordinator,
 		Store:       e.store,
-		Stream:      weights.NewBlockReader(e.transfer, stream),
+		Stream:      blocks,
 		RowBuffer:   row,
 	})
-	return nil
+	e.wanted = o.Wanted
+	return e.preload(ctx, o)
 }
 
 // slots takes the memory of all slots, the ring's last.

@@ -141,9 +141,6 @@ func values4(y, c, p []float32, stride, n int, values []float32) {
 	}
 }
 
-// q8Bytes is the size of a block of 32 q8_0 elements.
-const q8Bytes = 34
-
 // decodeQ8 widens len(dst) elements, a multiple of 32.
 func decodeQ8(dst []float32, src []byte) {
 	for b := 0; b < len(dst); b += 32 {

@@ -141,7 +141,7 @@ func BenchmarkStream(b *testing.B) {
 	want := compute(b, Go(), in, arenas, 0, false)
 	for _, s := range All()[min(1, len(All())-1):] {
 		report(b, s.Name, rowElems, compute(b, s, in, arenas, 0, false), want)
-		for _, k := range streams(s) {
+		for _, k := range append(streams(s), quantStreams(s)...) {
 			for _, order := range []string{"dense", "sparse"} {
 				if order == "sparse" && (k.name == "DotU4S8" || strings.HasPrefix(k.name, "Scores") || strings.HasPrefix(k.name, "Values")) {
 					continue // a sketch and a cache are always read whole

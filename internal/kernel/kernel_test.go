@@ -74,7 +74,7 @@ func compareTwins(t *testing.T, lengths []int) {
 // TestAVX2Registers holds that the AVX2 assembly names no register beyond the
 // sixteen that AVX2 has. A processor with AVX-512 would run it all the same.
 func TestAVX2Registers(t *testing.T) {
-	for _, name := range []string{"amd64/avx2_amd64.s", "amd64/attn_avx2_amd64.s"} {
+	for _, name := range []string{"amd64/avx2_amd64.s", "amd64/quant_avx2_amd64.s", "amd64/attn_avx2_amd64.s"} {
 		asm, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

@@ -22,6 +22,7 @@ const (
 // 2008).
 const (
 	colourActive  = "#0072b2"
+	colourLFU     = "#0072b2"
 	colourLRU     = "#d55e00"
 	colourFrozen  = "#e69f00"
 	colourOptimal = "#009e73"
@@ -146,6 +147,7 @@ func (r *Report) drawMisses(p *panel) {
 		name, colour, style string
 		rates               []float64
 	}{
+		{"lfu", colourLFU, "", m.LFU},
 		{"lru", colourLRU, "", m.LRU},
 		{"frozen, hottest", colourFrozen, ` stroke-dasharray="6 3"`, m.FrozenHot}, // often over lru's
 		{"optimal", colourOptimal, "", m.Optimal},

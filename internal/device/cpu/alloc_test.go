@@ -50,3 +50,26 @@ func TestNoAllocations(t *testing.T) {
 		}
 	}
 }
+
+// Nor do steps on quantised weights, whose activations are rounded into the
+// backend's own memory.
+func TestNoAllocationsQuantised(t *testing.T) {
+	const tokens = 5
+	r := newRandom(2)
+	for _, dt := range []tensor.DType{tensor.Q8_0, tensor.Q4_0} {
+		m := newMLP(tokens, 96, 2, 40, 50, dt, true)
+		mat, _ := r.mat(70, 96, dt)
+		y, h, sel := device.NewAct(tokens, 70), m.blank(), m.all()
+		b := cpu.NewFine(kernel.Best(), 3)
+		defer b.Close()
+		for name, op := range map[string]func(){
+			"Linear": func() { b.Linear(y, m.x, mat, nil) },
+			"Up":     func() { b.Up(h, m.x, m.slots, m.work, sel) },
+			"Down":   func() { b.Down(m.y, h, m.slots, m.work) },
+		} {
+			if n := testing.AllocsPerRun(16, op); n != 0 {
+				t.Errorf("%s of %v: got %v allocations a run, want 0", name, dt, n)
+			}
+		}
+	}
+}

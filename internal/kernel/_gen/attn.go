@@ -9,10 +9,10 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// q8 is GGUF's q8_0: blocks of 32 elements, a float16 scale and 32 int8.
-var q8 = dtype{name: "Q8", elem: "byte"}
+// q8Page is GGUF's q8_0: blocks of 32 elements, a float16 scale and 32 int8.
+var q8Page = dtype{name: "Q8", elem: "byte"}
 
-const q8Bytes = 34 // of a block of q8
+const q8Bytes = 34 // of a block of q8Page
 
 // attention writes the kernels of kernel.Attention. What one query does with a
 // page is bound by memory, where wider registers lose (see pace), or by the
@@ -23,7 +23,7 @@ func (s isa) attention() {
 	if s.width == 16 {
 		return
 	}
-	for _, t := range []dtype{f32, f16, q8} {
+	for _, t := range []dtype{f32, f16, q8Page} {
 		s.scores(t)
 		s.values(t)
 	}
@@ -32,7 +32,7 @@ func (s isa) attention() {
 
 // step is the least elements of a row that t is read by, and their bytes.
 func (t dtype) step() (elems, bytes int) {
-	if t == q8 {
+	if t == q8Page {
 		return 32, q8Bytes
 	}
 	return 16, 16 * t.size
@@ -42,7 +42,7 @@ func (t dtype) step() (elems, bytes int) {
 // float32 registers.
 func (s isa) loadElems(t dtype, m Mem, elems int) []reg.VecVirtual {
 	v := s.vecs(elems / s.width)
-	if t != q8 {
+	if t != q8Page {
 		for i := range v {
 			s.loadW(t, m.Offset(i*s.width*t.size), v[i])
 		}
