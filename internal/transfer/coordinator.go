@@ -224,12 +224,7 @@ func (c *TransferCoordinator) want(layer int, x device.Act) (ids []int32, wants 
 	}
 	ids = c.work.idBuf[:0]
 	if x.Rows == 1 {
-		bar := c.Selection.Threshold(scores)
-		for i, v := range scores {
-			if v > bar {
-				ids = append(ids, int32(i))
-			}
-		}
+		ids = above(ids, scores, c.Selection.Threshold(scores))
 		c.work.idBuf = ids
 		return ids, nil, nil
 	}
