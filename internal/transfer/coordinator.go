@@ -66,6 +66,7 @@ type TransferCoordinator struct {
 	work     Work     // the one Work there is at a time, for its buffers
 	marks    []uint64 // [ffn, words] which token wants which neuron
 	keep     []uint64 // of the latest Audit
+	planned  NeuronTransferPlan
 }
 
 // aheadRead is a slot that Lookahead is filling and has pinned meanwhile.
@@ -243,9 +244,10 @@ func (c *TransferCoordinator) want(layer int, x device.Act) (ids []int32, wants 
 func wantWords(tokens int) int { return (tokens + 63) / 64 }
 
 // plan plans to read the neurons ids[i] into slots[i] for the indices i in
-// which.
-func (c *TransferCoordinator) plan(layer int, ids, slots, which []int32) NeuronTransferPlan {
-	return newPlan(layer, ids, slots, which, c.joins)
+// which. The plan is valid until the next.
+func (c *TransferCoordinator) plan(layer int, ids, slots, which []int32) *NeuronTransferPlan {
+	c.planned.make(layer, ids, slots, which, c.joins)
+	return &c.planned
 }
 
 // joins is Join in neurons.
@@ -255,7 +257,7 @@ func (c *TransferCoordinator) joins(run, gap, next int) bool {
 }
 
 // start starts a plan's reads.
-func (c *TransferCoordinator) start(p NeuronTransferPlan) {
+func (c *TransferCoordinator) start(p *NeuronTransferPlan) {
 	for _, run := range p.Runs {
 		r := c.Transfer.StartBundles(p.Layer, int(run.First), run.Slots, c.Slots, c.Scrap)
 		for _, s := range run.Slots {
@@ -275,11 +277,17 @@ func (c *TransferCoordinator) arrived(layer int, slot int32) error {
 		return nil
 	}
 	err := r.Wait()
-	c.inflight[slot] = nil
+	c.drop(slot)
 	if err != nil && int(slot) < c.RingFirst {
 		c.Cache.Forget(layer, slot)
 	}
 	return err
+}
+
+// drop ends the interest in the read that fills slot.
+func (c *TransferCoordinator) drop(slot int32) {
+	c.inflight[slot].Release()
+	c.inflight[slot] = nil
 }
 
 // reap unpins the slots that Lookahead filled, if their reads have ended or,
