@@ -1,7 +1,7 @@
 package weights
 
 // LFU evicts the slot whose neuron was used least often, where a use counts the
-// less the longer ago it was: half after halfLife uses of the slots' number.
+// less the longer ago it was: half after halfLife uses for each slot.
 //
 // It is LRFU (Lee et al., IEEE Trans. Computers 50(12), 2001), with two changes.
 // A neuron's score outlives its eviction, as in TinyLFU (Einziger et al., ACM
@@ -41,9 +41,10 @@ type entry struct {
 }
 
 const (
-	// halfLife is how many uses, in slots, it takes until a use counts half:
-	// the best of those tried, over a wide range; see docs/cache.md.
-	halfLife = 64
+	// halfLife is how many uses for each slot it takes until a use counts half:
+	// from 16 to 64 nothing is won or lost on text, while independent draws want
+	// it long; see docs/cache.md.
+	halfLife = 32
 	// largestUnit is when scores are scaled down: they stay far from overflow,
 	// and what is lost below 1/largestUnit counts for nothing.
 	largestUnit = 1 << 40
