@@ -81,10 +81,18 @@ const ln2 = 0.6931471805599453
 // Insert says that neuron is in slot.
 func (l *LFU) Insert(slot, neuron int) {
 	l.neuron[slot] = int32(neuron)
-	// Known is a slot that was forgotten and is filled again.
 	if !l.known[slot] {
 		l.known[slot] = true
 		l.setAside(int32(slot))
+		return
+	}
+	// The slot's last neuron was forgotten, and may have had a higher score.
+	for i := range l.heap {
+		if l.heap[i].slot == int32(slot) {
+			l.heap[i].score = 0
+			l.up(i)
+			return
+		}
 	}
 }
 
@@ -164,16 +172,21 @@ func (l *LFU) setAside(slot int32) {
 // push puts an entry into the heap.
 func (l *LFU) push(e entry) {
 	l.heap = append(l.heap, e)
-	i := len(l.heap) - 1
+	l.up(len(l.heap) - 1)
+}
+
+// up moves entry i up to where it belongs.
+func (l *LFU) up(i int) {
+	h, e := l.heap, l.heap[i]
 	for i > 0 {
-		up := (i - 1) / 2
-		if l.heap[up].score <= e.score {
+		above := (i - 1) / 2
+		if h[above].score <= e.score {
 			break
 		}
-		l.heap[i] = l.heap[up]
-		i = up
+		h[i] = h[above]
+		i = above
 	}
-	l.heap[i] = e
+	h[i] = e
 }
 
 // pop takes the top off the heap.
@@ -230,7 +243,7 @@ func NewMix(ffn, slots int, before []uint32) *Mix {
 // Insert says that neuron is in slot.
 func (m *Mix) Insert(slot, neuron int) {
 	if m.known[slot] {
-		m.neuron[slot] = int32(neuron)
+		m.LFU.Insert(slot, neuron)
 		return
 	}
 	m.neuron[slot] = int32(neuron)
