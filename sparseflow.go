@@ -105,6 +105,12 @@ type (
 	EvictionPolicy = weights.EvictionPolicy
 )
 
+// SimDisk is a simulated disk, for measuring what another machine's would give.
+type SimDisk = weights.SimSpec
+
+// ParseSimDisk reads a simulated disk such as "57kiops,0.95GB/s,100us".
+func ParseSimDisk(s string) (SimDisk, error) { return weights.ParseSim(s) }
+
 // BudgetError is the error of a budget below the smallest that works.
 type BudgetError = placement.BudgetError
 
@@ -157,6 +163,12 @@ func WithPredictor(p ActivationPredictor, multiple float64) Option {
 // for each layer, with the number of slots that the layer has.
 func WithEvictionPolicy(newPolicy func(layer, slots int) EvictionPolicy) Option {
 	return func(o *options) { o.engine.Policy = newPolicy }
+}
+
+// WithSimDisk reads the model's neurons from a simulated disk. They come from
+// the system's page cache, which is outside the budget.
+func WithSimDisk(d SimDisk) Option {
+	return func(o *options) { o.engine.SimDisk = &d }
 }
 
 // WithCacheDir sets the directory that converted models are kept in; without

@@ -29,6 +29,7 @@ type modelFlags struct {
 	config    string
 	json      bool
 	stats     bool
+	simDisk   *sparseflow.SimDisk
 }
 
 // add declares the flags for cmd, whose mode is the given one unless the user
@@ -59,6 +60,7 @@ func (m *modelFlags) add(cmd *cobra.Command, mode sparseflow.Mode) {
 func (m *modelFlags) addRun(cmd *cobra.Command) {
 	fs := newGroup(modelFlagsTitle)
 	fs.Uint64Var(&m.seed, "seed", 0, "`number` that sampling's random draws start from")
+	fs.Var(simDisk{&m.simDisk}, "sim-disk", "for measuring: read the pack from a simulated disk, such as 57kiops,0.95GB/s,100us, whose bytes are in the page cache, outside the budget")
 	fs.BoolVar(&m.stats, "stats", false, "print a table of what it took to standard error")
 	addGroup(cmd, fs)
 }

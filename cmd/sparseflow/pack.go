@@ -27,7 +27,7 @@ type packFlags struct {
 
 func (a *app) packCommand() *cobra.Command {
 	var f packFlags
-	quants := []string{string(convert.Keep), string(convert.F32), string(convert.BF16), string(convert.F16)}
+	quants := []string{string(convert.Keep), string(convert.F32), string(convert.BF16), string(convert.F16), string(convert.Q8_0), string(convert.Q4_0)}
 	cmd := &cobra.Command{
 		Use:     "pack (MODEL -o FILE | --verify FILE)",
 		GroupID: groupTool,
@@ -38,12 +38,15 @@ checksum. The other commands do so by themselves, into the cache directory; use
 pack to choose the place and the element types, or to check a pack.
 
 What is exact: --quant keep, the default, keeps every weight as stored. A
-narrower type rounds to nearest.
+narrower type rounds to nearest. q8_0 and q4_0 are GGUF's: blocks of 32 weights
+of 8 or 4 bits with a scale each; with them activations are rounded to 8 bits
+too, and rows whose length is no multiple of 32 stay f16.
 
 The pack appears under its name when it is complete, or not at all. With
 --verify the whole file is read and checked.`,
 		Example: `  sparseflow pack tiny -o tiny.sflow
   sparseflow pack tiny -o tiny-f32.sflow --quant f32
+  sparseflow pack tiny -o tiny-q8.sflow --quant q8_0 --quant-mlp f16
   sparseflow pack --verify tiny.sflow
   sparseflow run tiny.sflow "Once upon a time"`,
 		Args: argsNamed(0, "MODEL"),

@@ -259,7 +259,7 @@ func TestErrors(t *testing.T) {
 			[]string{"final_layer_norm.bias", "+Inf"}},
 		"too large for f16": {poison("layers.1.self_attn.k_proj.weight", 0x48000000), Options{Attn: F16},
 			[]string{"k_proj.weight", "131072", "overflows F16"}},
-		"bad quant": {func(*testing.T, string) {}, Options{MLP: "q9"}, []string{"q9", "keep, f32, bf16 or f16"}},
+		"bad quant": {func(*testing.T, string) {}, Options{MLP: "q9"}, []string{"q9", "keep, f32, bf16, f16, q8_0 or q4_0"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, out := filepath.Join(t.TempDir(), "m"), t.TempDir()

@@ -38,6 +38,8 @@ type Options struct {
 	Kernels *kernel.Set
 	// File, if not nil, is the pack's file as the store reads it.
 	File weights.File
+	// SimDisk, if not nil, is a simulated disk that the pack is read from.
+	SimDisk *weights.SimSpec
 	// Observe, if not nil, sees every neuron that is computed; see
 	// model.ExecutionContext.
 	Observe func(layer, tokens int, w device.Work, h []float32)
@@ -51,7 +53,7 @@ type Options struct {
 	Progress func(done, total int64)
 }
 
-// ioWorkers is how many reads run at a time. A few are what a disk needs to
+// ioWorkers is how many reads run at a time where the file has no queue. A few are what a disk needs to
 // be kept busy with reads of some ten kilobytes; each costs a thread.
 const ioWorkers = 8
 
@@ -71,7 +73,7 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 		Strategy:       o.Strategy,
 		PredictorBytes: bytes,
 		Wanted:         wanted(o),
-		ScratchBytes:   func(chunk int) int64 { return model.ScratchBytes(profile, chunk) },
+		ScratchBytes:   func(chunk int) int64 { return model.ScratchBytes(profile, chunk) + recordBytes(p, chunk) },
 		FreeBytes:      placement.FreeBytes(os.DirFS("/")),
 		Processors:     runtime.NumCPU(),
 	})
@@ -83,6 +85,13 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 
 // syntheticNotice is what everybody who runs drawn weights is told.
 const syntheticNotice = "the weights are synthetic: drawn, not trained; speed and sparsity mean something, text and perplexity nothing"
+
+// recordBytes is what the backend needs to multiply chunk tokens with quantised
+// weights.
+func recordBytes(p *pack.Layout, chunk int) int64 {
+	cols := max(p.Profile().HiddenSize, p.Profile().EmbedDim)
+	return max(cpu.RecordBytes(p.AttnDType(), chunk, cols), cpu.RecordBytes(p.MLPDType(), chunk, cols))
+}
 
 // wanted is the share of neurons that a calibrated sketch computes, 0 if there
 // is none.
@@ -158,12 +167,15 @@ func (e *Engine) open(ctx context.Context, o Options) (err error) {
 	if e.place, err = Plan(e.pack.Layout, o); err != nil {
 		return err
 	}
+	if o.SimDisk != nil {
+		e.place.Notices = append(e.place.Notices, fmt.Sprintf("the pack is read from a simulated disk of %v", o.SimDisk))
+	}
 	if o.Planned != nil {
 		o.Planned(e.place)
 	}
 	f := o.File
 	if f == nil {
-		if f, err = weights.OpenFile(e.pack, o.Strategy.IO); err != nil {
+		if f, err = openFile(e.pack, o); err != nil {
 			return err
 		}
 	}
@@ -188,6 +200,22 @@ func (e *Engine) open(ctx context.Context, o Options) (err error) {
 	return e.load(ctx, o)
 }
 
+// openFile is the pack's file in the way that o asks for.
+func openFile(p *pack.Pack, o Options) (weights.File, error) {
+	if o.SimDisk != nil {
+		return weights.OpenSim(p, *o.SimDisk)
+	}
+	return weights.OpenFile(p, o.Strategy.IO)
+}
+
+// diskSpeed is what the disk is taken to do.
+func diskSpeed(o Options) weights.DiskSpeed {
+	if o.SimDisk != nil {
+		return o.SimDisk.Speed()
+	}
+	return weights.AssumedDisk()
+}
+
 // load reads what is resident and makes the model.
 func (e *Engine) load(ctx context.Context, o Options) error {
 	mem, place := e.memory, e.place
@@ -199,8 +227,10 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 	for i := range stream {
 		stream[i] = mem.Buffer(place.BlockBytes)
 	}
+	scrap := mem.Buffer(weights.ScrapBytes(e.pack.BundleStride()))
 	slots, ringFirst := e.slots()
-	loader := &model.Loader{Store: e.store, Memory: mem, Resident: place.Resident, Buffer: row}
+	blocks := weights.NewBlockReader(e.transfer, stream)
+	loader := &model.Loader{Store: e.store, Memory: mem, Resident: place.Resident, Stream: blocks}
 	if o.Progress != nil {
 		total, done := place.LoadBytes, int64(0)
 		loader.Progress = func(n int64) {
@@ -238,6 +268,8 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 		SkipZero:  place.Mode != config.Dense,
 		Scores:    e.ec.Scores(),
 		Hidden:    e.ec.Hidden(),
+		Join:      diskSpeed(o).Joins,
+		Scrap:     scrap,
 	})
 	e.model = model.New(model.Parts{
 		Profile:     e.profile,
@@ -246,7 +278,7 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 		KV:          e.kv,
 		Coordinator: e.coordinator,
 		Store:       e.store,
-		Stream:      weights.NewBlockReader(e.transfer, stream),
+		Stream:      blocks,
 		RowBuffer:   row,
 	})
 	return nil

@@ -29,11 +29,19 @@ func All() []Set {
 		AxpyBF16:   amd64.AxpyBF16AVX2,
 		DotU4S8:    amd64.DotU4S8AVX2,
 		QuantizeS8: quantizer(amd64.AbsMaxBitsAVX2, amd64.RoundS8AVX2),
+		QuantizeX:  quantizeXBy(amd64.QuantizeBlocksAVX2),
+		DotQ8:      amd64.DotQ8AVX2,
+		DotQ4:      amd64.DotQ4AVX2,
+		Dot4Q8:     amd64.Dot4Q8AVX2,
+		Dot4Q4:     amd64.Dot4Q4AVX2,
+		AxpyQ8:     amd64.AxpyQ8AVX2,
+		AxpyQ4:     amd64.AxpyQ4AVX2,
 		DecodeF16:  amd64.DecodeF16AVX2,
 		DecodeBF16: amd64.DecodeBF16AVX2,
 		EncodeF16:  amd64.EncodeF16AVX2,
 		EncodeBF16: amd64.EncodeBF16AVX2,
 		Load:       amd64.LoadAVX2,
+		Attention:  avx2Attention(),
 	}
 	all = append(all, avx2)
 	if !cpu.X86.HasAVX512F || !cpu.X86.HasAVX512BW || !cpu.X86.HasAVX512VL {
@@ -47,8 +55,12 @@ func All() []Set {
 	avx512.Dot4F16 = amd64.Dot4F16AVX512
 	avx512.Dot4BF16 = amd64.Dot4BF16AVX512
 	avx512.Load = amd64.LoadAVX512
+	avx512.AxpyQ8, avx512.AxpyQ4 = amd64.AxpyQ8AVX512, amd64.AxpyQ4AVX512
+	avx512.Attention = avx512Attention(avx2.Attention)
 	if cpu.X86.HasAVX512VNNI {
 		avx512.DotU4S8 = amd64.DotU4S8AVX512
+		avx512.DotQ8, avx512.DotQ4 = amd64.DotQ8AVX512, amd64.DotQ4AVX512
+		avx512.Dot4Q8, avx512.Dot4Q4 = amd64.Dot4Q8AVX512, amd64.Dot4Q4AVX512
 	}
 	return append(all, avx512)
 }

@@ -52,6 +52,38 @@ type Set struct {
 	// len(x) rules.
 	QuantizeS8 func(dst []int8, x []float32) (scale float32, sum int32)
 
+	// QuantizeX rounds activations to 8 bits in blocks of 32, for DotQ8 and
+	// DotQ4: a code is x*(127/m), half to even, and stands for code*(m/127),
+	// where m is the block's largest magnitude. A block of zeros, or of
+	// magnitudes so small that 127/m overflows, gives zeros and scale 0. With
+	// infinity or NaN in it it gives zeros and scale NaN. zero is ZeroQ8 or
+	// ZeroQ4, for what the row is to be multiplied with.
+	//
+	// len(x), a multiple of 32, rules. dst is one record of 256 bytes for each
+	// four blocks, see QuantXBytes; the places of missing blocks are zeros.
+	// Block b of a record has 16 bytes in each of its four parts: the codes
+	// of its elements 0 to 15 at 16b, those of 16 to 31 at 64+16b; at 128+16b
+	// four int32 of which the j-th is zero times the sum of codes 4j to 4j+3
+	// and 16+4j to 16+4j+3; at 192+16b its scale, four times in float32.
+	QuantizeX func(dst []byte, x []float32, zero int32)
+	// DotQ8 returns the dot product of a row w of Q8_0 blocks (package
+	// tensor) with the records x of QuantizeX by ZeroQ8, summed as the
+	// package documentation states under "Quantised rows".
+	DotQ8 func(w, x []byte, next *byte) float32
+	// DotQ4 is DotQ8 for Q4_0 blocks and records by ZeroQ4.
+	DotQ4 func(w, x []byte, next *byte) float32
+	// Dot4Q8 is DotQ8 with four activation rows whose records start stride
+	// bytes apart. It reads w from memory once, and each result has the bits
+	// that DotQ8 gives.
+	Dot4Q8 func(w, x []byte, stride int, next *byte) [4]float32
+	// Dot4Q4 is Dot4Q8 for Q4_0 blocks.
+	Dot4Q4 func(w, x []byte, stride int, next *byte) [4]float32
+	// AxpyQ8 adds a*w, w a row of Q8_0 blocks, to y: each element is one fused
+	// multiply-add of its code and the block's scale times a.
+	AxpyQ8 func(y []float32, a float32, w []byte, next *byte)
+	// AxpyQ4 is AxpyQ8 for Q4_0 blocks.
+	AxpyQ4 func(y []float32, a float32, w []byte, next *byte)
+
 	// DecodeF16 converts src to float32; len(src) rules.
 	DecodeF16 func(dst []float32, src []uint16)
 	// DecodeBF16 converts src to float32; len(src) rules.
@@ -66,6 +98,9 @@ type Set struct {
 	// bandwidth that the other kernels are measured against: it does nothing
 	// else with what it loads.
 	Load func(b []byte) uint64
+
+	// Attention is the kernels over pages of keys and values.
+	Attention Attention
 }
 
 // Go returns the plain-Go twins, the oracle of every other set.
@@ -83,11 +118,19 @@ func Go() Set {
 		AxpyBF16:   axpyBF16,
 		DotU4S8:    dotU4S8,
 		QuantizeS8: quantizer(absMaxBits, roundS8),
+		QuantizeX:  quantizeXBy(quantizeBlocks),
+		DotQ8:      dotQ8,
+		DotQ4:      dotQ4,
+		Dot4Q8:     dot4Q8,
+		Dot4Q4:     dot4Q4,
+		AxpyQ8:     axpyQ8,
+		AxpyQ4:     axpyQ4,
 		DecodeF16:  decodeF16,
 		DecodeBF16: decodeBF16,
 		EncodeF16:  encodeF16,
 		EncodeBF16: encodeBF16,
 		Load:       load,
+		Attention:  goAttention(),
 	}
 }
 

@@ -187,7 +187,7 @@ func (p *planner) survey() {
 
 // fixedBytes is what every run needs besides weights, for a chunk.
 func (p *planner) fixedBytes(chunk int) int64 {
-	return runtimeBytes + p.tables + p.takenBytes(chunk)
+	return runtimeBytes + p.tables + weights.QueueBytes + p.takenBytes(chunk)
 }
 
 // takenBytes is the part of fixedBytes that is taken from weights.Memory.
@@ -195,9 +195,11 @@ func (p *planner) takenBytes(chunk int) int64 {
 	return weights.PieceBytes(p.KVBytes) + p.in.ScratchBytes(chunk) + p.stagingBytes()
 }
 
-// stagingBytes is the ring and the buffers for matrix blocks and for rows.
+// stagingBytes is the ring, what is read between bundles, and the buffers for
+// matrix blocks and for rows.
 func (p *planner) stagingBytes() int64 {
-	return weights.BufferBytes(int64(p.RingSlots)*p.stride) + (weights.StreamBuffers+1)*weights.BufferBytes(p.BlockBytes)
+	return weights.BufferBytes(int64(p.RingSlots)*p.stride) + weights.BufferBytes(weights.ScrapBytes(p.stride)) +
+		(weights.StreamBuffers+1)*weights.BufferBytes(p.BlockBytes)
 }
 
 // neuronSlots is the size of n slots in every layer.

@@ -1,6 +1,9 @@
 package placement
 
-import "github.com/sparseflow/sparseflow/internal/pack"
+import (
+	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/weights"
+)
 
 // Tier is a kind of memory and what lives in it.
 type Tier struct {
@@ -24,7 +27,7 @@ func (p *planner) describe() {
 		{"neuron slots", p.slotBytes},
 		{"KV cache", p.KVBytes},
 		{"activations", p.in.ScratchBytes(p.Chunk)},
-		{"staging", p.stagingBytes()},
+		{"staging", p.stagingBytes() + weights.QueueBytes},
 		{"tables and tokenizer", p.tables},
 		{"runtime", runtimeBytes},
 	}}

@@ -30,6 +30,13 @@ type Options struct {
 	SkipZero bool
 	// Scores is memory for scores, [most tokens, ffn].
 	Scores []float32
+	// Join reports whether one read of two runs of bundles and the gap between
+	// them is cheaper than two, given their bytes. Nil: only runs without a gap
+	// are joined.
+	Join func(run, gap, next int64) bool
+	// Scrap is memory for what lies in such gaps, page aligned, at least a
+	// bundle if there is a Join.
+	Scrap []byte
 	// Hidden is the most activations of one segment: neurons x tokens.
 	Hidden int
 }
@@ -110,7 +117,7 @@ func (c *TransferCoordinator) Lookahead(layer int, x device.Act, decode bool) er
 	slots := c.work.slotsFor(len(ids))
 	grants := c.Cache.Acquire(layer, ids, slots, true, c.work.grants[:0])
 	c.work.grants = grants
-	c.start(newPlan(layer, ids, slots, grants))
+	c.start(c.plan(layer, ids, slots, grants))
 	for _, i := range grants {
 		c.ahead = append(c.ahead, aheadRead{layer, slots[i]})
 		c.fresh = append(c.fresh, ids[i])
@@ -235,14 +242,29 @@ func (c *TransferCoordinator) want(layer int, x device.Act) (ids []int32, wants 
 
 func wantWords(tokens int) int { return (tokens + 63) / 64 }
 
+// plan plans to read the neurons ids[i] into slots[i] for the indices i in
+// which.
+func (c *TransferCoordinator) plan(layer int, ids, slots, which []int32) NeuronTransferPlan {
+	return newPlan(layer, ids, slots, which, c.joins)
+}
+
+// joins is Join in neurons.
+func (c *TransferCoordinator) joins(run, gap, next int) bool {
+	stride := c.Slots.Stride
+	return c.Join != nil && c.Join(int64(run)*stride, int64(gap)*stride, int64(next)*stride)
+}
+
 // start starts a plan's reads.
 func (c *TransferCoordinator) start(p NeuronTransferPlan) {
 	for _, run := range p.Runs {
-		r := c.Transfer.StartBundles(p.Layer, int(run.First), run.Slots, c.Slots)
+		r := c.Transfer.StartBundles(p.Layer, int(run.First), run.Slots, c.Slots, c.Scrap)
 		for _, s := range run.Slots {
-			c.inflight[s] = r
+			if s >= 0 {
+				c.inflight[s] = r
+			}
 		}
 	}
+	c.Transfer.Submit()
 }
 
 // arrived waits for the bundle in slot, if it is on its way. On an error the

@@ -7,10 +7,13 @@ import (
 	"pgregory.net/rapid"
 )
 
+// never joins nothing across a gap.
+func never(int, int, int) bool { return false }
+
 // Consecutive neurons are one run, up to a length.
 func TestPlanRuns(t *testing.T) {
 	all := seq(0, 3*maxRun+5)
-	p := newPlan(0, all, all, all)
+	p := newPlan(0, all, all, all, never)
 	if len(p.Runs) != 4 || len(p.Runs[0].Slots) != maxRun || len(p.Runs[3].Slots) != 5 {
 		t.Errorf("got %d runs %v, want three of %d and one of 5", len(p.Runs), p.Runs, maxRun)
 	}
@@ -33,7 +36,7 @@ func TestPlan(t *testing.T) {
 			}
 			ids, slots = append(ids, id), append(slots, 1000-3*id)
 		}
-		p := newPlan(3, ids, slots, which)
+		p := newPlan(3, ids, slots, which, never)
 		if p.Layer != 3 || p.Neurons() != len(which) {
 			t.Fatalf("got layer %d, %d neurons, want 3, %d", p.Layer, p.Neurons(), len(which))
 		}

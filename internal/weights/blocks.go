@@ -96,4 +96,5 @@ func (r *BlockReader) fill() {
 			r.queued, r.next = r.queued[1:], 0
 		}
 	}
+	r.transfer.Submit()
 }

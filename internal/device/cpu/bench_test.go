@@ -3,7 +3,9 @@ package cpu_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
@@ -11,6 +13,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/kv"
 	"github.com/sparseflow/sparseflow/internal/tensor"
+	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // eachThreads runs f over the fastest kernels with 1 and 2 threads.
@@ -29,10 +32,19 @@ func gbs(b *testing.B, bytesPerOp int64) {
 	b.ReportMetric(float64(bytesPerOp)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
 }
 
-// weights is n bytes of small float16 numbers, more than caches hold where n
-// is large.
-func weights(n int64) []byte {
-	raw := make([]byte, n)
+// filled is n bytes of small float16 numbers, in the memory that an engine's
+// weights and caches lie in.
+func filled(b *testing.B, n int64) []byte {
+	m, err := weights.NewMemory(n)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	raw := m.Piece(n)
 	for i := range raw {
 		raw[i] = byte(i*7) & 0x2f
 	}
@@ -42,7 +54,7 @@ func weights(n int64) []byte {
 // One token through a matrix of OPT-6.7B's attention.
 func BenchmarkLinearDecode(b *testing.B) {
 	const d = 4096
-	w := device.Mat{Data: weights(2 * d * d), DType: tensor.F16, Rows: d, Cols: d}
+	w := device.Mat{Data: filled(b, 2*d*d), DType: tensor.F16, Rows: d, Cols: d}
 	x, y := device.NewAct(1, d), device.NewAct(1, d)
 	eachThreads(b, func(b *testing.B, be device.Backend) {
 		for b.Loop() {
@@ -55,7 +67,7 @@ func BenchmarkLinearDecode(b *testing.B) {
 // One token's sparse MLP of OPT-6.7B: 3.3 % of the neurons, strewn.
 func BenchmarkMLPDecode(b *testing.B) {
 	const d, ffn, active = 4096, 16384, 540
-	s := device.Slots{Data: weights(ffn * 4 * d), Stride: 4 * d, DType: tensor.F16, Cols: d, Parts: 2}
+	s := device.Slots{Data: filled(b, ffn*4*d), Stride: 4 * d, DType: tensor.F16, Cols: d, Parts: 2}
 	r := rand.New(rand.NewPCG(1, 1))
 	w := device.Work{Act: config.ReLU, SkipZero: true}
 	sel := make([]int32, active)
@@ -88,13 +100,15 @@ func BenchmarkMLPDecode(b *testing.B) {
 	})
 }
 
-// One token's attention to 2,048 others in OPT-6.7B.
+// One token's attention to 2,048 others in OPT-6.7B, in each of several layers
+// that no cache holds, in turn with a loop that only loads the same pages on
+// the same threads. share-of-limit is the median of their ratios.
 func BenchmarkAttendDecode(b *testing.B) {
-	const context = 2048
+	const context, layers = 2048, 8
 	p := device.AttendParams{Heads: 32, KVHeads: 32, HeadDim: 128, Scale: 0.088}
 	for _, dt := range []tensor.DType{tensor.F32, tensor.F16} {
-		shape := kv.Shape{Layers: 1, Heads: p.KVHeads, HeadDim: p.HeadDim, DType: dt}
-		mem := weights(shape.PageBytes() * int64(kv.Pages(context)))
+		shape := kv.Shape{Layers: layers, Heads: p.KVHeads, HeadDim: p.HeadDim, DType: dt}
+		mem := filled(b, shape.PageBytes()*int64(kv.Pages(context)))
 		cache, seq := kv.New(shape, mem), &kv.Seq{}
 		if err := cache.Grow(seq, context); err != nil {
 			b.Fatal(err)
@@ -105,20 +119,46 @@ func BenchmarkAttendDecode(b *testing.B) {
 		}
 		spans := []device.Span{{Seq: seq, Pos: context - 1, N: 1}}
 		b.Run(dt.String(), func(b *testing.B) {
-			eachThreads(b, func(b *testing.B, be device.Backend) {
-				for b.Loop() {
-					be.Attend(y, q, cache, 0, spans, p)
-				}
-				gbs(b, int64(len(mem)))
-			})
+			for _, threads := range []int{1, 2} {
+				b.Run(fmt.Sprintf("threads=%d", threads), func(b *testing.B) {
+					be := cpu.New(kernel.Best(), threads)
+					defer be.Close()
+					layer, layerBytes := 0, len(mem)/layers
+					besideLoad(b, layerBytes, func() {
+						be.Load(mem[layer*layerBytes:][:layerBytes])
+					}, func() {
+						layer = (layer + 1) % layers
+						be.Attend(y, q, cache, layer, spans, p)
+					})
+				})
+			}
 		})
+	}
+}
+
+// besideLoad times op, which reads n bytes, in turn with load, which only
+// loads as many, and reports medians.
+func besideLoad(b *testing.B, n int, load, op func()) {
+	var limits, rates, shares []float64
+	for b.Loop() {
+		start := time.Now()
+		load()
+		mid := time.Now()
+		op()
+		limit := float64(n) / mid.Sub(start).Seconds() / 1e9
+		rate := float64(n) / time.Since(mid).Seconds() / 1e9
+		limits, rates, shares = append(limits, limit), append(rates, rate), append(shares, rate/limit)
+	}
+	for unit, v := range map[string][]float64{"GB/s": rates, "limit-GB/s": limits, "share-of-limit": shares} {
+		slices.Sort(v)
+		b.ReportMetric(v[len(v)/2], unit)
 	}
 }
 
 // A prompt's chunk through a matrix of OPT-125M, where arithmetic is the limit.
 func BenchmarkLinearPrefill(b *testing.B) {
 	const d, tokens = 768, 64
-	w := device.Mat{Data: weights(2 * d * d), DType: tensor.F16, Rows: d, Cols: d}
+	w := device.Mat{Data: filled(b, 2*d*d), DType: tensor.F16, Rows: d, Cols: d}
 	x, y := device.NewAct(tokens, d), device.NewAct(tokens, d)
 	eachThreads(b, func(b *testing.B, be device.Backend) {
 		for b.Loop() {

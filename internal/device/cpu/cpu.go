@@ -38,9 +38,12 @@ type Backend struct {
 	sk     sketch
 	up     up
 	down   down
-	codes  []int8    // [tokens, padded cols] quantised activations
+	codes  []int8    // [tokens, padded cols] quantised activations, of the sketch
 	scales []float32 // [tokens]
 	sums   []int32   // [tokens]
+	// records is activations rounded for quantised weights, [tokens, stride]
+	// bytes; see kernel.Set.QuantizeX.
+	records []byte
 }
 
 var _ device.Backend = (*Backend)(nil)
@@ -48,9 +51,9 @@ var _ device.Backend = (*Backend)(nil)
 // New makes a backend of threads threads, 1 or more, over the kernels of k.
 func New(k kernel.Set, threads int) *Backend {
 	b := &Backend{k: k, pool: newPool(threads), grain: grainBytes}
-	b.lin.k, b.att.k, b.sk.k, b.up.k, b.down.k = &b.k, &b.k, &b.k, &b.k, &b.k
+	b.att.k, b.sk.k, b.down.k = &b.k, &b.k, &b.k
 	b.lin.out = make(perWorker, threads)
-	b.att.scores = make(perWorker, threads)
+	b.att.workers = make([]attendWork, threads)
 	return b
 }
 

@@ -1,0 +1,81 @@
+package weights
+
+import "sync"
+
+// readPool makes an AsyncFile of any File, by a few goroutines each of which
+// reads one request at a time.
+type readPool struct {
+	File
+	workers sync.WaitGroup
+
+	mu     sync.Mutex
+	more   sync.Cond  // queue has grown, or closed is set
+	fewer  sync.Cond  // ended has grown
+	queue  []*Request // not begun
+	ended  []*Request // whose owners have not been told
+	open   int        // requests whose owners have not been told
+	closed bool
+}
+
+// newReadPool starts workers for requests to f, which stays the caller's.
+func newReadPool(f File, workers int) *readPool {
+	p := &readPool{File: f}
+	p.more.L, p.fewer.L = &p.mu, &p.mu
+	for range workers {
+		p.workers.Go(p.work)
+	}
+	return p
+}
+
+func (p *readPool) work() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		for len(p.queue) == 0 {
+			if p.closed {
+				return
+			}
+			p.more.Wait()
+		}
+		r := p.queue[0]
+		p.queue = p.queue[1:]
+		p.mu.Unlock()
+		r.n, r.err = p.ReadVec(r.Bufs, r.Off)
+		p.mu.Lock()
+		p.ended = append(p.ended, r)
+		p.fewer.Broadcast()
+	}
+}
+
+func (p *readPool) Submit(rs []*Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queue = append(p.queue, rs...)
+	p.open += len(rs)
+	for range rs {
+		p.more.Signal()
+	}
+}
+
+func (p *readPool) Poll(wait bool) {
+	p.mu.Lock()
+	for wait && len(p.ended) == 0 && p.open > 0 {
+		p.fewer.Wait()
+	}
+	ended := p.ended
+	p.ended = nil
+	p.open -= len(ended)
+	p.mu.Unlock()
+	for _, r := range ended {
+		r.Owner.Ended(r.n, r.err)
+	}
+}
+
+// stop ends the workers. No request is under way.
+func (p *readPool) stop() {
+	p.mu.Lock()
+	p.closed = true
+	p.more.Broadcast()
+	p.mu.Unlock()
+	p.workers.Wait()
+}
