@@ -27,7 +27,7 @@ type packFlags struct {
 
 func (a *app) packCommand() *cobra.Command {
 	var f packFlags
-	quants := []string{string(convert.Keep), string(convert.F32), string(convert.BF16), string(convert.F16), string(convert.Q8_0), string(convert.Q4_0)}
+	quants := quantWords()
 	cmd := &cobra.Command{
 		Use:     "pack (MODEL -o FILE | --verify FILE)",
 		GroupID: groupTool,
@@ -67,6 +67,11 @@ The pack appears under its name when it is complete, or not at all. With
 	addGroup(cmd, set)
 	addToolFlags(cmd, &f.json, &f.config)
 	return cmd
+}
+
+// quantWords are the element types that weights can be stored in.
+func quantWords() []string {
+	return []string{string(convert.Keep), string(convert.F32), string(convert.BF16), string(convert.F16), string(convert.Q8_0), string(convert.Q4_0)}
 }
 
 func (a *app) pack(cmd *cobra.Command, f *packFlags, args []string) error {

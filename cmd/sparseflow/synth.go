@@ -31,7 +31,7 @@ const packSuffix = ".sflow"
 
 func (a *app) synthCommand() *cobra.Command {
 	var f synthFlags
-	quants := []string{string(convert.Keep), string(convert.F32), string(convert.BF16), string(convert.F16)}
+	quants := quantWords()
 	cmd := &cobra.Command{
 		Use:     "synth --shape SHAPE -o (DIR | FILE.sflow)",
 		GroupID: groupTool,
@@ -46,13 +46,13 @@ mean nothing, and every command that opens it says so.
 
 The output is a Hugging Face directory in float16 or, where its name ends in
 .sflow, a pack: the one that packing the directory would give. There is no
-tokenizer: give token ids (--ids); profile takes ids drawn by Zipf's law.
+tokenizer: give token ids (--ids); profile and eval draw their own, by Zipf's law.
 
 The same shape, --active and --seed give the same bytes, whatever the threads.
 The output appears under its name when it is complete, or not at all.`,
 		Example: `  sparseflow synth --shape opt-125m -o opt-125m.sflow
   sparseflow synth --shape opt-6.7b -o synthetic-6.7b
-  sparseflow synth --shape custom --hidden 512 --layers 8 -o small.sflow --quant bf16`,
+  sparseflow synth --shape custom --hidden 512 --layers 8 -o small.sflow --quant q8_0`,
 		Args: argsNamed(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.synth(cmd, &f) },
 	}
@@ -111,6 +111,9 @@ func (a *app) synth(cmd *cobra.Command, f *synthFlags) error {
 			Name: strings.TrimSuffix(filepath.Base(f.output), packSuffix),
 		})
 		out.Bytes = r.Bytes
+		for _, n := range r.Notices {
+			bar.note(n)
+		}
 	} else {
 		out.Bytes, err = synth.WriteDir(cmd.Context(), filepath.Clean(f.output), o)
 	}

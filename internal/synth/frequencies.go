@@ -9,10 +9,14 @@ import (
 // active at a token, by the layer's depth, and how unequal neurons are.
 const (
 	publishedMean = 0.0330
-	hotShare      = 0.28 // of the neurons
-	hotActive     = 0.80 // of all activations are theirs
+	hotActive     = 0.80 // of all activations are of 26 % of the neurons
 	mostFrequent  = 0.98 // of the tokens, for any neuron
 )
+
+// hotShare is aimed at for 26 %: neurons come out more unequal than they are
+// meant to be, because thresholds are set on few tokens and because common
+// tokens come again. Aiming at 26 % gave 24 %, at 28 % gave 24.7 %.
+const hotShare = 0.30
 
 // activeShares is the share of active neurons for each layer: through the
 // published points (layer 1 1.56 %, 16 2.66 %, 32 5.36 %) at the same relative
