@@ -29,7 +29,7 @@ type packFlags struct {
 
 func (a *app) packCommand() *cobra.Command {
 	var f packFlags
-	quants := []string{string(convert.Keep), string(convert.F32), string(convert.BF16), string(convert.F16), string(convert.Q8_0), string(convert.Q4_0)}
+	quants := quantWords()
 	cmd := &cobra.Command{
 		Use:     "pack (MODEL -o FILE | --verify FILE | --order FILE)",
 		GroupID: groupTool,
@@ -77,6 +77,11 @@ while it works; the pack is replaced when the copy is complete.`,
 	addGroup(cmd, set)
 	addToolFlags(cmd, &f.json, &f.config)
 	return cmd
+}
+
+// quantWords are the element types that weights can be stored in.
+func quantWords() []string {
+	return []string{string(convert.Keep), string(convert.F32), string(convert.BF16), string(convert.F16), string(convert.Q8_0), string(convert.Q4_0)}
 }
 
 func (a *app) pack(cmd *cobra.Command, f *packFlags, args []string) error {

@@ -81,7 +81,7 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	if err != nil {
 		return nil, err
 	}
-	return placement.Plan(placement.Input{
+	place, err := placement.Plan(placement.Input{
 		Layout:         p,
 		Strategy:       o.Strategy,
 		PredictorBytes: bytes,
@@ -92,7 +92,14 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 		Processors:     runtime.NumCPU(),
 		RingSlots:      o.RingSlots,
 	})
+	if place != nil && profile.Synthetic {
+		place.Notices = append(place.Notices, syntheticNotice)
+	}
+	return place, err
 }
+
+// syntheticNotice is what everybody who runs drawn weights is told.
+const syntheticNotice = "the weights are synthetic: drawn, not trained; speed and sparsity mean something, text and perplexity nothing"
 
 // recordBytes is what the backend needs to multiply chunk tokens with quantised
 // weights.
