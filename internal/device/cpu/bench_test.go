@@ -17,7 +17,7 @@ import (
 )
 
 // eachThreads runs f over the fastest kernels with 1 and 2 threads.
-func eachThreads(b *testing.B, f func(b *testing.B, be device.Backend)) {
+func eachThreads(b *testing.B, f func(b *testing.B, be *cpu.Backend)) {
 	for _, threads := range []int{1, 2} {
 		b.Run(fmt.Sprintf("threads=%d", threads), func(b *testing.B) {
 			be := cpu.New(kernel.Best(), threads)
@@ -56,7 +56,7 @@ func BenchmarkLinearDecode(b *testing.B) {
 	const d = 4096
 	w := device.Mat{Data: filled(b, 2*d*d), DType: tensor.F16, Rows: d, Cols: d}
 	x, y := device.NewAct(1, d), device.NewAct(1, d)
-	eachThreads(b, func(b *testing.B, be device.Backend) {
+	eachThreads(b, func(b *testing.B, be *cpu.Backend) {
 		for b.Loop() {
 			be.Linear(y, x, w, nil)
 		}
@@ -64,40 +64,65 @@ func BenchmarkLinearDecode(b *testing.B) {
 	})
 }
 
-// One token's sparse MLP of OPT-6.7B: 3.3 % of the neurons, strewn.
+// One token's sparse MLP of OPT-6.7B, 3.3 % of the neurons, strewn over the
+// slots of many layers, so that no cache holds them: in turn with a loop
+// that only loads the same rows, and with one that loads as many bytes in order
+// (limit-GB/s, share-of-limit).
 func BenchmarkMLPDecode(b *testing.B) {
-	const d, ffn, active = 4096, 16384, 540
-	s := device.Slots{Data: filled(b, ffn*4*d), Stride: 4 * d, DType: tensor.F16, Cols: d, Parts: 2}
+	const d, active, layers = 4096, 540, 32
+	const slots = 1024 // of a layer; 512 MiB in all
+	const rowBytes = 2 * d
+	s := device.Slots{Data: filled(b, layers*slots*2*rowBytes), Stride: 2 * rowBytes, DType: tensor.F16, Cols: d, Parts: 2}
 	r := rand.New(rand.NewPCG(1, 1))
-	w := device.Work{Act: config.ReLU, SkipZero: true}
-	sel := make([]int32, active)
-	for i, slot := range r.Perm(ffn)[:active] {
-		w.IDs, w.Slots = append(w.IDs, int32(i)), append(w.Slots, int32(slot))
-		sel[i] = int32(i)
+	var works [layers]device.Work
+	var rows [2][layers][][]byte
+	var sel []int32
+	for l := range works {
+		w := device.Work{Act: config.ReLU, SkipZero: true}
+		for i, slot := range r.Perm(slots)[:active] {
+			slot += l * slots
+			w.IDs, w.Slots = append(w.IDs, int32(i)), append(w.Slots, int32(slot))
+			for part := range rows {
+				rows[part][l] = append(rows[part][l], s.Vec(int32(slot), part))
+			}
+		}
+		works[l] = w
+	}
+	for i := range active {
+		sel = append(sel, int32(i))
 	}
 	x, y, h := device.NewAct(1, d), device.NewAct(1, d), make([]float32, active)
 	for i := range x.Data {
 		x.Data[i] = 1
 	}
-	b.Run("up", func(b *testing.B) {
-		eachThreads(b, func(b *testing.B, be device.Backend) {
-			for b.Loop() {
-				be.Up(h, x, s, w, sel)
-			}
-			gbs(b, active*2*d)
+	for part, name := range []string{"up", "down"} {
+		b.Run(name, func(b *testing.B) {
+			eachThreads(b, func(b *testing.B, be *cpu.Backend) {
+				for _, pattern := range []string{"same rows", "in order"} {
+					b.Run(pattern, func(b *testing.B) {
+						l := 0
+						besideLoad(b, active*rowBytes, func() {
+							l = (l + 1) % layers
+							if other := (l + layers/2) % layers; pattern == "in order" {
+								be.Load(slices.Collect(slices.Chunk(s.Data[other*len(s.Data)/layers:][:active*rowBytes], rowBytes)))
+							} else {
+								be.Load(rows[part][other])
+							}
+						}, func() {
+							if part == 0 {
+								be.Up(h, x, s, works[l], sel)
+								return
+							}
+							for i := range h {
+								h[i] = 1e-3
+							}
+							be.Down(y, h, s, works[l])
+						})
+					})
+				}
+			})
 		})
-	})
-	for i := range h {
-		h[i] = 1e-3
 	}
-	b.Run("down", func(b *testing.B) {
-		eachThreads(b, func(b *testing.B, be device.Backend) {
-			for b.Loop() {
-				be.Down(y, h, s, w)
-			}
-			gbs(b, active*2*d)
-		})
-	})
 }
 
 // One token's attention to 2,048 others in OPT-6.7B, in each of several layers
@@ -124,8 +149,12 @@ func BenchmarkAttendDecode(b *testing.B) {
 					be := cpu.New(kernel.Best(), threads)
 					defer be.Close()
 					layer, layerBytes := 0, len(mem)/layers
+					var pieces [layers][][]byte // of 64 KiB
+					for l := range pieces {
+						pieces[l] = slices.Collect(slices.Chunk(mem[l*layerBytes:][:layerBytes], 64<<10))
+					}
 					besideLoad(b, layerBytes, func() {
-						be.Load(mem[layer*layerBytes:][:layerBytes])
+						be.Load(pieces[layer])
 					}, func() {
 						layer = (layer + 1) % layers
 						be.Attend(y, q, cache, layer, spans, p)
@@ -155,6 +184,19 @@ func besideLoad(b *testing.B, n int, load, op func()) {
 	}
 }
 
+// The norm of one token of OPT-6.7B, on the caller's thread alone.
+func BenchmarkNorm(b *testing.B) {
+	be := cpu.New(kernel.Best(), 1)
+	defer be.Close()
+	x, y, w := device.NewAct(1, 4096), device.NewAct(1, 4096), make([]float32, 4096)
+	for i := range x.Data {
+		x.Data[i] = float32(i % 97)
+	}
+	for b.Loop() {
+		be.Norm(y, x, device.NormParams{Kind: config.LayerNorm, Eps: 1e-5, Weight: w, Bias: w})
+	}
+}
+
 // A prompt's chunk through a matrix of OPT-125M and one of OPT-6.7B, where
 // arithmetic is the limit.
 func BenchmarkLinearPrefill(b *testing.B) {
@@ -162,7 +204,7 @@ func BenchmarkLinearPrefill(b *testing.B) {
 		b.Run(fmt.Sprintf("d=%d,tokens=%d", s.d, s.tokens), func(b *testing.B) {
 			w := device.Mat{Data: filled(b, int64(2*s.d*s.d)), DType: tensor.F16, Rows: s.d, Cols: s.d}
 			x, y := device.NewAct(s.tokens, s.d), device.NewAct(s.tokens, s.d)
-			eachThreads(b, func(b *testing.B, be device.Backend) {
+			eachThreads(b, func(b *testing.B, be *cpu.Backend) {
 				for b.Loop() {
 					be.Linear(y, x, w, nil)
 				}
@@ -208,7 +250,7 @@ func BenchmarkMLPPrefill(b *testing.B) {
 			"down": func(be device.Backend) { be.Down(y, fixed, s, w) },
 		} {
 			b.Run(fmt.Sprintf("%s/share=%v", name, share), func(b *testing.B) {
-				eachThreads(b, func(b *testing.B, be device.Backend) {
+				eachThreads(b, func(b *testing.B, be *cpu.Backend) {
 					for b.Loop() {
 						op(be)
 					}

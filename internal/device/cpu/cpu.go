@@ -12,9 +12,6 @@
 package cpu
 
 import (
-	"math"
-
-	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/kernel"
 )
@@ -66,39 +63,6 @@ func (b *Backend) Name() string { return "cpu/" + b.k.Name }
 
 // Close ends the threads.
 func (b *Backend) Close() { b.pool.close() }
-
-// Norm normalises with sums in float64, which costs nothing beside the
-// matrices and leaves no doubt about order.
-func (b *Backend) Norm(y, x device.Act, p device.NormParams) {
-	for r := range x.Rows {
-		norm(y.Row(r), x.Row(r), p)
-	}
-}
-
-func norm(y, x []float32, p device.NormParams) {
-	var mean, square float64
-	if p.Kind == config.LayerNorm {
-		for _, v := range x {
-			mean += float64(v)
-		}
-		mean /= float64(len(x))
-	}
-	for _, v := range x {
-		d := float64(v) - mean
-		square += d * d
-	}
-	inv := 1 / math.Sqrt(square/float64(len(x))+float64(p.Eps))
-	for i, v := range x {
-		n := float32((float64(v) - mean) * inv)
-		if p.Weight != nil {
-			n *= p.Weight[i]
-		}
-		if p.Bias != nil {
-			n += p.Bias[i]
-		}
-		y[i] = n
-	}
-}
 
 // Add adds row by row.
 func (b *Backend) Add(y, x device.Act) {
