@@ -39,23 +39,30 @@ func weights(n int64) []byte {
 	return raw
 }
 
-// One token through a matrix of OPT-6.7B's attention.
+// benchTypes are the types that a model is likely to be run in.
+var benchTypes = []tensor.DType{tensor.F16, tensor.Q8_0, tensor.Q4_0}
+
+// One token through matrices as wide as OPT-6.7B's attention, as many rows as
+// leave the caches.
 func BenchmarkLinearDecode(b *testing.B) {
-	const d = 4096
-	w := device.Mat{Data: weights(2 * d * d), DType: tensor.F16, Rows: d, Cols: d}
-	x, y := device.NewAct(1, d), device.NewAct(1, d)
-	eachThreads(b, func(b *testing.B, be device.Backend) {
-		for b.Loop() {
-			be.Linear(y, x, w, nil)
-		}
-		gbs(b, int64(len(w.Data)))
-	})
+	const d, rows = 4096, 16384
+	for _, dt := range benchTypes {
+		w := device.Mat{Data: weights(rows * dt.RowBytes(d)), DType: dt, Rows: rows, Cols: d}
+		x, y := device.NewAct(1, d), device.NewAct(1, rows)
+		b.Run(dt.String(), func(b *testing.B) {
+			eachThreads(b, func(b *testing.B, be device.Backend) {
+				for b.Loop() {
+					be.Linear(y, x, w, nil)
+				}
+				gbs(b, int64(len(w.Data)))
+			})
+		})
+	}
 }
 
 // One token's sparse MLP of OPT-6.7B: 3.3 % of the neurons, strewn.
 func BenchmarkMLPDecode(b *testing.B) {
 	const d, ffn, active = 4096, 16384, 540
-	s := device.Slots{Data: weights(ffn * 4 * d), Stride: 4 * d, DType: tensor.F16, Cols: d, Parts: 2}
 	r := rand.New(rand.NewPCG(1, 1))
 	w := device.Work{Act: config.ReLU, SkipZero: true}
 	sel := make([]int32, active)
@@ -67,25 +74,29 @@ func BenchmarkMLPDecode(b *testing.B) {
 	for i := range x.Data {
 		x.Data[i] = 1
 	}
-	b.Run("up", func(b *testing.B) {
-		eachThreads(b, func(b *testing.B, be device.Backend) {
-			for b.Loop() {
-				be.Up(h, x, s, w, sel)
-			}
-			gbs(b, active*2*d)
+	for _, dt := range benchTypes {
+		row := dt.RowBytes(d)
+		s := device.Slots{Data: weights(ffn * 2 * row), Stride: 2 * row, DType: dt, Cols: d, Parts: 2}
+		b.Run(dt.String()+"/up", func(b *testing.B) {
+			eachThreads(b, func(b *testing.B, be device.Backend) {
+				for b.Loop() {
+					be.Up(h, x, s, w, sel)
+				}
+				gbs(b, active*row)
+			})
 		})
-	})
-	for i := range h {
-		h[i] = 1e-3
+		for i := range h {
+			h[i] = 1e-3
+		}
+		b.Run(dt.String()+"/down", func(b *testing.B) {
+			eachThreads(b, func(b *testing.B, be device.Backend) {
+				for b.Loop() {
+					be.Down(y, h, s, w)
+				}
+				gbs(b, active*row)
+			})
+		})
 	}
-	b.Run("down", func(b *testing.B) {
-		eachThreads(b, func(b *testing.B, be device.Backend) {
-			for b.Loop() {
-				be.Down(y, h, s, w)
-			}
-			gbs(b, active*2*d)
-		})
-	})
 }
 
 // One token's attention to 2,048 others in OPT-6.7B.
