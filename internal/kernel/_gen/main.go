@@ -105,7 +105,9 @@ func (s isa) quantKernels() {
 	for _, q := range []quant{q8, q4} {
 		s.dotQuant(q)
 		s.dot4Quant(q)
-		s.axpyQuant(q)
+		if s.width == 8 || q == q4 { // Q8 is bound by the stores of y, which AVX2 does faster
+			s.axpyQuant(q)
+		}
 	}
 	if s.width == 8 {
 		s.quantizeX()

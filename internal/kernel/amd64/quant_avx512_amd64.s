@@ -268,43 +268,6 @@ reduce:
 	VZEROUPPER
 	RET
 
-// func AxpyQ8AVX512(y []float32, a float32, w []byte, next *byte)
-// Requires: AVX, AVX2, AVX512F, CMOV, MMX+
-TEXT ·AxpyQ8AVX512(SB), NOSPLIT, $0-64
-	MOVQ         y_base+0(FP), AX
-	MOVQ         w_base+32(FP), CX
-	MOVQ         w_len+40(FP), DX
-	MOVQ         next+56(FP), BX
-	LEAQ         8192(CX), SI
-	TESTQ        BX, BX
-	CMOVQEQ      SI, BX
-	VBROADCASTSS a+24(FP), Z0
-
-block:
-	CMPQ         DX, $0x00000022
-	JL           done
-	PREFETCHT1   (BX)
-	VPBROADCASTW (CX), Y1
-	VCVTPH2PS    Y1, Z1
-	VMULPS       Z0, Z1, Z1
-	VPMOVSXBD    2(CX), Z2
-	VCVTDQ2PS    Z2, Z2
-	VPMOVSXBD    18(CX), Z3
-	VCVTDQ2PS    Z3, Z3
-	VFMADD213PS  (AX), Z1, Z2
-	VMOVUPS      Z2, (AX)
-	VFMADD213PS  64(AX), Z1, Z3
-	VMOVUPS      Z3, 64(AX)
-	ADDQ         $0x00000022, CX
-	ADDQ         $0x00000022, BX
-	ADDQ         $0x00000080, AX
-	SUBQ         $0x00000022, DX
-	JMP          block
-
-done:
-	VZEROUPPER
-	RET
-
 // func DotQ4AVX512(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+, SSE
 TEXT ·DotQ4AVX512(SB), NOSPLIT, $192-60
