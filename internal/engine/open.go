@@ -87,10 +87,12 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 		PredictorBytes: bytes,
 		Wanted:         wanted(o),
 		Counts:         o.Counts,
-		ScratchBytes:   func(chunk int) int64 { return model.ScratchBytes(profile, chunk) + recordBytes(p, chunk) },
-		FreeBytes:      placement.FreeBytes(os.DirFS("/")),
-		Processors:     runtime.NumCPU(),
-		RingSlots:      o.RingSlots,
+		ScratchBytes: func(chunk int) int64 {
+			return model.ScratchBytes(profile, chunk) + recordBytes(p, chunk) + tileBytes(profile, o.Strategy, chunk)
+		},
+		FreeBytes:  placement.FreeBytes(os.DirFS("/")),
+		Processors: runtime.NumCPU(),
+		RingSlots:  o.RingSlots,
 	})
 	if place != nil && profile.Synthetic {
 		place.Notices = append(place.Notices, syntheticNotice)
@@ -106,6 +108,15 @@ const syntheticNotice = "the weights are synthetic: drawn, not trained; speed an
 func recordBytes(p *pack.Layout, chunk int) int64 {
 	cols := max(p.Profile().HiddenSize, p.Profile().EmbedDim)
 	return max(cpu.RecordBytes(p.AttnDType(), chunk, cols), cpu.RecordBytes(p.MLPDType(), chunk, cols))
+}
+
+// tileBytes is what the backend needs to compute chunk tokens together.
+func tileBytes(p config.ModelProfile, s config.OffloadStrategy, chunk int) int64 {
+	threads := s.Threads
+	if threads == 0 {
+		threads = runtime.NumCPU()
+	}
+	return cpu.TileBytes(threads, max(p.HiddenSize, p.EmbedDim), chunk, model.HiddenSize(p, chunk))
 }
 
 // wanted is the share of neurons that a calibrated sketch computes, 0 if there

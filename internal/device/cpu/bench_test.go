@@ -59,7 +59,7 @@ var benchTypes = []tensor.DType{tensor.F16, tensor.Q8_0, tensor.Q4_0}
 func BenchmarkLinearDecode(b *testing.B) {
 	const d, rows = 4096, 16384
 	for _, dt := range benchTypes {
-		w := device.Mat{Data: filled(b, rows * dt.RowBytes(d)), DType: dt, Rows: rows, Cols: d}
+		w := device.Mat{Data: filled(b, rows*dt.RowBytes(d)), DType: dt, Rows: rows, Cols: d}
 		x, y := device.NewAct(1, d), device.NewAct(1, rows)
 		b.Run(dt.String(), func(b *testing.B) {
 			eachThreads(b, func(b *testing.B, be *cpu.Backend) {
@@ -86,7 +86,7 @@ func benchmarkMLPDecode(b *testing.B, dt tensor.DType) {
 	const d, active, layers = 4096, 540, 32
 	const slots = 1024 // of a layer; 512 MiB in all of float16
 	rowBytes := dt.RowBytes(d)
-	s := device.Slots{Data: filled(b, layers * slots * 2 * rowBytes), Stride: 2 * rowBytes, DType: dt, Cols: d, Parts: 2}
+	s := device.Slots{Data: filled(b, layers*slots*2*rowBytes), Stride: 2 * rowBytes, DType: dt, Cols: d, Parts: 2}
 	r := rand.New(rand.NewPCG(1, 1))
 	var works [layers]device.Work
 	var rows [2][layers][][]byte
