@@ -131,7 +131,7 @@ func BenchmarkMLPDecode(b *testing.B) {
 func BenchmarkAttendDecode(b *testing.B) {
 	const context, layers = 2048, 8
 	p := device.AttendParams{Heads: 32, KVHeads: 32, HeadDim: 128, Scale: 0.088}
-	for _, dt := range []tensor.DType{tensor.F32, tensor.F16} {
+	for _, dt := range []tensor.DType{tensor.F32, tensor.F16, tensor.Q8_0} {
 		shape := kv.Shape{Layers: layers, Heads: p.KVHeads, HeadDim: p.HeadDim, DType: dt}
 		mem := filled(b, shape.PageBytes()*int64(kv.Pages(context)))
 		cache, seq := kv.New(shape, mem), &kv.Seq{}
