@@ -70,7 +70,7 @@ to know the hot ones. Only models with ReLU have neurons that do not fire.`,
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	fs.StringVar(&f.file, "file", "", "the text, a `file` in UTF-8; default: a bundled sample of books")
+	fs.StringVar(&f.file, "file", "", "the text, a `file` in UTF-8; default: a bundled sample of books, and for a synthetic model token ids drawn by Zipf's law")
 	fs.StringVar(&f.against, "against", "", "compare with this text, a `file` in UTF-8")
 	fs.IntVar(&f.maxTokens, "max-tokens", 0, "profile at most the first `n` tokens of a text; 0: by the model's size")
 	fs.StringVar(&f.svg, "svg", "", "also draw the figures into this `file`")
@@ -91,6 +91,7 @@ type profiling struct {
 	text     string  // what it is called
 	against  []int32 // nil: no second text
 	bytes    int64   // of both texts, about
+	notices  []string
 }
 
 func (a *app) profile(cmd *cobra.Command, model string, m *modelFlags, f profileFlags) error {
@@ -101,6 +102,9 @@ func (a *app) profile(cmd *cobra.Command, model string, m *modelFlags, f profile
 	}
 	bar := a.newProgress()
 	defer bar.close()
+	for _, n := range p.notices {
+		bar.note(n)
+	}
 	if n := profile.DefaultTokens(p.model); f.maxTokens == 0 && n == len(p.ids) {
 		bar.note(fmt.Sprintf("profiling the first %s of %s; --max-tokens takes more or fewer", count(n, "token"), p.text))
 	}
@@ -171,15 +175,21 @@ func prepareProfile(cmd *cobra.Command, model string, m *modelFlags, f profileFl
 	if err != nil {
 		return nil, err
 	}
-	tok, err := sparseflow.LoadTokenizer(model)
-	if err != nil {
-		return nil, err
-	}
+	p.notices = place.Notices
 	tokens := f.maxTokens
 	if tokens == 0 {
 		tokens = profile.DefaultTokens(p.model)
 	}
 	p.window = profile.Window(p.model, place.Context, tokens)
+	if p.model.Synthetic && f.file == "" && f.against == "" {
+		p.text, p.ids, p.bytes = drawnText, drawnIDs(p.model.VocabSize, tokens), int64(4*tokens)
+		p.reserve(place)
+		return p, nil
+	}
+	tok, err := sparseflow.LoadTokenizer(model)
+	if err != nil {
+		return nil, err
+	}
 	if p.ids, err = p.tokenize(tok, text, p.text, tokens); err != nil {
 		return nil, err
 	}

@@ -27,6 +27,7 @@ var layers = [][]string{
 	{"internal/calibrate"},
 	{"internal/quality"},
 	{"internal/engine"},
+	{"internal/synth"},
 	{"internal/convert"},
 	{"internal/model"},
 	{"internal/transfer"},
@@ -40,7 +41,7 @@ var layers = [][]string{
 	{"internal/kv", "internal/sample", "internal/tokenizer", "internal/hub"},
 	{"internal/config"},
 	{"internal/tensor"},
-	{"internal/closest", "models/tiny", "models/text", "internal/archtest"}, // import nothing of the module
+	{"internal/closest", "internal/chart", "models/tiny", "models/text", "internal/archtest"}, // import nothing of the module
 }
 
 // foundations are packages whose own test files keep to the layers too, so

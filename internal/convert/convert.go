@@ -167,16 +167,20 @@ func (s *source) writeAll(ctx context.Context, w *pack.Writer, spec pack.Spec, o
 	j := newJob(s, w, spec, o)
 	g, ctx := errgroup.WithContext(ctx)
 	tasks := make(chan task)
+	emit := func(t task) error {
+		select {
+		case tasks <- t:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	g.Go(func() error {
 		defer close(tasks)
-		return j.tasks(func(t task) error {
-			select {
-			case tasks <- t:
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		})
+		if o.OnePass != nil {
+			return j.tasksByLayer(emit)
+		}
+		return j.tasks(emit)
 	})
 	for range workers {
 		g.Go(func() error {
@@ -190,12 +194,15 @@ func (s *source) writeAll(ctx context.Context, w *pack.Writer, spec pack.Spec, o
 		})
 	}
 	g.Go(func() (err error) {
-		if hash = o.SourceSHA256; hash == "" {
+		if hash = o.SourceSHA256; hash == "" && o.OnePass == nil {
 			hash, err = SourceHash(ctx, s.fsys, s.name)
 		}
 		return err
 	})
-	return hash, g.Wait()
+	if err = g.Wait(); err == nil && o.OnePass != nil {
+		hash, err = o.OnePass()
+	}
+	return hash, err
 }
 
 // The buffers of all workers together stay below 16 MiB: half of it strips of
@@ -278,16 +285,8 @@ func (j *job) advance(what string, n int64) {
 
 // tasks hands every task to emit, in the order of the file.
 func (j *job) tasks(emit func(task) error) error {
-	for _, t := range j.w.Tensors() {
-		if t.Kind != pack.Matrix && t.Kind != pack.Vector {
-			continue
-		}
-		for b := range t.Blocks() {
-			err := emit(func(ctx context.Context, buf *buffers) error { return j.block(ctx, t, b, buf) })
-			if err != nil {
-				return err
-			}
-		}
+	if err := j.residentTasks(func(string) bool { return true }, emit); err != nil {
+		return err
 	}
 	for i, l := range j.layers {
 		for first := 0; first < j.ffn; first += l.unit {

@@ -64,6 +64,10 @@ type Options struct {
 	Notify func(message string)
 	// SourceSHA256 is what SourceHash says of the source, if it is known.
 	SourceSHA256 string
+	// OnePass, if not nil, says that the source is made as it is read: its
+	// layers are read one after the other, each once the one before was done.
+	// It is called at the end and tells the hash.
+	OnePass func() (sourceSHA256 string, err error)
 }
 
 func (o Options) notify(format string, args ...any) {

@@ -40,10 +40,15 @@ type Options struct {
 	Policy weights.NewPolicy
 	// Kernels is what the cpu backend computes with; nil: the best there are.
 	Kernels *kernel.Set
-	// File, if not nil, is the pack's file as the store reads it.
+	// File, if not nil, is the pack's file as the store reads it. Where it is
+	// a *weights.Mapping, what is resident is the mapping itself: the system
+	// decides what of it is in memory, and no budget holds.
 	File weights.File
 	// SimDisk, if not nil, is a simulated disk that the pack is read from.
 	SimDisk *weights.SimSpec
+	// RingSlots, if not 0, is the staging slots, beyond the budget; see
+	// placement.Input.
+	RingSlots int
 	// Observe, if not nil, sees every neuron that is computed; see
 	// model.ExecutionContext.
 	Observe func(layer, tokens int, w device.Work, h []float32)
@@ -76,7 +81,7 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	if err != nil {
 		return nil, err
 	}
-	return placement.Plan(placement.Input{
+	place, err := placement.Plan(placement.Input{
 		Layout:         p,
 		Strategy:       o.Strategy,
 		PredictorBytes: bytes,
@@ -85,8 +90,16 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 		ScratchBytes:   func(chunk int) int64 { return model.ScratchBytes(profile, chunk) + recordBytes(p, chunk) },
 		FreeBytes:      placement.FreeBytes(os.DirFS("/")),
 		Processors:     runtime.NumCPU(),
+		RingSlots:      o.RingSlots,
 	})
+	if place != nil && profile.Synthetic {
+		place.Notices = append(place.Notices, syntheticNotice)
+	}
+	return place, err
 }
+
+// syntheticNotice is what everybody who runs drawn weights is told.
+const syntheticNotice = "the weights are synthetic: drawn, not trained; speed and sparsity mean something, text and perplexity nothing"
 
 // recordBytes is what the backend needs to multiply chunk tokens with quantised
 // weights.
@@ -236,6 +249,10 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 	slots, ringFirst := e.slots()
 	blocks := weights.NewBlockReader(e.transfer, stream)
 	loader := &model.Loader{Store: e.store, Memory: mem, Resident: place.Resident, Stream: blocks}
+	if m, ok := o.File.(*weights.Mapping); ok {
+		loader.Mapped = m.Data
+		slots.Data = m.Data[e.pack.BundleOffset(0, 0):]
+	}
 	if o.Progress != nil {
 		total, done := place.LoadBytes, int64(0)
 		loader.Progress = func(n int64) {

@@ -24,6 +24,15 @@ func All() []Set {
 		Dot4F32:    amd64.Dot4F32AVX2,
 		Dot4F16:    amd64.Dot4F16AVX2,
 		Dot4BF16:   amd64.Dot4BF16AVX2,
+		PanelRow:   amd64.PanelRowAVX2,
+		TileF32:    amd64.TileF32AVX2,
+		TileF16:    amd64.TileF16AVX2,
+		TileBF16:   amd64.TileBF16AVX2,
+		RowsF32:    rowsOf(amd64.DotF32AVX2),
+		RowsF16:    rowsOf(amd64.DotF16AVX2),
+		RowsBF16:   rowsOf(amd64.DotBF16AVX2),
+		Outer:      amd64.OuterAVX2,
+		OuterAt:    amd64.OuterAtAVX2,
 		AxpyF32:    amd64.AxpyF32AVX2,
 		AxpyF16:    amd64.AxpyF16AVX2,
 		AxpyBF16:   amd64.AxpyBF16AVX2,
@@ -54,6 +63,15 @@ func All() []Set {
 	avx512.Dot4F32 = amd64.Dot4F32AVX512
 	avx512.Dot4F16 = amd64.Dot4F16AVX512
 	avx512.Dot4BF16 = amd64.Dot4BF16AVX512
+	avx512.PanelRow = amd64.PanelRowAVX512
+	avx512.TileF32 = amd64.TileF32AVX512
+	avx512.TileF16 = amd64.TileF16AVX512
+	avx512.TileBF16 = amd64.TileBF16AVX512
+	avx512.RowsF32 = amd64.RowsF32AVX512
+	avx512.RowsF16 = amd64.RowsF16AVX512
+	avx512.RowsBF16 = amd64.RowsBF16AVX512
+	avx512.Outer = amd64.OuterAVX512
+	avx512.OuterAt = amd64.OuterAtAVX512
 	avx512.Load = amd64.LoadAVX512
 	avx512.AxpyQ8, avx512.AxpyQ4 = amd64.AxpyQ8AVX512, amd64.AxpyQ4AVX512
 	avx512.Attention = avx512Attention(avx2.Attention)

@@ -28,6 +28,9 @@ type Input struct {
 	FreeBytes int64
 	// Processors is the number of processors.
 	Processors int
+	// RingSlots, if not 0, is the staging slots in place of as many as are
+	// sensible; what they take beyond that comes on top of the budget.
+	RingSlots int
 }
 
 // Placement is what lives where. Executors obey it and decide nothing.
@@ -38,6 +41,7 @@ type Placement struct {
 	Threads int
 
 	Resident  map[string]bool // matrices in fast memory; the others stream
+	Streamed  int             // matrices that a token needs in full and that stream
 	Predicted []bool          // [layers] that have a predictor in fast memory
 	Slots     []int           // [layers] slots for neurons
 	RingSlots int             // staging slots for neurons without a slot
@@ -46,6 +50,8 @@ type Placement struct {
 	BlockBytes  int64 // size of a staging buffer for a block of any tensor
 	MemoryBytes int64 // all that is taken from weights.Memory
 	LoadBytes   int64 // of these, what is read from the pack at the start
+	// PredictorBytes is the predictors' part of LoadBytes, which a token reads.
+	PredictorBytes int64
 
 	Share   Account // weights alone
 	Process Account // the whole process
@@ -244,8 +250,8 @@ func (p *planner) place() error {
 	p.Fits = room >= 0
 	p.predictors(&room)
 	p.Resident = make(map[string]bool, len(p.matrices)+len(p.rowTables))
-	if streamed := p.residents(p.matrices, &room); streamed > 0 && p.Fits {
-		p.notice("%d of %d matrices do not fit and stream from the pack for every token", streamed, len(p.matrices))
+	if p.Streamed = p.residents(p.matrices, &room); p.Streamed > 0 && p.Fits {
+		p.notice("%d of %d matrices do not fit and stream from the pack for every token", p.Streamed, len(p.matrices))
 	}
 	slots := asked
 	if slots < 0 {
@@ -256,7 +262,12 @@ func (p *planner) place() error {
 	p.Slots = p.deal(slots)
 	p.slotBytes = p.neuronSlots(slots)
 	p.LoadBytes = p.vectors + p.residentBytes + p.predictorBytes
+	p.PredictorBytes = p.predictorBytes
 	p.MemoryBytes = p.takenBytes(p.Chunk) + p.LoadBytes + p.slotBytes
+	if n := p.in.RingSlots; n > p.RingSlots {
+		p.MemoryBytes += int64(n-p.RingSlots) * p.stride
+		p.RingSlots = n
+	}
 	if !p.Fits {
 		return p.tooSmall(asked, need)
 	}

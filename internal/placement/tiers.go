@@ -76,3 +76,10 @@ func (p *planner) traffic() PerToken {
 	}
 	return t
 }
+
+// Seconds is how long a token takes if what it moves is all that takes time:
+// fastRate and slowRate are bytes per second, and reading and computing come
+// one after the other.
+func (t PerToken) Seconds(fastRate, slowRate float64) float64 {
+	return float64(t.FastBytes)/fastRate + float64(t.SlowBytes)/slowRate
+}

@@ -1,5 +1,7 @@
 package trace
 
+import "github.com/sparseflow/sparseflow/internal/pack"
+
 // Info says what a trace is of.
 type Info struct {
 	Model  string `json:"model"`
@@ -9,6 +11,12 @@ type Info struct {
 	FFN    int    `json:"ffn"`
 	// Stride is the distance of neighbours in the pack, in bytes.
 	Stride int64 `json:"stride"`
+}
+
+// InfoOf describes a trace of a pack's model, called model, on a text.
+func InfoOf(p *pack.Pack, model, text string) Info {
+	profile := p.Profile()
+	return Info{Model: model, Source: p.SourceSHA256(), Text: text, Layers: profile.Layers, FFN: profile.FFN, Stride: p.BundleStride()}
 }
 
 // Trace is the neurons that step after step wanted.
@@ -84,4 +92,18 @@ func (s *Sets) span(step int) (from, to int) {
 		from = s.ends[step-1]
 	}
 	return from, s.ends[step]
+}
+
+// Write writes a trace to path.
+func (t *Trace) Write(path string) error {
+	r, err := Create(path, t.Info)
+	if err != nil {
+		return err
+	}
+	for step := range t.Steps() {
+		for l := range t.Sets {
+			r.Want(l, t.Sets[l].At(step))
+		}
+	}
+	return r.Close()
 }

@@ -74,6 +74,7 @@ type TransferCoordinator struct {
 
 	bundles           []bundle // of the latest plan, where there are Places
 	placeBuf, slotBuf []int32
+	planned           NeuronTransferPlan
 }
 
 // aheadRead is a slot that Lookahead is filling and has pinned meanwhile.
@@ -265,7 +266,7 @@ func (c *TransferCoordinator) joins(run, gap, next int) bool {
 }
 
 // start starts a plan's reads.
-func (c *TransferCoordinator) start(p NeuronTransferPlan) {
+func (c *TransferCoordinator) start(p *NeuronTransferPlan) {
 	for _, run := range p.Runs {
 		r := c.Transfer.StartBundles(p.Layer, int(run.First), run.Slots, c.Slots, c.Scrap)
 		for _, s := range run.Slots {
@@ -285,11 +286,17 @@ func (c *TransferCoordinator) arrived(layer int, slot int32) error {
 		return nil
 	}
 	err := r.Wait()
-	c.inflight[slot] = nil
+	c.drop(slot)
 	if err != nil && int(slot) < c.RingFirst {
 		c.Cache.Forget(layer, slot)
 	}
 	return err
+}
+
+// drop ends the interest in the read that fills slot.
+func (c *TransferCoordinator) drop(slot int32) {
+	c.inflight[slot].Release()
+	c.inflight[slot] = nil
 }
 
 // reap unpins the slots that Lookahead filled, if their reads have ended or,

@@ -6,10 +6,15 @@ import (
 )
 
 // plan plans to read the neurons ids[i], ascending, into slots[i], for the
-// indices i in which, ascending.
-func (c *TransferCoordinator) plan(layer int, ids, slots, which []int32) NeuronTransferPlan {
+// indices i in which, ascending. The plan is valid until the next.
+func (c *TransferCoordinator) plan(layer int, ids, slots, which []int32) *NeuronTransferPlan {
 	ids, slots, which = c.placed(layer, ids, slots, which)
-	return newPlan(layer, ids, slots, which, c.joins)
+	most := maxRun
+	if !c.Transfer.Async() {
+		most = len(c.all) // nothing to spread over several reads: one long read is the fastest
+	}
+	c.planned.make(layer, ids, slots, which, most, c.joins)
+	return &c.planned
 }
 
 // bundle is a place in the pack and the slot that it is read into.

@@ -1,7 +1,7 @@
 package weights
 
 // LFU evicts the slot whose neuron was used least often, where a use counts the
-// less the longer ago it was: half after halfLife uses of the slots' number.
+// less the longer ago it was: half after halfLife uses for each slot.
 //
 // It is LRFU (Lee et al., IEEE Trans. Computers 50(12), 2001), with two changes.
 // A neuron's score outlives its eviction, as in TinyLFU (Einziger et al., ACM
@@ -41,9 +41,10 @@ type entry struct {
 }
 
 const (
-	// halfLife is how many uses, in slots, it takes until a use counts half:
-	// the best of those tried, over a wide range; see docs/cache.md.
-	halfLife = 64
+	// halfLife is how many uses for each slot it takes until a use counts half:
+	// from 16 to 64 nothing is won or lost on text, while independent draws want
+	// it long; see docs/cache.md.
+	halfLife = 32
 	// largestUnit is when scores are scaled down: they stay far from overflow,
 	// and what is lost below 1/largestUnit counts for nothing.
 	largestUnit = 1 << 40
@@ -80,10 +81,18 @@ const ln2 = 0.6931471805599453
 // Insert says that neuron is in slot.
 func (l *LFU) Insert(slot, neuron int) {
 	l.neuron[slot] = int32(neuron)
-	// Known is a slot that was forgotten and is filled again.
 	if !l.known[slot] {
 		l.known[slot] = true
 		l.setAside(int32(slot))
+		return
+	}
+	// The slot's last neuron was forgotten, and may have had a higher score.
+	for i := range l.heap {
+		if l.heap[i].slot == int32(slot) {
+			l.heap[i].score = 0
+			l.up(i)
+			return
+		}
 	}
 }
 
@@ -163,16 +172,21 @@ func (l *LFU) setAside(slot int32) {
 // push puts an entry into the heap.
 func (l *LFU) push(e entry) {
 	l.heap = append(l.heap, e)
-	i := len(l.heap) - 1
+	l.up(len(l.heap) - 1)
+}
+
+// up moves entry i up to where it belongs.
+func (l *LFU) up(i int) {
+	h, e := l.heap, l.heap[i]
 	for i > 0 {
-		up := (i - 1) / 2
-		if l.heap[up].score <= e.score {
+		above := (i - 1) / 2
+		if h[above].score <= e.score {
 			break
 		}
-		l.heap[i] = l.heap[up]
-		i = up
+		h[i] = h[above]
+		i = above
 	}
-	l.heap[i] = e
+	h[i] = e
 }
 
 // pop takes the top off the heap.
@@ -229,7 +243,7 @@ func NewMix(ffn, slots int, before []uint32) *Mix {
 // Insert says that neuron is in slot.
 func (m *Mix) Insert(slot, neuron int) {
 	if m.known[slot] {
-		m.neuron[slot] = int32(neuron)
+		m.LFU.Insert(slot, neuron)
 		return
 	}
 	m.neuron[slot] = int32(neuron)

@@ -19,6 +19,7 @@ type DiskWeightStore struct {
 	pack *pack.Pack
 	file File
 	made fs.FileInfo // the file as it was when opened
+	ffn  int64
 
 	places [][]int32 // see Places
 
@@ -52,6 +53,7 @@ func NewDiskWeightStore(p *pack.Pack, f File) (*DiskWeightStore, error) {
 		places:        places,
 		file:          f,
 		made:          st,
+		ffn:           int64(p.Profile().FFN),
 		bundleChecked: make([]atomic.Uint32, (p.Profile().Neurons()+31)/32),
 		firstBlock:    make(map[string]int64),
 	}
@@ -113,7 +115,7 @@ func bundlesError(layer, first, n int, err error) error {
 // checkBundle checks a neuron's bundle if it is the first time that it is
 // read.
 func (s *DiskWeightStore) checkBundle(layer, neuron int, b []byte) error {
-	n := int64(layer)*int64(s.pack.Profile().FFN) + int64(neuron)
+	n := int64(layer)*s.ffn + int64(neuron)
 	if checked(s.bundleChecked, n) {
 		return nil
 	}

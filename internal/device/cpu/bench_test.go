@@ -75,7 +75,7 @@ func BenchmarkMLPDecode(b *testing.B) {
 	s := device.Slots{Data: filled(b, layers*slots*2*rowBytes), Stride: 2 * rowBytes, DType: tensor.F16, Cols: d, Parts: 2}
 	r := rand.New(rand.NewPCG(1, 1))
 	var works [layers]device.Work
-	var rows [2][layers][]int64
+	var rows [2][layers][][]byte
 	var sel []int32
 	for l := range works {
 		w := device.Work{Act: config.ReLU, SkipZero: true}
@@ -83,7 +83,7 @@ func BenchmarkMLPDecode(b *testing.B) {
 			slot += l * slots
 			w.IDs, w.Slots = append(w.IDs, int32(i)), append(w.Slots, int32(slot))
 			for part := range rows {
-				rows[part][l] = append(rows[part][l], int64(slot)*s.Stride+int64(part)*rowBytes)
+				rows[part][l] = append(rows[part][l], s.Vec(int32(slot), part))
 			}
 		}
 		works[l] = w
@@ -104,9 +104,9 @@ func BenchmarkMLPDecode(b *testing.B) {
 						besideLoad(b, active*rowBytes, func() {
 							l = (l + 1) % layers
 							if other := (l + layers/2) % layers; pattern == "in order" {
-								be.Load(s.Data[other*len(s.Data)/layers:][:active*rowBytes])
+								be.Load(slices.Collect(slices.Chunk(s.Data[other*len(s.Data)/layers:][:active*rowBytes], rowBytes)))
 							} else {
-								be.LoadRows(s.Data, rows[part][other], rowBytes)
+								be.Load(rows[part][other])
 							}
 						}, func() {
 							if part == 0 {
@@ -149,8 +149,12 @@ func BenchmarkAttendDecode(b *testing.B) {
 					be := cpu.New(kernel.Best(), threads)
 					defer be.Close()
 					layer, layerBytes := 0, len(mem)/layers
+					var pieces [layers][][]byte // of 64 KiB
+					for l := range pieces {
+						pieces[l] = slices.Collect(slices.Chunk(mem[l*layerBytes:][:layerBytes], 64<<10))
+					}
 					besideLoad(b, layerBytes, func() {
-						be.Load(mem[layer*layerBytes:][:layerBytes])
+						be.Load(pieces[layer])
 					}, func() {
 						layer = (layer + 1) % layers
 						be.Attend(y, q, cache, layer, spans, p)
@@ -193,15 +197,66 @@ func BenchmarkNorm(b *testing.B) {
 	}
 }
 
-// A prompt's chunk through a matrix of OPT-125M, where arithmetic is the limit.
+// A prompt's chunk through a matrix of OPT-125M and one of OPT-6.7B, where
+// arithmetic is the limit.
 func BenchmarkLinearPrefill(b *testing.B) {
-	const d, tokens = 768, 64
-	w := device.Mat{Data: filled(b, 2*d*d), DType: tensor.F16, Rows: d, Cols: d}
-	x, y := device.NewAct(tokens, d), device.NewAct(tokens, d)
-	eachThreads(b, func(b *testing.B, be *cpu.Backend) {
-		for b.Loop() {
-			be.Linear(y, x, w, nil)
+	for _, s := range []struct{ d, tokens int }{{768, 64}, {4096, 128}, {4096, 512}} {
+		b.Run(fmt.Sprintf("d=%d,tokens=%d", s.d, s.tokens), func(b *testing.B) {
+			w := device.Mat{Data: filled(b, int64(2*s.d*s.d)), DType: tensor.F16, Rows: s.d, Cols: s.d}
+			x, y := device.NewAct(s.tokens, s.d), device.NewAct(s.tokens, s.d)
+			eachThreads(b, func(b *testing.B, be *cpu.Backend) {
+				for b.Loop() {
+					be.Linear(y, x, w, nil)
+				}
+				b.ReportMetric(2*float64(s.tokens*s.d*s.d)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+			})
+		})
+	}
+}
+
+// A prompt's chunk through a part of OPT-6.7B's MLP, of which each token wants
+// some of the neurons. The rate counts what is wanted.
+func BenchmarkMLPPrefill(b *testing.B) {
+	const d, neurons, tokens = 4096, 1024, 512
+	s := device.Slots{Data: filled(b, neurons*4*d), Stride: 4 * d, DType: tensor.F16, Cols: d, Parts: 2}
+	x, y, h := device.NewAct(tokens, d), device.NewAct(tokens, d), make([]float32, neurons*tokens)
+	for i := range x.Data {
+		x.Data[i] = float32(i%7) - 3
+	}
+	for _, share := range []float64{0.05, 0.1, 1} {
+		r := rand.New(rand.NewPCG(1, 1))
+		w := device.Work{Act: config.ReLU, SkipZero: share < 1}
+		if share < 1 {
+			w.WantWords = tokens / 64
+			w.Wants = make([]uint64, neurons*w.WantWords)
 		}
-		b.ReportMetric(2*tokens*d*d*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
-	})
+		wanted := 0
+		clear(h)
+		for i := range neurons {
+			w.IDs, w.Slots = append(w.IDs, int32(i)), append(w.Slots, int32(i))
+			for t := range tokens {
+				if r.Float64() < share {
+					wanted++
+					h[i*tokens+t] = 1e-3
+					if share < 1 {
+						w.Wants[i*w.WantWords+t/64] |= 1 << (t % 64)
+					}
+				}
+			}
+		}
+		fixed := append([]float32(nil), h...)
+		for name, op := range map[string]func(be device.Backend){
+			"up":   func(be device.Backend) { be.Up(h, x, s, w, w.IDs) },
+			"down": func(be device.Backend) { be.Down(y, fixed, s, w) },
+		} {
+			b.Run(fmt.Sprintf("%s/share=%v", name, share), func(b *testing.B) {
+				eachThreads(b, func(b *testing.B, be *cpu.Backend) {
+					for b.Loop() {
+						op(be)
+					}
+					b.ReportMetric(2*d*float64(wanted)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+				})
+			})
+		}
+	}
 }

@@ -29,6 +29,8 @@ type Backend struct {
 	k     kernel.Set
 	pool  *pool
 	grain int64 // bytes; grainBytes but in tests
+	// tileBytes is the constant but in tests.
+	tileBytes int64
 	// One task value per operation, reused so that a step allocates nothing.
 	lin    linear
 	att    attend
@@ -47,9 +49,11 @@ var _ device.Backend = (*Backend)(nil)
 
 // New makes a backend of threads threads, 1 or more, over the kernels of k.
 func New(k kernel.Set, threads int) *Backend {
-	b := &Backend{k: k, pool: newPool(threads), grain: grainBytes}
+	b := &Backend{k: k, pool: newPool(threads), grain: grainBytes, tileBytes: tileBytes}
 	b.att.k, b.sk.k, b.down.k = &b.k, &b.k, &b.k
 	b.lin.out = make(perWorker, threads)
+	scratch := make([]tile, threads)
+	b.lin.scratch, b.up.scratch, b.down.scratch = scratch, scratch, scratch
 	b.att.workers = make([]attendWork, threads)
 	return b
 }

@@ -51,7 +51,7 @@ var (
 func main() {
 	log.SetFlags(0)
 	name := flag.String("isa", "", "instruction set: avx2 or avx512")
-	which := flag.String("kernels", "", "which to write: rows, quant or attention")
+	which := flag.String("kernels", "", "which to write: rows, tiles, quant or attention")
 	flag.Parse()
 
 	ConstraintExpr("!noasm")
@@ -67,12 +67,14 @@ func main() {
 	switch *which {
 	case "rows":
 		s.rows()
+	case "tiles":
+		s.tiles()
 	case "quant":
 		s.quantKernels()
 	case "attention":
 		s.attention()
 	default:
-		log.Fatalf("_gen: choose kernels: got %q, want rows, quant or attention", *which)
+		log.Fatalf("_gen: choose kernels: got %q, want rows, tiles, quant or attention", *which)
 	}
 	Generate()
 }
