@@ -89,10 +89,12 @@ const (
 	IOMmap   = config.IOMmap
 )
 
-// The element types of the KV cache.
+// The element types of the KV cache. Q8_0 needs a head dim that is a multiple
+// of 32.
 const (
-	F32 = tensor.F32
-	F16 = tensor.F16
+	F32  = tensor.F32
+	F16  = tensor.F16
+	Q8_0 = tensor.Q8_0
 )
 
 // Parts that a caller can replace.

@@ -6,6 +6,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/kv"
 	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/tensor"
 	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
@@ -138,6 +139,9 @@ func newPlanner(in Input) (*planner, error) {
 	}
 	if p.Context > p.profile.MaxPositions {
 		return nil, fmt.Errorf("placement: ctx: got %d, want at most %d, the model's longest", p.Context, p.profile.MaxPositions)
+	}
+	if hd := p.profile.HeadDim(); s.KV.Quantised() && hd%tensor.QuantBlock != 0 {
+		return nil, fmt.Errorf("placement: kv: got %v for a model of head dim %d, want a multiple of %d, or f16", s.KV, hd, tensor.QuantBlock)
 	}
 	p.Mode = p.mode()
 	p.KVBytes = int64(kv.Pages(p.Context)) * p.kvShape().PageBytes()

@@ -145,7 +145,7 @@ func benchmarkMLPDecode(b *testing.B, dt tensor.DType) {
 func BenchmarkAttendDecode(b *testing.B) {
 	const context, layers = 2048, 8
 	p := device.AttendParams{Heads: 32, KVHeads: 32, HeadDim: 128, Scale: 0.088}
-	for _, dt := range []tensor.DType{tensor.F32, tensor.F16} {
+	for _, dt := range []tensor.DType{tensor.F32, tensor.F16, tensor.Q8_0} {
 		shape := kv.Shape{Layers: layers, Heads: p.KVHeads, HeadDim: p.HeadDim, DType: dt}
 		mem := filled(b, shape.PageBytes()*int64(kv.Pages(context)))
 		cache, seq := kv.New(shape, mem), &kv.Seq{}
@@ -175,6 +175,33 @@ func BenchmarkAttendDecode(b *testing.B) {
 					})
 				})
 			}
+		})
+	}
+}
+
+// A prompt's last 64 tokens of 2,048 in OPT-6.7B, where arithmetic is the limit.
+func BenchmarkAttendPrefill(b *testing.B) {
+	const context, chunk = 2048, 64
+	p := device.AttendParams{Heads: 32, KVHeads: 32, HeadDim: 128, Scale: 0.088}
+	for _, dt := range []tensor.DType{tensor.F32, tensor.F16, tensor.Q8_0} {
+		shape := kv.Shape{Layers: 1, Heads: p.KVHeads, HeadDim: p.HeadDim, DType: dt}
+		cache, seq := kv.New(shape, filled(b, shape.PageBytes()*int64(kv.Pages(context)))), &kv.Seq{}
+		if err := cache.Grow(seq, context); err != nil {
+			b.Fatal(err)
+		}
+		q, y := device.NewAct(chunk, p.Heads*p.HeadDim), device.NewAct(chunk, p.Heads*p.HeadDim)
+		for i := range q.Data {
+			q.Data[i] = float32(i%7) - 3
+		}
+		spans := []device.Span{{Seq: seq, Pos: context - chunk, N: chunk}}
+		b.Run(dt.String(), func(b *testing.B) {
+			eachThreads(b, func(b *testing.B, be *cpu.Backend) {
+				for b.Loop() {
+					be.Attend(y, q, cache, 0, spans, p)
+				}
+				flops := 4 * chunk * (context - chunk/2) * p.Heads * p.HeadDim
+				b.ReportMetric(float64(flops)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+			})
 		})
 	}
 }
