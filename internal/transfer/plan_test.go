@@ -61,3 +61,27 @@ func TestPlan(t *testing.T) {
 		}
 	})
 }
+
+// Joined, a plan reads the same in as few runs as there can be, and the plan
+// itself stays as it was.
+func TestPlanJoined(t *testing.T) {
+	all := seq(0, 3*maxRun)
+	which := append(seq(0, 2*maxRun+3), seq(2*maxRun+4, 3*maxRun)...)
+	slots := make([]int32, len(all))
+	for i := range slots {
+		slots[i] = int32(500 - i)
+	}
+	p := newPlan(1, all, slots, which)
+	before := len(p.Runs)
+	j := p.joined()
+	if len(j.Runs) != 2 || j.Layer != 1 || j.Neurons() != p.Neurons() || len(p.Runs) != before || len(p.Runs[0].Slots) != maxRun {
+		t.Fatalf("got %d runs of %d neurons out of %d of %d, want 2", len(j.Runs), j.Neurons(), before, p.Neurons())
+	}
+	for _, r := range j.Runs {
+		for i, s := range r.Slots {
+			if want := slots[int(r.First)+i]; s != want {
+				t.Fatalf("neuron %d: got slot %d, want %d", int(r.First)+i, s, want)
+			}
+		}
+	}
+}
