@@ -20,11 +20,12 @@ import (
 
 // benchFlags are the flags of bench alone.
 type benchFlags struct {
-	tests, modes  string
-	reps          int
-	ablate, sweep bool
-	svg           string
-	timeout       time.Duration
+	tests, modes string
+	reps         int
+	ablate       bool
+	sweep        []float64 // shares
+	svg          string
+	timeout      time.Duration
 }
 
 // What bench does unless told otherwise. The budget is the original system's:
@@ -35,6 +36,7 @@ const (
 	benchBudget  = 0.58
 	benchContext = 512
 	benchTimeout = 20 * time.Minute
+	benchSweep   = "20%,30%,40%,50%,60%,70%,80%,90%,100%" // of --sweep=all
 )
 
 // benchChild is the verb that a mode's process runs.
@@ -70,7 +72,7 @@ The default budget is 58% of the weights.`,
 		Example: `  sparseflow bench tiny
   sparseflow bench DIR --budget 45% --kv f16 --json
   sparseflow bench DIR --tests tg64 --modes sparse,naive
-  sparseflow bench DIR --sweep --svg speed.svg
+  sparseflow bench DIR --sweep=30%,58%,100% --svg speed.svg
   sparseflow bench DIR --ablate --modes dense`,
 		Args: argsNamed(1, "MODEL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -83,7 +85,8 @@ The default budget is 58% of the weights.`,
 	fs.StringVar(&f.modes, "modes", modeList(bench.Modes()), "in which modes, a `list`")
 	fs.IntVar(&f.reps, "reps", 0, "`times` that each test is repeated; the median counts; 0: 3, fewer where that takes long")
 	fs.BoolVar(&f.ablate, "ablate", false, "also measure what each part of the system adds, from naive on")
-	fs.BoolVar(&f.sweep, "sweep", false, "also measure sparse decoding with budgets from 20 % to 100 %")
+	fs.Var(shares{&f.sweep}, "sweep", "also measure sparse decoding with other budgets, a `list` such as 30%,58%; all: 20% to 100%")
+	fs.Lookup("sweep").NoOptDefVal = "all"
 	fs.StringVar(&f.svg, "svg", "", "draw the sweep into this `file`")
 	fs.DurationVar(&f.timeout, "timeout", benchTimeout, "longest `time` that a mode may take")
 	m.add(cmd, sparseflow.Auto)
@@ -166,7 +169,7 @@ func (a *app) prepareBench(cmd *cobra.Command, model string, m *modelFlags, f be
 	switch {
 	case f.reps < 0 || f.reps > bench.MostReps:
 		return nil, usagef(cmd, "--reps: got %d, want 0 to %d", f.reps, bench.MostReps)
-	case f.svg != "" && !f.sweep:
+	case f.svg != "" && f.sweep == nil:
 		return nil, usagef(cmd, "--svg: got no sweep to draw, want --sweep too")
 	case f.timeout <= 0:
 		return nil, usagef(cmd, "--timeout: got %v, want more than 0", f.timeout)

@@ -33,9 +33,6 @@ type benchJSON struct {
 	Skipped      []bench.Skipped `json:"skipped"`
 }
 
-// sweepShares are the budgets of --sweep.
-var sweepShares = [...]float64{0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1}
-
 // run measures.
 func (b *benchmark) run(ctx context.Context, f benchFlags) (*benchJSON, error) {
 	rep, err := bench.Run(ctx, b.o, b.modes)
@@ -59,15 +56,12 @@ func (b *benchmark) run(ctx context.Context, f benchFlags) (*benchJSON, error) {
 		}
 		out.Ablation, out.Skipped = rep.Rows, append(out.Skipped, rep.Skipped...)
 	}
-	if f.sweep {
-		err = b.sweep(ctx, out)
-	}
-	return out, err
+	return out, b.sweep(ctx, f.sweep, out)
 }
 
-// sweep adds the rows of all budgets that work.
-func (b *benchmark) sweep(ctx context.Context, out *benchJSON) error {
-	for _, share := range sweepShares {
+// sweep adds the rows of sparse decoding with other budgets.
+func (b *benchmark) sweep(ctx context.Context, shares []float64, out *benchJSON) error {
+	for _, share := range shares {
 		b.o.Strategy.Budget, b.o.Strategy.GPUCacheRatio = config.Budget{Share: share}, nil
 		rep, err := bench.Run(ctx, b.o, []bench.Mode{bench.Sparse})
 		if err != nil {

@@ -34,9 +34,9 @@ type Limits struct {
 
 // How limits are measured.
 const (
-	memoryBytes = 512 << 20           // more than any processor's cache
-	limitTime   = 2 * time.Second / 3 // of each measurement
-	diskDepth   = 32                  // reads at a time
+	memoryBytes = 512 << 20              // more than any processor's cache
+	limitTime   = 400 * time.Millisecond // of each measurement
+	diskDepth   = 32                     // reads at a time
 	bigRead     = 1 << 20
 	bigDepth    = 4
 )
