@@ -202,6 +202,9 @@ func (m *model) transpose(dst, src []byte, rows, cols int) {
 	})
 }
 
+// leastVariance keeps weights finite in a model whose tokens are all alike.
+const leastVariance = 1e-6
+
 // scale is the deviation of written elements that makes an update of the
 // residual stream as large as it should be, where what multiplies them has
 // variances that add up to sum: written vectors are independent, so the
@@ -220,7 +223,7 @@ func (m *model) scale(sum float64) float64 {
 		total += s
 	}
 	rms := math.Sqrt(total / float64(m.x.Rows*m.x.Cols))
-	return update * rms / math.Sqrt(max(sum, math.SmallestNonzeroFloat32))
+	return update * rms / math.Sqrt(max(sum, leastVariance))
 }
 
 // variances is the sum of the columns' variances over the tokens.

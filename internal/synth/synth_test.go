@@ -172,6 +172,20 @@ func TestSource(t *testing.T) {
 	}
 }
 
+// Models too small to have any statistics are models all the same.
+func TestDegenerate(t *testing.T) {
+	for _, sizes := range []Sizes{
+		{Hidden: 33, Layers: 1, Heads: 3, FFN: 40, Vocab: 3, Context: 1},
+		{Hidden: 32, Layers: 2, Heads: 1, FFN: 1, Vocab: 50, Context: 5},
+	} {
+		path := filepath.Join(t.TempDir(), "m.sflow")
+		// Packing refuses weights that are not finite.
+		if _, err := Pack(context.Background(), path, Options{Profile: sizes.Profile()}, convert.Options{Name: "m"}); err != nil {
+			t.Errorf("%+v: %v", sizes, err)
+		}
+	}
+}
+
 // A cancelled run leaves nothing.
 func TestCancelled(t *testing.T) {
 	for _, kind := range []string{"directory", "pack"} {
