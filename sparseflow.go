@@ -89,10 +89,12 @@ const (
 	IOMmap   = config.IOMmap
 )
 
-// The element types of the KV cache.
+// The element types of the KV cache. Q8_0 needs a head dim that is a multiple
+// of 32.
 const (
-	F32 = tensor.F32
-	F16 = tensor.F16
+	F32  = tensor.F32
+	F16  = tensor.F16
+	Q8_0 = tensor.Q8_0
 )
 
 // Parts that a caller can replace.
@@ -120,7 +122,7 @@ func FromTransformersConfig(hf []byte, s OffloadStrategy) (SparseFlowConfig, err
 	return config.FromTransformersConfig(hf, s)
 }
 
-// DefaultStrategy is least recently used eviction and reads beside attention,
+// DefaultStrategy is eviction of the neuron least worth a slot and reads beside attention,
 // in all the memory that is sensible.
 func DefaultStrategy() OffloadStrategy { return config.DefaultStrategy() }
 
@@ -221,8 +223,10 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 		return nil, err
 	}
 	tok, err := tokenizerOf(p)
-	if err == nil && o.engine.Calibration == nil {
-		o.engine.Calibration, err = calibrationOf(src, p, o)
+	if err == nil {
+		var known learned
+		known, err = learnedOf(src, p, o)
+		known.use(&o.engine)
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.Close())

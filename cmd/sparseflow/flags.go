@@ -42,12 +42,12 @@ func (m *modelFlags) add(cmd *cobra.Command, mode sparseflow.Mode) {
 	fs.Var(enum{&m.mode, modes()}, "mode", "which neurons are computed: all (dense, exact), the active ones (gate, exact), the predicted ones, or what is fastest")
 	fs.Var(enum{&m.predictor, engine.Predictors()}, "predictor", "who predicts; oracle knows the truth and is for comparison")
 	fs.Var(percentage{&m.quality}, "quality", "largest rise of perplexity that a calibrated predictor may cost; default: 0.5%")
-	fs.Var(enum{&m.policy, weights.PolicyNames()}, "policy", "which neuron gives way to a missing one: the least recently used, or none; default: by --use-lru-eviction")
-	fs.BoolVar(&m.lru, "use-lru-eviction", true, "the least recently used neuron gives way; if false, the first neurons stay")
+	fs.Var(enum{&m.policy, weights.PolicyNames()}, "policy", "which neuron gives way to a missing one: the least often used (lfu), the least recently (lru), none (frozen), ...; default: lfu, or frozen without --use-lru-eviction")
+	fs.BoolVar(&m.lru, "use-lru-eviction", true, "missing neurons take the place of others, as --policy says; if false, the hottest neurons stay for good")
 	fs.BoolVar(&m.async, "async-transfer", true, "read missing neurons while attention computes")
 	fs.Var(enum{&m.io, []string{"direct", "mmap"}}, "io", "read the pack past the page cache, or map it")
 	fs.Var(deviceWord{&m.device}, "device", "what computes")
-	fs.Var(enum{&m.kv, []string{"f32", "f16"}}, "kv", "element type of the KV cache")
+	fs.Var(enum{&m.kv, []string{"f32", "f16", "q8_0"}}, "kv", "element type of the KV cache")
 	fs.IntVar(&m.ctx, "ctx", 0, "longest text in `tokens`, prompt included; default: the model's own limit, at most 2048")
 	fs.IntVar(&m.threads, "threads", 0, "compute threads; default: one for each processor")
 	addCacheDir(fs, &m.cacheDir)
@@ -89,8 +89,13 @@ func (m *modelFlags) strategy(cmd *cobra.Command) (sparseflow.OffloadStrategy, e
 	s.UseLRUEviction = m.lru
 	s.AsyncTransfer = m.async
 	s.IO = sparseflow.IOMode(m.io)
-	if s.KV = sparseflow.F32; m.kv == "f16" {
+	switch m.kv {
+	case "f16":
 		s.KV = sparseflow.F16
+	case "q8_0":
+		s.KV = sparseflow.Q8_0
+	default:
+		s.KV = sparseflow.F32
 	}
 	s.Context = m.ctx
 	s.Threads = m.threads

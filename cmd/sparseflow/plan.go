@@ -146,7 +146,7 @@ func newPlanJSON(p *sparseflow.Placement) planJSON {
 // estimate is the seconds of a token by the assumed rates, reading and
 // computing one after the other.
 func estimate(p *sparseflow.Placement) float64 {
-	return float64(p.Token.FastBytes)/assumedFastRate + float64(p.Token.SlowBytes)/assumedSlowRate
+	return p.Token.Seconds(assumedFastRate, assumedSlowRate)
 }
 
 func printPlan(w io.Writer, model string, p *sparseflow.Placement) {

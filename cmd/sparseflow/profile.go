@@ -19,6 +19,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/profile"
 	"github.com/sparseflow/sparseflow/internal/sidecar"
+	"github.com/sparseflow/sparseflow/internal/weights"
 	sampletext "github.com/sparseflow/sparseflow/models/text"
 )
 
@@ -47,7 +48,7 @@ rare ones are seen; how many active neurons the token before did not have, and
 how large the union of 5 and 10 tokens is, in sets of one; the cosine of the
 MLP's input with that of the layer before, and with its forecast from before
 attention; and how often a wanted neuron is missing from a cache of 10 to 100 %
-of the layer's neurons, with the policies lru and frozen (the hottest stay) and
+of the layer's neurons, with the policies lfu, lru and frozen (the hottest stay) and
 with the best that foresight could do.
 
 With --against a second text is run too, and the hot neurons of both are
@@ -289,7 +290,7 @@ func (p *profiling) input(ids []int32, keep int64, before int, bar *progress) pr
 }
 
 // storeCounts adds the counts to the sidecar of a pack.
-func storeCounts(ctx context.Context, c profile.Counts, path, cacheDir, source string, bar *progress) error {
+func storeCounts(ctx context.Context, c *weights.Counts, path, cacheDir, source string, bar *progress) error {
 	if cacheDir == "" {
 		var err error
 		if cacheDir, err = hub.DefaultCacheDir(); err != nil {
@@ -305,7 +306,7 @@ func storeCounts(ctx context.Context, c profile.Counts, path, cacheDir, source s
 		return err
 	}
 	err = sidecar.Update(ctx, side, source, func(s *sidecar.Sidecar) *sidecar.Sidecar {
-		return s.With(profile.SectionName, section)
+		return s.With(weights.CountsSection, section)
 	})
 	if err != nil {
 		return err

@@ -32,6 +32,7 @@ var layers = [][]string{
 	{"internal/model"},
 	{"internal/transfer"},
 	{"internal/predict"},
+	{"internal/trace"},
 	{"internal/placement"}, // plans for weights, whose buffers' sizes it asks
 	{"internal/weights"},
 	{"internal/device"},
@@ -40,7 +41,7 @@ var layers = [][]string{
 	{"internal/kv", "internal/sample", "internal/tokenizer", "internal/hub"},
 	{"internal/config"},
 	{"internal/tensor"},
-	{"internal/closest", "models/tiny", "models/text", "internal/archtest"}, // import nothing of the module
+	{"internal/closest", "internal/chart", "models/tiny", "models/text", "internal/archtest"}, // import nothing of the module
 }
 
 // foundations are packages whose own test files keep to the layers too, so

@@ -36,11 +36,13 @@ type OffloadStrategy struct {
 	// Budget is the fast memory that may be used. Zero: what GPUCacheRatio
 	// needs, or without it the lesser of all weights and 80 % of free memory.
 	Budget Budget
-	// UseLRUEviction replaces the least recently used neuron by a missing
-	// one. Without it the first neurons that fit stay for good.
+	// UseLRUEviction puts a missing neuron in the place of another, which Policy
+	// picks. (The original system's word: there the least recently used.)
+	// Without it the hottest neurons that fit stay for good or, before any
+	// profile, the first.
 	UseLRUEviction bool
-	// Policy names the eviction policy; empty: lru, or frozen without
-	// UseLRUEviction.
+	// Policy names the eviction policy; empty: the one that misses least on
+	// recorded traces, or frozen without UseLRUEviction.
 	Policy string
 	// AsyncTransfer reads missing neurons while attention computes.
 	AsyncTransfer bool
@@ -52,7 +54,7 @@ type OffloadStrategy struct {
 	Mode      Mode         // which neurons are computed; empty: auto
 	Predictor string       // who asks for neurons; empty: sketch
 	IO        IOMode       // how the pack is read; empty: direct
-	KV        tensor.DType // element type of the KV cache: F32 or F16
+	KV        tensor.DType // element type of the KV cache: F32, F16 or Q8_0
 	Context   int          // longest sequence; 0: the model's own limit, at most 2048
 	Threads   int          // compute threads; 0: one per processor
 }
@@ -60,8 +62,8 @@ type OffloadStrategy struct {
 // Ratio is a GPUCacheRatio of r.
 func Ratio(r float64) *float64 { return &r }
 
-// DefaultStrategy is the strategy of the original system: least recently used
-// eviction and transfers beside attention.
+// DefaultStrategy is the strategy of the original system, with a better choice
+// of what to evict: neurons come and go, and transfers run beside attention.
 func DefaultStrategy() OffloadStrategy {
 	return OffloadStrategy{UseLRUEviction: true, AsyncTransfer: true}
 }
@@ -81,8 +83,8 @@ func (s OffloadStrategy) Validate() error {
 	default:
 		return fmt.Errorf("config: io: got %q, want direct or mmap", s.IO)
 	}
-	if s.KV != tensor.F32 && s.KV != tensor.F16 {
-		return fmt.Errorf("config: kv: got %v, want f32 or f16", s.KV)
+	if s.KV != tensor.F32 && s.KV != tensor.F16 && s.KV != tensor.Q8_0 {
+		return fmt.Errorf("config: kv: got %v, want f32, f16 or q8_0", s.KV)
 	}
 	if !(s.Quality >= 0 && s.Quality <= 1) {
 		return fmt.Errorf("config: quality: got %v, want 0%% to 100%%", s.Quality)

@@ -34,6 +34,7 @@ type Engine struct {
 	coordinator *transfer.TransferCoordinator
 	model       *model.Model
 	ec          *model.ExecutionContext
+	wanted      func(layer int, ids []int32) // Options.Wanted
 
 	submit  chan *sequence
 	stop    context.CancelFunc // ends the loop

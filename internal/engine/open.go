@@ -31,21 +31,34 @@ type Options struct {
 	Multiple float64
 	// Calibration, if not nil, is what is known of the model's sketch.
 	Calibration *predict.Calibration
+	// Counts, if not nil, is how often each neuron was active on some text: the
+	// cache begins with the hottest, the policy knows them, and layers get slots
+	// by what they gain.
+	Counts *weights.Counts
 	// Policy makes each layer's eviction policy in place of the one that the
 	// strategy names.
 	Policy weights.NewPolicy
 	// Kernels is what the cpu backend computes with; nil: the best there are.
 	Kernels *kernel.Set
-	// File, if not nil, is the pack's file as the store reads it.
+	// File, if not nil, is the pack's file as the store reads it. Where it is
+	// a *weights.Mapping, what is resident is the mapping itself: the system
+	// decides what of it is in memory, and no budget holds.
 	File weights.File
 	// SimDisk, if not nil, is a simulated disk that the pack is read from.
 	SimDisk *weights.SimSpec
+	// RingSlots, if not 0, is the staging slots, beyond the budget; see
+	// placement.Input.
+	RingSlots int
 	// Observe, if not nil, sees every neuron that is computed; see
 	// model.ExecutionContext.
 	Observe func(layer, tokens int, w device.Work, h []float32)
 	// ObserveInput, if not nil, sees every layer's input and the forecast of
 	// it; see model.ExecutionContext.
 	ObserveInput func(layer int, ahead, exact device.Act)
+	// Wanted, if not nil, sees which neurons each layer of each step of decoding
+	// is to compute, ascending, cached or not: what a trace records. It must not
+	// keep ids.
+	Wanted func(layer int, ids []int32)
 	// Planned, if not nil, is told what will live where before anything is
 	// loaded.
 	Planned func(*placement.Placement)
@@ -61,7 +74,7 @@ const ioWorkers = 8
 // *placement.BudgetError comes with the placement.
 func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	profile := p.Profile()
-	if _, err := policyOf(o); err != nil {
+	if _, err := policyOf(o, profile.FFN); err != nil {
 		return nil, err
 	}
 	bytes, err := predictorBytes(p, o)
@@ -73,9 +86,13 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 		Strategy:       o.Strategy,
 		PredictorBytes: bytes,
 		Wanted:         wanted(o),
-		ScratchBytes:   func(chunk int) int64 { return model.ScratchBytes(profile, chunk) + recordBytes(p, chunk) },
-		FreeBytes:      placement.FreeBytes(os.DirFS("/")),
-		Processors:     runtime.NumCPU(),
+		Counts:         o.Counts,
+		ScratchBytes: func(chunk int) int64 {
+			return model.ScratchBytes(profile, chunk) + recordBytes(p, chunk) + tileBytes(profile, o.Strategy, chunk)
+		},
+		FreeBytes:  placement.FreeBytes(os.DirFS("/")),
+		Processors: runtime.NumCPU(),
+		RingSlots:  o.RingSlots,
 	})
 	if place != nil && profile.Synthetic {
 		place.Notices = append(place.Notices, syntheticNotice)
@@ -91,6 +108,15 @@ const syntheticNotice = "the weights are synthetic: drawn, not trained; speed an
 func recordBytes(p *pack.Layout, chunk int) int64 {
 	cols := max(p.Profile().HiddenSize, p.Profile().EmbedDim)
 	return max(cpu.RecordBytes(p.AttnDType(), chunk, cols), cpu.RecordBytes(p.MLPDType(), chunk, cols))
+}
+
+// tileBytes is what the backend needs to compute chunk tokens together.
+func tileBytes(p config.ModelProfile, s config.OffloadStrategy, chunk int) int64 {
+	threads := s.Threads
+	if threads == 0 {
+		threads = runtime.NumCPU()
+	}
+	return cpu.TileBytes(threads, max(p.HiddenSize, p.EmbedDim), chunk, model.HiddenSize(p, chunk))
 }
 
 // wanted is the share of neurons that a calibrated sketch computes, 0 if there
@@ -140,16 +166,19 @@ func predictorBytes(p *pack.Layout, o Options) (func(layer int) int64, error) {
 	}
 }
 
-func policyOf(o Options) (weights.NewPolicy, error) {
+// policyOf is the eviction policy for layers of ffn neurons.
+func policyOf(o Options, ffn int) (weights.NewPolicy, error) {
+	name := o.Strategy.Policy
 	switch {
 	case o.Policy != nil:
 		return o.Policy, nil
-	case o.Strategy.Policy != "":
-		return weights.PolicyByName(o.Strategy.Policy)
+	case name != "":
 	case o.Strategy.UseLRUEviction:
-		return weights.PolicyByName("lru")
+		name = weights.DefaultPolicy
+	default:
+		name = "frozen"
 	}
-	return weights.PolicyByName("frozen")
+	return weights.PolicyByName(name, ffn, o.Counts)
 }
 
 // Open places and loads the model of p, which it closes together with the
@@ -231,6 +260,10 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 	slots, ringFirst := e.slots()
 	blocks := weights.NewBlockReader(e.transfer, stream)
 	loader := &model.Loader{Store: e.store, Memory: mem, Resident: place.Resident, Stream: blocks}
+	if m, ok := o.File.(*weights.Mapping); ok {
+		loader.Mapped = m.Data
+		slots.Data = m.Data[e.pack.BundleOffset(0, 0):]
+	}
 	if o.Progress != nil {
 		total, done := place.LoadBytes, int64(0)
 		loader.Progress = func(n int64) {
@@ -246,7 +279,7 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	policy, err := policyOf(o)
+	policy, err := policyOf(o, e.profile.FFN)
 	if err != nil {
 		return err
 	}
@@ -270,6 +303,7 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 		Hidden:    e.ec.Hidden(),
 		Join:      diskSpeed(o).Joins,
 		Scrap:     scrap,
+		Places:    e.store.Places(),
 	})
 	e.model = model.New(model.Parts{
 		Profile:     e.profile,
@@ -281,7 +315,8 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 		Stream:      blocks,
 		RowBuffer:   row,
 	})
-	return nil
+	e.wanted = o.Wanted
+	return e.preload(ctx, o)
 }
 
 // slots takes the memory of all slots, the ring's last.

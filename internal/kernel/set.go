@@ -29,6 +29,38 @@ type Set struct {
 	// Dot4BF16 is Dot4F32 for bfloat16 weights.
 	Dot4BF16 func(w []uint16, x []float32, stride int, next *uint16) [4]float32
 
+	// PanelRow writes x into a panel for tiles as its row j, from 0 to
+	// TileTokens-1. len(x) is what the weight rows have, and len(panel) at
+	// least TileTokens times that. A panel holds the rows in groups of 16
+	// elements, group by group of all rows, first the groups 0, 4, 8, ..., then
+	// 1, 5, ..., and so on; after these the last len(x)%16 elements, one of
+	// each row at a time.
+	PanelRow func(panel []float32, j int, x []float32)
+	// TileF32 sets out [TileRows, TileTokens] to the dot products of the rows
+	// w, all of the length of the first, with the rows of a panel. Each has the
+	// bits that DotF32 gives.
+	TileF32 func(out *[TileRows * TileTokens]float32, w *[TileRows][]float32, panel []float32)
+	// TileF16 is TileF32 for float16 weights.
+	TileF16 func(out *[TileRows * TileTokens]float32, w *[TileRows][]uint16, panel []float32)
+	// TileBF16 is TileF32 for bfloat16 weights.
+	TileBF16 func(out *[TileRows * TileTokens]float32, w *[TileRows][]uint16, panel []float32)
+	// RowsF32 sets out to the dot products of the rows w, all of the length of
+	// the first, with x. Each has the bits that DotF32 gives.
+	RowsF32 func(out *[TileRows]float32, w *[TileRows][]float32, x []float32)
+	// RowsF16 is RowsF32 for float16 weights.
+	RowsF16 func(out *[TileRows]float32, w *[TileRows][]uint16, x []float32)
+	// RowsBF16 is RowsF32 for bfloat16 weights.
+	RowsBF16 func(out *[TileRows]float32, w *[TileRows][]uint16, x []float32)
+	// Outer adds to TileTokens rows of y, stride apart, OuterCols elements
+	// each: to row j the sum of h[i*hStride+j] times the i-th OuterCols
+	// elements of w, in ascending i, element by element the fused multiply-adds
+	// that AxpyF32 does. len(w) is a multiple of OuterCols; h has TileTokens
+	// elements for each, from i*hStride on.
+	Outer func(y []float32, stride int, h []float32, hStride int, w []float32)
+	// OuterAt adds to OuterCols elements of y the sum of h[i] times row rows[i]
+	// of w, OuterCols elements each, in the way of Outer. len(rows) rules.
+	OuterAt func(y []float32, h []float32, rows []int32, w []float32)
+
 	// AxpyF32 adds a*w to y, each element by one fused multiply-add.
 	AxpyF32 func(y []float32, a float32, w []float32, next *float32)
 	// AxpyF16 is AxpyF32 for float16 weights.
@@ -44,6 +76,8 @@ type Set struct {
 	// may have up to a million elements before the sum could overflow. Where
 	// u stands for u-8 the caller subtracts 8 times the sum of x.
 	DotU4S8 func(w []byte, x []int8) int32
+	// Dot4U4S8 is DotU4S8 with four x, which start stride elements apart.
+	Dot4U4S8 func(w []byte, x []int8, stride int) [4]int32
 	// QuantizeS8 rounds x to 8 bits: dst[k] is x[k]*(127/m), half to even,
 	// where m is the largest |x[k]|. It returns scale = m/127, so that x[k]
 	// is about scale*dst[k], and the sum of dst. A vector of zeros, or of
@@ -113,10 +147,20 @@ func Go() Set {
 		Dot4F32:    dot4F32,
 		Dot4F16:    dot4F16,
 		Dot4BF16:   dot4BF16,
+		PanelRow:   panelRow,
+		TileF32:    tileF32,
+		TileF16:    tileF16,
+		TileBF16:   tileBF16,
+		RowsF32:    rowsOf(dotF32),
+		RowsF16:    rowsOf(dotF16),
+		RowsBF16:   rowsOf(dotBF16),
+		Outer:      outer,
+		OuterAt:    outerAt,
 		AxpyF32:    axpyF32,
 		AxpyF16:    axpyF16,
 		AxpyBF16:   axpyBF16,
 		DotU4S8:    dotU4S8,
+		Dot4U4S8:   fourSketches(dotU4S8),
 		QuantizeS8: quantizer(absMaxBits, roundS8),
 		QuantizeX:  quantizeXBy(quantizeBlocks),
 		DotQ8:      dotQ8,

@@ -92,7 +92,7 @@ func (l *SparseMLPLayer) audit(ec *ExecutionContext, y, x device.Act) error {
 		a.leaveOut(seg, h, keep, x.Rows)
 		ec.Stats.Computed += a.Computed - before.Computed
 		ec.Stats.Active += a.Found - before.Found
-		ec.Stats.Fast += int64(len(seg.IDs)) * int64(slots.Parts) * slots.DType.RowBytes(slots.Cols)
+		ec.Stats.Fast += multiplied(seg, h, slots)
 		seg.SkipZero = true
 		be.Down(y, h, slots, seg)
 	})

@@ -2,6 +2,7 @@ package model
 
 import (
 	"math/bits"
+	"slices"
 	"time"
 
 	"github.com/sparseflow/sparseflow/internal/device"
@@ -104,5 +105,21 @@ func (ec *ExecutionContext) count(w device.Work, h []float32, s device.Slots) {
 	}
 	ec.Stats.Active += int64(active)
 	ec.Stats.Computed += int64(computed)
-	ec.Stats.Fast += int64(len(w.IDs)) * int64(s.Parts) * s.DType.RowBytes(s.Cols)
+	ec.Stats.Fast += multiplied(w, h, s)
+}
+
+// multiplied is the bytes of a segment's bundles that take part for at least
+// one token: of a neuron whose activations h [neurons, tokens] are all zero
+// and left out, that is not the last part.
+func multiplied(w device.Work, h []float32, s device.Slots) int64 {
+	parts := int64(len(w.IDs)) * int64(s.Parts)
+	if w.SkipZero && len(w.IDs) > 0 {
+		tokens := len(h) / len(w.IDs)
+		for i := range w.IDs {
+			if !slices.ContainsFunc(h[i*tokens:(i+1)*tokens], func(v float32) bool { return v != 0 }) {
+				parts--
+			}
+		}
+	}
+	return parts * s.DType.RowBytes(s.Cols)
 }

@@ -50,6 +50,9 @@ type Loader struct {
 	Resident map[string]bool
 	// Stream reads blocks ahead of the one that is being copied.
 	Stream *weights.BlockReader
+	// Mapped, if not nil, is the whole pack in memory, of which matrices are
+	// then parts instead of being loaded.
+	Mapped []byte
 	// Progress, if not nil, is told how many bytes have been read.
 	Progress func(bytes int64)
 }
@@ -120,7 +123,7 @@ func (l *Loader) Up(ctx context.Context, layer int, slots device.Slots) (device.
 		if err := ctx.Err(); err != nil {
 			return m, err
 		}
-		if err := l.Store.ReadBundles(layer, i, dst); err != nil {
+		if err := l.Store.ReadNeurons(layer, i, dst); err != nil {
 			return m, err
 		}
 		copy(m.Data[int64(i)*row:], slots.Vec(0, 0))
@@ -250,7 +253,11 @@ func (r *reader) matrix(name string, linear bool) Matrix {
 	}
 	m.Tensor = r.tensor(name)
 	m.DType = m.Tensor.Elem
-	if r.l.Resident[name] {
+	switch {
+	case r.err != nil:
+	case r.l.Mapped != nil:
+		m.Data = r.l.Mapped[m.Tensor.Offset:][:m.Tensor.Bytes()]
+	case r.l.Resident[name]:
 		m.Data = r.bytes(m.Tensor)
 	}
 	return m

@@ -53,6 +53,7 @@ const (
 	Vector                // biases and norms, F32
 	Sketch                // 4-bit rows of fc1 and their scales
 	Tokenizer             // a file of the tokenizer
+	Order                 // which neuron each bundle of a layer is, U32
 )
 
 // A Tensor is one resident tensor of a pack: Rows rows of RowBytes bytes from
@@ -111,6 +112,9 @@ type Spec struct {
 	MLP     tensor.DType // of bundles, whose halves its blocks must fill
 	// Tokenizer holds the tokenizer's files, by a name of TokenizerFiles.
 	Tokenizer map[string][]byte
+	// Ordered is whether bundles lie in an order of their own, which the pack
+	// then holds; otherwise in that of the checkpoint.
+	Ordered bool
 	// Align is the alignment of bundles, a power of two from 512 to 4096.
 	// Zero: what the target's file system asks of direct reads.
 	Align int64
@@ -149,6 +153,7 @@ func (s Spec) Layout() (*Layout, error) {
 		mlp:       s.MLP,
 		stride:    alignUp(s.Profile.BundleBytes(s.MLP), s.Align),
 		tokenizer: files,
+		ordered:   s.Ordered,
 	})
 }
 
@@ -161,6 +166,7 @@ type description struct {
 	attn, mlp tensor.DType
 	stride    int64
 	tokenizer map[string]int64 // bytes by file name
+	ordered   bool
 }
 
 // A Layout is what a pack holds and where: that of an open pack, or of one
@@ -262,6 +268,9 @@ func (l *Layout) layer(prefix string, p config.ModelProfile) {
 		row := SketchBytes(d)
 		l.tensor(Tensor{Name: prefix + "mlp.sketch", Kind: Sketch, DType: "U8", Rows: p.FFN, Cols: row, RowBytes: int64(row)})
 		l.tensor(Tensor{Name: prefix + "mlp.sketch_scale", Kind: Sketch, DType: "F32", Rows: p.FFN, Cols: 1, RowBytes: 4, flat: true})
+	}
+	if l.ordered {
+		l.tensor(Tensor{Name: prefix + orderName, Kind: Order, DType: "U32", Rows: 1, Cols: p.FFN, RowBytes: 4 * int64(p.FFN), flat: true})
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/kv"
 	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/tensor"
 	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
@@ -19,12 +20,17 @@ type Input struct {
 	// Wanted is the share of neurons that a token computes in predicted mode;
 	// 0: unknown, and taken to be assumedWanted.
 	Wanted float64
+	// Counts, if not nil, is how often each neuron was active on a text.
+	Counts *weights.Counts
 	// ScratchBytes is the size of the activations for chunk tokens at a time.
 	ScratchBytes func(chunk int) int64
 	// FreeBytes is what the system, or its memory cgroup, has free.
 	FreeBytes int64
 	// Processors is the number of processors.
 	Processors int
+	// RingSlots, if not 0, is the staging slots in place of as many as are
+	// sensible; what they take beyond that comes on top of the budget.
+	RingSlots int
 }
 
 // Placement is what lives where. Executors obey it and decide nothing.
@@ -35,6 +41,7 @@ type Placement struct {
 	Threads int
 
 	Resident  map[string]bool // matrices in fast memory; the others stream
+	Streamed  int             // matrices that a token needs in full and that stream
 	Predicted []bool          // [layers] that have a predictor in fast memory
 	Slots     []int           // [layers] slots for neurons
 	RingSlots int             // staging slots for neurons without a slot
@@ -43,6 +50,8 @@ type Placement struct {
 	BlockBytes  int64 // size of a staging buffer for a block of any tensor
 	MemoryBytes int64 // all that is taken from weights.Memory
 	LoadBytes   int64 // of these, what is read from the pack at the start
+	// PredictorBytes is the predictors' part of LoadBytes, which a token reads.
+	PredictorBytes int64
 
 	Share   Account // weights alone
 	Process Account // the whole process
@@ -76,9 +85,10 @@ const (
 	// and garbage that waits for collection. Measured: see docs/memory.md.
 	runtimeBytes = 28 << 20
 	// neuronBytes is what is known of a neuron that has a slot: a checksum
-	// (4), slot and neuron (8), pins and free list (6), a place in the LRU
-	// list (8), the read that fills it (8), rounded up.
-	neuronBytes = 36
+	// (4), slot and neuron (8), pins and free list (6), what the policy knows,
+	// the read that fills it (8), how often it was active (4), where it lies in
+	// a pack with an order of its own (4), rounded up.
+	neuronBytes = 36 + weights.PolicyBytes
 	// ringBytes is about what the ring of staging slots takes.
 	ringBytes = 4 << 20
 	// defaultContext is the longest sequence if none is asked for and the
@@ -129,6 +139,9 @@ func newPlanner(in Input) (*planner, error) {
 	}
 	if p.Context > p.profile.MaxPositions {
 		return nil, fmt.Errorf("placement: ctx: got %d, want at most %d, the model's longest", p.Context, p.profile.MaxPositions)
+	}
+	if hd := p.profile.HeadDim(); s.KV.Quantised() && hd%tensor.QuantBlock != 0 {
+		return nil, fmt.Errorf("placement: kv: got %v for a model of head dim %d, want a multiple of %d, or f16", s.KV, hd, tensor.QuantBlock)
 	}
 	p.Mode = p.mode()
 	p.KVBytes = int64(kv.Pages(p.Context)) * p.kvShape().PageBytes()
@@ -237,8 +250,8 @@ func (p *planner) place() error {
 	p.Fits = room >= 0
 	p.predictors(&room)
 	p.Resident = make(map[string]bool, len(p.matrices)+len(p.rowTables))
-	if streamed := p.residents(p.matrices, &room); streamed > 0 && p.Fits {
-		p.notice("%d of %d matrices do not fit and stream from the pack for every token", streamed, len(p.matrices))
+	if p.Streamed = p.residents(p.matrices, &room); p.Streamed > 0 && p.Fits {
+		p.notice("%d of %d matrices do not fit and stream from the pack for every token", p.Streamed, len(p.matrices))
 	}
 	slots := asked
 	if slots < 0 {
@@ -246,13 +259,15 @@ func (p *planner) place() error {
 		room -= p.neuronSlots(slots)
 	}
 	p.residents(p.rowTables, &room)
-	p.Slots = make([]int, p.profile.Layers)
-	for l := range p.Slots {
-		p.Slots[l] = slots
-	}
+	p.Slots = p.deal(slots)
 	p.slotBytes = p.neuronSlots(slots)
 	p.LoadBytes = p.vectors + p.residentBytes + p.predictorBytes
+	p.PredictorBytes = p.predictorBytes
 	p.MemoryBytes = p.takenBytes(p.Chunk) + p.LoadBytes + p.slotBytes
+	if n := p.in.RingSlots; n > p.RingSlots {
+		p.MemoryBytes += int64(n-p.RingSlots) * p.stride
+		p.RingSlots = n
+	}
 	if !p.Fits {
 		return p.tooSmall(asked, need)
 	}

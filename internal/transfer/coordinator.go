@@ -39,6 +39,9 @@ type Options struct {
 	Scrap []byte
 	// Hidden is the most activations of one segment: neurons x tokens.
 	Hidden int
+	// Places is where each neuron's bundle lies among its layer's, [layers][ffn];
+	// nil: in the order of neurons.
+	Places [][]int32
 }
 
 // Stats counts what a coordinator did. Neurons are counted once for each layer
@@ -57,6 +60,8 @@ type TransferCoordinator struct {
 	Stats Stats
 	// Exact computes every neuron in the layers with a predictor too.
 	Exact bool
+	// Wanted, if not nil, sees what each pass is to compute, ascending.
+	Wanted func(layer int, ids []int32)
 
 	all      []int32         // 0 to ffn-1
 	inflight []*weights.Read // [slots] what fills each, nil if nothing does
@@ -66,6 +71,10 @@ type TransferCoordinator struct {
 	work     Work     // the one Work there is at a time, for its buffers
 	marks    []uint64 // [ffn, words] which token wants which neuron
 	keep     []uint64 // of the latest Audit
+
+	bundles           []bundle // of the latest plan, where there are Places
+	placeBuf, slotBuf []int32
+	planned           NeuronTransferPlan
 }
 
 // aheadRead is a slot that Lookahead is filling and has pinned meanwhile.
@@ -133,17 +142,27 @@ func (c *TransferCoordinator) Lookahead(layer int, x device.Act, decode bool) er
 func (c *TransferCoordinator) Begin(layer int, x device.Act, decode bool) (*Work, error) {
 	if w := c.prepared; w != nil {
 		c.prepared = nil
+		c.tell(layer, w.ids)
 		return w, nil
 	}
 	c.reap(false)
 	if !c.predicts(layer) {
+		c.tell(layer, c.all)
 		return c.newWork(layer, x.Rows, c.all, nil, decode), nil
 	}
 	ids, wants, err := c.want(layer, x)
 	if err != nil {
 		return nil, err
 	}
+	c.tell(layer, ids)
 	return c.newWork(layer, x.Rows, ids, wants, decode), nil
+}
+
+// tell tells Wanted.
+func (c *TransferCoordinator) tell(layer int, ids []int32) {
+	if c.Wanted != nil {
+		c.Wanted(layer, ids)
+	}
 }
 
 // predicts reports whether a layer computes what the predictor asks for.
@@ -160,6 +179,7 @@ func (c *TransferCoordinator) Audit(layer int, x device.Act) (w *Work, keep []ui
 		if err != nil {
 			return nil, nil, err
 		}
+		c.tell(layer, ids)
 		words := wantWords(x.Rows)
 		c.keep = append(c.keep[:0], make([]uint64, c.Profile.FFN*words)...)
 		for i, id := range ids {
@@ -171,6 +191,8 @@ func (c *TransferCoordinator) Audit(layer int, x device.Act) (w *Work, keep []ui
 			}
 		}
 		keep = c.keep
+	} else {
+		c.tell(layer, c.all)
 	}
 	stats := c.Stats
 	w = c.newWork(layer, x.Rows, c.all, nil, false)
@@ -203,12 +225,7 @@ func (c *TransferCoordinator) want(layer int, x device.Act) (ids []int32, wants 
 	}
 	ids = c.work.idBuf[:0]
 	if x.Rows == 1 {
-		bar := c.Selection.Threshold(scores)
-		for i, v := range scores {
-			if v > bar {
-				ids = append(ids, int32(i))
-			}
-		}
+		ids = above(ids, scores, c.Selection.Threshold(scores))
 		c.work.idBuf = ids
 		return ids, nil, nil
 	}
@@ -242,12 +259,6 @@ func (c *TransferCoordinator) want(layer int, x device.Act) (ids []int32, wants 
 
 func wantWords(tokens int) int { return (tokens + 63) / 64 }
 
-// plan plans to read the neurons ids[i] into slots[i] for the indices i in
-// which.
-func (c *TransferCoordinator) plan(layer int, ids, slots, which []int32) NeuronTransferPlan {
-	return newPlan(layer, ids, slots, which, c.joins)
-}
-
 // joins is Join in neurons.
 func (c *TransferCoordinator) joins(run, gap, next int) bool {
 	stride := c.Slots.Stride
@@ -255,7 +266,7 @@ func (c *TransferCoordinator) joins(run, gap, next int) bool {
 }
 
 // start starts a plan's reads.
-func (c *TransferCoordinator) start(p NeuronTransferPlan) {
+func (c *TransferCoordinator) start(p *NeuronTransferPlan) {
 	for _, run := range p.Runs {
 		r := c.Transfer.StartBundles(p.Layer, int(run.First), run.Slots, c.Slots, c.Scrap)
 		for _, s := range run.Slots {
@@ -275,11 +286,17 @@ func (c *TransferCoordinator) arrived(layer int, slot int32) error {
 		return nil
 	}
 	err := r.Wait()
-	c.inflight[slot] = nil
+	c.drop(slot)
 	if err != nil && int(slot) < c.RingFirst {
 		c.Cache.Forget(layer, slot)
 	}
 	return err
+}
+
+// drop ends the interest in the read that fills slot.
+func (c *TransferCoordinator) drop(slot int32) {
+	c.inflight[slot].Release()
+	c.inflight[slot] = nil
 }
 
 // reap unpins the slots that Lookahead filled, if their reads have ended or,

@@ -6,6 +6,8 @@ package transfer
 type NeuronTransferPlan struct {
 	Layer int
 	Runs  []Run
+
+	slots []int32 // of the runs, one after the other
 }
 
 // Run is the neurons First, First+1, ... and their slots, -1 for those that
@@ -15,39 +17,40 @@ type Run struct {
 	Slots []int32
 }
 
-// maxRun is the most neurons of one run. Longer runs would not be faster, and
-// shorter ones are spread over several reads at a time.
+// maxRun is the most neurons of one run of several that are read at a time.
+// Longer ones would not be faster, and shorter ones keep the disk busier.
 const maxRun = 32
 
-// newPlan plans to read the neurons ids[i], ascending, into slots[i], for the
-// indices i in which, ascending. joins says whether two runs are read together,
-// given their neurons and those between them.
-func newPlan(layer int, ids, slots, which []int32, joins func(run, gap, next int) bool) NeuronTransferPlan {
-	p := NeuronTransferPlan{Layer: layer}
-	buf, start := make([]int32, 0, len(which)), 0 // the runs' slots; where the last one's begin
+// make plans to read the neurons ids[i], ascending, into slots[i], for the
+// indices i in which, ascending, in the memory of an earlier plan. joins says
+// whether two runs are read together, given their neurons and those between
+// them; those without any between them are. No run is longer than most.
+func (p *NeuronTransferPlan) make(layer int, ids, slots, which []int32, most int, joins func(run, gap, next int) bool) {
+	p.Layer, p.Runs = layer, p.Runs[:0]
+	all, start := p.slots[:0], 0 // where the last run's begin
 	for _, i := range which {
 		if last := len(p.Runs) - 1; last >= 0 {
 			run := &p.Runs[last]
 			n := len(run.Slots)
 			gap := int(ids[i]-run.First) - n
-			if n+gap < maxRun && (gap == 0 || joins(n, gap, 1)) {
+			if n+gap < most && (gap == 0 || joins(n, gap, 1)) {
 				for range gap {
-					buf = append(buf, -1)
+					all = append(all, -1)
 				}
-				buf = append(buf, slots[i])
-				run.Slots = buf[start:]
+				all = append(all, slots[i])
+				run.Slots = all[start:]
 				continue
 			}
 		}
-		start = len(buf)
-		buf = append(buf, slots[i])
-		p.Runs = append(p.Runs, Run{First: ids[i], Slots: buf[start:]})
+		start = len(all)
+		all = append(all, slots[i])
+		p.Runs = append(p.Runs, Run{First: ids[i], Slots: all[start:]})
 	}
-	return p
+	p.slots = all
 }
 
 // Neurons is the number of neurons that the plan reads for somebody.
-func (p NeuronTransferPlan) Neurons() int {
+func (p *NeuronTransferPlan) Neurons() int {
 	n := 0
 	for _, r := range p.Runs {
 		for _, s := range r.Slots {

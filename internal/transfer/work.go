@@ -143,7 +143,7 @@ func (w *Work) Next() bool {
 				w.late = append(w.late, int32(i))
 				continue
 			}
-			w.c.inflight[s] = nil
+			w.c.drop(s)
 		}
 		w.ready = append(w.ready, int32(i))
 	}
@@ -197,7 +197,7 @@ func (w *Work) Close() {
 		if r := w.c.inflight[s]; r != nil {
 			if !w.c.Transfer.Async() && !r.Done() {
 				// Nobody will run it now.
-				w.c.inflight[s] = nil
+				w.c.drop(s)
 				if int(s) < w.c.RingFirst {
 					w.c.Cache.Forget(w.layer, s)
 				}

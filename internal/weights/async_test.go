@@ -230,3 +230,27 @@ func TestAsyncDamage(t *testing.T) {
 		}
 	})
 }
+
+// What lies between and cannot be read does no harm to what is wanted.
+func TestAsyncGapFails(t *testing.T) {
+	eachQueue(t, func(t *testing.T, f *fixture, file File, workers int) {
+		fs := &faults{}
+		bad := f.BundleOffset(1, 6)
+		fs.next = func(off, end int64) fault {
+			if off <= bad && bad < end {
+				return broken
+			}
+			return fine
+		}
+		a := NewAsyncWeightTransfer(f.store(t, withFaults(file, fs)), workers)
+		defer a.Close()
+		s := f.slots(t, 4)
+		r := asked{layer: 1, first: 5, slots: []int32{0, -1, -1, 1}}
+		r.Read = a.StartBundles(r.layer, r.first, r.slots, s, s.Bundle(3))
+		if err := r.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		r.check(t, f, &slotPool{Slots: s})
+		wantIn(t, a.StartBundles(1, 5, []int32{0, 1, -1, 2}, s, s.Bundle(3)).Wait(), "neurons 6 to 6 of layer 1")
+	})
+}

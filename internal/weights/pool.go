@@ -11,10 +11,14 @@ type readPool struct {
 	mu     sync.Mutex
 	more   sync.Cond  // queue has grown, or closed is set
 	fewer  sync.Cond  // ended has grown
-	queue  []*Request // not begun
+	queue  []*Request // those from begun on are not begun
+	begun  int
 	ended  []*Request // whose owners have not been told
 	open   int        // requests whose owners have not been told
 	closed bool
+
+	polling sync.Mutex
+	told    []*Request // by the latest poll
 }
 
 // newReadPool starts workers for requests to f, which stays the caller's.
@@ -31,14 +35,16 @@ func (p *readPool) work() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for {
-		for len(p.queue) == 0 {
+		for p.begun == len(p.queue) {
 			if p.closed {
 				return
 			}
 			p.more.Wait()
 		}
-		r := p.queue[0]
-		p.queue = p.queue[1:]
+		r := p.queue[p.begun]
+		if p.begun++; p.begun == len(p.queue) {
+			p.queue, p.begun = p.queue[:0], 0
+		}
 		p.mu.Unlock()
 		r.n, r.err = p.ReadVec(r.Bufs, r.Off)
 		p.mu.Lock()
@@ -58,15 +64,21 @@ func (p *readPool) Submit(rs []*Request) {
 }
 
 func (p *readPool) Poll(wait bool) {
+	if wait {
+		p.polling.Lock()
+	} else if !p.polling.TryLock() {
+		return
+	}
+	defer p.polling.Unlock()
 	p.mu.Lock()
 	for wait && len(p.ended) == 0 && p.open > 0 {
 		p.fewer.Wait()
 	}
-	ended := p.ended
-	p.ended = nil
-	p.open -= len(ended)
+	p.told, p.ended = p.ended, p.told[:0]
+	p.open -= len(p.told)
 	p.mu.Unlock()
-	for _, r := range ended {
+	for i, r := range p.told {
+		p.told[i] = nil
 		r.Owner.Ended(r.n, r.err)
 	}
 }

@@ -19,6 +19,9 @@ type DiskWeightStore struct {
 	pack *pack.Pack
 	file File
 	made fs.FileInfo // the file as it was when opened
+	ffn  int64
+
+	places [][]int32 // see Places
 
 	bundleChecked []atomic.Uint32  // a bit per neuron of the model
 	blockChecked  []atomic.Uint32  // a bit per block of rows
@@ -41,10 +44,16 @@ func NewDiskWeightStore(p *pack.Pack, f File) (*DiskWeightStore, error) {
 	if st.Size() != p.Size() {
 		return nil, fmt.Errorf("weights: open %s: got %d bytes, want %d: the file changed while it was opened", p.Path(), st.Size(), p.Size())
 	}
+	places, err := readPlaces(p)
+	if err != nil {
+		return nil, fmt.Errorf("weights: open: %w", err)
+	}
 	s := &DiskWeightStore{
 		pack:          p,
+		places:        places,
 		file:          f,
 		made:          st,
+		ffn:           int64(p.Profile().FFN),
 		bundleChecked: make([]atomic.Uint32, (p.Profile().Neurons()+31)/32),
 		firstBlock:    make(map[string]int64),
 	}
@@ -84,8 +93,9 @@ func (s *DiskWeightStore) CheckUnchanged() error {
 	return nil
 }
 
-// ReadBundles reads the len(dst) bundles of a layer from neuron first on, one
-// into each of dst, whose length is the pack's bundle stride.
+// ReadBundles reads the len(dst) bundles of a layer from the first-th on, one
+// into each of dst, whose length is the pack's bundle stride. Which neurons they
+// are is for Places to say.
 func (s *DiskWeightStore) ReadBundles(layer, first int, dst [][]byte) error {
 	if err := s.read(dst, s.pack.BundleOffset(layer, first)); err != nil {
 		return bundlesError(layer, first, len(dst), err)
@@ -105,7 +115,7 @@ func bundlesError(layer, first, n int, err error) error {
 // checkBundle checks a neuron's bundle if it is the first time that it is
 // read.
 func (s *DiskWeightStore) checkBundle(layer, neuron int, b []byte) error {
-	n := int64(layer)*int64(s.pack.Profile().FFN) + int64(neuron)
+	n := int64(layer)*s.ffn + int64(neuron)
 	if checked(s.bundleChecked, n) {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package weights
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -16,6 +17,7 @@ type Read struct {
 	transfer *AsyncWeightTransfer
 	ended    atomic.Bool // all bytes are there, or never will be
 	checked  bool
+	users    int   // that have not released it
 	result   error // of Wait
 
 	// Of bundles: into which slots those of a layer go, from neuron first on;
@@ -23,8 +25,8 @@ type Read struct {
 	layer, first int
 	slots        []int32
 	memory       device.Slots
-	// Of a block, not nil then: its rows, and where to tell them.
-	tensor *pack.Tensor
+	// Of a block: its rows, and where to tell them; nil for bundles.
+	tensor pack.Tensor
 	block  int
 	data   []byte
 	got    *[]byte
@@ -72,21 +74,28 @@ func (r *Read) Ended(n int, err error) {
 // check is what Wait returns of a read that has ended.
 func (r *Read) check() error {
 	s := r.transfer.store
-	if r.tensor != nil {
+	if r.got != nil {
 		if r.failure != nil {
-			return blockError(*r.tensor, r.block, r.failure)
+			return blockError(r.tensor, r.block, r.failure)
 		}
 		*r.got = r.data
-		return s.checkBlock(*r.tensor, r.block, r.data)
+		return s.checkBlock(r.tensor, r.block, r.data)
 	}
-	if r.failure != nil {
+	gaps := slices.Contains(r.slots, -1)
+	if r.failure != nil && !gaps {
 		return bundlesError(r.layer, r.first, len(r.slots), r.failure)
 	}
 	for i, slot := range r.slots {
 		if slot < 0 {
 			continue
 		}
-		if err := s.checkBundle(r.layer, r.first+i, r.memory.Bundle(slot)); err != nil {
+		b := r.memory.Bundle(slot)
+		if r.failure != nil {
+			// What nobody wants must not be what fails: one by one.
+			if err := s.ReadBundles(r.layer, r.first+i, [][]byte{b}); err != nil {
+				return err
+			}
+		} else if err := s.checkBundle(r.layer, r.first+i, b); err != nil {
 			return err
 		}
 	}
@@ -106,6 +115,7 @@ type AsyncWeightTransfer struct {
 
 	mu    sync.Mutex
 	asked []*Request // by Start, not yet submitted
+	spare []*Read    // released
 }
 
 // NewAsyncWeightTransfer makes a transfer. Where the store's file is no
@@ -138,31 +148,66 @@ func (a *AsyncWeightTransfer) Store() *DiskWeightStore { return a.store }
 // somebody asks for it: several that are submitted together cost one system
 // call.
 func (a *AsyncWeightTransfer) StartBundles(layer, first int, slots []int32, s device.Slots, scrap []byte) *Read {
-	bufs := make([][]byte, 0, len(slots))
+	r := a.read()
+	r.layer, r.first, r.memory = layer, first, s
+	r.slots = append(r.slots, slots...)
 	for i := 0; i < len(slots); i++ {
 		if slots[i] >= 0 {
-			bufs = append(bufs, s.Bundle(slots[i]))
+			r.users++
+			r.bufs = append(r.bufs, s.Bundle(slots[i]))
 			continue
 		}
 		n := int64(1) // neurons of one buffer
 		for most := int64(len(scrap)) / s.Stride; n < most && slots[i+1] < 0; n++ {
 			i++
 		}
-		bufs = append(bufs, scrap[:n*s.Stride])
+		r.bufs = append(r.bufs, scrap[:n*s.Stride])
 	}
-	return a.start(&Read{layer: layer, first: first, slots: slots, memory: s}, bufs, a.store.pack.BundleOffset(layer, first))
+	return a.start(r, a.store.pack.BundleOffset(layer, first))
 }
 
 // StartBlock reads block b of t through buf and hands the rows to got.
 func (a *AsyncWeightTransfer) StartBlock(t pack.Tensor, b int, buf []byte, got *[]byte) *Read {
 	row, rows := t.Block(b)
 	part, data, off := a.store.span(buf, t.Offset+int64(row)*t.RowBytes, int64(rows)*t.RowBytes)
-	return a.start(&Read{tensor: &t, block: b, data: data, got: got}, [][]byte{part}, off)
+	r := a.read()
+	r.tensor, r.block, r.data, r.got, r.users = t, b, data, got, 1
+	r.bufs = append(r.bufs, part)
+	return a.start(r, off)
 }
 
-func (a *AsyncWeightTransfer) start(r *Read, bufs [][]byte, off int64) *Read {
-	r.transfer = a
-	r.attempt = attempt{Request: Request{Bufs: bufs, Off: off, Owner: r}, bufs: bufs, off: off}
+// read is a new Read, or one that was released, with its memory.
+func (a *AsyncWeightTransfer) read() *Read {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	last := len(a.spare) - 1
+	if last < 0 {
+		return &Read{transfer: a}
+	}
+	r := a.spare[last]
+	a.spare = a.spare[:last]
+	return r
+}
+
+// Release says that one of its users, the neurons that have a slot or the one
+// block, will not look at r again. With the last of them its memory is used for
+// another read: so a token's reads need no new memory. r has ended by then, or
+// its transfer is synchronous and will never make it.
+func (r *Read) Release() {
+	if r.users--; r.users > 0 {
+		return
+	}
+	a := r.transfer
+	clear(r.bufs)
+	*r = Read{transfer: a, attempt: attempt{bufs: r.bufs[:0]}, slots: r.slots[:0]}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.spare = append(a.spare, r)
+}
+
+func (a *AsyncWeightTransfer) start(r *Read, off int64) *Read {
+	r.off = off
+	r.Request = Request{Bufs: r.bufs, Off: off, Owner: r}
 	a.open.Add(1)
 	if a.file != nil {
 		a.mu.Lock()

@@ -106,12 +106,10 @@ func (s isa) quantizeX() {
 	dp := Load(Param("dst").Base(), GP64())
 	xp := Load(Param("x").Base(), GP64())
 	n := Load(Param("x").Len(), GP64())
-	zm, err := Param("zero").Resolve()
-	if err != nil {
-		panic(err)
-	}
+	z := Load(Param("zero"), GP32()) // not broadcast from memory: vet mistakes its size
 	zero, sign, inf := YMM(), broadcast32(0x7fffffff), broadcast32(0x7f800000)
-	VPBROADCASTD(zm.Addr, zero)
+	VMOVD(z, zero.AsX())
+	VPBROADCASTD(zero.AsX(), zero)
 	most, order := broadcast32(0x42fe0000), YMM() // 127
 	quad := GP64()
 	MOVQ(U64(0x07030602_05010400), quad)

@@ -740,13 +740,15 @@ TEXT ·QuantizeBlocksAVX2(SB), NOSPLIT, $0-52
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         x_len+32(FP), DX
-	MOVL         $0x7fffffff, BX
-	VMOVD        BX, X1
+	MOVL         zero+48(FP), BX
+	MOVL         $0x7fffffff, SI
+	VMOVD        SI, X1
 	VPBROADCASTD X1, Y1
-	MOVL         $0x7f800000, BX
-	VMOVD        BX, X2
+	MOVL         $0x7f800000, SI
+	VMOVD        SI, X2
 	VPBROADCASTD X2, Y2
-	VPBROADCASTD zero+48(FP), Y0
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
 	MOVL         $0x42fe0000, BX
 	VMOVD        BX, X3
 	VPBROADCASTD X3, Y3

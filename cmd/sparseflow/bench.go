@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sparseflow/sparseflow"
+	"github.com/sparseflow/sparseflow/internal/bench"
+	"github.com/sparseflow/sparseflow/internal/convert"
+	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/placement"
+)
+
+// benchFlags are the flags of bench alone.
+type benchFlags struct {
+	tests, modes  string
+	reps          int
+	ablate, sweep bool
+	svg           string
+	timeout       time.Duration
+}
+
+// What bench does unless told otherwise. The budget is the original system's:
+// attention and embeddings of OPT-6.7B, and 30 % of its neurons.
+const (
+	benchTests   = "pp512,tg128"
+	benchReps    = 3
+	benchBudget  = 0.58
+	benchContext = 512
+	benchTimeout = 20 * time.Minute
+)
+
+// benchChild is the verb that a mode's process runs.
+const benchChild = "bench-mode"
+
+func (a *app) benchCommand() *cobra.Command {
+	var m modelFlags
+	var f benchFlags
+	cmd := &cobra.Command{
+		Use:     "bench MODEL",
+		GroupID: groupTool,
+		Short:   "Measure speed, beside baselines and the machine's limits",
+		Long: `Bench measures prefill (ppN, a prompt of N tokens) and decoding (tgN, N tokens
+one by one) of a model in several modes side by side, each in a process of its
+own: dense and resident (sparse) with everything in memory; and under the budget
+sparse, naive (as many neurons as fit stay in memory, the rest of each layer is
+read in one piece for every token, all are computed) and mmap (dense, from a
+mapping of the file under a real memory limit, where the system allows one).
+Naive and mmap decode 8 tokens instead of N and no prompts.
+
+Decoding is forced: the tokens are those of a real text, the next part of it in
+each repetition. Before a mode is timed its output is checked against the first
+mode's. A mode that leaves neurons out prints what that costs on the same text:
+recall weighted by activation, relative error of the MLP's output, both of the
+worst layer, the divergence (KL) of the next token's distribution, and how many
+neurons were computed for each active one.
+
+Speed of memory and disk is measured in the same run. The share of the limit is
+that of the speed at which the same bytes, in the same pattern on the same
+threads, are loaded without computing.
+
+The default budget is 58% of the weights.`,
+		Example: `  sparseflow bench tiny
+  sparseflow bench DIR --budget 45% --kv f16 --json
+  sparseflow bench DIR --tests tg64 --modes sparse,naive
+  sparseflow bench DIR --sweep --svg speed.svg
+  sparseflow bench DIR --ablate --modes dense`,
+		Args: argsNamed(1, "MODEL"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.bench(cmd, args[0], &m, f)
+		},
+	}
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	fs.StringVar(&f.tests, "tests", benchTests, "what to time, a `list` of ppN and tgN")
+	fs.StringVar(&f.modes, "modes", modeList(bench.Modes()), "in which modes, a `list`")
+	fs.IntVar(&f.reps, "reps", 0, "`times` that each test is repeated; the median counts; 0: 3, fewer where that takes long")
+	fs.BoolVar(&f.ablate, "ablate", false, "also measure what each part of the system adds, from naive on")
+	fs.BoolVar(&f.sweep, "sweep", false, "also measure sparse decoding with budgets from 20 % to 100 %")
+	fs.StringVar(&f.svg, "svg", "", "draw the sweep into this `file`")
+	fs.DurationVar(&f.timeout, "timeout", benchTimeout, "longest `time` that a mode may take")
+	m.add(cmd, sparseflow.Auto)
+	return cmd
+}
+
+func modeList(modes []bench.Mode) string {
+	var names []string
+	for _, m := range modes {
+		names = append(names, string(m))
+	}
+	return strings.Join(names, ",")
+}
+
+// benchChildCommand is what Run's processes run.
+func (a *app) benchChildCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    benchChild,
+		Short:  "Measure one mode for bench",
+		Hidden: true,
+		Args:   argsNamed(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			limitToConvert()
+			return bench.Child(cmd.Context(), a.stdin, a.stdout, func(ctx context.Context, model string, opts ...sparseflow.Option) (*sparseflow.Engine, error) {
+				return sparseflow.Open(ctx, model, append(opts, sparseflow.WithPlacement(limitToPlan))...)
+			})
+		},
+	}
+}
+
+// benchmark is a run of bench, checked before anything is converted or loaded.
+type benchmark struct {
+	o     bench.Options
+	modes []bench.Mode
+	text  string // what the forced text is
+	dtype string // of the weights
+}
+
+func (a *app) bench(cmd *cobra.Command, model string, m *modelFlags, f benchFlags) error {
+	ctx := cmd.Context()
+	b, err := a.prepareBench(cmd, model, m, f)
+	if err != nil {
+		return err
+	}
+	status := a.newStatusLine()
+	err = b.ready(ctx, model, m, a.newProgress(), status.show)
+	var out *benchJSON
+	if err == nil {
+		out, err = b.run(ctx, f)
+	}
+	status.close()
+	if err != nil {
+		return err
+	}
+	if f.svg != "" {
+		if err := writeBenchSVG(f.svg, model, out); err != nil {
+			return err
+		}
+	}
+	if m.json {
+		return a.printJSON(out)
+	}
+	printBench(a.stdout, out)
+	return nil
+}
+
+// prepareBench checks what can be checked from headers.
+func (a *app) prepareBench(cmd *cobra.Command, model string, m *modelFlags, f benchFlags) (*benchmark, error) {
+	b := &benchmark{o: bench.Options{Model: model, CacheDir: m.cacheDir, Reps: f.reps, AllReps: f.reps > 0, Timeout: f.timeout}}
+	if f.reps == 0 {
+		b.o.Reps = benchReps
+	}
+	var err error
+	if b.modes, err = bench.ParseModes(f.modes); err != nil {
+		return nil, usagef(cmd, "--modes: %v", err)
+	}
+	if b.o.Tests, err = bench.ParseTests(f.tests); err != nil {
+		return nil, usagef(cmd, "--tests: %v", err)
+	}
+	switch {
+	case f.reps < 0 || f.reps > bench.MostReps:
+		return nil, usagef(cmd, "--reps: got %d, want 0 to %d", f.reps, bench.MostReps)
+	case f.svg != "" && !f.sweep:
+		return nil, usagef(cmd, "--svg: got no sweep to draw, want --sweep too")
+	case f.timeout <= 0:
+		return nil, usagef(cmd, "--timeout: got %v, want more than 0", f.timeout)
+	case m.mode == string(sparseflow.Dense):
+		return nil, usagef(cmd, "--mode: got dense, want the mode of the sparse rows; --modes dense is the dense one")
+	}
+	src, err := hub.Find(model)
+	if err != nil {
+		return nil, err
+	}
+	layout, err := convert.Layout(src)
+	if err != nil {
+		return nil, err
+	}
+	b.o.Profile = layout.Profile()
+	need := benchContext
+	for _, t := range b.o.Tests {
+		need = max(need, t.Context())
+	}
+	if m.ctx == 0 {
+		m.ctx = min(need, b.o.Profile.MaxPositions)
+	}
+	for _, t := range b.o.Tests {
+		if t.Context() > m.ctx {
+			return nil, usagef(cmd, "--tests: %v: got a context of %d tokens, want at least %d (--ctx; the model's longest is %d)", t, m.ctx, t.Context(), b.o.Profile.MaxPositions)
+		}
+	}
+	if b.o.Strategy, err = m.strategy(cmd); err != nil {
+		return nil, err
+	}
+	if b.o.Strategy.Budget.IsZero() && b.o.Strategy.GPUCacheRatio == nil {
+		b.o.Strategy.Budget.Share = benchBudget
+	}
+	_, err = sparseflow.Plan(model, sparseflow.WithStrategy(b.o.Strategy), sparseflow.WithCacheDir(m.cacheDir))
+	return b, err
+}
+
+// ready packs the model, finds the text and measures the limits.
+func (b *benchmark) ready(ctx context.Context, model string, m *modelFlags, bar *progress, doing func(string)) error {
+	src, err := hub.Find(model)
+	if err != nil {
+		return err
+	}
+	tok, err := sparseflow.LoadTokenizer(model)
+	if err != nil && !errors.Is(err, sparseflow.ErrNoTokenizer) {
+		return err
+	}
+	t, err := bench.ForcedText(b.o.Profile, tok, bench.TextTokens(b.o.Tests, b.o.Reps))
+	if err != nil {
+		return err
+	}
+	b.o.IDs, b.text = t.IDs, t.Name
+	p, err := convert.Open(ctx, src, m.cacheDir, convert.Options{Notify: bar.note, Progress: bar.report})
+	if err != nil {
+		return err
+	}
+	bar.close()
+	b.o.Pack, b.o.Progress = p.Path(), doing
+	b.dtype = dtypes(p.Layout)
+	place, err := sparseflow.Plan(model, sparseflow.WithStrategy(b.o.Strategy), sparseflow.WithCacheDir(m.cacheDir))
+	if err != nil {
+		return errors.Join(err, p.Close())
+	}
+	b.o.Free = placement.FreeBytes(os.DirFS("/"))
+	doing("measuring memory and disk")
+	b.o.Limits, err = bench.Measure(ctx, p, b.o.Strategy.IO, place.Threads)
+	b.o.Command = func(ctx context.Context) (*exec.Cmd, error) {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("bench: find this program: %w", err)
+		}
+		c := exec.CommandContext(ctx, self, benchChild)
+		c.Args[0] = os.Args[0] // a program of several names goes by it
+		return c, nil
+	}
+	return errors.Join(err, p.Close())
+}

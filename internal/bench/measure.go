@@ -1,0 +1,300 @@
+package bench
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/sparseflow/sparseflow/internal/engine"
+)
+
+// Rate is bytes over time.
+type Rate struct {
+	Bytes   int64
+	Seconds float64
+}
+
+// PerSecond is bytes per second, 0 where nothing was measured.
+func (r Rate) PerSecond() float64 {
+	if r.Seconds <= 0 {
+		return 0
+	}
+	return float64(r.Bytes) / r.Seconds
+}
+
+// Row is one test in one mode. Rates are of the median repetition, in units of
+// 1e9 bytes; what depends on a figure that is missing is 0.
+type Row struct {
+	Test            Test    `json:"test"`
+	Mode            Mode    `json:"mode"`
+	BudgetBytes     int64   `json:"budget_bytes"`           // of the whole process
+	BudgetShare     float64 `json:"budget_share,omitempty"` // of the weights, in a sweep
+	PeakRSSBytes    int64   `json:"peak_rss_bytes"`         // of the mode's process
+	Tokens          int     `json:"tokens"`                 // timed, each repetition
+	Reps            int     `json:"reps"`
+	TokS            float64 `json:"tok_s"` // the median's
+	SD              float64 `json:"sd"`    // of tok_s
+	FastBytes       int64   `json:"bytes_per_token_fast"`
+	SlowBytes       int64   `json:"bytes_per_token_slow"`
+	Misses          float64 `json:"misses_per_token"`
+	HitRate         float64 `json:"hit_rate"`
+	StallMS         float64 `json:"stall_ms"` // waiting for reads, a token
+	GBs             float64 `json:"gb_s"`     // bytes_per_token_fast over a token's time
+	ShareOfLimit    float64 `json:"share_of_limit"`
+	LimitGBs        float64 `json:"limit_gb_s"` // that share_of_limit is of
+	IOGBs           float64 `json:"io_gb_s"`    // bytes_per_token_slow over a token's time
+	IOShare         float64 `json:"io_share_of_limit"`
+	EstimateSeconds float64 `json:"estimate_s"`        // of a token, by plan from the measured limits
+	OfEstimate      float64 `json:"share_of_estimate"` // tok_s over the estimate's
+
+	Quality *Quality `json:"quality,omitempty"` // of a mode that leaves neurons out
+}
+
+// timing is one repetition.
+type timing struct {
+	tokS     float64
+	tokens   int
+	counters engine.Counters
+}
+
+// series is the repetitions of one test.
+type series struct {
+	test    Test
+	timings []timing
+	took    time.Duration
+}
+
+// enoughTime is how long a test goes on being repeated where the number of
+// repetitions was not asked for.
+const enoughTime = 4 * time.Second
+
+// measure times the tests in rounds, a repetition of each, and after every
+// round the loading of the same bytes: what else the machine does meanwhile
+// then slows both.
+func (c *child) measure(ctx context.Context, res *Result) error {
+	var all []*series
+	for _, t := range c.tests() {
+		all = append(all, &series{test: t})
+	}
+	if err := c.warmUp(ctx, all); err != nil {
+		return err
+	}
+	var loads []Rate
+	for rep := range c.Reps {
+		for _, s := range all {
+			if rep > 0 && !c.AllReps && s.took > enoughTime {
+				continue
+			}
+			c.tell(fmt.Sprintf("%v, %d of %d", s.test, rep+1, c.Reps))
+			if err := c.repeat(ctx, s, rep); err != nil {
+				return err
+			}
+		}
+		if rep == 0 {
+			// From here on memory is spent that is not the model's.
+			c.peak = engine.PeakRSS()
+			debug.SetMemoryLimit(math.MaxInt64)
+			if err := c.recordSteps(ctx); err != nil {
+				return err
+			}
+		}
+		loads = append(loads, c.load()...)
+	}
+	res.Load = median(loads)
+	for _, s := range all {
+		res.Rows = append(res.Rows, c.row(s, res))
+	}
+	return nil
+}
+
+// warmUp fills the cache, and grows what grows once.
+func (c *child) warmUp(ctx context.Context, all []*series) error {
+	c.tell("warming up")
+	for _, s := range all {
+		var err error
+		if s.test.Prompt {
+			_, err = c.prefill(ctx, 0, min(s.test.N, auditTokens))
+		} else {
+			_, err = c.decode(ctx, auditTokens, min(c.tokens(Test{N: warmTokens}), c.e.Placement().Context-2))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// repeat times one test once, on the part of the text that is this
+// repetition's.
+func (c *child) repeat(ctx context.Context, s *series, rep int) error {
+	run := c.decode
+	if s.test.Prompt {
+		run = c.prefill
+	}
+	begin := time.Now()
+	t, err := run(ctx, auditTokens+warmTokens+rep*(longest(c.Tests)+1), c.tokens(s.test))
+	s.timings, s.took = append(s.timings, t), s.took+time.Since(begin)
+	return err
+}
+
+func longest(tests []Test) (n int) {
+	for _, t := range tests {
+		n = max(n, t.N)
+	}
+	return n
+}
+
+// decode decodes n tokens of the text from the given one on.
+func (c *child) decode(ctx context.Context, at, n int) (timing, error) {
+	prompt := c.prompt(0)
+	if len(prompt) == 0 {
+		prompt = c.prompt(1)
+	}
+	// The prompt's own step gives the first token.
+	res, err := c.e.Run(ctx, engine.Request{IDs: prompt, Force: c.IDs[at : at+n+1], MaxTokens: n + 1, IgnoreEOS: true})
+	if err != nil {
+		return timing{}, err
+	}
+	if res.Stats.Tokens != n+1 {
+		return timing{}, fmt.Errorf("bench: decode: got %d tokens, want %d", res.Stats.Tokens, n+1)
+	}
+	return timing{res.Stats.TokensPerSecond(), n, res.Stats.Decoding}, nil
+}
+
+// prefill computes n tokens of the text as a prompt.
+func (c *child) prefill(ctx context.Context, at, n int) (timing, error) {
+	res, err := c.e.Run(ctx, engine.Request{IDs: c.IDs[at : at+n]})
+	if err != nil {
+		return timing{}, err
+	}
+	return timing{float64(n) / res.Stats.Prefill.Seconds(), n, res.Stats.Counters}, nil
+}
+
+// row sums repetitions up: the median's rates and the spread of all, beside
+// the limits.
+func (c *child) row(s *series, res *Result) Row {
+	mean, square := 0.0, 0.0
+	for _, t := range s.timings {
+		mean += t.tokS / float64(len(s.timings))
+	}
+	for _, t := range s.timings {
+		square += (t.tokS - mean) * (t.tokS - mean)
+	}
+	slices.SortFunc(s.timings, func(a, b timing) int { return cmp.Compare(a.tokS, b.tokS) })
+	m := s.timings[(len(s.timings)-1)/2] // of an even number the slower one
+	n := float64(m.tokens)
+	r := Row{
+		Test: s.test, Mode: c.Mode, BudgetBytes: c.e.Placement().Process.BudgetBytes, PeakRSSBytes: c.peak,
+		Tokens: m.tokens, Reps: len(s.timings), TokS: m.tokS,
+		SD:        math.Sqrt(square / float64(max(1, len(s.timings)-1))),
+		FastBytes: int64(float64(m.counters.FastBytes) / n),
+		SlowBytes: int64(float64(m.counters.SlowBytes) / n),
+		Misses:    float64(m.counters.Misses) / n,
+		HitRate:   m.counters.HitRate(),
+		StallMS:   1e3 * m.counters.Stall.Seconds() / n,
+		Quality:   res.Quality,
+	}
+	if c.LimitBytes > 0 {
+		r.BudgetBytes = c.LimitBytes
+	}
+	if !s.test.Prompt {
+		r.FastBytes += c.e.Placement().PredictorBytes
+	}
+	c.rate(&r, res.Load.PerSecond()/1e9)
+	return r
+}
+
+// rate sets a row beside the limits. load is the speed of loading what a
+// decoded token multiplies, 0 if it is not known.
+func (c *child) rate(r *Row, load float64) {
+	r.GBs = float64(r.FastBytes) * r.TokS / 1e9
+	r.IOGBs = float64(r.SlowBytes) * r.TokS / 1e9
+	disk := c.Limits.RandomGBs
+	if c.Mode == Naive || c.Mode == Mmap {
+		disk = c.Limits.SequentialGBs
+	}
+	r.IOShare = ratio(r.IOGBs, disk)
+	if r.LimitGBs = c.Limits.MemoryGBs; load > 0 && !r.Test.Prompt {
+		r.LimitGBs = load
+	}
+	r.ShareOfLimit = ratio(r.GBs, r.LimitGBs)
+	if c.Limits.MemoryGBs > 0 && disk > 0 && !r.Test.Prompt && c.Mode != Mmap {
+		r.EstimateSeconds = c.e.Placement().Token.Seconds(1e9*c.Limits.MemoryGBs, 1e9*disk)
+		r.OfEstimate = r.TokS * r.EstimateSeconds
+	}
+}
+
+// ratio is part over whole, 0 where the whole is not known.
+func ratio(part, whole float64) float64 {
+	if whole <= 0 {
+		return 0
+	}
+	return part / whole
+}
+
+// What the load-only probe repeats: tokens whose bytes are loaded, and how
+// long loading goes on after each round.
+const (
+	probeTokens = 8
+	probeTime   = time.Second / 5
+)
+
+// recordSteps decodes a few tokens more and notes which bytes they multiply.
+// Where the mode needs more than there is in memory it notes nothing.
+func (c *child) recordSteps(ctx context.Context) error {
+	if c.Mode == Mmap || c.Mode == Naive || c.e.Placement().Streamed > 0 || !slices.ContainsFunc(c.Tests, func(t Test) bool { return !t.Prompt }) {
+		return nil
+	}
+	n := min(probeTokens, longest(c.Tests))
+	if c.Mode == Dense {
+		n = 1 // they are all alike
+	}
+	c.touched, c.record = nil, true
+	_, err := c.decode(ctx, auditTokens, n)
+	c.record = false
+	c.steps = split(c.touched, n)
+	c.touched = nil
+	return err
+}
+
+// load loads the bytes of the steps from memory, over and over.
+func (c *child) load() (rates []Rate) {
+	if len(c.steps) == 0 {
+		return nil
+	}
+	for begin := time.Now(); len(rates) == 0 || time.Since(begin) < probeTime; {
+		var r Rate
+		for _, s := range c.steps {
+			bytes, took := c.e.Load(s)
+			r.Bytes, r.Seconds = r.Bytes+bytes, r.Seconds+took.Seconds()
+		}
+		rates = append(rates, r)
+	}
+	return rates
+}
+
+// median is the median by speed, zero of none.
+func median(rates []Rate) Rate {
+	if len(rates) == 0 {
+		return Rate{}
+	}
+	slices.SortFunc(rates, func(a, b Rate) int { return cmp.Compare(a.PerSecond(), b.PerSecond()) })
+	return rates[len(rates)/2]
+}
+
+// split cuts what was touched into steps and keeps the last n: each begins
+// where the layers start anew.
+func split(t []engine.Touched, n int) (steps [][]engine.Touched) {
+	from := 0
+	for i := 1; i <= len(t); i++ {
+		if i == len(t) || t[i].Layer < t[i-1].Layer {
+			steps = append(steps, t[from:i])
+			from = i
+		}
+	}
+	return steps[max(0, len(steps)-n):]
+}

@@ -1,0 +1,155 @@
+package bench
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"math"
+	"slices"
+
+	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/model"
+	"github.com/sparseflow/sparseflow/internal/sample"
+)
+
+// Quality is what leaving neurons out costs, against the exact model on the
+// same forced tokens.
+type Quality struct {
+	Tokens         int     `json:"tokens"`
+	KL             float64 `json:"kl"`              // mean divergence of the next token's distribution, nats
+	RecallWeighted float64 `json:"recall_weighted"` // share of |activation| that was computed
+	WorstRecall    float64 `json:"recall_weighted_worst_layer"`
+	MLPError       float64 `json:"mlp_error"` // of the MLP's output, relative
+	WorstError     float64 `json:"mlp_error_worst_layer"`
+	Active         float64 `json:"active"`   // share of all neurons
+	Computed       float64 `json:"computed"` // share of all neurons
+	// GreedySame is how many of the first greedy tokens are those of the
+	// exact model, out of Greedy.
+	GreedySame int `json:"greedy_same"`
+	Greedy     int `json:"greedy"`
+}
+
+// prompt is the begin-of-text token, where the model has one, and the text's
+// first n tokens.
+func (c *child) prompt(n int) []int32 {
+	if bos := c.e.Profile().BOS; bos >= 0 {
+		return append([]int32{bos}, c.IDs[:n]...)
+	}
+	return slices.Clone(c.IDs[:n])
+}
+
+// prove checks the output and measures its quality.
+func (c *child) prove(ctx context.Context) (p Proof, q *Quality, err error) {
+	ids := c.prompt(c.audited(c.e.Placement().Context))
+	final, sum, err := c.exact(ctx, ids)
+	if err != nil {
+		return p, nil, err
+	}
+	p.LogitsSHA256 = sum
+	if p.Greedy, err = c.greedy(ctx); err != nil {
+		return p, nil, err
+	}
+	if !c.Mode.exact() {
+		if q, err = c.audit(ctx, ids, final); err != nil {
+			return p, nil, err
+		}
+	}
+	return p, q, c.compare(p, q)
+}
+
+// compare holds the output to what is expected.
+func (c *child) compare(got Proof, q *Quality) error {
+	if q != nil {
+		q.Greedy = len(got.Greedy)
+	}
+	want := c.Expect
+	if want == nil {
+		return nil
+	}
+	if got.LogitsSHA256 != want.LogitsSHA256 {
+		return fmt.Errorf("bench: mode %s: exact logits of %d tokens: got SHA-256 %.12s, want %.12s: another output than the first mode's", c.Mode, checkTokens, got.LogitsSHA256, want.LogitsSHA256)
+	}
+	if c.Mode.exact() && want.Greedy != nil && !slices.Equal(got.Greedy, want.Greedy) {
+		return fmt.Errorf("bench: mode %s: greedy tokens: got %v, want %v, the first mode's", c.Mode, got.Greedy, want.Greedy)
+	}
+	if q != nil {
+		for q.GreedySame < min(len(got.Greedy), len(want.Greedy)) && got.Greedy[q.GreedySame] == want.Greedy[q.GreedySame] {
+			q.GreedySame++
+		}
+	}
+	return nil
+}
+
+// exact runs ids through the exact model: the final states, [tokens, d], and a
+// digest of the first checkTokens logits.
+func (c *child) exact(ctx context.Context, ids []int32) (final []float32, digest string, err error) {
+	d := c.e.Profile().HiddenSize
+	final = make([]float32, len(ids)*d)
+	sum := sha256.New()
+	_, err = c.e.Run(ctx, engine.Request{
+		IDs:   ids,
+		Exact: true,
+		Final: func(at int, x []float32) { copy(final[at*d:], x) },
+		Logits: func(at int, logits []float32) {
+			if at < checkTokens {
+				writeBits(sum, logits)
+			}
+		},
+	})
+	return final, hex.EncodeToString(sum.Sum(nil)), err
+}
+
+// writeBits adds the bits of v to a digest.
+func writeBits(h hash.Hash, v []float32) {
+	buf := make([]byte, 4<<10)
+	for len(v) > 0 {
+		n := min(len(v), len(buf)/4)
+		for i, x := range v[:n] {
+			binary.LittleEndian.PutUint32(buf[4*i:], math.Float32bits(x))
+		}
+		h.Write(buf[:4*n])
+		v = v[n:]
+	}
+}
+
+// greedy is how the text goes on after checkTokens tokens, in the mode.
+func (c *child) greedy(ctx context.Context) ([]int32, error) {
+	n := min(checkTokens, c.e.Placement().Context-greedyTokens-1, len(c.IDs))
+	res, err := c.e.Run(ctx, engine.Request{IDs: c.prompt(n), MaxTokens: greedyTokens, IgnoreEOS: true})
+	if err != nil {
+		return nil, err
+	}
+	return res.IDs, nil
+}
+
+// audit compares the mode with the exact model, whose final states these are.
+func (c *child) audit(ctx context.Context, ids []int32, final []float32) (*Quality, error) {
+	profile := c.e.Profile()
+	d := profile.HiddenSize
+	a := model.NewAudit(profile.Layers)
+	q := &Quality{Tokens: len(ids), WorstRecall: 1}
+	var logP, logQ []float64 // [vocab]
+	_, err := c.e.Run(ctx, engine.Request{
+		IDs:   ids,
+		Audit: a,
+		Other: func(at int) []float32 { return final[at*d : (at+1)*d] },
+		Compare: func(_ int, sparse, dense []float32) {
+			logP, logQ = sample.LogSoftmax(logP, dense), sample.LogSoftmax(logQ, sparse)
+			for i, p := range logP {
+				q.KL += math.Exp(p) * (p - logQ[i]) / float64(len(ids))
+			}
+		},
+	})
+	var all model.LayerAudit
+	for _, l := range a.Layers {
+		all.Add(l)
+		q.WorstRecall = min(q.WorstRecall, l.RecallWeighted())
+		q.WorstError = max(q.WorstError, l.OutputError())
+	}
+	q.RecallWeighted, q.MLPError = all.RecallWeighted(), all.OutputError()
+	q.Active, q.Computed = all.ActiveShare(), all.ComputedShare()
+	return q, err
+}
