@@ -14,6 +14,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/predict"
 	"github.com/sparseflow/sparseflow/internal/sidecar"
+	"github.com/sparseflow/sparseflow/internal/weights"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
@@ -28,12 +29,28 @@ type OperatingPoint = predict.Point
 // calibrated.
 func (e *Engine) Point() *OperatingPoint { return e.e.Point() }
 
-// calibrationOf is the calibration of a pack: the user's own or, for the
-// embedded model, the one that comes with it. It is nil if there is none.
-func calibrationOf(src hub.Source, p *pack.Pack, o options) (*Calibration, error) {
+// learned is what a model's sidecar says: nil where it says nothing.
+type learned struct {
+	calibration *Calibration
+	counts      *weights.Counts
+}
+
+// use sets what the caller of Open did not.
+func (l learned) use(o *engine.Options) {
+	if o.Calibration == nil {
+		o.Calibration = l.calibration
+	}
+	if o.Counts == nil && !o.Unprofiled {
+		o.Counts = l.counts
+	}
+}
+
+// learnedOf is what was learned about a pack's weights by the user or, for the
+// embedded model, came with it.
+func learnedOf(src hub.Source, p *pack.Pack, o options) (l learned, err error) {
 	dir, err := o.cache()
 	if err != nil {
-		return nil, err
+		return l, err
 	}
 	side, err := sidecar.Lookup(p.Path(), dir, p.SourceSHA256())
 	var other *sidecar.MismatchError
@@ -43,73 +60,80 @@ func calibrationOf(src hub.Source, p *pack.Pack, o options) (*Calibration, error
 			o.notify(fmt.Sprintf("ignored: %v", err))
 		}
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return nil, err
+		return l, err
 	case err == nil:
-		if c, err := readCalibration(side, p.Profile()); c != nil || err != nil {
-			return c, err
+		if err := l.read(side, p.Profile()); err != nil {
+			return l, err
 		}
 	}
 	if src.Name != hub.Tiny {
-		return nil, nil
+		return l, nil
 	}
 	side, err = sidecar.Read(bytes.NewReader(tiny.Sidecar), int64(len(tiny.Sidecar)), "tiny.side", p.SourceSHA256())
 	if err != nil {
-		return nil, err
+		return l, err
 	}
-	return readCalibration(side, p.Profile())
+	return l, l.read(side, p.Profile())
 }
 
-func readCalibration(s *sidecar.Sidecar, p ModelProfile) (*Calibration, error) {
-	sec, ok := s.Section(predict.CalibrationSection)
-	if !ok {
-		return nil, nil
+// read adds what a sidecar says and l does not know.
+func (l *learned) read(s *sidecar.Sidecar, p ModelProfile) (err error) {
+	if sec, ok := s.Section(predict.CalibrationSection); ok && l.calibration == nil {
+		if l.calibration, err = predict.ReadCalibration(sec, p.Layers, p.FFN); err != nil {
+			return err
+		}
 	}
-	return predict.ReadCalibration(sec, p.Layers, p.FFN)
+	if sec, ok := s.Section(weights.CountsSection); ok && l.counts == nil {
+		if l.counts, err = weights.ReadCounts(sec, p.Layers, p.FFN); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// knownCalibration is the calibration that Open would use, as far as that is
-// known without converting or hashing a checkpoint.
-func knownCalibration(src hub.Source, o options) (*Calibration, error) {
+// knownLearned is what Open would use, as far as that is known without
+// converting or hashing a checkpoint.
+func knownLearned(src hub.Source, o options) (l learned, err error) {
 	path := src.Path
 	if src.Kind == hub.Checkpoint {
 		dir, err := o.cache()
 		if err != nil {
-			return nil, err
+			return l, err
 		}
 		path, err = convert.Known(context.Background(), src.FS, src.Path, dir, convert.Options{Name: src.Name})
 		if err != nil {
-			return nil, err
+			return l, err
 		}
 	}
 	if path == "" {
-		return embeddedCalibration(src)
+		return embeddedLearned(src)
 	}
 	p, err := pack.Open(path)
 	if err != nil {
-		return nil, err
+		return l, err
 	}
-	c, err := calibrationOf(src, p, o)
-	return c, errors.Join(err, p.Close())
+	l, err = learnedOf(src, p, o)
+	return l, errors.Join(err, p.Close())
 }
 
-// embeddedCalibration is that of the embedded model, nil for others.
-func embeddedCalibration(src hub.Source) (*Calibration, error) {
+// embeddedLearned is what comes with the embedded model, nothing for others.
+func embeddedLearned(src hub.Source) (l learned, err error) {
 	if src.Name != hub.Tiny {
-		return nil, nil
+		return l, nil
 	}
-	l, err := convert.Layout(src)
+	layout, err := convert.Layout(src)
 	if err != nil {
-		return nil, err
+		return l, err
 	}
 	hash, err := convert.SourceHash(context.Background(), src.FS, src.Path)
 	if err != nil {
-		return nil, err
+		return l, err
 	}
 	side, err := sidecar.Read(bytes.NewReader(tiny.Sidecar), int64(len(tiny.Sidecar)), "tiny.side", hash)
 	if err != nil {
-		return nil, err
+		return l, err
 	}
-	return readCalibration(side, l.Profile())
+	return l, l.read(side, layout.Profile())
 }
 
 // Train calibrates a model's predictor on a text and stores what it learned in

@@ -24,9 +24,11 @@ func Plan(model string, opts ...Option) (*Placement, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.engine.Calibration, err = knownCalibration(src, o); err != nil {
+	known, err := knownLearned(src, o)
+	if err != nil {
 		return nil, err
 	}
+	known.use(&o.engine)
 	place, err := engine.Plan(l, o.engine)
 	if place != nil && o.notify != nil {
 		for _, n := range place.Notices {

@@ -105,6 +105,12 @@ type (
 	EvictionPolicy = weights.EvictionPolicy
 )
 
+// SimDisk is a simulated disk, for measuring what another machine's would give.
+type SimDisk = weights.SimSpec
+
+// ParseSimDisk reads a simulated disk such as "57kiops,0.95GB/s,100us".
+func ParseSimDisk(s string) (SimDisk, error) { return weights.ParseSim(s) }
+
 // BudgetError is the error of a budget below the smallest that works.
 type BudgetError = placement.BudgetError
 
@@ -114,7 +120,7 @@ func FromTransformersConfig(hf []byte, s OffloadStrategy) (SparseFlowConfig, err
 	return config.FromTransformersConfig(hf, s)
 }
 
-// DefaultStrategy is least recently used eviction and reads beside attention,
+// DefaultStrategy is eviction of the neuron least worth a slot and reads beside attention,
 // in all the memory that is sensible.
 func DefaultStrategy() OffloadStrategy { return config.DefaultStrategy() }
 
@@ -157,6 +163,12 @@ func WithPredictor(p ActivationPredictor, multiple float64) Option {
 // for each layer, with the number of slots that the layer has.
 func WithEvictionPolicy(newPolicy func(layer, slots int) EvictionPolicy) Option {
 	return func(o *options) { o.engine.Policy = newPolicy }
+}
+
+// WithSimDisk reads the model's neurons from a simulated disk. They come from
+// the system's page cache, which is outside the budget.
+func WithSimDisk(d SimDisk) Option {
+	return func(o *options) { o.engine.SimDisk = &d }
 }
 
 // WithCacheDir sets the directory that converted models are kept in; without
@@ -209,8 +221,10 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 		return nil, err
 	}
 	tok, err := tokenizerOf(p)
-	if err == nil && o.engine.Calibration == nil {
-		o.engine.Calibration, err = calibrationOf(src, p, o)
+	if err == nil {
+		var known learned
+		known, err = learnedOf(src, p, o)
+		known.use(&o.engine)
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.Close())

@@ -11,6 +11,9 @@ import (
 	"github.com/sparseflow/sparseflow/internal/config"
 )
 
+// evalDrawnTokens is how many token ids are drawn for a synthetic model.
+const evalDrawnTokens = 2048
+
 // evalFlags are the flags of eval alone.
 type evalFlags struct {
 	window, stride, maxTokens int
@@ -35,6 +38,8 @@ one token less than the context, each preceded by the begin-of-text token, and
 every token of a window is scored. Perplexities compare between runs with the
 same window only.
 
+A synthetic model needs no text: token ids are drawn for it by Zipf's law.
+
 A share of the neurons is of all neurons and tokens. A large model takes long:
 --max-tokens evaluates the beginning of the text.`,
 		Example: `  sparseflow eval tiny --file book.txt
@@ -47,6 +52,13 @@ A share of the neurons is of all neurons and tokens. A large model takes long:
 				return err
 			}
 			if in.from == "" {
+				drawn, err := isSynthetic(args[0])
+				if err != nil {
+					return err
+				}
+				if drawn {
+					return a.eval(cmd, &m, args[0], in, f)
+				}
 				return usagef(cmd, "got no text, want --file or --text")
 			}
 			if !utf8.ValidString(in.text) {
@@ -74,8 +86,10 @@ func (a *app) eval(cmd *cobra.Command, m *modelFlags, model string, in input, f 
 	if err != nil {
 		return err
 	}
-	ids, err := eng.TokenizePlain(in.text)
-	if err != nil {
+	var ids []int32
+	if in.from == "" {
+		ids = drawnIDs(eng.Profile().VocabSize, evalDrawnTokens)
+	} else if ids, err = eng.TokenizePlain(in.text); err != nil {
 		return errors.Join(err, eng.Close())
 	}
 	if f.maxTokens > 0 && len(ids) > f.maxTokens {

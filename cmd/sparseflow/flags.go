@@ -29,6 +29,7 @@ type modelFlags struct {
 	config    string
 	json      bool
 	stats     bool
+	simDisk   *sparseflow.SimDisk
 }
 
 // add declares the flags for cmd, whose mode is the given one unless the user
@@ -41,8 +42,8 @@ func (m *modelFlags) add(cmd *cobra.Command, mode sparseflow.Mode) {
 	fs.Var(enum{&m.mode, modes()}, "mode", "which neurons are computed: all (dense, exact), the active ones (gate, exact), the predicted ones, or what is fastest")
 	fs.Var(enum{&m.predictor, engine.Predictors()}, "predictor", "who predicts; oracle knows the truth and is for comparison")
 	fs.Var(percentage{&m.quality}, "quality", "largest rise of perplexity that a calibrated predictor may cost; default: 0.5%")
-	fs.Var(enum{&m.policy, weights.PolicyNames()}, "policy", "which neuron gives way to a missing one: the least recently used, or none; default: by --use-lru-eviction")
-	fs.BoolVar(&m.lru, "use-lru-eviction", true, "the least recently used neuron gives way; if false, the first neurons stay")
+	fs.Var(enum{&m.policy, weights.PolicyNames()}, "policy", "which neuron gives way to a missing one: the least often used (lfu), the least recently (lru), none (frozen), ...; default: lfu, or frozen without --use-lru-eviction")
+	fs.BoolVar(&m.lru, "use-lru-eviction", true, "missing neurons take the place of others, as --policy says; if false, the hottest neurons stay for good")
 	fs.BoolVar(&m.async, "async-transfer", true, "read missing neurons while attention computes")
 	fs.Var(enum{&m.io, []string{"direct", "mmap"}}, "io", "read the pack past the page cache, or map it")
 	fs.Var(deviceWord{&m.device}, "device", "what computes")
@@ -59,8 +60,13 @@ func (m *modelFlags) add(cmd *cobra.Command, mode sparseflow.Mode) {
 func (m *modelFlags) addRun(cmd *cobra.Command) {
 	fs := newGroup(modelFlagsTitle)
 	fs.Uint64Var(&m.seed, "seed", 0, "`number` that sampling's random draws start from")
+	m.addSimDisk(fs)
 	fs.BoolVar(&m.stats, "stats", false, "print a table of what it took to standard error")
 	addGroup(cmd, fs)
+}
+
+func (m *modelFlags) addSimDisk(fs *pflag.FlagSet) {
+	fs.Var(simDisk{&m.simDisk}, "sim-disk", "for measuring: read the pack from a simulated disk, such as 57kiops,0.95GB/s,100us, whose bytes are in the page cache, outside the budget")
 }
 
 func addCacheDir(fs *pflag.FlagSet, to *string) {

@@ -19,12 +19,17 @@ func (a *app) open(ctx context.Context, cmd *cobra.Command, model string, m *mod
 	bar := a.newProgress()
 	defer bar.close()
 	limitToConvert()
-	return sparseflow.Open(ctx, model,
+	options := []sparseflow.Option{
 		sparseflow.WithStrategy(strategy),
 		sparseflow.WithCacheDir(m.cacheDir),
 		sparseflow.WithProgress(bar.report),
 		sparseflow.WithNotices(bar.note),
-		sparseflow.WithPlacement(limitToPlan))
+		sparseflow.WithPlacement(limitToPlan),
+	}
+	if m.simDisk != nil {
+		options = append(options, sparseflow.WithSimDisk(*m.simDisk))
+	}
+	return sparseflow.Open(ctx, model, options...)
 }
 
 // idsOf is the text as token ids, with the model's begin-of-text token before

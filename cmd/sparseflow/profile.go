@@ -19,6 +19,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/profile"
 	"github.com/sparseflow/sparseflow/internal/sidecar"
+	"github.com/sparseflow/sparseflow/internal/weights"
 	sampletext "github.com/sparseflow/sparseflow/models/text"
 )
 
@@ -47,7 +48,7 @@ rare ones are seen; how many active neurons the token before did not have, and
 how large the union of 5 and 10 tokens is, in sets of one; the cosine of the
 MLP's input with that of the layer before, and with its forecast from before
 attention; and how often a wanted neuron is missing from a cache of 10 to 100 %
-of the layer's neurons, with the policies lru and frozen (the hottest stay) and
+of the layer's neurons, with the policies lfu, lru and frozen (the hottest stay) and
 with the best that foresight could do.
 
 With --against a second text is run too, and the hot neurons of both are
@@ -69,7 +70,7 @@ to know the hot ones. Only models with ReLU have neurons that do not fire.`,
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	fs.StringVar(&f.file, "file", "", "the text, a `file` in UTF-8; default: a bundled sample of books")
+	fs.StringVar(&f.file, "file", "", "the text, a `file` in UTF-8; default: a bundled sample of books, and for a synthetic model token ids drawn by Zipf's law")
 	fs.StringVar(&f.against, "against", "", "compare with this text, a `file` in UTF-8")
 	fs.IntVar(&f.maxTokens, "max-tokens", 0, "profile at most the first `n` tokens of a text; 0: by the model's size")
 	fs.StringVar(&f.svg, "svg", "", "also draw the figures into this `file`")
@@ -90,6 +91,7 @@ type profiling struct {
 	text     string  // what it is called
 	against  []int32 // nil: no second text
 	bytes    int64   // of both texts, about
+	notices  []string
 }
 
 func (a *app) profile(cmd *cobra.Command, model string, m *modelFlags, f profileFlags) error {
@@ -100,6 +102,9 @@ func (a *app) profile(cmd *cobra.Command, model string, m *modelFlags, f profile
 	}
 	bar := a.newProgress()
 	defer bar.close()
+	for _, n := range p.notices {
+		bar.note(n)
+	}
 	if n := profile.DefaultTokens(p.model); f.maxTokens == 0 && n == len(p.ids) {
 		bar.note(fmt.Sprintf("profiling the first %s of %s; --max-tokens takes more or fewer", count(n, "token"), p.text))
 	}
@@ -170,15 +175,21 @@ func prepareProfile(cmd *cobra.Command, model string, m *modelFlags, f profileFl
 	if err != nil {
 		return nil, err
 	}
-	tok, err := sparseflow.LoadTokenizer(model)
-	if err != nil {
-		return nil, err
-	}
+	p.notices = place.Notices
 	tokens := f.maxTokens
 	if tokens == 0 {
 		tokens = profile.DefaultTokens(p.model)
 	}
 	p.window = profile.Window(p.model, place.Context, tokens)
+	if p.model.Synthetic && f.file == "" && f.against == "" {
+		p.text, p.ids, p.bytes = drawnText, drawnIDs(p.model.VocabSize, tokens), int64(4*tokens)
+		p.reserve(place)
+		return p, nil
+	}
+	tok, err := sparseflow.LoadTokenizer(model)
+	if err != nil {
+		return nil, err
+	}
 	if p.ids, err = p.tokenize(tok, text, p.text, tokens); err != nil {
 		return nil, err
 	}
@@ -279,7 +290,7 @@ func (p *profiling) input(ids []int32, keep int64, before int, bar *progress) pr
 }
 
 // storeCounts adds the counts to the sidecar of a pack.
-func storeCounts(ctx context.Context, c profile.Counts, path, cacheDir, source string, bar *progress) error {
+func storeCounts(ctx context.Context, c *weights.Counts, path, cacheDir, source string, bar *progress) error {
 	if cacheDir == "" {
 		var err error
 		if cacheDir, err = hub.DefaultCacheDir(); err != nil {
@@ -295,7 +306,7 @@ func storeCounts(ctx context.Context, c profile.Counts, path, cacheDir, source s
 		return err
 	}
 	err = sidecar.Update(ctx, side, source, func(s *sidecar.Sidecar) *sidecar.Sidecar {
-		return s.With(profile.SectionName, section)
+		return s.With(weights.CountsSection, section)
 	})
 	if err != nil {
 		return err

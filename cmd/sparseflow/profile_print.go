@@ -67,9 +67,9 @@ func printProfile(w io.Writer, title string, r *profile.Report) {
 	if m := r.Mean.Misses; m != nil {
 		fmt.Fprintf(w, "\nwanted neurons that a cache would miss, first %s\n", count(r.ReplayedTokens, "token"))
 		c := table{right: t.right}
-		c.add("cache", "lru", "frozen", "optimal")
+		c.add("cache", "lfu", "lru", "frozen", "optimal")
 		for i, share := range m.Cache {
-			c.add(fmt.Sprintf("%.0f %%", 100*share), share100(m.LRU[i]), share100(m.FrozenHot[i]), share100(m.Optimal[i]))
+			c.add(fmt.Sprintf("%.0f %%", 100*share), share100(m.LFU[i]), share100(m.LRU[i]), share100(m.FrozenHot[i]), share100(m.Optimal[i]))
 		}
 		c.print(w)
 	}

@@ -169,3 +169,23 @@ func (t tokenIDs) Set(s string) error {
 	*t.to = ids
 	return nil
 }
+
+// simDisk is a simulated disk, none if not given.
+type simDisk struct{ to **sparseflow.SimDisk }
+
+func (d simDisk) String() string {
+	if d.to == nil || *d.to == nil {
+		return ""
+	}
+	return (*d.to).String()
+}
+
+func (d simDisk) Type() string { return "disk" }
+
+func (d simDisk) Set(s string) error {
+	v, err := sparseflow.ParseSimDisk(s)
+	if err == nil {
+		*d.to = &v
+	}
+	return err
+}

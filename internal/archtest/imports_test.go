@@ -27,10 +27,12 @@ var layers = [][]string{
 	{"internal/calibrate"},
 	{"internal/quality"},
 	{"internal/engine"},
+	{"internal/synth"},
 	{"internal/convert"},
 	{"internal/model"},
 	{"internal/transfer"},
 	{"internal/predict"},
+	{"internal/trace"},
 	{"internal/placement"}, // plans for weights, whose buffers' sizes it asks
 	{"internal/weights"},
 	{"internal/device"},

@@ -150,7 +150,7 @@ func (f *fitter) neurons(l, first, count int, slots device.Slots, norm []float32
 	for i := range dst {
 		dst[i] = slots.Bundle(int32(i))
 	}
-	if err := f.store.ReadBundles(l, first, dst); err != nil {
+	if err := f.store.ReadNeurons(l, first, dst); err != nil {
 		return err
 	}
 	v := make([]float32, f.d)

@@ -36,11 +36,13 @@ type OffloadStrategy struct {
 	// Budget is the fast memory that may be used. Zero: what GPUCacheRatio
 	// needs, or without it the lesser of all weights and 80 % of free memory.
 	Budget Budget
-	// UseLRUEviction replaces the least recently used neuron by a missing
-	// one. Without it the first neurons that fit stay for good.
+	// UseLRUEviction puts a missing neuron in the place of another, which Policy
+	// picks. (The original system's word: there the least recently used.)
+	// Without it the hottest neurons that fit stay for good or, before any
+	// profile, the first.
 	UseLRUEviction bool
-	// Policy names the eviction policy; empty: lru, or frozen without
-	// UseLRUEviction.
+	// Policy names the eviction policy; empty: the one that misses least on
+	// recorded traces, or frozen without UseLRUEviction.
 	Policy string
 	// AsyncTransfer reads missing neurons while attention computes.
 	AsyncTransfer bool
@@ -60,8 +62,8 @@ type OffloadStrategy struct {
 // Ratio is a GPUCacheRatio of r.
 func Ratio(r float64) *float64 { return &r }
 
-// DefaultStrategy is the strategy of the original system: least recently used
-// eviction and transfers beside attention.
+// DefaultStrategy is the strategy of the original system, with a better choice
+// of what to evict: neurons come and go, and transfers run beside attention.
 func DefaultStrategy() OffloadStrategy {
 	return OffloadStrategy{UseLRUEviction: true, AsyncTransfer: true}
 }

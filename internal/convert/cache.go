@@ -147,16 +147,24 @@ func lock(ctx context.Context, path string, o Options) (unlock func(), err error
 	}
 }
 
+// RoomFor reports that dir's file system has less space left than want bytes,
+// as far as that is known.
+func RoomFor(dir string, want int64) error {
+	if got, ok := freeBytes(dir); ok && got < want {
+		return fmt.Errorf("%s: got %d bytes (%s) of free space, want %d (%s)",
+			dir, got, config.FormatSize(got), want, config.FormatSize(want))
+	}
+	return nil
+}
+
 // announce says what is about to be written, and refuses if it cannot fit.
 func announce(spec pack.Spec, path string, o Options) error {
 	want, err := spec.Size()
 	if err != nil {
 		return fmt.Errorf("convert: %w", err)
 	}
-	dir := filepath.Dir(path)
-	if got, ok := freeBytes(dir); ok && got < want {
-		return fmt.Errorf("convert: pack %s into %s: got %d bytes (%s) of free space, want %d (%s); choose another directory by --cache-dir",
-			spec.Name, dir, got, config.FormatSize(got), want, config.FormatSize(want))
+	if err := RoomFor(filepath.Dir(path), want); err != nil {
+		return fmt.Errorf("convert: pack %s into %w; choose another directory by --cache-dir", spec.Name, err)
 	}
 	o.notify("packing %s once into %s (%s)", spec.Name, path, config.FormatSize(want))
 	return nil

@@ -123,6 +123,13 @@ func TestCached(t *testing.T) {
 	if q := c.cached(src, Options{MLP: F32}); q == first || !c.said("packing") {
 		t.Errorf("another type: got %s, messages %q, want another pack", q, c.log)
 	}
+	seen := map[string]bool{}
+	for _, o := range []Options{{MLP: F32}, {Attn: Q8_0}, {Attn: Q4_0}, {Attn: Q4_0, MLP: F32}, {}} {
+		seen[c.cached(src, o)] = true
+	}
+	if len(seen) != 5 {
+		t.Errorf("five choices of types: got %d packs, want as many", len(seen))
+	}
 	if q := c.cached(src, Options{MLP: F16, Attn: F16}); q != first {
 		t.Errorf("the stored type by name: got %s, want %s", q, first)
 	}

@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -121,7 +122,23 @@ func (s *source) spec(o Options) (pack.Spec, error) {
 	if name == "" {
 		name = filepath.Base(s.name)
 	}
+	mlp = mlp.OfRow(s.profile.HiddenSize)
 	return pack.Spec{Profile: s.profile, Name: name, Attn: attn, MLP: mlp, Tokenizer: s.tokenizer}, nil
+}
+
+// unfilled tells of the rows that o asks to quantise and that stay F16.
+func (s *source) unfilled(o Options) (notices []string) {
+	tell := func(q Quant, what string, n int) {
+		if d, err := q.dtype(tensor.F32); err == nil && d.OfRow(n) != d {
+			notices = append(notices, fmt.Sprintf("%s with rows of %d elements stay f16: %s takes multiples of %d", what, n, q, tensor.QuantBlock))
+		}
+	}
+	tell(o.Attn, "matrices", s.profile.HiddenSize)
+	if s.profile.EmbedDim != s.profile.HiddenSize {
+		tell(o.Attn, "matrices", s.profile.EmbedDim)
+	}
+	tell(o.MLP, "neurons", s.profile.HiddenSize)
+	return notices
 }
 
 func (s *source) convert(ctx context.Context, dst string, o Options) (Result, error) {
@@ -133,7 +150,7 @@ func (s *source) convert(ctx context.Context, dst string, o Options) (Result, er
 	if err != nil {
 		return Result{}, fmt.Errorf("convert: %w", err)
 	}
-	r := Result{Profile: s.profile, Attn: spec.Attn, MLP: spec.MLP, Bytes: w.Size(), Notices: s.tensors.Notices}
+	r := Result{Profile: s.profile, Attn: spec.Attn, MLP: spec.MLP, Bytes: w.Size(), Notices: slices.Concat(s.tensors.Notices, s.unfilled(o))}
 	if r.SourceSHA256, err = s.writeAll(ctx, w, spec, o); err != nil {
 		return Result{}, errors.Join(err, w.Abort())
 	}
@@ -150,16 +167,20 @@ func (s *source) writeAll(ctx context.Context, w *pack.Writer, spec pack.Spec, o
 	j := newJob(s, w, spec, o)
 	g, ctx := errgroup.WithContext(ctx)
 	tasks := make(chan task)
+	emit := func(t task) error {
+		select {
+		case tasks <- t:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	g.Go(func() error {
 		defer close(tasks)
-		return j.tasks(func(t task) error {
-			select {
-			case tasks <- t:
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		})
+		if o.OnePass != nil {
+			return j.tasksByLayer(emit)
+		}
+		return j.tasks(emit)
 	})
 	for range workers {
 		g.Go(func() error {
@@ -173,12 +194,15 @@ func (s *source) writeAll(ctx context.Context, w *pack.Writer, spec pack.Spec, o
 		})
 	}
 	g.Go(func() (err error) {
-		if hash = o.SourceSHA256; hash == "" {
+		if hash = o.SourceSHA256; hash == "" && o.OnePass == nil {
 			hash, err = SourceHash(ctx, s.fsys, s.name)
 		}
 		return err
 	})
-	return hash, g.Wait()
+	if err = g.Wait(); err == nil && o.OnePass != nil {
+		hash, err = o.OnePass()
+	}
+	return hash, err
 }
 
 // The buffers of all workers together stay below 16 MiB: half of it strips of
@@ -261,16 +285,8 @@ func (j *job) advance(what string, n int64) {
 
 // tasks hands every task to emit, in the order of the file.
 func (j *job) tasks(emit func(task) error) error {
-	for _, t := range j.w.Tensors() {
-		if t.Kind != pack.Matrix && t.Kind != pack.Vector {
-			continue
-		}
-		for b := range t.Blocks() {
-			err := emit(func(ctx context.Context, buf *buffers) error { return j.block(ctx, t, b, buf) })
-			if err != nil {
-				return err
-			}
-		}
+	if err := j.residentTasks(func(string) bool { return true }, emit); err != nil {
+		return err
 	}
 	for i, l := range j.layers {
 		for first := 0; first < j.ffn; first += l.unit {
@@ -291,15 +307,12 @@ func (j *job) tasks(emit func(task) error) error {
 // block converts one block of a resident matrix or vector.
 func (j *job) block(ctx context.Context, t pack.Tensor, b int, buf *buffers) error {
 	from := j.source.tensors.Resident[t.Name]
-	dtype, err := tensor.ParseDType(t.DType)
-	if err != nil {
-		return fmt.Errorf("convert: %w", err)
-	}
+	dtype := t.Elem
 	row, rows := t.Block(b)
 	n, at := rows*t.Cols, row*t.Cols
 	out := sized(&buf.block, int(dtype.RowBytes(n)))
-	size, to := int(from.DType.RowBytes(1)), int(dtype.RowBytes(1))
-	step := len(buf.piece) / size
+	size := int(from.DType.RowBytes(1))
+	step := len(buf.piece) / size // a multiple of any block
 	for i := 0; i < n; i += step {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -308,7 +321,7 @@ func (j *job) block(ctx context.Context, t pack.Tensor, b int, buf *buffers) err
 		if err := readFull(from, piece, int64(at+i)*int64(size)); err != nil {
 			return err
 		}
-		if err := narrow(out[i*to:], dtype, piece, from.DType); err != nil {
+		if err := narrow(out[dtype.RowBytes(i):], dtype, piece, from.DType); err != nil {
 			return j.badValue(from, err)
 		}
 	}

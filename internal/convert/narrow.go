@@ -3,6 +3,7 @@ package convert
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
@@ -11,13 +12,13 @@ import (
 // values between stay in the first-level cache.
 const narrowStep = 2048
 
-// narrow converts all of src from type s to type d at the start of dst. The
-// error says which value cannot be had and leaves it to the caller to name the
+// narrow converts all of src from type s, which is not quantised, to type d at
+// the start of dst: whole blocks where d is quantised. The error says which value cannot be had and leaves it to the caller to name the
 // tensor.
 func narrow(dst []byte, d tensor.DType, src []byte, s tensor.DType) error {
-	ss, ds := int(s.RowBytes(1)), int(d.RowBytes(1))
+	ss := int(s.RowBytes(1))
 	n := len(src) / ss
-	dst = dst[:n*ds]
+	dst = dst[:d.RowBytes(n)]
 	if s == d {
 		copy(dst, src)
 	} else {
@@ -25,7 +26,7 @@ func narrow(dst []byte, d tensor.DType, src []byte, s tensor.DType) error {
 		for i := 0; i < n; i += narrowStep {
 			v := buf[:min(narrowStep, n-i)]
 			tensor.Decode(v, src[i*ss:], s)
-			tensor.Encode(dst[i*ds:], v, d)
+			tensor.Encode(dst[d.RowBytes(i):], v, d)
 		}
 	}
 	if !finite(dst, d) {
@@ -34,28 +35,46 @@ func narrow(dst []byte, d tensor.DType, src []byte, s tensor.DType) error {
 	return nil
 }
 
-// explain names the first value that did not stay finite.
+// explain names the first value that did not stay finite, of a block the
+// largest.
 func explain(dst []byte, d tensor.DType, src []byte, s tensor.DType) error {
-	ss, ds := int(s.RowBytes(1)), int(d.RowBytes(1))
-	var v [1]float32
-	for i := range len(src) / ss {
-		if finite(dst[i*ds:(i+1)*ds], d) {
+	ss, step := int(s.RowBytes(1)), 1
+	if d.Quantised() {
+		step = tensor.QuantBlock
+	}
+	v := make([]float32, step)
+	for i := 0; i < len(src)/ss; i += step {
+		if finite(dst[d.RowBytes(i):d.RowBytes(i+step)], d) {
 			continue
 		}
-		tensor.Decode(v[:], src[i*ss:], s)
-		if !finite(src[i*ss:(i+1)*ss], s) {
-			return fmt.Errorf("got the value %v, want finite weights", v[0])
+		tensor.Decode(v, src[i*ss:], s)
+		most := v[0]
+		for _, f := range v {
+			if !(math.Abs(float64(f)) <= math.MaxFloat32) {
+				return fmt.Errorf("got the value %v, want finite weights", f)
+			}
+			if math.Abs(float64(f)) > math.Abs(float64(most)) {
+				most = f
+			}
 		}
-		return fmt.Errorf("got the value %v, which overflows %v, want a wider element type (f32 or bf16)", v[0], d)
+		return fmt.Errorf("got the value %v, which overflows %v, want a wider element type (f32 or bf16)", most, d)
 	}
 	return nil
 }
 
 // finite reports whether no element of b is NaN or infinite, that is, has an
-// exponent of all ones. It looks at eight bytes at a time: adding one at the
+// exponent of all ones; of a quantised b, whether no scale is. It looks at eight bytes at a time: adding one at the
 // exponent's lowest bit carries into the sign's place only from all ones, and
 // never into the next element.
 func finite(b []byte, d tensor.DType) bool {
+	if d.Quantised() {
+		for n := int(d.RowBytes(tensor.QuantBlock)); len(b) >= n; b = b[n:] {
+			if !finite(b[:2], tensor.F16) {
+				return false
+			}
+		}
+		return true
+	}
 	var mask, one, sign uint64
 	switch d {
 	case tensor.F32:

@@ -17,16 +17,18 @@ const (
 	F32  Quant = "f32"
 	BF16 Quant = "bf16"
 	F16  Quant = "f16"
+	Q8_0 Quant = "q8_0" // blocks of 32; f16 for rows that they do not fill
+	Q4_0 Quant = "q4_0"
 )
 
 // ParseQuant returns the Quant named s, in either case.
 func ParseQuant(s string) (Quant, error) {
 	q := Quant(strings.ToLower(s))
 	switch q {
-	case Keep, F32, BF16, F16:
+	case Keep, F32, BF16, F16, Q8_0, Q4_0:
 		return q, nil
 	}
-	return "", fmt.Errorf("convert: quant: got %q, want keep, f32, bf16 or f16", s)
+	return "", fmt.Errorf("convert: quant: got %q, want keep, f32, bf16, f16, q8_0 or q4_0", s)
 }
 
 // dtype is the element type of a class that is stored as kept.
@@ -62,6 +64,10 @@ type Options struct {
 	Notify func(message string)
 	// SourceSHA256 is what SourceHash says of the source, if it is known.
 	SourceSHA256 string
+	// OnePass, if not nil, says that the source is made as it is read: its
+	// layers are read one after the other, each once the one before was done.
+	// It is called at the end and tells the hash.
+	OnePass func() (sourceSHA256 string, err error)
 }
 
 func (o Options) notify(format string, args ...any) {

@@ -9,12 +9,14 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/model"
 	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/weights"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
@@ -99,6 +101,10 @@ func variants(t *testing.T, path string) []variant {
 	add("synchronous", func(s *config.OffloadStrategy) { s.AsyncTransfer = false })
 	add("synchronous, smallest", func(s *config.OffloadStrategy) { s.AsyncTransfer, s.Budget = false, least })
 	add("mmap", func(s *config.OffloadStrategy) { s.IO = config.IOMmap })
+	for _, share := range []float64{smallest(t, path), 0.58} {
+		add(fmt.Sprintf("simulated disk at %.0f%%", 100*share), func(s *config.OffloadStrategy) { s.Budget.Share = share }).SimDisk =
+			&weights.SimSpec{IOPS: 1e6, BytesPerSecond: 1e10, Latency: 10 * time.Microsecond}
+	}
 	for n := range 4 {
 		add(fmt.Sprintf("%d threads", n+1), func(s *config.OffloadStrategy) { s.Threads = n + 1 })
 	}
@@ -115,20 +121,22 @@ func TestExactWhateverThePlacement(t *testing.T) {
 		if name != "tiny" && name != "opt/odd-sizes" && name != "opt/post-norm-proj" && name != "opt/untied" {
 			continue // the same shapes as one of these
 		}
-		t.Run(name, func(t *testing.T) {
-			path := packOf(t, src, name)
-			var want outcome
-			for i, v := range variants(t, path) {
-				e := open(t, path, v.o)
-				got := outcomeOf(t, e, prompt(e.Profile().VocabSize, 45), 8)
-				if i == 0 {
-					want = got
-				}
-				if got.logits != want.logits || !slices.Equal(got.ids, want.ids) {
-					t.Errorf("%s: got %x %v, want %x %v", v.name, got.logits, got.ids, want.logits, want.ids)
-				}
-			}
-		})
+		t.Run(name, func(t *testing.T) { checkVariants(t, packOf(t, src, name)) })
+	}
+}
+
+// checkVariants compares every variant of a pack with the first.
+func checkVariants(t *testing.T, path string) {
+	var want outcome
+	for i, v := range variants(t, path) {
+		e := open(t, path, v.o)
+		got := outcomeOf(t, e, prompt(e.Profile().VocabSize, 45), 8)
+		if i == 0 {
+			want = got
+		}
+		if got.logits != want.logits || !slices.Equal(got.ids, want.ids) {
+			t.Errorf("%s: got %x %v, want %x %v", v.name, got.logits, got.ids, want.logits, want.ids)
+		}
 	}
 }
 

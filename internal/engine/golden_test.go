@@ -66,8 +66,14 @@ func checkpoints(t *testing.T) map[string]fs.FS {
 // packOf packs a checkpoint.
 func packOf(t testing.TB, src fs.FS, name string) string {
 	t.Helper()
+	return packAs(t, src, name, convert.Options{})
+}
+
+// packAs packs a checkpoint in the element types of o.
+func packAs(t testing.TB, src fs.FS, name string, o convert.Options) string {
+	t.Helper()
 	dst := filepath.Join(t.TempDir(), "m.sflow")
-	if _, err := convert.Convert(context.Background(), src, name, dst, convert.Options{}); err != nil {
+	if _, err := convert.Convert(context.Background(), src, name, dst, o); err != nil {
 		t.Fatal(err)
 	}
 	return dst

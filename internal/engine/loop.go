@@ -23,6 +23,9 @@ type sequence struct {
 	most    int     // length at which the text ends
 	seq     kv.Seq  // the tokens computed so far
 
+	alone   context.Context // ends when ctx does or the engine is closed; see stepContext
+	release func()          // of alone
+
 	tokens chan int32    // generated, closed at the end; never full
 	done   chan struct{} // closed when the loop has let go of the sequence
 	quit   atomic.Bool   // Token ended the text
@@ -114,9 +117,7 @@ func (e *Engine) step() {
 	if len(e.batch) == 0 {
 		return
 	}
-	ctx, cancel := e.stepContext()
-	defer cancel()
-	e.ec.Ctx = ctx
+	e.ec.Ctx = e.stepContext()
 	err := e.run()
 	if err == nil {
 		err = e.post(begin)
@@ -141,15 +142,17 @@ func (e *Engine) step() {
 func (e *Engine) schedule() {
 	e.batch, e.ids = e.batch[:0], e.ids[:0]
 	e.ec.Spans = e.ec.Spans[:0]
-	for _, s := range append([]*sequence(nil), e.running...) {
-		if s.ctx.Err() != nil {
+	for i := len(e.running) - 1; i >= 0; i-- {
+		if s := e.running[i]; s.ctx.Err() != nil {
 			e.finish(s, s.ctx.Err())
 		}
 	}
 	e.ec.Decode, e.ec.Audit, e.ec.AuditLayer, e.coordinator.Exact = true, nil, -1, false
+	e.coordinator.Wanted = e.wanted
 	for _, s := range e.running {
 		if s.prefilling() {
 			e.ec.Decode, e.ec.Audit, e.coordinator.Exact = false, s.req.Audit, s.req.Exact
+			e.coordinator.Wanted = nil
 			e.add(s, min(e.ec.Chunk(), s.prompt-s.seq.Len()))
 			return
 		}
@@ -187,14 +190,19 @@ func (e *Engine) add(s *sequence, n int) {
 }
 
 // stepContext ends the step when the engine is closed. A request on its own
-// ends its step too; one among several waits for the others.
-func (e *Engine) stepContext() (context.Context, context.CancelFunc) {
+// ends its step too; one among several waits for the others. It is made once a
+// request, so that a token more costs no allocation.
+func (e *Engine) stepContext() context.Context {
 	if len(e.batch) > 1 {
-		return e.stopped, func() {}
+		return e.stopped
 	}
-	ctx, cancel := context.WithCancel(e.batch[0].ctx)
-	unlink := context.AfterFunc(e.stopped, cancel)
-	return ctx, func() { unlink(); cancel() }
+	s := e.batch[0]
+	if s.alone == nil {
+		ctx, cancel := context.WithCancel(s.ctx)
+		unlink := context.AfterFunc(e.stopped, cancel)
+		s.alone, s.release = ctx, func() { unlink(); cancel() }
+	}
+	return s.alone
 }
 
 // run computes the batch.
@@ -339,6 +347,9 @@ func (e *Engine) finish(s *sequence, err error) {
 
 // end tells whoever waits for s.
 func (e *Engine) end(s *sequence, err error) {
+	if s.release != nil {
+		s.release()
+	}
 	s.counts = e.counters().minus(s.before)
 	s.err = err
 	close(s.tokens)

@@ -31,6 +31,13 @@ type Options struct {
 	Multiple float64
 	// Calibration, if not nil, is what is known of the model's sketch.
 	Calibration *predict.Calibration
+	// Counts, if not nil, is how often each neuron was active on some text: the
+	// cache begins with the hottest, the policy knows them, and layers get slots
+	// by what they gain.
+	Counts *weights.Counts
+	// Unprofiled keeps the counts that a profile left from being looked for: the
+	// first neurons are those that stay, and layers have the same slots.
+	Unprofiled bool
 	// Policy makes each layer's eviction policy in place of the one that the
 	// strategy names.
 	Policy weights.NewPolicy
@@ -40,6 +47,8 @@ type Options struct {
 	// a *weights.Mapping, what is resident is the mapping itself: the system
 	// decides what of it is in memory, and no budget holds.
 	File weights.File
+	// SimDisk, if not nil, is a simulated disk that the pack is read from.
+	SimDisk *weights.SimSpec
 	// RingSlots, if not 0, is the staging slots, beyond the budget; see
 	// placement.Input.
 	RingSlots int
@@ -49,6 +58,10 @@ type Options struct {
 	// ObserveInput, if not nil, sees every layer's input and the forecast of
 	// it; see model.ExecutionContext.
 	ObserveInput func(layer int, ahead, exact device.Act)
+	// Wanted, if not nil, sees which neurons each layer of each step of decoding
+	// is to compute, ascending, cached or not: what a trace records. It must not
+	// keep ids.
+	Wanted func(layer int, ids []int32)
 	// Planned, if not nil, is told what will live where before anything is
 	// loaded.
 	Planned func(*placement.Placement)
@@ -56,7 +69,7 @@ type Options struct {
 	Progress func(done, total int64)
 }
 
-// ioWorkers is how many reads run at a time. A few are what a disk needs to
+// ioWorkers is how many reads run at a time where the file has no queue. A few are what a disk needs to
 // be kept busy with reads of some ten kilobytes; each costs a thread.
 const ioWorkers = 8
 
@@ -64,23 +77,38 @@ const ioWorkers = 8
 // *placement.BudgetError comes with the placement.
 func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	profile := p.Profile()
-	if _, err := policyOf(o); err != nil {
+	if _, err := policyOf(o, profile.FFN); err != nil {
 		return nil, err
 	}
 	bytes, err := predictorBytes(p, o)
 	if err != nil {
 		return nil, err
 	}
-	return placement.Plan(placement.Input{
+	place, err := placement.Plan(placement.Input{
 		Layout:         p,
 		Strategy:       o.Strategy,
 		PredictorBytes: bytes,
 		Wanted:         wanted(o),
-		ScratchBytes:   func(chunk int) int64 { return model.ScratchBytes(profile, chunk) },
+		Counts:         o.Counts,
+		ScratchBytes:   func(chunk int) int64 { return model.ScratchBytes(profile, chunk) + recordBytes(p, chunk) },
 		FreeBytes:      placement.FreeBytes(os.DirFS("/")),
 		Processors:     runtime.NumCPU(),
 		RingSlots:      o.RingSlots,
 	})
+	if place != nil && profile.Synthetic {
+		place.Notices = append(place.Notices, syntheticNotice)
+	}
+	return place, err
+}
+
+// syntheticNotice is what everybody who runs drawn weights is told.
+const syntheticNotice = "the weights are synthetic: drawn, not trained; speed and sparsity mean something, text and perplexity nothing"
+
+// recordBytes is what the backend needs to multiply chunk tokens with quantised
+// weights.
+func recordBytes(p *pack.Layout, chunk int) int64 {
+	cols := max(p.Profile().HiddenSize, p.Profile().EmbedDim)
+	return max(cpu.RecordBytes(p.AttnDType(), chunk, cols), cpu.RecordBytes(p.MLPDType(), chunk, cols))
 }
 
 // wanted is the share of neurons that a calibrated sketch computes, 0 if there
@@ -130,16 +158,19 @@ func predictorBytes(p *pack.Layout, o Options) (func(layer int) int64, error) {
 	}
 }
 
-func policyOf(o Options) (weights.NewPolicy, error) {
+// policyOf is the eviction policy for layers of ffn neurons.
+func policyOf(o Options, ffn int) (weights.NewPolicy, error) {
+	name := o.Strategy.Policy
 	switch {
 	case o.Policy != nil:
 		return o.Policy, nil
-	case o.Strategy.Policy != "":
-		return weights.PolicyByName(o.Strategy.Policy)
+	case name != "":
 	case o.Strategy.UseLRUEviction:
-		return weights.PolicyByName("lru")
+		name = weights.DefaultPolicy
+	default:
+		name = "frozen"
 	}
-	return weights.PolicyByName("frozen")
+	return weights.PolicyByName(name, ffn, o.Counts)
 }
 
 // Open places and loads the model of p, which it closes together with the
@@ -157,12 +188,15 @@ func (e *Engine) open(ctx context.Context, o Options) (err error) {
 	if e.place, err = Plan(e.pack.Layout, o); err != nil {
 		return err
 	}
+	if o.SimDisk != nil {
+		e.place.Notices = append(e.place.Notices, fmt.Sprintf("the pack is read from a simulated disk of %v", o.SimDisk))
+	}
 	if o.Planned != nil {
 		o.Planned(e.place)
 	}
 	f := o.File
 	if f == nil {
-		if f, err = weights.OpenFile(e.pack, o.Strategy.IO); err != nil {
+		if f, err = openFile(e.pack, o); err != nil {
 			return err
 		}
 	}
@@ -187,6 +221,22 @@ func (e *Engine) open(ctx context.Context, o Options) (err error) {
 	return e.load(ctx, o)
 }
 
+// openFile is the pack's file in the way that o asks for.
+func openFile(p *pack.Pack, o Options) (weights.File, error) {
+	if o.SimDisk != nil {
+		return weights.OpenSim(p, *o.SimDisk)
+	}
+	return weights.OpenFile(p, o.Strategy.IO)
+}
+
+// diskSpeed is what the disk is taken to do.
+func diskSpeed(o Options) weights.DiskSpeed {
+	if o.SimDisk != nil {
+		return o.SimDisk.Speed()
+	}
+	return weights.AssumedDisk()
+}
+
 // load reads what is resident and makes the model.
 func (e *Engine) load(ctx context.Context, o Options) error {
 	mem, place := e.memory, e.place
@@ -198,8 +248,10 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 	for i := range stream {
 		stream[i] = mem.Buffer(place.BlockBytes)
 	}
+	scrap := mem.Buffer(weights.ScrapBytes(e.pack.BundleStride()))
 	slots, ringFirst := e.slots()
-	loader := &model.Loader{Store: e.store, Memory: mem, Resident: place.Resident, Buffer: row}
+	blocks := weights.NewBlockReader(e.transfer, stream)
+	loader := &model.Loader{Store: e.store, Memory: mem, Resident: place.Resident, Stream: blocks}
 	if m, ok := o.File.(*weights.Mapping); ok {
 		loader.Mapped = m.Data
 		slots.Data = m.Data[e.pack.BundleOffset(0, 0):]
@@ -219,7 +271,7 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	policy, err := policyOf(o)
+	policy, err := policyOf(o, e.profile.FFN)
 	if err != nil {
 		return err
 	}
@@ -241,6 +293,9 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 		SkipZero:  place.Mode != config.Dense,
 		Scores:    e.ec.Scores(),
 		Hidden:    e.ec.Hidden(),
+		Join:      diskSpeed(o).Joins,
+		Scrap:     scrap,
+		Places:    e.store.Places(),
 	})
 	e.model = model.New(model.Parts{
 		Profile:     e.profile,
@@ -249,10 +304,11 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 		KV:          e.kv,
 		Coordinator: e.coordinator,
 		Store:       e.store,
-		Stream:      weights.NewBlockReader(e.transfer, stream),
+		Stream:      blocks,
 		RowBuffer:   row,
 	})
-	return nil
+	e.wanted = o.Wanted
+	return e.preload(ctx, o)
 }
 
 // slots takes the memory of all slots, the ring's last.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 	"unsafe"
@@ -70,7 +71,32 @@ func streams(s Set) []stream {
 		s8[i] = int8(i%251 - 125)
 	}
 	var sink float32
+	// A row is a run of keys or values of an OPT-6.7B head.
+	const headDim, keys = 128, rowElems / 128
+	at, q := s.Attention, x[:headDim]
 	return []stream{
+		{"ScoresF32", 4 * rowElems, func(p []byte, rows []int) {
+			walk(p, rows, func(w []float32, next *float32) { at.ScoresF32(y[:keys], q, w, next) })
+		}},
+		{"ScoresF16", 2 * rowElems, func(p []byte, rows []int) {
+			walk(p, rows, func(w []uint16, next *uint16) { at.ScoresF16(y[:keys], q, w, next) })
+		}},
+		{"ScoresQ8", q8Bytes * rowElems / 32, func(p []byte, rows []int) {
+			for _, r := range rows {
+				at.ScoresQ8(y[:keys], q, p[r*q8Bytes*rowElems/32:][:q8Bytes*rowElems/32], nil)
+			}
+		}},
+		{"ValuesF32", 4 * rowElems, func(p []byte, rows []int) {
+			walk(p, rows, func(w []float32, next *float32) { at.ValuesF32(y[:headDim], 0.5, x[:keys], w, next) })
+		}},
+		{"ValuesF16", 2 * rowElems, func(p []byte, rows []int) {
+			walk(p, rows, func(w []uint16, next *uint16) { at.ValuesF16(y[:headDim], 0.5, x[:keys], w, next) })
+		}},
+		{"ValuesQ8", q8Bytes * rowElems / 32, func(p []byte, rows []int) {
+			for _, r := range rows {
+				at.ValuesQ8(y[:headDim], 0.5, x[:keys], p[r*q8Bytes*rowElems/32:][:q8Bytes*rowElems/32], nil)
+			}
+		}},
 		{"DotF32", 4 * rowElems, func(p []byte, at []int) {
 			walk(p, at, func(w []float32, next *float32) { sink += s.DotF32(w, x, next) })
 		}},
@@ -115,10 +141,10 @@ func BenchmarkStream(b *testing.B) {
 	want := compute(b, Go(), in, arenas, 0, false)
 	for _, s := range All()[min(1, len(All())-1):] {
 		report(b, s.Name, rowElems, compute(b, s, in, arenas, 0, false), want)
-		for _, k := range streams(s) {
+		for _, k := range append(streams(s), quantStreams(s)...) {
 			for _, order := range []string{"dense", "sparse"} {
-				if k.name == "DotU4S8" && order == "sparse" {
-					continue // a sketch is always read whole
+				if order == "sparse" && (k.name == "DotU4S8" || strings.HasPrefix(k.name, "Scores") || strings.HasPrefix(k.name, "Values")) {
+					continue // a sketch and a cache are always read whole
 				}
 				b.Run(fmt.Sprintf("%s/%s/%s", k.name, order, s.Name), func(b *testing.B) {
 					compareWithLoad(b, p, k, order == "sparse", Best().Load)

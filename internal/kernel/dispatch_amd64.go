@@ -24,16 +24,33 @@ func All() []Set {
 		Dot4F32:    amd64.Dot4F32AVX2,
 		Dot4F16:    amd64.Dot4F16AVX2,
 		Dot4BF16:   amd64.Dot4BF16AVX2,
+		PanelRow:   amd64.PanelRowAVX2,
+		TileF32:    amd64.TileF32AVX2,
+		TileF16:    amd64.TileF16AVX2,
+		TileBF16:   amd64.TileBF16AVX2,
+		RowsF32:    rowsOf(amd64.DotF32AVX2),
+		RowsF16:    rowsOf(amd64.DotF16AVX2),
+		RowsBF16:   rowsOf(amd64.DotBF16AVX2),
+		Outer:      amd64.OuterAVX2,
+		OuterAt:    amd64.OuterAtAVX2,
 		AxpyF32:    amd64.AxpyF32AVX2,
 		AxpyF16:    amd64.AxpyF16AVX2,
 		AxpyBF16:   amd64.AxpyBF16AVX2,
 		DotU4S8:    amd64.DotU4S8AVX2,
 		QuantizeS8: quantizer(amd64.AbsMaxBitsAVX2, amd64.RoundS8AVX2),
+		QuantizeX:  quantizeXBy(amd64.QuantizeBlocksAVX2),
+		DotQ8:      amd64.DotQ8AVX2,
+		DotQ4:      amd64.DotQ4AVX2,
+		Dot4Q8:     amd64.Dot4Q8AVX2,
+		Dot4Q4:     amd64.Dot4Q4AVX2,
+		AxpyQ8:     amd64.AxpyQ8AVX2,
+		AxpyQ4:     amd64.AxpyQ4AVX2,
 		DecodeF16:  amd64.DecodeF16AVX2,
 		DecodeBF16: amd64.DecodeBF16AVX2,
 		EncodeF16:  amd64.EncodeF16AVX2,
 		EncodeBF16: amd64.EncodeBF16AVX2,
 		Load:       amd64.LoadAVX2,
+		Attention:  avx2Attention(),
 	}
 	all = append(all, avx2)
 	if !cpu.X86.HasAVX512F || !cpu.X86.HasAVX512BW || !cpu.X86.HasAVX512VL {
@@ -46,9 +63,22 @@ func All() []Set {
 	avx512.Dot4F32 = amd64.Dot4F32AVX512
 	avx512.Dot4F16 = amd64.Dot4F16AVX512
 	avx512.Dot4BF16 = amd64.Dot4BF16AVX512
+	avx512.PanelRow = amd64.PanelRowAVX512
+	avx512.TileF32 = amd64.TileF32AVX512
+	avx512.TileF16 = amd64.TileF16AVX512
+	avx512.TileBF16 = amd64.TileBF16AVX512
+	avx512.RowsF32 = amd64.RowsF32AVX512
+	avx512.RowsF16 = amd64.RowsF16AVX512
+	avx512.RowsBF16 = amd64.RowsBF16AVX512
+	avx512.Outer = amd64.OuterAVX512
+	avx512.OuterAt = amd64.OuterAtAVX512
 	avx512.Load = amd64.LoadAVX512
+	avx512.AxpyQ8, avx512.AxpyQ4 = amd64.AxpyQ8AVX512, amd64.AxpyQ4AVX512
+	avx512.Attention = avx512Attention(avx2.Attention)
 	if cpu.X86.HasAVX512VNNI {
 		avx512.DotU4S8 = amd64.DotU4S8AVX512
+		avx512.DotQ8, avx512.DotQ4 = amd64.DotQ8AVX512, amd64.DotQ4AVX512
+		avx512.Dot4Q8, avx512.Dot4Q4 = amd64.Dot4Q8AVX512, amd64.Dot4Q4AVX512
 	}
 	return append(all, avx512)
 }

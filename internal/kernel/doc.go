@@ -2,6 +2,8 @@
 // scaled additions over weight rows, the 4-bit sketch product, and the
 // conversions between float32 and the 16-bit weight types. Each loop exists in
 // plain Go, which is the oracle, and in amd64 assembly for AVX2 and AVX-512.
+// [Attention] is the loops over pages of keys and values, in an order of their
+// own.
 //
 // # Use
 //
@@ -69,5 +71,11 @@
 // The build tag noasm leaves the assembly out.
 package kernel
 
-//go:generate go run -C _gen . -isa avx2 -out ../amd64/avx2_amd64.s -stubs ../amd64/avx2_amd64.go -pkg amd64
-//go:generate go run -C _gen . -isa avx512 -out ../amd64/avx512_amd64.s -stubs ../amd64/avx512_amd64.go -pkg amd64
+//go:generate go run -C _gen . -kernels rows -isa avx2 -out ../amd64/avx2_amd64.s -stubs ../amd64/avx2_amd64.go -pkg amd64
+//go:generate go run -C _gen . -kernels rows -isa avx512 -out ../amd64/avx512_amd64.s -stubs ../amd64/avx512_amd64.go -pkg amd64
+//go:generate go run -C _gen . -kernels tiles -isa avx2 -out ../amd64/tile_avx2_amd64.s -stubs ../amd64/tile_avx2_amd64.go -pkg amd64
+//go:generate go run -C _gen . -kernels tiles -isa avx512 -out ../amd64/tile_avx512_amd64.s -stubs ../amd64/tile_avx512_amd64.go -pkg amd64
+//go:generate go run -C _gen . -kernels quant -isa avx2 -out ../amd64/quant_avx2_amd64.s -stubs ../amd64/quant_avx2_amd64.go -pkg amd64
+//go:generate go run -C _gen . -kernels quant -isa avx512 -out ../amd64/quant_avx512_amd64.s -stubs ../amd64/quant_avx512_amd64.go -pkg amd64
+//go:generate go run -C _gen . -kernels attention -isa avx2 -out ../amd64/attn_avx2_amd64.s -stubs ../amd64/attn_avx2_amd64.go -pkg amd64
+//go:generate go run -C _gen . -kernels attention -isa avx512 -out ../amd64/attn_avx512_amd64.s -stubs ../amd64/attn_avx512_amd64.go -pkg amd64

@@ -74,12 +74,14 @@ func compareTwins(t *testing.T, lengths []int) {
 // TestAVX2Registers holds that the AVX2 assembly names no register beyond the
 // sixteen that AVX2 has. A processor with AVX-512 would run it all the same.
 func TestAVX2Registers(t *testing.T) {
-	asm, err := os.ReadFile("amd64/avx2_amd64.s")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if bad := regexp.MustCompile(`\b(Z\d+|[XY](1[6-9]|2\d|3[01])|K[0-7])\b`).Find(asm); bad != nil {
-		t.Errorf("amd64/avx2_amd64.s uses %s", bad)
+	for _, name := range []string{"amd64/avx2_amd64.s", "amd64/quant_avx2_amd64.s", "amd64/attn_avx2_amd64.s"} {
+		asm, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bad := regexp.MustCompile(`\b(Z\d+|[XY](1[6-9]|2\d|3[01])|K[0-7])\b`).Find(asm); bad != nil {
+			t.Errorf("%s uses %s", name, bad)
+		}
 	}
 }
 

@@ -29,6 +29,38 @@ type Set struct {
 	// Dot4BF16 is Dot4F32 for bfloat16 weights.
 	Dot4BF16 func(w []uint16, x []float32, stride int, next *uint16) [4]float32
 
+	// PanelRow writes x into a panel for tiles as its row j, from 0 to
+	// TileTokens-1. len(x) is what the weight rows have, and len(panel) at
+	// least TileTokens times that. A panel holds the rows in groups of 16
+	// elements, group by group of all rows, first the groups 0, 4, 8, ..., then
+	// 1, 5, ..., and so on; after these the last len(x)%16 elements, one of
+	// each row at a time.
+	PanelRow func(panel []float32, j int, x []float32)
+	// TileF32 sets out [TileRows, TileTokens] to the dot products of the rows
+	// w, all of the length of the first, with the rows of a panel. Each has the
+	// bits that DotF32 gives.
+	TileF32 func(out *[TileRows * TileTokens]float32, w *[TileRows][]float32, panel []float32)
+	// TileF16 is TileF32 for float16 weights.
+	TileF16 func(out *[TileRows * TileTokens]float32, w *[TileRows][]uint16, panel []float32)
+	// TileBF16 is TileF32 for bfloat16 weights.
+	TileBF16 func(out *[TileRows * TileTokens]float32, w *[TileRows][]uint16, panel []float32)
+	// RowsF32 sets out to the dot products of the rows w, all of the length of
+	// the first, with x. Each has the bits that DotF32 gives.
+	RowsF32 func(out *[TileRows]float32, w *[TileRows][]float32, x []float32)
+	// RowsF16 is RowsF32 for float16 weights.
+	RowsF16 func(out *[TileRows]float32, w *[TileRows][]uint16, x []float32)
+	// RowsBF16 is RowsF32 for bfloat16 weights.
+	RowsBF16 func(out *[TileRows]float32, w *[TileRows][]uint16, x []float32)
+	// Outer adds to TileTokens rows of y, stride apart, OuterCols elements
+	// each: to row j the sum of h[i*hStride+j] times the i-th OuterCols
+	// elements of w, in ascending i, element by element the fused multiply-adds
+	// that AxpyF32 does. len(w) is a multiple of OuterCols; h has TileTokens
+	// elements for each, from i*hStride on.
+	Outer func(y []float32, stride int, h []float32, hStride int, w []float32)
+	// OuterAt adds to OuterCols elements of y the sum of h[i] times row rows[i]
+	// of w, OuterCols elements each, in the way of Outer. len(rows) rules.
+	OuterAt func(y []float32, h []float32, rows []int32, w []float32)
+
 	// AxpyF32 adds a*w to y, each element by one fused multiply-add.
 	AxpyF32 func(y []float32, a float32, w []float32, next *float32)
 	// AxpyF16 is AxpyF32 for float16 weights.
@@ -52,6 +84,38 @@ type Set struct {
 	// len(x) rules.
 	QuantizeS8 func(dst []int8, x []float32) (scale float32, sum int32)
 
+	// QuantizeX rounds activations to 8 bits in blocks of 32, for DotQ8 and
+	// DotQ4: a code is x*(127/m), half to even, and stands for code*(m/127),
+	// where m is the block's largest magnitude. A block of zeros, or of
+	// magnitudes so small that 127/m overflows, gives zeros and scale 0. With
+	// infinity or NaN in it it gives zeros and scale NaN. zero is ZeroQ8 or
+	// ZeroQ4, for what the row is to be multiplied with.
+	//
+	// len(x), a multiple of 32, rules. dst is one record of 256 bytes for each
+	// four blocks, see QuantXBytes; the places of missing blocks are zeros.
+	// Block b of a record has 16 bytes in each of its four parts: the codes
+	// of its elements 0 to 15 at 16b, those of 16 to 31 at 64+16b; at 128+16b
+	// four int32 of which the j-th is zero times the sum of codes 4j to 4j+3
+	// and 16+4j to 16+4j+3; at 192+16b its scale, four times in float32.
+	QuantizeX func(dst []byte, x []float32, zero int32)
+	// DotQ8 returns the dot product of a row w of Q8_0 blocks (package
+	// tensor) with the records x of QuantizeX by ZeroQ8, summed as the
+	// package documentation states under "Quantised rows".
+	DotQ8 func(w, x []byte, next *byte) float32
+	// DotQ4 is DotQ8 for Q4_0 blocks and records by ZeroQ4.
+	DotQ4 func(w, x []byte, next *byte) float32
+	// Dot4Q8 is DotQ8 with four activation rows whose records start stride
+	// bytes apart. It reads w from memory once, and each result has the bits
+	// that DotQ8 gives.
+	Dot4Q8 func(w, x []byte, stride int, next *byte) [4]float32
+	// Dot4Q4 is Dot4Q8 for Q4_0 blocks.
+	Dot4Q4 func(w, x []byte, stride int, next *byte) [4]float32
+	// AxpyQ8 adds a*w, w a row of Q8_0 blocks, to y: each element is one fused
+	// multiply-add of its code and the block's scale times a.
+	AxpyQ8 func(y []float32, a float32, w []byte, next *byte)
+	// AxpyQ4 is AxpyQ8 for Q4_0 blocks.
+	AxpyQ4 func(y []float32, a float32, w []byte, next *byte)
+
 	// DecodeF16 converts src to float32; len(src) rules.
 	DecodeF16 func(dst []float32, src []uint16)
 	// DecodeBF16 converts src to float32; len(src) rules.
@@ -66,6 +130,9 @@ type Set struct {
 	// bandwidth that the other kernels are measured against: it does nothing
 	// else with what it loads.
 	Load func(b []byte) uint64
+
+	// Attention is the kernels over pages of keys and values.
+	Attention Attention
 }
 
 // Go returns the plain-Go twins, the oracle of every other set.
@@ -78,16 +145,33 @@ func Go() Set {
 		Dot4F32:    dot4F32,
 		Dot4F16:    dot4F16,
 		Dot4BF16:   dot4BF16,
+		PanelRow:   panelRow,
+		TileF32:    tileF32,
+		TileF16:    tileF16,
+		TileBF16:   tileBF16,
+		RowsF32:    rowsOf(dotF32),
+		RowsF16:    rowsOf(dotF16),
+		RowsBF16:   rowsOf(dotBF16),
+		Outer:      outer,
+		OuterAt:    outerAt,
 		AxpyF32:    axpyF32,
 		AxpyF16:    axpyF16,
 		AxpyBF16:   axpyBF16,
 		DotU4S8:    dotU4S8,
 		QuantizeS8: quantizer(absMaxBits, roundS8),
+		QuantizeX:  quantizeXBy(quantizeBlocks),
+		DotQ8:      dotQ8,
+		DotQ4:      dotQ4,
+		Dot4Q8:     dot4Q8,
+		Dot4Q4:     dot4Q4,
+		AxpyQ8:     axpyQ8,
+		AxpyQ4:     axpyQ4,
 		DecodeF16:  decodeF16,
 		DecodeBF16: decodeBF16,
 		EncodeF16:  encodeF16,
 		EncodeBF16: encodeBF16,
 		Load:       load,
+		Attention:  goAttention(),
 	}
 }
 

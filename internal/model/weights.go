@@ -48,11 +48,11 @@ type Loader struct {
 	Memory *weights.Memory
 	// Resident says which matrices are loaded; the others stream.
 	Resident map[string]bool
+	// Stream reads blocks ahead of the one that is being copied.
+	Stream *weights.BlockReader
 	// Mapped, if not nil, is the whole pack in memory, of which matrices are
 	// then parts instead of being loaded.
 	Mapped []byte
-	// Buffer is page aligned and holds any block of the pack's matrices.
-	Buffer []byte
 	// Progress, if not nil, is told how many bytes have been read.
 	Progress func(bytes int64)
 }
@@ -92,7 +92,7 @@ func (l *Loader) Load(ctx context.Context) (*Weights, error) {
 		}
 		w.Layers = append(w.Layers, lw)
 	}
-	return w, r.err
+	return w, r.read()
 }
 
 // Sketch reads the 4-bit sketch of one layer's first MLP half.
@@ -108,7 +108,7 @@ func (l *Loader) Sketch(ctx context.Context, layer int, bias []float32) (device.
 		Rows:     t.Rows,
 		Cols:     l.Store.Pack().Profile().HiddenSize,
 	}
-	return m, r.err
+	return m, r.read()
 }
 
 // Up reads the first halves of all neurons of a layer, [ffn, d], through
@@ -123,7 +123,7 @@ func (l *Loader) Up(ctx context.Context, layer int, slots device.Slots) (device.
 		if err := ctx.Err(); err != nil {
 			return m, err
 		}
-		if err := l.Store.ReadBundles(layer, i, dst); err != nil {
+		if err := l.Store.ReadNeurons(layer, i, dst); err != nil {
 			return m, err
 		}
 		copy(m.Data[int64(i)*row:], slots.Vec(0, 0))
@@ -138,12 +138,21 @@ func (l *Loader) read(bytes int64) {
 	}
 }
 
-// reader reads tensors until the first error.
+// reader finds room for tensors, until the first error, and then reads them
+// all.
 type reader struct {
 	l    *Loader
 	ctx  context.Context
 	bias bool
 	err  error
+	to   []place
+}
+
+// place is where a tensor goes: one of bytes and floats.
+type place struct {
+	tensor pack.Tensor
+	bytes  []byte
+	floats []float32 // of a tensor of float32 elements
 }
 
 func (r *reader) fail(err error) {
@@ -160,38 +169,65 @@ func (r *reader) tensor(name string) pack.Tensor {
 	return t
 }
 
-// bytes reads a whole tensor into fast memory.
+// bytes is fast memory that read fills with a whole tensor.
 func (r *reader) bytes(t pack.Tensor) []byte {
-	if r.err == nil {
-		r.err = r.ctx.Err()
-	}
 	if r.err != nil {
 		return nil
 	}
-	b := r.l.Memory.Piece(t.Bytes())
-	if err := r.l.Store.ReadTensor(t, b, r.l.Buffer); err != nil {
-		r.fail(err)
-		return nil
-	}
-	r.l.read(t.Bytes())
-	return b
+	p := place{tensor: t, bytes: r.l.Memory.Piece(t.Bytes())}
+	r.to = append(r.to, p)
+	return p.bytes
 }
 
+// vector is fast memory that read fills with a tensor of float32 elements.
 func (r *reader) vector(name string) []float32 {
 	t := r.tensor(name)
-	if r.err == nil {
-		r.err = r.ctx.Err()
-	}
 	if r.err != nil {
 		return nil
 	}
-	v := r.l.Memory.Floats(int(t.Bytes() / 4))
-	if err := r.l.Store.ReadVector(t, v, r.l.Buffer); err != nil {
-		r.fail(err)
-		return nil
+	p := place{tensor: t, floats: r.l.Memory.Floats(int(t.Bytes() / 4))}
+	r.to = append(r.to, p)
+	return p.floats
+}
+
+// read reads everything that room was found for, one block after the other,
+// with the next ones on their way.
+func (r *reader) read() error {
+	if r.err != nil {
+		return r.err
 	}
-	r.l.read(t.Bytes())
-	return v
+	stream := r.l.Stream
+	for _, p := range r.to {
+		stream.Queue(p.tensor)
+	}
+	for _, p := range r.to {
+		if err := r.fill(p); err != nil {
+			stream.Reset()
+			return err
+		}
+		r.l.read(p.tensor.Bytes())
+	}
+	return nil
+}
+
+func (r *reader) fill(p place) error {
+	for b := range p.tensor.Blocks() {
+		if err := r.ctx.Err(); err != nil {
+			return err
+		}
+		data, err := r.l.Stream.Block(p.tensor, b)
+		if err != nil {
+			return err
+		}
+		row, _ := p.tensor.Block(b)
+		at := int64(row) * p.tensor.RowBytes
+		if p.bytes != nil {
+			copy(p.bytes[at:], data)
+			continue
+		}
+		tensor.Decode(p.floats[at/4:at/4+int64(len(data)/4)], data, tensor.F32)
+	}
+	return nil
 }
 
 func (r *reader) norm(name string, p config.ModelProfile) device.NormParams {
@@ -208,7 +244,7 @@ func (r *reader) norm(name string, p config.ModelProfile) device.NormParams {
 // matrix reads a matrix if it is to be resident. Those of a linear layer are
 // called name.weight, and have a bias if the model has biases.
 func (r *reader) matrix(name string, linear bool) Matrix {
-	m := Matrix{DType: r.l.Store.Pack().AttnDType()}
+	var m Matrix
 	if linear && r.bias {
 		m.Bias = r.vector(name + ".bias")
 	}
@@ -216,6 +252,7 @@ func (r *reader) matrix(name string, linear bool) Matrix {
 		name += ".weight"
 	}
 	m.Tensor = r.tensor(name)
+	m.DType = m.Tensor.Elem
 	switch {
 	case r.err != nil:
 	case r.l.Mapped != nil:

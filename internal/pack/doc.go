@@ -23,12 +23,19 @@
 //	layers.L.attn_norm.{weight,bias}       layers.L.mlp_norm.{weight,bias}
 //	layers.L.attn.{q,k,v,o}.{weight,bias}  layers.L.mlp.{up,down}.bias
 //	layers.L.mlp.{sketch,sketch_scale}     layers.L.mlp.bundles
+//	layers.L.mlp.order
 //
 // plus tokenizer/<file> for the tokenizer's files and pad.N for the zeros that
 // align what follows, since safetensors knows no holes. Matrices have the
 // element type of their class (attention: every resident matrix; MLP: the
 // bundles); vectors are F32. Sketches exist only for activations with exact
 // zeros; see [PackSketch].
+//
+// Bundle i is neuron i, unless the pack has been put into another order
+// ([Reorder]; sparseflow.ordered is "true"). Then layers.L.mlp.order, U32, says
+// which neuron each bundle is. Everything else, sketches and biases too, counts
+// neurons as the checkpoint does, and so do all who use a pack: what they add up
+// does not depend on the order.
 //
 // # Guarantees
 //

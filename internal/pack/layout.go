@@ -53,6 +53,7 @@ const (
 	Vector                // biases and norms, F32
 	Sketch                // 4-bit rows of fc1 and their scales
 	Tokenizer             // a file of the tokenizer
+	Order                 // which neuron each bundle of a layer is, U32
 )
 
 // A Tensor is one resident tensor of a pack: Rows rows of RowBytes bytes from
@@ -61,7 +62,8 @@ const (
 type Tensor struct {
 	Name      string
 	Kind      Kind
-	DType     string // as safetensors names it: F32, F16, BF16 or U8
+	DType     string       // as safetensors names it: F32, F16, BF16 or U8, also for quantised rows
+	Elem      tensor.DType // of a Matrix or a Vector
 	Rows      int
 	Cols      int   // elements of a row
 	RowBytes  int64 // rows are contiguous
@@ -92,6 +94,8 @@ func (t Tensor) blockSpan(b int) (offset, n int64) {
 
 func (t Tensor) shape() []int64 {
 	switch {
+	case t.Kind == Matrix && t.Elem.Quantised():
+		return []int64{int64(t.Rows), t.RowBytes}
 	case !t.flat:
 		return []int64{int64(t.Rows), int64(t.Cols)}
 	case t.Rows > 1:
@@ -104,10 +108,13 @@ func (t Tensor) shape() []int64 {
 type Spec struct {
 	Profile config.ModelProfile
 	Name    string       // of the model, for people
-	Attn    tensor.DType // of resident matrices
-	MLP     tensor.DType // of bundles
+	Attn    tensor.DType // of resident matrices; F16 for rows that its blocks do not fill
+	MLP     tensor.DType // of bundles, whose halves its blocks must fill
 	// Tokenizer holds the tokenizer's files, by a name of TokenizerFiles.
 	Tokenizer map[string][]byte
+	// Ordered is whether bundles lie in an order of their own, which the pack
+	// then holds; otherwise in that of the checkpoint.
+	Ordered bool
 	// Align is the alignment of bundles, a power of two from 512 to 4096.
 	// Zero: what the target's file system asks of direct reads.
 	Align int64
@@ -146,6 +153,7 @@ func (s Spec) Layout() (*Layout, error) {
 		mlp:       s.MLP,
 		stride:    alignUp(s.Profile.BundleBytes(s.MLP), s.Align),
 		tokenizer: files,
+		ordered:   s.Ordered,
 	})
 }
 
@@ -158,6 +166,7 @@ type description struct {
 	attn, mlp tensor.DType
 	stride    int64
 	tokenizer map[string]int64 // bytes by file name
+	ordered   bool
 }
 
 // A Layout is what a pack holds and where: that of an open pack, or of one
@@ -179,7 +188,10 @@ type Layout struct {
 // number of layers, which a valid profile bounds.
 func newLayout(d description) (*Layout, error) {
 	if !d.attn.Valid() || !d.mlp.Valid() {
-		return nil, fmt.Errorf("pack: layout: got element types %v and %v, want F32, F16 or BF16", d.attn, d.mlp)
+		return nil, fmt.Errorf("pack: layout: got element types %v and %v, want ones of package tensor", d.attn, d.mlp)
+	}
+	if d.mlp.OfRow(d.profile.HiddenSize) != d.mlp {
+		return nil, fmt.Errorf("pack: layout: got bundles of %v with rows of %d elements, want a multiple of %d", d.mlp, d.profile.HiddenSize, tensor.QuantBlock)
 	}
 	if len(d.name) > maxMetaBytes || len(d.source) > maxMetaBytes {
 		return nil, fmt.Errorf("pack: layout: got a name or source of over %d bytes", maxMetaBytes)
@@ -257,14 +269,22 @@ func (l *Layout) layer(prefix string, p config.ModelProfile) {
 		l.tensor(Tensor{Name: prefix + "mlp.sketch", Kind: Sketch, DType: "U8", Rows: p.FFN, Cols: row, RowBytes: int64(row)})
 		l.tensor(Tensor{Name: prefix + "mlp.sketch_scale", Kind: Sketch, DType: "F32", Rows: p.FFN, Cols: 1, RowBytes: 4, flat: true})
 	}
+	if l.ordered {
+		l.tensor(Tensor{Name: prefix + orderName, Kind: Order, DType: "U32", Rows: 1, Cols: p.FFN, RowBytes: 4 * int64(p.FFN), flat: true})
+	}
 }
 
 func (l *Layout) matrix(name string, rows, cols int) {
-	l.tensor(Tensor{Name: name, Kind: Matrix, DType: l.attn.String(), Rows: rows, Cols: cols, RowBytes: l.attn.RowBytes(cols)})
+	elem := l.attn.OfRow(cols)
+	dtype := elem.String()
+	if elem.Quantised() {
+		dtype = "U8" // safetensors knows no blocks
+	}
+	l.tensor(Tensor{Name: name, Kind: Matrix, DType: dtype, Elem: elem, Rows: rows, Cols: cols, RowBytes: elem.RowBytes(cols)})
 }
 
 func (l *Layout) vector(name string, n int) {
-	l.tensor(Tensor{Name: name, Kind: Vector, DType: "F32", Rows: 1, Cols: n, RowBytes: tensor.F32.RowBytes(n), flat: true})
+	l.tensor(Tensor{Name: name, Kind: Vector, DType: "F32", Elem: tensor.F32, Rows: 1, Cols: n, RowBytes: tensor.F32.RowBytes(n), flat: true})
 }
 
 func (l *Layout) norm(name string, d int) {

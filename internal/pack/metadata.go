@@ -23,6 +23,7 @@ const (
 	keyAttn    = "sparseflow.dtype.attn"
 	keyMLP     = "sparseflow.dtype.mlp"
 	keyStride  = "sparseflow.bundle_stride"
+	keyOrdered = "sparseflow.ordered" // "true", or not there
 )
 
 // sourceDigits is the length of a source hash.
@@ -50,7 +51,7 @@ func (l *Layout) header(source string) ([]byte, error) {
 	for i, e := range l.entries {
 		entries[i] = checkpoint.HeaderEntry{Name: e.Name, DType: e.DType, Shape: e.Shape, Bytes: e.Bytes}
 	}
-	h, err := checkpoint.BuildHeader(map[string]string{
+	meta := map[string]string{
 		keyVersion: version,
 		keyName:    l.name,
 		keyProfile: string(profile),
@@ -58,7 +59,11 @@ func (l *Layout) header(source string) ([]byte, error) {
 		keyAttn:    l.attn.String(),
 		keyMLP:     l.mlp.String(),
 		keyStride:  strconv.FormatInt(l.stride, 10),
-	}, entries, pageBytes)
+	}
+	if l.ordered {
+		meta[keyOrdered] = "true"
+	}
+	h, err := checkpoint.BuildHeader(meta, entries, pageBytes)
 	if err != nil {
 		return nil, fmt.Errorf("pack: build header: %w", err)
 	}
@@ -95,6 +100,12 @@ func describe(h *checkpoint.SafetensorsHeader) (d description, err error) {
 	}
 	if d.source = m[keySource]; !isSource(d.source) {
 		return d, fmt.Errorf("%s: got %.80q, want %d hexadecimal digits", keySource, d.source, sourceDigits)
+	}
+	switch v, ok := m[keyOrdered]; {
+	case v == "true":
+		d.ordered = true
+	case ok:
+		return d, fmt.Errorf("%s: got %.80q, want true or none", keyOrdered, v)
 	}
 	d.name = m[keyName]
 	d.tokenizer = make(map[string]int64)

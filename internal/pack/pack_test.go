@@ -48,12 +48,16 @@ func drawProfile(t *rapid.T) config.ModelProfile {
 // arithmetic, by the package's readers and by any safetensors reader.
 func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		dtypes := []tensor.DType{tensor.F32, tensor.F16, tensor.BF16}
+		dtypes := []tensor.DType{tensor.F32, tensor.F16, tensor.BF16, tensor.Q8_0, tensor.Q4_0}
 		spec := Spec{
 			Profile: drawProfile(rt), Name: "r", Attn: rapid.SampledFrom(dtypes).Draw(rt, "attn"),
 			MLP: rapid.SampledFrom(dtypes).Draw(rt, "mlp"), Align: rapid.SampledFrom([]int64{0, 512, 4096}).Draw(rt, "align"),
 			Tokenizer: map[string][]byte{"vocab.json": []byte("{}")},
 		}
+		if rapid.Bool().Draw(rt, "blocks") { // rows that quantised types fill
+			spec.Profile.HiddenSize = 32 * spec.Profile.Heads
+		}
+		spec.MLP = spec.MLP.OfRow(spec.Profile.HiddenSize)
 		path, want := makePack(t, spec)
 		p := mustOpen(t, path)
 		if err := Verify(context.Background(), path, nil); err != nil {
@@ -256,6 +260,58 @@ func TestOpenErrors(t *testing.T) {
 		_, err := Open(path)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("Open(%s): got %v, want the path and %q", path, err, want)
+		}
+	}
+}
+
+// Quantised matrices are bytes to safetensors; rows that blocks do not fill are
+// float16, and bundles of such rows are refused.
+func TestQuantisedLayout(t *testing.T) {
+	p := smallProfile()
+	p.Heads, p.KVHeads, p.HiddenSize, p.EmbedDim = 2, 2, 64, 48
+	l, err := Spec{Profile: p, Attn: tensor.Q8_0, MLP: tensor.Q4_0}.Layout()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []struct {
+		name     string
+		elem     tensor.DType
+		dtype    string
+		rowBytes int64
+	}{
+		{"embed.tokens", tensor.F16, "F16", 96},
+		{"project.in", tensor.F16, "F16", 96},
+		{"project.out", tensor.Q8_0, "U8", 68},
+		{"layers.0.attn.q.weight", tensor.Q8_0, "U8", 68},
+		{"layers.0.attn.q.bias", tensor.F32, "F32", 256},
+	} {
+		i := slices.IndexFunc(l.tensors, func(x Tensor) bool { return x.Name == want.name })
+		if i < 0 {
+			t.Fatalf("%s: got none", want.name)
+		}
+		if x := l.tensors[i]; x.Elem != want.elem || x.DType != want.dtype || x.RowBytes != want.rowBytes {
+			t.Errorf("%s: got %v %s, rows of %d bytes, want %v", want.name, x.Elem, x.DType, x.RowBytes, want)
+		}
+		for _, e := range l.entries {
+			if e.Name == want.name && want.dtype == "U8" && e.Shape[1] != want.rowBytes {
+				t.Errorf("%s: got shape %v, want rows of %d", e.Name, e.Shape, want.rowBytes)
+			}
+		}
+	}
+	if l.BundleBytes() != 2*36 {
+		t.Errorf("bundles: got %d bytes, want 72", l.BundleBytes())
+	}
+	p.HiddenSize = 60
+	if _, err := (Spec{Profile: p, Attn: tensor.Q8_0, MLP: tensor.Q8_0}).Layout(); err == nil || !strings.Contains(err.Error(), "multiple of 32") {
+		t.Errorf("bundles of 60 elements: got %v, want an error", err)
+	}
+
+	// OPT-6.7B's bundles fill whole sectors.
+	p.HiddenSize, p.EmbedDim = 4096, 4096
+	for d, want := range map[tensor.DType]int64{tensor.Q8_0: 2 * 4352, tensor.Q4_0: 2 * 2304} {
+		l, err := Spec{Profile: p, Attn: d, MLP: d}.Layout()
+		if err != nil || l.BundleBytes() != want || l.BundleStride() != want {
+			t.Errorf("%v: got bundles of %d at %d, %v, want %d", d, l.BundleBytes(), l.BundleStride(), err, want)
 		}
 	}
 }

@@ -17,7 +17,8 @@ func (l *Layout) Profile() config.ModelProfile {
 // MLPDType is the element type of the bundles.
 func (l *Layout) MLPDType() tensor.DType { return l.mlp }
 
-// AttnDType is the element type of the resident matrices.
+// AttnDType is the element type of the resident matrices, but for those whose
+// rows its blocks do not fill: see [Tensor].
 func (l *Layout) AttnDType() tensor.DType { return l.attn }
 
 // Tensors lists the resident tensors in file order: all that is no bundle, no

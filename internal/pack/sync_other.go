@@ -2,5 +2,5 @@
 
 package pack
 
-// syncDir does nothing: here directories cannot be opened to be synced.
-func syncDir(string) error { return nil }
+// SyncDir does nothing: here directories cannot be opened to be synced.
+func SyncDir(string) error { return nil }

@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// syncDir makes a rename in dir durable. File systems that cannot sync
+// SyncDir makes a rename in dir durable. File systems that cannot sync
 // directories do without.
-func syncDir(dir string) error {
+func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -231,7 +231,7 @@ func (w *Writer) commit(source string) error {
 	if err := os.Rename(w.temp.Name(), w.path); err != nil {
 		return w.fail(err)
 	}
-	if err := syncDir(filepath.Dir(w.path)); err != nil {
+	if err := SyncDir(filepath.Dir(w.path)); err != nil {
 		return w.fail(errors.Join(err, os.Remove(w.path)))
 	}
 	return nil

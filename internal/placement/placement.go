@@ -19,6 +19,8 @@ type Input struct {
 	// Wanted is the share of neurons that a token computes in predicted mode;
 	// 0: unknown, and taken to be assumedWanted.
 	Wanted float64
+	// Counts, if not nil, is how often each neuron was active on a text.
+	Counts *weights.Counts
 	// ScratchBytes is the size of the activations for chunk tokens at a time.
 	ScratchBytes func(chunk int) int64
 	// FreeBytes is what the system, or its memory cgroup, has free.
@@ -82,9 +84,10 @@ const (
 	// and garbage that waits for collection. Measured: see docs/memory.md.
 	runtimeBytes = 28 << 20
 	// neuronBytes is what is known of a neuron that has a slot: a checksum
-	// (4), slot and neuron (8), pins and free list (6), a place in the LRU
-	// list (8), the read that fills it (8), rounded up.
-	neuronBytes = 36
+	// (4), slot and neuron (8), pins and free list (6), what the policy knows,
+	// the read that fills it (8), how often it was active (4), where it lies in
+	// a pack with an order of its own (4), rounded up.
+	neuronBytes = 36 + weights.PolicyBytes
 	// ringBytes is about what the ring of staging slots takes.
 	ringBytes = 4 << 20
 	// defaultContext is the longest sequence if none is asked for and the
@@ -193,7 +196,7 @@ func (p *planner) survey() {
 
 // fixedBytes is what every run needs besides weights, for a chunk.
 func (p *planner) fixedBytes(chunk int) int64 {
-	return runtimeBytes + p.tables + p.takenBytes(chunk)
+	return runtimeBytes + p.tables + weights.QueueBytes + p.takenBytes(chunk)
 }
 
 // takenBytes is the part of fixedBytes that is taken from weights.Memory.
@@ -201,9 +204,11 @@ func (p *planner) takenBytes(chunk int) int64 {
 	return weights.PieceBytes(p.KVBytes) + p.in.ScratchBytes(chunk) + p.stagingBytes()
 }
 
-// stagingBytes is the ring and the buffers for matrix blocks and for rows.
+// stagingBytes is the ring, what is read between bundles, and the buffers for
+// matrix blocks and for rows.
 func (p *planner) stagingBytes() int64 {
-	return weights.BufferBytes(int64(p.RingSlots)*p.stride) + (weights.StreamBuffers+1)*weights.BufferBytes(p.BlockBytes)
+	return weights.BufferBytes(int64(p.RingSlots)*p.stride) + weights.BufferBytes(weights.ScrapBytes(p.stride)) +
+		(weights.StreamBuffers+1)*weights.BufferBytes(p.BlockBytes)
 }
 
 // neuronSlots is the size of n slots in every layer.
@@ -250,10 +255,7 @@ func (p *planner) place() error {
 		room -= p.neuronSlots(slots)
 	}
 	p.residents(p.rowTables, &room)
-	p.Slots = make([]int, p.profile.Layers)
-	for l := range p.Slots {
-		p.Slots[l] = slots
-	}
+	p.Slots = p.deal(slots)
 	p.slotBytes = p.neuronSlots(slots)
 	p.LoadBytes = p.vectors + p.residentBytes + p.predictorBytes
 	p.PredictorBytes = p.predictorBytes

@@ -1,6 +1,9 @@
 package placement
 
-import "github.com/sparseflow/sparseflow/internal/pack"
+import (
+	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/weights"
+)
 
 // Tier is a kind of memory and what lives in it.
 type Tier struct {
@@ -24,7 +27,7 @@ func (p *planner) describe() {
 		{"neuron slots", p.slotBytes},
 		{"KV cache", p.KVBytes},
 		{"activations", p.in.ScratchBytes(p.Chunk)},
-		{"staging", p.stagingBytes()},
+		{"staging", p.stagingBytes() + weights.QueueBytes},
 		{"tables and tokenizer", p.tables},
 		{"runtime", runtimeBytes},
 	}}
@@ -38,14 +41,14 @@ func (p *planner) describe() {
 			p.Tiers[i].Bytes += it.Bytes
 		}
 	}
-	p.Token = p.traffic(p.Slots[0])
+	p.Token = p.traffic()
 }
 
 // traffic is what a token is expected to move: all matrices, a row of each
 // table, predictors, and the neurons it computes. In predicted mode that is
-// the share that the calibration measured, or assumedWanted without one, no
-// hotter than the others: a profile will tell better.
-func (p *planner) traffic(slots int) PerToken {
+// the share that the calibration measured, or assumedWanted without one, as hot as
+// a profile says or, without one, no hotter than the others.
+func (p *planner) traffic() PerToken {
 	wanted := p.in.Wanted
 	if wanted == 0 {
 		wanted = assumedWanted
@@ -63,14 +66,13 @@ func (p *planner) traffic(slots int) PerToken {
 	for _, x := range p.rowTables {
 		matrix(x, x.RowBytes)
 	}
-	missing := 1 - float64(slots)/float64(p.profile.FFN)
 	for l := range p.profile.Layers {
 		computed := float64(p.profile.FFN)
 		if p.Predicted[l] {
 			computed *= wanted
 		}
 		t.FastBytes += int64(computed * float64(p.in.Layout.BundleBytes()))
-		t.SlowBytes += int64(missing * computed * float64(p.stride))
+		t.SlowBytes += int64(p.missing(l) * computed * float64(p.stride))
 	}
 	return t
 }

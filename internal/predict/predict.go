@@ -84,6 +84,7 @@ type Selection struct {
 	// Multiple of 1 wants exactly the scores above zero. More hedges against
 	// a predictor's error at the cost of computing neurons that stay silent.
 	Multiple float64
+	hist     *histogram
 	scratch  []float32
 }
 
@@ -92,30 +93,52 @@ func (s *Selection) Threshold(scores []float32) float32 {
 	if s.Multiple == 1 {
 		return 0
 	}
+	if s.hist == nil {
+		s.hist = new(histogram)
+	}
+	s.hist.count(scores)
+	if !s.hist.finite() {
+		return s.ranked(scores)
+	}
+	k, bar := s.bar(s.hist.positive(scores), len(scores))
+	if k > 0 {
+		bar = s.hist.kthLargest(scores, k, &s.scratch)
+		bar = math.Nextafter32(bar, float32(math.Inf(-1))) // all that tie with it are wanted
+	}
+	return bar
+}
+
+// bar is where the threshold lies among n scores of which so many are
+// positive: just below the k-th largest, or at bar if k is 0.
+func (s *Selection) bar(positive, n int) (k int, bar float32) {
+	k = int(math.Ceil(s.Multiple * float64(positive)))
+	switch {
+	case k == 0:
+		return 0, float32(math.Inf(1))
+	case k >= n:
+		return 0, float32(math.Inf(-1))
+	}
+	return k, 0
+}
+
+// ranked is Threshold where some of the scores may not be finite. NaN ranks
+// nowhere.
+func (s *Selection) ranked(scores []float32) float32 {
 	positive := 0
+	s.scratch = s.scratch[:0]
 	for _, v := range scores {
 		if v > 0 {
 			positive++
 		}
-	}
-	k := int(math.Ceil(s.Multiple * float64(positive)))
-	switch {
-	case k == 0:
-		return float32(math.Inf(1))
-	case k >= len(scores):
-		return float32(math.Inf(-1))
-	}
-	s.scratch = s.scratch[:0]
-	for _, v := range scores {
-		if v == v { // NaN ranks nowhere
+		if v == v {
 			s.scratch = append(s.scratch, v)
 		}
 	}
-	if k >= len(s.scratch) {
-		return float32(math.Inf(-1))
+	k, bar := s.bar(positive, len(s.scratch))
+	if k > 0 {
+		bar = math.Nextafter32(kthLargest(s.scratch, k), float32(math.Inf(-1)))
 	}
-	// All that tie with the k-th are wanted.
-	return math.Nextafter32(kthLargest(s.scratch, k), float32(math.Inf(-1)))
+	return bar
 }
 
 // kthLargest is the k-th largest of v, k from 1, which it reorders and which

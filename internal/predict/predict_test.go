@@ -55,6 +55,37 @@ func TestKthLargestBadOrders(t *testing.T) {
 	}
 }
 
+// Whatever the scores, those above the bar are the highest, as many as asked
+// for and those that tie with the last.
+func TestThresholdOfAnyBits(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		scores := make([]float32, rapid.IntRange(0, 300).Draw(t, "n"))
+		bits := rapid.OneOf(rapid.Uint32(), rapid.SampledFrom([]uint32{0, 1 << 31, 1, 0x80000001, 0x7f800000, 0xff800000,
+			0x7fc00000, 0xffc00000, 0x7f800001, 0x3f800000, 0xbf800000, 0x3f800001}))
+		var ranked []float32
+		positive := 0
+		for i := range scores {
+			scores[i] = math.Float32frombits(bits.Draw(t, "bits"))
+			if scores[i] == scores[i] {
+				ranked = append(ranked, scores[i])
+			}
+			if scores[i] > 0 {
+				positive++
+			}
+		}
+		s := Selection{Multiple: rapid.SampledFrom([]float64{0.5, 1.3, 2, 7}).Draw(t, "multiple")}
+		bar := s.Threshold(scores)
+		slices.Sort(ranked)
+		k := int(math.Ceil(s.Multiple * float64(positive)))
+		for i, v := range scores {
+			want := v == v && k > 0 && (k >= len(ranked) && v > float32(math.Inf(-1)) || k < len(ranked) && v >= ranked[len(ranked)-k] && v > float32(math.Inf(-1)))
+			if got := v > bar; got != want {
+				t.Fatalf("score %d, %v: got %v, want %v; bar %v, %d of %d", i, v, got, want, bar, k, len(ranked))
+			}
+		}
+	})
+}
+
 func TestThresholdEdges(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	for _, c := range []struct {

@@ -72,6 +72,7 @@ func (r *Report) drawMisses(p *chart.Panel) {
 		name, colour, style string
 		rates               []float64
 	}{
+		{"lfu", chart.Blue, "", m.LFU},
 		{"lru", chart.Red, "", m.LRU},
 		{"frozen, hottest", chart.Orange, ` stroke-dasharray="6 3"`, m.FrozenHot}, // often over lru's
 		{"optimal", chart.Green, "", m.Optimal},

@@ -31,12 +31,12 @@
 // # Cache
 //
 // Miss rates are of one layer's cache of single neurons that replays the
-// recorded sets in order, token by token: a miss is a wanted neuron without a
-// slot when its token begins. The policies are those of package weights on its
-// WeightCache: LRU, and a frozen set of the hottest neurons. Both start with
-// the hottest neurons in their slots, chosen by the same text, so at full size
-// nothing misses. The optimum knows the future and its best beginning: no
-// policy, whatever it starts from, misses less.
+// recorded sets in order, token by token (see package trace): a miss is a wanted
+// neuron without a slot when its token begins. The policies are those of package
+// weights on its WeightCache: LFU, LRU, and a frozen set of the hottest neurons.
+// All start with the hottest neurons in their slots, chosen by the same text, so
+// at full size nothing misses. The optimum knows the future and its best
+// beginning: no policy, whatever it starts from, misses less.
 //
 // # Caveats
 //

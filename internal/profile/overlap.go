@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // hotShare is the share of neurons that counts as hot when two texts are
@@ -62,12 +64,12 @@ func overlap(a, b []uint32, curve []float64) (o Overlap, ok bool) {
 	n := max(1, int(math.Round(hotShare*float64(len(a)))))
 	hot := make([]bool, len(a))
 	covered := 0.0
-	for _, id := range hottest(a)[:n] {
+	for _, id := range weights.Hottest(a)[:n] {
 		hot[id] = true
 		covered += float64(b[id])
 	}
 	both := 0
-	for _, id := range hottest(b)[:n] {
+	for _, id := range weights.Hottest(b)[:n] {
 		if hot[id] {
 			both++
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 const (
@@ -30,15 +31,9 @@ type layerRecording struct {
 	lookahead cosine          // forecast of the input against the input
 }
 
-// Counts is how often each neuron was active.
-type Counts struct {
-	Tokens  int
-	Neurons [][]uint32 // [layers][ffn]
-}
-
 // Counts adds the folds up.
-func (r *Recording) Counts() Counts {
-	c := Counts{Tokens: r.Tokens, Neurons: make([][]uint32, len(r.layers))}
+func (r *Recording) Counts() weights.Counts {
+	c := weights.Counts{Tokens: r.Tokens, Neurons: make([][]uint32, len(r.layers))}
 	for l := range r.layers {
 		c.Neurons[l] = r.layers[l].counts()
 	}

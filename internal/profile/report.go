@@ -1,6 +1,10 @@
 package profile
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/sparseflow/sparseflow/internal/weights"
+)
 
 // Report is what a recording says about a model and a text.
 type Report struct {
@@ -20,7 +24,7 @@ type Report struct {
 	Curve []float64
 
 	ffn    int
-	counts Counts
+	counts weights.Counts
 }
 
 // Stats is the figures of one layer. What is nil could not be told: nothing
@@ -39,7 +43,7 @@ type Stats struct {
 }
 
 // Counts is how often each neuron was active.
-func (r *Report) Counts() Counts { return r.counts }
+func (r *Report) Counts() *weights.Counts { return &r.counts }
 
 // Analyse makes the report of a recording. Replaying it against caches takes
 // a while; progress, if not nil, is told of layers done out of all.
@@ -91,7 +95,7 @@ func layerStats(rec *Recording, layer int, counts []uint32, curve []float64) Sta
 		s.New, s.Union5, s.Union10 = &u.New, &u.Union5, &u.Union10
 	}
 	s.CosPrevious, s.CosLookahead = l.previous.mean(), l.lookahead.mean()
-	s.Misses = l.sets.misses(hottest(counts))
+	s.Misses = l.sets.misses(counts)
 	return s
 }
 
@@ -138,7 +142,7 @@ func together(layers []Stats) *Misses {
 		}
 		if sum == nil {
 			n := len(cacheShares)
-			sum = &Misses{Cache: slices.Clone(cacheShares[:]), LRU: make([]float64, n), FrozenHot: make([]float64, n), Optimal: make([]float64, n)}
+			sum = &Misses{Cache: slices.Clone(cacheShares[:]), LFU: make([]float64, n), LRU: make([]float64, n), FrozenHot: make([]float64, n), Optimal: make([]float64, n)}
 		}
 		sum.wanted += l.Misses.wanted
 	}
@@ -148,6 +152,7 @@ func together(layers []Stats) *Misses {
 		}
 		weight := float64(l.Misses.wanted) / float64(sum.wanted)
 		for i := range cacheShares {
+			sum.LFU[i] += weight * l.Misses.LFU[i]
 			sum.LRU[i] += weight * l.Misses.LRU[i]
 			sum.FrozenHot[i] += weight * l.Misses.FrozenHot[i]
 			sum.Optimal[i] += weight * l.Misses.Optimal[i]

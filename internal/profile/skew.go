@@ -1,9 +1,6 @@
 package profile
 
-import (
-	"cmp"
-	"slices"
-)
+import "github.com/sparseflow/sparseflow/internal/weights"
 
 // Curve estimates how much of all activations the hottest neurons give:
 // curve[k] is the share of the k+1 hottest, by their true frequencies. parts
@@ -43,7 +40,7 @@ func Curve(parts [][]uint32) []float64 {
 // addRanked adds to each rank the count of the neuron that has the rank.
 // Neurons of equal rank share their counts evenly, as if in random order.
 func addRanked(dst []float64, rank, count []uint32) {
-	order := hottest(rank)
+	order := weights.Hottest(rank)
 	for first := 0; first < len(order); {
 		last, sum := first, 0.0
 		for ; last < len(order) && rank[order[last]] == rank[order[first]]; last++ {
@@ -54,18 +51,6 @@ func addRanked(dst []float64, rank, count []uint32) {
 		}
 		first = last
 	}
-}
-
-// hottest is the neurons by falling count, equal ones by rising id.
-func hottest(count []uint32) []int32 {
-	order := make([]int32, len(count))
-	for i := range order {
-		order[i] = int32(i)
-	}
-	slices.SortFunc(order, func(a, b int32) int {
-		return cmp.Or(cmp.Compare(count[b], count[a]), cmp.Compare(a, b))
-	})
-	return order
 }
 
 // ShareFor is the smallest share of neurons that gives a share of the

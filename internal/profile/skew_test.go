@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/sparseflow/sparseflow/internal/weights"
+
 	"pgregory.net/rapid"
 )
 
@@ -86,7 +88,7 @@ func TestCurveProperties(t *testing.T) {
 		if math.Abs(last-1) > 1e-9 {
 			t.Fatalf("got an end of %v, want 1", last)
 		}
-		order := rapid.Permutation(hottest(parts[0])).Draw(t, "order")
+		order := rapid.Permutation(weights.Hottest(parts[0])).Draw(t, "order")
 		moved := make([][]uint32, len(parts))
 		for i, p := range parts {
 			moved[i] = make([]uint32, ffn)

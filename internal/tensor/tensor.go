@@ -4,7 +4,8 @@
 // Bytes are little-endian and rows are contiguous, as in the safetensors
 // format. Widening (F16 and BF16 to float32) is exact; narrowing rounds to
 // nearest, ties to even, with overflow going to infinity, as IEEE 754 and the
-// reference implementation do.
+// reference implementation do. The quantised types round as GGUF's reference
+// does, and exist in whole blocks only: see [QuantBlock].
 package tensor
 
 import (
@@ -17,16 +18,19 @@ import (
 // DType is the type of a stored element.
 type DType uint8
 
-// The element types of OPT checkpoints.
+// The element types: those of checkpoints, then the quantised ones.
 const (
 	F32  DType = iota // IEEE 754 binary32
 	F16               // IEEE 754 binary16
 	BF16              // the upper half of a binary32 (bfloat16)
+	Q8_0              // blocks of 32: 8-bit integers and a scale
+	Q4_0              // blocks of 32: 4-bit integers and a scale
 )
 
-var names = [...]string{F32: "F32", F16: "F16", BF16: "BF16"}
+var names = [...]string{F32: "F32", F16: "F16", BF16: "BF16", Q8_0: "Q8_0", Q4_0: "Q4_0"}
 
-// String returns the name that safetensors uses: F32, F16 or BF16.
+// String returns the name that safetensors uses, F32, F16 or BF16, or GGUF's,
+// Q8_0 or Q4_0.
 func (d DType) String() string {
 	if int(d) < len(names) {
 		return names[d]
@@ -44,18 +48,26 @@ func ParseDType(s string) (DType, error) {
 			return DType(d), nil
 		}
 	}
-	return 0, fmt.Errorf("tensor: parse dtype: got %q, want f32, f16 or bf16", s)
+	return 0, fmt.Errorf("tensor: parse dtype: got %q, want f32, f16, bf16, q8_0 or q4_0", s)
 }
 
-// RowBytes is the size in bytes of n consecutive elements.
+// RowBytes is the size in bytes of n consecutive elements, of a quantised type
+// that of as many blocks as n elements take.
 func (d DType) RowBytes(n int) int64 {
-	if d == F32 {
+	blocks := (int64(n) + QuantBlock - 1) / QuantBlock
+	switch d {
+	case F32:
 		return 4 * int64(n)
+	case Q8_0:
+		return q8Bytes * blocks
+	case Q4_0:
+		return q4Bytes * blocks
 	}
 	return 2 * int64(n)
 }
 
-// Decode widens the first len(dst) elements of src, which are of type d.
+// Decode widens the first len(dst) elements of src, which are of type d: whole
+// blocks where d is quantised.
 func Decode(dst []float32, src []byte, d DType) {
 	switch d {
 	case F32:
@@ -70,10 +82,15 @@ func Decode(dst []float32, src []byte, d DType) {
 		for i := range dst {
 			dst[i] = BF16ToF32(binary.LittleEndian.Uint16(src[2*i:]))
 		}
+	case Q8_0:
+		decodeQ8(dst, src)
+	case Q4_0:
+		decodeQ4(dst, src)
 	}
 }
 
-// Encode narrows all of src to type d at the start of dst.
+// Encode narrows all of src, whole blocks where d is quantised, to type d at
+// the start of dst. A block with a value that is not finite is all NaN.
 func Encode(dst []byte, src []float32, d DType) {
 	switch d {
 	case F32:
@@ -88,6 +105,10 @@ func Encode(dst []byte, src []float32, d DType) {
 		for i, v := range src {
 			binary.LittleEndian.PutUint16(dst[2*i:], F32ToBF16(v))
 		}
+	case Q8_0:
+		encodeQ8(dst, src)
+	case Q4_0:
+		encodeQ4(dst, src)
 	}
 }
 

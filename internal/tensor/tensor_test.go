@@ -133,7 +133,9 @@ func TestDTypes(t *testing.T) {
 		{F32, "F32", true, 12},
 		{F16, "F16", true, 6},
 		{BF16, "BF16", true, 6},
-		{DType(3), "DType(3)", false, 0},
+		{Q8_0, "Q8_0", true, 34},
+		{Q4_0, "Q4_0", true, 18},
+		{DType(5), "DType(5)", false, 0},
 		{DType(255), "DType(255)", false, 0},
 	} {
 		if c.d.String() != c.name || c.d.Valid() != c.valid {
@@ -154,7 +156,7 @@ func TestDTypes(t *testing.T) {
 			t.Errorf("ParseDType(%q): got %v, %v, want %v", in, got, err, want)
 		}
 	}
-	if _, err := ParseDType("f64"); err == nil || err.Error() != `tensor: parse dtype: got "f64", want f32, f16 or bf16` {
+	if _, err := ParseDType("f64"); err == nil || err.Error() != `tensor: parse dtype: got "f64", want f32, f16, bf16, q8_0 or q4_0` {
 		t.Errorf("ParseDType(f64): got error %v", err)
 	}
 }

@@ -30,8 +30,18 @@ type Options struct {
 	SkipZero bool
 	// Scores is memory for scores, [most tokens, ffn].
 	Scores []float32
+	// Join reports whether one read of two runs of bundles and the gap between
+	// them is cheaper than two, given their bytes. Nil: only runs without a gap
+	// are joined.
+	Join func(run, gap, next int64) bool
+	// Scrap is memory for what lies in such gaps, page aligned, at least a
+	// bundle if there is a Join.
+	Scrap []byte
 	// Hidden is the most activations of one segment: neurons x tokens.
 	Hidden int
+	// Places is where each neuron's bundle lies among its layer's, [layers][ffn];
+	// nil: in the order of neurons.
+	Places [][]int32
 }
 
 // Stats counts what a coordinator did. Neurons are counted once for each layer
@@ -50,6 +60,8 @@ type TransferCoordinator struct {
 	Stats Stats
 	// Exact computes every neuron in the layers with a predictor too.
 	Exact bool
+	// Wanted, if not nil, sees what each pass is to compute, ascending.
+	Wanted func(layer int, ids []int32)
 
 	all      []int32         // 0 to ffn-1
 	inflight []*weights.Read // [slots] what fills each, nil if nothing does
@@ -59,6 +71,10 @@ type TransferCoordinator struct {
 	work     Work     // the one Work there is at a time, for its buffers
 	marks    []uint64 // [ffn, words] which token wants which neuron
 	keep     []uint64 // of the latest Audit
+
+	bundles           []bundle // of the latest plan, where there are Places
+	placeBuf, slotBuf []int32
+	planned           NeuronTransferPlan
 }
 
 // aheadRead is a slot that Lookahead is filling and has pinned meanwhile.
@@ -110,7 +126,7 @@ func (c *TransferCoordinator) Lookahead(layer int, x device.Act, decode bool) er
 	slots := c.work.slotsFor(len(ids))
 	grants := c.Cache.Acquire(layer, ids, slots, true, c.work.grants[:0])
 	c.work.grants = grants
-	c.start(newPlan(layer, ids, slots, grants))
+	c.start(c.plan(layer, ids, slots, grants))
 	for _, i := range grants {
 		c.ahead = append(c.ahead, aheadRead{layer, slots[i]})
 		c.fresh = append(c.fresh, ids[i])
@@ -126,17 +142,27 @@ func (c *TransferCoordinator) Lookahead(layer int, x device.Act, decode bool) er
 func (c *TransferCoordinator) Begin(layer int, x device.Act, decode bool) (*Work, error) {
 	if w := c.prepared; w != nil {
 		c.prepared = nil
+		c.tell(layer, w.ids)
 		return w, nil
 	}
 	c.reap(false)
 	if !c.predicts(layer) {
+		c.tell(layer, c.all)
 		return c.newWork(layer, x.Rows, c.all, nil, decode), nil
 	}
 	ids, wants, err := c.want(layer, x)
 	if err != nil {
 		return nil, err
 	}
+	c.tell(layer, ids)
 	return c.newWork(layer, x.Rows, ids, wants, decode), nil
+}
+
+// tell tells Wanted.
+func (c *TransferCoordinator) tell(layer int, ids []int32) {
+	if c.Wanted != nil {
+		c.Wanted(layer, ids)
+	}
 }
 
 // predicts reports whether a layer computes what the predictor asks for.
@@ -153,6 +179,7 @@ func (c *TransferCoordinator) Audit(layer int, x device.Act) (w *Work, keep []ui
 		if err != nil {
 			return nil, nil, err
 		}
+		c.tell(layer, ids)
 		words := wantWords(x.Rows)
 		c.keep = append(c.keep[:0], make([]uint64, c.Profile.FFN*words)...)
 		for i, id := range ids {
@@ -164,6 +191,8 @@ func (c *TransferCoordinator) Audit(layer int, x device.Act) (w *Work, keep []ui
 			}
 		}
 		keep = c.keep
+	} else {
+		c.tell(layer, c.all)
 	}
 	stats := c.Stats
 	w = c.newWork(layer, x.Rows, c.all, nil, false)
@@ -196,12 +225,7 @@ func (c *TransferCoordinator) want(layer int, x device.Act) (ids []int32, wants 
 	}
 	ids = c.work.idBuf[:0]
 	if x.Rows == 1 {
-		bar := c.Selection.Threshold(scores)
-		for i, v := range scores {
-			if v > bar {
-				ids = append(ids, int32(i))
-			}
-		}
+		ids = above(ids, scores, c.Selection.Threshold(scores))
 		c.work.idBuf = ids
 		return ids, nil, nil
 	}
@@ -235,17 +259,23 @@ func (c *TransferCoordinator) want(layer int, x device.Act) (ids []int32, wants 
 
 func wantWords(tokens int) int { return (tokens + 63) / 64 }
 
+// joins is Join in neurons.
+func (c *TransferCoordinator) joins(run, gap, next int) bool {
+	stride := c.Slots.Stride
+	return c.Join != nil && c.Join(int64(run)*stride, int64(gap)*stride, int64(next)*stride)
+}
+
 // start starts a plan's reads.
-func (c *TransferCoordinator) start(p NeuronTransferPlan) {
-	if !c.Transfer.Async() {
-		p = p.joined()
-	}
+func (c *TransferCoordinator) start(p *NeuronTransferPlan) {
 	for _, run := range p.Runs {
-		r := c.Transfer.StartBundles(p.Layer, int(run.First), run.Slots, c.Slots)
+		r := c.Transfer.StartBundles(p.Layer, int(run.First), run.Slots, c.Slots, c.Scrap)
 		for _, s := range run.Slots {
-			c.inflight[s] = r
+			if s >= 0 {
+				c.inflight[s] = r
+			}
 		}
 	}
+	c.Transfer.Submit()
 }
 
 // arrived waits for the bundle in slot, if it is on its way. On an error the
@@ -256,11 +286,17 @@ func (c *TransferCoordinator) arrived(layer int, slot int32) error {
 		return nil
 	}
 	err := r.Wait()
-	c.inflight[slot] = nil
+	c.drop(slot)
 	if err != nil && int(slot) < c.RingFirst {
 		c.Cache.Forget(layer, slot)
 	}
 	return err
+}
+
+// drop ends the interest in the read that fills slot.
+func (c *TransferCoordinator) drop(slot int32) {
+	c.inflight[slot].Release()
+	c.inflight[slot] = nil
 }
 
 // reap unpins the slots that Lookahead filled, if their reads have ended or,

@@ -116,9 +116,12 @@ func (f *faultyFile) ReadVec(bufs [][]byte, off int64) (int, error) {
 	f.gate.RLock()
 	defer f.gate.RUnlock()
 	f.mu.Lock()
-	pause, bad := f.pause, false
-	for i := range bufs {
-		bad = bad || f.bad[off+int64(i)*int64(len(bufs[0]))]
+	pause, bad, end := f.pause, false, off
+	for _, b := range bufs {
+		end += int64(len(b))
+	}
+	for at := range f.bad {
+		bad = bad || at >= off && at < end
 	}
 	f.mu.Unlock()
 	time.Sleep(pause)
@@ -193,6 +196,7 @@ type setup struct {
 	hidden    int
 	workers   int
 	predicted []bool // [layers]
+	gap       int    // most neurons between two that are read together
 }
 
 func newHarness(f *fixture, s setup) *harness {
@@ -221,6 +225,8 @@ func newHarness(f *fixture, s setup) *harness {
 		SkipZero:  true,
 		Scores:    make([]float32, mostTokens*testFFN),
 		Hidden:    s.hidden,
+		Join:      func(_, gap, _ int64) bool { return gap <= int64(s.gap)*stride },
+		Scrap:     make([]byte, 2*stride),
 	})
 	return h
 }

@@ -16,6 +16,7 @@ func drawSetup(t *rapid.T) setup {
 		ring:      rapid.SampledFrom([]int{2, 3, 6, 2 * testFFN}).Draw(t, "ring"),
 		hidden:    rapid.SampledFrom([]int{mostTokens, 3 * mostTokens, testFFN * mostTokens}).Draw(t, "hidden"),
 		workers:   rapid.SampledFrom([]int{0, 1, 4}).Draw(t, "workers"),
+		gap:       rapid.SampledFrom([]int{0, 0, 1, 3, testFFN}).Draw(t, "gap"),
 		predicted: []bool{rapid.IntRange(0, 3).Draw(t, "predicted") > 0, rapid.Bool().Draw(t, "predicted")},
 	}
 }

@@ -1,63 +1,63 @@
 package transfer
 
-import "slices"
-
-// NeuronTransferPlan is what to read for one layer: runs of neurons that lie
-// next to each other in the pack, each neuron with the slot it goes to.
+// NeuronTransferPlan is what to read for one layer, a run by one read: neurons
+// that lie next to each other in the pack, or so near that what lies between
+// is cheaper to read than to leave out.
 type NeuronTransferPlan struct {
 	Layer int
 	Runs  []Run
+
+	slots []int32 // of the runs, one after the other
 }
 
-// Run is the neurons First, First+1, ... and their slots.
+// Run is the neurons First, First+1, ... and their slots, -1 for those that
+// nobody asked for. The first and the last have one.
 type Run struct {
 	First int32
 	Slots []int32
 }
 
-// maxRun is the most neurons of one run. Longer runs would not be faster, and
-// shorter ones are spread over several reads at a time.
+// maxRun is the most neurons of one run of several that are read at a time.
+// Longer ones would not be faster, and shorter ones keep the disk busier.
 const maxRun = 32
 
-// newPlan plans to read the neurons ids[i], ascending, into slots[i], for the
-// indices i in which, ascending.
-func newPlan(layer int, ids, slots, which []int32) NeuronTransferPlan {
-	p := NeuronTransferPlan{Layer: layer}
-	buf := make([]int32, len(which)) // the runs' slots, one after the other
-	for n, i := range which {
-		buf[n] = slots[i]
-		if r := len(p.Runs) - 1; r >= 0 {
-			run := &p.Runs[r]
-			if ids[i] == run.First+int32(len(run.Slots)) && len(run.Slots) < maxRun {
-				run.Slots = buf[n-len(run.Slots) : n+1]
+// make plans to read the neurons ids[i], ascending, into slots[i], for the
+// indices i in which, ascending, in the memory of an earlier plan. joins says
+// whether two runs are read together, given their neurons and those between
+// them; those without any between them are. No run is longer than most.
+func (p *NeuronTransferPlan) make(layer int, ids, slots, which []int32, most int, joins func(run, gap, next int) bool) {
+	p.Layer, p.Runs = layer, p.Runs[:0]
+	all, start := p.slots[:0], 0 // where the last run's begin
+	for _, i := range which {
+		if last := len(p.Runs) - 1; last >= 0 {
+			run := &p.Runs[last]
+			n := len(run.Slots)
+			gap := int(ids[i]-run.First) - n
+			if n+gap < most && (gap == 0 || joins(n, gap, 1)) {
+				for range gap {
+					all = append(all, -1)
+				}
+				all = append(all, slots[i])
+				run.Slots = all[start:]
 				continue
 			}
 		}
-		p.Runs = append(p.Runs, Run{First: ids[i], Slots: buf[n : n+1]})
+		start = len(all)
+		all = append(all, slots[i])
+		p.Runs = append(p.Runs, Run{First: ids[i], Slots: all[start:]})
 	}
-	return p
+	p.slots = all
 }
 
-// joined is the plan with runs of any length: a synchronous transfer has no
-// other reads to spread them over, and one long read is the fastest.
-func (p NeuronTransferPlan) joined() NeuronTransferPlan {
-	j := NeuronTransferPlan{Layer: p.Layer}
-	for _, run := range p.Runs {
-		if last := len(j.Runs) - 1; last >= 0 && j.Runs[last].First+int32(len(j.Runs[last].Slots)) == run.First {
-			j.Runs[last].Slots = append(j.Runs[last].Slots, run.Slots...)
-			continue
-		}
-		run.Slots = slices.Clip(run.Slots) // appending copies
-		j.Runs = append(j.Runs, run)
-	}
-	return j
-}
-
-// Neurons is the number of neurons that the plan reads.
-func (p NeuronTransferPlan) Neurons() int {
+// Neurons is the number of neurons that the plan reads for somebody.
+func (p *NeuronTransferPlan) Neurons() int {
 	n := 0
 	for _, r := range p.Runs {
-		n += len(r.Slots)
+		for _, s := range r.Slots {
+			if s >= 0 {
+				n++
+			}
+		}
 	}
 	return n
 }

@@ -56,7 +56,7 @@ func (c *TransferCoordinator) newWork(layer, tokens int, ids []int32, wants []ui
 	// still not be whole for the next token that wants the same.
 	evict := decode && len(ids) <= c.Cache.Slots(layer)
 	w.grants = c.Cache.Acquire(layer, ids, w.slots, evict, w.grants[:0])
-	c.start(newPlan(layer, ids, w.slots, w.grants))
+	c.start(c.plan(layer, ids, w.slots, w.grants))
 	w.cut()
 	w.count()
 	w.startSegment(0)
@@ -120,7 +120,7 @@ func (w *Work) startSegment(i int) {
 		return
 	}
 	if seg := w.segments[i]; seg.ringHi > seg.ringLo {
-		w.c.start(newPlan(w.layer, w.ids, w.slots, w.ring[seg.ringLo:seg.ringHi]))
+		w.c.start(w.c.plan(w.layer, w.ids, w.slots, w.ring[seg.ringLo:seg.ringHi]))
 	}
 }
 
@@ -143,7 +143,7 @@ func (w *Work) Next() bool {
 				w.late = append(w.late, int32(i))
 				continue
 			}
-			w.c.inflight[s] = nil
+			w.c.drop(s)
 		}
 		w.ready = append(w.ready, int32(i))
 	}
@@ -197,7 +197,7 @@ func (w *Work) Close() {
 		if r := w.c.inflight[s]; r != nil {
 			if !w.c.Transfer.Async() && !r.Done() {
 				// Nobody will run it now.
-				w.c.inflight[s] = nil
+				w.c.drop(s)
 				if int(s) < w.c.RingFirst {
 					w.c.Cache.Forget(w.layer, s)
 				}

@@ -13,6 +13,7 @@ import (
 type BlockReader struct {
 	transfer *AsyncWeightTransfer
 	buffers  [][]byte
+	rows     [][]byte      // what each buffer's read brought
 	queued   []pack.Tensor // matrices with blocks not yet started
 	next     int           // block of queued[0] to start next
 	started  []startedBlock
@@ -24,7 +25,6 @@ type startedBlock struct {
 	tensor pack.Tensor
 	block  int
 	buffer int
-	data   *[]byte
 	read   *Read
 }
 
@@ -35,7 +35,7 @@ const StreamBuffers = 3
 // NewBlockReader makes a reader over buffers, each page aligned and as large
 // as BlockBuffer says for the largest matrix it will see.
 func NewBlockReader(a *AsyncWeightTransfer, buffers [][]byte) *BlockReader {
-	r := &BlockReader{transfer: a, buffers: buffers, using: -1}
+	r := &BlockReader{transfer: a, buffers: buffers, rows: make([][]byte, len(buffers)), using: -1}
 	for i := range buffers {
 		r.idle = append(r.idle, i)
 	}
@@ -60,12 +60,14 @@ func (r *BlockReader) Block(t pack.Tensor, b int) ([]byte, error) {
 		return nil, fmt.Errorf("weights: stream block %d of %s: it was not queued next", b, t.Name)
 	}
 	s := r.started[0]
-	r.started = r.started[1:]
+	r.started = append(r.started[:0], r.started[1:]...)
 	r.using = s.buffer
-	if err := s.read.Wait(); err != nil {
+	err := s.read.Wait()
+	s.read.Release()
+	if err != nil {
 		return nil, err
 	}
-	return *s.data, nil
+	return r.rows[s.buffer], nil
 }
 
 // Reset drops everything queued, after an error, and waits for what was on
@@ -75,12 +77,13 @@ func (r *BlockReader) Reset() {
 		if r.transfer.Async() {
 			_ = s.read.Wait() // its error came too late to matter
 		}
+		s.read.Release()
 		r.idle = append(r.idle, s.buffer)
 	}
 	if r.using >= 0 {
 		r.idle = append(r.idle, r.using)
 	}
-	r.started, r.queued, r.next, r.using = nil, nil, 0, -1
+	r.started, r.queued, r.next, r.using = r.started[:0], r.queued[:0], 0, -1
 }
 
 // fill starts reads while there are idle buffers and queued blocks.
@@ -88,12 +91,13 @@ func (r *BlockReader) fill() {
 	for len(r.idle) > 0 && len(r.queued) > 0 {
 		t := r.queued[0]
 		last := len(r.idle) - 1
-		s := startedBlock{tensor: t, block: r.next, buffer: r.idle[last], data: new([]byte)}
+		s := startedBlock{tensor: t, block: r.next, buffer: r.idle[last]}
 		r.idle = r.idle[:last]
-		s.read = r.transfer.StartBlock(t, s.block, r.buffers[s.buffer], s.data)
+		s.read = r.transfer.StartBlock(t, s.block, r.buffers[s.buffer], &r.rows[s.buffer])
 		r.started = append(r.started, s)
 		if r.next++; r.next == t.Blocks() {
-			r.queued, r.next = r.queued[1:], 0
+			r.queued, r.next = append(r.queued[:0], r.queued[1:]...), 0
 		}
 	}
+	r.transfer.Submit()
 }

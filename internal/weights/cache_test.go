@@ -187,7 +187,7 @@ func distinct(t *rapid.T, ffn int) []int32 {
 // free once released.
 func TestCache(t *testing.T) {
 	for _, name := range PolicyNames() {
-		policy, err := PolicyByName(name)
+		policy, err := PolicyByName(name, 12, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -262,7 +262,7 @@ func held(c *WeightCache, layer int, ids ...int32) []int32 {
 // LRU evicts the neurons unused for longest, and a layer's scan, however long,
 // leaves the other layers alone.
 func TestCacheLRU(t *testing.T) {
-	policy, err := PolicyByName("lru")
+	policy, err := PolicyByName("lru", 12, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -319,7 +319,7 @@ func countOf(list []int32, v int32) (n int) {
 
 // A frozen cache keeps what came first.
 func TestCacheFrozen(t *testing.T) {
-	policy, err := PolicyByName("frozen")
+	policy, err := PolicyByName("frozen", 12, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -335,7 +335,7 @@ func TestCacheFrozen(t *testing.T) {
 }
 
 func TestPolicyByName(t *testing.T) {
-	_, err := PolicyByName("clock")
+	_, err := PolicyByName("clock", 12, nil)
 	wantIn(t, err, "weights: eviction policy", "clock", "lru", "frozen")
 }
 

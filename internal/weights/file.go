@@ -29,15 +29,16 @@ type File interface {
 	Close() error
 }
 
-// OpenFile opens p's file for reading in the given way. Direct I/O falls back
-// to buffered reads, whose pages are dropped from the page cache after use,
-// where the file system refuses it or asks for more alignment than p has.
+// OpenFile opens p's file for reading in the given way. Direct I/O is an
+// AsyncFile where the kernel has io_uring. It falls back to buffered reads,
+// whose pages are dropped from the page cache after use, where the file system
+// refuses it or asks for more alignment than p has.
 func OpenFile(p *pack.Pack, mode config.IOMode) (File, error) {
 	if mode == config.IOMmap {
 		return openMapped(p.Path())
 	}
 	if f, ok := openDirect(p.Path(), bundleAlign(p)); ok {
-		return f, nil
+		return withRing(f), nil
 	}
 	return openBuffered(p.Path())
 }

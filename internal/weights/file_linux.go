@@ -3,6 +3,7 @@ package weights
 import (
 	"io/fs"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,7 +16,7 @@ type directFile struct {
 
 // openDirect opens path for direct reads at multiples of align, a power of two
 // of at least 512, if its file system has them.
-func openDirect(path string, align int64) (File, bool) {
+func openDirect(path string, align int64) (*directFile, bool) {
 	var st unix.Statx_t
 	err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_DIOALIGN, &st)
 	known := err == nil && st.Mask&unix.STATX_DIOALIGN != 0
@@ -77,4 +78,11 @@ func dropCache(f *os.File, off, n int64) {
 	page := int64(os.Getpagesize())
 	lo := off / page * page
 	_ = unix.Fadvise(int(f.Fd()), lo, alignUp(off+n, page)-lo, unix.FADV_DONTNEED)
+}
+
+// nap sleeps, more to the point than time.Sleep, which rounds up to
+// milliseconds.
+func nap(d time.Duration) {
+	t := unix.NsecToTimespec(d.Nanoseconds())
+	_ = unix.Nanosleep(&t, nil) // a signal may end it early
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -259,4 +260,178 @@ func wantIn(t testing.TB, err error, words ...any) {
 			t.Errorf("got error %q, want %v in it", err, w)
 		}
 	}
+}
+
+// eachQueue runs a test over every way that a transfer can have its reads
+// done: a file, what to make of it, and how many workers.
+func eachQueue(t *testing.T, test func(t *testing.T, f *fixture, file File, workers int)) {
+	for _, kind := range []string{"synchronous", "pool", "buffered pool", "ring", "simulated"} {
+		t.Run(kind, func(t *testing.T) {
+			f := makePack(t, 0)
+			workers := 4
+			var file File
+			var err error
+			switch kind {
+			case "synchronous":
+				workers = 0
+				file, err = openMapped(f.Path())
+			case "pool":
+				file, err = openMapped(f.Path())
+			case "buffered pool":
+				file, err = openBuffered(f.Path())
+			case "ring":
+				if file, err = OpenFile(f.Pack, config.IODirect); err == nil {
+					if _, ok := file.(AsyncFile); !ok {
+						file.Close()
+						t.Logf("IO_URING IS NOT TESTED: the kernel, or the file system of %s, refuses", f.Path())
+						t.SkipNow()
+					}
+				}
+			case "simulated":
+				file, err = OpenSim(f.Pack, SimSpec{IOPS: 1e6, BytesPerSecond: 1e10, Latency: 20 * time.Microsecond})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			test(t, f, file, workers)
+		})
+	}
+}
+
+// fault is what happens to one request.
+type fault int
+
+const (
+	fine  fault = iota
+	short       // it brings a part, and no error
+	slow        // it ends after others that came later
+	broken
+)
+
+// faults decides what happens to each request.
+type faults struct {
+	mu   sync.Mutex
+	next func(off, end int64) fault
+}
+
+func (f *faults) of(bufs [][]byte, off int64) fault {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.next == nil {
+		return fine
+	}
+	return f.next(off, off+size(bufs))
+}
+
+// cut is the first part of bufs, as a short read fills them.
+func cut(bufs [][]byte, align int64) [][]byte {
+	half := size(bufs) / 2 / align * align
+	if half == 0 {
+		return bufs
+	}
+	var part [][]byte
+	for _, b := range bufs {
+		n := min(half, int64(len(b)))
+		part = append(part, b[:n])
+		if half -= n; half == 0 {
+			break
+		}
+	}
+	return part
+}
+
+// brokenFile is a File with faults.
+type brokenFile struct {
+	File
+	*faults
+}
+
+func (f brokenFile) ReadVec(bufs [][]byte, off int64) (int, error) {
+	switch f.of(bufs, off) {
+	case broken:
+		return 0, syscall.EIO
+	case short:
+		return f.File.ReadVec(cut(bufs, f.Align()), off)
+	case slow:
+		time.Sleep(200 * time.Microsecond)
+	}
+	return f.File.ReadVec(bufs, off)
+}
+
+// brokenQueue is an AsyncFile with faults.
+type brokenQueue struct {
+	brokenFile
+	queue AsyncFile
+
+	mu   sync.Mutex
+	held []heldEnd
+}
+
+// heldEnd is an outcome that has not been told yet.
+type heldEnd struct {
+	owner Owner
+	n     int
+	err   error
+	polls int // to go
+}
+
+// proxy stands for a request's owner.
+type proxy struct {
+	q     *brokenQueue
+	owner Owner
+	fault fault
+}
+
+func (p *proxy) Ended(n int, err error) {
+	switch p.fault {
+	case broken:
+		n, err = 0, syscall.EIO
+	case slow:
+		p.q.mu.Lock()
+		defer p.q.mu.Unlock()
+		p.q.held = append(p.q.held, heldEnd{p.owner, n, err, 3})
+		return
+	}
+	p.owner.Ended(n, err)
+}
+
+func (b *brokenQueue) Submit(rs []*Request) {
+	for _, r := range rs {
+		p := &proxy{b, r.Owner, b.of(r.Bufs, r.Off)}
+		q := &Request{Bufs: r.Bufs, Off: r.Off, Owner: p}
+		if p.fault == short {
+			q.Bufs = cut(q.Bufs, b.Align())
+		}
+		b.queue.Submit([]*Request{q})
+	}
+}
+
+func (b *brokenQueue) Poll(wait bool) {
+	b.mu.Lock()
+	holding := len(b.held) > 0
+	b.mu.Unlock()
+	b.queue.Poll(wait && !holding)
+	b.mu.Lock()
+	var due, left []heldEnd
+	for _, h := range b.held {
+		if h.polls--; h.polls < 0 {
+			due = append(due, h)
+		} else {
+			left = append(left, h)
+		}
+	}
+	b.held = left
+	b.mu.Unlock()
+	for _, h := range due {
+		h.owner.Ended(h.n, h.err)
+	}
+}
+
+// withFaults is file with faults.
+func withFaults(file File, f *faults) File {
+	b := brokenFile{file, f}
+	if q, ok := file.(AsyncFile); ok {
+		return &brokenQueue{brokenFile: b, queue: q}
+	}
+	return b
 }

@@ -35,6 +35,10 @@ func PieceBytes(n int64) int64 { return alignUp(n, lineAlign) }
 // BufferBytes is the most that a buffer of n bytes takes up.
 func BufferBytes(n int64) int64 { return alignUp(n, lineAlign) + pageAlign }
 
+// ScrapBytes is the memory for bytes that are read only because they lie
+// between others, from a pack whose bundles are stride bytes apart.
+func ScrapBytes(stride int64) int64 { return max(stride, 32<<10) }
+
 func alignUp(n, to int64) int64 { return (n + to - 1) / to * to }
 
 // Piece is the next n bytes, starting on a cache line. Asking for more than is

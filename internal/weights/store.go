@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 
 	"github.com/sparseflow/sparseflow/internal/pack"
-	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 // DiskWeightStore reads the weights of one pack. Every bundle and every block
@@ -20,6 +19,9 @@ type DiskWeightStore struct {
 	pack *pack.Pack
 	file File
 	made fs.FileInfo // the file as it was when opened
+	ffn  int64
+
+	places [][]int32 // see Places
 
 	bundleChecked []atomic.Uint32  // a bit per neuron of the model
 	blockChecked  []atomic.Uint32  // a bit per block of rows
@@ -42,10 +44,16 @@ func NewDiskWeightStore(p *pack.Pack, f File) (*DiskWeightStore, error) {
 	if st.Size() != p.Size() {
 		return nil, fmt.Errorf("weights: open %s: got %d bytes, want %d: the file changed while it was opened", p.Path(), st.Size(), p.Size())
 	}
+	places, err := readPlaces(p)
+	if err != nil {
+		return nil, fmt.Errorf("weights: open: %w", err)
+	}
 	s := &DiskWeightStore{
 		pack:          p,
+		places:        places,
 		file:          f,
 		made:          st,
+		ffn:           int64(p.Profile().FFN),
 		bundleChecked: make([]atomic.Uint32, (p.Profile().Neurons()+31)/32),
 		firstBlock:    make(map[string]int64),
 	}
@@ -85,22 +93,36 @@ func (s *DiskWeightStore) CheckUnchanged() error {
 	return nil
 }
 
-// ReadBundles reads the len(dst) bundles of a layer from neuron first on, one
-// into each of dst, whose length is the pack's bundle stride.
+// ReadBundles reads the len(dst) bundles of a layer from the first-th on, one
+// into each of dst, whose length is the pack's bundle stride. Which neurons they
+// are is for Places to say.
 func (s *DiskWeightStore) ReadBundles(layer, first int, dst [][]byte) error {
 	if err := s.read(dst, s.pack.BundleOffset(layer, first)); err != nil {
-		return fmt.Errorf("weights: neurons %d to %d of layer %d: %w", first, first+len(dst)-1, layer, err)
+		return bundlesError(layer, first, len(dst), err)
 	}
 	for i, b := range dst {
-		n := int64(layer)*int64(s.pack.Profile().FFN) + int64(first+i)
-		if checked(s.bundleChecked, n) {
-			continue
+		if err := s.checkBundle(layer, first+i, b); err != nil {
+			return err
 		}
-		if err := s.pack.CheckBundle(layer, first+i, b); err != nil {
-			return fmt.Errorf("weights: %w", err)
-		}
-		setChecked(s.bundleChecked, n)
 	}
+	return nil
+}
+
+func bundlesError(layer, first, n int, err error) error {
+	return fmt.Errorf("weights: neurons %d to %d of layer %d: %w", first, first+n-1, layer, err)
+}
+
+// checkBundle checks a neuron's bundle if it is the first time that it is
+// read.
+func (s *DiskWeightStore) checkBundle(layer, neuron int, b []byte) error {
+	n := int64(layer)*s.ffn + int64(neuron)
+	if checked(s.bundleChecked, n) {
+		return nil
+	}
+	if err := s.pack.CheckBundle(layer, neuron, b); err != nil {
+		return fmt.Errorf("weights: %w", err)
+	}
+	setChecked(s.bundleChecked, n)
 	return nil
 }
 
@@ -114,18 +136,32 @@ func BlockBuffer(t pack.Tensor) int64 {
 // BlockBuffer(t) long, and returns the part of buf that holds it.
 func (s *DiskWeightStore) ReadBlock(t pack.Tensor, b int, buf []byte) ([]byte, error) {
 	row, rows := t.Block(b)
-	data, err := s.span(buf, t.Offset+int64(row)*t.RowBytes, int64(rows)*t.RowBytes)
-	if err != nil {
-		return nil, fmt.Errorf("weights: rows %d to %d of %s: %w", row, row+rows-1, t.Name, err)
+	part, data, off := s.span(buf, t.Offset+int64(row)*t.RowBytes, int64(rows)*t.RowBytes)
+	if err := s.read([][]byte{part}, off); err != nil {
+		return nil, blockError(t, b, err)
 	}
-	n := s.firstBlock[t.Name] + int64(b)
-	if !checked(s.blockChecked, n) {
-		if err := s.pack.CheckBlock(t, b, data); err != nil {
-			return nil, fmt.Errorf("weights: %w", err)
-		}
-		setChecked(s.blockChecked, n)
+	if err := s.checkBlock(t, b, data); err != nil {
+		return nil, err
 	}
 	return data, nil
+}
+
+func blockError(t pack.Tensor, b int, err error) error {
+	row, rows := t.Block(b)
+	return fmt.Errorf("weights: rows %d to %d of %s: %w", row, row+rows-1, t.Name, err)
+}
+
+// checkBlock checks a block if it is the first time that it is read.
+func (s *DiskWeightStore) checkBlock(t pack.Tensor, b int, data []byte) error {
+	n := s.firstBlock[t.Name] + int64(b)
+	if checked(s.blockChecked, n) {
+		return nil
+	}
+	if err := s.pack.CheckBlock(t, b, data); err != nil {
+		return fmt.Errorf("weights: %w", err)
+	}
+	setChecked(s.blockChecked, n)
+	return nil
 }
 
 // ReadRow reads one row of t into buf, as ReadBlock does. The first row read
@@ -139,63 +175,30 @@ func (s *DiskWeightStore) ReadRow(t pack.Tensor, row int, buf []byte) ([]byte, e
 		}
 		return data[int64(row%t.BlockRows)*t.RowBytes:][:t.RowBytes], nil
 	}
-	data, err := s.span(buf, t.Offset+int64(row)*t.RowBytes, t.RowBytes)
-	if err != nil {
+	part, data, off := s.span(buf, t.Offset+int64(row)*t.RowBytes, t.RowBytes)
+	if err := s.read([][]byte{part}, off); err != nil {
 		return nil, fmt.Errorf("weights: row %d of %s: %w", row, t.Name, err)
 	}
 	return data, nil
 }
 
-// ReadTensor reads all of t into dst, block by block through buf.
-func (s *DiskWeightStore) ReadTensor(t pack.Tensor, dst, buf []byte) error {
-	for b := range t.Blocks() {
-		data, err := s.ReadBlock(t, b, buf)
-		if err != nil {
-			return err
-		}
-		row, _ := t.Block(b)
-		copy(dst[int64(row)*t.RowBytes:], data)
-	}
-	return nil
-}
-
-// ReadVector reads t, whose elements are float32, into dst through buf.
-func (s *DiskWeightStore) ReadVector(t pack.Tensor, dst []float32, buf []byte) error {
-	at := 0
-	for b := range t.Blocks() {
-		data, err := s.ReadBlock(t, b, buf)
-		if err != nil {
-			return err
-		}
-		tensor.Decode(dst[at:at+len(data)/4], data, tensor.F32)
-		at += len(data) / 4
-	}
-	return nil
-}
-
-// span reads n bytes at off through the aligned buf.
-func (s *DiskWeightStore) span(buf []byte, off, n int64) ([]byte, error) {
+// span is the part of the aligned buf to read into, and from what offset of
+// the file on, so that data is the n bytes at off.
+func (s *DiskWeightStore) span(buf []byte, off, n int64) (part, data []byte, from int64) {
 	a := s.file.Align()
 	lo, hi := off/a*a, (off+n+a-1)/a*a
-	if err := s.read([][]byte{buf[:hi-lo]}, lo); err != nil {
-		return nil, err
-	}
-	return buf[off-lo:][:n:n], nil
+	return buf[:hi-lo], buf[off-lo:][:n:n], lo
 }
 
-// read reads once more after an error: disks and networks have hiccups that a
-// second try gets over, and a failed token loses the sequence.
+// read reads and waits.
 func (s *DiskWeightStore) read(bufs [][]byte, off int64) error {
-	n, err := s.file.ReadVec(bufs, off)
-	if err != nil {
-		n, err = s.file.ReadVec(bufs, off)
+	a := attempt{Request: Request{Bufs: bufs, Off: off}, bufs: bufs, off: off}
+	for {
+		if n, err := s.file.ReadVec(a.Bufs, a.Off); !a.next(s, n, err) {
+			break
+		}
 	}
-	s.bytesRead.Add(int64(n))
-	s.reads.Add(1)
-	if err != nil {
-		return fmt.Errorf("read %s at offset %d: got %w after %d bytes, want %d", s.pack.Path(), off, err, n, size(bufs))
-	}
-	return nil
+	return a.failure
 }
 
 func size(bufs [][]byte) (n int64) {

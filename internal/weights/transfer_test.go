@@ -34,7 +34,7 @@ func TestTransfer(t *testing.T) {
 				s.slots = append(s.slots, int32(slot))
 			}
 			perm = perm[n:]
-			s.read = a.StartBundles(s.layer, s.first, s.slots, slots)
+			s.read = a.StartBundles(s.layer, s.first, s.slots, slots, nil)
 			reads = append(reads, s)
 		}
 		if workers == 0 && (len(file.offsets) > 0 || reads[0].read.Done()) {
@@ -69,8 +69,8 @@ func TestTransferErrors(t *testing.T) {
 		file.fail[f.BundleOffset(1, 6)] = 2
 		file.fail[head.Offset] = 2
 		var block []byte
-		fine := a.StartBundles(1, 4, []int32{0, 1}, slots)
-		bad := a.StartBundles(1, 6, []int32{2}, slots)
+		fine := a.StartBundles(1, 4, []int32{0, 1}, slots, nil)
+		bad := a.StartBundles(1, 6, []int32{2}, slots, nil)
 		badBlock := a.StartBlock(head, 0, f.buffer(t), &block)
 		for range 2 {
 			wantIn(t, bad.Wait(), "neurons 6 to 6 of layer 1", f.Path())
@@ -79,26 +79,26 @@ func TestTransferErrors(t *testing.T) {
 		if err := fine.Wait(); err != nil || !bytes.Equal(slots.Bundle(1), f.bundles[1][5]) {
 			t.Errorf("a read beside one that failed: %v", err)
 		}
-		if err := a.StartBundles(1, 6, []int32{2}, slots).Wait(); err != nil {
+		if err := a.StartBundles(1, 6, []int32{2}, slots, nil).Wait(); err != nil {
 			t.Errorf("after the error: %v", err)
 		}
 		a.Close()
 	}
 }
 
-// Reads start in the order they are asked for. More of them than the queue
-// holds make whoever asks wait, but end.
+// Reads start in the order they are asked for, however many there are.
 func TestTransferOrder(t *testing.T) {
 	f := makePack(t, 0)
 	file := f.mapped(t)
 	a := NewAsyncWeightTransfer(f.store(t, file), 1)
-	slots := f.slots(t, 1)
+	const n = 4500
+	slots := f.slots(t, n)
 	var reads []*Read
 	var want []int64
-	for i := range queueLength + 500 {
+	for i := range n {
 		layer, neuron := i%3, i%f.Profile().FFN
 		want = append(want, f.BundleOffset(layer, neuron))
-		reads = append(reads, a.StartBundles(layer, neuron, []int32{0}, slots))
+		reads = append(reads, a.StartBundles(layer, neuron, []int32{int32(i)}, slots, nil))
 	}
 	for _, r := range reads {
 		if err := r.Wait(); err != nil {
@@ -120,7 +120,7 @@ func TestTransferClose(t *testing.T) {
 	slots := f.slots(t, 12)
 	var reads []*Read
 	for i := range int32(12) {
-		reads = append(reads, a.StartBundles(0, int(i), []int32{i}, slots))
+		reads = append(reads, a.StartBundles(0, int(i), []int32{i}, slots, nil))
 	}
 	a.Close()
 	if n := file.busy(); n != 0 {

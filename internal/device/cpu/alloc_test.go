@@ -28,21 +28,47 @@ func TestNoAllocations(t *testing.T) {
 		a := newAttention(t, 4, 2, 24, tensor.F32)
 		out := device.NewAct(1, a.q.Cols)
 		span := []device.Span{{Seq: a.spans[0].Seq, N: 1}}
+		f16 := newAttention(t, 4, 2, 24, tensor.F16)
+		chunk := device.NewAct(f16.q.Rows, f16.q.Cols)
 		decode := func() {
 			b.Attend(out, a.q.Top(1), a.cache, a.layer, span, a.p)
 			span[0].Pos = (span[0].Pos + 1) % a.spans[0].N
 		}
 		for name, op := range map[string]func(){
-			"Linear": func() { b.Linear(y, m.x, mat, nil) },
-			"Norm":   func() { b.Norm(m.x, m.x, norm) },
-			"Add":    func() { b.Add(m.y, m.x) },
-			"Attend": decode,
-			"Sketch": func() { b.Sketch(y, m.x, sk) },
-			"Up":     func() { b.Up(h, m.x, m.slots, m.work, sel) },
-			"Down":   func() { b.Down(m.y, h, m.slots, m.work) },
+			"Linear":           func() { b.Linear(y, m.x, mat, nil) },
+			"Norm":             func() { b.Norm(m.x, m.x, norm) },
+			"Add":              func() { b.Add(m.y, m.x) },
+			"Attend":           decode,
+			"Attend, a prompt": func() { b.Attend(chunk, f16.q, f16.cache, f16.layer, f16.spans, f16.p) },
+			"Sketch":           func() { b.Sketch(y, m.x, sk) },
+			"Up":               func() { b.Up(h, m.x, m.slots, m.work, sel) },
+			"Down":             func() { b.Down(m.y, h, m.slots, m.work) },
 		} {
 			if n := testing.AllocsPerRun(kv.PageTokens, op); n != 0 {
 				t.Errorf("%s with %d threads: got %v allocations a run, want 0", name, threads, n)
+			}
+		}
+	}
+}
+
+// Nor do steps on quantised weights, whose activations are rounded into the
+// backend's own memory.
+func TestNoAllocationsQuantised(t *testing.T) {
+	const tokens = 5
+	r := newRandom(2)
+	for _, dt := range []tensor.DType{tensor.Q8_0, tensor.Q4_0} {
+		m := newMLP(tokens, 96, 2, 40, 50, dt, true)
+		mat, _ := r.mat(70, 96, dt)
+		y, h, sel := device.NewAct(tokens, 70), m.blank(), m.all()
+		b := cpu.NewFine(kernel.Best(), 3)
+		defer b.Close()
+		for name, op := range map[string]func(){
+			"Linear": func() { b.Linear(y, m.x, mat, nil) },
+			"Up":     func() { b.Up(h, m.x, m.slots, m.work, sel) },
+			"Down":   func() { b.Down(m.y, h, m.slots, m.work) },
+		} {
+			if n := testing.AllocsPerRun(16, op); n != 0 {
+				t.Errorf("%s of %v: got %v allocations a run, want 0", name, dt, n)
 			}
 		}
 	}

@@ -12,9 +12,6 @@
 package cpu
 
 import (
-	"math"
-
-	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/kernel"
 )
@@ -32,25 +29,32 @@ type Backend struct {
 	k     kernel.Set
 	pool  *pool
 	grain int64 // bytes; grainBytes but in tests
+	// tileBytes is the constant but in tests.
+	tileBytes int64
 	// One task value per operation, reused so that a step allocates nothing.
 	lin    linear
 	att    attend
 	sk     sketch
 	up     up
 	down   down
-	codes  []int8    // [tokens, padded cols] quantised activations
+	codes  []int8    // [tokens, padded cols] quantised activations, of the sketch
 	scales []float32 // [tokens]
 	sums   []int32   // [tokens]
+	// records is activations rounded for quantised weights, [tokens, stride]
+	// bytes; see kernel.Set.QuantizeX.
+	records []byte
 }
 
 var _ device.Backend = (*Backend)(nil)
 
 // New makes a backend of threads threads, 1 or more, over the kernels of k.
 func New(k kernel.Set, threads int) *Backend {
-	b := &Backend{k: k, pool: newPool(threads), grain: grainBytes}
-	b.lin.k, b.att.k, b.sk.k, b.up.k, b.down.k = &b.k, &b.k, &b.k, &b.k, &b.k
+	b := &Backend{k: k, pool: newPool(threads), grain: grainBytes, tileBytes: tileBytes}
+	b.att.k, b.sk.k, b.down.k = &b.k, &b.k, &b.k
 	b.lin.out = make(perWorker, threads)
-	b.att.scores = make(perWorker, threads)
+	scratch := make([]tile, threads)
+	b.lin.scratch, b.up.scratch, b.down.scratch = scratch, scratch, scratch
+	b.att.workers = make([]attendWork, threads)
 	return b
 }
 
@@ -59,39 +63,6 @@ func (b *Backend) Name() string { return "cpu/" + b.k.Name }
 
 // Close ends the threads.
 func (b *Backend) Close() { b.pool.close() }
-
-// Norm normalises with sums in float64, which costs nothing beside the
-// matrices and leaves no doubt about order.
-func (b *Backend) Norm(y, x device.Act, p device.NormParams) {
-	for r := range x.Rows {
-		norm(y.Row(r), x.Row(r), p)
-	}
-}
-
-func norm(y, x []float32, p device.NormParams) {
-	var mean, square float64
-	if p.Kind == config.LayerNorm {
-		for _, v := range x {
-			mean += float64(v)
-		}
-		mean /= float64(len(x))
-	}
-	for _, v := range x {
-		d := float64(v) - mean
-		square += d * d
-	}
-	inv := 1 / math.Sqrt(square/float64(len(x))+float64(p.Eps))
-	for i, v := range x {
-		n := float32((float64(v) - mean) * inv)
-		if p.Weight != nil {
-			n *= p.Weight[i]
-		}
-		if p.Bias != nil {
-			n += p.Bias[i]
-		}
-		y[i] = n
-	}
-}
 
 // Add adds row by row.
 func (b *Backend) Add(y, x device.Act) {

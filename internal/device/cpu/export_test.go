@@ -6,6 +6,6 @@ import "github.com/sparseflow/sparseflow/internal/kernel"
 // reach every thread.
 func NewFine(k kernel.Set, threads int) *Backend {
 	b := New(k, threads)
-	b.grain = 1
+	b.grain, b.tileBytes = 1, 1
 	return b
 }

@@ -1,101 +1,131 @@
 package cpu
 
 import (
-	"math/bits"
-
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/kernel"
 )
 
 // Up computes neurons in any order: each is a sum of its own.
 func (b *Backend) Up(h []float32, x device.Act, s device.Slots, w device.Work, sel []int32) {
-	b.up.h, b.up.x, b.up.s, b.up.w, b.up.sel = h, x, s, w, sel
-	b.up.dot = rowDot(b.up.k, s.DType)
-	b.pool.run(&b.up, len(sel), b.units(s.DType.RowBytes(s.Cols)*int64(x.Rows)))
+	b.up.h, b.up.s, b.up.w, b.up.sel = h, s, w, sel
+	b.up.dot = b.dotWith(s.DType, x)
+	rowBytes := s.DType.RowBytes(s.Cols)
+	switch {
+	case b.up.byToken(b.pool.threads()):
+		for n := range sel {
+			clear(b.up.of(n))
+		}
+		b.pool.run((*upTokens)(&b.up), x.Rows, wantTokens)
+	case w.Wants == nil && b.up.dot.tiles():
+		b.pool.run(&b.up, len(sel), b.tileUnits(rowBytes, len(sel)))
+	default:
+		b.pool.run(&b.up, len(sel), b.units(rowBytes*int64(x.Rows)))
+	}
 }
+
+// wantTokens is how many tokens, each of which wants neurons of its own, a
+// thread takes at a time.
+const wantTokens = 16
 
 type up struct {
-	k   *kernel.Set
-	h   []float32
-	x   device.Act
-	s   device.Slots
-	w   device.Work
-	sel []int32
-	dot dotFunc
+	h       []float32
+	s       device.Slots
+	w       device.Work
+	sel     []int32
+	dot     dotFunc
+	scratch []tile // [threads]
 }
 
-func (u *up) run(lo, hi, _ int) {
-	tokens := u.x.Rows
+// byToken reports whether threads split the tokens, and not the neurons. A
+// token's activations are then read once for all neurons that it wants, and
+// the weights, which many tokens share, come from a cache.
+func (u *up) byToken(threads int) bool {
+	return u.w.Wants != nil && u.dot.x.Rows >= wantTokens*threads
+}
+
+func (u *up) run(lo, hi, worker int) {
+	if u.w.Wants == nil && u.dot.tiles() {
+		u.dot.tile(&u.scratch[worker], u, lo, hi)
+		return
+	}
+	ahead := aheadRows(u.s.DType.RowBytes(u.s.Cols))
 	for n := lo; n < hi; n++ {
-		i := int(u.sel[n])
-		row := u.s.Vec(u.w.Slots[i], 0)
-		next := row
-		if n+1 < hi {
-			next = u.s.Vec(u.w.Slots[u.sel[n+1]], 0)
+		next := u.row(n)
+		if n+ahead < hi {
+			next = u.row(n + ahead)
 		}
-		add := float32(0)
-		if u.w.Bias != nil {
-			add = u.w.Bias[u.w.IDs[i]]
-		}
-		h := u.h[i*tokens : (i+1)*tokens]
+		h := u.of(n)
 		if u.w.Wants == nil {
-			u.dot.all(h, row, u.x, next)
-			for t, v := range h {
-				h[t] = activate(u.w.Act, v+add)
-			}
+			u.dot.all(h, u.row(n), next)
+			u.put(n, 0, h)
 			continue
 		}
 		clear(h)
-		for word, m := range u.w.Wants[i*u.w.WantWords : (i+1)*u.w.WantWords] {
-			for ; m != 0; m &= m - 1 {
-				t := word<<6 + bits.TrailingZeros64(m)
-				h[t] = activate(u.w.Act, u.dot.one(row, u.x.Row(t), next)+add)
+		for t := range h {
+			if u.w.Wanted(int(u.sel[n]), t) {
+				h[t] = u.dot.row(u.row(n), t, next)
+				u.put(n, t, h[t:t+1])
 			}
 		}
 	}
 }
 
-// Down splits the output's columns between threads, so that every element is
-// one sum in ascending neuron id.
-func (b *Backend) Down(y device.Act, h []float32, s device.Slots, w device.Work) {
-	b.down.y, b.down.h, b.down.s, b.down.w = y, h, s, w
-	b.down.axpy = rowAxpy(b.down.k, s.DType)
-	strips := (s.Cols + downStrip - 1) / downStrip
-	// The fewer the cuts, the longer the runs of memory that a thread reads.
-	least := (strips + b.pool.threads() - 1) / b.pool.threads()
-	b.pool.run(&b.down, strips, max(least, b.units(s.DType.RowBytes(downStrip)*int64(len(w.IDs))*int64(y.Rows))))
-}
+// upTokens is up by token.
+type upTokens up
 
-// downStrip is the columns of an MLP's output that stay on one thread: a few
-// cache lines of every element type.
-const downStrip = 64
-
-type down struct {
-	k    *kernel.Set
-	y    device.Act
-	h    []float32
-	s    device.Slots
-	w    device.Work
-	axpy axpyFunc
-}
-
-func (d *down) run(lo, hi, _ int) {
-	tokens := d.y.Rows
-	j0, j1 := lo*downStrip, min(hi*downStrip, d.s.Cols)
-	b0, b1 := d.s.DType.RowBytes(j0), d.s.DType.RowBytes(j1)
-	last := len(d.w.IDs) - 1
-	for i, slot := range d.w.Slots {
-		col := d.s.Vec(slot, d.s.Parts-1)[b0:b1]
-		next := col
-		if i < last {
-			next = d.s.Vec(d.w.Slots[i+1], d.s.Parts-1)[b0:b1]
-		}
-		for t := range tokens {
-			a := d.h[i*tokens+t]
-			if a == 0 && (d.w.SkipZero || !d.w.Wanted(i, t)) {
-				continue
+// run computes what the tokens lo to hi want, several neurons to one reading
+// of a token.
+func (p *upTokens) run(lo, hi, worker int) {
+	u := (*up)(p)
+	var some [kernel.TileRows]int
+	for t := lo; t < hi; t++ {
+		n := 0
+		for i, id := range u.sel {
+			if u.w.Wanted(int(id), t) {
+				some[n] = i
+				if n++; n == len(some) {
+					u.some(some[:], t, &u.scratch[worker])
+					n = 0
+				}
 			}
-			d.axpy.add(d.y.Row(t)[j0:j1], a, col, next)
+		}
+		u.some(some[:n], t, &u.scratch[worker])
+	}
+}
+
+// some computes up to a tile's rows of neurons for one token.
+func (u *up) some(ns []int, t int, s *tile) {
+	if len(ns) > 0 {
+		u.dot.rows(s, u, ns, t)
+		for j, n := range ns {
+			u.put(n, t, s.out[j:j+1])
 		}
 	}
 }
+
+// row is the first half of the n-th neuron of sel.
+func (u *up) row(n int) []byte { return u.s.Vec(u.w.Slots[u.sel[n]], 0) }
+
+// of is the activations of the n-th neuron of sel, [tokens].
+func (u *up) of(n int) []float32 {
+	i := int(u.sel[n])
+	return u.h[i*u.dot.x.Rows : (i+1)*u.dot.x.Rows]
+}
+
+// put sets activations of the n-th neuron of sel from token t on.
+func (u *up) put(n, t int, products []float32) {
+	add := float32(0)
+	if u.w.Bias != nil {
+		add = u.w.Bias[u.w.IDs[u.sel[n]]]
+	}
+	h := u.of(n)[t:]
+	for i, v := range products {
+		h[i] = activate(u.w.Act, v+add)
+	}
+}
+
+// aheadRows is how many rows of rowBytes before it is read a row is asked for:
+// what lies between is some 8 KiB, which takes as long as memory takes to
+// answer. (Quantised rows of 4,096 elements are of 2 or 4 KiB: from one row
+// ahead q4_0 reached 0.44 of memory's rate, from 8 KiB ahead 0.75.)
+func aheadRows(rowBytes int64) int { return int(min(16, max(1, (8<<10-1)/rowBytes+1))) }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/sparseflow/sparseflow/internal/device"
@@ -21,7 +22,30 @@ const u = 1.0 / (1 << 24)
 // package kernel.
 func sumError(n int) float64 { return float64(n/64+21) * u }
 
-var dtypes = []tensor.DType{tensor.F32, tensor.F16, tensor.BF16}
+var (
+	floatTypes = []tensor.DType{tensor.F32, tensor.F16, tensor.BF16}
+	dtypes     = append(slices.Clip(floatTypes), tensor.Q8_0, tensor.Q4_0)
+)
+
+// fits reports whether a type can have rows of cols elements.
+func fits(dt tensor.DType, cols int) bool { return dt.OfRow(cols) == dt }
+
+// roundError is what a product of x and a weight row of type dt may lose
+// because x is rounded to 8 bits: half a step of its block in each element.
+func roundError(dt tensor.DType, x []float32, w []float64) (sum float64) {
+	if !dt.Quantised() {
+		return 0
+	}
+	for first := 0; first < len(x); first += tensor.QuantBlock {
+		top, weight := 0.0, 0.0
+		for k := first; k < first+tensor.QuantBlock; k++ {
+			top = max(top, math.Abs(float64(x[k])))
+			weight += math.Abs(w[k])
+		}
+		sum += top / 254 * 1.001 * weight
+	}
+	return sum
+}
 
 // backends runs f over the oracle and over every set of kernels with 1, 2 and
 // 3 threads, with work cut so finely that all threads take part.

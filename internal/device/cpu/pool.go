@@ -122,9 +122,10 @@ func (p *pool) work(worker int) {
 // help works until the pool is closed.
 func (p *pool) help(h *helper, worker int) {
 	for {
-		for range spins {
+		for idle := 0; idle < spins; idle++ {
 			if p.unclaimed.Load() > 0 {
 				p.work(worker)
+				idle = 0
 			}
 			runtime.Gosched()
 		}

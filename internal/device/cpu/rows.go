@@ -8,13 +8,60 @@ import (
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
-// dotFunc multiplies weight rows of one stored type with activations.
+// dotFunc multiplies weight rows of one stored type with activations, which
+// it holds in the form that the type takes.
 type dotFunc struct {
-	k  *kernel.Set
-	dt tensor.DType
+	k       *kernel.Set
+	dt      tensor.DType
+	x       device.Act
+	records []byte // [x.Rows, stride] x rounded to 8 bits, if dt is quantised
+	stride  int    // bytes
 }
 
-func rowDot(k *kernel.Set, dt tensor.DType) dotFunc { return dotFunc{k, dt} }
+// rowDot is for activations that come with each call: dt is not quantised.
+func rowDot(k *kernel.Set, dt tensor.DType) dotFunc { return dotFunc{k: k, dt: dt} }
+
+// dotWith multiplies with the rows of x. It rounds them in the backend's
+// memory, which the next operation uses again.
+func (b *Backend) dotWith(dt tensor.DType, x device.Act) dotFunc {
+	d := dotFunc{k: &b.k, dt: dt, x: x}
+	if !dt.Quantised() {
+		return d
+	}
+	zero := int32(kernel.ZeroQ8)
+	if dt == tensor.Q4_0 {
+		zero = kernel.ZeroQ4
+	}
+	d.stride = kernel.QuantXBytes(x.Cols)
+	b.records = grow(b.records, x.Rows*d.stride)
+	d.records = b.records
+	for t := range x.Rows {
+		b.k.QuantizeX(d.records[t*d.stride:][:d.stride], x.Row(t), zero)
+	}
+	return d
+}
+
+// RecordBytes is the memory beside its operands that a backend needs for
+// products of [rows, cols] activations with weights of type dt.
+func RecordBytes(dt tensor.DType, rows, cols int) int64 {
+	if !dt.Quantised() {
+		return 0
+	}
+	return int64(rows) * int64(kernel.QuantXBytes(cols))
+}
+
+// row is the product of w and row t of x. next is the row that comes next, if
+// it does not follow w in memory.
+func (d dotFunc) row(w []byte, t int, next []byte) float32 {
+	switch d.dt {
+	case tensor.Q8_0:
+		return d.k.DotQ8(w, d.records[t*d.stride:], unsafe.SliceData(next))
+	case tensor.Q4_0:
+		return d.k.DotQ4(w, d.records[t*d.stride:], unsafe.SliceData(next))
+	default:
+		return d.one(w, d.x.Row(t), next)
+	}
+}
 
 // one is the product of w and x. next is the row that comes next, if it does
 // not follow w in memory.
@@ -30,19 +77,27 @@ func (d dotFunc) one(w []byte, x []float32, next []byte) float32 {
 }
 
 // all sets out[t] to the product of w and row t of x. Four rows at a time
-// share one reading of w; their sums are the same bits as one's.
-func (d dotFunc) all(out []float32, w []byte, x device.Act, next []byte) {
+// share one reading of w; their sums are the same bits as row's.
+func (d dotFunc) all(out []float32, w, next []byte) {
 	t := 0
-	for ; t+4 <= x.Rows; t += 4 {
-		four := d.four(w, x.Data[t*x.Stride:], x.Stride, next)
+	for ; t+4 <= d.x.Rows; t += 4 {
+		four := d.four(w, t, next)
 		copy(out[t:], four[:])
 	}
-	for ; t < x.Rows; t++ {
-		out[t] = d.one(w, x.Row(t), next)
+	for ; t < d.x.Rows; t++ {
+		out[t] = d.row(w, t, next)
 	}
 }
 
-func (d dotFunc) four(w []byte, x []float32, stride int, next []byte) [4]float32 {
+// four is the products of w and rows t to t+3 of x.
+func (d dotFunc) four(w []byte, t int, next []byte) [4]float32 {
+	switch d.dt {
+	case tensor.Q8_0:
+		return d.k.Dot4Q8(w, d.records[t*d.stride:], d.stride, unsafe.SliceData(next))
+	case tensor.Q4_0:
+		return d.k.Dot4Q4(w, d.records[t*d.stride:], d.stride, unsafe.SliceData(next))
+	}
+	x, stride := d.x.Data[t*d.x.Stride:], d.x.Stride
 	switch d.dt {
 	case tensor.F32:
 		return d.k.Dot4F32(as[float32](w), x, stride, first[float32](next))
@@ -68,6 +123,10 @@ func (f axpyFunc) add(y []float32, a float32, w, next []byte) {
 		f.k.AxpyF32(y, a, as[float32](w), first[float32](next))
 	case tensor.F16:
 		f.k.AxpyF16(y, a, as[uint16](w), first[uint16](next))
+	case tensor.Q8_0:
+		f.k.AxpyQ8(y, a, w, unsafe.SliceData(next))
+	case tensor.Q4_0:
+		f.k.AxpyQ4(y, a, w, unsafe.SliceData(next))
 	default:
 		f.k.AxpyBF16(y, a, as[uint16](w), first[uint16](next))
 	}

@@ -51,6 +51,7 @@ var (
 func main() {
 	log.SetFlags(0)
 	name := flag.String("isa", "", "instruction set: avx2 or avx512")
+	which := flag.String("kernels", "", "which to write: rows, tiles, quant or attention")
 	flag.Parse()
 
 	ConstraintExpr("!noasm")
@@ -63,6 +64,23 @@ func main() {
 	default:
 		log.Fatalf("_gen: choose instruction set: got %q, want avx2 or avx512", *name)
 	}
+	switch *which {
+	case "rows":
+		s.rows()
+	case "tiles":
+		s.tiles()
+	case "quant":
+		s.quantKernels()
+	case "attention":
+		s.attention()
+	default:
+		log.Fatalf("_gen: choose kernels: got %q, want rows, tiles, quant or attention", *which)
+	}
+	Generate()
+}
+
+// rows writes the kernels over rows of floats and of sketches.
+func (s isa) rows() {
 	types := []dtype{f32, f16, bf16}
 	for _, t := range types {
 		s.dot4(t)
@@ -72,7 +90,6 @@ func main() {
 		// One row at a time is bound by memory, where the wider registers lose:
 		// with half the instructions a byte they run further ahead (see pace).
 		s.dotU4S8VNNI()
-		Generate()
 		return
 	}
 	for _, t := range types {
@@ -86,7 +103,18 @@ func main() {
 		s.decode(t)
 		s.encode(t)
 	}
-	Generate()
+}
+
+// quantKernels writes the kernels over Q8 and Q4.
+func (s isa) quantKernels() {
+	for _, q := range []quant{q8, q4} {
+		s.dotQuant(q)
+		s.dot4Quant(q)
+		s.axpyQuant(q)
+	}
+	if s.width == 8 {
+		s.quantizeX()
+	}
 }
 
 // text opens function name of the set. Every function keeps its pointers to

@@ -1,54 +1,65 @@
-package profile
+package trace
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
-// nextUses is, for each use of a neuron, the token that wants it next.
-func (tr *trace) nextUses() []int32 {
-	next := make([]int32, len(tr.ids))
-	last := make([]int32, tr.ffn)
+// never is later than any step.
+const never = math.MaxInt32
+
+// nextUses is, for each use of a neuron, the step that wants it next, never if
+// none does. [len(ids)]
+func (s *Sets) nextUses(ffn int) []int32 {
+	next := make([]int32, len(s.ids))
+	last := make([]int32, ffn)
 	for i := range last {
 		last[i] = never
 	}
-	for t := len(tr.ends) - 1; t >= 0; t-- {
-		from, to := tr.token(t)
+	for t := len(s.ends) - 1; t >= 0; t-- {
+		from, to := s.span(t)
 		for i := from; i < to; i++ {
-			next[i] = last[tr.ids[i]]
-			last[tr.ids[i]] = int32(t)
+			next[i] = last[s.ids[i]]
+			last[s.ids[i]] = int32(t)
 		}
 	}
 	return next
 }
 
-// optimal is the least misses that any policy could have with slots slots and
-// any neurons in them at the beginning: after each token stay those, of the
-// cached and the just used, that are wanted again soonest (Belady, "A study of
-// replacement algorithms for a virtual-storage computer", 1966, with leave not
-// to cache what was just used, as a neuron without a slot is computed from
-// staging memory).
-func (tr *trace) optimal(slots int) (misses int) {
-	c := belady{due: make([]int32, tr.ffn), heap: make([]uint64, 0, 4*tr.ffn)}
+// Optimal is the least misses that any policy could have with slots slots for
+// the ffn neurons and any of them there at the beginning: after each step stay
+// those, of the cached and the just used, that are wanted again soonest (Belady,
+// "A study of replacement algorithms for a virtual-storage computer", 1966, with
+// leave not to cache what was just used, as a neuron without a slot is computed
+// from staging memory). It calls missed, if not nil, with each step's misses.
+func (s *Sets) Optimal(ffn, slots int, missed func(ids []int32)) (misses int) {
+	c := belady{due: make([]int32, ffn), heap: make([]uint64, 0, 4*ffn)}
 	for i := range c.due {
 		c.due[i] = absent
 	}
 	// The neurons that are wanted first are there at the beginning.
-	for t := range tr.ends {
-		from, to := tr.token(t)
-		for _, id := range tr.ids[from:to] {
+	for t := range s.ends {
+		for _, id := range s.At(t) {
 			if c.due[id] == absent && c.size < slots {
 				c.keep(id, int32(t))
 			}
 		}
 	}
-	for t := range tr.ends {
-		from, to := tr.token(t)
+	next := s.nextUses(ffn)
+	var gone []int32
+	for t := range s.ends {
+		from, to := s.span(t)
+		gone = gone[:0]
 		for i := from; i < to; i++ {
-			if c.due[tr.ids[i]] == absent {
-				misses++
+			if c.due[s.ids[i]] == absent {
+				gone = append(gone, s.ids[i])
 			}
-			c.keep(tr.ids[i], tr.next[i])
+			c.keep(s.ids[i], next[i])
+		}
+		misses += len(gone)
+		if missed != nil {
+			missed(gone)
 		}
 		for c.size > slots {
 			c.evict()
@@ -62,7 +73,7 @@ const absent = -1
 
 // belady is a cache that knows when each neuron is wanted next.
 type belady struct {
-	due  []int32 // [ffn] token that wants the neuron next, or absent
+	due  []int32 // [ffn] step that wants the neuron next, or absent
 	size int
 	// heap has the cached neurons by their due, the latest on top, as
 	// due<<32 | id. Keeping a neuron again leaves its old entry, whose due is

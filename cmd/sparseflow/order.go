@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/sidecar"
+	"github.com/sparseflow/sparseflow/internal/weights"
+)
+
+// orderJSON is what pack --order --json prints.
+type orderJSON struct {
+	Schema int    `json:"schema"`
+	Path   string `json:"path"`
+	Tokens int    `json:"tokens"` // that the profile was made of
+}
+
+// order puts the neurons of a pack in order of their profile.
+func (a *app) order(ctx context.Context, f *packFlags) error {
+	counts, err := storedCounts(f.order, f.cacheDir)
+	if err != nil {
+		return fmt.Errorf("pack: order %s: %w", f.order, err)
+	}
+	bar := a.newProgress()
+	err = pack.Reorder(ctx, f.order, counts.Hottest, func(done, total int64) { bar.report("ordering", done, total) })
+	bar.close()
+	if err != nil {
+		return err
+	}
+	if f.json {
+		return a.printJSON(orderJSON{schema, f.order, counts.Tokens})
+	}
+	fmt.Fprintf(a.stdout, "%s: hottest neurons first, by a profile of %s\n", f.order, count(counts.Tokens, "token"))
+	return nil
+}
+
+var errNoProfile = errors.New("got no profile of the model, want one")
+
+// storedCounts is the profile in the sidecar of the pack at path.
+func storedCounts(path, cacheDir string) (*weights.Counts, error) {
+	p, err := pack.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	source, profile := p.SourceSHA256(), p.Profile()
+	if err := p.Close(); err != nil {
+		return nil, err
+	}
+	if cacheDir == "" {
+		if cacheDir, err = hub.DefaultCacheDir(); err != nil {
+			return nil, err
+		}
+	}
+	unknown := fmt.Errorf("%w; run: sparseflow profile %s", errNoProfile, path)
+	side, err := sidecar.Lookup(path, cacheDir, source)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, unknown
+	}
+	if err != nil {
+		return nil, err
+	}
+	sec, ok := side.Section(weights.CountsSection)
+	if !ok {
+		return nil, unknown
+	}
+	return weights.ReadCounts(sec, profile.Layers, profile.FFN)
+}

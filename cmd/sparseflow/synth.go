@@ -1,0 +1,170 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/convert"
+	"github.com/sparseflow/sparseflow/internal/synth"
+)
+
+// synthFlags are the flags of synth.
+type synthFlags struct {
+	shape            string
+	sizes            synth.Sizes
+	active           float64
+	seed             uint64
+	threads          int
+	output           string
+	force            bool
+	quant, attn, mlp string
+	json             bool
+	config           string
+}
+
+// packSuffix is what makes an output a pack and not a directory.
+const packSuffix = ".sflow"
+
+func (a *app) synthCommand() *cobra.Command {
+	var f synthFlags
+	quants := quantWords()
+	cmd := &cobra.Command{
+		Use:     "synth --shape SHAPE -o (DIR | FILE.sflow)",
+		GroupID: groupTool,
+		Short:   "Make a synthetic model with the sparsity of a published one",
+		Long: `Synth draws the weights of an OPT model that has the statistics a sparse engine
+lives on, for when real weights are not at hand: how many neurons of each layer
+fire at a token (1.56 % in the first, 5.36 % in the last, 3.3 % on average, as
+published for OPT-6.7B), how unequal they are (26 % of them give 80 % of the
+activations), how far they can be predicted, and how little a layer changes its
+input. Speed, memory and recall on it mean something. Its text and perplexity
+mean nothing, and every command that opens it says so.
+
+The output is a Hugging Face directory in float16 or, where its name ends in
+.sflow, a pack: the one that packing the directory would give. There is no
+tokenizer: give token ids (--ids); profile and eval draw their own, by Zipf's law.
+
+The same shape, --active and --seed give the same bytes, whatever the threads.
+The output appears under its name when it is complete, or not at all.`,
+		Example: `  sparseflow synth --shape opt-125m -o opt-125m.sflow
+  sparseflow synth --shape opt-6.7b -o synthetic-6.7b
+  sparseflow synth --shape custom --hidden 512 --layers 8 -o small.sflow --quant q8_0`,
+		Args: argsNamed(0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.synth(cmd, &f) },
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.Var(enum{&f.shape, synth.Shapes()}, "shape", "sizes of the model")
+	flags.StringVarP(&f.output, "output", "o", "", "the `directory` or .sflow file to write")
+	flags.BoolVar(&f.force, "force", false, "replace the file if it is there; a directory is never replaced")
+	flags.IntVar(&f.sizes.Hidden, "hidden", 0, "width of the residual stream; for --shape custom, as those that follow")
+	flags.IntVar(&f.sizes.Layers, "layers", 0, "number of layers")
+	flags.IntVar(&f.sizes.Heads, "heads", 0, "attention heads; 0: one for every 64 of --hidden")
+	flags.IntVar(&f.sizes.FFN, "ffn", 0, "neurons of a layer; 0: 4 times --hidden")
+	flags.IntVar(&f.sizes.Vocab, "vocab", 50272, "number of tokens")
+	flags.IntVar(&f.sizes.Context, "context", 2048, "longest text in tokens")
+	f.quant = string(convert.Keep)
+	set := newGroup("Flags:")
+	set.Var(percentage{&f.active}, "active", "mean share of neurons that fire at a token; default: 3.3%, as OPT-6.7B")
+	set.Uint64Var(&f.seed, "seed", 0, "`number` that the weights are drawn from")
+	set.IntVar(&f.threads, "threads", 0, "threads; 0: one for each processor")
+	set.Var(enum{&f.quant, quants}, "quant", "element type of a pack's weights; keep: f16")
+	set.Var(enum{&f.attn, quants}, "quant-attn", "the same for attention, embeddings and head alone")
+	set.Var(enum{&f.mlp, quants}, "quant-mlp", "the same for MLP neurons alone")
+	addGroup(cmd, set)
+	addToolFlags(cmd, &f.json, &f.config)
+	return cmd
+}
+
+// synthJSON is what synth --json prints.
+type synthJSON struct {
+	Schema int    `json:"schema"`
+	Path   string `json:"path"`
+	Kind   string `json:"kind"` // checkpoint or pack
+	Shape  string `json:"shape"`
+	Seed   uint64 `json:"seed"`
+	Bytes  int64  `json:"bytes"`
+}
+
+func (a *app) synth(cmd *cobra.Command, f *synthFlags) error {
+	o, err := f.options(cmd)
+	if err != nil {
+		return err
+	}
+	bar := a.newProgress()
+	defer bar.close()
+	o.Progress = bar.report
+	out := synthJSON{Schema: schema, Path: f.output, Kind: "checkpoint", Shape: f.shape, Seed: f.seed}
+	if strings.HasSuffix(f.output, packSuffix) {
+		if err := mayWrite(f.output, f.force); err != nil {
+			return err
+		}
+		out.Kind = "pack"
+		var r convert.Result
+		r, err = synth.Pack(cmd.Context(), f.output, o, convert.Options{
+			Attn: convert.Quant(firstOf(f.attn, f.quant)),
+			MLP:  convert.Quant(firstOf(f.mlp, f.quant)),
+			Name: strings.TrimSuffix(filepath.Base(f.output), packSuffix),
+		})
+		out.Bytes = r.Bytes
+		for _, n := range r.Notices {
+			bar.note(n)
+		}
+	} else {
+		out.Bytes, err = synth.WriteDir(cmd.Context(), filepath.Clean(f.output), o)
+	}
+	bar.close()
+	switch {
+	case err != nil:
+		return err
+	case f.json:
+		return a.printJSON(out)
+	}
+	fmt.Fprintf(a.stdout, "wrote %s: synthetic %s, %s %s\n", f.output, f.shape, config.FormatSize(out.Bytes), out.Kind)
+	return nil
+}
+
+// options is the flags as package synth takes them.
+func (f *synthFlags) options(cmd *cobra.Command) (synth.Options, error) {
+	o := synth.Options{Active: f.active, Seed: f.seed, Threads: f.threads}
+	changed := cmd.Flags().Changed
+	switch {
+	case f.shape == "":
+		return o, usagef(cmd, "got no --shape, want one of %s", list(synth.Shapes()))
+	case f.output == "":
+		return o, usagef(cmd, "got no output, want -o DIR or -o FILE%s", packSuffix)
+	case f.threads < 0:
+		return o, usagef(cmd, "--threads: got %d, want 0 or more", f.threads)
+	case !strings.HasSuffix(f.output, packSuffix) && (f.quant != string(convert.Keep) || f.attn != "" || f.mlp != ""):
+		return o, usagef(cmd, "got --quant for a directory, whose weights are float16; want it for a pack (-o FILE%s) alone", packSuffix)
+	}
+	sizes := f.sizes
+	if f.shape != synth.Custom {
+		for _, name := range []string{"hidden", "layers", "heads", "ffn", "vocab", "context"} {
+			if changed(name) {
+				return o, usagef(cmd, "got --%s for --shape %s, want it for --shape %s alone", name, f.shape, synth.Custom)
+			}
+		}
+		var err error
+		if sizes, err = synth.Published(f.shape); err != nil {
+			return o, err
+		}
+	} else if sizes.Hidden == 0 || sizes.Layers == 0 {
+		return o, usagef(cmd, "got --shape %s without sizes, want at least --hidden and --layers", synth.Custom)
+	}
+	if sizes.Heads == 0 {
+		sizes.Heads = max(1, sizes.Hidden/64)
+	}
+	if sizes.FFN == 0 {
+		sizes.FFN = 4 * sizes.Hidden
+	}
+	o.Profile = sizes.Profile()
+	if err := o.Validate(); err != nil {
+		return o, usagef(cmd, "%v", err)
+	}
+	return o, nil
+}

@@ -1,0 +1,194 @@
+package cpu
+
+import (
+	"math/bits"
+
+	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/kernel"
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
+// Down splits the output's columns between threads, so that every element is
+// one sum in ascending neuron id.
+func (b *Backend) Down(y device.Act, h []float32, s device.Slots, w device.Work) {
+	d := &b.down
+	d.y, d.h, d.s, d.w = y, h, s, w
+	d.axpy = rowAxpy(d.k, s.DType)
+	d.width = downStrip
+	if d.wide() {
+		d.width = kernel.OuterCols
+		if !d.dense() {
+			d.list()
+		}
+	}
+	strips := (s.Cols + d.width - 1) / d.width
+	units := 1
+	if !d.wide() {
+		// The fewer the cuts, the longer the runs of memory that a thread reads.
+		least := (strips + b.pool.threads() - 1) / b.pool.threads()
+		units = max(least, b.units(s.DType.RowBytes(downStrip)*int64(len(w.IDs))*int64(y.Rows)))
+	}
+	b.pool.run(d, strips, units)
+}
+
+const (
+	// downStrip is the columns of an MLP's output that stay on one thread: a
+	// few cache lines of every element type.
+	downStrip = 64
+	// downBlock is the neurons of which a thread holds a strip of weights, as
+	// float32, while the tokens pass by: a quarter of a level-2 cache.
+	downBlock = 512
+)
+
+type down struct {
+	k       *kernel.Set
+	y       device.Act
+	h       []float32
+	s       device.Slots
+	w       device.Work
+	axpy    axpyFunc
+	width   int    // of a strip
+	scratch []tile // [threads]
+
+	// What each token takes of each block of neurons, block after block: the
+	// entries of pair block*tokens+token end at ends[block*tokens+token].
+	ends  []int32
+	rows  []int32   // neuron in its block
+	value []float32 // activation
+}
+
+// wide reports whether there are enough tokens to be worth widening weights.
+func (d *down) wide() bool {
+	return d.y.Rows >= kernel.TileTokens && !d.s.DType.Quantised()
+}
+
+// dense reports whether every token takes every neuron.
+func (d *down) dense() bool { return d.w.Wants == nil && !d.w.SkipZero }
+
+// list makes the lists of what the tokens take.
+func (d *down) list() {
+	tokens := d.y.Rows
+	blocks := (len(d.w.IDs) + downBlock - 1) / downBlock
+	d.ends = grow(d.ends, blocks*tokens)
+	clear(d.ends)
+	d.each(func(i, t int, _ float32) { d.ends[i/downBlock*tokens+t]++ })
+	total := int32(0)
+	for at, n := range d.ends { // from counts to where entries begin
+		d.ends[at] = total
+		total += n
+	}
+	d.rows, d.value = grow(d.rows, int(total)), grow(d.value, int(total))
+	d.each(func(i, t int, a float32) {
+		at := &d.ends[i/downBlock*tokens+t]
+		d.rows[*at], d.value[*at] = int32(i%downBlock), a
+		*at++
+	})
+}
+
+// each calls f for every activation that counts, neuron by neuron.
+func (d *down) each(f func(i, t int, a float32)) {
+	tokens := d.y.Rows
+	for i := range d.w.IDs {
+		h := d.h[i*tokens : (i+1)*tokens]
+		if d.w.Wants == nil {
+			for t, a := range h {
+				if a != 0 || !d.w.SkipZero {
+					f(i, t, a)
+				}
+			}
+			continue
+		}
+		for word, m := range d.w.Wants[i*d.w.WantWords : (i+1)*d.w.WantWords] {
+			for ; m != 0; m &= m - 1 {
+				t := word<<6 + bits.TrailingZeros64(m)
+				if a := h[t]; a != 0 || !d.w.SkipZero {
+					f(i, t, a)
+				}
+			}
+		}
+	}
+}
+
+func (d *down) run(lo, hi, worker int) {
+	if !d.wide() {
+		d.columns(lo*d.width, min(hi*d.width, d.s.Cols))
+		return
+	}
+	for ; lo < hi; lo++ {
+		j := lo * d.width
+		if j+d.width > d.s.Cols {
+			d.columns(j, d.s.Cols)
+			return
+		}
+		for first := 0; first < len(d.w.IDs); first += downBlock {
+			d.strip(j, first, min(first+downBlock, len(d.w.IDs)), &d.scratch[worker])
+		}
+	}
+}
+
+// strip adds the neurons lo to hi, a block, to OuterCols columns from j on.
+func (d *down) strip(j, lo, hi int, s *tile) {
+	d.widen(j, lo, hi, s)
+	tokens := d.y.Rows
+	if !d.dense() {
+		ends := d.ends[lo/downBlock*tokens:][:tokens]
+		begin := int32(0)
+		if lo > 0 {
+			begin = d.ends[lo/downBlock*tokens-1]
+		}
+		for t, end := range ends {
+			d.k.OuterAt(d.y.Row(t)[j:j+kernel.OuterCols], d.value[begin:end], d.rows[begin:end], s.strip)
+			begin = end
+		}
+		return
+	}
+	t := 0
+	for ; t+kernel.TileTokens <= tokens; t += kernel.TileTokens {
+		d.k.Outer(d.y.Data[t*d.y.Stride+j:], d.y.Stride, d.h[lo*tokens+t:], tokens, s.strip)
+	}
+	for ; t < tokens; t++ {
+		y := d.y.Row(t)[j : j+kernel.OuterCols]
+		for i := lo; i < hi; i++ {
+			d.k.AxpyF32(y, d.h[i*tokens+t], s.strip[(i-lo)*kernel.OuterCols:][:kernel.OuterCols], nil)
+		}
+	}
+}
+
+// widen fills s.strip.
+func (d *down) widen(j, lo, hi int, s *tile) {
+	s.strip = grow(s.strip, (hi-lo)*kernel.OuterCols)
+	b0, b1 := d.s.DType.RowBytes(j), d.s.DType.RowBytes(j+kernel.OuterCols)
+	for i := lo; i < hi; i++ {
+		col := d.s.Vec(d.w.Slots[i], d.s.Parts-1)[b0:b1]
+		dst := s.strip[(i-lo)*kernel.OuterCols:][:kernel.OuterCols]
+		switch d.s.DType {
+		case tensor.F32:
+			copy(dst, as[float32](col))
+		case tensor.F16:
+			d.k.DecodeF16(dst, as[uint16](col))
+		default:
+			d.k.DecodeBF16(dst, as[uint16](col))
+		}
+	}
+}
+
+// columns adds all neurons to the columns j0 to j1, token by token.
+func (d *down) columns(j0, j1 int) {
+	tokens := d.y.Rows
+	b0, b1 := d.s.DType.RowBytes(j0), d.s.DType.RowBytes(j1)
+	ahead := aheadRows(b1 - b0)
+	for i, slot := range d.w.Slots {
+		col := d.s.Vec(slot, d.s.Parts-1)[b0:b1]
+		next := col
+		if i+ahead < len(d.w.Slots) {
+			next = d.s.Vec(d.w.Slots[i+ahead], d.s.Parts-1)[b0:b1]
+		}
+		for t := range tokens {
+			a := d.h[i*tokens+t]
+			if a == 0 && (d.w.SkipZero || !d.w.Wanted(i, t)) {
+				continue
+			}
+			d.axpy.add(d.y.Row(t)[j0:j1], a, col, next)
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package cpu
+
+import (
+	"math"
+	"unsafe"
+
+	"github.com/sparseflow/sparseflow/internal/kernel"
+	"github.com/sparseflow/sparseflow/internal/kv"
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
+// page is one page of one head: [PageTokens, dim] keys and values of type dt.
+// The first token of the block at hand sees the first seen of them, each
+// further token one more.
+type page struct {
+	dt           tensor.DType
+	keys, values []byte
+	next         []byte // the next page's keys
+	seen         int
+	group, dim   int
+}
+
+// direct reports whether kernels read a page of type dt as it is stored: where
+// they know its rows, and where few queries make it no gain to convert it
+// first. Four queries or more read float32.
+func direct(dt tensor.DType, headDim, queries int) bool {
+	switch dt {
+	case tensor.F32:
+		return headDim%16 == 0
+	case tensor.F16:
+		return headDim%16 == 0 && queries < 4
+	default:
+		return false
+	}
+}
+
+// sees is how many keys of the page query j of the block sees.
+func (p *page) sees(j int) int { return min(max(0, p.seen+j/p.group), kv.PageTokens) }
+
+// widen converts the first n rows of headDim elements to float32.
+func (p *page) widen(k *kernel.Set, w *attendWork, headDim, n int) {
+	w.keys, w.values = grow(w.keys, kv.PageTokens*p.dim), grow(w.values, kv.PageTokens*p.dim)
+	p.widenRows(k, w.keys, p.keys, headDim, n)
+	p.widenRows(k, w.values, p.values, headDim, n)
+	p.dt, p.keys, p.values = tensor.F32, bytesOf(w.keys), bytesOf(w.values)
+}
+
+func (p *page) widenRows(k *kernel.Set, dst []float32, src []byte, headDim, n int) {
+	if p.dim == headDim {
+		decode(k, dst[:n*headDim], src, p.dt)
+		return
+	}
+	rowBytes := int(p.dt.RowBytes(headDim))
+	for i := range n {
+		row := dst[i*p.dim : (i+1)*p.dim]
+		decode(k, row[:headDim], src[i*rowBytes:], p.dt)
+		clear(row[headDim:])
+	}
+}
+
+// decode widens len(dst) elements.
+func decode(k *kernel.Set, dst []float32, src []byte, dt tensor.DType) {
+	switch dt {
+	case tensor.F16:
+		k.DecodeF16(dst, as[uint16](src)[:len(dst)])
+	case tensor.BF16:
+		k.DecodeBF16(dst, as[uint16](src)[:len(dst)])
+	default:
+		tensor.Decode(dst, src, dt)
+	}
+}
+
+// one takes the page into query j.
+func (p *page) one(k *kernel.Set, w *attendWork, j int, scale float32) {
+	n := p.sees(j)
+	if n == 0 {
+		return
+	}
+	q, y := w.q[j*p.dim:(j+1)*p.dim], w.y[j*p.dim:(j+1)*p.dim]
+	s := w.scores[:(n+3)&^3] // up to three keys beyond those seen are in the page
+	switch at := &k.Attention; p.dt {
+	case tensor.F32:
+		at.ScoresF32(s, q, as[float32](p.keys), first[float32](p.values))
+	case tensor.F16:
+		at.ScoresF16(s, q, as[uint16](p.keys), first[uint16](p.values))
+	}
+	c := p.soften(k, w, j, w.scores, n, scale)
+	p.add(k, y, c, w.scores[:n], 0)
+}
+
+// add multiplies y by c and adds the values from the i-th on with weights s.
+func (p *page) add(k *kernel.Set, y []float32, c float32, s []float32, i int) {
+	switch at := &k.Attention; p.dt {
+	case tensor.F32:
+		at.ValuesF32(y, c, s, as[float32](p.values)[i*p.dim:], first[float32](p.next))
+	case tensor.F16:
+		at.ValuesF16(y, c, s, as[uint16](p.values)[i*p.dim:], first[uint16](p.next))
+	}
+}
+
+// soften turns the first n of s, the scores of query j, into weights, and
+// returns what its output so far is to be multiplied by.
+func (p *page) soften(k *kernel.Set, w *attendWork, j int, s []float32, n int, scale float32) float32 {
+	s = s[:(n+15)&^15]
+	for i := n; i < len(s); i++ {
+		s[i] = float32(math.Inf(-1))
+	}
+	k.Attention.Softmax(s, &w.state[j], scale)
+	return w.state[j][2]
+}
+
+// four takes the page, which is float32, into queries j to j+3. All see what
+// the first sees; the keys and values that only later ones see are theirs
+// alone.
+func (p *page) four(k *kernel.Set, w *attendWork, j int, scale float32) {
+	most := p.sees(j + 3)
+	if most == 0 {
+		return
+	}
+	dim := p.dim
+	q, y := w.q[j*dim:(j+4)*dim], w.y[j*dim:(j+4)*dim]
+	k.Attention.Scores4(w.scores, kv.PageTokens, most, q, as[float32](p.keys))
+	w.fix = [4]float32{1, 1, 1, 1}
+	for i := range w.fix {
+		if n := p.sees(j + i); n > 0 {
+			w.fix[i] = p.soften(k, w, j+i, w.scores[i*kv.PageTokens:], n, scale)
+		}
+	}
+	common := p.sees(j)
+	k.Attention.Values4(y, w.fix[:], w.scores, kv.PageTokens, common, as[float32](p.values))
+	for i := range w.fix {
+		if n := p.sees(j + i); n > common {
+			p.add(k, y[i*dim:(i+1)*dim], 1, w.scores[i*kv.PageTokens+common:][:n-common], common)
+		}
+	}
+}
+
+// bytesOf views float32 as bytes.
+func bytesOf(v []float32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 4*len(v))
+}

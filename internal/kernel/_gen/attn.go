@@ -1,0 +1,527 @@
+package main
+
+import (
+	"fmt"
+	"math"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// q8Page is GGUF's q8_0: blocks of 32 elements, a float16 scale and 32 int8.
+var q8Page = dtype{name: "Q8", elem: "byte"}
+
+const q8Bytes = 34 // of a block of q8Page
+
+// attention writes the kernels of kernel.Attention. What one query does with a
+// page is bound by memory, where wider registers lose (see pace), or by the
+// conversion of q8_0, where they gain nothing.
+func (s isa) attention() {
+	s.scores4()
+	s.values4()
+	if s.width == 16 {
+		return
+	}
+	for _, t := range []dtype{f32, f16, q8Page} {
+		s.scores(t)
+		s.values(t)
+	}
+	s.softmax()
+}
+
+// step is the least elements of a row that t is read by, and their bytes.
+func (t dtype) step() (elems, bytes int) {
+	if t == q8Page {
+		return 32, q8Bytes
+	}
+	return 16, 16 * t.size
+}
+
+// loadElems loads elems elements of type t at m, a multiple of a step, as
+// float32 registers.
+func (s isa) loadElems(t dtype, m Mem, elems int) []reg.VecVirtual {
+	v := s.vecs(elems / s.width)
+	if t != q8Page {
+		for i := range v {
+			s.loadW(t, m.Offset(i*s.width*t.size), v[i])
+		}
+		return v
+	}
+	for block := range elems / 32 {
+		at, half, scale := m.Offset(block*q8Bytes), XMM(), s.vec()
+		VPBROADCASTW(at, half)
+		VCVTPH2PS(half, scale)
+		for i := range 32 / s.width {
+			w := v[block*32/s.width+i]
+			VPMOVSXBD(at.Offset(2+i*s.width), w)
+			VCVTDQ2PS(w, w)
+			VMULPS(scale, w, w)
+		}
+	}
+	return v
+}
+
+// scores writes Scores<t>: four keys at a time, whose 16 partial sums each
+// meet in fold4.
+func (s isa) scores(t dtype) {
+	s.text("Scores"+t.name, fmt.Sprintf("func(s, q []float32, keys []%s, next *%s)", t.elem, t.elem),
+		"is Attention.Scores"+t.name+" of package kernel.")
+	sp := Load(Param("s").Base(), GP64())
+	n := Load(Param("s").Len(), GP64())
+	q := Load(Param("q").Base(), GP64())
+	steps := Load(Param("q").Len(), GP64())
+	kp := Load(Param("keys").Base(), GP64())
+	np := prefetchBase(kp)
+	elems, size := t.step()
+	shiftBy(steps, elems)
+	r := rows4{xp: kp, stride: GP64(), stride3: GP64()}
+	IMUL3Q(U32(size), steps, r.stride)
+	LEAQ(Mem{Base: r.stride, Index: r.stride, Scale: 2}, r.stride3)
+	SHRQ(U8(2), n)
+	JZ(LabelRef("done"))
+
+	Label("keys")
+	acc := make([][]reg.VecVirtual, 4)
+	for i := range acc {
+		acc[i] = s.vecs(16 / s.width)
+		s.zero(acc[i]...)
+	}
+	qp, left := GP64(), GP64()
+	MOVQ(q, qp)
+	MOVQ(steps, left)
+	Label("dims")
+	prefetch(np, 0, 4*size)
+	for i := range acc {
+		w := s.loadElems(t, r.x(i, 0), elems)
+		for j, v := range w {
+			pace(v, t.dotPace)
+			VFMADD231PS(at(qp, j*s.width*4), v, acc[i][j%len(acc[i])])
+		}
+	}
+	ADDQ(U32(elems*4), qp)
+	ADDQ(U32(size), kp)
+	ADDQ(U32(4*size), np)
+	DECQ(left)
+	JNZ(LabelRef("dims"))
+	ADDQ(r.stride3, kp)
+	VMOVUPS(s.fold4(acc), at(sp, 0))
+	ADDQ(U32(16), sp)
+	DECQ(n)
+	JNZ(LabelRef("keys"))
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+// shiftBy divides r by a power of two.
+func shiftBy(r reg.Register, by int) {
+	for shift := uint8(1); ; shift++ {
+		if 1<<shift == by {
+			SHRQ(U8(shift), r)
+			return
+		}
+	}
+}
+
+// fold4 sums the 16 lanes of each of four rows: lane l takes lane l+8, then
+// neighbours meet, then neighbouring pairs, then the two halves.
+func (s isa) fold4(acc [][]reg.VecVirtual) reg.VecVirtual {
+	var y [4]reg.VecVirtual
+	for i, a := range acc {
+		y[i] = s.fold8(a)
+	}
+	s.neighbours(y[1], y[0])
+	s.neighbours(y[3], y[2])
+	s.neighbours(y[2], y[0])
+	x, hi := y[0].AsX().(reg.VecVirtual), XMM()
+	if s.width == 16 {
+		VEXTRACTF32X4(U8(1), y[0], hi)
+	} else {
+		VEXTRACTF128(U8(1), y[0], hi)
+	}
+	VADDPS(hi, x, x)
+	return x
+}
+
+// neighbours sets a to the sums of a's neighbours and of b's, as VHADDPS does,
+// which knows only 16 registers.
+func (s isa) neighbours(b, a reg.VecVirtual) {
+	if s.width == 8 {
+		VHADDPS(b, a, a)
+		return
+	}
+	even := YMM()
+	VSHUFPS(U8(0x88), b, a, even)
+	VSHUFPS(U8(0xdd), b, a, a)
+	VADDPS(a, even, a)
+}
+
+// fold8 adds lanes 8 to 15 to lanes 0 to 7.
+func (s isa) fold8(a []reg.VecVirtual) reg.VecVirtual {
+	y := a[0].AsY().(reg.VecVirtual)
+	if s.width == 8 {
+		VADDPS(a[1], y, y)
+		return y
+	}
+	hi := YMM()
+	VEXTRACTF64X4(U8(1), a[0], hi)
+	VADDPS(hi, y, y)
+	return y
+}
+
+// values writes Values<t>: four positions at a time pass over the output, so
+// that memory is read in order whatever the head dim.
+func (s isa) values(t dtype) {
+	s.text("Values"+t.name, fmt.Sprintf("func(y []float32, c float32, p []float32, values []%s, next *%s)", t.elem, t.elem),
+		"is Attention.Values"+t.name+" of package kernel.")
+	yp := Load(Param("y").Base(), GP64())
+	steps := Load(Param("y").Len(), GP64())
+	p := Load(Param("p").Base(), GP64())
+	n := Load(Param("p").Len(), GP64())
+	r := rows4{xp: Load(Param("values").Base(), GP64()), stride: GP64(), stride3: GP64()}
+	np := prefetchBase(r.xp)
+	elems, size := t.step()
+	shiftBy(steps, elems)
+	IMUL3Q(U32(size), steps, r.stride)
+	LEAQ(Mem{Base: r.stride, Index: r.stride, Scale: 2}, r.stride3)
+	each := func(name string, body func(y reg.Register)) {
+		y, left := GP64(), GP64()
+		MOVQ(yp, y)
+		MOVQ(steps, left)
+		Label(name)
+		body(y)
+		ADDQ(U32(elems*4), y)
+		DECQ(left)
+		JNZ(LabelRef(name))
+	}
+
+	c := s.vec()
+	VBROADCASTSS(paramAddr("c"), c)
+	each("scale", func(y reg.Register) {
+		for i := range elems / s.width {
+			v := s.vec()
+			VMULPS(at(y, i*s.width*4), c, v)
+			VMOVUPS(v, at(y, i*s.width*4))
+		}
+	})
+	for _, rows := range []int{4, 1} {
+		Label(label("rows", rows))
+		CMPQ(n, U32(rows))
+		JL(LabelRef(label("fewer", rows)))
+		weight := s.vecs(rows)
+		for i, w := range weight {
+			VBROADCASTSS(at(p, 4*i), w)
+		}
+		each(label("dims", rows), func(y reg.Register) {
+			prefetch(np, 0, rows*size)
+			sum := s.vecs(elems / s.width)
+			for j, a := range sum {
+				VMOVUPS(at(y, j*s.width*4), a)
+			}
+			for i, w := range weight {
+				for j, v := range s.loadElems(t, r.x(i, 0), elems) {
+					pace(v, t.dotPace)
+					VFMADD231PS(v, w, sum[j])
+				}
+			}
+			for j, a := range sum {
+				VMOVUPS(a, at(y, j*s.width*4))
+			}
+			ADDQ(U32(size), r.xp)
+			ADDQ(U32(rows*size), np)
+		})
+		if rows == 4 {
+			ADDQ(r.stride3, r.xp)
+		}
+		ADDQ(U32(4*rows), p)
+		SUBQ(U32(rows), n)
+		JMP(LabelRef(label("rows", rows)))
+		Label(label("fewer", rows))
+	}
+	VZEROUPPER()
+	RET()
+}
+
+// paramAddr is where a parameter lies.
+func paramAddr(name string) Mem {
+	p, err := Param(name).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return p.Addr
+}
+
+// scores4 writes Scores4: as many keys at a time as there are registers for
+// their partial sums with four queries, then one by one.
+func (s isa) scores4() {
+	s.text("Scores4", "func(s []float32, stride, n int, q, keys []float32)",
+		"is Attention.Scores4 of package kernel.")
+	sp := Load(Param("s").Base(), GP64())
+	stride := Load(Param("stride"), GP64())
+	n := Load(Param("n"), GP64())
+	q := Load(Param("q").Base(), GP64())
+	steps := Load(Param("q").Len(), GP64())
+	kp := Load(Param("keys").Base(), GP64())
+	row := GP64() // bytes
+	MOVQ(steps, row)
+	SHRQ(U8(6), steps) // 16 dimensions of four queries
+	SHLQ(U8(2), stride)
+	qr := rows4{xp: GP64(), stride: row, stride3: GP64()}
+	kr := rows4{xp: kp, stride: row, stride3: qr.stride3}
+	sr := rows4{xp: sp, stride: stride, stride3: GP64()}
+	LEAQ(Mem{Base: row, Index: row, Scale: 2}, qr.stride3)
+	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, sr.stride3)
+
+	tiles := []int{1}
+	if s.width == 16 {
+		tiles = []int{4, 1}
+	}
+	for _, keys := range tiles {
+		tile, dims, below := label("keys", keys), label("dims", keys), label("below", keys)
+		Label(tile)
+		CMPQ(n, U32(keys))
+		JL(LabelRef(below))
+		acc := make([][][]reg.VecVirtual, keys) // [key][query][register]
+		for k := range acc {
+			acc[k] = make([][]reg.VecVirtual, 4)
+			for i := range acc[k] {
+				acc[k][i] = s.vecs(16 / s.width)
+				s.zero(acc[k][i]...)
+			}
+		}
+		left := GP64()
+		MOVQ(q, qr.xp)
+		MOVQ(steps, left)
+		Label(dims)
+		for j := range 16 / s.width {
+			key := s.vecs(keys)
+			for k, v := range key {
+				VMOVUPS(kr.x(k, j*s.width*4), v)
+			}
+			for i := range 4 {
+				query := s.vec()
+				VMOVUPS(qr.x(i, j*s.width*4), query)
+				for k, v := range key {
+					VFMADD231PS(v, query, acc[k][i][j])
+				}
+			}
+		}
+		ADDQ(U32(64), qr.xp)
+		ADDQ(U32(64), kp)
+		DECQ(left)
+		JNZ(LabelRef(dims))
+		for k := range acc {
+			four := s.fold4(acc[k]) // of four queries
+			VMOVSS(four, sr.x(0, 4*k))
+			for i := 1; i < 4; i++ {
+				VEXTRACTPS(U8(i), four, sr.x(i, 4*k))
+			}
+		}
+		if keys == 4 {
+			ADDQ(qr.stride3, kp)
+		}
+		ADDQ(U32(4*keys), sp)
+		SUBQ(U32(keys), n)
+		JMP(LabelRef(tile))
+		Label(below)
+	}
+	VZEROUPPER()
+	RET()
+}
+
+// values4 writes Values4: columns of four outputs in blocks whose sums stay
+// in registers over all positions.
+func (s isa) values4() {
+	s.text("Values4", "func(y, c, p []float32, stride, n int, values []float32)",
+		"is Attention.Values4 of package kernel.")
+	yp := Load(Param("y").Base(), GP64())
+	cols := Load(Param("y").Len(), GP64())
+	cp := Load(Param("c").Base(), GP64())
+	p := Load(Param("p").Base(), GP64())
+	stride := Load(Param("stride"), GP64())
+	n := Load(Param("n"), GP64())
+	vp := Load(Param("values").Base(), GP64())
+	row := GP64() // bytes
+	MOVQ(cols, row)
+	SHRQ(U8(2), cols)
+	SHLQ(U8(2), stride)
+	yr := rows4{xp: yp, stride: row, stride3: GP64()}
+	pr := rows4{xp: GP64(), stride: stride, stride3: GP64()}
+	LEAQ(Mem{Base: row, Index: row, Scale: 2}, yr.stride3)
+	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, pr.stride3)
+
+	blocks := []int{16}
+	if s.width == 16 {
+		blocks = []int{64, 16}
+	}
+	for _, elems := range blocks {
+		block, next, out := label("block", elems), label("rows", elems), label("stored", elems)
+		below := label("below", elems)
+		Label(block)
+		CMPQ(cols, U32(elems))
+		JL(LabelRef(below))
+		var acc [4][]reg.VecVirtual
+		for i := range acc {
+			c := s.vec()
+			VBROADCASTSS(at(cp, 4*i), c)
+			acc[i] = s.vecs(elems / s.width)
+			for j, a := range acc[i] {
+				VMULPS(yr.x(i, j*s.width*4), c, a)
+			}
+		}
+		rp, left := GP64(), GP64()
+		MOVQ(vp, rp)
+		MOVQ(p, pr.xp)
+		MOVQ(n, left)
+		TESTQ(left, left)
+		JZ(LabelRef(out))
+		Label(next)
+		v := s.loadElems(f32, at(rp, 0), elems)
+		for i := range acc {
+			weight := s.vec()
+			VBROADCASTSS(pr.x(i, 0), weight)
+			for j, a := range acc[i] {
+				VFMADD231PS(v[j], weight, a)
+			}
+		}
+		ADDQ(row, rp)
+		ADDQ(U32(4), pr.xp)
+		DECQ(left)
+		JNZ(LabelRef(next))
+		Label(out)
+		for i := range acc {
+			for j, a := range acc[i] {
+				VMOVUPS(a, yr.x(i, j*s.width*4))
+			}
+		}
+		ADDQ(U32(elems*4), yp)
+		ADDQ(U32(elems*4), vp)
+		SUBQ(U32(elems), cols)
+		JMP(LabelRef(block))
+		Label(below)
+	}
+	VZEROUPPER()
+	RET()
+}
+
+// softmax writes Softmax, some 200 instructions a page of 64 scores.
+func (s isa) softmax() {
+	s.text("Softmax", "func(s []float32, state *[3]float32, scale float32)",
+		"is Attention.Softmax of package kernel.")
+	sp := Load(Param("s").Base(), GP64())
+	n := Load(Param("s").Len(), GP64())
+	st := Load(Param("state"), GP64())
+	SHRQ(U8(4), n)
+	each := func(name string, body func(j int)) {
+		p, left := GP64(), GP64()
+		MOVQ(sp, p)
+		MOVQ(n, left)
+		Label(name)
+		for j := range 2 {
+			body(j)
+		}
+		_ = p
+		ADDQ(U32(64), sp)
+		DECQ(left)
+		JNZ(LabelRef(name))
+		MOVQ(p, sp)
+	}
+
+	scale, old := YMM(), YMM()
+	VBROADCASTSS(paramAddr("scale"), scale)
+	VBROADCASTSS(at(st, 0), old)
+	top := s.vecs(2)
+	for _, v := range top {
+		VMOVAPS(old, v)
+	}
+	each("max", func(j int) {
+		v := YMM()
+		VMULPS(at(sp, 32*j), scale, v)
+		VMOVUPS(v, at(sp, 32*j))
+		VMAXPS(v, top[j], top[j])
+	})
+	VMAXPS(top[1], top[0], top[0])
+	swapped := YMM()
+	VPERM2F128(U8(1), top[0], top[0], swapped)
+	VMAXPS(swapped, top[0], top[0])
+	for _, lanes := range []uint8{0x4e, 0xb1} { // swap halves, then neighbours
+		VPERMILPS(U8(lanes), top[0], swapped)
+		VMAXPS(swapped, top[0], top[0])
+	}
+	VMOVSS(top[0].AsX(), at(st, 0))
+
+	e := newExp()
+	sum := s.vecs(2)
+	s.zero(sum...)
+	each("exp", func(j int) {
+		v := YMM()
+		VMOVUPS(at(sp, 32*j), v)
+		VSUBPS(top[0], v, v)
+		v = e.exp(v)
+		VMOVUPS(v, at(sp, 32*j))
+		VADDPS(v, sum[j], sum[j])
+	})
+	VSUBPS(top[0], old, old)
+	fix := e.exp(old)
+	VMOVSS(fix.AsX(), at(st, 8))
+	total := s.fold8(sum)
+	VHADDPS(total, total, total)
+	VHADDPS(total, total, total)
+	x, hi := total.AsX().(reg.VecVirtual), XMM()
+	VEXTRACTF128(U8(1), total, hi)
+	VADDSS(hi, x, x)
+	VFMADD231SS(at(st, 4), fix.AsX().(reg.VecVirtual), x)
+	VMOVSS(x, at(st, 4))
+	VZEROUPPER()
+	RET()
+}
+
+// expCoefs are the constants of kernel.exp32, which explains them.
+var expCoefs = []float32{1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1, 1, 1}
+
+// exponential holds what exp needs in memory.
+type exponential struct {
+	limit, log2e, ln2hi, ln2lo Mem
+	coefs                      []Mem
+}
+
+// newExp lays down the constants.
+func newExp() exponential {
+	constant := func(name string, f float32) Mem {
+		m := GLOBL(name, RODATA|NOPTR)
+		for i := range 8 {
+			DATA(4*i, U32(math.Float32bits(f)))
+		}
+		return m
+	}
+	e := exponential{
+		limit: constant("expLimit", -86),
+		log2e: constant("expLog2e", math.Log2E),
+		ln2hi: constant("expLn2Hi", 0.693359375),
+		ln2lo: constant("expLn2Lo", -2.12194440e-4),
+	}
+	for i, c := range expCoefs {
+		e.coefs = append(e.coefs, constant(label("expCoef", i), c))
+	}
+	return e
+}
+
+// exp is kernel.exp32 of each lane of x, which it overwrites.
+func (e exponential) exp(x reg.VecVirtual) reg.VecVirtual {
+	zero, n, nf, p := YMM(), YMM(), YMM(), YMM()
+	VCMPPS(U8(1), e.limit, x, zero) // x < limit
+	VMULPS(e.log2e, x, n)
+	VCVTPS2DQ(n, n)
+	VCVTDQ2PS(n, nf)
+	VFNMADD231PS(e.ln2hi, nf, x)
+	VFNMADD231PS(e.ln2lo, nf, x)
+	VMOVUPS(e.coefs[0], p)
+	for _, c := range e.coefs[1:] {
+		VFMADD213PS(c, x, p)
+	}
+	VPSLLD(U8(23), n, n)
+	VPADDD(n, p, p)
+	VANDNPS(p, zero, p)
+	return p
+}

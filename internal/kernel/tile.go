@@ -1,0 +1,102 @@
+package kernel
+
+import (
+	"unsafe"
+
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
+// The shape of a tile: Set.TileF32 and its kin multiply TileRows weight rows
+// with TileTokens activation rows, Set.Outer adds to TileTokens rows of
+// OuterCols elements. With AVX-512 either keeps 24 registers of sums, enough
+// to hide the latency of their additions, and loads 10 others for them.
+const (
+	TileRows   = 4
+	TileTokens = 6
+	OuterCols  = 128
+)
+
+// group is how many elements of a row lie together in a panel.
+const group = 16
+
+// quarter is how many of the groups q, q+4, ... there are in n elements.
+func quarter(n, q int) int { return (n/group + 3 - q) / 4 }
+
+func panelRow(panel []float32, j int, x []float32) {
+	at := j * group
+	for q := range lanes / group {
+		for s := range quarter(len(x), q) {
+			copy(panel[at:], x[s*lanes+q*group:][:group])
+			at += TileTokens * group
+		}
+	}
+	for k := len(x) &^ (group - 1); k < len(x); k++ {
+		panel[k*TileTokens+j] = x[k]
+	}
+}
+
+func tileF32(out *[TileRows * TileTokens]float32, w *[TileRows][]float32, panel []float32) {
+	tile(out, w, panel, func(v float32) float32 { return v })
+}
+
+func tileF16(out *[TileRows * TileTokens]float32, w *[TileRows][]uint16, panel []float32) {
+	tile(out, w, panel, tensor.F16ToF32)
+}
+
+func tileBF16(out *[TileRows * TileTokens]float32, w *[TileRows][]uint16, panel []float32) {
+	tile(out, w, panel, tensor.BF16ToF32)
+}
+
+// tile is Tile for weights that wide widens.
+func tile[T float32 | uint16](out *[TileRows * TileTokens]float32, w *[TileRows][]T, panel []float32, wide func(T) float32) {
+	n := len(w[0])
+	rest := n &^ (group - 1)
+	for i, row := range w {
+		var acc [TileTokens][lanes]float32
+		x := panel
+		for q := range lanes / group {
+			for s := range quarter(n, q) {
+				for l, v := range row[s*lanes+q*group:][:group] {
+					v := wide(v)
+					for j := range acc {
+						a := &acc[j][q*group+l]
+						*a = fma32(v, x[j*group+l], *a)
+					}
+				}
+				x = x[TileTokens*group:]
+			}
+		}
+		for j := range acc {
+			sum := finish(&acc[j], nil, nil)
+			for k := rest; k < n; k++ {
+				sum = fma32(wide(row[k]), panel[k*TileTokens+j], sum)
+			}
+			out[i*TileTokens+j] = sum
+		}
+	}
+}
+
+func outer(y []float32, stride int, h []float32, hStride int, w []float32) {
+	for i := range len(w) / OuterCols {
+		row := w[i*OuterCols:][:OuterCols]
+		for j := range TileTokens {
+			axpyF32(y[j*stride:][:OuterCols], h[i*hStride+j], row, nil)
+		}
+	}
+}
+
+func outerAt(y []float32, h []float32, rows []int32, w []float32) {
+	for i, r := range rows {
+		axpyF32(y, h[i], w[int(r)*OuterCols:][:OuterCols], nil)
+	}
+}
+
+// rowsOf makes Rows of a dot product.
+func rowsOf[T float32 | uint16](dot func(w []T, x []float32, next *T) float32) func(*[TileRows]float32, *[TileRows][]T, []float32) {
+	return func(out *[TileRows]float32, w *[TileRows][]T, x []float32) {
+		for i, row := range w {
+			next := unsafe.SliceData(w[(i+1)%TileRows])
+			out[i] = dot(row, x, next)
+		}
+	}
+}

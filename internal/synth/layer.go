@@ -1,0 +1,110 @@
+package synth
+
+import (
+	"context"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
+// update is how large what a sublayer adds to the residual stream is, against
+// the stream. Large models change it as little from layer to layer; more makes
+// looking ahead harder.
+const update = 0.12
+
+// The tensors of a layer, in the order of a checkpoint, and what tells their
+// random numbers apart.
+const (
+	partQ = iota
+	partK
+	partV
+	partOut
+	partUp
+	partDown
+	layerParts
+)
+
+// tensorOf numbers a layer's tensor; 0 and 1 are the embeddings.
+func tensorOf(layer, part int) int { return 2 + layer*layerParts + part }
+
+// layerWeights is one layer as a checkpoint stores it, float16 throughout.
+type layerWeights struct {
+	q, k, v, out     []byte // [d, d]
+	up               []byte // [ffn, d]
+	down             []byte // [d, ffn]
+	outBias, upBias  []byte // [d], [ffn]
+	downBias         []byte // [d]
+	zeros, ones      []byte // [d]: biases and norms that do nothing
+	outRows, downRow []byte // out and down as they are drawn, a row what is written: [d, d], [ffn, d]
+}
+
+func newLayerWeights(p config.ModelProfile) *layerWeights {
+	d, ffn := p.HiddenSize, p.FFN
+	half := func(n int) []byte { return make([]byte, 2*n) }
+	w := &layerWeights{
+		q: half(d * d), k: half(d * d), v: half(d * d), out: half(d * d), up: half(ffn * d), down: half(ffn * d),
+		outBias: half(d), upBias: half(ffn), downBias: half(d), zeros: half(d), ones: half(d),
+		outRows: half(d * d), downRow: half(ffn * d),
+	}
+	one := make([]float32, d)
+	for i := range one {
+		one[i] = 1
+	}
+	tensor.Encode(w.ones, one, tensor.F16)
+	return w
+}
+
+// layer draws the next layer and moves the calibration tokens through it. Each
+// part is drawn when what it is scaled by is known: what is calibrated is the
+// weights as rounded.
+func (m *model) layer(ctx context.Context, l int) error {
+	for _, step := range []func(l int){m.attention, m.neurons} {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		step(l)
+	}
+	return ctx.Err()
+}
+
+// attention draws a layer's attention. Queries and keys are independent, each
+// element of deviation 1, so that scores have deviation 1 too.
+func (m *model) attention(l int) {
+	w, p, d := m.weights, m.profile, m.profile.HiddenSize
+	for part, to := range [][]byte{partQ: w.q, partK: w.k, partV: w.v} {
+		m.draw(to, m.space.independent(tensorOf(l, part)), d)
+	}
+	m.norm()
+	m.linear(m.q, m.in, half(w.q, d, d))
+	m.linear(m.k, m.in, half(w.k, d, d))
+	m.linear(m.v, m.in, half(w.v, d, d))
+	for _, s := range m.spans {
+		for i := range s.N {
+			t := s.first + i
+			m.kv.Put(0, s.Seq, i, m.k.Row(t), m.v.Row(t))
+		}
+	}
+	m.cpu.Attend(m.attn, m.q, m.kv, 0, m.deviceSpans, device.AttendParams{
+		Heads: p.Heads, KVHeads: p.KVHeads, HeadDim: p.HeadDim(), Scale: attentionScale(p),
+	})
+	scale := m.scale(m.variances(m.attn))
+	m.draw(w.outRows, m.space.written(tensorOf(l, partOut), scale), d)
+	m.transpose(w.out, w.outRows, d, d)
+	m.linear(m.add, m.attn, half(w.out, d, d))
+	m.centre(w.outBias)
+}
+
+// neurons draws a layer's MLP.
+func (m *model) neurons(l int) {
+	w, d, ffn := m.weights, m.profile.HiddenSize, m.profile.FFN
+	m.draw(w.up, m.space.neurons(tensorOf(l, partUp)), ffn)
+	m.norm()
+	m.linear(m.hidden, m.in, half(w.up, ffn, d))
+	m.fire(w.upBias, shuffled(frequencies(ffn, m.active[l]), m.space.seed, l))
+	scale := m.scale(m.variances(m.hidden))
+	m.draw(w.downRow, m.space.written(tensorOf(l, partDown), scale), ffn)
+	m.transpose(w.down, w.downRow, ffn, d)
+	m.project(w.downRow)
+	m.centre(w.downBias)
+}

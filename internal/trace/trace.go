@@ -1,0 +1,109 @@
+package trace
+
+import "github.com/sparseflow/sparseflow/internal/pack"
+
+// Info says what a trace is of.
+type Info struct {
+	Model  string `json:"model"`
+	Source string `json:"source_sha256"` // of the weights; empty for a synthetic trace
+	Text   string `json:"text"`          // what was decoded, and by which predictor
+	Layers int    `json:"layers"`
+	FFN    int    `json:"ffn"`
+	// Stride is the distance of neighbours in the pack, in bytes.
+	Stride int64 `json:"stride"`
+}
+
+// InfoOf describes a trace of a pack's model, called model, on a text.
+func InfoOf(p *pack.Pack, model, text string) Info {
+	profile := p.Profile()
+	return Info{Model: model, Source: p.SourceSHA256(), Text: text, Layers: profile.Layers, FFN: profile.FFN, Stride: p.BundleStride()}
+}
+
+// Trace is the neurons that step after step wanted.
+type Trace struct {
+	Info
+	Sets []Sets // [layers], each of the same number of steps
+}
+
+// Steps is the number of steps.
+func (t *Trace) Steps() int {
+	if len(t.Sets) == 0 {
+		return 0
+	}
+	return t.Sets[0].Len()
+}
+
+// Wanted is the mean share of neurons that a step wanted.
+func (t *Trace) Wanted() float64 {
+	n := 0
+	for i := range t.Sets {
+		n += len(t.Sets[i].ids)
+	}
+	return float64(n) / float64(max(1, t.Steps()*t.Layers*t.FFN))
+}
+
+// Part is a copy of the steps from first to end-1.
+func (t *Trace) Part(first, end int) *Trace {
+	p := &Trace{Info: t.Info, Sets: make([]Sets, len(t.Sets))}
+	for l, s := range t.Sets {
+		for i := first; i < end; i++ {
+			p.Sets[l].Add(s.At(i))
+		}
+	}
+	return p
+}
+
+// Counts is how often each neuron of a layer was wanted, [ffn].
+func (t *Trace) Counts(layer int) []uint32 {
+	n := make([]uint32, t.FFN)
+	for _, id := range t.Sets[layer].ids {
+		n[id]++
+	}
+	return n
+}
+
+// Sets is one layer's sets of neurons, one for each step.
+type Sets struct {
+	ids  []int32 // one step's after the other's
+	ends []int   // [steps] where a step's ids end
+}
+
+// Add appends the next step's set, whose ids are ascending.
+func (s *Sets) Add(ids []int32) {
+	s.ids = append(s.ids, ids...)
+	s.ends = append(s.ends, len(s.ids))
+}
+
+// Len is the number of steps.
+func (s *Sets) Len() int { return len(s.ends) }
+
+// At is the set of a step. It is not to be changed.
+func (s *Sets) At(step int) []int32 {
+	from, to := s.span(step)
+	return s.ids[from:to:to]
+}
+
+// Wanted is the number of neurons of all steps.
+func (s *Sets) Wanted() int { return len(s.ids) }
+
+// span is the range of a step's ids.
+func (s *Sets) span(step int) (from, to int) {
+	if step > 0 {
+		from = s.ends[step-1]
+	}
+	return from, s.ends[step]
+}
+
+// Write writes a trace to path.
+func (t *Trace) Write(path string) error {
+	r, err := Create(path, t.Info)
+	if err != nil {
+		return err
+	}
+	for step := range t.Steps() {
+		for l := range t.Sets {
+			r.Want(l, t.Sets[l].At(step))
+		}
+	}
+	return r.Close()
+}

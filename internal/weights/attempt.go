@@ -1,0 +1,46 @@
+package weights
+
+import (
+	"fmt"
+	"io"
+)
+
+// attempt is the way from a read to its outcome. A request that came short
+// goes on where it ended. After an error the read is tried once more: disks
+// and networks have hiccups that a second try gets over, and a failed token
+// loses the sequence.
+type attempt struct {
+	Request          // what is left to be read
+	bufs    [][]byte // all that is to be read, from off on
+	off     int64
+	brought int64 // bytes of this try
+	second  bool  // try
+	failure error // of the second
+}
+
+// next takes in what the request brought, and reports whether it is to be made
+// again.
+func (a *attempt) next(s *DiskWeightStore, n int, err error) (again bool) {
+	a.brought += int64(n)
+	s.bytesRead.Add(int64(n))
+	a.Off += int64(n)
+	a.Bufs = advance(a.Bufs, n)
+	switch {
+	case err == nil && len(a.Bufs) == 0:
+		s.reads.Add(1)
+		return false
+	case err == nil && (n == 0 || int64(n)%s.file.Align() != 0):
+		// The end of the file: no read could go on from there.
+		err = io.ErrUnexpectedEOF
+	case err == nil:
+		return true
+	}
+	if !a.second {
+		a.second = true
+		a.Bufs, a.Off, a.brought = advance(a.bufs, 0), a.off, 0
+		return true
+	}
+	s.reads.Add(1)
+	a.failure = fmt.Errorf("read %s at offset %d: got %w after %d bytes, want %d", s.pack.Path(), a.off, err, a.brought, size(a.bufs))
+	return false
+}

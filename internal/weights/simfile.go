@@ -1,0 +1,144 @@
+package weights
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/sparseflow/sparseflow/internal/pack"
+)
+
+// simFile is a pack's file behind a simulated disk. A read's bytes are copied
+// when it begins, as much a burden on the processor as a real read's, and are
+// said to be there when the disk would have brought them.
+//
+// The bundles come from the system's page cache, which is the copy in memory
+// that stands for the disk: it is no part of the budget nor of this process's
+// resident memory, and serves every process. Opening the file reads them
+// there. Everything else comes from the real disk, past the cache, and takes
+// the longer of both times.
+type simFile struct {
+	File   // what is not bundles
+	cached *os.File
+	first  int64 // offset of the bundles
+	spec   SimSpec
+	start  time.Time // of the clock
+
+	mu      sync.Mutex
+	free    time.Duration // when the disk has served all requests so far
+	queue   []*Request    // under way, in the order in which they end
+	polling sync.Mutex
+}
+
+// OpenSim opens p's file behind a simulated disk.
+func OpenSim(p *pack.Pack, spec SimSpec) (AsyncFile, error) {
+	f, err := OpenFile(p, "")
+	if err != nil {
+		return nil, err
+	}
+	cached, err := os.Open(p.Path())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("weights: open: %w", err), f.Close())
+	}
+	s := &simFile{File: f, cached: cached, first: p.BundleOffset(0, 0), spec: spec, start: time.Now()}
+	if err := s.warm(p.Size()); err != nil {
+		return nil, errors.Join(fmt.Errorf("weights: read %s into the page cache: %w", p.Path(), err), s.Close())
+	}
+	return s, nil
+}
+
+// warm has the bundles in the page cache.
+func (s *simFile) warm(size int64) error {
+	buf := make([]byte, 1<<20)
+	for off := s.first; off < size; {
+		n, err := s.cached.ReadAt(buf[:min(int64(len(buf)), size-off)], off)
+		if err != nil && !(errors.Is(err, io.EOF) && off+int64(n) == size) {
+			return err
+		}
+		off += int64(n)
+	}
+	return nil
+}
+
+func (s *simFile) now() time.Duration { return time.Since(s.start) }
+
+// begin reads and returns the time at which the request ends.
+func (s *simFile) begin(r *Request) time.Duration {
+	s.mu.Lock()
+	s.free = max(s.free, s.now()) + time.Duration(s.spec.Speed().Seconds(size(r.Bufs))*float64(time.Second))
+	due := s.free + s.spec.Latency
+	s.mu.Unlock()
+	if r.Off >= s.first {
+		r.n, r.err = readVec(s.cached, r.Bufs, r.Off, 1)
+	} else {
+		r.n, r.err = s.File.ReadVec(r.Bufs, r.Off)
+	}
+	return due
+}
+
+// ReadVec reads and waits.
+func (s *simFile) ReadVec(bufs [][]byte, off int64) (int, error) {
+	r := Request{Bufs: bufs, Off: off}
+	s.sleep(s.begin(&r))
+	return r.n, r.err
+}
+
+// Submit starts requests.
+func (s *simFile) Submit(rs []*Request) {
+	for _, r := range rs {
+		r.due = s.begin(r)
+	}
+	s.mu.Lock()
+	s.queue = append(s.queue, rs...)
+	s.mu.Unlock()
+}
+
+// Poll tells the owners of the requests whose time has come.
+func (s *simFile) Poll(wait bool) {
+	if wait {
+		s.polling.Lock()
+	} else if !s.polling.TryLock() {
+		return
+	}
+	defer s.polling.Unlock()
+	for {
+		s.mu.Lock()
+		var r *Request
+		if len(s.queue) > 0 {
+			r = s.queue[0]
+		}
+		if r == nil || !wait && r.due > s.now() {
+			s.mu.Unlock()
+			return
+		}
+		s.queue = s.queue[1:]
+		s.mu.Unlock()
+		s.sleep(r.due)
+		wait = false // the rest is told of if it is there
+		r.Owner.Ended(r.n, r.err)
+	}
+}
+
+// sleep waits for a time on the file's clock, to some microseconds: most of
+// it asleep, the end of it awake, since timers come late by as much as a read
+// takes.
+func (s *simFile) sleep(until time.Duration) {
+	const late = 120 * time.Microsecond
+	for {
+		left := until - s.now()
+		switch {
+		case left <= 0:
+			return
+		case left > late:
+			nap(left - late)
+		default:
+			runtime.Gosched()
+		}
+	}
+}
+
+func (s *simFile) Close() error { return errors.Join(s.cached.Close(), s.File.Close()) }
