@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/engine"
 )
@@ -76,28 +77,27 @@ func TestParseModes(t *testing.T) {
 	}
 }
 
-// Ids without a tokenizer are always the same, no special ones, and skewed as
-// words are.
-func TestZipf(t *testing.T) {
-	p := config.ModelProfile{VocabSize: 5000, BOS: 2, PAD: 1, EOS: []int32{2}}
-	a, err := ForcedText(p, nil, 20000)
+// The text of a model without a tokenizer is always the same, that of one with
+// a tokenizer is long enough or an error.
+func TestForcedText(t *testing.T) {
+	p := config.ModelProfile{VocabSize: 5000}
+	a, err := ForcedText(p, nil, 300)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b, _ := ForcedText(p, nil, 100)
-	if !slices.Equal(a.IDs[:100], b.IDs) {
+	if len(a.IDs) != 300 || !slices.Equal(a.IDs[:100], b.IDs) {
 		t.Error("a shorter text is not the beginning of a longer one")
 	}
-	count := make([]int, p.VocabSize)
-	for _, id := range a.IDs {
-		if id < 0 || int(id) >= p.VocabSize || id == p.BOS || id == p.PAD {
-			t.Fatalf("got id %d", id)
-		}
-		count[id]++
+	tok, err := sparseflow.LoadTokenizer("tiny")
+	if err != nil {
+		t.Fatal(err)
 	}
-	slices.SortFunc(count, func(a, b int) int { return b - a })
-	if r := float64(count[0]) / float64(count[9]); r < 5 || r > 12 {
-		t.Errorf("the first id comes %.1f times as often as the tenth, want about 5.5 to 10", r)
+	if c, err := ForcedText(p, tok, 50); err != nil || len(c.IDs) != 50 || c.Name == a.Name {
+		t.Errorf("with a tokenizer: got %+v, %v", c, err)
+	}
+	if _, err := ForcedText(p, tok, 1<<30); err == nil || !strings.Contains(err.Error(), "fewer or shorter --tests") {
+		t.Errorf("too long a text: got %v", err)
 	}
 }
 

@@ -35,6 +35,9 @@ type Options struct {
 	// cache begins with the hottest, the policy knows them, and layers get slots
 	// by what they gain.
 	Counts *weights.Counts
+	// Unprofiled keeps the counts that a profile left from being looked for: the
+	// first neurons are those that stay, and layers have the same slots.
+	Unprofiled bool
 	// Policy makes each layer's eviction policy in place of the one that the
 	// strategy names.
 	Policy weights.NewPolicy
