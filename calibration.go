@@ -70,16 +70,9 @@ func readCalibration(s *sidecar.Sidecar, p ModelProfile) (*Calibration, error) {
 // knownCalibration is the calibration that Open would use, as far as that is
 // known without converting or hashing a checkpoint.
 func knownCalibration(src hub.Source, o options) (*Calibration, error) {
-	path := src.Path
-	if src.Kind == hub.Checkpoint {
-		dir, err := o.cache()
-		if err != nil {
-			return nil, err
-		}
-		path, err = convert.Known(context.Background(), src.FS, src.Path, dir, convert.Options{Name: src.Name})
-		if err != nil {
-			return nil, err
-		}
+	path, err := knownPack(src, o)
+	if err != nil {
+		return nil, err
 	}
 	if path == "" {
 		return embeddedCalibration(src)
@@ -90,6 +83,19 @@ func knownCalibration(src hub.Source, o options) (*Calibration, error) {
 	}
 	c, err := calibrationOf(src, p, o)
 	return c, errors.Join(err, p.Close())
+}
+
+// knownPack is the path of a model's pack, "" where its checkpoint has not been
+// converted as far as is known without hashing it.
+func knownPack(src hub.Source, o options) (string, error) {
+	if src.Kind != hub.Checkpoint {
+		return src.Path, nil
+	}
+	dir, err := o.cache()
+	if err != nil {
+		return "", err
+	}
+	return convert.Known(context.Background(), src.FS, src.Path, dir, convert.Options{Name: src.Name})
 }
 
 // embeddedCalibration is that of the embedded model, nil for others.

@@ -28,6 +28,9 @@ func Plan(model string, opts ...Option) (*Placement, error) {
 		return nil, err
 	}
 	place, err := engine.Plan(l, o.engine)
+	if err == nil {
+		err = plannedChoice(src, place, o)
+	}
 	if place != nil && o.notify != nil {
 		for _, n := range place.Notices {
 			o.notify(n)

@@ -212,9 +212,13 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 	if err == nil && o.engine.Calibration == nil {
 		o.engine.Calibration, err = calibrationOf(src, p, o)
 	}
+	if err == nil {
+		o.engine.Auto, err = auto(ctx, p, o)
+	}
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
+	o.engine.Notify = o.notify
 	if o.progress != nil {
 		o.engine.Progress = func(done, total int64) { o.progress("loading", done, total) }
 	}

@@ -118,6 +118,9 @@ func (e *Engine) step() {
 	defer cancel()
 	e.ec.Ctx = ctx
 	err := e.run()
+	if err == nil && e.ec.AuditLayer >= 0 && e.guards != nil {
+		e.watch(e.ec.AuditLayer)
+	}
 	if err == nil {
 		err = e.post(begin)
 	}

@@ -31,6 +31,12 @@ type Options struct {
 	Multiple float64
 	// Calibration, if not nil, is what is known of the model's sketch.
 	Calibration *predict.Calibration
+	// Auto, if not nil, lets mode auto measure which modes are fastest; without
+	// it auto is predicted.
+	Auto *Auto
+	// Notify, if not nil, is told in whole sentences what happens to a model
+	// while it runs. It is called by one goroutine and must not block.
+	Notify func(string)
 	// Policy makes each layer's eviction policy in place of the one that the
 	// strategy names.
 	Policy weights.NewPolicy
@@ -57,7 +63,23 @@ const ioWorkers = 8
 
 // Plan places a pack, which need not exist yet, without loading anything. A
 // *placement.BudgetError comes with the placement.
+//
+// In mode auto, where Options.Auto knows that all weights without predictors
+// are faster than what fits beside predictors, there are none.
 func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
+	place, err := plan(p, o)
+	if err != nil {
+		return place, err
+	}
+	if bare, key := withoutPredictors(p, place, o); bare != nil {
+		if c, ok := o.Auto.Known(key); ok && c.Exact() {
+			return bare, nil
+		}
+	}
+	return place, nil
+}
+
+func plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	profile := p.Profile()
 	if _, err := policyOf(o); err != nil {
 		return nil, err
@@ -139,7 +161,10 @@ func policyOf(o Options) (weights.NewPolicy, error) {
 // Open places and loads the model of p, which it closes together with the
 // engine or on an error.
 func Open(ctx context.Context, p *pack.Pack, o Options) (*Engine, error) {
-	e := &Engine{pack: p, profile: p.Profile(), sampled: model.NewAudit(p.Profile().Layers)}
+	if err := measurePredictors(ctx, p, o); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	e := &Engine{pack: p, profile: p.Profile(), sampled: model.NewAudit(p.Profile().Layers), holds: true, notify: o.Notify}
 	if err := e.open(ctx, o); err != nil {
 		return nil, errors.Join(err, e.free())
 	}
@@ -177,8 +202,14 @@ func (e *Engine) open(ctx context.Context, o Options) (err error) {
 	}
 	e.transfer = weights.NewAsyncWeightTransfer(e.store, workers)
 	e.ec = model.NewExecutionContext(e.profile, e.place.Chunk, e.memory)
+	if err := e.load(ctx, o); err != nil {
+		return err
+	}
+	if err := e.choose(ctx, o); err != nil {
+		return err
+	}
 	e.ec.Observe, e.ec.ObserveInput = o.Observe, o.ObserveInput
-	return e.load(ctx, o)
+	return nil
 }
 
 // load reads what is resident and makes the model.
@@ -303,29 +334,37 @@ func (e *Engine) sketch(ctx context.Context, o Options, l *model.Loader, w *mode
 		p.Layers[i] = m
 	}
 	if o.Calibration == nil {
+		multiple := float64(sketchMultiple)
 		if o.Multiple > 0 {
-			return p, max(o.Multiple, 1), nil
+			multiple = max(o.Multiple, 1)
 		}
-		return p, sketchMultiple, nil
+		e.guards = newGuards(nil, nil, e.profile.Layers)
+		e.relax = func(layer int, _, wider float64) { e.coordinator.SetMultiple(layer, multiple*wider) }
+		return p, multiple, nil
 	}
 	allowed := quality(o.Strategy)
 	point, ok := o.Calibration.Choose(allowed)
 	if !ok {
 		e.place.Notices = append(e.place.Notices, fmt.Sprintf("the calibration has no point within %.3g %% of dense perplexity: using the most careful, at %+.3g %%", 100*allowed, 100*point.Cost()))
 	}
-	e.point = &point
+	e.point, e.holds = &point, ok
+	e.guards = newGuards(&point, o.Calibration, e.profile.Layers)
+	e.relax = func(layer int, share, _ float64) {
+		o.Calibration.Layers[layer].Bias(p.Layers[layer].Bias, share*point.LayerEnergy(layer))
+	}
 	for i := range p.Layers {
 		if p.Layers[i].Codes != nil {
-			e.calibrate(&p.Layers[i], &o.Calibration.Layers[i], point)
+			e.calibrate(&p.Layers[i], &o.Calibration.Layers[i], point.LayerEnergy(i))
 		}
 	}
 	return p, 1, nil
 }
 
-// calibrate sets a layer's sketch to a point of its calibration.
-func (e *Engine) calibrate(m *device.SketchMat, c *predict.LayerCalibration, p predict.Point) {
+// calibrate sets a layer's sketch to what its calibration says, so that
+// neurons of at least an energy are computed.
+func (e *Engine) calibrate(m *device.SketchMat, c *predict.LayerCalibration, least float64) {
 	m.Bias = e.memory.Floats(e.profile.FFN)
-	c.Bias(m.Bias, p.MinEnergy)
+	c.Bias(m.Bias, least)
 	for i, slope := range c.Slope {
 		m.Scales[i] *= slope
 	}

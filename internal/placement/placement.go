@@ -30,6 +30,7 @@ type Input struct {
 // Placement is what lives where. Executors obey it and decide nothing.
 type Placement struct {
 	Mode    config.Mode // Dense, Gate or Predicted
+	Auto    bool        // Mode stands for auto, which may choose another for each layer
 	Context int         // longest sequence, in tokens
 	Chunk   int         // most tokens of one step
 	Threads int
@@ -77,8 +78,8 @@ const (
 	runtimeBytes = 28 << 20
 	// neuronBytes is what is known of a neuron that has a slot: a checksum
 	// (4), slot and neuron (8), pins and free list (6), a place in the LRU
-	// list (8), the read that fills it (8), rounded up.
-	neuronBytes = 36
+	// list (8), the read that fills it (8), its calibration (16), rounded up.
+	neuronBytes = 52
 	// ringBytes is about what the ring of staging slots takes.
 	ringBytes = 4 << 20
 	// defaultContext is the longest sequence if none is asked for and the
@@ -147,6 +148,7 @@ func (p *planner) mode() config.Mode {
 		return config.Dense
 	}
 	if m == "" || m == config.Auto {
+		p.Auto = true
 		return config.Predicted
 	}
 	return m

@@ -65,7 +65,7 @@ func TestFit(t *testing.T) {
 }
 
 func calibration() *Calibration {
-	c := &Calibration{Text: "a book", Tokens: 9, Layers: make([]LayerCalibration, 2)}
+	c := &Calibration{Floor: FloorPerplexity, Text: "a book", Tokens: 9, Layers: make([]LayerCalibration, 2)}
 	for l := range c.Layers {
 		for _, of := range calibrationTensors {
 			*of(&c.Layers[l]) = []float32{1, 2.5, float32(l)}
