@@ -65,7 +65,11 @@ func (a *app) list(f *listFlags) error {
 	t := table{right: []bool{false, false, true}}
 	t.add("NAME", "KIND", "SIZE", "PATH")
 	for _, m := range models {
-		t.add(m.Name, m.Kind, config.FormatSize(m.Bytes), m.Path)
+		kind := m.Kind
+		if m.Synthetic {
+			kind = "synthetic " + kind
+		}
+		t.add(m.Name, kind, config.FormatSize(m.Bytes), m.Path)
 	}
 	t.print(a.stdout)
 	return nil

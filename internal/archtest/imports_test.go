@@ -27,6 +27,7 @@ var layers = [][]string{
 	{"internal/calibrate"},
 	{"internal/quality"},
 	{"internal/engine"},
+	{"internal/synth"},
 	{"internal/convert"},
 	{"internal/model"},
 	{"internal/transfer"},

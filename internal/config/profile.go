@@ -52,6 +52,10 @@ type ModelProfile struct {
 	BOS            int32      `json:"bos"`             // -1 if the model has none
 	PAD            int32      `json:"pad"`             // -1 if the model has none
 	EOS            []int32    `json:"eos"`             // any of them ends a text
+	// Synthetic says that the weights were drawn, not trained: speed and
+	// sparsity mean something, the text and its perplexity do not. It is left
+	// out of the JSON of real models.
+	Synthetic bool `json:"synthetic,omitempty"`
 }
 
 // HeadDim is the width of one attention head.

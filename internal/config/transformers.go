@@ -6,6 +6,10 @@ import (
 	"fmt"
 )
 
+// SyntheticKey is the key of a config.json that is true where the weights were
+// drawn and not trained; transformers keep keys that they do not know.
+const SyntheticKey = "sparseflow_synthetic"
+
 // SparseFlowConfig is a model and what is to be done with it.
 type SparseFlowConfig struct {
 	Profile  ModelProfile
@@ -88,5 +92,6 @@ func optProfile(r *reader) ModelProfile {
 		BOS:       r.token("bos_token_id", 2),
 		PAD:       r.token("pad_token_id", 1),
 		EOS:       r.tokens("eos_token_id", 2),
+		Synthetic: r.flag(SyntheticKey, false),
 	}
 }

@@ -103,6 +103,9 @@ func TestFieldsFromTransformers(t *testing.T) {
 		{"pad_token_id", "-1", func(p *ModelProfile) { p.PAD = -1 }},
 		{"pad_token_id", "null", func(p *ModelProfile) { p.PAD = -1 }},
 
+		{"sparseflow_synthetic", "true", func(p *ModelProfile) { p.Synthetic = true }},
+		{"sparseflow_synthetic", "false", same},
+
 		// What says nothing about inference, in whatever form.
 		{"dropout", "0.1", same},
 		{"prefix", `"</s>"`, same},

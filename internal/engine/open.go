@@ -88,7 +88,7 @@ func plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	if err != nil {
 		return nil, err
 	}
-	return placement.Plan(placement.Input{
+	place, err := placement.Plan(placement.Input{
 		Layout:         p,
 		Strategy:       o.Strategy,
 		PredictorBytes: bytes,
@@ -97,7 +97,14 @@ func plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 		FreeBytes:      placement.FreeBytes(os.DirFS("/")),
 		Processors:     runtime.NumCPU(),
 	})
+	if place != nil && profile.Synthetic {
+		place.Notices = append(place.Notices, syntheticNotice)
+	}
+	return place, err
 }
+
+// syntheticNotice is what everybody who runs drawn weights is told.
+const syntheticNotice = "the weights are synthetic: drawn, not trained; speed and sparsity mean something, text and perplexity nothing"
 
 // wanted is the share of neurons that a calibrated sketch computes, 0 if there
 // is none.

@@ -26,6 +26,8 @@ func packHeader(metadata string) string {
 	return string(binary.LittleEndian.AppendUint64(nil, uint64(len(h)))) + h
 }
 
+const metadataOfDrawn = `{"sparseflow.version":"1","sparseflow.name":"drawn","sparseflow.profile":"{\"family\":\"opt\",\"synthetic\":true}"}`
+
 const metadataOfBig = `{"sparseflow.version":"1","sparseflow.name":"big","sparseflow.profile":"{\"family\":\"opt\"}"}`
 
 // home makes an empty machine: nothing of the real one is seen.
@@ -175,11 +177,14 @@ func TestList(t *testing.T) {
 	}
 	hub := filepath.Join(dir, ".cache", "huggingface", "hub")
 	snap := snapshot(t, hub, "facebook/opt-125m", `{"model_type":"opt"}`)
+	const drawn = `{"model_type":"opt","sparseflow_synthetic":true}`
+	snapDrawn := snapshot(t, hub, "org/drawn", drawn)
 	snapshot(t, hub, "org/bert", `{"model_type":"bert"}`)
 	write(t, filepath.Join(hub, "models--org--broken", "refs", "main"), "gone")
 	write(t, filepath.Join(hub, "datasets--org--text", "refs", "main"), "x")
 	write(t, filepath.Join(cache, "1.sflow"), packHeader(metadataOfBig))
 	write(t, filepath.Join(cache, "2.sflow"), "damaged")
+	write(t, filepath.Join(cache, "3.sflow"), packHeader(metadataOfDrawn))
 	write(t, filepath.Join(cache, "source-1.json"), "{}")
 	list, err = List(cache)
 	if err != nil {
@@ -187,9 +192,11 @@ func TestList(t *testing.T) {
 	}
 	want := []Entry{
 		list[0],
-		{"2.sflow", "pack", 7, filepath.Join(cache, "2.sflow"), ""},
-		{"big", "pack", int64(len(packHeader(metadataOfBig))), filepath.Join(cache, "1.sflow"), "opt"},
-		{"facebook/opt-125m", "checkpoint", int64(len(`{"model_type":"opt"}`)), snap, "opt"},
+		{"2.sflow", "pack", 7, filepath.Join(cache, "2.sflow"), "", false},
+		{"big", "pack", int64(len(packHeader(metadataOfBig))), filepath.Join(cache, "1.sflow"), "opt", false},
+		{"drawn", "pack", int64(len(packHeader(metadataOfDrawn))), filepath.Join(cache, "3.sflow"), "opt", true},
+		{"facebook/opt-125m", "checkpoint", int64(len(`{"model_type":"opt"}`)), snap, "opt", false},
+		{"org/drawn", "checkpoint", int64(len(drawn)), snapDrawn, "opt", true},
 	}
 	if len(list) != len(want) {
 		t.Fatalf("got %+v, want %+v", list, want)

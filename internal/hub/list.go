@@ -22,6 +22,8 @@ type Entry struct {
 	Bytes  int64  `json:"bytes"`  // of its files
 	Path   string `json:"path"`   // empty for the embedded model
 	Family string `json:"family"` // "opt"; empty if it cannot be told
+	// Synthetic says that the weights were drawn, not trained.
+	Synthetic bool `json:"synthetic,omitempty"`
 }
 
 // List lists the embedded model, the packs in cacheDir and the OPT models of the
@@ -60,7 +62,7 @@ func listPacks(dir string) ([]Entry, error) {
 		if err != nil || m.name == "" {
 			m.name = e.Name()
 		}
-		list = append(list, Entry{Name: m.name, Kind: string(Pack), Bytes: info.Size(), Path: path, Family: m.family})
+		list = append(list, Entry{Name: m.name, Kind: string(Pack), Bytes: info.Size(), Path: path, Family: m.family, Synthetic: m.synthetic})
 	}
 	sortByName(list)
 	return list, nil
@@ -86,14 +88,15 @@ func listCached() ([]Entry, error) {
 			continue
 		}
 		fsys := os.DirFS(snapshot)
-		if modelType(fsys) != "opt" {
+		about := readAbout(fsys)
+		if about.ModelType != "opt" {
 			continue
 		}
 		n, err := directoryBytes(fsys)
 		if err != nil {
 			continue
 		}
-		list = append(list, Entry{Name: strings.Replace(id, "--", "/", 1), Kind: string(Checkpoint), Bytes: n, Path: snapshot, Family: "opt"})
+		list = append(list, Entry{Name: strings.Replace(id, "--", "/", 1), Kind: string(Checkpoint), Bytes: n, Path: snapshot, Family: "opt", Synthetic: about.Synthetic})
 	}
 	sortByName(list)
 	return list, nil
@@ -130,28 +133,34 @@ func directoryBytes(fsys fs.FS) (n int64, err error) {
 	return n, nil
 }
 
-// modelType is what config.json says the model is; empty if it does not.
-func modelType(fsys fs.FS) string {
+// about is what a config.json says the model is, as far as a list shows it.
+type about struct {
+	ModelType string `json:"model_type"`
+	Synthetic bool   `json:"sparseflow_synthetic"` // config.SyntheticKey
+}
+
+// readAbout is zero where there is no such file, or none that can be read.
+func readAbout(fsys fs.FS) (a about) {
 	f, err := fsys.Open(configFile)
 	if err != nil {
-		return ""
+		return about{}
 	}
 	defer f.Close()
-	var c struct {
-		ModelType string `json:"model_type"`
+	if json.NewDecoder(io.LimitReader(f, 1<<20)).Decode(&a) != nil {
+		return about{}
 	}
-	if json.NewDecoder(io.LimitReader(f, 1<<20)).Decode(&c) != nil {
-		return ""
-	}
-	return c.ModelType
+	return a
 }
 
 // maxMetadataBytes bounds how far into a file its metadata are looked for.
 const maxMetadataBytes = 1 << 20
 
-type metadata struct{ name, family string }
+type metadata struct {
+	name, family string
+	synthetic    bool
+}
 
-// packMetadata reads from a pack's header who made it and of what family it is.
+// packMetadata reads from a pack's header what a list shows of the model.
 // It is no check: package pack, which may not be imported from here, opens packs.
 // It relies on the metadata being the header's first key, as pack writes them.
 func packMetadata(path string) (metadata, error) {
@@ -176,10 +185,11 @@ func packMetadata(path string) (metadata, error) {
 		return metadata{}, fmt.Errorf("hub: read %s: got no sparseflow.version, want the metadata of a pack", path)
 	}
 	var profile struct {
-		Family string `json:"family"`
+		Family    string `json:"family"`
+		Synthetic bool   `json:"synthetic"`
 	}
 	if err := json.Unmarshal([]byte(m["sparseflow.profile"]), &profile); err != nil {
 		return metadata{}, fmt.Errorf("hub: read %s: %w", path, err)
 	}
-	return metadata{m["sparseflow.name"], profile.Family}, nil
+	return metadata{m["sparseflow.name"], profile.Family, profile.Synthetic}, nil
 }

@@ -1,0 +1,3 @@
+// Package synth makes OPT checkpoints with drawn weights that have the
+// sparsity statistics of trained ones.
+package synth
