@@ -7,12 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/sparseflow/sparseflow/internal/calibrate"
 	"github.com/sparseflow/sparseflow/internal/convert"
-	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/predict"
+	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
 	"github.com/sparseflow/sparseflow/internal/sidecar"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
@@ -28,12 +27,21 @@ type OperatingPoint = predict.Point
 // calibrated.
 func (e *Engine) Point() *OperatingPoint { return e.e.Point() }
 
-// calibrationOf is the calibration of a pack: the user's own or, for the
-// embedded model, the one that comes with it. It is nil if there is none.
-func calibrationOf(src hub.Source, p *pack.Pack, o options) (*Calibration, error) {
+// learned is what is known of a model's predictors.
+type learned struct {
+	calibration *Calibration    // nil if there is none
+	factors     []lowrank.Layer // [layers] of the trained predictors, nil if there are none
+}
+
+// into gives an engine's options what is known.
+func (k learned) into(o *options) { o.engine.Calibration, o.engine.LowRank = k.calibration, k.factors }
+
+// calibrationOf is what is known of a pack: the user's own or, for the embedded
+// model, what comes with it.
+func calibrationOf(src hub.Source, p *pack.Pack, o options) (learned, error) {
 	dir, err := o.cache()
 	if err != nil {
-		return nil, err
+		return learned{}, err
 	}
 	side, err := sidecar.Lookup(p.Path(), dir, p.SourceSHA256())
 	var other *sidecar.MismatchError
@@ -43,46 +51,52 @@ func calibrationOf(src hub.Source, p *pack.Pack, o options) (*Calibration, error
 			o.notify(fmt.Sprintf("ignored: %v", err))
 		}
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return nil, err
+		return learned{}, err
 	case err == nil:
-		if c, err := readCalibration(side, p.Profile()); c != nil || err != nil {
-			return c, err
+		if k, err := readCalibration(side, p.Profile()); k.calibration != nil || err != nil {
+			return k, err
 		}
 	}
 	if src.Name != hub.Tiny {
-		return nil, nil
+		return learned{}, nil
 	}
 	side, err = sidecar.Read(bytes.NewReader(tiny.Sidecar), int64(len(tiny.Sidecar)), "tiny.side", p.SourceSHA256())
 	if err != nil {
-		return nil, err
+		return learned{}, err
 	}
 	return readCalibration(side, p.Profile())
 }
 
-func readCalibration(s *sidecar.Sidecar, p ModelProfile) (*Calibration, error) {
+func readCalibration(s *sidecar.Sidecar, p ModelProfile) (k learned, err error) {
 	sec, ok := s.Section(predict.CalibrationSection)
 	if !ok {
-		return nil, nil
+		return learned{}, nil
 	}
-	return predict.ReadCalibration(sec, p.Layers, p.FFN)
+	if k.calibration, err = predict.ReadCalibration(sec, p.Layers, p.FFN); err != nil {
+		return learned{}, err
+	}
+	if sec, ok = s.Section(lowrank.SectionName); ok {
+		k.factors, err = lowrank.ReadLayers(sec, p.Layers, p.HiddenSize, p.FFN)
+	}
+	return k, err
 }
 
 // knownCalibration is the calibration that Open would use, as far as that is
 // known without converting or hashing a checkpoint.
-func knownCalibration(src hub.Source, o options) (*Calibration, error) {
+func knownCalibration(src hub.Source, o options) (learned, error) {
 	path, err := knownPack(src, o)
 	if err != nil {
-		return nil, err
+		return learned{}, err
 	}
 	if path == "" {
 		return embeddedCalibration(src)
 	}
 	p, err := pack.Open(path)
 	if err != nil {
-		return nil, err
+		return learned{}, err
 	}
-	c, err := calibrationOf(src, p, o)
-	return c, errors.Join(err, p.Close())
+	k, err := calibrationOf(src, p, o)
+	return k, errors.Join(err, p.Close())
 }
 
 // knownPack is the path of a model's pack, "" where its checkpoint has not been
@@ -98,82 +112,22 @@ func knownPack(src hub.Source, o options) (string, error) {
 	return convert.Known(context.Background(), src.FS, src.Path, dir, convert.Options{Name: src.Name})
 }
 
-// embeddedCalibration is that of the embedded model, nil for others.
-func embeddedCalibration(src hub.Source) (*Calibration, error) {
+// embeddedCalibration is what is known of the embedded model, nothing of others.
+func embeddedCalibration(src hub.Source) (learned, error) {
 	if src.Name != hub.Tiny {
-		return nil, nil
+		return learned{}, nil
 	}
 	l, err := convert.Layout(src)
 	if err != nil {
-		return nil, err
+		return learned{}, err
 	}
 	hash, err := convert.SourceHash(context.Background(), src.FS, src.Path)
 	if err != nil {
-		return nil, err
+		return learned{}, err
 	}
 	side, err := sidecar.Read(bytes.NewReader(tiny.Sidecar), int64(len(tiny.Sidecar)), "tiny.side", hash)
 	if err != nil {
-		return nil, err
+		return learned{}, err
 	}
 	return readCalibration(side, l.Profile())
-}
-
-// Train calibrates a model's predictor on a text and stores what it learned in
-// a sidecar, whose path it returns: at path if that is not empty, else beside
-// the pack or, where that cannot be written to, in the cache directory. textName
-// is what the text is called. A training that ends early changes nothing.
-func Train(ctx context.Context, model, text, textName, path string, opts ...Option) (*Calibration, string, error) {
-	o := makeOptions(opts)
-	src, err := hub.Find(model)
-	if err != nil {
-		return nil, "", err
-	}
-	p, err := openPack(ctx, src, o)
-	if err != nil {
-		return nil, "", err
-	}
-	packPath, source := p.Path(), p.SourceSHA256()
-	if path == "" {
-		dir, err := o.cache()
-		if err == nil {
-			path, err = sidecar.PathFor(packPath, dir, source)
-		}
-		if err != nil {
-			return nil, "", errors.Join(err, p.Close())
-		}
-	}
-	tok, err := tokenizerOf(p)
-	if err == nil && tok == nil {
-		err = ErrNoTokenizer
-	}
-	if err := errors.Join(err, p.Close()); err != nil {
-		return nil, "", err
-	}
-	c, err := calibrate.Calibrate(ctx, calibrate.Options{
-		IDs:      tok.Encode(text, false),
-		Text:     textName,
-		Progress: o.progress,
-		Notify:   o.notify,
-		Open: func(ctx context.Context, exact bool, eo engine.Options) (*engine.Engine, error) {
-			p, err := openPack(ctx, src, options{engine: o.engine, cacheDir: o.cacheDir})
-			if err != nil {
-				return nil, err
-			}
-			eo.Strategy = o.engine.Strategy
-			eo.Strategy.Mode, eo.Strategy.Predictor = Predicted, ""
-			if exact {
-				eo.Strategy.Mode = Gate
-			}
-			return engine.Open(ctx, p, eo)
-		},
-	})
-	if err != nil {
-		return nil, "", fmt.Errorf("train %s: %w", src.Name, err)
-	}
-	sec, err := c.Section()
-	if err != nil {
-		return nil, "", err
-	}
-	err = sidecar.Update(ctx, path, source, func(s *sidecar.Sidecar) *sidecar.Sidecar { return s.With(predict.CalibrationSection, sec) })
-	return c, path, err
 }

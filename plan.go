@@ -24,9 +24,11 @@ func Plan(model string, opts ...Option) (*Placement, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.engine.Calibration, err = knownCalibration(src, o); err != nil {
+	known, err := knownCalibration(src, o)
+	if err != nil {
 		return nil, err
 	}
+	known.into(&o)
 	place, err := engine.Plan(l, o.engine)
 	if err == nil {
 		err = plannedChoice(src, place, o)

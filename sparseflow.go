@@ -210,7 +210,9 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 	}
 	tok, err := tokenizerOf(p)
 	if err == nil && o.engine.Calibration == nil {
-		o.engine.Calibration, err = calibrationOf(src, p, o)
+		var k learned
+		k, err = calibrationOf(src, p, o)
+		k.into(&o)
 	}
 	if err == nil {
 		o.engine.Auto, err = auto(ctx, p, o)

@@ -154,7 +154,7 @@ func announce(spec pack.Spec, path string, o Options) error {
 		return fmt.Errorf("convert: %w", err)
 	}
 	dir := filepath.Dir(path)
-	if got, ok := freeBytes(dir); ok && got < want {
+	if got, ok := FreeBytes(dir); ok && got < want {
 		return fmt.Errorf("convert: pack %s into %s: got %d bytes (%s) of free space, want %d (%s); choose another directory by --cache-dir",
 			spec.Name, dir, got, config.FormatSize(got), want, config.FormatSize(want))
 	}

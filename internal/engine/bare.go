@@ -77,7 +77,7 @@ func tokenSeconds(ctx context.Context, path string, o Options, mode config.Mode)
 	if err != nil {
 		return 0, err
 	}
-	e, err := Open(ctx, p, Options{Strategy: withMode(o.Strategy, mode), Calibration: o.Calibration, Predictor: o.Predictor,
+	e, err := Open(ctx, p, Options{Strategy: withMode(o.Strategy, mode), Calibration: o.Calibration, LowRank: o.LowRank, Predictor: o.Predictor,
 		Multiple: o.Multiple, Policy: o.Policy, Kernels: o.Kernels})
 	if err != nil {
 		return 0, err

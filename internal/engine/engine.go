@@ -56,7 +56,7 @@ type Engine struct {
 	// its multiple times wider.
 	relax  func(layer int, share, wider float64)
 	notify func(string)
-	ids              []int32
+	ids    []int32
 }
 
 // ErrClosed is the error of requests to an engine that was closed.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -17,6 +18,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/placement"
 	"github.com/sparseflow/sparseflow/internal/predict"
+	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
 	"github.com/sparseflow/sparseflow/internal/transfer"
 	"github.com/sparseflow/sparseflow/internal/weights"
 )
@@ -31,6 +33,9 @@ type Options struct {
 	Multiple float64
 	// Calibration, if not nil, is what is known of the model's sketch.
 	Calibration *predict.Calibration
+	// LowRank, [layers], is the trained factors of the layers that the
+	// calibration wants predicted by them.
+	LowRank []lowrank.Layer
 	// Auto, if not nil, lets mode auto measure which modes are fastest; without
 	// it auto is predicted.
 	Auto *Auto
@@ -109,7 +114,7 @@ const syntheticNotice = "the weights are synthetic: drawn, not trained; speed an
 // wanted is the share of neurons that a calibrated sketch computes, 0 if there
 // is none.
 func wanted(o Options) float64 {
-	if o.Calibration == nil || o.Predictor != nil || o.Strategy.Predictor != "" && o.Strategy.Predictor != "sketch" {
+	if o.Calibration == nil || o.Predictor != nil || o.Strategy.Predictor == "oracle" || o.Strategy.Predictor == "all" {
 		return 0
 	}
 	point, _ := o.Calibration.Choose(quality(o.Strategy))
@@ -125,23 +130,35 @@ func quality(s config.OffloadStrategy) float64 {
 }
 
 // Predictors are the names that a strategy can give.
-func Predictors() []string { return []string{"sketch", "oracle", "all"} }
+func Predictors() []string { return []string{"sketch", "lowrank", "oracle", "all"} }
 
 // predictorBytes is the memory of each layer's predictor.
 func predictorBytes(p *pack.Layout, o Options) (func(layer int) int64, error) {
 	profile := p.Profile()
 	rows := weights.PieceBytes(4 * int64(profile.FFN)) // a float32 for each neuron
+	if c := o.Calibration; c != nil {
+		for l := range c.Layers {
+			if c.Layers[l].Kind == predict.KindLowRank && (l >= len(o.LowRank) || o.LowRank[l].Empty()) {
+				return nil, fmt.Errorf("engine: predictor: layer %d: got a calibration of trained factors and no factors, want both: train again", l)
+			}
+		}
+	}
 	switch name := o.Strategy.Predictor; {
 	case o.Predictor != nil || name == "all":
 		return nil, nil
-	case name == "" || name == "sketch":
+	case name == "lowrank" && !slices.ContainsFunc(o.LowRank, func(l lowrank.Layer) bool { return !l.Empty() }):
+		return nil, errors.New("engine: predictor: got lowrank and no trained factors, want some: run train --predictor lowrank first")
+	case name == "" || name == "sketch" || name == "lowrank":
 		codes := weights.PieceBytes(int64(profile.FFN) * int64(pack.SketchBytes(profile.HiddenSize)))
 		return func(layer int) int64 {
 			switch c := o.Calibration; {
 			case c == nil:
 				return codes + rows
-			case c.Layers[layer].Dead:
+			case c.Layers[layer].Dead, c.Layers[layer].Kind == predict.KindGate:
 				return 0
+			case c.Layers[layer].Kind == predict.KindLowRank:
+				// The factors are on the heap, where the sidecar was read to.
+				return o.LowRank[layer].Bytes() + rows
 			}
 			return codes + 2*rows
 		}, nil
@@ -270,6 +287,7 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 		Scores:    e.ec.Scores(),
 		Hidden:    e.ec.Hidden(),
 	})
+	e.gates(o.Calibration)
 	e.model = model.New(model.Parts{
 		Profile:     e.profile,
 		Weights:     w,
@@ -327,60 +345,6 @@ func (e *Engine) predictor(ctx context.Context, o Options, l *model.Loader, w *m
 	return e.sketch(ctx, o, l, w)
 }
 
-// sketch loads the sketches of the layers that have room for one.
-func (e *Engine) sketch(ctx context.Context, o Options, l *model.Loader, w *model.Weights) (predict.ActivationPredictor, float64, error) {
-	p := &predict.Sketch{Backend: e.backend, Layers: make([]device.SketchMat, e.profile.Layers)}
-	for i, here := range e.place.Predicted {
-		if !here || o.Calibration != nil && o.Calibration.Layers[i].Dead {
-			continue
-		}
-		m, err := l.Sketch(ctx, i, w.Layers[i].UpBias)
-		if err != nil {
-			return nil, 0, err
-		}
-		p.Layers[i] = m
-	}
-	if o.Calibration == nil {
-		multiple := float64(sketchMultiple)
-		if o.Multiple > 0 {
-			multiple = max(o.Multiple, 1)
-		}
-		e.guards = newGuards(nil, nil, e.profile.Layers)
-		e.relax = func(layer int, _, wider float64) { e.coordinator.SetMultiple(layer, multiple*wider) }
-		return p, multiple, nil
-	}
-	allowed := quality(o.Strategy)
-	point, ok := o.Calibration.Choose(allowed)
-	if !ok {
-		e.place.Notices = append(e.place.Notices, fmt.Sprintf("the calibration has no point within %.3g %% of dense perplexity: using the most careful, at %+.3g %%", 100*allowed, 100*point.Cost()))
-	}
-	e.point, e.holds = &point, ok
-	e.guards = newGuards(&point, o.Calibration, e.profile.Layers)
-	e.relax = func(layer int, share, _ float64) {
-		o.Calibration.Layers[layer].Bias(p.Layers[layer].Bias, share*point.LayerEnergy(layer))
-	}
-	for i := range p.Layers {
-		if p.Layers[i].Codes != nil {
-			e.calibrate(&p.Layers[i], &o.Calibration.Layers[i], point.LayerEnergy(i))
-		}
-	}
-	return p, 1, nil
-}
-
-// calibrate sets a layer's sketch to what its calibration says, so that
-// neurons of at least an energy are computed.
-func (e *Engine) calibrate(m *device.SketchMat, c *predict.LayerCalibration, least float64) {
-	m.Bias = e.memory.Floats(e.profile.FFN)
-	c.Bias(m.Bias, least)
-	for i, slope := range c.Slope {
-		m.Scales[i] *= slope
-	}
-}
-
 // defaultQuality is the largest relative change of perplexity that a
 // calibrated sketch may cost if nothing else is asked for.
 const defaultQuality = 0.005
-
-// sketchMultiple is how many neurons are computed for each that the sketch
-// takes for active, as long as a model is not calibrated.
-const sketchMultiple = 2

@@ -30,7 +30,9 @@ type Calibration struct {
 type LayerCalibration struct {
 	// Dead layers compute nothing: all of the layer's neurons together add
 	// less than is worth a sketch.
-	Dead                 bool
+	Dead bool
+	// Kind is who predicts: what costs least at the same loss.
+	Kind                 Kind
 	Slope, Offset, Sigma []float32 // see Moments
 	Norm                 []float32 // squared length of the second half
 }
@@ -54,6 +56,16 @@ const (
 const (
 	LeastRecall = 0.95
 	MostError   = 0.2
+)
+
+// Kind is a way to find out which neurons of a layer are worth computing.
+type Kind string
+
+// The kinds.
+const (
+	KindSketch  Kind = ""        // the pack's sketch
+	KindLowRank Kind = "lowrank" // trained factors
+	KindGate    Kind = "gate"    // the first halves themselves: predict nothing
 )
 
 // Point is one setting and what it costs, measured on text that the moments
@@ -144,7 +156,8 @@ const CalibrationSection = "sketch"
 // dead.
 type sectionJSON struct {
 	*Calibration
-	DeadLayers []int `json:"dead_layers"`
+	DeadLayers []int        `json:"dead_layers"`
+	Kinds      map[int]Kind `json:"kinds,omitempty"` // but sketches
 }
 
 // Section is the calibration as a sidecar's section: tensors slope, offset,
@@ -166,6 +179,12 @@ func (c *Calibration) Section() (sidecar.Section, error) {
 	for l := range c.Layers {
 		if c.Layers[l].Dead {
 			j.DeadLayers = append(j.DeadLayers, l)
+		}
+		if k := c.Layers[l].Kind; k != KindSketch {
+			if j.Kinds == nil {
+				j.Kinds = make(map[int]Kind)
+			}
+			j.Kinds[l] = k
 		}
 	}
 	b, err := json.Marshal(j)
@@ -224,6 +243,12 @@ func ReadCalibration(s sidecar.Section, layers, ffn int) (*Calibration, error) {
 			return nil, fmt.Errorf("predict: calibration: got dead layer %d, want 0 to %d", l, layers-1)
 		}
 		c.Layers[l].Dead = true
+	}
+	for l, k := range j.Kinds {
+		if l < 0 || l >= layers || k != KindLowRank && k != KindGate {
+			return nil, fmt.Errorf("predict: calibration: kind of layer %d: got %q, want one of %d layers and %s or %s", l, k, layers, KindLowRank, KindGate)
+		}
+		c.Layers[l].Kind = k
 	}
 	return c, nil
 }
