@@ -287,5 +287,8 @@ func (e *Engine) Placement() *Placement { return e.e.Placement() }
 // Profile is what the model is.
 func (e *Engine) Profile() ModelProfile { return e.e.Profile() }
 
+// BundleBytes is what one neuron takes in the pack.
+func (e *Engine) BundleBytes() int64 { return e.e.Pack().BundleStride() }
+
 // Close ends all requests and gives the memory back.
 func (e *Engine) Close() error { return e.e.Close() }

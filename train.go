@@ -65,7 +65,8 @@ func Train(ctx context.Context, model string, t Training, opts ...Option) (*Cali
 	if err != nil {
 		return nil, "", err
 	}
-	tr := &trainer{o: o, src: src, t: t}
+	tr := &trainer{o: o, src: src, t: t, kind: o.engine.Strategy.Predictor}
+	tr.o.engine.Strategy.Mode, tr.o.engine.Strategy.Predictor = Predicted, ""
 	if err := tr.prepare(ctx); err != nil {
 		return nil, "", fmt.Errorf("train %s: %w", src.Name, err)
 	}
@@ -81,6 +82,7 @@ type trainer struct {
 	o       options
 	src     hub.Source
 	t       Training
+	kind    string // of predictors; empty: what costs least
 	layout  *pack.Layout
 	path    string // of the pack
 	source  string // SHA-256 of the weights
@@ -133,7 +135,7 @@ func (t *trainer) tokens(p *pack.Pack) error {
 		t.ids, t.t.Name = synth.Tokens(p.Profile().VocabSize, drawnTokens, t.t.Seed|1<<63), "drawn token ids"
 	}
 	h := sha256.New()
-	fmt.Fprint(h, t.ids, t.t.Seed, p.AttnDType(), p.MLPDType(), t.o.engine.Strategy.Predictor)
+	fmt.Fprint(h, t.ids, t.t.Seed, p.AttnDType(), p.MLPDType(), t.kind)
 	t.name = hex.EncodeToString(h.Sum(nil))
 	return nil
 }
@@ -141,9 +143,7 @@ func (t *trainer) tokens(p *pack.Pack) error {
 // place sees whether there is room for all predictors, and how much for
 // training.
 func (t *trainer) place() error {
-	eo := t.o.engine
-	eo.Strategy.Mode, eo.Strategy.Predictor = Predicted, ""
-	place, err := engine.Plan(t.layout, eo)
+	place, err := engine.Plan(t.layout, t.o.engine)
 	if err != nil {
 		return err
 	}
@@ -184,10 +184,9 @@ func (t *trainer) output(ctx context.Context) error {
 
 // options is the training as package calibrate takes it.
 func (t *trainer) options() calibrate.Options {
-	kind := t.o.engine.Strategy.Predictor
 	return calibrate.Options{
 		Layout: t.layout, Path: t.path, Context: t.context, Threads: t.threads,
-		IDs: t.ids, Text: t.t.Name, Floor: t.t.Floor, Predictor: kind, Seed: t.t.Seed,
+		IDs: t.ids, Text: t.t.Name, Floor: t.t.Floor, Predictor: t.kind, Seed: t.t.Seed,
 		Dir: filepath.Dir(t.t.Output), HeapBytes: t.heap,
 		Trained:  t.trained(),
 		Finished: t.keep,
@@ -199,7 +198,6 @@ func (t *trainer) options() calibrate.Options {
 				return nil, err
 			}
 			eo.Strategy = t.o.engine.Strategy
-			eo.Strategy.Mode, eo.Strategy.Predictor = Predicted, ""
 			if exact {
 				eo.Strategy.Mode = Gate
 			}

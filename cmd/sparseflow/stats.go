@@ -90,7 +90,7 @@ func statsTable(w io.Writer, s sparseflow.Stats, eng *sparseflow.Engine) {
 	t.add("decode", seconds(s.Decode))
 	t.add("speed", figures(s.TokensPerSecond())+" tokens/s")
 	t.add("waiting for reads", seconds(s.Stall))
-	t.add("predicting", seconds(s.Predict))
+	t.add("predicting", seconds(s.Predict)+", "+percent(int64(s.Decoding.Predict), int64(s.Decode))+" of decoding")
 	if c := eng.Choice(); c != nil {
 		t.add("auto chose", c.String())
 	}

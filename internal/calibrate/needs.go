@@ -24,8 +24,8 @@ const (
 	pointTokens = 2044
 	leastPoint  = 512
 	// flops is multiplications and additions a second and thread, for
-	// estimates: half of what the kernels reach from a cache.
-	flops = 10e9
+	// estimates: what a fit and a pass reach, not what kernels do.
+	flops = 5e9
 	// fewestRank is the least rank that is worth considering: see trains.
 	fewestRank = 64
 	// trainLeast is the fewest tokens that are trained on and held out: below
