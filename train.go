@@ -65,12 +65,12 @@ func Train(ctx context.Context, model string, t Training, opts ...Option) (*Cali
 	if err != nil {
 		return nil, "", err
 	}
-	tr := &trainer{o: o, src: src, t: t, kind: o.engine.Strategy.Predictor}
+	tr := &trainer{o: o, model: model, src: src, t: t, kind: o.engine.Strategy.Predictor}
 	tr.o.engine.Strategy.Mode, tr.o.engine.Strategy.Predictor = Predicted, ""
 	if err := tr.prepare(ctx); err != nil {
 		return nil, "", fmt.Errorf("train %s: %w", src.Name, err)
 	}
-	r, err := calibrate.Calibrate(ctx, tr.options())
+	r, err := calibrate.Calibrate(ctx, tr.options(tr.trained()))
 	if err != nil {
 		return nil, "", fmt.Errorf("train %s: %w", src.Name, err)
 	}
@@ -79,6 +79,7 @@ func Train(ctx context.Context, model string, t Training, opts ...Option) (*Cali
 
 // trainer is a training.
 type trainer struct {
+	model   string
 	o       options
 	src     hub.Source
 	t       Training
@@ -96,41 +97,39 @@ type trainer struct {
 // prepare converts the model if need be, after checking what can be checked
 // from headers, and checks the rest.
 func (t *trainer) prepare(ctx context.Context) error {
-	l, err := convert.Layout(t.src)
-	if err != nil {
+	var err error
+	if t.layout, err = convert.Layout(t.src); err != nil {
 		return err
 	}
-	if p := l.Profile(); !p.Sparse() {
-		return fmt.Errorf("sparseflow: got a model with activation %s, want relu: no neuron is ever silent", p.Activation)
+	if err := t.tokens(); err != nil {
+		return err
+	}
+	if err := t.place(); err != nil {
+		return err
+	}
+	if err := calibrate.Check(t.options(nil)); err != nil {
+		return err
 	}
 	p, err := openPack(ctx, t.src, t.o)
 	if err != nil {
 		return err
 	}
 	t.layout, t.path, t.source = p.Layout, p.Path(), p.SourceSHA256()
-	err = t.tokens(p)
-	if err == nil {
-		err = t.place()
-	}
-	if err = errors.Join(err, p.Close()); err != nil {
-		return err
-	}
-	return t.output(ctx)
+	return errors.Join(t.output(ctx), p.Close())
 }
 
 // drawnTokens is how many ids are drawn for a model without a tokenizer.
 const drawnTokens = 40_000
 
 // tokens sets the ids to learn from.
-func (t *trainer) tokens(p *pack.Pack) error {
-	tok, err := tokenizerOf(p)
+func (t *trainer) tokens() error {
+	p := t.layout
+	tok, err := LoadTokenizer(t.model)
 	switch {
-	case err != nil:
-		return err
-	case tok != nil:
+	case err == nil:
 		t.ids = tok.Encode(t.t.Text, false)
-	case t.t.Text != "":
-		return ErrNoTokenizer
+	case !errors.Is(err, ErrNoTokenizer) || t.t.Text != "":
+		return err
 	default:
 		t.ids, t.t.Name = synth.Tokens(p.Profile().VocabSize, drawnTokens, t.t.Seed|1<<63), "drawn token ids"
 	}
@@ -182,13 +181,14 @@ func (t *trainer) output(ctx context.Context) error {
 	return sidecar.Update(ctx, t.t.Output, t.source, func(*sidecar.Sidecar) *sidecar.Sidecar { return nil })
 }
 
-// options is the training as package calibrate takes it.
-func (t *trainer) options() calibrate.Options {
+// options is the training as package calibrate takes it, going on where one
+// with the given factors ended.
+func (t *trainer) options(trained map[int]lowrank.Factors) calibrate.Options {
 	return calibrate.Options{
 		Layout: t.layout, Path: t.path, Context: t.context, Threads: t.threads,
 		IDs: t.ids, Text: t.t.Name, Floor: t.t.Floor, Predictor: t.kind, Seed: t.t.Seed,
 		Dir: filepath.Dir(t.t.Output), HeapBytes: t.heap,
-		Trained:  t.trained(),
+		Trained:  trained,
 		Finished: t.keep,
 		Progress: t.o.progress,
 		Notify:   t.o.notify,

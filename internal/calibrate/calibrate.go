@@ -72,9 +72,20 @@ type Result struct {
 	Factors     map[int]lowrank.Factors
 }
 
+// Check is the error that Calibrate would return before any work: of a model, a
+// text or memory that it cannot learn with. Paths are not looked at.
+func Check(o Options) error {
+	o.Notify = nil
+	return newCalibrator(o).check()
+}
+
+func newCalibrator(o Options) *calibrator {
+	return &calibrator{Options: o, profile: o.Layout.Profile(), factors: make(map[int]lowrank.Factors)}
+}
+
 // Calibrate calibrates a model.
 func Calibrate(ctx context.Context, o Options) (r Result, err error) {
-	c := &calibrator{Options: o, profile: o.Layout.Profile(), factors: make(map[int]lowrank.Factors)}
+	c := newCalibrator(o)
 	if err := c.prepare(); err != nil {
 		return Result{}, err
 	}
@@ -119,8 +130,8 @@ func (c *calibrator) close() error {
 	return c.inputs.close()
 }
 
-// prepare checks and says what there is to do.
-func (c *calibrator) prepare() (err error) {
+// check decides what there is to do.
+func (c *calibrator) check() (err error) {
 	p := c.profile
 	if !p.Sparse() {
 		return fmt.Errorf("calibrate: got a model with activation %s, want relu: no neuron is ever silent", p.Activation)
@@ -134,9 +145,16 @@ func (c *calibrator) prepare() (err error) {
 	if least := max(2*leastFit, c.Context-1); len(c.IDs) < least {
 		return fmt.Errorf("calibrate: text %s: got %d tokens, want at least %d: one window of the context, and enough to fit and measure", c.Text, len(c.IDs), least)
 	}
-	if c.need, err = c.needs(); err != nil {
+	c.need, err = c.needs()
+	return err
+}
+
+// prepare checks, says what there is to do and makes room for the inputs.
+func (c *calibrator) prepare() (err error) {
+	if err := c.check(); err != nil {
 		return err
 	}
+	p := c.profile
 	c.notify("%v", c.need)
 	rows := c.need.tokens + (c.need.tokens+c.window()-1)/c.window() // each window begins with a special token
 	c.inputs, err = newInputs(c.Dir, p.Layers, p.HiddenSize, rows)

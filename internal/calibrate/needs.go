@@ -77,10 +77,14 @@ func (c *calibrator) needs() (needs, error) {
 	n := needs{train: c.trains()}
 	n.tokens = c.mostTokens(n.train)
 	if n.train && n.tokens < trainLeast {
-		if c.Predictor == "lowrank" {
-			return n, c.tooSmall(true)
+		err := c.tooSmall(true)
+		if len(c.IDs)/2 < trainLeast {
+			err = fmt.Errorf("calibrate: text %s: got %d tokens, want at least %d to train with", c.Text, len(c.IDs), 2*trainLeast)
 		}
-		c.notify("no factors of low rank are trained: the budget leaves %s, want %s", config.FormatSize(c.heap()), config.FormatSize(c.heapBytes(trainLeast, true)))
+		if c.Predictor == "lowrank" {
+			return n, err
+		}
+		c.notify("only sketches are calibrated: %v", err)
 		n.train = false
 		n.tokens = c.mostTokens(false)
 	}
