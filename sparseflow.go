@@ -89,10 +89,12 @@ const (
 	IOMmap   = config.IOMmap
 )
 
-// The element types of the KV cache.
+// The element types of the KV cache. Q8_0 needs a head dim that is a multiple
+// of 32.
 const (
-	F32 = tensor.F32
-	F16 = tensor.F16
+	F32  = tensor.F32
+	F16  = tensor.F16
+	Q8_0 = tensor.Q8_0
 )
 
 // Parts that a caller can replace.
@@ -226,9 +228,13 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 		known, err = learnedOf(src, p, o)
 		known.use(&o.engine)
 	}
+	if err == nil {
+		o.engine.Auto, err = auto(ctx, p, o)
+	}
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
+	o.engine.Notify = o.notify
 	if o.progress != nil {
 		o.engine.Progress = func(done, total int64) { o.progress("loading", done, total) }
 	}
@@ -294,6 +300,9 @@ func (e *Engine) Placement() *Placement { return e.e.Placement() }
 
 // Profile is what the model is.
 func (e *Engine) Profile() ModelProfile { return e.e.Profile() }
+
+// BundleBytes is what one neuron takes in the pack.
+func (e *Engine) BundleBytes() int64 { return e.e.Pack().BundleStride() }
 
 // Close ends all requests and gives the memory back.
 func (e *Engine) Close() error { return e.e.Close() }

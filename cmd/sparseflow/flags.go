@@ -47,7 +47,7 @@ func (m *modelFlags) add(cmd *cobra.Command, mode sparseflow.Mode) {
 	fs.BoolVar(&m.async, "async-transfer", true, "read missing neurons while attention computes")
 	fs.Var(enum{&m.io, []string{"direct", "mmap"}}, "io", "read the pack past the page cache, or map it")
 	fs.Var(deviceWord{&m.device}, "device", "what computes")
-	fs.Var(enum{&m.kv, []string{"f32", "f16"}}, "kv", "element type of the KV cache")
+	fs.Var(enum{&m.kv, []string{"f32", "f16", "q8_0"}}, "kv", "element type of the KV cache")
 	fs.IntVar(&m.ctx, "ctx", 0, "longest text in `tokens`, prompt included; default: the model's own limit, at most 2048")
 	fs.IntVar(&m.threads, "threads", 0, "compute threads; default: one for each processor")
 	addCacheDir(fs, &m.cacheDir)
@@ -60,9 +60,13 @@ func (m *modelFlags) add(cmd *cobra.Command, mode sparseflow.Mode) {
 func (m *modelFlags) addRun(cmd *cobra.Command) {
 	fs := newGroup(modelFlagsTitle)
 	fs.Uint64Var(&m.seed, "seed", 0, "`number` that sampling's random draws start from")
-	fs.Var(simDisk{&m.simDisk}, "sim-disk", "for measuring: read the pack from a simulated disk, such as 57kiops,0.95GB/s,100us, whose bytes are in the page cache, outside the budget")
+	m.addSimDisk(fs)
 	fs.BoolVar(&m.stats, "stats", false, "print a table of what it took to standard error")
 	addGroup(cmd, fs)
+}
+
+func (m *modelFlags) addSimDisk(fs *pflag.FlagSet) {
+	fs.Var(simDisk{&m.simDisk}, "sim-disk", "for measuring: read the pack from a simulated disk, such as 57kiops,0.95GB/s,100us, whose bytes are in the page cache, outside the budget")
 }
 
 func addCacheDir(fs *pflag.FlagSet, to *string) {
@@ -89,8 +93,13 @@ func (m *modelFlags) strategy(cmd *cobra.Command) (sparseflow.OffloadStrategy, e
 	s.UseLRUEviction = m.lru
 	s.AsyncTransfer = m.async
 	s.IO = sparseflow.IOMode(m.io)
-	if s.KV = sparseflow.F32; m.kv == "f16" {
+	switch m.kv {
+	case "f16":
 		s.KV = sparseflow.F16
+	case "q8_0":
+		s.KV = sparseflow.Q8_0
+	default:
+		s.KV = sparseflow.F32
 	}
 	s.Context = m.ctx
 	s.Threads = m.threads

@@ -54,7 +54,7 @@ type OffloadStrategy struct {
 	Mode      Mode         // which neurons are computed; empty: auto
 	Predictor string       // who asks for neurons; empty: sketch
 	IO        IOMode       // how the pack is read; empty: direct
-	KV        tensor.DType // element type of the KV cache: F32 or F16
+	KV        tensor.DType // element type of the KV cache: F32, F16 or Q8_0
 	Context   int          // longest sequence; 0: the model's own limit, at most 2048
 	Threads   int          // compute threads; 0: one per processor
 }
@@ -83,8 +83,8 @@ func (s OffloadStrategy) Validate() error {
 	default:
 		return fmt.Errorf("config: io: got %q, want direct or mmap", s.IO)
 	}
-	if s.KV != tensor.F32 && s.KV != tensor.F16 {
-		return fmt.Errorf("config: kv: got %v, want f32 or f16", s.KV)
+	if s.KV != tensor.F32 && s.KV != tensor.F16 && s.KV != tensor.Q8_0 {
+		return fmt.Errorf("config: kv: got %v, want f32, f16 or q8_0", s.KV)
 	}
 	if !(s.Quality >= 0 && s.Quality <= 1) {
 		return fmt.Errorf("config: quality: got %v, want 0%% to 100%%", s.Quality)

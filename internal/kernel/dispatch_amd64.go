@@ -74,7 +74,7 @@ func All() []Set {
 	avx512.Outer = amd64.OuterAVX512
 	avx512.OuterAt = amd64.OuterAtAVX512
 	avx512.Load = amd64.LoadAVX512
-	avx512.AxpyQ8, avx512.AxpyQ4 = amd64.AxpyQ8AVX512, amd64.AxpyQ4AVX512
+	avx512.AxpyQ4 = amd64.AxpyQ4AVX512
 	avx512.Attention = avx512Attention(avx2.Attention)
 	if cpu.X86.HasAVX512VNNI {
 		avx512.DotU4S8 = amd64.DotU4S8AVX512

@@ -7,8 +7,9 @@
 // keys and values are laid out [kv head, token, head dim], so that attention
 // walks one head's keys in a straight line.
 //
-// Elements are float32 or float16. Float32 is what the exactness tests use;
-// float16 halves the memory and rounds every key and value once.
+// Elements are float32, float16 or, where the head dim is a multiple of 32,
+// q8_0. Float32 is what the exactness tests use; float16 halves the memory and
+// rounds every key and value once; q8_0 takes 8.5 bits an element.
 //
 // A Cache is used by one goroutine at a time.
 package kv

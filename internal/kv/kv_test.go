@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"math"
 	"testing"
 
 	"github.com/sparseflow/sparseflow/internal/tensor"
@@ -9,9 +10,12 @@ import (
 
 // Whatever sequences do, each reads back what it put, and no page is lost.
 func TestSequencesKeepTheirTokens(t *testing.T) {
-	for _, dt := range []tensor.DType{tensor.F32, tensor.F16} {
+	for _, dt := range []tensor.DType{tensor.F32, tensor.F16, tensor.Q8_0} {
 		t.Run(dt.String(), rapid.MakeCheck(func(t *rapid.T) {
 			shape := Shape{Layers: 2, Heads: 3, HeadDim: 4, DType: dt}
+			if dt.Quantised() {
+				shape.HeadDim = tensor.QuantBlock
+			}
 			const pages = 6
 			c := New(shape, make([]byte, pages*shape.PageBytes()))
 			seqs := make([]Seq, 3)
@@ -72,17 +76,21 @@ func token(s Shape, v float32, layer int) []float32 {
 func check(t *rapid.T, c *Cache, shape Shape, s *Seq, want []float32) {
 	row := shape.DType.RowBytes(shape.HeadDim)
 	got := make([]float32, shape.HeadDim)
+	same := func(a, b float32) bool { return a == b }
+	if shape.DType.Quantised() { // to within the rounding of a scale to float16
+		same = func(a, b float32) bool { return math.Abs(float64(a-b)) <= math.Abs(float64(b))/2048 }
+	}
 	for p, w := range want {
 		for l := range shape.Layers {
 			for h := range shape.Heads {
 				k, v := c.Page(l, s, p/PageTokens, h)
 				at := int64(p%PageTokens) * row
 				tensor.Decode(got, k[at:], shape.DType)
-				if got[0] != w+float32(l)*0.5 {
+				if !same(got[0], w+float32(l)*0.5) {
 					t.Fatalf("key of position %d, layer %d, head %d: got %v, want %v", p, l, h, got[0], w)
 				}
 				tensor.Decode(got, v[at:], shape.DType)
-				if got[shape.HeadDim-1] != -w+float32(l)*0.5 {
+				if !same(got[shape.HeadDim-1], -w+float32(l)*0.5) {
 					t.Fatalf("value of position %d, layer %d, head %d: got %v, want %v", p, l, h, got, -w)
 				}
 			}

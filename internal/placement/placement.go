@@ -6,6 +6,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/kv"
 	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/tensor"
 	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
@@ -35,6 +36,7 @@ type Input struct {
 // Placement is what lives where. Executors obey it and decide nothing.
 type Placement struct {
 	Mode    config.Mode // Dense, Gate or Predicted
+	Auto    bool        // Mode stands for auto, which may choose another for each layer
 	Context int         // longest sequence, in tokens
 	Chunk   int         // most tokens of one step
 	Threads int
@@ -86,8 +88,8 @@ const (
 	// neuronBytes is what is known of a neuron that has a slot: a checksum
 	// (4), slot and neuron (8), pins and free list (6), what the policy knows,
 	// the read that fills it (8), how often it was active (4), where it lies in
-	// a pack with an order of its own (4), rounded up.
-	neuronBytes = 36 + weights.PolicyBytes
+	// a pack with an order of its own (4), its calibration (16), rounded up.
+	neuronBytes = 52 + weights.PolicyBytes
 	// ringBytes is about what the ring of staging slots takes.
 	ringBytes = 4 << 20
 	// defaultContext is the longest sequence if none is asked for and the
@@ -139,6 +141,9 @@ func newPlanner(in Input) (*planner, error) {
 	if p.Context > p.profile.MaxPositions {
 		return nil, fmt.Errorf("placement: ctx: got %d, want at most %d, the model's longest", p.Context, p.profile.MaxPositions)
 	}
+	if hd := p.profile.HeadDim(); s.KV.Quantised() && hd%tensor.QuantBlock != 0 {
+		return nil, fmt.Errorf("placement: kv: got %v for a model of head dim %d, want a multiple of %d, or f16", s.KV, hd, tensor.QuantBlock)
+	}
 	p.Mode = p.mode()
 	p.KVBytes = int64(kv.Pages(p.Context)) * p.kvShape().PageBytes()
 	p.survey()
@@ -156,6 +161,7 @@ func (p *planner) mode() config.Mode {
 		return config.Dense
 	}
 	if m == "" || m == config.Auto {
+		p.Auto = true
 		return config.Predicted
 	}
 	return m

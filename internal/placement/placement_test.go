@@ -10,6 +10,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/kv"
 	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 // Shares that binary fractions miss are of the number of neurons meant.
@@ -96,6 +97,21 @@ func TestContext(t *testing.T) {
 	in.Strategy.Context = -1
 	if _, err := Plan(in); err == nil {
 		t.Error("an invalid strategy: got no error")
+	}
+}
+
+// Blocks of 32 do not fit heads of 4.
+func TestKVBlocks(t *testing.T) {
+	in := Input{Layout: layoutOf(t, profile(10, 8, 2, 100, 70)), ScratchBytes: scratch(100), Processors: 1}
+	in.Strategy.KV = tensor.Q8_0
+	want := "placement: kv: got Q8_0 for a model of head dim 4, want a multiple of 32, or f16"
+	if p, err := Plan(in); p != nil || err == nil || err.Error() != want {
+		t.Errorf("got %v, %v, want %s", p, err, want)
+	}
+	in.Layout = layoutOf(t, profile(10, 64, 2, 100, 70))
+	// Keys and values of 2 layers, blocks of 34 bytes, in 2 pages of 64 tokens.
+	if p := mustPlan(t, in); p.KVBytes != 2*64*2*2*2*34 {
+		t.Errorf("got %d bytes, want %d", p.KVBytes, 2*64*2*2*2*34)
 	}
 }
 

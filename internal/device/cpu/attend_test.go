@@ -3,6 +3,7 @@ package cpu_test
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/sparseflow/sparseflow/internal/device"
@@ -121,7 +122,11 @@ func (a *attention) exact() exact {
 
 func TestAttend(t *testing.T) {
 	for _, s := range []struct{ heads, kvHeads, headDim int }{{3, 3, 15}, {4, 2, 80}, {6, 2, 32}, {33, 1, 16}} {
-		for _, dt := range floatTypes {
+		types := floatTypes
+		if s.headDim%tensor.QuantBlock == 0 {
+			types = append(slices.Clip(types), tensor.Q8_0)
+		}
+		for _, dt := range types {
 			a := newAttention(t, s.heads, s.kvHeads, s.headDim, dt)
 			want := a.exact()
 			oracleY := emptyAct(a.q.Rows, a.q.Cols)

@@ -29,6 +29,8 @@ func direct(dt tensor.DType, headDim, queries int) bool {
 		return headDim%16 == 0
 	case tensor.F16:
 		return headDim%16 == 0 && queries < 4
+	case tensor.Q8_0: // whose rows are whole blocks of 32
+		return queries < 4
 	default:
 		return false
 	}
@@ -65,6 +67,9 @@ func decode(k *kernel.Set, dst []float32, src []byte, dt tensor.DType) {
 		k.DecodeF16(dst, as[uint16](src)[:len(dst)])
 	case tensor.BF16:
 		k.DecodeBF16(dst, as[uint16](src)[:len(dst)])
+	case tensor.Q8_0:
+		clear(dst) // to which 1 times each row is added
+		k.AxpyQ8(dst, 1, src[:dt.RowBytes(len(dst))], nil)
 	default:
 		tensor.Decode(dst, src, dt)
 	}
@@ -83,6 +88,8 @@ func (p *page) one(k *kernel.Set, w *attendWork, j int, scale float32) {
 		at.ScoresF32(s, q, as[float32](p.keys), first[float32](p.values))
 	case tensor.F16:
 		at.ScoresF16(s, q, as[uint16](p.keys), first[uint16](p.values))
+	case tensor.Q8_0:
+		at.ScoresQ8(s, q, p.keys, unsafe.SliceData(p.values))
 	}
 	c := p.soften(k, w, j, w.scores, n, scale)
 	p.add(k, y, c, w.scores[:n], 0)
@@ -95,6 +102,8 @@ func (p *page) add(k *kernel.Set, y []float32, c float32, s []float32, i int) {
 		at.ValuesF32(y, c, s, as[float32](p.values)[i*p.dim:], first[float32](p.next))
 	case tensor.F16:
 		at.ValuesF16(y, c, s, as[uint16](p.values)[i*p.dim:], first[uint16](p.next))
+	case tensor.Q8_0:
+		at.ValuesQ8(y, c, s, p.values[p.dt.RowBytes(i*p.dim):], unsafe.SliceData(p.next))
 	}
 }
 

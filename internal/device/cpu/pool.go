@@ -122,13 +122,7 @@ func (p *pool) work(worker int) {
 // help works until the pool is closed.
 func (p *pool) help(h *helper, worker int) {
 	for {
-		for idle := 0; idle < spins; idle++ {
-			if p.unclaimed.Load() > 0 {
-				p.work(worker)
-				idle = 0
-			}
-			runtime.Gosched()
-		}
+		p.spin(worker)
 		h.asleep.Store(true)
 		// An operation may have begun since the last look.
 		if p.unclaimed.Load() > 0 && h.asleep.Swap(false) {
@@ -137,6 +131,18 @@ func (p *pool) help(h *helper, worker int) {
 		if _, ok := <-h.wake; !ok {
 			return
 		}
+	}
+}
+
+// spin works, and returns when it has found nothing to do for a while since it
+// last did.
+func (p *pool) spin(worker int) {
+	for idle := 0; idle < spins; idle++ {
+		if p.unclaimed.Load() > 0 {
+			p.work(worker)
+			idle = 0
+		}
+		runtime.Gosched()
 	}
 }
 

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -73,6 +74,32 @@ func TestPoolSleeps(t *testing.T) {
 		if !h.asleep.Load() {
 			t.Error("a helper is awake with nothing to do for 5 ms")
 		}
+	}
+}
+
+// A helper that is given work now and then stays awake, however often it has
+// looked in vain in all.
+func TestPoolStaysAwake(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // goroutines take turns
+	p := newPool(1)
+	defer p.close()
+	const ops = 3 * spins
+	var c tally
+	c.units, c.busy = make([]atomic.Int32, 1), make([]atomic.Int32, 1)
+	p.t, p.n, p.grain, p.chunks = &c, 1, 1, 1
+	go func() {
+		for range ops {
+			p.unfinished.Store(1)
+			p.unclaimed.Store(1)
+			for p.unfinished.Load() != 0 {
+				runtime.Gosched()
+			}
+		}
+	}()
+	runtime.Gosched()
+	p.spin(0)
+	if got := c.units[0].Load(); got != ops {
+		t.Errorf("fell asleep after %d operations of %d", got, ops)
 	}
 }
 
