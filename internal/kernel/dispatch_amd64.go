@@ -44,6 +44,8 @@ func All() []Set {
 		DotQ4:      amd64.DotQ4AVX2,
 		Dot4Q8:     amd64.Dot4Q8AVX2,
 		Dot4Q4:     amd64.Dot4Q4AVX2,
+		TileQ8:     quantTile(amd64.Dot4Q8AVX2),
+		TileQ4:     quantTile(amd64.Dot4Q4AVX2),
 		AxpyQ8:     amd64.AxpyQ8AVX2,
 		AxpyQ4:     amd64.AxpyQ4AVX2,
 		DecodeF16:  amd64.DecodeF16AVX2,
@@ -81,6 +83,7 @@ func All() []Set {
 		avx512.Dot4U4S8 = amd64.Dot4U4S8AVX512
 		avx512.DotQ8, avx512.DotQ4 = amd64.DotQ8AVX512, amd64.DotQ4AVX512
 		avx512.Dot4Q8, avx512.Dot4Q4 = amd64.Dot4Q8AVX512, amd64.Dot4Q4AVX512
+		avx512.TileQ8, avx512.TileQ4 = amd64.TileQ8AVX512, amd64.TileQ4AVX512
 	}
 	return append(all, avx512)
 }

@@ -286,3 +286,40 @@ func FuzzQuantTwins(f *testing.F) {
 		}
 	})
 }
+
+// TestQuantTiles compares tiles with DotQ8 and DotQ4, bit for bit.
+func TestQuantTiles(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 8))
+	for _, n := range []int{0, 128, 256, 384, 1024} {
+		for _, special := range []int{0, 5} {
+			in := randomQuant(rng, max(n, 128)*QuantTokens, special)
+			stride := QuantXBytes(n)
+			for _, s := range All() {
+				for _, q := range []struct {
+					w     []byte
+					bytes int
+					zero  int32
+					tile  func(*[QuantRows * QuantTokens]float32, *[QuantRows][]byte, []byte, int)
+					dot   func(w, x []byte, next *byte) float32
+				}{
+					{in.q8, n / tensor.QuantBlock * q8Bytes, ZeroQ8, s.TileQ8, Go().DotQ8},
+					{in.q4, n / tensor.QuantBlock * q4Bytes, ZeroQ4, s.TileQ4, Go().DotQ4},
+				} {
+					x := make([]byte, QuantTokens*stride)
+					for j := range QuantTokens {
+						Go().QuantizeX(x[j*stride:][:stride], in.x[j*n:][:n], q.zero)
+					}
+					w := [QuantRows][]byte{q.w[:q.bytes], q.w[q.bytes:][:q.bytes]}
+					var got [QuantRows * QuantTokens]float32
+					q.tile(&got, &w, x, stride)
+					for i := range got {
+						want := q.dot(w[i/QuantTokens], x[i%QuantTokens*stride:], nil)
+						if !slices.Equal(floatBits(got[i:i+1]), floatBits([]float32{want})) {
+							t.Fatalf("%s, n=%d: row %d, token %d of a tile is %v, the dot product %v", s.Name, n, i/QuantTokens, i%QuantTokens, got[i], want)
+						}
+					}
+				}
+			}
+		}
+	}
+}

@@ -112,6 +112,12 @@ type Set struct {
 	Dot4Q8 func(w, x []byte, stride int, next *byte) [4]float32
 	// Dot4Q4 is Dot4Q8 for Q4_0 blocks.
 	Dot4Q4 func(w, x []byte, stride int, next *byte) [4]float32
+	// TileQ8 sets out [QuantRows, QuantTokens] to the dot products of the rows w
+	// of Q8_0 blocks, for which QuantTiles holds, with activation rows whose
+	// records start stride bytes apart. Each has the bits that DotQ8 gives.
+	TileQ8 func(out *[QuantRows * QuantTokens]float32, w *[QuantRows][]byte, x []byte, stride int)
+	// TileQ4 is TileQ8 for Q4_0 blocks.
+	TileQ4 func(out *[QuantRows * QuantTokens]float32, w *[QuantRows][]byte, x []byte, stride int)
 	// AxpyQ8 adds a*w, w a row of Q8_0 blocks, to y: each element is one fused
 	// multiply-add of its code and the block's scale times a.
 	AxpyQ8 func(y []float32, a float32, w []byte, next *byte)
@@ -167,6 +173,8 @@ func Go() Set {
 		DotQ4:      dotQ4,
 		Dot4Q8:     dot4Q8,
 		Dot4Q4:     dot4Q4,
+		TileQ8:     quantTile(dot4Q8),
+		TileQ4:     quantTile(dot4Q4),
 		AxpyQ8:     axpyQ8,
 		AxpyQ4:     axpyQ4,
 		DecodeF16:  decodeF16,

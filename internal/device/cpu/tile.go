@@ -17,6 +17,8 @@ type tile struct {
 	out   [kernel.TileRows * kernel.TileTokens]float32
 	w16   [kernel.TileRows][]uint16
 	w32   [kernel.TileRows][]float32
+	w8    [kernel.QuantRows][]byte
+	out8  [kernel.QuantRows * kernel.QuantTokens]float32
 	strip []float32 // [neurons, OuterCols] of the second half of neurons
 	_     [64]byte  // no cache line of two threads
 }
@@ -48,10 +50,13 @@ func (d dotFunc) tiles() bool { return d.x.Rows >= kernel.TileTokens }
 func (d dotFunc) tile(s *tile, op tiled, lo, hi int) {
 	block := tileRows(tileBytes, d.dt.RowBytes(d.x.Cols))
 	for ; lo < hi; lo += block {
-		if d.dt.Quantised() {
-			d.quantBlock(s, op, lo, min(lo+block, hi))
-		} else {
-			d.block(s, op, lo, min(lo+block, hi))
+		switch end := min(lo+block, hi); {
+		case !d.dt.Quantised():
+			d.block(s, op, lo, end)
+		case d.x.Rows >= kernel.QuantTokens && kernel.QuantTiles(d.x.Cols):
+			d.quantBlock(s, op, lo, end)
+		default:
+			d.quantFours(s, op, lo, end)
 		}
 	}
 }
@@ -73,9 +78,28 @@ func (d dotFunc) block(s *tile, op tiled, lo, hi int) {
 	}
 }
 
-// quantBlock is block for quantised rows. Four tokens share what it takes to
-// unpack a row, which is half of all, and there are few registers for more.
+// quantBlock is block for quantised rows.
 func (d dotFunc) quantBlock(s *tile, op tiled, lo, hi int) {
+	kern := d.k.TileQ8
+	if d.dt == tensor.Q4_0 {
+		kern = d.k.TileQ4
+	}
+	for t := 0; t < d.x.Rows; t += kernel.QuantTokens {
+		t = min(t, d.x.Rows-kernel.QuantTokens)
+		for i := lo; i < hi; i += kernel.QuantRows {
+			for j := range s.w8 {
+				s.w8[j] = op.row(min(i+j, hi-1))
+			}
+			kern(&s.out8, &s.w8, d.records[t*d.stride:], d.stride)
+			for j := range min(kernel.QuantRows, hi-i) {
+				op.put(i+j, t, s.out8[j*kernel.QuantTokens:][:kernel.QuantTokens])
+			}
+		}
+	}
+}
+
+// quantFours is quantBlock for rows that tiles cannot take, or fewer tokens.
+func (d dotFunc) quantFours(s *tile, op tiled, lo, hi int) {
 	const four = 4
 	for t := 0; t < d.x.Rows; t += four {
 		t = min(t, d.x.Rows-four)

@@ -115,6 +115,9 @@ func (s isa) quantKernels() {
 	for _, q := range []quant{q8, q4} {
 		s.dotQuant(q)
 		s.dot4Quant(q)
+		if s.width == 16 {
+			s.tileQuant(q)
+		}
 		if s.width == 8 || q == q4 { // Q8 is bound by the stores of y, which AVX2 does faster
 			s.axpyQuant(q)
 		}
