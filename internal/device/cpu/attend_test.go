@@ -157,9 +157,15 @@ func TestAttend(t *testing.T) {
 // What an operation leaves in the backend's memory, NaN even, is nothing to the
 // next.
 func TestAttendAfterAnother(t *testing.T) {
-	before := newAttention(t, 4, 2, 80, tensor.F16)
-	for i := range before.q.Data {
-		before.q.Data[i] = float32(math.NaN())
+	before := newAttention(t, 2, 2, 80, tensor.F16)
+	nan := make([]float32, 2*80)
+	for i := range nan {
+		nan[i] = float32(math.NaN())
+	}
+	for _, s := range before.spans {
+		for pos := range s.Seq.Len() {
+			before.cache.Put(before.layer, s.Seq, pos, nan, nan)
+		}
 	}
 	for _, s := range []struct {
 		heads, kvHeads, headDim int
