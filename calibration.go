@@ -40,7 +40,7 @@ func (l learned) use(o *engine.Options) {
 	if o.Calibration == nil {
 		o.Calibration = l.calibration
 	}
-	if o.Counts == nil {
+	if o.Counts == nil && !o.Unprofiled {
 		o.Counts = l.counts
 	}
 }

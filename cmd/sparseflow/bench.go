@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,14 +17,17 @@ import (
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/placement"
+	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // benchFlags are the flags of bench alone.
 type benchFlags struct {
 	tests, modes  string
 	reps          int
-	ablate, sweep bool
+	ablate        bool
+	sweep         []float64 // shares
 	svg           string
+	trace, replay string
 	timeout       time.Duration
 }
 
@@ -35,6 +39,7 @@ const (
 	benchBudget  = 0.58
 	benchContext = 512
 	benchTimeout = 20 * time.Minute
+	benchSweep   = "20%,30%,40%,50%,60%,70%,80%,90%,100%" // of --sweep=all
 )
 
 // benchChild is the verb that a mode's process runs.
@@ -70,10 +75,13 @@ The default budget is 58% of the weights.`,
 		Example: `  sparseflow bench tiny
   sparseflow bench DIR --budget 45% --kv f16 --json
   sparseflow bench DIR --tests tg64 --modes sparse,naive
-  sparseflow bench DIR --sweep --svg speed.svg
+  sparseflow bench DIR --sweep=30%,58%,100% --svg speed.svg
   sparseflow bench DIR --ablate --modes dense`,
 		Args: argsNamed(1, "MODEL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.replay != "" {
+				return a.replay(args[0], &m, f.replay)
+			}
 			return a.bench(cmd, args[0], &m, f)
 		},
 	}
@@ -83,10 +91,16 @@ The default budget is 58% of the weights.`,
 	fs.StringVar(&f.modes, "modes", modeList(bench.Modes()), "in which modes, a `list`")
 	fs.IntVar(&f.reps, "reps", 0, "`times` that each test is repeated; the median counts; 0: 3, fewer where that takes long")
 	fs.BoolVar(&f.ablate, "ablate", false, "also measure what each part of the system adds, from naive on")
-	fs.BoolVar(&f.sweep, "sweep", false, "also measure sparse decoding with budgets from 20 % to 100 %")
+	fs.Var(shares{&f.sweep}, "sweep", "also measure sparse decoding with other budgets, a `list` such as 30%,58%; all: 20% to 100%")
+	fs.Lookup("sweep").NoOptDefVal = "all"
 	fs.StringVar(&f.svg, "svg", "", "draw the sweep into this `file`")
+	fs.StringVar(&f.trace, "trace", "", "also write which neurons the sparse mode's text wants into this `file`")
+	fs.StringVar(&f.replay, "replay", "", "measure nothing, but judge eviction policies by the trace in this `file`")
 	fs.DurationVar(&f.timeout, "timeout", benchTimeout, "longest `time` that a mode may take")
 	m.add(cmd, sparseflow.Auto)
+	measuring := newGroup(modelFlagsTitle)
+	m.addSimDisk(measuring)
+	addGroup(cmd, measuring)
 	return cmd
 }
 
@@ -114,11 +128,25 @@ func (a *app) benchChildCommand() *cobra.Command {
 	}
 }
 
+// replay judges policies by a trace, with the model's profile if it has one.
+func (a *app) replay(model string, m *modelFlags, path string) error {
+	src, err := hub.Find(model)
+	if err != nil {
+		return err
+	}
+	var seen *weights.Counts
+	if src.Kind == hub.Pack {
+		if seen, err = storedCounts(src.Path, m.cacheDir); err != nil && !errors.Is(err, errNoProfile) {
+			return err
+		}
+	}
+	return a.replayTrace(path, seen, m.json)
+}
+
 // benchmark is a run of bench, checked before anything is converted or loaded.
 type benchmark struct {
 	o     bench.Options
 	modes []bench.Mode
-	text  string // what the forced text is
 	dtype string // of the weights
 }
 
@@ -152,7 +180,7 @@ func (a *app) bench(cmd *cobra.Command, model string, m *modelFlags, f benchFlag
 
 // prepareBench checks what can be checked from headers.
 func (a *app) prepareBench(cmd *cobra.Command, model string, m *modelFlags, f benchFlags) (*benchmark, error) {
-	b := &benchmark{o: bench.Options{Model: model, CacheDir: m.cacheDir, Reps: f.reps, AllReps: f.reps > 0, Timeout: f.timeout}}
+	b := &benchmark{o: bench.Options{Model: model, CacheDir: m.cacheDir, SimDisk: m.simDisk, Trace: f.trace, Reps: f.reps, AllReps: f.reps > 0, Timeout: f.timeout}}
 	if f.reps == 0 {
 		b.o.Reps = benchReps
 	}
@@ -166,8 +194,10 @@ func (a *app) prepareBench(cmd *cobra.Command, model string, m *modelFlags, f be
 	switch {
 	case f.reps < 0 || f.reps > bench.MostReps:
 		return nil, usagef(cmd, "--reps: got %d, want 0 to %d", f.reps, bench.MostReps)
-	case f.svg != "" && !f.sweep:
+	case f.svg != "" && f.sweep == nil:
 		return nil, usagef(cmd, "--svg: got no sweep to draw, want --sweep too")
+	case f.trace != "" && !slices.Contains(b.modes, bench.Sparse):
+		return nil, usagef(cmd, "--trace: got --modes %s, want sparse among them, which is traced", f.modes)
 	case f.timeout <= 0:
 		return nil, usagef(cmd, "--timeout: got %v, want more than 0", f.timeout)
 	case m.mode == string(sparseflow.Dense):
@@ -218,7 +248,7 @@ func (b *benchmark) ready(ctx context.Context, model string, m *modelFlags, bar 
 	if err != nil {
 		return err
 	}
-	b.o.IDs, b.text = t.IDs, t.Name
+	b.o.IDs, b.o.TraceText = t.IDs, t.Name
 	p, err := convert.Open(ctx, src, m.cacheDir, convert.Options{Notify: bar.note, Progress: bar.report})
 	if err != nil {
 		return err
@@ -232,7 +262,7 @@ func (b *benchmark) ready(ctx context.Context, model string, m *modelFlags, bar 
 	}
 	b.o.Free = placement.FreeBytes(os.DirFS("/"))
 	doing("measuring memory and disk")
-	b.o.Limits, err = bench.Measure(ctx, p, b.o.Strategy.IO, place.Threads)
+	b.o.Limits, err = bench.Measure(ctx, p, b.o.SimDisk, place.Threads)
 	b.o.Command = func(ctx context.Context) (*exec.Cmd, error) {
 		self, err := os.Executable()
 		if err != nil {

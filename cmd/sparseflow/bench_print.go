@@ -24,6 +24,7 @@ type benchJSON struct {
 	Machine      string          `json:"machine"`
 	DType        string          `json:"dtype"`
 	Text         string          `json:"text"`
+	Synthetic    bool            `json:"synthetic"`      // the weights
 	BudgetBytes  int64           `json:"budget_bytes"`   // of the rows under the budget
 	PeakRSSBytes int64           `json:"peak_rss_bytes"` // the most of these, naive and mmap apart
 	Limits       bench.Limits    `json:"limits"`
@@ -33,9 +34,6 @@ type benchJSON struct {
 	Skipped      []bench.Skipped `json:"skipped"`
 }
 
-// sweepShares are the budgets of --sweep.
-var sweepShares = [...]float64{0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1}
-
 // run measures.
 func (b *benchmark) run(ctx context.Context, f benchFlags) (*benchJSON, error) {
 	rep, err := bench.Run(ctx, b.o, b.modes)
@@ -43,7 +41,7 @@ func (b *benchmark) run(ctx context.Context, f benchFlags) (*benchJSON, error) {
 		return nil, err
 	}
 	out := &benchJSON{
-		Schema: schema, Model: b.o.Model, Device: rep.Backend, Machine: bench.Machine(), DType: b.dtype, Text: b.text,
+		Schema: schema, Model: b.o.Model, Device: rep.Backend, Machine: bench.Machine(), DType: b.dtype, Text: b.o.TraceText, Synthetic: b.o.Profile.Synthetic,
 		Limits: b.o.Limits, Rows: rep.Rows, Skipped: append([]bench.Skipped{}, rep.Skipped...),
 	}
 	for _, r := range rep.Rows {
@@ -59,15 +57,12 @@ func (b *benchmark) run(ctx context.Context, f benchFlags) (*benchJSON, error) {
 		}
 		out.Ablation, out.Skipped = rep.Rows, append(out.Skipped, rep.Skipped...)
 	}
-	if f.sweep {
-		err = b.sweep(ctx, out)
-	}
-	return out, err
+	return out, b.sweep(ctx, f.sweep, out)
 }
 
-// sweep adds the rows of all budgets that work.
-func (b *benchmark) sweep(ctx context.Context, out *benchJSON) error {
-	for _, share := range sweepShares {
+// sweep adds the rows of sparse decoding with other budgets.
+func (b *benchmark) sweep(ctx context.Context, shares []float64, out *benchJSON) error {
+	for _, share := range shares {
 		b.o.Strategy.Budget, b.o.Strategy.GPUCacheRatio = config.Budget{Share: share}, nil
 		rep, err := bench.Run(ctx, b.o, []bench.Mode{bench.Sparse})
 		if err != nil {
@@ -92,10 +87,18 @@ func dtypes(l *pack.Layout) string {
 }
 
 func printBench(w io.Writer, o *benchJSON) {
-	fmt.Fprintf(w, "%s, %s, on %s (%s); forced text: %s\n", o.Model, o.DType, o.Device, o.Machine, o.Text)
+	weights := o.DType
+	if o.Synthetic {
+		weights += " synthetic weights"
+	}
+	fmt.Fprintf(w, "%s, %s, on %s (%s); forced text: %s\n", o.Model, weights, o.Device, o.Machine, o.Text)
 	l := o.Limits
-	fmt.Fprintf(w, "limits: memory %.1f GB/s (%s); disk %.2f GB/s in %.0f random reads/s of %s, %.2f once more, %.2f in sequence\n\n",
-		l.MemoryGBs, count(l.Threads, "thread"), l.RandomGBs, l.RandomIOPS, config.FormatSize(l.ReadBytes), l.RandomWarmGBs, l.SequentialGBs)
+	disk := "disk"
+	if l.Simulated != "" {
+		disk = "simulated disk"
+	}
+	fmt.Fprintf(w, "limits: memory %.1f GB/s (%s); %s %.2f GB/s in %.0f random reads/s of %s, %.2f once more, %.2f in sequence\n\n",
+		l.MemoryGBs, count(l.Threads, "thread"), disk, l.RandomGBs, l.RandomIOPS, config.FormatSize(l.ReadBytes), l.RandomWarmGBs, l.SequentialGBs)
 	printRows(w, o.Rows)
 	if len(o.Ablation) > 0 {
 		fmt.Fprintf(w, "\nwhat each part adds\n")

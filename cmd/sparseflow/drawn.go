@@ -7,7 +7,7 @@ import (
 )
 
 // drawnText is what the text of drawnIDs is called.
-const drawnText = "token ids drawn by Zipf's law"
+const drawnText = "ids drawn by Zipf's law"
 
 // drawnIDs is the text that a synthetic model is measured on unless it is given
 // one: n tokens from none of the draws that it was made with, the same each

@@ -60,9 +60,13 @@ func (m *modelFlags) add(cmd *cobra.Command, mode sparseflow.Mode) {
 func (m *modelFlags) addRun(cmd *cobra.Command) {
 	fs := newGroup(modelFlagsTitle)
 	fs.Uint64Var(&m.seed, "seed", 0, "`number` that sampling's random draws start from")
-	fs.Var(simDisk{&m.simDisk}, "sim-disk", "for measuring: read the pack from a simulated disk, such as 57kiops,0.95GB/s,100us, whose bytes are in the page cache, outside the budget")
+	m.addSimDisk(fs)
 	fs.BoolVar(&m.stats, "stats", false, "print a table of what it took to standard error")
 	addGroup(cmd, fs)
+}
+
+func (m *modelFlags) addSimDisk(fs *pflag.FlagSet) {
+	fs.Var(simDisk{&m.simDisk}, "sim-disk", "for measuring: read the pack from a simulated disk, such as 57kiops,0.95GB/s,100us, whose bytes are in the page cache, outside the budget")
 }
 
 func addCacheDir(fs *pflag.FlagSet, to *string) {

@@ -38,6 +38,8 @@ func (a *app) order(ctx context.Context, f *packFlags) error {
 	return nil
 }
 
+var errNoProfile = errors.New("got no profile of the model, want one")
+
 // storedCounts is the profile in the sidecar of the pack at path.
 func storedCounts(path, cacheDir string) (*weights.Counts, error) {
 	p, err := pack.Open(path)
@@ -53,7 +55,7 @@ func storedCounts(path, cacheDir string) (*weights.Counts, error) {
 			return nil, err
 		}
 	}
-	unknown := fmt.Errorf("got no profile of the model, want one; run: sparseflow profile %s", path)
+	unknown := fmt.Errorf("%w; run: sparseflow profile %s", errNoProfile, path)
 	side, err := sidecar.Lookup(path, cacheDir, source)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, unknown

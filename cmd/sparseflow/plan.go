@@ -57,6 +57,7 @@ func (a *app) plan(cmd *cobra.Command, model string, m *modelFlags, svg string) 
 	}
 	p, err := sparseflow.Plan(model,
 		sparseflow.WithStrategy(strategy),
+		sparseflow.WithCacheDir(m.cacheDir), // where what was learned lies too
 		sparseflow.WithNotices(a.newProgress().note))
 	if p == nil {
 		return err

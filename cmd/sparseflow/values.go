@@ -77,6 +77,28 @@ func (p percentage) Set(s string) error {
 	return nil
 }
 
+// shares is a list of shares with commas between them, as in 20%,58%, or all.
+type shares struct{ to *[]float64 }
+
+func (s shares) String() string { return "" }
+func (s shares) Type() string   { return "list" }
+
+func (s shares) Set(text string) error {
+	var list []float64
+	if text == "all" {
+		text = benchSweep
+	}
+	for _, word := range strings.Split(text, ",") {
+		b, err := sparseflow.ParseBudget(strings.TrimSpace(word))
+		if err != nil || b.Share == 0 {
+			return fmt.Errorf("got %q, want shares of the weights such as 20%%,58%%", word)
+		}
+		list = append(list, b.Share)
+	}
+	*s.to = list
+	return nil
+}
+
 // budget is a share of the weights or a size.
 type budget struct{ to *sparseflow.Budget }
 

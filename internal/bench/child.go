@@ -14,6 +14,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/trace"
 	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
@@ -73,6 +74,7 @@ type child struct {
 	e       *engine.Engine
 	touched []engine.Touched // what Observe saw, while recording
 	record  bool
+	tracer  *trace.Recorder    // of Wanted, nil while nothing is traced
 	steps   [][]engine.Touched // decoded tokens whose bytes are loaded
 	peak    int64              // bytes resident at most, before anything but the model's own
 }
@@ -92,7 +94,8 @@ func (c *child) run(ctx context.Context, open Opener) (res *Result, err error) {
 		sparseflow.WithStrategy(c.Strategy),
 		sparseflow.WithCacheDir(c.CacheDir),
 		sparseflow.WithInternals(func(o *engine.Options) {
-			o.File, o.RingSlots, o.Observe = file, c.RingSlots, c.observe
+			o.File, o.SimDisk, o.RingSlots, o.Unprofiled = file, c.SimDisk, c.RingSlots, c.Mode == Naive
+			o.Observe, o.Wanted = c.observe, c.want
 		}))
 	if err != nil {
 		return nil, err
@@ -107,6 +110,11 @@ func (c *child) run(ctx context.Context, open Opener) (res *Result, err error) {
 	if err := c.measure(ctx, res); err != nil {
 		return nil, err
 	}
+	if c.Trace != "" {
+		if err := c.trace(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return res, nil
 }
 
@@ -120,7 +128,12 @@ func (c *child) file() (weights.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		f, err := weights.OpenFile(p, c.Strategy.IO)
+		var f weights.File
+		if c.SimDisk != nil {
+			f, err = weights.OpenSim(p, *c.SimDisk)
+		} else {
+			f, err = weights.OpenFile(p, c.Strategy.IO)
+		}
 		if err != nil {
 			return nil, errors.Join(err, p.Close())
 		}

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // Job is what one process measures: one mode of one model.
@@ -17,11 +18,14 @@ type Job struct {
 	// rest; 0: as many as are sensible.
 	RingSlots int
 	Limits    Limits
-	SimDisk   string // the disk to simulate, "" for the one there is
-	Tests     []Test
-	Reps      int
-	AllReps   bool    // though they take long
-	IDs       []int32 // the text
+	SimDisk   *weights.SimSpec // the disk to simulate, nil for the one there is
+	// Trace, if not empty, is where to write which neurons the timed text
+	// wants, and TraceText what that is.
+	Trace, TraceText string
+	Tests            []Test
+	Reps             int
+	AllReps          bool    // though they take long
+	IDs              []int32 // the text
 	// Cgroup is the directory of the memory cgroup to enter, "" for none, and
 	// LimitBytes its limit.
 	Cgroup     string

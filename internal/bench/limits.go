@@ -3,14 +3,9 @@ package bench
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device/cpu"
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/pack"
@@ -27,34 +22,41 @@ type Limits struct {
 	RandomGBs     float64 `json:"disk_random_gb_s"`
 	RandomIOPS    float64 `json:"disk_random_reads_s"`
 	RandomWarmGBs float64 `json:"disk_random_warm_gb_s"`
-	SequentialGBs float64 `json:"disk_sequential_gb_s"` // reads of a megabyte
-	ReadBytes     int64   `json:"disk_read_bytes"`      // of a random read
-	Direct        bool    `json:"disk_direct"`          // past the page cache
+	SequentialGBs float64 `json:"disk_sequential_gb_s"`     // reads of a megabyte
+	ReadBytes     int64   `json:"disk_read_bytes"`          // of a random read
+	Simulated     string  `json:"disk_simulated,omitempty"` // what the disk figures are of, if not of the disk
 }
 
-// How limits are measured.
+// How memory is measured.
 const (
-	memoryBytes = 512 << 20           // more than any processor's cache
-	limitTime   = 2 * time.Second / 3 // of each measurement
-	diskDepth   = 32                  // reads at a time
-	bigRead     = 1 << 20
-	bigDepth    = 4
+	memoryBytes = 512 << 20 // more than any processor's cache
+	memoryTime  = 400 * time.Millisecond
 )
 
-// Measure measures the limits of memory and of the disk that p is on.
-func Measure(ctx context.Context, p *pack.Pack, io config.IOMode, threads int) (l Limits, err error) {
+// Measure measures the limits of memory and of the disk that p is on; of a
+// simulated disk (sim is not nil) it says what that is.
+func Measure(ctx context.Context, p *pack.Pack, sim *weights.SimSpec, threads int) (l Limits, err error) {
 	l.Threads, l.ReadBytes = threads, p.BundleStride()
 	if l.MemoryGBs, err = memorySpeed(ctx, threads); err != nil {
 		return l, err
 	}
-	f, err := weights.OpenFile(p, io)
-	if err != nil {
+	if sim != nil {
+		l.Simulated = sim.String()
+		l.RandomIOPS = 1 / sim.Speed().Seconds(l.ReadBytes)
+		l.RandomGBs = l.RandomIOPS * float64(l.ReadBytes) / 1e9
+		l.RandomWarmGBs, l.SequentialGBs = l.RandomGBs, sim.BytesPerSecond/1e9
+		return l, nil
+	}
+	align := min(l.ReadBytes&-l.ReadBytes, 4096)
+	var random, sequential float64
+	if l.RandomIOPS, random, sequential, err = weights.MeasureDisk(p.Path(), l.ReadBytes, align); err != nil {
 		return l, err
 	}
-	d := disk{f: f, first: p.BundleOffset(0, 0), bytes: p.Profile().Neurons() * p.BundleStride()}
-	l.Direct = f.Align() > 1
-	err = d.measure(ctx, &l)
-	return l, errors.Join(err, f.Close())
+	l.RandomGBs, l.SequentialGBs = random/1e9, sequential/1e9
+	// The same places again.
+	_, random, _, err = weights.MeasureDisk(p.Path(), l.ReadBytes, align)
+	l.RandomWarmGBs = random / 1e9
+	return l, errors.Join(err, ctx.Err())
 }
 
 // memorySpeed is the best of several passes, which no kernel can beat.
@@ -73,71 +75,10 @@ func memorySpeed(ctx context.Context, threads int) (gbs float64, err error) {
 		all[i] = 1 // pages that nobody wrote to are one page
 	}
 	parts := slices.Collect(slices.Chunk(all, 64<<10))
-	for begin := time.Now(); time.Since(begin) < limitTime && ctx.Err() == nil; {
+	for begin := time.Now(); time.Since(begin) < memoryTime && ctx.Err() == nil; {
 		pass := time.Now()
 		b.Load(parts)
 		gbs = max(gbs, memoryBytes/1e9/time.Since(pass).Seconds())
 	}
 	return gbs, ctx.Err()
-}
-
-// disk is the bundles of a pack.
-type disk struct {
-	f     weights.File
-	first int64 // offset
-	bytes int64
-}
-
-func (d disk) measure(ctx context.Context, l *Limits) error {
-	// Each bundle once, in no order.
-	order := rand.New(rand.NewPCG(3, 4)).Perm(int(d.bytes / l.ReadBytes))
-	at := func(i int) int64 { return int64(order[i]) * l.ReadBytes }
-	cold, err := d.read(ctx, diskDepth, len(order), l.ReadBytes, at)
-	if err != nil {
-		return err
-	}
-	warm, err := d.read(ctx, diskDepth, int(cold.Bytes/l.ReadBytes), l.ReadBytes, at)
-	if err != nil {
-		return err
-	}
-	size := min(bigRead/l.ReadBytes, d.bytes/l.ReadBytes) * l.ReadBytes
-	size = max(size, l.ReadBytes)
-	sequential, err := d.read(ctx, bigDepth, int(d.bytes/size), size, func(i int) int64 { return int64(i) * size })
-	if err != nil {
-		return err
-	}
-	l.RandomGBs, l.RandomWarmGBs, l.SequentialGBs = cold.PerSecond()/1e9, warm.PerSecond()/1e9, sequential.PerSecond()/1e9
-	l.RandomIOPS = cold.PerSecond() / float64(l.ReadBytes)
-	return nil
-}
-
-// read reads count times size bytes, the i-th at offset at(i) of the bundles,
-// depth reads at a time, until the time is up.
-func (d disk) read(ctx context.Context, depth, count int, size int64, at func(i int) int64) (Rate, error) {
-	m, err := weights.NewMemory(int64(depth) * weights.BufferBytes(size))
-	if err != nil {
-		return Rate{}, err
-	}
-	var next, done atomic.Int64
-	var wait sync.WaitGroup
-	errs := make([]error, depth)
-	begin := time.Now()
-	for w := range depth {
-		buf := [][]byte{m.Buffer(size)}
-		wait.Go(func() {
-			for errs[w] == nil && ctx.Err() == nil && time.Since(begin) < limitTime {
-				i := int(next.Add(1) - 1)
-				if i >= count {
-					return
-				}
-				if _, err := d.f.ReadVec(buf, d.first+at(i)); err != nil {
-					errs[w] = fmt.Errorf("bench: measure the disk: %w", err)
-				}
-				done.Add(size)
-			}
-		})
-	}
-	wait.Wait()
-	took := time.Since(begin).Seconds()
-	return Rate{done.Load(), took}, errors.Join(errors.Join(errs...), ctx.Err(), m.Close())
 }

@@ -29,24 +29,27 @@ func (r Rate) PerSecond() float64 {
 // Row is one test in one mode. Rates are of the median repetition, in units of
 // 1e9 bytes; what depends on a figure that is missing is 0.
 type Row struct {
-	Test            Test    `json:"test"`
-	Mode            Mode    `json:"mode"`
-	BudgetBytes     int64   `json:"budget_bytes"`           // of the whole process
-	BudgetShare     float64 `json:"budget_share,omitempty"` // of the weights, in a sweep
-	PeakRSSBytes    int64   `json:"peak_rss_bytes"`         // of the mode's process
-	Tokens          int     `json:"tokens"`                 // timed, each repetition
-	Reps            int     `json:"reps"`
-	TokS            float64 `json:"tok_s"` // the median's
-	SD              float64 `json:"sd"`    // of tok_s
-	FastBytes       int64   `json:"bytes_per_token_fast"`
-	SlowBytes       int64   `json:"bytes_per_token_slow"`
-	Misses          float64 `json:"misses_per_token"`
-	HitRate         float64 `json:"hit_rate"`
-	StallMS         float64 `json:"stall_ms"` // waiting for reads, a token
-	GBs             float64 `json:"gb_s"`     // bytes_per_token_fast over a token's time
-	ShareOfLimit    float64 `json:"share_of_limit"`
-	LimitGBs        float64 `json:"limit_gb_s"` // that share_of_limit is of
-	IOGBs           float64 `json:"io_gb_s"`    // bytes_per_token_slow over a token's time
+	Test         Test    `json:"test"`
+	Mode         Mode    `json:"mode"`
+	BudgetBytes  int64   `json:"budget_bytes"`           // of the whole process
+	BudgetShare  float64 `json:"budget_share,omitempty"` // of the weights, in a sweep
+	PeakRSSBytes int64   `json:"peak_rss_bytes"`         // of the mode's process
+	Tokens       int     `json:"tokens"`                 // timed, each repetition
+	Reps         int     `json:"reps"`
+	TokS         float64 `json:"tok_s"` // the median's
+	SD           float64 `json:"sd"`    // of tok_s
+	FastBytes    int64   `json:"bytes_per_token_fast"`
+	SlowBytes    int64   `json:"bytes_per_token_slow"`
+	Reads        float64 `json:"reads_per_token"`
+	Misses       float64 `json:"misses_per_token"`
+	HitRate      float64 `json:"hit_rate"`
+	StallMS      float64 `json:"stall_ms"` // waiting for reads, a token
+	GBs          float64 `json:"gb_s"`     // bytes_per_token_fast over a token's time
+	ShareOfLimit float64 `json:"share_of_limit"`
+	LimitGBs     float64 `json:"limit_gb_s"` // that share_of_limit is of
+	IOGBs        float64 `json:"io_gb_s"`    // bytes_per_token_slow over a token's time
+	// IOShare is how much of the time the disk needs for these reads, by their
+	// number or by their bytes in sequence, whichever takes longer.
 	IOShare         float64 `json:"io_share_of_limit"`
 	EstimateSeconds float64 `json:"estimate_s"`        // of a token, by plan from the measured limits
 	OfEstimate      float64 `json:"share_of_estimate"` // tok_s over the estimate's
@@ -193,6 +196,7 @@ func (c *child) row(s *series, res *Result) Row {
 		SD:        math.Sqrt(square / float64(max(1, len(s.timings)-1))),
 		FastBytes: int64(float64(m.counters.FastBytes) / n),
 		SlowBytes: int64(float64(m.counters.SlowBytes) / n),
+		Reads:     float64(m.counters.Reads) / n,
 		Misses:    float64(m.counters.Misses) / n,
 		HitRate:   m.counters.HitRate(),
 		StallMS:   1e3 * m.counters.Stall.Seconds() / n,
@@ -213,17 +217,18 @@ func (c *child) row(s *series, res *Result) Row {
 func (c *child) rate(r *Row, load float64) {
 	r.GBs = float64(r.FastBytes) * r.TokS / 1e9
 	r.IOGBs = float64(r.SlowBytes) * r.TokS / 1e9
-	disk := c.Limits.RandomGBs
-	if c.Mode == Naive || c.Mode == Mmap {
-		disk = c.Limits.SequentialGBs
-	}
-	r.IOShare = ratio(r.IOGBs, disk)
-	if r.LimitGBs = c.Limits.MemoryGBs; load > 0 && !r.Test.Prompt {
+	l := &c.Limits
+	r.IOShare = max(ratio(r.IOGBs, l.SequentialGBs), ratio(r.Reads*r.TokS, l.RandomIOPS))
+	if r.LimitGBs = l.MemoryGBs; load > 0 && !r.Test.Prompt {
 		r.LimitGBs = load
 	}
 	r.ShareOfLimit = ratio(r.GBs, r.LimitGBs)
-	if c.Limits.MemoryGBs > 0 && disk > 0 && !r.Test.Prompt && c.Mode != Mmap {
-		r.EstimateSeconds = c.e.Placement().Token.Seconds(1e9*c.Limits.MemoryGBs, 1e9*disk)
+	disk := l.RandomGBs
+	if c.Mode == Naive {
+		disk = l.SequentialGBs
+	}
+	if l.MemoryGBs > 0 && disk > 0 && !r.Test.Prompt && c.Mode != Mmap {
+		r.EstimateSeconds = c.e.Placement().Token.Seconds(1e9*l.MemoryGBs, 1e9*disk)
 		r.OfEstimate = r.TokS * r.EstimateSeconds
 	}
 }

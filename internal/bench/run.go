@@ -17,20 +17,21 @@ import (
 
 // Options is what to measure.
 type Options struct {
-	Model    string // as the user calls it
-	Pack     string // path of its pack, which is there
-	CacheDir string
-	Profile  config.ModelProfile
-	Strategy config.OffloadStrategy // of mode sparse; its budget is everybody's
-	Tests    []Test
-	Reps     int
-	AllReps  bool    // though they take long
-	IDs      []int32 // the text, TextTokens long
-	Limits   Limits
-	SimDisk  string
-	Expect   *Proof        // what the output must be, nil: as the first mode's
-	Free     int64         // bytes of memory that are free, 0: unknown
-	Timeout  time.Duration // of a mode
+	Model            string // as the user calls it
+	Pack             string // path of its pack, which is there
+	CacheDir         string
+	Profile          config.ModelProfile
+	Strategy         config.OffloadStrategy // of mode sparse; its budget is everybody's
+	Tests            []Test
+	Reps             int
+	AllReps          bool    // though they take long
+	IDs              []int32 // the text, TextTokens long
+	Limits           Limits
+	SimDisk          *weights.SimSpec // nil: the disk there is
+	Trace, TraceText string           // of Sparse, see Job
+	Expect           *Proof           // what the output must be, nil: as the first mode's
+	Free             int64            // bytes of memory that are free, 0: unknown
+	Timeout          time.Duration    // of a mode
 	// Command makes the process that calls Child.
 	Command func(ctx context.Context) (*exec.Cmd, error)
 	// Progress is told what is being done.
@@ -87,6 +88,9 @@ func (r *runner) mode(ctx context.Context, m Mode) error {
 		Model: r.o.Model, Pack: r.o.Pack, CacheDir: r.o.CacheDir, Mode: m,
 		Strategy: p.strategy, RingSlots: p.ringSlots, Limits: r.o.Limits, SimDisk: r.o.SimDisk,
 		Tests: r.o.Tests, Reps: r.o.Reps, AllReps: r.o.AllReps, IDs: r.o.IDs, Expect: r.rep.Proof,
+	}
+	if m == Sparse {
+		j.Trace, j.TraceText = r.o.Trace, r.o.TraceText
 	}
 	if m == Mmap {
 		if j.LimitBytes, err = r.limit(); err != nil {

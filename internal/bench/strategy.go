@@ -6,6 +6,7 @@ import (
 
 	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/engine"
 )
 
 // planned is how a mode runs, decided before its process starts.
@@ -34,14 +35,15 @@ func (o *Options) plan(m Mode) (planned, error) {
 	if everything {
 		s.Budget, s.GPUCacheRatio = config.Budget{}, nil
 	}
-	place, err := sparseflow.Plan(o.Model, sparseflow.WithStrategy(s), sparseflow.WithCacheDir(o.CacheDir))
+	options := []sparseflow.Option{sparseflow.WithCacheDir(o.CacheDir), sparseflow.WithInternals(func(e *engine.Options) { e.Unprofiled = m == Naive })}
+	place, err := sparseflow.Plan(o.Model, append(options, sparseflow.WithStrategy(s))...)
 	if err != nil {
 		return planned{}, err
 	}
 	if everything {
 		// Without a budget the plan might leave out what is not free now.
 		s.Budget.Bytes = place.Process.TotalBytes
-		place, err = sparseflow.Plan(o.Model, sparseflow.WithStrategy(s), sparseflow.WithCacheDir(o.CacheDir))
+		place, err = sparseflow.Plan(o.Model, append(options, sparseflow.WithStrategy(s))...)
 		if err != nil {
 			return planned{}, err
 		}

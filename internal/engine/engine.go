@@ -139,6 +139,7 @@ func (s Stats) TokensPerSecond() float64 {
 type Counters struct {
 	FastBytes int64         // of weights multiplied
 	SlowBytes int64         // read from the pack
+	Reads     int64         // that brought them
 	Wanted    int64         // neurons of layer passes
 	Misses    int64         // of these, not in fast memory when the pass began
 	Wasted    int64         // neurons read early and then not wanted
@@ -178,6 +179,7 @@ func (c Counters) Recall() (float64, bool) {
 func (c Counters) minus(d Counters) Counters {
 	c.FastBytes -= d.FastBytes
 	c.SlowBytes -= d.SlowBytes
+	c.Reads -= d.Reads
 	c.Wanted -= d.Wanted
 	c.Misses -= d.Misses
 	c.Wasted -= d.Wasted
@@ -202,6 +204,7 @@ func (e *Engine) counters() Counters {
 		Found:     a.Found,
 		FastBytes: t.Fast,
 		SlowBytes: e.store.BytesRead(),
+		Reads:     e.store.Reads(),
 		Wanted:    s.Wanted,
 		Misses:    s.Misses,
 		Wasted:    s.Wasted,

@@ -67,7 +67,7 @@ type variant struct {
 }
 
 // variants are ways to compute every neuron: modes, budgets in both meanings
-// (the smallest computes prompts in pieces of 16, the others of 128), policies,
+// (the smallest computes prompts in pieces of 16, the others at once), policies,
 // reads beside or between, thread counts, ways to read, kernels.
 func variants(t *testing.T, path string) []variant {
 	p, err := pack.Open(path)
@@ -201,9 +201,17 @@ func TestPrefillEqualsDecode(t *testing.T) {
 // run without it, and what it counts fits what that run computed.
 func TestAuditChangesNothing(t *testing.T) {
 	path := packOf(t, tiny.Files, "tiny")
-	for _, share := range []float64{smallest(t, path), 0.58, 3} {
-		e := open(t, path, engine.Options{Strategy: strategy(config.Predicted, share)})
-		ids := prompt(4096, 140) // two chunks
+	const inBytes = -1
+	for _, share := range []float64{smallest(t, path), 0.58, 3, inBytes} {
+		s := strategy(config.Predicted, share)
+		if share == inBytes {
+			s.Budget = config.Budget{Bytes: 46e6}
+		}
+		e := open(t, path, engine.Options{Strategy: s})
+		ids := prompt(4096, 140)
+		if share == inBytes && e.Placement().Chunk >= len(ids) {
+			t.Errorf("got chunks of %d tokens, want the prompt in several", e.Placement().Chunk)
+		}
 		plain := outcomeOf(t, e, ids, 0)
 		audit := model.NewAudit(e.Profile().Layers)
 		audited := outcomeWith(t, e, engine.Request{IDs: ids, Audit: audit})

@@ -35,6 +35,9 @@ type Options struct {
 	// cache begins with the hottest, the policy knows them, and layers get slots
 	// by what they gain.
 	Counts *weights.Counts
+	// Unprofiled keeps the counts that a profile left from being looked for: the
+	// first neurons are those that stay, and layers have the same slots.
+	Unprofiled bool
 	// Policy makes each layer's eviction policy in place of the one that the
 	// strategy names.
 	Policy weights.NewPolicy
@@ -87,10 +90,12 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 		PredictorBytes: bytes,
 		Wanted:         wanted(o),
 		Counts:         o.Counts,
-		ScratchBytes:   func(chunk int) int64 { return model.ScratchBytes(profile, chunk) + recordBytes(p, chunk) },
-		FreeBytes:      placement.FreeBytes(os.DirFS("/")),
-		Processors:     runtime.NumCPU(),
-		RingSlots:      o.RingSlots,
+		ScratchBytes: func(chunk int) int64 {
+			return model.ScratchBytes(profile, chunk) + recordBytes(p, chunk) + tileBytes(profile, o.Strategy, chunk)
+		},
+		FreeBytes:  placement.FreeBytes(os.DirFS("/")),
+		Processors: runtime.NumCPU(),
+		RingSlots:  o.RingSlots,
 	})
 	if place != nil && profile.Synthetic {
 		place.Notices = append(place.Notices, syntheticNotice)
@@ -106,6 +111,15 @@ const syntheticNotice = "the weights are synthetic: drawn, not trained; speed an
 func recordBytes(p *pack.Layout, chunk int) int64 {
 	cols := max(p.Profile().HiddenSize, p.Profile().EmbedDim)
 	return max(cpu.RecordBytes(p.AttnDType(), chunk, cols), cpu.RecordBytes(p.MLPDType(), chunk, cols))
+}
+
+// tileBytes is what the backend needs to compute chunk tokens together.
+func tileBytes(p config.ModelProfile, s config.OffloadStrategy, chunk int) int64 {
+	threads := s.Threads
+	if threads == 0 {
+		threads = runtime.NumCPU()
+	}
+	return cpu.TileBytes(threads, max(p.HiddenSize, p.EmbedDim), chunk, model.HiddenSize(p, chunk))
 }
 
 // wanted is the share of neurons that a calibrated sketch computes, 0 if there

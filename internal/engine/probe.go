@@ -47,28 +47,28 @@ func (e *Engine) Load(step []Touched) (bytes int64, took time.Duration) {
 		parts = slices.AppendSeq(parts, slices.Chunk(b, matrixPiece))
 		load()
 	}
-	s, layer := e.coordinator.Slots, -1
-	for _, t := range step {
-		if t.Layer != layer {
-			layer = t.Layer
-			w := &e.model.Weights.Layers[layer]
-			for _, m := range []*model.Matrix{&w.Q, &w.K, &w.V, &w.O} {
-				matrix(m.Data)
-			}
-			if p, ok := e.coordinator.Predictor.(*predict.Sketch); ok {
-				matrix(p.Layers[layer].Codes)
-			}
+	s := e.coordinator.Slots
+	for layer := range e.model.Weights.Layers {
+		w := &e.model.Weights.Layers[layer]
+		for _, m := range []*model.Matrix{&w.Q, &w.K, &w.V, &w.O} {
+			matrix(m.Data)
 		}
-		for part := range s.Parts - 1 {
-			for _, slot := range t.Slots {
-				parts = append(parts, s.Vec(slot, part))
+		if p, ok := e.coordinator.Predictor.(*predict.Sketch); ok {
+			matrix(p.Layers[layer].Codes)
+		}
+		// A layer that wants no neuron touches none.
+		for ; len(step) > 0 && step[0].Layer == layer; step = step[1:] {
+			for part := range s.Parts - 1 {
+				for _, slot := range step[0].Slots {
+					parts = append(parts, s.Vec(slot, part))
+				}
 			}
+			load()
+			for _, slot := range step[0].Down {
+				parts = append(parts, s.Vec(slot, s.Parts-1))
+			}
+			load()
 		}
-		load()
-		for _, slot := range t.Down {
-			parts = append(parts, s.Vec(slot, s.Parts-1))
-		}
-		load()
 	}
 	matrix(e.model.Weights.Head.Data)
 	return bytes, took

@@ -10,6 +10,10 @@ import (
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/kernel"
+	"github.com/sparseflow/sparseflow/internal/model"
+	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/placement"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
@@ -90,4 +94,29 @@ func rms(got, want []float32) float64 {
 		top = max(top, math.Abs(float64(w)))
 	}
 	return math.Sqrt(sum/float64(len(want))) / top
+}
+
+// The placement counts the memory that activations are rounded in.
+func TestQuantisedActivationsAreCounted(t *testing.T) {
+	for _, q := range []convert.Quant{convert.F16, convert.Q8_0, convert.Q4_0} {
+		for _, o := range []convert.Options{{Attn: q, MLP: convert.F16}, {Attn: convert.F16, MLP: q}} {
+			p, err := pack.Open(packAs(t, tiny.Files, "tiny", o))
+			if err != nil {
+				t.Fatal(err)
+			}
+			place, err := engine.Plan(p.Layout, engine.Options{Strategy: strategy(config.Dense, 1)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := model.ScratchBytes(p.Profile(), place.Chunk)
+			if q != convert.F16 {
+				want += int64(place.Chunk * kernel.QuantXBytes(p.Profile().HiddenSize))
+			}
+			i := slices.IndexFunc(place.Tiers[0].Items, func(it placement.Item) bool { return it.What == "activations" })
+			if got := place.Tiers[0].Items[i].Bytes; got != want {
+				t.Errorf("%v: got %d bytes of activations for %d tokens, want %d", o, got, place.Chunk, want)
+			}
+			p.Close()
+		}
+	}
 }

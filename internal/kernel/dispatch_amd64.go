@@ -37,6 +37,7 @@ func All() []Set {
 		AxpyF16:    amd64.AxpyF16AVX2,
 		AxpyBF16:   amd64.AxpyBF16AVX2,
 		DotU4S8:    amd64.DotU4S8AVX2,
+		Dot4U4S8:   fourSketches(amd64.DotU4S8AVX2),
 		QuantizeS8: quantizer(amd64.AbsMaxBitsAVX2, amd64.RoundS8AVX2),
 		QuantizeX:  quantizeXBy(amd64.QuantizeBlocksAVX2),
 		DotQ8:      amd64.DotQ8AVX2,
@@ -73,10 +74,11 @@ func All() []Set {
 	avx512.Outer = amd64.OuterAVX512
 	avx512.OuterAt = amd64.OuterAtAVX512
 	avx512.Load = amd64.LoadAVX512
-	avx512.AxpyQ8, avx512.AxpyQ4 = amd64.AxpyQ8AVX512, amd64.AxpyQ4AVX512
+	avx512.AxpyQ4 = amd64.AxpyQ4AVX512
 	avx512.Attention = avx512Attention(avx2.Attention)
 	if cpu.X86.HasAVX512VNNI {
 		avx512.DotU4S8 = amd64.DotU4S8AVX512
+		avx512.Dot4U4S8 = amd64.Dot4U4S8AVX512
 		avx512.DotQ8, avx512.DotQ4 = amd64.DotQ8AVX512, amd64.DotQ4AVX512
 		avx512.Dot4Q8, avx512.Dot4Q4 = amd64.Dot4Q8AVX512, amd64.Dot4Q4AVX512
 	}

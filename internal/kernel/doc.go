@@ -32,6 +32,18 @@
 // the twins round one correctly from float64 (see fma32), which costs speed
 // but makes the oracle exact.
 //
+// # Quantised rows
+//
+// Rows of Q8_0 and Q4_0 blocks are multiplied with activations that QuantizeX
+// has rounded to 8 bits, in integers. Of block b, lane j of four is the exact
+// sum over the elements 4j to 4j+3 and 16+4j to 16+4j+3. As a float32 it is
+// added by fused multiply-add, times the rounded product of the two scales, to
+// partial sum 4(b mod 4)+j, in ascending b; a row whose blocks are no multiple
+// of four goes on with blocks of zeros. The sixteen partial sums are halved
+// four times, as above. Against the exact product with the rounded activations
+// the error is at most (n/128+7) * 2^-24 * sum|w*x|; rounding loses up to 1/254
+// of a block's largest activation in each.
+//
 // Kernels read and write nothing outside the elements their slices name, and
 // allocate nothing.
 //
@@ -62,7 +74,7 @@
 // float16 is IEEE 754-2019 binary16; bfloat16 is the upper half of binary32.
 // Conversions to 16 bits round half to even, keep subnormals, overflow to
 // infinity, and turn NaN quiet with the upper payload bits kept, as F16C does.
-// The sketch is described at [Set.DotU4S8].
+// The sketch is described at [Set.DotU4S8], quantised blocks in package tensor.
 //
 // # Assembly
 //

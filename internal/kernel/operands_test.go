@@ -130,6 +130,8 @@ func compute(t testing.TB, s Set, in operands, arenas []*arena, gap int, head bo
 		checkGuard(t, name, arenas[5], y)
 	}
 	out = append(out, outputs{"DotU4S8", []uint32{uint32(s.DotU4S8(u4, s8))}})
+	sketches := s.Dot4U4S8(u4[:n/4], s8, n/2)
+	out = append(out, outputs{"Dot4U4S8", wide(sketches[:])})
 	load := s.Load(u4)
 	out = append(out, outputs{"Load", []uint32{uint32(load), uint32(load >> 32)}})
 
@@ -186,7 +188,7 @@ func floatBits(v []float32) []uint32 {
 	return bits
 }
 
-func wide[T int8 | uint16](v []T) []uint32 {
+func wide[T int8 | uint16 | int32](v []T) []uint32 {
 	bits := make([]uint32, len(v))
 	for i, h := range v {
 		bits[i] = uint32(h)

@@ -76,6 +76,8 @@ type Set struct {
 	// may have up to a million elements before the sum could overflow. Where
 	// u stands for u-8 the caller subtracts 8 times the sum of x.
 	DotU4S8 func(w []byte, x []int8) int32
+	// Dot4U4S8 is DotU4S8 with four x, which start stride elements apart.
+	Dot4U4S8 func(w []byte, x []int8, stride int) [4]int32
 	// QuantizeS8 rounds x to 8 bits: dst[k] is x[k]*(127/m), half to even,
 	// where m is the largest |x[k]|. It returns scale = m/127, so that x[k]
 	// is about scale*dst[k], and the sum of dst. A vector of zeros, or of
@@ -158,6 +160,7 @@ func Go() Set {
 		AxpyF16:    axpyF16,
 		AxpyBF16:   axpyBF16,
 		DotU4S8:    dotU4S8,
+		Dot4U4S8:   fourSketches(dotU4S8),
 		QuantizeS8: quantizer(absMaxBits, roundS8),
 		QuantizeX:  quantizeXBy(quantizeBlocks),
 		DotQ8:      dotQ8,

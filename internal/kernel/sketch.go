@@ -16,6 +16,16 @@ func dotU4S8(w []byte, x []int8) (sum int32) {
 	return sum
 }
 
+// fourSketches makes a Dot4U4S8 of a DotU4S8.
+func fourSketches(dot func(w []byte, x []int8) int32) func([]byte, []int8, int) [4]int32 {
+	return func(w []byte, x []int8, stride int) (sums [4]int32) {
+		for i := range sums {
+			sums[i] = dot(w, x[i*stride:])
+		}
+		return sums
+	}
+}
+
 // quantizer makes a QuantizeS8 of its two passes, so that the decisions
 // between them are written once.
 func quantizer(absMaxBits func([]float32) uint32, round func([]int8, []float32, float32) int32) func([]int8, []float32) (float32, int32) {

@@ -68,8 +68,10 @@ type Stats struct {
 // LogitRows is how many tokens' logits are computed at a time.
 const LogitRows = 8
 
-// hiddenSize is the most activations of one MLP segment.
-func hiddenSize(p config.ModelProfile, chunk int) int { return max(p.FFN, 256*chunk) }
+// HiddenSize is the most activations, neurons x tokens, of one MLP segment of a
+// step of chunk tokens. With fewer neurons to a segment a large chunk's input
+// and output would go to and from memory for little work.
+func HiddenSize(p config.ModelProfile, chunk int) int { return max(p.FFN, 512*chunk) }
 
 // buffers is the columns of each [chunk, columns] activation, in the order in
 // which NewExecutionContext takes them.
@@ -80,7 +82,7 @@ func buffers(p config.ModelProfile) []int {
 
 // ScratchBytes is the memory of an ExecutionContext for chunk tokens.
 func ScratchBytes(p config.ModelProfile, chunk int) int64 {
-	n := weights.PieceBytes(4*int64(min(chunk, LogitRows))*int64(p.VocabSize)) + weights.PieceBytes(4*int64(hiddenSize(p, chunk)))
+	n := weights.PieceBytes(4*int64(min(chunk, LogitRows))*int64(p.VocabSize)) + weights.PieceBytes(4*int64(HiddenSize(p, chunk)))
 	for _, cols := range buffers(p) {
 		n += weights.PieceBytes(4 * int64(chunk) * int64(cols))
 	}
@@ -103,7 +105,7 @@ func NewExecutionContext(p config.ModelProfile, chunk int, mem *weights.Memory) 
 		x:     b[0], norm: b[1], ahead: b[2], q: b[3], k: b[4], v: b[5], attn: b[6], out: b[7], embed: b[8],
 		scores: b[9].Data,
 		logits: act(min(chunk, LogitRows), p.VocabSize),
-		hidden: mem.Floats(hiddenSize(p, chunk)),
+		hidden: mem.Floats(HiddenSize(p, chunk)),
 	}
 }
 

@@ -20,6 +20,7 @@ type Writer struct {
 	headerBytes int64
 	temp        *os.File
 	out         output
+	closeOut    func() error
 
 	mu         sync.Mutex
 	err        error    // the first failure; the pack cannot be finished after it
@@ -64,7 +65,8 @@ func create(path string, spec Spec) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{path: path, temp: f, out: f}
+	w := &Writer{path: path, temp: f}
+	w.out, w.closeOut = newOutput(f)
 	if err := w.plan(spec); err != nil {
 		return nil, errors.Join(err, w.Abort())
 	}
@@ -194,7 +196,7 @@ func (w *Writer) Commit(sourceSHA256 string) error {
 	if err := w.commit(sourceSHA256); err != nil {
 		return errors.Join(err, w.Abort())
 	}
-	return w.temp.Close()
+	return errors.Join(w.closeOut(), w.temp.Close())
 }
 
 func (w *Writer) commit(source string) error {
@@ -257,5 +259,5 @@ func (w *Writer) Abort() error {
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil // renamed before the directory could not be synced
 	}
-	return errors.Join(err, w.temp.Close())
+	return errors.Join(err, w.closeOut(), w.temp.Close())
 }

@@ -21,16 +21,26 @@ func (e *BudgetError) Error() string {
 
 // chunks are the numbers of tokens that a prompt may be computed in at a
 // time. The first is what the smallest budget is made of.
-var chunks = [...]int{16, 32, 64, 128}
+var chunks = [...]int{16, 32, 64, 128, 256, 512}
 
 const (
 	leastChunk = 0
-	mostChunk  = len(chunks) - 1
 	// chunkShare is the share of a budget, as its inverse, that activations
 	// may take: beyond it they cost more slots than they save. A larger chunk
 	// reads less often what streams.
 	chunkShare = 8
 )
+
+// mostChunk is the largest chunk of use: the first that holds the longest
+// sequence, if any does.
+func (p *planner) mostChunk() int {
+	for _, c := range chunks {
+		if c >= p.Context {
+			return c
+		}
+	}
+	return chunks[len(chunks)-1]
+}
 
 // totals sets what does not depend on the budget.
 func (p *planner) totals() {
@@ -43,7 +53,7 @@ func (p *planner) totals() {
 // everything is the process with all resident but the neurons, of which slots
 // per layer are.
 func (p *planner) everything(slots int) int64 {
-	return p.fixedBytes(chunks[mostChunk]) + p.vectors + p.matrixB + p.allPredictors() + p.neuronSlots(slots)
+	return p.fixedBytes(p.mostChunk()) + p.vectors + p.matrixB + p.allPredictors() + p.neuronSlots(slots)
 }
 
 // askedSlots is the slots per layer that were asked for, -1 if they are to be
@@ -79,7 +89,7 @@ func (p *planner) budgets(asked int) {
 // chooses the chunk, and sets the budget in the other meaning.
 func (p *planner) room(need int64) int64 {
 	if p.in.Strategy.Budget.Share > 0 {
-		p.Chunk = chunks[mostChunk]
+		p.Chunk = p.mostChunk()
 		p.Process.BudgetBytes = p.Share.BudgetBytes + p.fixedBytes(p.Chunk)
 		return p.Share.BudgetBytes
 	}
@@ -87,6 +97,9 @@ func (p *planner) room(need int64) int64 {
 	p.Chunk = chunks[leastChunk]
 	room := budget - p.fixedBytes(p.Chunk)
 	for _, next := range chunks[leastChunk+1:] {
+		if next > p.mostChunk() {
+			break
+		}
 		// Where the larger chunk begins to be worth its memory, the room
 		// stands still until the budget has grown by what the chunk takes:
 		// so a larger budget never leaves less room.

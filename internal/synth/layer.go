@@ -36,6 +36,7 @@ type layerWeights struct {
 	outBias, upBias  []byte // [d], [ffn]
 	downBias         []byte // [d]
 	zeros, ones      []byte // [d]: biases and norms that do nothing
+	final            []byte // [d]: the weight of the last norm
 	outRows, downRow []byte // out and down as they are drawn, a row what is written: [d, d], [ffn, d]
 }
 
@@ -44,15 +45,21 @@ func newLayerWeights(p config.ModelProfile) *layerWeights {
 	half := func(n int) []byte { return make([]byte, 2*n) }
 	w := &layerWeights{
 		q: half(d * d), k: half(d * d), v: half(d * d), out: half(d * d), up: half(ffn * d), down: half(ffn * d),
-		outBias: half(d), upBias: half(ffn), downBias: half(d), zeros: half(d), ones: half(d),
+		outBias: half(d), upBias: half(ffn), downBias: half(d), zeros: half(d),
 		outRows: half(d * d), downRow: half(ffn * d),
 	}
-	one := make([]float32, d)
-	for i := range one {
-		one[i] = 1
-	}
-	tensor.Encode(w.ones, one, tensor.F16)
+	w.ones, w.final = constant(d, 1), constant(d, finalGain(p))
 	return w
+}
+
+// constant is n elements of value v.
+func constant(n int, v float64) []byte {
+	b, all := make([]byte, 2*n), make([]float32, n)
+	for i := range all {
+		all[i] = float32(v)
+	}
+	tensor.Encode(b, all, tensor.F16)
+	return b
 }
 
 // layer draws the next layer and moves the calibration tokens through it. Each

@@ -20,10 +20,11 @@ const (
 	calibrationTokens = 1024
 	// sequenceTokens is how many of them are one text.
 	sequenceTokens = 256
-	// logits have about this deviation: embeddings are scaled for it, since
-	// the head is tied to them.
-	logitDeviation = 3
-	// positions are this large against tokens in the sum of embeddings.
+	// tokenDeviation is that of a token embedding's elements: large enough
+	// for norms not to notice their epsilon.
+	tokenDeviation = 0.05
+	// positionShare is how large positions are against tokens in the sum of
+	// embeddings.
 	positionShare = 0.3
 )
 
@@ -86,11 +87,22 @@ func alignedBytes(n int64) []byte {
 
 // tokenRows and positionRows are how the embeddings are drawn.
 func (s *space) tokenRows() rows {
-	return s.written(0, logitDeviation/math.Sqrt(float64(s.d)))
+	return s.written(0, tokenDeviation)
 }
 
 func (s *space) positionRows() rows {
-	return s.written(1, positionShare*logitDeviation/math.Sqrt(float64(s.d)))
+	return s.written(1, positionShare*tokenDeviation)
+}
+
+// finalGain is the weight of the last norm. The head is tied to the embeddings,
+// so that the residual stream, of which the token is the largest part, makes
+// the likeliest next token the same again. With this gain its logit is the
+// logarithm of the vocabulary's size above the others, and so its probability
+// about a half: divergences from an exact model are neither nothing nor vast.
+func finalGain(p config.ModelProfile) float64 {
+	grown := (1 + positionShare*positionShare) * math.Pow(1+update*update, 2*float64(p.Layers))
+	token := float64(p.HiddenSize) * tokenDeviation / math.Sqrt(grown)
+	return math.Log(float64(p.VocabSize)) / token
 }
 
 // embed sets the residual stream to the calibration tokens' embeddings, each
@@ -190,6 +202,9 @@ func (m *model) transpose(dst, src []byte, rows, cols int) {
 	})
 }
 
+// leastVariance keeps weights finite in a model whose tokens are all alike.
+const leastVariance = 1e-6
+
 // scale is the deviation of written elements that makes an update of the
 // residual stream as large as it should be, where what multiplies them has
 // variances that add up to sum: written vectors are independent, so the
@@ -208,7 +223,7 @@ func (m *model) scale(sum float64) float64 {
 		total += s
 	}
 	rms := math.Sqrt(total / float64(m.x.Rows*m.x.Cols))
-	return update * rms / math.Sqrt(max(sum, math.SmallestNonzeroFloat32))
+	return update * rms / math.Sqrt(max(sum, leastVariance))
 }
 
 // variances is the sum of the columns' variances over the tokens.

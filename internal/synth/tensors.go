@@ -8,12 +8,12 @@ func tensors(o Options) []stored {
 	p := o.Profile
 	d := int64(p.HiddenSize)
 	const prefix = "model.decoder."
-	ones := func(m *model) []byte { return m.weights.ones }
+	final := func(m *model) []byte { return m.weights.final }
 	zeros := func(m *model) []byte { return m.weights.zeros }
 	list := []stored{
 		{name: prefix + "embed_tokens.weight", shape: []int64{int64(p.VocabSize), d}, layer: -1, rows: (*space).tokenRows},
 		{name: prefix + "embed_positions.weight", shape: []int64{int64(p.MaxPositions + p.PositionOffset), d}, layer: -1, rows: (*space).positionRows},
-		{name: prefix + "final_layer_norm.weight", shape: []int64{d}, layer: -1, data: ones},
+		{name: prefix + "final_layer_norm.weight", shape: []int64{d}, layer: -1, data: final},
 		{name: prefix + "final_layer_norm.bias", shape: []int64{d}, layer: -1, data: zeros},
 	}
 	for l := range p.Layers {

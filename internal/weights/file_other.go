@@ -14,10 +14,6 @@ func openDirect(string, int64) (*directFile, bool) { return nil, false }
 
 func withRing(d *directFile) File { return d }
 
-// QueueBytes is the memory that reads under way need: here only the workers'
-// stacks, which the runtime counts.
-const QueueBytes = 0
-
 func readVec(f *os.File, bufs [][]byte, off, align int64) (int, error) {
 	return fill(bufs, off, align, func(bufs [][]byte, off int64) (int, error) { return f.ReadAt(bufs[0], off) })
 }

@@ -35,6 +35,10 @@ func PieceBytes(n int64) int64 { return alignUp(n, lineAlign) }
 // BufferBytes is the most that a buffer of n bytes takes up.
 func BufferBytes(n int64) int64 { return alignUp(n, lineAlign) + pageAlign }
 
+// QueueBytes is what reads under way take, on both sides of the kernel's
+// border: queues, and the Reads that are kept for the next ones.
+const QueueBytes = 1 << 20
+
 // ScrapBytes is the memory for bytes that are read only because they lie
 // between others, from a pack whose bundles are stride bytes apart.
 func ScrapBytes(stride int64) int64 { return max(stride, 32<<10) }

@@ -202,8 +202,14 @@ func (r *Read) Release() {
 	*r = Read{transfer: a, attempt: attempt{bufs: r.bufs[:0]}, slots: r.slots[:0]}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.spare = append(a.spare, r)
+	if len(a.spare) < mostSpare {
+		a.spare = append(a.spare, r)
+	}
 }
+
+// mostSpare is how many Reads are kept: more than a layer's misses and those of
+// a forecast. See QueueBytes.
+const mostSpare = 1024
 
 func (a *AsyncWeightTransfer) start(r *Read, off int64) *Read {
 	r.off = off

@@ -62,8 +62,8 @@ for (let rep = 0; rep < reps; rep++) {
 console.log(JSON.stringify({
   file: positionals[0], threads, ctx, reps,
   system: llama.systemInfo,
-  [`tg${tg}`]: tg > 0 ? median(tgSpeeds) : null,
-  [`pp${pp}`]: pp > 0 ? median(ppSpeeds) : null,
+  ...(tg > 0 && {[`tg${tg}`]: median(tgSpeeds)}),
+  ...(pp > 0 && {[`pp${pp}`]: median(ppSpeeds)}),
   peak_rss_bytes: peak(),
 }));
 process.exit(0);

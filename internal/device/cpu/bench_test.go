@@ -51,17 +51,25 @@ func filled(b *testing.B, n int64) []byte {
 	return raw
 }
 
-// One token through a matrix of OPT-6.7B's attention.
+// benchTypes are the types that a model is likely to be run in.
+var benchTypes = []tensor.DType{tensor.F16, tensor.Q8_0, tensor.Q4_0}
+
+// One token through matrices as wide as OPT-6.7B's attention, as many rows as
+// leave the caches.
 func BenchmarkLinearDecode(b *testing.B) {
-	const d = 4096
-	w := device.Mat{Data: filled(b, 2*d*d), DType: tensor.F16, Rows: d, Cols: d}
-	x, y := device.NewAct(1, d), device.NewAct(1, d)
-	eachThreads(b, func(b *testing.B, be *cpu.Backend) {
-		for b.Loop() {
-			be.Linear(y, x, w, nil)
-		}
-		gbs(b, int64(len(w.Data)))
-	})
+	const d, rows = 4096, 16384
+	for _, dt := range benchTypes {
+		w := device.Mat{Data: filled(b, rows*dt.RowBytes(d)), DType: dt, Rows: rows, Cols: d}
+		x, y := device.NewAct(1, d), device.NewAct(1, rows)
+		b.Run(dt.String(), func(b *testing.B) {
+			eachThreads(b, func(b *testing.B, be *cpu.Backend) {
+				for b.Loop() {
+					be.Linear(y, x, w, nil)
+				}
+				gbs(b, int64(len(w.Data)))
+			})
+		})
+	}
 }
 
 // One token's sparse MLP of OPT-6.7B, 3.3 % of the neurons, strewn over the
@@ -69,10 +77,16 @@ func BenchmarkLinearDecode(b *testing.B) {
 // that only loads the same rows, and with one that loads as many bytes in order
 // (limit-GB/s, share-of-limit).
 func BenchmarkMLPDecode(b *testing.B) {
+	for _, dt := range benchTypes {
+		b.Run(dt.String(), func(b *testing.B) { benchmarkMLPDecode(b, dt) })
+	}
+}
+
+func benchmarkMLPDecode(b *testing.B, dt tensor.DType) {
 	const d, active, layers = 4096, 540, 32
-	const slots = 1024 // of a layer; 512 MiB in all
-	const rowBytes = 2 * d
-	s := device.Slots{Data: filled(b, layers*slots*2*rowBytes), Stride: 2 * rowBytes, DType: tensor.F16, Cols: d, Parts: 2}
+	const slots = 1024 // of a layer; 512 MiB in all of float16
+	rowBytes := dt.RowBytes(d)
+	s := device.Slots{Data: filled(b, layers*slots*2*rowBytes), Stride: 2 * rowBytes, DType: dt, Cols: d, Parts: 2}
 	r := rand.New(rand.NewPCG(1, 1))
 	var works [layers]device.Work
 	var rows [2][layers][][]byte
@@ -101,10 +115,10 @@ func BenchmarkMLPDecode(b *testing.B) {
 				for _, pattern := range []string{"same rows", "in order"} {
 					b.Run(pattern, func(b *testing.B) {
 						l := 0
-						besideLoad(b, active*rowBytes, func() {
+						besideLoad(b, int(active*rowBytes), func() {
 							l = (l + 1) % layers
 							if other := (l + layers/2) % layers; pattern == "in order" {
-								be.Load(slices.Collect(slices.Chunk(s.Data[other*len(s.Data)/layers:][:active*rowBytes], rowBytes)))
+								be.Load(slices.Collect(slices.Chunk(s.Data[other*len(s.Data)/layers:][:active*rowBytes], int(rowBytes))))
 							} else {
 								be.Load(rows[part][other])
 							}

@@ -90,9 +90,14 @@ func (p perWorker) of(worker, n int) []float32 {
 // multiple of growth, so that a context that grows by a token at a time does
 // not allocate at each, and so that no two threads write to one cache line.
 func grow[T any](s []T, n int) []T {
-	const growth = 1024
 	if cap(s) < n {
-		return make([]T, n, (n+growth-1)/growth*growth)
+		return make([]T, n, roomFor(n))
 	}
 	return s[:n]
+}
+
+// roomFor is the elements for which grow makes room.
+func roomFor(n int) int {
+	const growth = 1024
+	return (n + growth - 1) / growth * growth
 }

@@ -29,7 +29,7 @@ func TestNames(t *testing.T) {
 
 func TestLinear(t *testing.T) {
 	type shape struct{ tokens, rows, cols int }
-	for _, s := range []shape{{1, 37, 60}, {5, 37, 60}, {130, 11, 60}, {3, 130, 768}, {1, 1, 1}, {4, 2, 15}, {7, 9, 1027}, {9, 37, 96}, {1, 9, 160}} {
+	for _, s := range []shape{{1, 37, 60}, {5, 37, 60}, {130, 11, 60}, {3, 130, 768}, {1, 1, 1}, {4, 2, 15}, {7, 9, 1027}, {9, 37, 96}, {1, 9, 160}, {6, 4, 64}, {12, 3, 130}, {17, 18, 48}} {
 		for _, dt := range dtypes {
 			if !fits(dt, s.cols) {
 				continue

@@ -15,15 +15,18 @@ func (b *Backend) Down(y device.Act, h []float32, s device.Slots, w device.Work)
 	d.y, d.h, d.s, d.w = y, h, s, w
 	d.axpy = rowAxpy(d.k, s.DType)
 	d.width = downStrip
-	if d.wide() {
+	switch {
+	case d.wide():
 		d.width = kernel.OuterCols
 		if !d.dense() {
 			d.list()
 		}
+	case y.Rows >= kernel.TileTokens:
+		d.width = downStrips
 	}
 	strips := (s.Cols + d.width - 1) / d.width
 	units := 1
-	if !d.wide() {
+	if d.width == downStrip {
 		// The fewer the cuts, the longer the runs of memory that a thread reads.
 		least := (strips + b.pool.threads() - 1) / b.pool.threads()
 		units = max(least, b.units(s.DType.RowBytes(downStrip)*int64(len(w.IDs))*int64(y.Rows)))
@@ -35,6 +38,9 @@ const (
 	// downStrip is the columns of an MLP's output that stay on one thread: a
 	// few cache lines of every element type.
 	downStrip = 64
+	// downStrips is the columns of which the output for many tokens stays in a
+	// core's cache while the neurons pass by.
+	downStrips = 4 * downStrip
 	// downBlock is the neurons of which a thread holds a strip of weights, as
 	// float32, while the tokens pass by: a quarter of a level-2 cache.
 	downBlock = 512

@@ -9,3 +9,13 @@ func NewFine(k kernel.Set, threads int) *Backend {
 	b.grain, b.tileBytes = 1, 1
 	return b
 }
+
+// Scratch is the bytes that b has made for tiles and for the second half of an
+// MLP; see TileBytes.
+func (b *Backend) Scratch() int64 {
+	n := cap(b.down.ends) + cap(b.down.rows) + cap(b.down.value)
+	for _, s := range b.down.scratch {
+		n += cap(s.panel) + cap(s.strip)
+	}
+	return 4 * int64(n)
+}

@@ -129,6 +129,7 @@ func relu(x float64) float64 { return max(x, 0) }
 func eachMLP(t *testing.T, f func(t *testing.T, m *mlp)) {
 	for _, s := range []struct{ tokens, cols, parts, neurons int }{
 		{1, 60, 2, 41}, {5, 60, 2, 41}, {130, 60, 2, 9}, {3, 192, 3, 30}, {1, 769, 2, 5}, {2, 60, 2, 0}, {9, 96, 2, 41}, {1, 256, 2, 9},
+		{6, 128, 2, 41}, {50, 160, 2, 13}, {8, 300, 3, 45}, {7, 128, 2, 530},
 	} {
 		for _, dt := range dtypes {
 			if !fits(dt, s.cols) {
@@ -136,7 +137,7 @@ func eachMLP(t *testing.T, f func(t *testing.T, m *mlp)) {
 			}
 			for _, masked := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%v/%v/masked=%v", s, dt, masked), func(t *testing.T) {
-					f(t, newMLP(s.tokens, s.cols, s.parts, s.neurons, 50, dt, masked))
+					f(t, newMLP(s.tokens, s.cols, s.parts, s.neurons, max(50, s.neurons), dt, masked))
 				})
 			}
 		}
@@ -237,47 +238,57 @@ func TestUpKeepsNaN(t *testing.T) {
 }
 
 func TestDown(t *testing.T) {
+	eachMLP(t, testDown)
+}
+
+// The same with zeros multiplied.
+func TestDownDense(t *testing.T) {
 	eachMLP(t, func(t *testing.T, m *mlp) {
-		neurons, tokens := len(m.work.IDs), m.tokens()
-		h := m.blank()
-		oracleY := clone(m.y)
-		oracle(func(b device.Backend) {
-			b.Up(h, m.x, m.slots, m.work, m.all())
-			b.Down(oracleY, h, m.slots, m.work)
-		})
-		want := m.exactDown(h)
-		backends(t, func(t *testing.T, b device.Backend) {
-			y := clone(m.y)
-			b.Down(y, h, m.slots, m.work)
-			check(t, y, want)
-			sameBits(t, "against the oracle", y, oracleY)
+		m.work.SkipZero = false
+		testDown(t, m)
+	})
+}
 
-			// Segment after segment, as tiers or a stream's buffers hold them.
-			segments := clone(m.y)
-			for lo := 0; lo < neurons; {
-				hi := min(neurons, lo+1+lo/2)
-				w := m.work
-				w.IDs, w.Slots = w.IDs[lo:hi], w.Slots[lo:hi]
-				if w.Wants != nil {
-					w.Wants = w.Wants[lo*w.WantWords : hi*w.WantWords]
-				}
-				b.Down(segments, h[lo*tokens:hi*tokens], m.slots, w)
-				lo = hi
-			}
-			sameBits(t, "in segments", segments, y)
+func testDown(t *testing.T, m *mlp) {
+	neurons, tokens := len(m.work.IDs), m.tokens()
+	h := m.blank()
+	oracleY := clone(m.y)
+	oracle(func(b device.Backend) {
+		b.Up(h, m.x, m.slots, m.work, m.all())
+		b.Down(oracleY, h, m.slots, m.work)
+	})
+	want := m.exactDown(h)
+	backends(t, func(t *testing.T, b device.Backend) {
+		y := clone(m.y)
+		b.Down(y, h, m.slots, m.work)
+		check(t, y, want)
+		sameBits(t, "against the oracle", y, oracleY)
 
-			single := clone(m.y)
-			for tok := range tokens {
-				one := make([]float32, neurons)
-				for i := range one {
-					one[i] = h[i*tokens+tok]
-				}
-				w := m.work
-				w.Wants, w.WantWords = nil, 0
-				b.Down(single.Rowspan(tok, 1), one, m.slots, w)
+		// Segment after segment, as tiers or a stream's buffers hold them.
+		segments := clone(m.y)
+		for lo := 0; lo < neurons; {
+			hi := min(neurons, lo+1+lo/2)
+			w := m.work
+			w.IDs, w.Slots = w.IDs[lo:hi], w.Slots[lo:hi]
+			if w.Wants != nil {
+				w.Wants = w.Wants[lo*w.WantWords : hi*w.WantWords]
 			}
-			sameBits(t, "one token at a time", single, y)
-		})
+			b.Down(segments, h[lo*tokens:hi*tokens], m.slots, w)
+			lo = hi
+		}
+		sameBits(t, "in segments", segments, y)
+
+		single := clone(m.y)
+		for tok := range tokens {
+			one := make([]float32, neurons)
+			for i := range one {
+				one[i] = h[i*tokens+tok]
+			}
+			w := m.work
+			w.Wants, w.WantWords = nil, 0
+			b.Down(single.Rowspan(tok, 1), one, m.slots, w)
+		}
+		sameBits(t, "one token at a time", single, y)
 	})
 }
 

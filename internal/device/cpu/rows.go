@@ -18,9 +18,6 @@ type dotFunc struct {
 	stride  int    // bytes
 }
 
-// rowDot is for activations that come with each call: dt is not quantised.
-func rowDot(k *kernel.Set, dt tensor.DType) dotFunc { return dotFunc{k: k, dt: dt} }
-
 // dotWith multiplies with the rows of x. It rounds them in the backend's
 // memory, which the next operation uses again.
 func (b *Backend) dotWith(dt tensor.DType, x device.Act) dotFunc {

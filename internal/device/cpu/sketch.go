@@ -18,7 +18,7 @@ func (b *Backend) Sketch(y, x device.Act, w device.SketchMat) {
 	}
 	b.sk.y, b.sk.w = y, w
 	b.sk.codes, b.sk.scales, b.sk.sums = b.codes, b.scales, b.sums
-	b.pool.run(&b.sk, w.Rows, b.units(int64(w.RowBytes*x.Rows)))
+	b.pool.run(&b.sk, w.Rows, b.units(int64(w.RowBytes)))
 }
 
 type sketch struct {
@@ -30,17 +30,36 @@ type sketch struct {
 	sums   []int32
 }
 
+// sketchRows is how many rows stay in a core's cache while the tokens pass by.
+const sketchRows = 64
+
 func (s *sketch) run(lo, hi, _ int) {
 	padded := 2 * s.w.RowBytes
-	for r := lo; r < hi; r++ {
-		row := s.w.Codes[r*s.w.RowBytes : (r+1)*s.w.RowBytes]
-		bias := float32(0)
-		if s.w.Bias != nil {
-			bias = s.w.Bias[r]
+	for ; lo < hi; lo += sketchRows {
+		end := min(lo+sketchRows, hi)
+		t := 0
+		for ; t+4 <= s.y.Rows; t += 4 {
+			for r := lo; r < end; r++ {
+				for i, sum := range s.k.Dot4U4S8(s.row(r), s.codes[t*padded:], padded) {
+					s.put(r, t+i, sum)
+				}
+			}
 		}
-		for t := range s.y.Rows {
-			sum := s.k.DotU4S8(row, s.codes[t*padded:(t+1)*padded]) - 8*s.sums[t]
-			s.y.Data[t*s.y.Stride+r] = float32(sum)*s.scales[t]*s.w.Scales[r] + bias
+		for ; t < s.y.Rows; t++ {
+			for r := lo; r < end; r++ {
+				s.put(r, t, s.k.DotU4S8(s.row(r), s.codes[t*padded:(t+1)*padded]))
+			}
 		}
 	}
+}
+
+func (s *sketch) row(r int) []byte { return s.w.Codes[r*s.w.RowBytes : (r+1)*s.w.RowBytes] }
+
+// put sets the estimate of row r for token t from the sum of their products.
+func (s *sketch) put(r, t int, sum int32) {
+	v := float32(sum-8*s.sums[t]) * s.scales[t] * s.w.Scales[r]
+	if s.w.Bias != nil {
+		v += s.w.Bias[r]
+	}
+	s.y.Data[t*s.y.Stride+r] = v
 }

@@ -21,6 +21,16 @@ type tile struct {
 	_     [64]byte  // no cache line of two threads
 }
 
+// TileBytes is the memory beside its operands that a backend of threads threads
+// needs for steps of tokens tokens with matrices of up to cols columns and MLP
+// segments of up to hidden activations.
+func TileBytes(threads, cols, tokens, hidden int) int64 {
+	room := func(n int) int64 { return 4 * int64(roomFor(n)) }
+	each := room(kernel.TileTokens*cols) + room(downBlock*kernel.OuterCols)
+	blocks := hidden/tokens/downBlock + 1
+	return int64(threads)*each + room(blocks*tokens) + 2*room(hidden)
+}
+
 // tiled is an operation made of dot products of weight rows with activations.
 type tiled interface {
 	// row is the i-th weight row.
@@ -31,27 +41,49 @@ type tiled interface {
 }
 
 // tiles reports whether products with all rows of x come in tiles.
-func (d dotFunc) tiles() bool {
-	return d.x.Rows >= kernel.TileTokens && !d.dt.Quantised()
-}
+func (d dotFunc) tiles() bool { return d.x.Rows >= kernel.TileTokens }
 
 // tile multiplies the rows lo to hi of an operation with all rows of x, of
-// which there are enough for a tile. The products have the bits of one's.
+// which there are enough for a tile. The products have the bits of row's.
 func (d dotFunc) tile(s *tile, op tiled, lo, hi int) {
-	s.panel = grow(s.panel, kernel.TileTokens*d.x.Cols)
 	block := tileRows(tileBytes, d.dt.RowBytes(d.x.Cols))
 	for ; lo < hi; lo += block {
-		for t := 0; t < d.x.Rows; t += kernel.TileTokens {
-			t = min(t, d.x.Rows-kernel.TileTokens) // the last tile overlaps the one before
-			for j := range kernel.TileTokens {
-				d.k.PanelRow(s.panel, j, d.x.Row(t+j))
+		if d.dt.Quantised() {
+			d.quantBlock(s, op, lo, min(lo+block, hi))
+		} else {
+			d.block(s, op, lo, min(lo+block, hi))
+		}
+	}
+}
+
+// block is tile for rows that stay in a core's cache.
+func (d dotFunc) block(s *tile, op tiled, lo, hi int) {
+	s.panel = grow(s.panel, kernel.TileTokens*d.x.Cols)
+	for t := 0; t < d.x.Rows; t += kernel.TileTokens {
+		t = min(t, d.x.Rows-kernel.TileTokens) // the last tile overlaps the one before
+		for j := range kernel.TileTokens {
+			d.k.PanelRow(s.panel, j, d.x.Row(t+j))
+		}
+		for i := lo; i < hi; i += kernel.TileRows {
+			d.oneTile(s, op, i, hi)
+			for j := range min(kernel.TileRows, hi-i) {
+				op.put(i+j, t, s.out[j*kernel.TileTokens:][:kernel.TileTokens])
 			}
-			for i := lo; i < min(lo+block, hi); i += kernel.TileRows {
-				d.oneTile(s, op, i, hi)
-				for j := range min(kernel.TileRows, hi-i) {
-					op.put(i+j, t, s.out[j*kernel.TileTokens:][:kernel.TileTokens])
-				}
-			}
+		}
+	}
+}
+
+// quantBlock is block for quantised rows. Four tokens share what it takes to
+// unpack a row, which is half of all, and there are few registers for more.
+func (d dotFunc) quantBlock(s *tile, op tiled, lo, hi int) {
+	const four = 4
+	for t := 0; t < d.x.Rows; t += four {
+		t = min(t, d.x.Rows-four)
+		for i := lo; i < hi; i++ {
+			row := op.row(i)
+			products := d.four(row, t, row)
+			copy(s.out[:], products[:])
+			op.put(i, t, s.out[:four])
 		}
 	}
 }

@@ -32,6 +32,8 @@ type isa struct {
 	name  string
 	width int // float32 per register
 	vec   func() reg.VecVirtual
+
+	q4Body Mem // see q4BodyTable
 }
 
 // dtype is a weight type: its name in function names, Go element and size,
@@ -58,9 +60,9 @@ func main() {
 	var s isa
 	switch *name {
 	case "avx2":
-		s = isa{"AVX2", 8, YMM}
+		s = isa{name: "AVX2", width: 8, vec: YMM}
 	case "avx512":
-		s = isa{"AVX512", 16, ZMM}
+		s = isa{name: "AVX512", width: 16, vec: ZMM}
 	default:
 		log.Fatalf("_gen: choose instruction set: got %q, want avx2 or avx512", *name)
 	}
@@ -107,10 +109,15 @@ func (s isa) rows() {
 
 // quantKernels writes the kernels over Q8 and Q4.
 func (s isa) quantKernels() {
+	if s.width == 16 {
+		s.q4Body = q4BodyTable()
+	}
 	for _, q := range []quant{q8, q4} {
 		s.dotQuant(q)
 		s.dot4Quant(q)
-		s.axpyQuant(q)
+		if s.width == 8 || q == q4 { // Q8 is bound by the stores of y, which AVX2 does faster
+			s.axpyQuant(q)
+		}
 	}
 	if s.width == 8 {
 		s.quantizeX()

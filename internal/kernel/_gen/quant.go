@@ -42,6 +42,7 @@ type quantConsts struct {
 	mask reg.VecVirtual // what makes the codes unsigned: xor 0x80 or and 0x0f
 	ones reg.VecVirtual // AVX2: int16
 	pick reg.VecVirtual // AVX-512: the words of a group that hold its scales
+	body reg.VecVirtual // Q4 on AVX-512: those that hold the first three blocks' codes
 }
 
 func (s isa) quantConsts(q quant) quantConsts {
@@ -70,7 +71,21 @@ func (s isa) quantConsts(q quant) quantConsts {
 	high := YMM()
 	VPSLLQ(U8(32), c.pick.AsY(), high)
 	VPOR(high, c.pick.AsY(), c.pick.AsY())
+	if q == q4 {
+		c.body = ZMM()
+		VMOVDQU32(s.q4Body, c.body)
+	}
 	return c
+}
+
+// q4BodyTable writes the table of the words of a Q4 group that hold its blocks'
+// codes. A register holds 32 words, so the last block's end in nothing.
+func q4BodyTable() Mem {
+	table := GLOBL("quantQ4Body", RODATA|NOPTR)
+	for i := range 32 {
+		DATA(2*i, U16(i/8*q4.bytes/2+1+i%8))
+	}
+	return table
 }
 
 // groupLoop runs body for every group of the n bytes at wp. Blocks that are
@@ -127,13 +142,19 @@ func (s isa) load512(q quant, c quantConsts, wp reg.Register) weights {
 			VINSERTI32X4(U8(b), at(wp, b*q.bytes+off), dst, dst)
 		}
 	}
-	gather(w.low, 2)
 	if q == q4 {
+		// One load has all but the end of the last block: loads are what
+		// there are most of.
+		raw := ZMM()
+		VMOVDQU32(at(wp, 0), raw)
+		VPERMW(raw, c.body, w.low)
+		VINSERTI32X4(U8(3), at(wp, 3*q.bytes+2), w.low, w.low)
 		VPSRLW(U8(4), w.low, w.high)
 		VPANDD(c.mask, w.low, w.low)
 		VPANDD(c.mask, w.high, w.high)
-		VPERMW(at(wp, 0), c.pick, w.scale)
+		VPERMW(raw, c.pick, w.scale)
 	} else {
+		gather(w.low, 2)
 		gather(w.high, 18)
 		VPXORD(c.mask, w.low, w.low)
 		VPXORD(c.mask, w.high, w.high)

@@ -88,6 +88,54 @@ func (s isa) dotU4S8VNNI() {
 	RET()
 }
 
+// dot4U4S8VNNI is dotU4S8VNNI for four x at a time: a block is laid out once.
+func (s isa) dot4U4S8VNNI() {
+	s.text("Dot4U4S8", "func(w []byte, x []int8, stride int) [4]int32", "is Set.Dot4U4S8 of package kernel. It needs AVX512_VNNI.")
+	wp := Load(Param("w").Base(), GP64())
+	n := Load(Param("w").Len(), GP64())
+	r := rows4{xp: Load(Param("x").Base(), GP64()), stride: Load(Param("stride"), GP64()), stride3: GP64()}
+	LEAQ(Mem{Base: r.stride, Index: r.stride, Scale: 2}, r.stride3)
+	const steps = 2
+	acc, mask, shift := s.vecs(4*steps), ZMM(), ZMM()
+	s.zero(acc...)
+	s.zero(shift)
+	four := GP32()
+	MOVL(U32(0x0f0f0f0f), four)
+	VPBROADCASTD(four, mask)
+	MOVL(U32(4), four)
+	counts := YMM()
+	VPBROADCASTQ(four.As64(), counts)
+	VINSERTI64X4(U8(1), counts, shift, shift)
+
+	sketchLoop(wp, r.xp, n, steps, func(blocks int) {
+		for i := range blocks {
+			v := ZMM()
+			VBROADCASTI64X4(at(wp, i*sketchBlock), v)
+			VPSRLVQ(shift, v, v)
+			VPANDD(mask, v, v)
+			for j := range 4 {
+				VPDPBUSD(r.x(j, i*64), v, acc[4*i+j])
+			}
+		}
+	})
+	for j := range 4 {
+		VPADDD(acc[4+j], acc[j], acc[j])
+		hi, x := YMM(), XMM()
+		VEXTRACTI64X4(U8(1), acc[j], hi)
+		y := acc[j].AsY().(reg.VecVirtual)
+		VPADDD(hi, y, y)
+		VEXTRACTI128(U8(1), y, x)
+		VPADDD(y.AsX(), x, x)
+		VPHADDD(x, x, x)
+		VPHADDD(x, x, x)
+		sum := GP32()
+		VMOVD(x, sum)
+		Store(sum, ReturnIndex(0).Index(j))
+	}
+	VZEROUPPER()
+	RET()
+}
+
 // sketchLoop walks the n bytes at wp, many blocks a step and then one.
 func sketchLoop(wp, xp, n reg.Register, many int, step func(blocks int)) {
 	SHRQ(U8(5), n)

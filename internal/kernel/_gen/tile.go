@@ -18,8 +18,8 @@ const (
 	panelStep  = tileTokens * group * 4 // bytes of a panel from group to group
 )
 
-// tiles writes the kernels over tiles, and their like for the second half of
-// an MLP.
+// tiles writes the kernels for many tokens: over tiles, their like for the
+// second half of an MLP, and the sketch of four.
 func (s isa) tiles() {
 	for _, t := range []dtype{f32, f16, bf16} {
 		s.tile(t)
@@ -30,6 +30,9 @@ func (s isa) tiles() {
 	s.panel()
 	s.outer()
 	s.outerAt()
+	if s.width == 16 {
+		s.dot4U4S8VNNI()
+	}
 }
 
 // tile writes Tile<t>. Quarter q of the work is the groups q, q+4, ..., which

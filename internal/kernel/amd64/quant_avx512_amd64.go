@@ -14,11 +14,6 @@ func DotQ8AVX512(w []byte, x []byte, next *byte) float32
 //go:noescape
 func Dot4Q8AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
-// AxpyQ8AVX512 is Set.AxpyQ8 of package kernel.
-//
-//go:noescape
-func AxpyQ8AVX512(y []float32, a float32, w []byte, next *byte)
-
 // DotQ4AVX512 is Set.DotQ4 of package kernel.
 //
 //go:noescape

@@ -4,6 +4,40 @@
 
 #include "textflag.h"
 
+DATA quantQ4Body<>+0(SB)/2, $0x0001
+DATA quantQ4Body<>+2(SB)/2, $0x0002
+DATA quantQ4Body<>+4(SB)/2, $0x0003
+DATA quantQ4Body<>+6(SB)/2, $0x0004
+DATA quantQ4Body<>+8(SB)/2, $0x0005
+DATA quantQ4Body<>+10(SB)/2, $0x0006
+DATA quantQ4Body<>+12(SB)/2, $0x0007
+DATA quantQ4Body<>+14(SB)/2, $0x0008
+DATA quantQ4Body<>+16(SB)/2, $0x000a
+DATA quantQ4Body<>+18(SB)/2, $0x000b
+DATA quantQ4Body<>+20(SB)/2, $0x000c
+DATA quantQ4Body<>+22(SB)/2, $0x000d
+DATA quantQ4Body<>+24(SB)/2, $0x000e
+DATA quantQ4Body<>+26(SB)/2, $0x000f
+DATA quantQ4Body<>+28(SB)/2, $0x0010
+DATA quantQ4Body<>+30(SB)/2, $0x0011
+DATA quantQ4Body<>+32(SB)/2, $0x0013
+DATA quantQ4Body<>+34(SB)/2, $0x0014
+DATA quantQ4Body<>+36(SB)/2, $0x0015
+DATA quantQ4Body<>+38(SB)/2, $0x0016
+DATA quantQ4Body<>+40(SB)/2, $0x0017
+DATA quantQ4Body<>+42(SB)/2, $0x0018
+DATA quantQ4Body<>+44(SB)/2, $0x0019
+DATA quantQ4Body<>+46(SB)/2, $0x001a
+DATA quantQ4Body<>+48(SB)/2, $0x001c
+DATA quantQ4Body<>+50(SB)/2, $0x001d
+DATA quantQ4Body<>+52(SB)/2, $0x001e
+DATA quantQ4Body<>+54(SB)/2, $0x001f
+DATA quantQ4Body<>+56(SB)/2, $0x0020
+DATA quantQ4Body<>+58(SB)/2, $0x0021
+DATA quantQ4Body<>+60(SB)/2, $0x0022
+DATA quantQ4Body<>+62(SB)/2, $0x0023
+GLOBL quantQ4Body<>(SB), RODATA|NOPTR, $64
+
 // func DotQ8AVX512(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+, SSE
 TEXT ·DotQ8AVX512(SB), NOSPLIT, $192-60
@@ -234,43 +268,6 @@ reduce:
 	VZEROUPPER
 	RET
 
-// func AxpyQ8AVX512(y []float32, a float32, w []byte, next *byte)
-// Requires: AVX, AVX2, AVX512F, CMOV, MMX+
-TEXT ·AxpyQ8AVX512(SB), NOSPLIT, $0-64
-	MOVQ         y_base+0(FP), AX
-	MOVQ         w_base+32(FP), CX
-	MOVQ         w_len+40(FP), DX
-	MOVQ         next+56(FP), BX
-	LEAQ         8192(CX), SI
-	TESTQ        BX, BX
-	CMOVQEQ      SI, BX
-	VBROADCASTSS a+24(FP), Z0
-
-block:
-	CMPQ         DX, $0x00000022
-	JL           done
-	PREFETCHT1   (BX)
-	VPBROADCASTW (CX), Y1
-	VCVTPH2PS    Y1, Z1
-	VMULPS       Z0, Z1, Z1
-	VPMOVSXBD    2(CX), Z2
-	VCVTDQ2PS    Z2, Z2
-	VPMOVSXBD    18(CX), Z3
-	VCVTDQ2PS    Z3, Z3
-	VFMADD213PS  (AX), Z1, Z2
-	VMOVUPS      Z2, (AX)
-	VFMADD213PS  64(AX), Z1, Z3
-	VMOVUPS      Z3, 64(AX)
-	ADDQ         $0x00000022, CX
-	ADDQ         $0x00000022, BX
-	ADDQ         $0x00000080, AX
-	SUBQ         $0x00000022, DX
-	JMP          block
-
-done:
-	VZEROUPPER
-	RET
-
 // func DotQ4AVX512(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+, SSE
 TEXT ·DotQ4AVX512(SB), NOSPLIT, $192-60
@@ -289,51 +286,51 @@ TEXT ·DotQ4AVX512(SB), NOSPLIT, $192-60
 	VPMOVZXDQ    X1, Y1
 	VPSLLQ       $0x20, Y1, Y2
 	VPOR         Y2, Y1, Y1
+	VMOVDQU32    quantQ4Body<>+0(SB), Z2
 	VPXORD       Z3, Z3, Z3
 
 group:
-	CMPQ            CX, $0x00000048
-	JL              rest
-	PREFETCHT1      (BX)
-	PREFETCHT1      64(BX)
-	VBROADCASTI32X4 2(AX), Z2
-	VINSERTI32X4    $0x01, 20(AX), Z2, Z2
-	VINSERTI32X4    $0x02, 38(AX), Z2, Z2
-	VINSERTI32X4    $0x03, 56(AX), Z2, Z2
-	VPSRLW          $0x04, Z2, Z4
-	VPANDD          Z0, Z2, Z2
-	VPANDD          Z0, Z4, Z4
-	VPERMW          (AX), Z1, Z5
-	VCVTPH2PS       Y5, Z5
-	VMOVDQU32       128(DX), Z6
-	VPDPBUSD        (DX), Z2, Z6
-	VPDPBUSD        64(DX), Z4, Z6
-	VCVTDQ2PS       Z6, Z6
-	VMULPS          192(DX), Z5, Z2
-	VFMADD231PS     Z2, Z6, Z3
-	ADDQ            $0x00000048, AX
-	ADDQ            $0x00000048, BX
-	ADDQ            $0x00000100, DX
-	SUBQ            $0x00000048, CX
-	JMP             group
+	CMPQ         CX, $0x00000048
+	JL           rest
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	VMOVDQU32    (AX), Z6
+	VPERMW       Z6, Z2, Z4
+	VINSERTI32X4 $0x03, 56(AX), Z4, Z4
+	VPSRLW       $0x04, Z4, Z5
+	VPANDD       Z0, Z4, Z4
+	VPANDD       Z0, Z5, Z5
+	VPERMW       Z6, Z1, Z6
+	VCVTPH2PS    Y6, Z6
+	VMOVDQU32    128(DX), Z7
+	VPDPBUSD     (DX), Z4, Z7
+	VPDPBUSD     64(DX), Z5, Z7
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       192(DX), Z6, Z4
+	VFMADD231PS  Z4, Z7, Z3
+	ADDQ         $0x00000048, AX
+	ADDQ         $0x00000048, BX
+	ADDQ         $0x00000100, DX
+	SUBQ         $0x00000048, CX
+	JMP          group
 
 rest:
 	CMPQ    CX, $0x00000012
 	JL      reduce
-	VPXOR   Y2, Y2, Y2
-	VMOVDQU Y2, (SP)
-	VMOVDQU Y2, 32(SP)
-	VMOVDQU Y2, 64(SP)
-	VMOVDQU Y2, 96(SP)
-	VMOVDQU Y2, 128(SP)
-	VMOVDQU Y2, 160(SP)
+	VPXOR   Y4, Y4, Y4
+	VMOVDQU Y4, (SP)
+	VMOVDQU Y4, 32(SP)
+	VMOVDQU Y4, 64(SP)
+	VMOVDQU Y4, 96(SP)
+	VMOVDQU Y4, 128(SP)
+	VMOVDQU Y4, 160(SP)
 	LEAQ    (SP), SI
 
 copy:
 	MOVWLZX (AX), DI
 	MOVW    DI, (SI)
-	VMOVDQU 2(AX), X2
-	VMOVDQU X2, 2(SI)
+	VMOVDQU 2(AX), X4
+	VMOVDQU X4, 2(SI)
 	ADDQ    $0x00000012, AX
 	ADDQ    $0x00000012, SI
 	SUBQ    $0x00000012, CX
@@ -376,72 +373,72 @@ TEXT ·Dot4Q4AVX512(SB), NOSPLIT, $192-80
 	VPMOVZXDQ    X1, Y1
 	VPSLLQ       $0x20, Y1, Y2
 	VPOR         Y2, Y1, Y1
+	VMOVDQU32    quantQ4Body<>+0(SB), Z2
 	VPXORD       Z3, Z3, Z3
 	VPXORD       Z4, Z4, Z4
 	VPXORD       Z5, Z5, Z5
 	VPXORD       Z6, Z6, Z6
 
 group:
-	CMPQ            CX, $0x00000048
-	JL              rest
-	PREFETCHT1      (DI)
-	PREFETCHT1      64(DI)
-	VBROADCASTI32X4 2(AX), Z2
-	VINSERTI32X4    $0x01, 20(AX), Z2, Z2
-	VINSERTI32X4    $0x02, 38(AX), Z2, Z2
-	VINSERTI32X4    $0x03, 56(AX), Z2, Z2
-	VPSRLW          $0x04, Z2, Z7
-	VPANDD          Z0, Z2, Z2
-	VPANDD          Z0, Z7, Z7
-	VPERMW          (AX), Z1, Z8
-	VCVTPH2PS       Y8, Z8
-	VMOVDQU32       128(DX), Z9
-	VPDPBUSD        (DX), Z2, Z9
-	VPDPBUSD        64(DX), Z7, Z9
-	VCVTDQ2PS       Z9, Z9
-	VMULPS          192(DX), Z8, Z10
-	VFMADD231PS     Z10, Z9, Z3
-	VMOVDQU32       128(DX)(BX*1), Z9
-	VPDPBUSD        (DX)(BX*1), Z2, Z9
-	VPDPBUSD        64(DX)(BX*1), Z7, Z9
-	VCVTDQ2PS       Z9, Z9
-	VMULPS          192(DX)(BX*1), Z8, Z10
-	VFMADD231PS     Z10, Z9, Z4
-	VMOVDQU32       128(DX)(BX*2), Z9
-	VPDPBUSD        (DX)(BX*2), Z2, Z9
-	VPDPBUSD        64(DX)(BX*2), Z7, Z9
-	VCVTDQ2PS       Z9, Z9
-	VMULPS          192(DX)(BX*2), Z8, Z10
-	VFMADD231PS     Z10, Z9, Z5
-	VMOVDQU32       128(DX)(SI*1), Z9
-	VPDPBUSD        (DX)(SI*1), Z2, Z9
-	VPDPBUSD        64(DX)(SI*1), Z7, Z9
-	VCVTDQ2PS       Z9, Z9
-	VMULPS          192(DX)(SI*1), Z8, Z2
-	VFMADD231PS     Z2, Z9, Z6
-	ADDQ            $0x00000048, AX
-	ADDQ            $0x00000048, DI
-	ADDQ            $0x00000100, DX
-	SUBQ            $0x00000048, CX
-	JMP             group
+	CMPQ         CX, $0x00000048
+	JL           rest
+	PREFETCHT1   (DI)
+	PREFETCHT1   64(DI)
+	VMOVDQU32    (AX), Z9
+	VPERMW       Z9, Z2, Z7
+	VINSERTI32X4 $0x03, 56(AX), Z7, Z7
+	VPSRLW       $0x04, Z7, Z8
+	VPANDD       Z0, Z7, Z7
+	VPANDD       Z0, Z8, Z8
+	VPERMW       Z9, Z1, Z9
+	VCVTPH2PS    Y9, Z9
+	VMOVDQU32    128(DX), Z10
+	VPDPBUSD     (DX), Z7, Z10
+	VPDPBUSD     64(DX), Z8, Z10
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       192(DX), Z9, Z11
+	VFMADD231PS  Z11, Z10, Z3
+	VMOVDQU32    128(DX)(BX*1), Z10
+	VPDPBUSD     (DX)(BX*1), Z7, Z10
+	VPDPBUSD     64(DX)(BX*1), Z8, Z10
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       192(DX)(BX*1), Z9, Z11
+	VFMADD231PS  Z11, Z10, Z4
+	VMOVDQU32    128(DX)(BX*2), Z10
+	VPDPBUSD     (DX)(BX*2), Z7, Z10
+	VPDPBUSD     64(DX)(BX*2), Z8, Z10
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       192(DX)(BX*2), Z9, Z11
+	VFMADD231PS  Z11, Z10, Z5
+	VMOVDQU32    128(DX)(SI*1), Z10
+	VPDPBUSD     (DX)(SI*1), Z7, Z10
+	VPDPBUSD     64(DX)(SI*1), Z8, Z10
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       192(DX)(SI*1), Z9, Z7
+	VFMADD231PS  Z7, Z10, Z6
+	ADDQ         $0x00000048, AX
+	ADDQ         $0x00000048, DI
+	ADDQ         $0x00000100, DX
+	SUBQ         $0x00000048, CX
+	JMP          group
 
 rest:
 	CMPQ    CX, $0x00000012
 	JL      reduce
-	VPXOR   Y2, Y2, Y2
-	VMOVDQU Y2, (SP)
-	VMOVDQU Y2, 32(SP)
-	VMOVDQU Y2, 64(SP)
-	VMOVDQU Y2, 96(SP)
-	VMOVDQU Y2, 128(SP)
-	VMOVDQU Y2, 160(SP)
+	VPXOR   Y7, Y7, Y7
+	VMOVDQU Y7, (SP)
+	VMOVDQU Y7, 32(SP)
+	VMOVDQU Y7, 64(SP)
+	VMOVDQU Y7, 96(SP)
+	VMOVDQU Y7, 128(SP)
+	VMOVDQU Y7, 160(SP)
 	LEAQ    (SP), R8
 
 copy:
 	MOVWLZX (AX), R9
 	MOVW    R9, (R8)
-	VMOVDQU 2(AX), X2
-	VMOVDQU X2, 2(R8)
+	VMOVDQU 2(AX), X7
+	VMOVDQU X7, 2(R8)
 	ADDQ    $0x00000012, AX
 	ADDQ    $0x00000012, R8
 	SUBQ    $0x00000012, CX

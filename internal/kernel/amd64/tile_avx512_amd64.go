@@ -48,3 +48,8 @@ func OuterAVX512(y []float32, stride int, h []float32, hStride int, w []float32)
 //
 //go:noescape
 func OuterAtAVX512(y []float32, h []float32, rows []int32, w []float32)
+
+// Dot4U4S8AVX512 is Set.Dot4U4S8 of package kernel. It needs AVX512_VNNI.
+//
+//go:noescape
+func Dot4U4S8AVX512(w []byte, x []int8, stride int) [4]int32

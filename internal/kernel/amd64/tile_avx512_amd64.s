@@ -3647,3 +3647,105 @@ passed0:
 	VMOVUPS Z7, 448(AX)
 	VZEROUPPER
 	RET
+
+// func Dot4U4S8AVX512(w []byte, x []int8, stride int) [4]int32
+// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512VNNI
+TEXT ·Dot4U4S8AVX512(SB), NOSPLIT, $0-72
+	MOVQ         w_base+0(FP), AX
+	MOVQ         w_len+8(FP), CX
+	MOVQ         x_base+24(FP), DX
+	MOVQ         stride+48(FP), BX
+	LEAQ         (BX)(BX*2), SI
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	VPXORD       Z9, Z9, Z9
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z8
+	MOVL         $0x00000004, DI
+	VPBROADCASTQ DI, Y10
+	VINSERTI64X4 $0x01, Y10, Z9, Z9
+	SHRQ         $0x05, CX
+
+blocks2:
+	CMPQ            CX, $0x00000002
+	JL              after2
+	VBROADCASTI64X4 (AX), Z10
+	VPSRLVQ         Z9, Z10, Z10
+	VPANDD          Z8, Z10, Z10
+	VPDPBUSD        (DX), Z10, Z0
+	VPDPBUSD        (DX)(BX*1), Z10, Z1
+	VPDPBUSD        (DX)(BX*2), Z10, Z2
+	VPDPBUSD        (DX)(SI*1), Z10, Z3
+	VBROADCASTI64X4 32(AX), Z10
+	VPSRLVQ         Z9, Z10, Z10
+	VPANDD          Z8, Z10, Z10
+	VPDPBUSD        64(DX), Z10, Z4
+	VPDPBUSD        64(DX)(BX*1), Z10, Z5
+	VPDPBUSD        64(DX)(BX*2), Z10, Z6
+	VPDPBUSD        64(DX)(SI*1), Z10, Z7
+	ADDQ            $0x00000040, AX
+	ADDQ            $0x00000080, DX
+	SUBQ            $0x00000002, CX
+	JMP             blocks2
+
+after2:
+blocks1:
+	CMPQ            CX, $0x00000001
+	JL              after1
+	VBROADCASTI64X4 (AX), Z10
+	VPSRLVQ         Z9, Z10, Z10
+	VPANDD          Z8, Z10, Z10
+	VPDPBUSD        (DX), Z10, Z0
+	VPDPBUSD        (DX)(BX*1), Z10, Z1
+	VPDPBUSD        (DX)(BX*2), Z10, Z2
+	VPDPBUSD        (DX)(SI*1), Z10, Z3
+	ADDQ            $0x00000020, AX
+	ADDQ            $0x00000040, DX
+	SUBQ            $0x00000001, CX
+	JMP             blocks1
+
+after1:
+	VPADDD        Z4, Z0, Z0
+	VEXTRACTI64X4 $0x01, Z0, Y4
+	VPADDD        Y4, Y0, Y0
+	VEXTRACTI128  $0x01, Y0, X4
+	VPADDD        X0, X4, X4
+	VPHADDD       X4, X4, X4
+	VPHADDD       X4, X4, X4
+	VMOVD         X4, AX
+	MOVL          AX, ret_0+56(FP)
+	VPADDD        Z5, Z1, Z1
+	VEXTRACTI64X4 $0x01, Z1, Y0
+	VPADDD        Y0, Y1, Y1
+	VEXTRACTI128  $0x01, Y1, X0
+	VPADDD        X1, X0, X0
+	VPHADDD       X0, X0, X0
+	VPHADDD       X0, X0, X0
+	VMOVD         X0, AX
+	MOVL          AX, ret_1+60(FP)
+	VPADDD        Z6, Z2, Z2
+	VEXTRACTI64X4 $0x01, Z2, Y0
+	VPADDD        Y0, Y2, Y2
+	VEXTRACTI128  $0x01, Y2, X0
+	VPADDD        X2, X0, X0
+	VPHADDD       X0, X0, X0
+	VPHADDD       X0, X0, X0
+	VMOVD         X0, AX
+	MOVL          AX, ret_2+64(FP)
+	VPADDD        Z7, Z3, Z3
+	VEXTRACTI64X4 $0x01, Z3, Y0
+	VPADDD        Y0, Y3, Y3
+	VEXTRACTI128  $0x01, Y3, X0
+	VPADDD        X3, X0, X0
+	VPHADDD       X0, X0, X0
+	VPHADDD       X0, X0, X0
+	VMOVD         X0, AX
+	MOVL          AX, ret_3+68(FP)
+	VZEROUPPER
+	RET
