@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/sparseflow/sparseflow/internal/calibrate"
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/predict"
+	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
 	"github.com/sparseflow/sparseflow/internal/sidecar"
 	"github.com/sparseflow/sparseflow/internal/weights"
 	"github.com/sparseflow/sparseflow/models/tiny"
@@ -32,13 +32,14 @@ func (e *Engine) Point() *OperatingPoint { return e.e.Point() }
 // learned is what a model's sidecar says: nil where it says nothing.
 type learned struct {
 	calibration *Calibration
+	factors     []lowrank.Layer // [layers] of the trained predictors
 	counts      *weights.Counts
 }
 
 // use sets what the caller of Open did not.
 func (l learned) use(o *engine.Options) {
 	if o.Calibration == nil {
-		o.Calibration = l.calibration
+		o.Calibration, o.LowRank = l.calibration, l.factors
 	}
 	if o.Counts == nil && !o.Unprofiled {
 		o.Counts = l.counts
@@ -82,6 +83,11 @@ func (l *learned) read(s *sidecar.Sidecar, p ModelProfile) (err error) {
 		if l.calibration, err = predict.ReadCalibration(sec, p.Layers, p.FFN); err != nil {
 			return err
 		}
+		if sec, ok := s.Section(lowrank.SectionName); ok {
+			if l.factors, err = lowrank.ReadLayers(sec, p.Layers, p.HiddenSize, p.FFN); err != nil {
+				return err
+			}
+		}
 	}
 	if sec, ok := s.Section(weights.CountsSection); ok && l.counts == nil {
 		if l.counts, err = weights.ReadCounts(sec, p.Layers, p.FFN); err != nil {
@@ -94,16 +100,9 @@ func (l *learned) read(s *sidecar.Sidecar, p ModelProfile) (err error) {
 // knownLearned is what Open would use, as far as that is known without
 // converting or hashing a checkpoint.
 func knownLearned(src hub.Source, o options) (l learned, err error) {
-	path := src.Path
-	if src.Kind == hub.Checkpoint {
-		dir, err := o.cache()
-		if err != nil {
-			return l, err
-		}
-		path, err = convert.Known(context.Background(), src.FS, src.Path, dir, convert.Options{Name: src.Name})
-		if err != nil {
-			return l, err
-		}
+	path, err := knownPack(src, o)
+	if err != nil {
+		return l, err
 	}
 	if path == "" {
 		return embeddedLearned(src)
@@ -114,6 +113,19 @@ func knownLearned(src hub.Source, o options) (l learned, err error) {
 	}
 	l, err = learnedOf(src, p, o)
 	return l, errors.Join(err, p.Close())
+}
+
+// knownPack is the path of a model's pack, "" where its checkpoint has not been
+// converted as far as is known without hashing it.
+func knownPack(src hub.Source, o options) (string, error) {
+	if src.Kind != hub.Checkpoint {
+		return src.Path, nil
+	}
+	dir, err := o.cache()
+	if err != nil {
+		return "", err
+	}
+	return convert.Known(context.Background(), src.FS, src.Path, dir, convert.Options{Name: src.Name})
 }
 
 // embeddedLearned is what comes with the embedded model, nothing for others.
@@ -134,64 +146,4 @@ func embeddedLearned(src hub.Source) (l learned, err error) {
 		return l, err
 	}
 	return l, l.read(side, layout.Profile())
-}
-
-// Train calibrates a model's predictor on a text and stores what it learned in
-// a sidecar, whose path it returns: at path if that is not empty, else beside
-// the pack or, where that cannot be written to, in the cache directory. textName
-// is what the text is called. A training that ends early changes nothing.
-func Train(ctx context.Context, model, text, textName, path string, opts ...Option) (*Calibration, string, error) {
-	o := makeOptions(opts)
-	src, err := hub.Find(model)
-	if err != nil {
-		return nil, "", err
-	}
-	p, err := openPack(ctx, src, o)
-	if err != nil {
-		return nil, "", err
-	}
-	packPath, source := p.Path(), p.SourceSHA256()
-	if path == "" {
-		dir, err := o.cache()
-		if err == nil {
-			path, err = sidecar.PathFor(packPath, dir, source)
-		}
-		if err != nil {
-			return nil, "", errors.Join(err, p.Close())
-		}
-	}
-	tok, err := tokenizerOf(p)
-	if err == nil && tok == nil {
-		err = ErrNoTokenizer
-	}
-	if err := errors.Join(err, p.Close()); err != nil {
-		return nil, "", err
-	}
-	c, err := calibrate.Calibrate(ctx, calibrate.Options{
-		IDs:      tok.Encode(text, false),
-		Text:     textName,
-		Progress: o.progress,
-		Notify:   o.notify,
-		Open: func(ctx context.Context, exact bool, eo engine.Options) (*engine.Engine, error) {
-			p, err := openPack(ctx, src, options{engine: o.engine, cacheDir: o.cacheDir})
-			if err != nil {
-				return nil, err
-			}
-			eo.Strategy = o.engine.Strategy
-			eo.Strategy.Mode, eo.Strategy.Predictor = Predicted, ""
-			if exact {
-				eo.Strategy.Mode = Gate
-			}
-			return engine.Open(ctx, p, eo)
-		},
-	})
-	if err != nil {
-		return nil, "", fmt.Errorf("train %s: %w", src.Name, err)
-	}
-	sec, err := c.Section()
-	if err != nil {
-		return nil, "", err
-	}
-	err = sidecar.Update(ctx, path, source, func(s *sidecar.Sidecar) *sidecar.Sidecar { return s.With(predict.CalibrationSection, sec) })
-	return c, path, err
 }

@@ -228,9 +228,13 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 		known, err = learnedOf(src, p, o)
 		known.use(&o.engine)
 	}
+	if err == nil {
+		o.engine.Auto, err = auto(ctx, p, o)
+	}
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
+	o.engine.Notify = o.notify
 	if o.progress != nil {
 		o.engine.Progress = func(done, total int64) { o.progress("loading", done, total) }
 	}
@@ -296,6 +300,9 @@ func (e *Engine) Placement() *Placement { return e.e.Placement() }
 
 // Profile is what the model is.
 func (e *Engine) Profile() ModelProfile { return e.e.Profile() }
+
+// BundleBytes is what one neuron takes in the pack.
+func (e *Engine) BundleBytes() int64 { return e.e.Pack().BundleStride() }
 
 // Close ends all requests and gives the memory back.
 func (e *Engine) Close() error { return e.e.Close() }

@@ -118,7 +118,17 @@ type evalJSON struct {
 	layerJSON
 	BytesFast int64       `json:"bytes_per_token_fast"`
 	BytesSlow int64       `json:"bytes_per_token_slow"`
+	Lookahead earlyJSON   `json:"lookahead"`
 	Layers    []layerJSON `json:"layers"`
+}
+
+// earlyJSON is what the forecasts were worth in decoding, in neurons and bytes a
+// token: what was read early and wanted, and what was read in vain.
+type earlyJSON struct {
+	UsedPerToken   float64 `json:"used_per_token"`
+	WastedPerToken float64 `json:"wasted_per_token"`
+	BytesUsed      int64   `json:"bytes_used_per_token"`
+	BytesWasted    int64   `json:"bytes_wasted_per_token"`
 }
 
 // layerJSON is what the predictor got right, in one layer or in all.
@@ -143,6 +153,9 @@ func (a *app) printEval(eng *sparseflow.Engine, m *modelFlags, r *sparseflow.Eva
 		layerJSON: newLayerJSON(r.All),
 		BytesFast: r.Decoding.FastBytes / steps, BytesSlow: r.Decoding.SlowBytes / steps,
 	}
+	used, wasted := r.Decoding.Early-r.Decoding.Wasted, r.Decoding.Wasted
+	stride := eng.BundleBytes()
+	out.Lookahead = earlyJSON{float64(used) / float64(steps), float64(wasted) / float64(steps), used * stride / steps, wasted * stride / steps}
 	for _, l := range r.Layers {
 		out.Layers = append(out.Layers, newLayerJSON(l))
 	}
@@ -161,6 +174,10 @@ func (a *app) printEval(eng *sparseflow.Engine, m *modelFlags, r *sparseflow.Eva
 	if r.DecodedTokens > 0 {
 		fmt.Fprintf(a.stdout, "\na token moves %s fast, %s slow; %.1f %% cache hits (%s decoded)\n",
 			config.FormatSize(out.BytesFast), config.FormatSize(out.BytesSlow), 100*r.Decoding.HitRate(), count(r.DecodedTokens, "token"))
+	}
+	if l := out.Lookahead; l.UsedPerToken+l.WastedPerToken > 0 {
+		fmt.Fprintf(a.stdout, "read early: %.1f neurons a token that were wanted (%s), %.1f in vain (%s)\n",
+			l.UsedPerToken, config.FormatSize(l.BytesUsed), l.WastedPerToken, config.FormatSize(l.BytesWasted))
 	}
 	return nil
 }

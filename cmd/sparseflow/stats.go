@@ -55,6 +55,12 @@ func speedLine(s sparseflow.Stats) string {
 // modeText is the mode and, of a calibrated predictor, what it is taken to cost.
 func modeText(eng *sparseflow.Engine) string {
 	mode := string(eng.Placement().Mode)
+	if c := eng.Choice(); c != nil {
+		mode = "auto: " + c.Summary()
+		if c.Exact() {
+			return mode
+		}
+	}
 	if p := eng.Point(); p != nil {
 		mode += fmt.Sprintf(" at %+.2f %% perplexity", 100*p.Cost())
 	}
@@ -84,6 +90,13 @@ func statsTable(w io.Writer, s sparseflow.Stats, eng *sparseflow.Engine) {
 	t.add("decode", seconds(s.Decode))
 	t.add("speed", figures(s.TokensPerSecond())+" tokens/s")
 	t.add("waiting for reads", seconds(s.Stall))
+	t.add("predicting", seconds(s.Predict)+", "+percent(int64(s.Decoding.Predict), int64(s.Decode))+" of decoding")
+	if c := eng.Choice(); c != nil {
+		t.add("auto chose", c.String())
+	}
+	if s.Lowered+s.Exact > 0 {
+		t.add("recall below its floor", fmt.Sprintf("%s lowered, %s turned exact", count(int(s.Lowered), "threshold"), count(int(s.Exact), "layer")))
+	}
 	t.add("neurons computed", percent(s.Computed, s.Passes))
 	t.add("active of computed", percent(s.Active, s.Computed))
 	if r, ok := s.Recall(); ok {
@@ -92,6 +105,7 @@ func statsTable(w io.Writer, s sparseflow.Stats, eng *sparseflow.Engine) {
 	t.add("cache hits", fmt.Sprintf("%.1f %%", 100*s.HitRate()))
 	t.add("wanted, cached or not", fmt.Sprint(s.Wanted))
 	t.add("missing", fmt.Sprint(s.Misses))
+	t.add("read early", fmt.Sprint(s.Early))
 	t.add("read early in vain", fmt.Sprint(s.Wasted))
 	t.add("from fast memory", config.FormatSize(s.FastBytes))
 	t.add("from slow memory", config.FormatSize(s.SlowBytes))

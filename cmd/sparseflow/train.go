@@ -1,9 +1,8 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"os"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -13,7 +12,7 @@ import (
 
 func (a *app) trainCommand() *cobra.Command {
 	var m modelFlags
-	var file, output string
+	var f trainFlags
 	cmd := &cobra.Command{
 		Use:     "train MODEL [--file FILE]",
 		GroupID: groupTool,
@@ -30,13 +29,25 @@ are looked at; a text like those that the model will see is best.`,
   sparseflow run tiny "Once upon a time" --quality 0.1%`,
 		Args: argsNamed(1, "MODEL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.train(cmd, &m, args[0], file, output)
+			return a.train(cmd, &m, args[0], f)
 		},
 	}
-	cmd.Flags().StringVar(&file, "file", "", "learn from this `file`")
-	cmd.Flags().StringVarP(&output, "output", "o", "", "write the sidecar to this `file`")
+	f.floor = floorAuto
+	cmd.Flags().StringVar(&f.file, "file", "", "learn from this `file`")
+	cmd.Flags().StringVarP(&f.output, "output", "o", "", "write the sidecar to this `file`")
+	cmd.Flags().Var(enum{&f.floor, []string{floorAuto, string(sparseflow.FloorPerplexity), string(sparseflow.FloorRecall)}}, "floor", "what quality is: a rise of perplexity, or recall and output error in every layer; auto: recall where the weights are synthetic")
+	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "`number` that random choices start from")
 	m.add(cmd, sparseflow.Auto)
 	return cmd
+}
+
+// floorAuto lets the model say what its floor is.
+const floorAuto = "auto"
+
+// trainFlags are the flags of train alone.
+type trainFlags struct {
+	file, output, floor string
+	seed                uint64
 }
 
 // trainJSON is what train --json prints.
@@ -45,28 +56,36 @@ type trainJSON struct {
 	Path   string                      `json:"path"`
 	Text   string                      `json:"text"`
 	Tokens int                         `json:"tokens"`
+	Floor  sparseflow.Floor            `json:"floor"`
 	Points []sparseflow.OperatingPoint `json:"points"`
 }
 
-func (a *app) train(cmd *cobra.Command, m *modelFlags, model, file, output string) error {
+func (a *app) train(cmd *cobra.Command, m *modelFlags, model string, f trainFlags) error {
 	strategy, err := m.strategy(cmd)
 	if err != nil {
 		return err
 	}
-	sample, name := text.Sample, "bundled sample"
-	if file != "" {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return fmt.Errorf("--file: %w", err)
+	if strategy.Predictor == "oracle" || strategy.Predictor == "all" {
+		return usagef(cmd, "--predictor: got %s, which learns nothing, want sketch or lowrank", strategy.Predictor)
+	}
+	if !cmd.Flags().Changed("predictor") {
+		strategy.Predictor = "" // what costs least
+	}
+	t := sparseflow.Training{Text: text.Sample, Name: "bundled sample", Output: f.output, Seed: f.seed}
+	if f.floor != floorAuto {
+		t.Floor = sparseflow.Floor(f.floor)
+	}
+	if f.file != "" {
+		if t.Text, err = readUTF8("--file", f.file); err != nil {
+			return err
 		}
-		if !utf8.Valid(b) {
-			return fmt.Errorf("train: %s: got a text that is not UTF-8, want UTF-8", file)
-		}
-		sample, name = string(b), file
+		t.Name = f.file
+	} else if tok, err := sparseflow.LoadTokenizer(model); errors.Is(err, sparseflow.ErrNoTokenizer) && tok == nil {
+		t.Text = "" // drawn token ids
 	}
 	bar := a.newProgress()
 	limitToConvert()
-	c, path, err := sparseflow.Train(cmd.Context(), model, sample, name, output,
+	c, path, err := sparseflow.Train(cmd.Context(), model, t,
 		sparseflow.WithStrategy(strategy),
 		sparseflow.WithCacheDir(m.cacheDir),
 		sparseflow.WithProgress(bar.report),
@@ -76,15 +95,30 @@ func (a *app) train(cmd *cobra.Command, m *modelFlags, model, file, output strin
 		return err
 	}
 	if m.json {
-		return a.printJSON(trainJSON{schema, path, c.Text, c.Tokens, c.Points})
+		return a.printJSON(trainJSON{schema, path, c.Text, c.Tokens, c.Floor, c.Points})
 	}
-	t := table{right: []bool{true, true, true, true, true, true}}
-	t.add("perplexity", "KL", "computed", "of active", "recall", "weighted")
+	fmt.Fprintf(a.stdout, "%s\n\n", floorText(c))
+	tab := table{right: []bool{true, true, true, true, true, true, true}}
+	tab.add("perplexity", "KL", "computed", "of active", "recall", "weighted", "output error")
 	for _, p := range c.Points {
-		t.add(fmt.Sprintf("%+.3f %%", 100*p.PPLChange), fmt.Sprintf("%.5f", p.KL), fmt.Sprintf("%.2f %%", 100*p.Computed),
-			fmt.Sprintf("%.2f", p.Computed/p.Active), fmt.Sprintf("%.4f", p.Recall), fmt.Sprintf("%.4f", p.RecallWeighted))
+		tab.add(fmt.Sprintf("%+.3f %%", 100*p.PPLChange), fmt.Sprintf("%.5f", p.KL), fmt.Sprintf("%.2f %%", 100*p.Computed),
+			fmt.Sprintf("%.2f", p.Computed/p.Active), fmt.Sprintf("%.4f", p.Recall), fmt.Sprintf("%.4f", p.RecallWeighted), fmt.Sprintf("%.4f", p.MLPError))
 	}
-	t.print(a.stdout)
+	tab.print(a.stdout)
 	fmt.Fprintf(a.stdout, "\ncalibrated on %s of %s; written to %s\n", count(c.Tokens, "token"), c.Text, path)
 	return nil
+}
+
+// floorText says what the points hold and, where each layer has its own
+// threshold, how far the worst layers are from it.
+func floorText(c *sparseflow.Calibration) string {
+	if c.Floor != sparseflow.FloorRecall {
+		return "floor: a rise of perplexity, chosen at run time by --quality"
+	}
+	worst, far := 1.0, 0.0
+	for _, l := range c.Points[0].Layers {
+		worst, far = min(worst, l.RecallWeighted), max(far, l.MLPError)
+	}
+	return fmt.Sprintf("floor: weighted recall of at least %v and an output error of at most %v in every layer; got %.4f and %.4f",
+		sparseflow.LeastRecall, sparseflow.MostError, worst, far)
 }

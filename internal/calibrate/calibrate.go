@@ -1,75 +1,114 @@
-// Package calibrate learns from a text how far a model's sketch is to be
-// trusted, and what each degree of trust costs.
+// Package calibrate learns from a text which neurons a model's predictors may
+// be trusted to find, and what each degree of trust costs.
 //
-// It needs no training. The model runs exactly over the first part of the
-// text; for every neuron a line is fitted from the sketch's score to the true
-// pre-activation, with the deviation of what is left (predict.Moments). Then
-// the rest of the text, which the fit has not seen, is evaluated at a row of
-// thresholds from careful to careless: these are the operating points that
-// --quality chooses among.
+// The model runs exactly over the first part of the text. For every neuron a
+// line is fitted from the sketch's score to the true pre-activation, with the
+// deviation of what is left (predict.Moments). Where factors of low rank could
+// cost less than the sketch they are trained (package lowrank) and fitted too,
+// and each layer takes what costs least for the same loss: see choose. Then the
+// rest of the text, which nothing has learned from, is evaluated: at a row of
+// thresholds from careful to careless, the operating points that --quality
+// chooses among, or, where perplexity means nothing, at the one that holds
+// predict.FloorRecall in every layer.
 //
-// Memory: the inputs of all layers for the fit, [layers, tokens, d] f32, at
-// most maxInputBytes; the moments, 16 bytes a neuron; and one block of neurons'
-// pre-activations.
+// Memory: one layer's inputs, [tokens, d] f32, and what fits it (needs.go says
+// how much, before any work); the inputs of all layers are in a file.
 package calibrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"math"
 	"time"
 
+	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/predict"
-	"github.com/sparseflow/sparseflow/internal/quality"
-)
-
-const (
-	fitTokens     = 4088      // most tokens of the fit
-	leastFit      = 256       // fewer say nothing about rare neurons
-	maxInputBytes = 256 << 20 // of the fit's inputs
-	// A point is evaluated on as many tokens as the work of all points allows,
-	// some twenty minutes of two processors, within these bounds.
-	pointWork   = 1e14 // multiplications and additions
-	pointTokens = 2044
-	leastPoint  = 512
+	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
 )
 
 // Options is how a model is calibrated.
 type Options struct {
+	// Layout and Path are the model's pack.
+	Layout *pack.Layout
+	Path   string
+	// Context is the longest text that the opened model takes, and Threads how
+	// many compute.
+	Context, Threads int
 	// Open opens the model with what it is given over its own options: the
-	// observers or the calibration. The strategy's mode is the given one.
-	Open func(ctx context.Context, exact bool, o engine.Options) (*engine.Engine, error)
+	// observers or the calibration. The strategy's mode is the given one, and
+	// its budget is to leave reserve bytes to the caller.
+	Open func(ctx context.Context, exact bool, reserve int64, o engine.Options) (*engine.Engine, error)
 	// IDs is the text, without special tokens, and Text what it is called.
 	IDs  []int32
 	Text string
+	// Floor is what the points are to hold; empty: recall for a model with
+	// synthetic weights, else perplexity.
+	Floor predict.Floor
+	// Predictor is sketch or lowrank, for every layer; empty: what costs least.
+	Predictor string
+	Seed      uint64
+	// Dir is where a large file may lie meanwhile.
+	Dir string
+	// HeapBytes is the most memory that may be used beside the open model; 0:
+	// any.
+	HeapBytes int64
+	// Trained is factors of an earlier training that did not end, by layer.
+	Trained map[int]lowrank.Factors
+	// Finished, if not nil, is given all factors whenever a layer's are ready.
+	Finished func(map[int]lowrank.Factors) error
 	// Progress, if not nil, is told what is done, out of a total.
 	Progress func(what string, done, total int64)
-	// Notify, if not nil, is told how long it will take.
+	// Notify, if not nil, is told what is about to be done and how long it will
+	// take.
 	Notify func(string)
 }
 
+// Result is a calibration, and the trained factors that it uses, by layer.
+type Result struct {
+	Calibration *predict.Calibration
+	Factors     map[int]lowrank.Factors
+}
+
+// Check is the error that Calibrate would return before any work: of a model, a
+// text or memory that it cannot learn with. Paths are not looked at.
+func Check(o Options) error {
+	o.Notify = nil
+	return newCalibrator(o).check()
+}
+
+func newCalibrator(o Options) *calibrator {
+	return &calibrator{Options: o, profile: o.Layout.Profile(), factors: make(map[int]lowrank.Factors)}
+}
+
 // Calibrate calibrates a model.
-func Calibrate(ctx context.Context, o Options) (*predict.Calibration, error) {
-	c := &calibrator{Options: o}
+func Calibrate(ctx context.Context, o Options) (r Result, err error) {
+	c := newCalibrator(o)
+	if err := c.prepare(); err != nil {
+		return Result{}, err
+	}
 	if err := c.collect(ctx); err != nil {
-		return nil, err
+		return Result{}, errors.Join(err, c.close())
 	}
-	if err := c.fit(ctx); err != nil {
-		return nil, err
+	if err := errors.Join(c.fit(ctx), c.close()); err != nil {
+		return Result{}, err
 	}
-	return &c.out, c.points(ctx)
+	return Result{&c.out, c.factors}, c.points(ctx)
 }
 
 type calibrator struct {
 	Options
-	inputs [][]float32 // [layers][fit tokens, d]
-	used   int         // tokens of the text that the fit has seen
-	params float64     // of the model
-	pace   float64     // seconds that a token took to collect
-	energy float64     // mean energy of an active neuron: see typicalEnergy
-	out    predict.Calibration
+	profile config.ModelProfile
+	need    needs
+	inputs  *inputs
+	used    int     // tokens of the text that the fit has seen
+	pace    float64 // seconds that a token took to collect
+	energy  float64 // mean energy of an active neuron, in all layers
+	layers  []float64
+	factors map[int]lowrank.Factors // of the layers that use them
+	out     predict.Calibration
 }
 
 func (c *calibrator) progress(what string, done, total int) {
@@ -78,94 +117,67 @@ func (c *calibrator) progress(what string, done, total int) {
 	}
 }
 
-// collect runs the text's beginning through the exact model and keeps every
-// layer's inputs.
-func (c *calibrator) collect(ctx context.Context) error {
-	e, err := c.Open(ctx, true, engine.Options{ObserveInput: func(layer int, _, x device.Act) {
-		for t := range x.Rows {
-			c.inputs[layer] = append(c.inputs[layer], x.Row(t)...)
-		}
-	}})
-	if err != nil {
-		return err
+func (c *calibrator) notify(format string, args ...any) {
+	if c.Notify != nil {
+		c.Notify(fmt.Sprintf(format, args...))
 	}
-	defer e.Close()
-	p := e.Profile()
+}
+
+func (c *calibrator) close() error {
+	if c.inputs == nil {
+		return nil
+	}
+	return c.inputs.close()
+}
+
+// check decides what there is to do.
+func (c *calibrator) check() (err error) {
+	p := c.profile
 	if !p.Sparse() {
 		return fmt.Errorf("calibrate: got a model with activation %s, want relu: no neuron is ever silent", p.Activation)
 	}
-	n := min(fitTokens, maxInputBytes/(4*p.Layers*p.HiddenSize), len(c.IDs)/2)
-	if n < leastFit {
-		return fmt.Errorf("calibrate: text: got %d tokens, want at least %d", len(c.IDs), 2*leastFit)
-	}
-	c.inputs = make([][]float32, p.Layers)
-	d := float64(p.HiddenSize)
-	c.params = float64(p.Layers)*d*(4*d+2*float64(p.FFN)) + float64(p.VocabSize)*float64(p.EmbedDim)
-	begin := time.Now()
-	window := min(e.Placement().Context-1, n)
-	for c.used < n {
-		c.progress("running the model", c.used, n)
-		m := min(window, n-c.used)
-		ids := append([]int32{p.BOS}, c.IDs[c.used:c.used+m]...)
-		if _, err := e.Run(ctx, engine.Request{IDs: ids}); err != nil {
-			return err
+	if c.out.Floor = c.Floor; c.Floor == "" {
+		c.out.Floor = predict.FloorPerplexity
+		if p.Synthetic {
+			c.out.Floor = predict.FloorRecall
 		}
+	}
+	if least := max(2*leastFit, c.Context-1); len(c.IDs) < least {
+		return fmt.Errorf("calibrate: text %s: got %d tokens, want at least %d: one window of the context, and enough to fit and measure", c.Text, len(c.IDs), least)
+	}
+	c.need, err = c.needs()
+	return err
+}
+
+// prepare checks, says what there is to do and makes room for the inputs.
+func (c *calibrator) prepare() (err error) {
+	if err := c.check(); err != nil {
+		return err
+	}
+	p := c.profile
+	c.notify("%v", c.need)
+	rows := c.need.tokens + (c.need.tokens+c.window()-1)/c.window() // each window begins with a special token
+	c.inputs, err = newInputs(c.Dir, p.Layers, p.HiddenSize, rows)
+	return err
+}
+
+func (c *calibrator) window() int { return min(c.Context-1, c.need.tokens) }
+
+// collect runs the text's beginning through the exact model and keeps every
+// layer's inputs.
+func (c *calibrator) collect(ctx context.Context) error {
+	e, err := c.Open(ctx, true, 0, engine.Options{ObserveInput: func(layer int, _, x device.Act) { c.inputs.add(layer, x) }})
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	for n := c.need.tokens; c.used < n && err == nil; {
+		c.progress("running the model", c.used, n)
+		m := min(c.window(), n-c.used)
+		ids := append([]int32{max(0, c.profile.BOS)}, c.IDs[c.used:c.used+m]...)
+		_, err = e.Run(ctx, engine.Request{IDs: ids})
 		c.used += m
 	}
-	c.pace = time.Since(begin).Seconds() / float64(c.used)
-	return nil
-}
-
-// points evaluates the calibration at thresholds from careful to careless.
-func (c *calibrator) points(ctx context.Context) error {
-	grid := thresholds(c.energy)
-	n := int(pointWork / (2 * c.params * float64(len(grid))))
-	n = min(max(n, leastPoint), pointTokens, len(c.IDs)-c.used)
-	ids := c.IDs[c.used : c.used+n]
-	c.out.Text, c.out.Tokens = c.Text, c.used+n
-	if took := time.Duration(c.pace * float64(n*len(grid)) * float64(time.Second)); took > time.Minute && c.Notify != nil {
-		c.Notify(fmt.Sprintf("measuring %d points on %d tokens each takes about %v", len(grid), n, took.Round(time.Minute)))
-	}
-	var exact quality.ExactPass
-	for i, least := range grid {
-		c.progress("measuring quality", i, len(grid))
-		point := predict.Point{MinEnergy: least}
-		try := c.out
-		try.Points = []predict.Point{point}
-		e, err := c.Open(ctx, false, engine.Options{Calibration: &try})
-		if err != nil {
-			return err
-		}
-		r, err := quality.Evaluate(ctx, e, ids, quality.Options{Exact: &exact})
-		if closeErr := e.Close(); err == nil {
-			err = closeErr
-		}
-		if err != nil {
-			return err
-		}
-		point.PPLChange, point.KL = r.Change(), r.KL
-		point.Recall, point.RecallWeighted = r.All.Recall(), r.All.RecallWeighted()
-		point.MLPError = r.All.OutputError()
-		point.Active, point.Computed = r.All.ActiveShare(), r.All.ComputedShare()
-		if bad := point.PPLChange; math.IsNaN(bad) || math.IsInf(bad, 0) {
-			return fmt.Errorf("calibrate: perplexity: got a change of %v, want a finite one: the model's weights are damaged", bad)
-		}
-		c.out.Points = append(c.out.Points, point)
-		if point.Cost() > worstChange {
-			break // nobody will ask for what lies beyond
-		}
-	}
-	return nil
-}
-
-// worstChange ends the curve: 5 % is ten times what is allowed by default.
-const worstChange = 0.05
-
-// thresholds are the points' energies, as shares of a typical active neuron's.
-func thresholds(typical float64) []float64 {
-	var grid []float64
-	for share := 1.0 / 2048; share < 1.0/8; share *= math.Sqrt2 {
-		grid = append(grid, share*typical)
-	}
-	return grid
+	c.pace = time.Since(begin).Seconds() / float64(max(1, c.used))
+	return errors.Join(err, e.Close())
 }

@@ -18,9 +18,24 @@ import (
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
+// optionsOf is the calibration of the pack at path.
+func optionsOf(t *testing.T, path string) calibrate.Options {
+	t.Helper()
+	p, err := pack.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	place, err := engine.Plan(p.Layout, engine.Options{Strategy: config.DefaultStrategy()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return calibrate.Options{Layout: p.Layout, Path: path, Context: place.Context, Threads: 2, Dir: t.TempDir(), Open: opener(path)}
+}
+
 // opener opens the pack at path.
-func opener(path string) func(context.Context, bool, engine.Options) (*engine.Engine, error) {
-	return func(ctx context.Context, exact bool, o engine.Options) (*engine.Engine, error) {
+func opener(path string) func(context.Context, bool, int64, engine.Options) (*engine.Engine, error) {
+	return func(ctx context.Context, exact bool, _ int64, o engine.Options) (*engine.Engine, error) {
 		p, err := pack.Open(path)
 		if err != nil {
 			return nil, err
@@ -55,17 +70,22 @@ func TestCalibrateTiny(t *testing.T) {
 	if _, err := convert.Convert(context.Background(), tiny.Files, "tiny", path, convert.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	open := opener(path)
-	c, err := calibrate.Calibrate(context.Background(), calibrate.Options{Open: open, IDs: ids(t, "books.valid.a.txt", 0, 1500), Text: "a"})
+	open, o := opener(path), optionsOf(t, path)
+	o.IDs, o.Text = ids(t, "books.valid.a.txt", 0, 1500), "a"
+	res, err := calibrate.Calibrate(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
+	}
+	c := res.Calibration
+	if len(res.Factors) != 0 {
+		t.Errorf("got factors of %d layers, want none: for tiny the sketch costs less", len(res.Factors))
 	}
 	for i := 1; i < len(c.Points); i++ {
 		if p, q := c.Points[i-1], c.Points[i]; q.Computed >= p.Computed || q.KL <= p.KL {
 			t.Errorf("point %d: got %+v after %+v, want less computed and more lost", i, q, p)
 		}
 	}
-	e, err := open(context.Background(), false, engine.Options{Calibration: c})
+	e, err := open(context.Background(), false, 0, engine.Options{Calibration: c})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +113,13 @@ func TestRefuses(t *testing.T) {
 	if _, err := convert.Convert(context.Background(), os.DirFS(filepath.Join(dir, "gelu")), "gelu", path, convert.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := calibrate.Calibrate(context.Background(), calibrate.Options{Open: opener(path), IDs: make([]int32, 2000)})
+	calibrated := func(ctx context.Context, path string, tokens int) error {
+		o := optionsOf(t, path)
+		o.IDs = make([]int32, tokens)
+		_, err := calibrate.Calibrate(ctx, o)
+		return err
+	}
+	err := calibrated(context.Background(), path, 2000)
 	if err == nil || !strings.Contains(err.Error(), "want relu") {
 		t.Errorf("gelu: got %v, want a refusal", err)
 	}
@@ -101,13 +127,13 @@ func TestRefuses(t *testing.T) {
 	if _, err := convert.Convert(context.Background(), tiny.Files, "tiny", relu, convert.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	_, err = calibrate.Calibrate(context.Background(), calibrate.Options{Open: opener(relu), IDs: make([]int32, 100)})
+	err = calibrated(context.Background(), relu, 100)
 	if err == nil || !strings.Contains(err.Error(), "got 100 tokens, want at least") {
 		t.Errorf("short text: got %v, want a refusal", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err = calibrate.Calibrate(ctx, calibrate.Options{Open: opener(relu), IDs: make([]int32, 2000)}); err == nil {
+	if err = calibrated(ctx, relu, 2000); err == nil {
 		t.Error("got no error after cancelling")
 	}
 }

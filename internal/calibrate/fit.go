@@ -8,10 +8,10 @@ import (
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/device/cpu"
-	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/predict"
+	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 	"github.com/sparseflow/sparseflow/internal/weights"
 )
@@ -23,17 +23,9 @@ const blockNeurons = 256
 // layer is not worth a sketch.
 const deadShare = 1e-3
 
-// fit fits every neuron.
+// fit fits every neuron, and trains where that may pay.
 func (c *calibrator) fit(ctx context.Context) (err error) {
-	e, err := c.Open(ctx, true, engine.Options{})
-	if err != nil {
-		return err
-	}
-	path, profile, threads := e.Pack().Path(), e.Profile(), e.Placement().Threads
-	if err := e.Close(); err != nil { // its memory is needed
-		return err
-	}
-	p, err := pack.Open(path)
+	p, err := pack.Open(c.Path)
 	if err != nil {
 		return err
 	}
@@ -47,28 +39,35 @@ func (c *calibrator) fit(ctx context.Context) (err error) {
 		return errors.Join(err, f.Close())
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	be := cpu.New(kernel.Best(), threads)
+	be := cpu.New(kernel.Best(), c.Threads)
 	defer be.Close()
-	ft := fitter{p: p, store: store, be: be, d: profile.HiddenSize, ffn: profile.FFN}
-	c.out.Layers = make([]predict.LayerCalibration, profile.Layers)
-	layerEnergy := make([]float64, profile.Layers)
+	ft := &fitter{c: c, p: p, store: store, be: be, d: c.profile.HiddenSize, ffn: c.profile.FFN}
+	layers := c.profile.Layers
+	c.out.Layers = make([]predict.LayerCalibration, layers)
+	layerEnergy := make([]float64, layers)
+	c.layers = make([]float64, layers)
 	active, total := 0.0, 0.0
-	for l := range profile.Layers {
-		c.progress("fitting", l, profile.Layers)
+	for l := range layers {
+		c.progress("fitting", l, layers)
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		e, n, err := ft.layer(l, c.inputs[l], &c.out.Layers[l])
+		fit, err := ft.layer(ctx, l)
 		if err != nil {
 			return fmt.Errorf("calibrate: layer %d: %w", l, err)
 		}
-		layerEnergy[l] = e
-		total += e
-		active += float64(n)
-		c.inputs[l] = nil
+		c.out.Layers[l] = fit.out
+		layerEnergy[l], c.layers[l] = fit.energy, fit.energy/float64(max(1, fit.active))
+		total += fit.energy
+		active += float64(fit.active)
 	}
 	for l, e := range layerEnergy {
-		c.out.Layers[l].Dead = e < deadShare*total/float64(profile.Layers)
+		// A floor of recall asks for it in every layer, whatever that adds.
+		if c.out.Floor != predict.FloorRecall && e < deadShare*total/float64(layers) {
+			c.out.Layers[l].Dead = true
+			delete(c.factors, l)
+			c.out.Layers[l].Kind = predict.KindSketch
+		}
 	}
 	c.energy = total / max(1, active)
 	return nil
@@ -76,71 +75,155 @@ func (c *calibrator) fit(ctx context.Context) (err error) {
 
 // fitter fits the neurons of one layer after the other.
 type fitter struct {
+	c      *calibrator
 	p      *pack.Pack
 	store  *weights.DiskWeightStore
 	be     *cpu.Backend
 	d, ffn int
 }
 
-// layer fits a layer's neurons to inputs x, [n, d], and returns the sum over
-// tokens and neurons of the energy that each activation adds to the output,
-// and the number of activations.
-func (f *fitter) layer(l int, x []float32, out *predict.LayerCalibration) (energy float64, active int, err error) {
+// fitted is a layer's calibration, and the sum over tokens and neurons of the
+// energy that each activation adds to the output, and the number of them.
+type fitted struct {
+	out    predict.LayerCalibration
+	energy float64
+	active int
+}
+
+// layer fits one layer.
+func (f *fitter) layer(ctx context.Context, l int) (fitted, error) {
+	x, err := f.c.inputs.layer(l)
+	if err != nil {
+		return fitted{}, err
+	}
 	n := len(x) / f.d
 	in := device.Act{Data: x, Rows: n, Cols: f.d, Stride: f.d}
-	for _, v := range []*[]float32{&out.Slope, &out.Offset, &out.Sigma, &out.Norm} {
-		*v = make([]float32, f.ffn)
+	sketch, bias, err := f.sketch(l, in)
+	if err != nil {
+		return fitted{}, err
 	}
+	candidates, fitRows := []*candidate{sketch}, n
+	var factors lowrank.Factors
+	if f.c.need.train {
+		// What the factors were trained on says nothing about them.
+		fitRows = n * 3 / 4
+		trained, ok, err := f.factors(ctx, l, in, bias, fitRows)
+		if err != nil {
+			return fitted{}, err
+		}
+		if ok {
+			factors = trained
+			c, err := factorCandidate(f.be, in, factors)
+			if err != nil {
+				return fitted{}, err
+			}
+			if candidates = append(candidates, c); f.c.Predictor == "lowrank" {
+				candidates = candidates[1:]
+			}
+		}
+	}
+	r, err := f.blocks(l, in, bias, fitRows, candidates)
+	if err != nil {
+		return fitted{}, err
+	}
+	best := candidates[0]
+	if len(candidates) > 1 {
+		best = choose(candidates, f.ffn, f.p.BundleBytes(), float64(r.active)/float64(n*f.ffn))
+	}
+	switch {
+	case best == nil:
+		r.out = candidates[0].out
+		r.out.Kind = predict.KindGate
+	case best.kind == predict.KindLowRank:
+		best.fold(factors)
+		f.c.factors[l] = factors
+		fallthrough
+	default:
+		r.out = best.out
+	}
+	return r, nil
+}
+
+// sketch is a layer's sketch for inputs x, and its bias, nil without.
+func (f *fitter) sketch(l int, x device.Act) (*candidate, []float32, error) {
 	name := fmt.Sprintf("layers.%d.mlp.", l)
 	codes, err := f.p.ReadTensor(name + "sketch")
 	if err != nil {
-		return 0, 0, err
+		return nil, nil, err
 	}
 	scales, err := f.p.ReadVector(name + "sketch_scale")
 	if err != nil {
-		return 0, 0, err
+		return nil, nil, err
 	}
 	var bias []float32
 	if f.p.Profile().Bias {
 		if bias, err = f.p.ReadVector(name + "up.bias"); err != nil {
-			return 0, 0, err
+			return nil, nil, err
 		}
 	}
+	sk := device.SketchMat{Codes: codes, Scales: scales, RowBytes: pack.SketchBytes(f.d), Rows: f.ffn, Cols: f.d}
+	return sketchCandidate(f.be, x, sk), bias, nil
+}
+
+// slots is room for a block of neurons, to be closed.
+func (f *fitter) slots() (*weights.Memory, device.Slots, error) {
 	m, err := weights.NewMemory(weights.BufferBytes(blockNeurons * f.p.BundleStride()))
 	if err != nil {
-		return 0, 0, err
+		return nil, device.Slots{}, err
 	}
-	defer m.Close()
-	slots := device.Slots{Data: m.Buffer(blockNeurons * f.p.BundleStride()), Stride: f.p.BundleStride(),
-		DType: f.p.MLPDType(), Cols: f.d, Parts: f.p.Profile().NeuronParts}
-	row := pack.SketchBytes(f.d)
+	return m, device.Slots{Data: m.Buffer(blockNeurons * f.p.BundleStride()), Stride: f.p.BundleStride(),
+		DType: f.p.MLPDType(), Cols: f.d, Parts: f.p.Profile().NeuronParts}, nil
+}
+
+// blocks fits all candidates to the first fitRows tokens of x and, if there are
+// several, sees on the others what they lose.
+func (f *fitter) blocks(l int, x device.Act, bias []float32, fitRows int, cs []*candidate) (r fitted, err error) {
+	m, slots, err := f.slots()
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	n := x.Rows
 	pre, score := device.NewAct(n, blockNeurons), device.NewAct(n, blockNeurons)
 	a, b := make([]float32, n), make([]float32, n)
+	norm := make([]float32, blockNeurons)
 	for first := 0; first < f.ffn; first += blockNeurons {
 		count := min(blockNeurons, f.ffn-first)
-		if err := f.neurons(l, first, count, slots, out.Norm[first:]); err != nil {
-			return 0, 0, err
+		if err := f.neurons(l, first, count, slots, norm); err != nil {
+			return r, err
 		}
-		sk := device.SketchMat{Codes: codes[first*row:], Scales: scales[first:], RowBytes: row, Rows: count, Cols: f.d}
-		f.be.Sketch(score.Colspan(0, count), in, sk)
-		f.be.Linear(pre.Colspan(0, count), in, up(slots, count), nil)
-		for i := range count {
-			add := float32(0)
-			if bias != nil {
-				add = bias[first+i]
-			}
-			for t := range n {
-				a[t], b[t] = score.Row(t)[i], pre.Row(t)[i]+add
-				if b[t] > 0 {
-					energy += float64(b[t]) * float64(b[t]) * float64(out.Norm[first+i])
-					active++
+		f.be.Linear(pre.Colspan(0, count), x, up(slots, count), nil)
+		for k, c := range cs {
+			c.scores(first, count, score.Colspan(0, count))
+			for i := range count {
+				add := float32(0)
+				if bias != nil {
+					add = bias[first+i]
 				}
+				for t := range n {
+					a[t], b[t] = score.Row(t)[i], pre.Row(t)[i]+add
+					if k == 0 && b[t] > 0 {
+						r.energy += float64(b[t]) * float64(b[t]) * float64(norm[i])
+						r.active++
+					}
+				}
+				c.fit(first+i, norm[i], a, b, fitRows)
 			}
-			mo := predict.Fit(a, b)
-			out.Slope[first+i], out.Offset[first+i], out.Sigma[first+i] = float32(mo.Slope), float32(mo.Offset), float32(mo.Sigma)
 		}
 	}
-	return energy, active, nil
+	return r, nil
+}
+
+// fit fits neuron i, the squared length of whose second half is norm, to the
+// first rows scores and pre-activations, and adds the others to the curve.
+func (c *candidate) fit(i int, norm float32, score, pre []float32, rows int) {
+	m := predict.Fit(score[:rows], pre[:rows])
+	c.out.Slope[i], c.out.Offset[i], c.out.Sigma[i] = float32(m.Slope), float32(m.Offset), float32(m.Sigma)
+	c.out.Norm[i] = norm
+	for t := rows; t < len(score); t++ {
+		v := max(0, float64(pre[t]))
+		c.curve.add(m.Energy(float64(score[t]))*float64(norm), v*v*float64(norm))
+	}
 }
 
 // neurons reads count neurons into slots and sets norm to the squared length

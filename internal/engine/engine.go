@@ -26,6 +26,8 @@ type Engine struct {
 	profile     config.ModelProfile
 	place       *placement.Placement
 	point       *predict.Point // of the calibration, nil without one
+	holds       bool           // the predictor is within the quality asked for, as far as is known
+	choice      *Choice        // of auto, nil where it did not choose
 	store       *weights.DiskWeightStore
 	memory      *weights.Memory
 	transfer    *weights.AsyncWeightTransfer
@@ -49,7 +51,13 @@ type Engine struct {
 	batch            []*sequence
 	steps            int          // of decoding, in predicted mode
 	sampled          *model.Audit // of those steps whose turn it was
-	ids              []int32
+	guards           []guard      // [layers], nil where recall has no floor
+	lowered, exact   int          // thresholds lowered, and layers turned exact
+	// relax makes a layer compute more: with its least energy times share, or
+	// its multiple times wider.
+	relax  func(layer int, share, wider float64)
+	notify func(string)
+	ids    []int32
 }
 
 // ErrClosed is the error of requests to an engine that was closed.
@@ -61,6 +69,9 @@ func (e *Engine) Placement() *placement.Placement { return e.place }
 // Point is the calibration's point that predicted mode runs at, nil if it is
 // not calibrated.
 func (e *Engine) Point() *predict.Point { return e.point }
+
+// Choice is what auto chose, nil in the other modes.
+func (e *Engine) Choice() *Choice { return e.choice }
 
 // Profile is the model.
 func (e *Engine) Profile() config.ModelProfile { return e.profile }
@@ -142,13 +153,18 @@ type Counters struct {
 	Reads     int64         // that brought them
 	Wanted    int64         // neurons of layer passes
 	Misses    int64         // of these, not in fast memory when the pass began
-	Wasted    int64         // neurons read early and then not wanted
+	Early     int64         // neurons read early, by a forecast
+	Wasted    int64         // of these, not wanted after all
 	Computed  int64         // neurons x tokens computed
 	Active    int64         // of these, with an activation that is not zero
 	Passes    int64         // neurons x tokens there were
 	Sampled   int64         // active neurons of the layers whose recall was measured
 	Found     int64         // of these, computed
 	Stall     time.Duration // waiting for reads
+	Predict   time.Duration // asking the predictor
+	// Lowered and Exact are what a recall below its floor led to: thresholds
+	// lowered, and layers that now compute every active neuron.
+	Lowered, Exact int64
 }
 
 // HitRate is the share of wanted neurons that were in fast memory.
@@ -182,6 +198,7 @@ func (c Counters) minus(d Counters) Counters {
 	c.Reads -= d.Reads
 	c.Wanted -= d.Wanted
 	c.Misses -= d.Misses
+	c.Early -= d.Early
 	c.Wasted -= d.Wasted
 	c.Computed -= d.Computed
 	c.Active -= d.Active
@@ -189,6 +206,9 @@ func (c Counters) minus(d Counters) Counters {
 	c.Sampled -= d.Sampled
 	c.Found -= d.Found
 	c.Stall -= d.Stall
+	c.Predict -= d.Predict
+	c.Lowered -= d.Lowered
+	c.Exact -= d.Exact
 	return c
 }
 
@@ -207,11 +227,15 @@ func (e *Engine) counters() Counters {
 		Reads:     e.store.Reads(),
 		Wanted:    s.Wanted,
 		Misses:    s.Misses,
+		Early:     s.Early,
 		Wasted:    s.Wasted,
 		Computed:  t.Computed,
 		Active:    t.Active,
 		Passes:    t.Tokens * e.profile.Neurons(),
 		Stall:     s.Stall,
+		Predict:   s.Predict,
+		Lowered:   int64(e.lowered),
+		Exact:     int64(e.exact),
 	}
 }
 

@@ -119,6 +119,9 @@ func (e *Engine) step() {
 	}
 	e.ec.Ctx = e.stepContext()
 	err := e.run()
+	if err == nil && e.ec.AuditLayer >= 0 && e.guards != nil {
+		e.watch(e.ec.AuditLayer)
+	}
 	if err == nil {
 		err = e.post(begin)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -17,6 +18,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/placement"
 	"github.com/sparseflow/sparseflow/internal/predict"
+	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
 	"github.com/sparseflow/sparseflow/internal/transfer"
 	"github.com/sparseflow/sparseflow/internal/weights"
 )
@@ -38,6 +40,15 @@ type Options struct {
 	// Unprofiled keeps the counts that a profile left from being looked for: the
 	// first neurons are those that stay, and layers have the same slots.
 	Unprofiled bool
+	// LowRank, [layers], is the trained factors of the layers that the
+	// calibration wants predicted by them.
+	LowRank []lowrank.Layer
+	// Auto, if not nil, lets mode auto measure which modes are fastest; without
+	// it auto is predicted.
+	Auto *Auto
+	// Notify, if not nil, is told in whole sentences what happens to a model
+	// while it runs. It is called by one goroutine and must not block.
+	Notify func(string)
 	// Policy makes each layer's eviction policy in place of the one that the
 	// strategy names.
 	Policy weights.NewPolicy
@@ -75,7 +86,23 @@ const ioWorkers = 8
 
 // Plan places a pack, which need not exist yet, without loading anything. A
 // *placement.BudgetError comes with the placement.
+//
+// In mode auto, where Options.Auto knows that all weights without predictors
+// are faster than what fits beside predictors, there are none.
 func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
+	place, err := plan(p, o)
+	if err != nil {
+		return place, err
+	}
+	if bare, key := withoutPredictors(p, place, o); bare != nil {
+		if c, ok := o.Auto.Known(key); ok && c.Exact() {
+			return bare, nil
+		}
+	}
+	return place, nil
+}
+
+func plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	profile := p.Profile()
 	if _, err := policyOf(o, profile.FFN); err != nil {
 		return nil, err
@@ -103,9 +130,6 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	return place, err
 }
 
-// syntheticNotice is what everybody who runs drawn weights is told.
-const syntheticNotice = "the weights are synthetic: drawn, not trained; speed and sparsity mean something, text and perplexity nothing"
-
 // recordBytes is what the backend needs to multiply chunk tokens with quantised
 // weights.
 func recordBytes(p *pack.Layout, chunk int) int64 {
@@ -122,10 +146,13 @@ func tileBytes(p config.ModelProfile, s config.OffloadStrategy, chunk int) int64
 	return cpu.TileBytes(threads, max(p.HiddenSize, p.EmbedDim), chunk, model.HiddenSize(p, chunk))
 }
 
+// syntheticNotice is what everybody who runs drawn weights is told.
+const syntheticNotice = "the weights are synthetic: drawn, not trained; speed and sparsity mean something, text and perplexity nothing"
+
 // wanted is the share of neurons that a calibrated sketch computes, 0 if there
 // is none.
 func wanted(o Options) float64 {
-	if o.Calibration == nil || o.Predictor != nil || o.Strategy.Predictor != "" && o.Strategy.Predictor != "sketch" {
+	if o.Calibration == nil || o.Predictor != nil || o.Strategy.Predictor == "oracle" || o.Strategy.Predictor == "all" {
 		return 0
 	}
 	point, _ := o.Calibration.Choose(quality(o.Strategy))
@@ -141,23 +168,35 @@ func quality(s config.OffloadStrategy) float64 {
 }
 
 // Predictors are the names that a strategy can give.
-func Predictors() []string { return []string{"sketch", "oracle", "all"} }
+func Predictors() []string { return []string{"sketch", "lowrank", "oracle", "all"} }
 
 // predictorBytes is the memory of each layer's predictor.
 func predictorBytes(p *pack.Layout, o Options) (func(layer int) int64, error) {
 	profile := p.Profile()
 	rows := weights.PieceBytes(4 * int64(profile.FFN)) // a float32 for each neuron
+	if c := o.Calibration; c != nil {
+		for l := range c.Layers {
+			if c.Layers[l].Kind == predict.KindLowRank && (l >= len(o.LowRank) || o.LowRank[l].Empty()) {
+				return nil, fmt.Errorf("engine: predictor: layer %d: got a calibration of trained factors and no factors, want both: train again", l)
+			}
+		}
+	}
 	switch name := o.Strategy.Predictor; {
 	case o.Predictor != nil || name == "all":
 		return nil, nil
-	case name == "" || name == "sketch":
+	case name == "lowrank" && !slices.ContainsFunc(o.LowRank, func(l lowrank.Layer) bool { return !l.Empty() }):
+		return nil, errors.New("engine: predictor: got lowrank and no trained factors, want some: run train --predictor lowrank first")
+	case name == "" || name == "sketch" || name == "lowrank":
 		codes := weights.PieceBytes(int64(profile.FFN) * int64(pack.SketchBytes(profile.HiddenSize)))
 		return func(layer int) int64 {
 			switch c := o.Calibration; {
 			case c == nil:
 				return codes + rows
-			case c.Layers[layer].Dead:
+			case c.Layers[layer].Dead, c.Layers[layer].Kind == predict.KindGate:
 				return 0
+			case c.Layers[layer].Kind == predict.KindLowRank:
+				// The factors are on the heap, where the sidecar was read to.
+				return o.LowRank[layer].Bytes() + rows
 			}
 			return codes + 2*rows
 		}, nil
@@ -187,7 +226,10 @@ func policyOf(o Options, ffn int) (weights.NewPolicy, error) {
 // Open places and loads the model of p, which it closes together with the
 // engine or on an error.
 func Open(ctx context.Context, p *pack.Pack, o Options) (*Engine, error) {
-	e := &Engine{pack: p, profile: p.Profile(), sampled: model.NewAudit(p.Profile().Layers)}
+	if err := measurePredictors(ctx, p, o); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	e := &Engine{pack: p, profile: p.Profile(), sampled: model.NewAudit(p.Profile().Layers), holds: true, notify: o.Notify}
 	if err := e.open(ctx, o); err != nil {
 		return nil, errors.Join(err, e.free())
 	}
@@ -228,8 +270,17 @@ func (e *Engine) open(ctx context.Context, o Options) (err error) {
 	}
 	e.transfer = weights.NewAsyncWeightTransfer(e.store, workers)
 	e.ec = model.NewExecutionContext(e.profile, e.place.Chunk, e.memory)
+	if err := e.load(ctx, o); err != nil {
+		return err
+	}
+	if err := e.choose(ctx, o); err != nil {
+		return err
+	}
+	if err := e.preload(ctx, o); err != nil { // after choose, which uses the slots
+		return err
+	}
 	e.ec.Observe, e.ec.ObserveInput = o.Observe, o.ObserveInput
-	return e.load(ctx, o)
+	return nil
 }
 
 // openFile is the pack's file in the way that o asks for.
@@ -308,6 +359,7 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 		Scrap:     scrap,
 		Places:    e.store.Places(),
 	})
+	e.gates(o.Calibration)
 	e.model = model.New(model.Parts{
 		Profile:     e.profile,
 		Weights:     w,
@@ -319,7 +371,7 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 		RowBuffer:   row,
 	})
 	e.wanted = o.Wanted
-	return e.preload(ctx, o)
+	return nil
 }
 
 // slots takes the memory of all slots, the ring's last.
@@ -366,52 +418,6 @@ func (e *Engine) predictor(ctx context.Context, o Options, l *model.Loader, w *m
 	return e.sketch(ctx, o, l, w)
 }
 
-// sketch loads the sketches of the layers that have room for one.
-func (e *Engine) sketch(ctx context.Context, o Options, l *model.Loader, w *model.Weights) (predict.ActivationPredictor, float64, error) {
-	p := &predict.Sketch{Backend: e.backend, Layers: make([]device.SketchMat, e.profile.Layers)}
-	for i, here := range e.place.Predicted {
-		if !here || o.Calibration != nil && o.Calibration.Layers[i].Dead {
-			continue
-		}
-		m, err := l.Sketch(ctx, i, w.Layers[i].UpBias)
-		if err != nil {
-			return nil, 0, err
-		}
-		p.Layers[i] = m
-	}
-	if o.Calibration == nil {
-		if o.Multiple > 0 {
-			return p, max(o.Multiple, 1), nil
-		}
-		return p, sketchMultiple, nil
-	}
-	allowed := quality(o.Strategy)
-	point, ok := o.Calibration.Choose(allowed)
-	if !ok {
-		e.place.Notices = append(e.place.Notices, fmt.Sprintf("the calibration has no point within %.3g %% of dense perplexity: using the most careful, at %+.3g %%", 100*allowed, 100*point.Cost()))
-	}
-	e.point = &point
-	for i := range p.Layers {
-		if p.Layers[i].Codes != nil {
-			e.calibrate(&p.Layers[i], &o.Calibration.Layers[i], point)
-		}
-	}
-	return p, 1, nil
-}
-
-// calibrate sets a layer's sketch to a point of its calibration.
-func (e *Engine) calibrate(m *device.SketchMat, c *predict.LayerCalibration, p predict.Point) {
-	m.Bias = e.memory.Floats(e.profile.FFN)
-	c.Bias(m.Bias, p.MinEnergy)
-	for i, slope := range c.Slope {
-		m.Scales[i] *= slope
-	}
-}
-
 // defaultQuality is the largest relative change of perplexity that a
 // calibrated sketch may cost if nothing else is asked for.
 const defaultQuality = 0.005
-
-// sketchMultiple is how many neurons are computed for each that the sketch
-// takes for active, as long as a model is not calibrated.
-const sketchMultiple = 2

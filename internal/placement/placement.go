@@ -36,6 +36,7 @@ type Input struct {
 // Placement is what lives where. Executors obey it and decide nothing.
 type Placement struct {
 	Mode    config.Mode // Dense, Gate or Predicted
+	Auto    bool        // Mode stands for auto, which may choose another for each layer
 	Context int         // longest sequence, in tokens
 	Chunk   int         // most tokens of one step
 	Threads int
@@ -87,8 +88,8 @@ const (
 	// neuronBytes is what is known of a neuron that has a slot: a checksum
 	// (4), slot and neuron (8), pins and free list (6), what the policy knows,
 	// the read that fills it (8), how often it was active (4), where it lies in
-	// a pack with an order of its own (4), rounded up.
-	neuronBytes = 36 + weights.PolicyBytes
+	// a pack with an order of its own (4), its calibration (16), rounded up.
+	neuronBytes = 52 + weights.PolicyBytes
 	// ringBytes is about what the ring of staging slots takes.
 	ringBytes = 4 << 20
 	// defaultContext is the longest sequence if none is asked for and the
@@ -160,6 +161,7 @@ func (p *planner) mode() config.Mode {
 		return config.Dense
 	}
 	if m == "" || m == config.Auto {
+		p.Auto = true
 		return config.Predicted
 	}
 	return m

@@ -21,6 +21,7 @@ import (
 type Calibration struct {
 	Layers []LayerCalibration `json:"-"`
 	Points []Point            `json:"points"` // by MinEnergy, the most careful first
+	Floor  Floor              `json:"floor"`  // what the points hold
 	Text   string             `json:"text"`   // what it was calibrated on
 	Tokens int                `json:"tokens"` // of the text: for the moments and the points
 }
@@ -29,10 +30,43 @@ type Calibration struct {
 type LayerCalibration struct {
 	// Dead layers compute nothing: all of the layer's neurons together add
 	// less than is worth a sketch.
-	Dead                 bool
+	Dead bool
+	// Kind is who predicts: what costs least at the same loss.
+	Kind                 Kind
 	Slope, Offset, Sigma []float32 // see Moments
 	Norm                 []float32 // squared length of the second half
 }
+
+// Floor says what quality means for a model.
+type Floor string
+
+// The floors.
+const (
+	// FloorPerplexity is a rise of perplexity, chosen at run time among the
+	// points.
+	FloorPerplexity Floor = "perplexity"
+	// FloorRecall is, in every layer, recall weighted by |activation| of at
+	// least LeastRecall and a relative error of the MLP's output of at most
+	// MostError. It stands in for the other where perplexity means nothing:
+	// with synthetic weights. There is one point.
+	FloorRecall Floor = "recall"
+)
+
+// What FloorRecall demands of every layer.
+const (
+	LeastRecall = 0.95
+	MostError   = 0.2
+)
+
+// Kind is a way to find out which neurons of a layer are worth computing.
+type Kind string
+
+// The kinds.
+const (
+	KindSketch  Kind = ""        // the pack's sketch
+	KindLowRank Kind = "lowrank" // trained factors
+	KindGate    Kind = "gate"    // the first halves themselves: predict nothing
+)
 
 // Point is one setting and what it costs, measured on text that the moments
 // have not seen.
@@ -45,12 +79,40 @@ type Point struct {
 	MLPError       float64 `json:"mlp_error"`
 	Active         float64 `json:"active"`   // share of all neurons
 	Computed       float64 `json:"computed"` // share of all neurons
+	// Layers is what each layer does, [layers].
+	Layers []LayerPoint `json:"layers,omitempty"`
+}
+
+// LayerPoint is one layer at a point.
+type LayerPoint struct {
+	// MinEnergy is the layer's own, 0 where it is the point's.
+	MinEnergy      float64 `json:"min_energy,omitempty"`
+	RecallWeighted float64 `json:"recall_weighted"`
+	MLPError       float64 `json:"mlp_error"`
+}
+
+// LayerEnergy is the MinEnergy that holds in a layer.
+func (p Point) LayerEnergy(layer int) float64 {
+	if layer < len(p.Layers) && p.Layers[layer].MinEnergy > 0 {
+		return p.Layers[layer].MinEnergy
+	}
+	return p.MinEnergy
 }
 
 // Cost is the relative change of perplexity that a point is taken to cost: the
 // measured one or, since that is noisy on a few thousand tokens and can be
 // below zero by luck, costPerKL for each nat of divergence, whichever is more.
 func (p Point) Cost() float64 { return max(p.PPLChange, costPerKL*p.KL) }
+
+// HoldsRecall reports whether every layer of a point holds FloorRecall.
+func (p Point) HoldsRecall() bool {
+	for _, l := range p.Layers {
+		if l.RecallWeighted < LeastRecall || l.MLPError > MostError {
+			return false
+		}
+	}
+	return true
+}
 
 // costPerKL is the change of perplexity for a nat of divergence: 1 if the exact
 // model's probabilities were the text's own. Measured on the embedded model and
@@ -59,9 +121,13 @@ const costPerKL = 1.5
 
 // Choose is the point that computes least while the cost of it, and of every
 // more careful point, is at most quality (0.005 is 0.5 %). If not even the
-// first is that good, it is the first, and false.
+// first is that good, it is the first, and false. Where the floor is one of
+// recall, quality is not asked.
 func (c *Calibration) Choose(quality float64) (Point, bool) {
 	best, ok := c.Points[0], false
+	if c.Floor == FloorRecall {
+		return best, best.HoldsRecall()
+	}
 	for _, p := range c.Points {
 		if p.Cost() > quality {
 			break
@@ -90,7 +156,8 @@ const CalibrationSection = "sketch"
 // dead.
 type sectionJSON struct {
 	*Calibration
-	DeadLayers []int `json:"dead_layers"`
+	DeadLayers []int        `json:"dead_layers"`
+	Kinds      map[int]Kind `json:"kinds,omitempty"` // but sketches
 }
 
 // Section is the calibration as a sidecar's section: tensors slope, offset,
@@ -112,6 +179,12 @@ func (c *Calibration) Section() (sidecar.Section, error) {
 	for l := range c.Layers {
 		if c.Layers[l].Dead {
 			j.DeadLayers = append(j.DeadLayers, l)
+		}
+		if k := c.Layers[l].Kind; k != KindSketch {
+			if j.Kinds == nil {
+				j.Kinds = make(map[int]Kind)
+			}
+			j.Kinds[l] = k
 		}
 	}
 	b, err := json.Marshal(j)
@@ -136,6 +209,18 @@ func ReadCalibration(s sidecar.Section, layers, ffn int) (*Calibration, error) {
 	if len(c.Points) == 0 {
 		return nil, fmt.Errorf("predict: calibration: got no points, want at least 1")
 	}
+	for i, p := range c.Points {
+		if n := len(p.Layers); n != 0 && n != layers {
+			return nil, fmt.Errorf("predict: calibration: point %d: got %d layers, want %d", i, n, layers)
+		}
+	}
+	switch c.Floor {
+	case "":
+		c.Floor = FloorPerplexity
+	case FloorPerplexity, FloorRecall:
+	default:
+		return nil, fmt.Errorf("predict: calibration: floor: got %q, want %s or %s", c.Floor, FloorPerplexity, FloorRecall)
+	}
 	c.Layers = make([]LayerCalibration, layers)
 	for name, of := range calibrationTensors {
 		t, ok := s.Tensors[name]
@@ -158,6 +243,12 @@ func ReadCalibration(s sidecar.Section, layers, ffn int) (*Calibration, error) {
 			return nil, fmt.Errorf("predict: calibration: got dead layer %d, want 0 to %d", l, layers-1)
 		}
 		c.Layers[l].Dead = true
+	}
+	for l, k := range j.Kinds {
+		if l < 0 || l >= layers || k != KindLowRank && k != KindGate {
+			return nil, fmt.Errorf("predict: calibration: kind of layer %d: got %q, want one of %d layers and %s or %s", l, k, layers, KindLowRank, KindGate)
+		}
+		c.Layers[l].Kind = k
 	}
 	return c, nil
 }

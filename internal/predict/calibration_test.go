@@ -65,13 +65,14 @@ func TestFit(t *testing.T) {
 }
 
 func calibration() *Calibration {
-	c := &Calibration{Text: "a book", Tokens: 9, Layers: make([]LayerCalibration, 2)}
+	c := &Calibration{Floor: FloorPerplexity, Text: "a book", Tokens: 9, Layers: make([]LayerCalibration, 2)}
 	for l := range c.Layers {
 		for _, of := range calibrationTensors {
 			*of(&c.Layers[l]) = []float32{1, 2.5, float32(l)}
 		}
 	}
 	c.Layers[1].Dead = true
+	c.Layers[0].Kind = KindLowRank
 	for i := range 5 {
 		c.Points = append(c.Points, Point{MinEnergy: float64(i), PPLChange: 0.001 * float64(i*i), KL: 0.0005 * float64(i)})
 	}
@@ -103,6 +104,10 @@ func TestCalibrationSection(t *testing.T) {
 	bad("no JSON", 2, 3, func(s *sidecar.Section) { s.JSON = []byte("{") })
 	bad("no points", 2, 3, func(s *sidecar.Section) { s.JSON = []byte("{}") })
 	bad("dead layer", 2, 3, func(s *sidecar.Section) { s.JSON = []byte(`{"points":[{}],"dead_layers":[2]}`) })
+	bad("layers of a point", 2, 3, func(s *sidecar.Section) { s.JSON = []byte(`{"points":[{"layers":[{}]}]}`) })
+	bad("floor", 2, 3, func(s *sidecar.Section) { s.JSON = []byte(`{"points":[{}],"floor":"hope"}`) })
+	bad("kind", 2, 3, func(s *sidecar.Section) { s.JSON = []byte(`{"points":[{}],"kinds":{"0":"magic"}}`) })
+	bad("kind of no layer", 2, 3, func(s *sidecar.Section) { s.JSON = []byte(`{"points":[{}],"kinds":{"2":"gate"}}`) })
 	bad("NaN", 2, 3, func(s *sidecar.Section) {
 		for i := range 4 {
 			s.Tensors["norm"].Data[i] = 0xff
@@ -135,5 +140,24 @@ func TestBias(t *testing.T) {
 	l.Bias(got, 0.25) // an activation a adds a*a*norm: bars at 0.5 and 0.25
 	if got[0] != 0.5 || got[1] != 0.75 || !math.IsInf(float64(got[2]), -1) {
 		t.Errorf("got %v, want 0.5, 0.75 and minus infinity", got)
+	}
+}
+
+// A layer's own energy counts before the point's; a floor of recall holds where
+// every layer does.
+func TestPointLayers(t *testing.T) {
+	p := Point{MinEnergy: 3, Layers: []LayerPoint{{RecallWeighted: 0.97, MLPError: 0.1}, {MinEnergy: 2, RecallWeighted: 0.95, MLPError: 0.2}}}
+	if p.LayerEnergy(0) != 3 || p.LayerEnergy(1) != 2 || p.LayerEnergy(7) != 3 {
+		t.Errorf("got energies %v, %v, %v, want 3, 2, 3", p.LayerEnergy(0), p.LayerEnergy(1), p.LayerEnergy(7))
+	}
+	c := &Calibration{Floor: FloorRecall, Points: []Point{p}}
+	if _, ok := c.Choose(0); !ok {
+		t.Error("got a floor of recall that does not hold, want one that does")
+	}
+	for _, bad := range []LayerPoint{{RecallWeighted: 0.949, MLPError: 0.1}, {RecallWeighted: 0.99, MLPError: 0.21}} {
+		p.Layers[1] = bad
+		if _, ok := c.Choose(1); ok {
+			t.Errorf("%+v: got a floor of recall that holds", bad)
+		}
 	}
 }

@@ -32,6 +32,9 @@ func Fit(score, pre []float32) Moments {
 	return Moments{Slope: slope, Offset: mp - slope*ms, Sigma: math.Sqrt(max(0, pp-slope*sp) / n)}
 }
 
+// Energy is E[max(0, pre)^2] of a neuron with a score.
+func (m Moments) Energy(score float64) float64 { return energy(m.Slope*score+m.Offset, m.Sigma) }
+
 // energy is E[max(0, z)^2] for z normal with mean mu and deviation sigma. Times
 // the squared length of a neuron's second half it is what leaving the neuron
 // out is expected to add to the squared error of the MLP's output.

@@ -22,11 +22,12 @@ type Options struct {
 	// Bias is each layer's up bias, [layers][ffn], nil without biases.
 	Bias [][]float32
 	// Predicted says which layers compute only what the predictor asks for;
-	// the others compute all neurons.
+	// the others compute all neurons. SetMode changes a layer's.
 	Predicted []bool
 	Predictor predict.ActivationPredictor
 	Selection predict.Selection
-	// SkipZero leaves the second half of silent neurons out.
+	// SkipZero leaves the second half of silent neurons out, but in layers
+	// that SetMode made dense.
 	SkipZero bool
 	// Scores is memory for scores, [most tokens, ffn].
 	Scores []float32
@@ -48,10 +49,12 @@ type Options struct {
 // pass, however many tokens wanted them. A pass that ends with an error counts
 // as far as Begin got.
 type Stats struct {
-	Wanted int64         // neurons to compute
-	Misses int64         // of these, read for this pass, early or not
-	Wasted int64         // neurons read early and then not wanted
-	Stall  time.Duration // spent waiting for reads
+	Wanted  int64         // neurons to compute
+	Misses  int64         // of these, read for this pass, early or not
+	Early   int64         // neurons read early
+	Wasted  int64         // of these, not wanted after all
+	Stall   time.Duration // spent waiting for reads
+	Predict time.Duration // spent asking the predictor
 }
 
 // TransferCoordinator plans and starts the reads of one model.
@@ -63,6 +66,9 @@ type TransferCoordinator struct {
 	// Wanted, if not nil, sees what each pass is to compute, ascending.
 	Wanted func(layer int, ids []int32)
 
+	modes    []config.Mode   // [layers] Predicted, Gate or Dense
+	multiple []float64       // [layers] of the Selection
+	guesses  []guess         // [layers] what the forecasts were worth
 	all      []int32         // 0 to ffn-1
 	inflight []*weights.Read // [slots] what fills each, nil if nothing does
 	ahead    []aheadRead
@@ -87,8 +93,22 @@ type aheadRead struct {
 func NewTransferCoordinator(o Options) *TransferCoordinator {
 	c := &TransferCoordinator{
 		Options:  o,
+		modes:    make([]config.Mode, o.Profile.Layers),
+		multiple: make([]float64, o.Profile.Layers),
+		guesses:  make([]guess, o.Profile.Layers),
 		all:      make([]int32, o.Profile.FFN),
 		inflight: make([]*weights.Read, o.RingFirst+o.RingSlots),
+	}
+	for l := range c.modes {
+		c.multiple[l] = o.Selection.Multiple
+		switch {
+		case o.Predicted[l]:
+			c.modes[l] = config.Predicted
+		case o.SkipZero:
+			c.modes[l] = config.Gate
+		default:
+			c.modes[l] = config.Dense
+		}
 	}
 	for i := range c.all {
 		c.all[i] = int32(i)
@@ -116,8 +136,8 @@ func (c *TransferCoordinator) Lookahead(layer int, x device.Act, decode bool) er
 		// whose order must be known.
 		return nil
 	}
-	if c.Cache.Complete(layer) {
-		return nil // nothing to read
+	if c.Cache.Complete(layer) || c.guesses[layer].off {
+		return nil // nothing to read, or no use in guessing
 	}
 	ids, _, err := c.want(layer, x)
 	if err != nil || len(ids) > c.Cache.Slots(layer) {
@@ -132,6 +152,7 @@ func (c *TransferCoordinator) Lookahead(layer int, x device.Act, decode bool) er
 		c.fresh = append(c.fresh, ids[i])
 		slots[i] = -1 // stays pinned
 	}
+	c.Stats.Early += int64(len(c.fresh))
 	c.Cache.Release(layer, slots, false)
 	return nil
 }
@@ -166,7 +187,20 @@ func (c *TransferCoordinator) tell(layer int, ids []int32) {
 }
 
 // predicts reports whether a layer computes what the predictor asks for.
-func (c *TransferCoordinator) predicts(layer int) bool { return c.Predicted[layer] && !c.Exact }
+func (c *TransferCoordinator) predicts(layer int) bool {
+	return c.modes[layer] == config.Predicted && !c.Exact
+}
+
+// Mode is how a layer decides what it computes: Predicted, Gate or Dense.
+func (c *TransferCoordinator) Mode(layer int) config.Mode { return c.modes[layer] }
+
+// SetMode changes how a layer decides what it computes, from its next pass on.
+// Predicted needs a predictor that knows the layer.
+func (c *TransferCoordinator) SetMode(layer int, m config.Mode) { c.modes[layer] = m }
+
+// SetMultiple changes how many neurons a layer computes for each that the
+// predictor scores above zero, from its next pass on.
+func (c *TransferCoordinator) SetMultiple(layer int, multiple float64) { c.multiple[layer] = multiple }
 
 // Audit is Begin for a layer all of whose neurons are to be computed, to see
 // what the predictor misses: keep has a bit per neuron and token, in words of
@@ -208,11 +242,14 @@ func (c *TransferCoordinator) Abort() {
 	}
 }
 
-// Close waits for all reads.
-func (c *TransferCoordinator) Close() {
+// Settle waits for all reads, after which nothing is pinned.
+func (c *TransferCoordinator) Settle() {
 	c.Abort()
 	c.reap(true)
 }
+
+// Close waits for all reads.
+func (c *TransferCoordinator) Close() { c.Settle() }
 
 // want asks the predictor. The neurons that any token wants come back in
 // ascending order, with a bit per neuron and token if there are several
@@ -220,9 +257,12 @@ func (c *TransferCoordinator) Close() {
 func (c *TransferCoordinator) want(layer int, x device.Act) (ids []int32, wants []uint64, err error) {
 	ffn := c.Profile.FFN
 	scores := c.Scores[:x.Rows*ffn]
+	begin := time.Now()
+	defer func() { c.Stats.Predict += time.Since(begin) }()
 	if err := c.Predictor.Scores(layer, x.Rows, x.Data[:x.Rows*x.Cols], scores); err != nil {
 		return nil, nil, fmt.Errorf("transfer: predict layer %d: %w", layer, err)
 	}
+	c.Selection.Multiple = c.multiple[layer]
 	ids = c.work.idBuf[:0]
 	if x.Rows == 1 {
 		ids = above(ids, scores, c.Selection.Threshold(scores))

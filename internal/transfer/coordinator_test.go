@@ -60,17 +60,17 @@ func TestStats(t *testing.T) {
 			{seq(0, 5), seq(3, 8), false, Stats{Wanted: 5, Misses: 5}},
 		}},
 		{"read early and wanted is a miss, there before is not", 8, 1, []step{
-			{seq(0, 2), seq(0, 2), false, Stats{Wanted: 2, Misses: 2}},
-			{seq(0, 4), seq(0, 4), false, Stats{Wanted: 4, Misses: 2}},
+			{seq(0, 2), seq(0, 2), false, Stats{Wanted: 2, Misses: 2, Early: 2}},
+			{seq(0, 4), seq(0, 4), false, Stats{Wanted: 4, Misses: 2, Early: 2}},
 		}},
 		{"read early and not wanted is wasted once", 8, 1, []step{
-			{seq(0, 4), seq(2, 6), false, Stats{Wanted: 4, Misses: 4, Wasted: 2}},
+			{seq(0, 4), seq(2, 6), false, Stats{Wanted: 4, Misses: 4, Early: 4, Wasted: 2}},
 			{seq(0, 2), seq(0, 2), false, Stats{Wanted: 2}},
-			{seq(4, 8), seq(0, 2), false, Stats{Wanted: 2, Wasted: 2}},
+			{seq(4, 8), seq(0, 2), false, Stats{Wanted: 2, Early: 2, Wasted: 2}},
 			{nil, nil, false, Stats{}},
 		}},
 		{"read early, evicted before it was wanted", 2, 1, []step{
-			{seq(0, 2), seq(4, 6), false, Stats{Wanted: 2, Misses: 2, Wasted: 2}},
+			{seq(0, 2), seq(4, 6), false, Stats{Wanted: 2, Misses: 2, Early: 2, Wasted: 2}},
 			{seq(4, 6), seq(0, 2), false, Stats{Wanted: 2, Misses: 2}},
 		}},
 		{"no slots: all through the ring, nothing early", 0, 1, []step{
@@ -105,6 +105,7 @@ func TestStats(t *testing.T) {
 				}
 				got := h.Stats
 				got.Wanted, got.Misses, got.Wasted, got.Stall = got.Wanted-before.Wanted, got.Misses-before.Misses, got.Wasted-before.Wasted, 0
+				got.Early, got.Predict = got.Early-before.Early, 0
 				if got != s.want {
 					t.Errorf("step %d: got %+v, want %+v", n, got, s.want)
 				}

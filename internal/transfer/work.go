@@ -3,6 +3,7 @@ package transfer
 import (
 	"time"
 
+	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 )
 
@@ -93,6 +94,7 @@ func (w *Work) cut() {
 // is one miss.
 func (w *Work) count() {
 	st, grants, fresh := &w.c.Stats, w.grants, w.c.fresh
+	early, wasted := len(fresh), st.Wasted
 	for i, id := range w.ids {
 		for len(fresh) > 0 && fresh[0] < id {
 			fresh = fresh[1:]
@@ -110,6 +112,7 @@ func (w *Work) count() {
 		}
 	}
 	st.Wasted += int64(len(fresh))
+	w.c.guesses[w.layer].judge(early, int(st.Wasted-wasted))
 	st.Wanted += int64(len(w.ids))
 	w.c.fresh = w.c.fresh[:0]
 }
@@ -158,7 +161,7 @@ func (w *Work) Segment() device.Work {
 		Slots:    w.slots[seg.lo:seg.hi],
 		Bias:     w.c.Bias[w.layer],
 		Act:      w.c.Profile.Activation,
-		SkipZero: w.c.SkipZero,
+		SkipZero: w.c.SkipZero && w.c.modes[w.layer] != config.Dense,
 	}
 	if w.wants != nil {
 		d.WantWords = wantWords(w.tokens)

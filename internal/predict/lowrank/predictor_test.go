@@ -15,13 +15,17 @@ func TestPredictor(t *testing.T) {
 	be := ref.New()
 	defer be.Close()
 	layers := []Factors{someFactors(40, 90, 6), someFactors(40, 70, 20)}
-	p, err := NewPredictor(be, layers)
-	if err != nil {
-		t.Fatal(err)
+	stored := make([]Layer, 3) // the last has no factors
+	for l, f := range layers {
+		var err error
+		if stored[l], err = f.Layer(); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := stored[l].Bytes(), f.Bytes(); got != want {
+			t.Errorf("got %d bytes, want %d", got, want)
+		}
 	}
-	if got, want := p.Bytes(), layers[0].Bytes()+layers[1].Bytes(); got != want {
-		t.Errorf("got %d bytes, want %d", got, want)
-	}
+	p := NewPredictor(be, stored)
 	const n = 7
 	x := normal(rand.New(rand.NewPCG(2, 2)), n*40)
 	for l, f := range layers {
@@ -48,13 +52,13 @@ func TestPredictor(t *testing.T) {
 			t.Errorf("layer %d: got %v allocations a token, want 0", l, n)
 		}
 	}
-	for _, c := range []struct{ layer, tokens, x, scores int }{{2, 1, 40, 90}, {-1, 1, 40, 90}, {0, 1, 39, 90}, {0, 2, 80, 90}, {0, -1, 0, 0}} {
+	for _, c := range []struct{ layer, tokens, x, scores int }{{2, 1, 40, 90}, {3, 1, 40, 90}, {-1, 1, 40, 90}, {0, 1, 39, 90}, {0, 2, 80, 90}, {0, -1, 0, 0}} {
 		if err := p.Scores(c.layer, c.tokens, make([]float32, c.x), make([]float32, c.scores)); err == nil {
 			t.Errorf("%+v: got no error", c)
 		}
 	}
 	layers[1].A[0] = 1e6
-	if _, err := NewPredictor(be, layers); err == nil {
+	if _, err := layers[1].Layer(); err == nil {
 		t.Error("a value beyond float16: got no error")
 	}
 }

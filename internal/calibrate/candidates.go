@@ -1,0 +1,129 @@
+package calibrate
+
+import (
+	"math"
+
+	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/device/cpu"
+	"github.com/sparseflow/sparseflow/internal/predict"
+	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
+)
+
+// candidate is a way to predict one layer, being fitted.
+type candidate struct {
+	kind predict.Kind
+	// scores sets y [tokens, count] to the scores of the neurons from first on.
+	scores func(first, count int, y device.Act)
+	bytes  int64 // that a token moves to predict
+	out    predict.LayerCalibration
+	curve  frontier
+}
+
+// newCandidate has room for ffn neurons.
+func newCandidate(kind predict.Kind, bytes int64, ffn int, scores func(first, count int, y device.Act)) *candidate {
+	c := &candidate{kind: kind, scores: scores, bytes: bytes}
+	for _, v := range []*[]float32{&c.out.Slope, &c.out.Offset, &c.out.Sigma, &c.out.Norm} {
+		*v = make([]float32, ffn)
+	}
+	c.out.Kind = kind
+	return c
+}
+
+// sketchCandidate is the pack's sketch, for inputs x.
+func sketchCandidate(be *cpu.Backend, x device.Act, sk device.SketchMat) *candidate {
+	return newCandidate(predict.KindSketch, int64(sk.Rows)*(int64(sk.RowBytes)+8), sk.Rows, func(first, count int, y device.Act) {
+		part := sk
+		part.Codes, part.Scales, part.Rows = sk.Codes[first*sk.RowBytes:], sk.Scales[first:], count
+		be.Sketch(y, x, part)
+	})
+}
+
+// factorCandidate is trained factors, for inputs x.
+func factorCandidate(be *cpu.Backend, x device.Act, f lowrank.Factors) (*candidate, error) {
+	l, err := f.Layer()
+	if err != nil {
+		return nil, err
+	}
+	z := device.NewAct(x.Rows, f.Rank)
+	be.Linear(z, x, l.A, nil)
+	row := l.B.DType.RowBytes(f.Rank)
+	return newCandidate(predict.KindLowRank, f.Bytes(), f.FFN, func(first, count int, y device.Act) {
+		part := l.B
+		part.Data, part.Rows = l.B.Data[int64(first)*row:int64(first+count)*row], count
+		be.Linear(y, z, part, l.Bias[first:first+count])
+	}), nil
+}
+
+// fold moves slope and offset into factors, whose scores then estimate
+// pre-activations.
+func (c *candidate) fold(f lowrank.Factors) {
+	for i, slope := range c.out.Slope {
+		row := f.B[i*f.Rank : (i+1)*f.Rank]
+		for k := range row {
+			row[k] *= slope
+		}
+		f.Bias[i] = slope*f.Bias[i] + c.out.Offset[i]
+		c.out.Slope[i], c.out.Offset[i] = 1, 0
+	}
+}
+
+// frontier is how much energy a predictor loses at every threshold: a histogram
+// of the energies that it expects, in bins of a quarter of an octave.
+type frontier struct {
+	count  [frontierBins]int
+	energy [frontierBins]float64 // that there really was
+}
+
+const frontierBins = 512
+
+func (f *frontier) add(expected, energy float64) {
+	bin := 0
+	if expected > 0 {
+		bin = min(max(0, int(4*math.Log2(expected))+frontierBins/2), frontierBins-1)
+	}
+	f.count[bin]++
+	f.energy[bin] += energy
+}
+
+// computed is the least share of neurons to compute so that no more than the
+// share lost of the energy is.
+func (f *frontier) computed(lost float64) float64 {
+	total, all := 0.0, 0
+	for i := range f.count {
+		total += f.energy[i]
+		all += f.count[i]
+	}
+	left, dropped := all, 0.0
+	for i := range f.count {
+		if dropped += f.energy[i]; dropped > lost*total {
+			break
+		}
+		left -= f.count[i]
+	}
+	return float64(left) / float64(max(1, all))
+}
+
+// lostEnergy is the share of a layer's energy at whose loss predictors are
+// compared: what the embedded model loses where perplexity rises by half a
+// percent.
+const lostEnergy = 0.01
+
+// cost is the bytes that a token moves in a layer at that loss, where a neuron
+// has bundle bytes.
+func (c *candidate) cost(ffn int, bundle int64) float64 {
+	return float64(c.bytes) + c.curve.computed(lostEnergy)*float64(ffn)*float64(bundle)
+}
+
+// choose is the cheapest of the candidates, or nil where it is cheaper to
+// compute all first halves: with a share active of the neurons that costs the
+// halves of all and of the active ones.
+func choose(cs []*candidate, ffn int, bundle int64, active float64) *candidate {
+	var best *candidate
+	least := (1 + active) * float64(ffn) * float64(bundle) / 2
+	for _, c := range cs {
+		if cost := c.cost(ffn, bundle); cost < least {
+			best, least = c, cost
+		}
+	}
+	return best
+}

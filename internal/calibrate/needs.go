@@ -1,0 +1,166 @@
+package calibrate
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/predict"
+	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
+const (
+	sketchTokens  = 4088    // most tokens of a fit
+	trainTokens   = 16352   // most tokens of a training
+	leastFit      = 256     // fewer say nothing about rare neurons
+	mostFileBytes = 4 << 30 // of all layers' inputs
+	// mostHeapBytes is the most that is taken where no budget limits it.
+	mostHeapBytes = 1 << 30
+	// A point is evaluated on as many tokens as the work of all points allows,
+	// some twenty minutes of two processors, within these bounds.
+	pointWork   = 1e14 // multiplications and additions
+	pointTokens = 2044
+	leastPoint  = 512
+	// flops is multiplications and additions a second and thread, for
+	// estimates: what a fit and a pass reach, not what kernels do.
+	flops = 5e9
+	// fewestRank is the least rank that is worth considering: see trains.
+	fewestRank = 64
+	// trainLeast is the fewest tokens that are trained on and held out: below
+	// it a layer's rank cannot be told from noise.
+	trainLeast = 4 * leastFit
+)
+
+// needs is what a calibration is going to take, known before it begins.
+type needs struct {
+	tokens    int   // of the fit
+	train     bool  // factors
+	heapBytes int64 // beside the open model, or in its place
+	fileBytes int64
+	took      time.Duration // about
+}
+
+// String says it to a person.
+func (n needs) String() string {
+	what := "calibrating"
+	if n.train {
+		what = "training and calibrating"
+	}
+	return fmt.Sprintf("%s takes about %v, %s of memory beside the model and a file of %s",
+		what, n.took.Round(time.Second), config.FormatSize(n.heapBytes), config.FormatSize(n.fileBytes))
+}
+
+// sketchBytes is the memory of one layer's calibrated sketch.
+func sketchBytes(p config.ModelProfile) int64 {
+	return int64(p.FFN) * (int64(pack.SketchBytes(p.HiddenSize)) + 8)
+}
+
+// trains reports whether factors are to be trained: where they are asked for,
+// or where those of a rank that may be enough, fewestRank, would cost at most
+// half of what the sketch does. In layers of 256 x 1024 they cost a fifth more
+// than the sketch and find less, whatever their rank.
+func (c *calibrator) trains() bool {
+	p := c.profile
+	switch c.Predictor {
+	case "lowrank":
+		return true
+	case "":
+		return 2*lowrank.FactorBytes(p.HiddenSize, p.FFN, fewestRank) <= sketchBytes(p)
+	}
+	return false
+}
+
+// needs decides how many tokens to learn from.
+func (c *calibrator) needs() (needs, error) {
+	n := needs{train: c.trains()}
+	n.tokens = c.mostTokens(n.train)
+	if n.train && n.tokens < trainLeast {
+		err := c.tooSmall(true)
+		if len(c.IDs)/2 < trainLeast {
+			err = fmt.Errorf("calibrate: text %s: got %d tokens, want at least %d to train with", c.Text, len(c.IDs), 2*trainLeast)
+		}
+		if c.Predictor == "lowrank" {
+			return n, err
+		}
+		c.notify("only sketches are calibrated: %v", err)
+		n.train = false
+		n.tokens = c.mostTokens(false)
+	}
+	if n.tokens < leastFit {
+		return n, c.tooSmall(n.train)
+	}
+	p := c.profile
+	n.heapBytes = c.heapBytes(n.tokens, n.train)
+	n.fileBytes = inputBytes(p.Layers, p.HiddenSize, n.tokens)
+	fc1 := float64(p.HiddenSize) * float64(p.FFN) * float64(p.Layers)
+	work := float64(n.tokens) * (c.params() + 2*fc1)
+	if n.train {
+		const epochs, ranks = 12, 2
+		rank := min(p.HiddenSize/4, 256)
+		work += ranks * epochs * 3 * float64(n.tokens) * float64(rank) * float64(p.HiddenSize+p.FFN) * float64(p.Layers)
+		work += 6 * float64(rank) * fc1
+	}
+	work += min(pointWork, 2*c.params()*float64(c.passes()*pointTokens))
+	n.took = time.Duration(work / flops / float64(max(1, c.Threads)) * float64(time.Second))
+	return n, nil
+}
+
+// params is the multiplications of a token.
+func (c *calibrator) params() float64 {
+	p := c.profile
+	d := float64(p.HiddenSize)
+	return float64(p.Layers)*d*(4*d+2*float64(p.FFN)) + float64(p.VocabSize)*float64(p.EmbedDim)
+}
+
+// passes is how often the held-out text is run through the model.
+func (c *calibrator) passes() int {
+	if c.out.Floor == predict.FloorRecall {
+		return recallPasses
+	}
+	return len(thresholds(1))
+}
+
+// heap is the memory that may be used.
+func (c *calibrator) heap() int64 {
+	if c.HeapBytes > 0 {
+		return c.HeapBytes
+	}
+	return mostHeapBytes
+}
+
+// mostTokens is the most tokens that the text, the file and the heap allow.
+func (c *calibrator) mostTokens(train bool) int {
+	most := sketchTokens
+	if train {
+		most = trainTokens
+	}
+	most = min(most, len(c.IDs)/2, int(mostFileBytes/inputBytes(c.profile.Layers, c.profile.HiddenSize, 1)))
+	fixed := c.heapBytes(0, train)
+	return int(min(int64(most), max(0, c.heap()-fixed)/max(1, c.heapBytes(1, train)-fixed)))
+}
+
+// heapBytes is the heap that fitting one layer to tokens takes.
+func (c *calibrator) heapBytes(tokens int, train bool) int64 {
+	p, n := c.profile, int64(tokens)
+	d, ffn := int64(p.HiddenSize), int64(p.FFN)
+	b := sketchBytes(p) + 16*ffn*int64(p.Layers) // its sketch; all moments
+	b += blockNeurons * c.Layout.BundleStride()
+	b += n * (4*d + 2*4*blockNeurons + 8) // inputs; scores and pre-activations
+	if train {
+		rank := int64(min(p.HiddenSize, p.FFN) / 2)
+		b += 2*4*d*ffn + 2*4*d*d + 3*tensor.F32.RowBytes(int(rank*(d+ffn))) // fc1 twice, covariance, factors with their moments
+		b += n * (4*d + ffn)                                                // what is trained on: inputs again, an eighth active
+		b += 1024 * 4 * ffn                                                 // a batch's scores
+	}
+	return b
+}
+
+func (c *calibrator) tooSmall(train bool) error {
+	tokens := leastFit
+	if train {
+		tokens = trainLeast
+	}
+	return fmt.Errorf("calibrate: memory: got %s for training, want at least %s; raise --budget", config.FormatSize(c.heap()), config.FormatSize(c.heapBytes(tokens, train)))
+}

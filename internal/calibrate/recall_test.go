@@ -1,0 +1,133 @@
+package calibrate_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sparseflow/sparseflow/internal/calibrate"
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/convert"
+	"github.com/sparseflow/sparseflow/internal/convert/randopt"
+	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/predict"
+	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
+	"github.com/sparseflow/sparseflow/internal/quality"
+	"github.com/sparseflow/sparseflow/internal/synth"
+)
+
+// randomPack is a pack of random weights: 2 layers of 64 x 256.
+func randomPack(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := randopt.Write(dir, randopt.Options{Profile: randopt.Profile(400, 64, 2, 2, 256, 128)}); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "random.sflow")
+	if _, err := convert.Convert(context.Background(), os.DirFS(dir), "random", path, convert.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// With a floor of recall every layer holds it on other tokens than it was
+// calibrated on, and no layer computes much more than that takes.
+func TestRecallFloor(t *testing.T) {
+	path := randomPack(t)
+	o := optionsOf(t, path)
+	o.IDs, o.Floor = synth.Tokens(400, 2000, 1), predict.FloorRecall
+	res, err := calibrate.Calibrate(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := res.Calibration
+	if len(c.Points) != 1 || c.Floor != predict.FloorRecall || !c.Points[0].HoldsRecall() || c.Points[0].KL <= 0 {
+		t.Fatalf("got floor %s and points %+v, want one that holds it, with its KL", c.Floor, c.Points)
+	}
+	e, err := o.Open(context.Background(), false, 0, engine.Options{Calibration: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	r, err := quality.Evaluate(context.Background(), e, synth.Tokens(400, 1000, 2), quality.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for l, a := range r.Layers {
+		if a.RecallWeighted() < predict.LeastRecall || a.OutputError() > predict.MostError {
+			t.Errorf("layer %d: got recall %.4f, output error %.4f", l, a.RecallWeighted(), a.OutputError())
+		}
+		if a.ComputedShare() > 1.3*a.ActiveShare() {
+			t.Errorf("layer %d: got %.3f computed of %.3f active, want no more than the floor takes", l, a.ComputedShare(), a.ActiveShare())
+		}
+	}
+}
+
+// Trained factors predict every layer where they are asked for, the engine
+// takes them with their calibration, and a training that ended goes on with the
+// layers it had, to the same result.
+func TestLowRank(t *testing.T) {
+	path := randomPack(t)
+	run := func(trained map[int]lowrank.Factors, stopAfter int) (calibrate.Result, map[int]lowrank.Factors, error) {
+		o := optionsOf(t, path)
+		o.IDs, o.Floor, o.Predictor, o.Trained = synth.Tokens(400, 2400, 1), predict.FloorRecall, "lowrank", trained
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		kept := make(map[int]lowrank.Factors)
+		o.Finished = func(f map[int]lowrank.Factors) error {
+			for l, v := range f {
+				kept[l] = v.Clone()
+			}
+			if len(f) == stopAfter {
+				cancel()
+			}
+			return nil
+		}
+		r, err := calibrate.Calibrate(ctx, o)
+		return r, kept, err
+	}
+	whole, _, err := run(nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(whole.Factors) != 2 || whole.Calibration.Layers[0].Kind != predict.KindLowRank {
+		t.Fatalf("got factors of %d layers, kind %q, want 2 of lowrank", len(whole.Factors), whole.Calibration.Layers[0].Kind)
+	}
+	_, kept, err := run(nil, 1)
+	if err == nil || len(kept) != 1 {
+		t.Fatalf("stopped: got error %v and %d layers kept, want an error and 1", err, len(kept))
+	}
+	again, _, err := run(kept, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for l, f := range whole.Factors {
+		g := again.Factors[l]
+		if f.Rank != g.Rank || f.B[0] != g.B[0] || f.A[len(f.A)-1] != g.A[len(g.A)-1] {
+			t.Errorf("layer %d: got other factors after going on", l)
+		}
+	}
+	if got, want := again.Calibration.Points[0].KL, whole.Calibration.Points[0].KL; got != want {
+		t.Errorf("got KL %v after going on, want %v", got, want)
+	}
+	o := optionsOf(t, path)
+	if _, err := o.Open(context.Background(), false, 0, engine.Options{Calibration: whole.Calibration}); err == nil || !strings.Contains(err.Error(), "no factors") {
+		t.Errorf("a calibration of factors without them: got %v, want a refusal", err)
+	}
+}
+
+// Too little memory is an error before any work.
+func TestNeeds(t *testing.T) {
+	o := optionsOf(t, randomPack(t))
+	o.IDs, o.HeapBytes = synth.Tokens(400, 2000, 1), 100_000
+	o.Open = func(context.Context, bool, int64, engine.Options) (*engine.Engine, error) {
+		t.Error("opened the model")
+		return nil, config.OffloadStrategy{Threads: -1}.Validate()
+	}
+	_, err := calibrate.Calibrate(context.Background(), o)
+	if err == nil || !strings.Contains(err.Error(), "memory: got 100.00 kB for training, want at least") {
+		t.Errorf("got %v, want an error about memory", err)
+	}
+}

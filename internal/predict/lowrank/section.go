@@ -1,0 +1,106 @@
+package lowrank
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/sparseflow/sparseflow/internal/sidecar"
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
+// The names of a sidecar's sections: of the factors in use, and of those of a
+// training that has not ended.
+const (
+	SectionName = "lowrank"
+	PartialName = "lowrank.partial"
+)
+
+// sectionJSON is a section's JSON.
+type sectionJSON struct {
+	// Training names what the factors were trained on and how: a training
+	// with the same name goes on where that one ended.
+	Training string      `json:"training"`
+	Ranks    map[int]int `json:"ranks"` // by layer
+}
+
+// NewSection is the factors of layers, by number, as a section: of layer N the
+// tensors "N.a", "N.b" and "N.bias".
+func NewSection(training string, layers map[int]Factors) (sidecar.Section, error) {
+	j := sectionJSON{Training: training, Ranks: make(map[int]int)}
+	s := sidecar.Section{Tensors: make(map[string]sidecar.Tensor)}
+	for l, f := range layers {
+		ts, err := f.Encode(prefix(l))
+		if err != nil {
+			return s, fmt.Errorf("lowrank: layer %d: %w", l, err)
+		}
+		for _, t := range ts {
+			s.Tensors[t.Name] = sidecar.Tensor{DType: dtypeNames[t.DType], Shape: t.Shape, Data: t.Data}
+		}
+		j.Ranks[l] = f.Rank
+	}
+	var err error
+	s.JSON, err = json.Marshal(j)
+	return s, err
+}
+
+func prefix(layer int) string { return fmt.Sprintf("%d.", layer) }
+
+// dtypeNames are the element types of factors as a sidecar names them.
+var dtypeNames = map[tensor.DType]string{tensor.F16: "F16", tensor.F32: "F32"}
+
+// ReadSection reads the factors of a model of layers layers of ffn neurons with
+// inputs of length d, and what they were trained by.
+func ReadSection(s sidecar.Section, layers, d, ffn int) (training string, factors map[int]Factors, err error) {
+	factors = make(map[int]Factors)
+	training, err = read(s, layers, func(l int) error {
+		f, err := Decode(prefix(l), d, ffn, tensorsOf(s))
+		factors[l] = f
+		return err
+	})
+	return training, factors, err
+}
+
+// ReadLayers is ReadSection for multiplying: [layers], sharing the section's
+// tensors.
+func ReadLayers(s sidecar.Section, layers, d, ffn int) ([]Layer, error) {
+	ls := make([]Layer, layers)
+	_, err := read(s, layers, func(l int) error {
+		f, err := Decode(prefix(l), d, ffn, tensorsOf(s))
+		ls[l] = stored(f, s.Tensors[prefix(l)+nameA].Data, s.Tensors[prefix(l)+nameB].Data)
+		return err
+	})
+	return ls, err
+}
+
+// read calls each for every layer that a section has factors of.
+func read(s sidecar.Section, layers int, each func(layer int) error) (training string, err error) {
+	var j sectionJSON
+	if err := json.Unmarshal(s.JSON, &j); err != nil {
+		return "", fmt.Errorf("lowrank: read section: %w", err)
+	}
+	for l := range j.Ranks {
+		if l < 0 || l >= layers {
+			return "", fmt.Errorf("lowrank: read section: got layer %d, want 0 to %d", l, layers-1)
+		}
+		if err := each(l); err != nil {
+			return "", err
+		}
+	}
+	return j.Training, nil
+}
+
+// tensorsOf finds a section's tensors.
+func tensorsOf(s sidecar.Section) func(string) (Tensor, bool) {
+	return func(name string) (Tensor, bool) {
+		t, ok := s.Tensors[name]
+		if !ok {
+			return Tensor{}, false
+		}
+		for d, n := range dtypeNames {
+			if n == t.DType {
+				return Tensor{Name: name, DType: d, Shape: t.Shape, Data: t.Data}, true
+			}
+		}
+		return Tensor{}, false
+	}
+}

@@ -1,0 +1,268 @@
+package sparseflow
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/sparseflow/sparseflow/internal/calibrate"
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/convert"
+	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/predict"
+	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
+	"github.com/sparseflow/sparseflow/internal/sidecar"
+	"github.com/sparseflow/sparseflow/internal/synth"
+)
+
+// Floor is what OffloadStrategy.Quality stands for: a rise of perplexity or,
+// where perplexity means nothing, recall and the error of the output.
+type Floor = predict.Floor
+
+// The floors.
+const (
+	FloorPerplexity = predict.FloorPerplexity
+	FloorRecall     = predict.FloorRecall
+)
+
+// What FloorRecall demands of every layer.
+const (
+	LeastRecall = predict.LeastRecall
+	MostError   = predict.MostError
+)
+
+// Training is what a model's predictors learn from, and how.
+type Training struct {
+	// Text is what they learn from, and Name what it is called. A model
+	// without tokenizer files learns from drawn token ids; Text is then empty.
+	Text, Name string
+	// Output is the sidecar; empty: beside the pack or, where that cannot be
+	// written to, in the cache directory.
+	Output string
+	// Floor is what the operating points hold; empty: recall where the weights
+	// are synthetic, else perplexity.
+	Floor Floor
+	// Seed is what random choices start from: the same seed, text and model
+	// give the same sidecar.
+	Seed uint64
+}
+
+// Train trains and calibrates a model's predictors on a text, and stores what
+// it learned in a sidecar, whose path it returns. The strategy's Predictor is
+// sketch or lowrank for one kind in every layer, or empty for what costs least.
+//
+// What can be wrong is checked before any work. A training that ends early
+// leaves the predictors in use as they were; the factors of the layers that it
+// had finished are kept, and the next training on the same text goes on there.
+func Train(ctx context.Context, model string, t Training, opts ...Option) (*Calibration, string, error) {
+	o := makeOptions(opts)
+	src, err := hub.Find(model)
+	if err != nil {
+		return nil, "", err
+	}
+	tr := &trainer{o: o, model: model, src: src, t: t, kind: o.engine.Strategy.Predictor}
+	tr.o.engine.Strategy.Mode, tr.o.engine.Strategy.Predictor = Predicted, ""
+	if err := tr.prepare(ctx); err != nil {
+		return nil, "", fmt.Errorf("train %s: %w", src.Name, err)
+	}
+	r, err := calibrate.Calibrate(ctx, tr.options(tr.trained()))
+	if err != nil {
+		return nil, "", fmt.Errorf("train %s: %w", src.Name, err)
+	}
+	return r.Calibration, tr.t.Output, tr.store(ctx, r)
+}
+
+// trainer is a training.
+type trainer struct {
+	model   string
+	o       options
+	src     hub.Source
+	t       Training
+	kind    string // of predictors; empty: what costs least
+	layout  *pack.Layout
+	path    string // of the pack
+	source  string // SHA-256 of the weights
+	context int
+	threads int
+	ids     []int32
+	heap    int64
+	name    string // of what is trained on and how
+}
+
+// prepare converts the model if need be, after checking what can be checked
+// from headers, and checks the rest.
+func (t *trainer) prepare(ctx context.Context) error {
+	var err error
+	if t.layout, err = convert.Layout(t.src); err != nil {
+		return err
+	}
+	if err := t.tokens(); err != nil {
+		return err
+	}
+	if err := t.place(); err != nil {
+		return err
+	}
+	if err := calibrate.Check(t.options(nil)); err != nil {
+		return err
+	}
+	p, err := openPack(ctx, t.src, t.o)
+	if err != nil {
+		return err
+	}
+	t.layout, t.path, t.source = p.Layout, p.Path(), p.SourceSHA256()
+	return errors.Join(t.output(ctx), p.Close())
+}
+
+// drawnTokens is how many ids are drawn for a model without a tokenizer.
+const drawnTokens = 40_000
+
+// tokens sets the ids to learn from.
+func (t *trainer) tokens() error {
+	p := t.layout
+	tok, err := LoadTokenizer(t.model)
+	switch {
+	case err == nil:
+		t.ids = tok.Encode(t.t.Text, false)
+	case !errors.Is(err, ErrNoTokenizer) || t.t.Text != "":
+		return err
+	default:
+		t.ids, t.t.Name = synth.Tokens(p.Profile().VocabSize, drawnTokens, t.t.Seed|1<<63), "drawn token ids"
+	}
+	h := sha256.New()
+	fmt.Fprint(h, t.ids, t.t.Seed, p.AttnDType(), p.MLPDType(), t.kind)
+	t.name = hex.EncodeToString(h.Sum(nil))
+	return nil
+}
+
+// place sees whether there is room for all predictors, and how much for
+// training.
+func (t *trainer) place() error {
+	place, err := engine.Plan(t.layout, t.o.engine)
+	if err != nil {
+		return err
+	}
+	for l, here := range place.Predicted {
+		if !here {
+			return fmt.Errorf("sparseflow: budget: got room for the predictors of %d of %d layers, want all to measure them; raise --budget", l, len(place.Predicted))
+		}
+	}
+	t.context, t.threads = place.Context, place.Threads
+	if b := t.o.engine.Strategy.Budget.Bytes; b > 0 {
+		// While a layer is fitted the model is closed.
+		t.heap = b - runtimeShare
+		if t.heap <= 0 {
+			return fmt.Errorf("sparseflow: budget: got %s, want more than the %s of a process that trains; raise --budget", config.FormatSize(b), config.FormatSize(runtimeShare))
+		}
+	}
+	return nil
+}
+
+// runtimeShare is the process without a model, and the text's tokens.
+const runtimeShare = 40 << 20
+
+// output finds where the sidecar goes, and that it can go there: a file there
+// of other weights, or that cannot be replaced, is an error now and not after
+// an hour.
+func (t *trainer) output(ctx context.Context) error {
+	if t.t.Output == "" {
+		dir, err := t.o.cache()
+		if err != nil {
+			return err
+		}
+		if t.t.Output, err = sidecar.PathFor(t.path, dir, t.source); err != nil {
+			return err
+		}
+	}
+	return sidecar.Update(ctx, t.t.Output, t.source, func(*sidecar.Sidecar) *sidecar.Sidecar { return nil })
+}
+
+// options is the training as package calibrate takes it, going on where one
+// with the given factors ended.
+func (t *trainer) options(trained map[int]lowrank.Factors) calibrate.Options {
+	return calibrate.Options{
+		Layout: t.layout, Path: t.path, Context: t.context, Threads: t.threads,
+		IDs: t.ids, Text: t.t.Name, Floor: t.t.Floor, Predictor: t.kind, Seed: t.t.Seed,
+		Dir: filepath.Dir(t.t.Output), HeapBytes: t.heap,
+		Trained:  trained,
+		Finished: t.keep,
+		Progress: t.o.progress,
+		Notify:   t.o.notify,
+		Open: func(ctx context.Context, exact bool, reserve int64, eo engine.Options) (*engine.Engine, error) {
+			p, err := openPack(ctx, t.src, options{engine: t.o.engine, cacheDir: t.o.cacheDir})
+			if err != nil {
+				return nil, err
+			}
+			eo.Strategy = t.o.engine.Strategy
+			if exact {
+				eo.Strategy.Mode = Gate
+			}
+			if eo.Strategy.Budget.Bytes > 0 {
+				eo.Strategy.Budget.Bytes = max(1, eo.Strategy.Budget.Bytes-reserve)
+			}
+			e, err := engine.Open(ctx, p, eo)
+			var small *BudgetError
+			if errors.As(err, &small) {
+				err = fmt.Errorf("training keeps %s beside the model: %w", config.FormatSize(reserve), err)
+			}
+			return e, err
+		},
+	}
+}
+
+// trained is the factors of an earlier training of the same kind that did not
+// end, none if there are none that can be used.
+func (t *trainer) trained() map[int]lowrank.Factors {
+	side, err := sidecar.Open(t.t.Output, t.source)
+	if err != nil {
+		return nil
+	}
+	sec, ok := side.Section(lowrank.PartialName)
+	if !ok {
+		return nil
+	}
+	p := t.layout.Profile()
+	name, factors, err := lowrank.ReadSection(sec, p.Layers, p.HiddenSize, p.FFN)
+	if err != nil || name != t.name {
+		return nil
+	}
+	if len(factors) > 0 && t.o.notify != nil {
+		t.o.notify(fmt.Sprintf("going on with a training that had finished %d of %d layers", len(factors), p.Layers))
+	}
+	return factors
+}
+
+// keep stores the factors trained so far, for a training that goes on here.
+// They are not in use.
+func (t *trainer) keep(factors map[int]lowrank.Factors) error {
+	sec, err := lowrank.NewSection(t.name, factors)
+	if err != nil {
+		return err
+	}
+	return sidecar.Update(context.Background(), t.t.Output, t.source, func(s *sidecar.Sidecar) *sidecar.Sidecar {
+		return s.With(lowrank.PartialName, sec)
+	})
+}
+
+// store puts what was learned in the place of what was there.
+func (t *trainer) store(ctx context.Context, r calibrate.Result) error {
+	sec, err := r.Calibration.Section()
+	if err != nil {
+		return err
+	}
+	factors, err := lowrank.NewSection(t.name, r.Factors)
+	if err != nil {
+		return err
+	}
+	return sidecar.Update(ctx, t.t.Output, t.source, func(s *sidecar.Sidecar) *sidecar.Sidecar {
+		s = s.Without(lowrank.PartialName).Without(lowrank.SectionName).With(predict.CalibrationSection, sec)
+		if len(r.Factors) > 0 {
+			s = s.With(lowrank.SectionName, factors)
+		}
+		return s
+	})
+}
