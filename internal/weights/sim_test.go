@@ -98,9 +98,11 @@ func TestSimTime(t *testing.T) {
 			}
 			return a.StartBundles(rng.IntN(3), rng.IntN(38), slots, s, nil)
 		}
-		// The quickest of a few: another process may have taken the processor.
+		const slack = 2 * time.Millisecond
+		mostAlone, mostQueued := c.alone+slack, c.queued+c.queued/10+slack
+		// The quickest of some: another process may have taken the processor.
 		alone, queued := time.Hour, time.Hour
-		for range 5 {
+		for try := 0; try < 50 && (try < 5 || alone > mostAlone || queued > mostQueued); try++ {
 			begin := time.Now()
 			if err := start(0).Wait(); err != nil {
 				t.Fatal(err)
@@ -118,11 +120,10 @@ func TestSimTime(t *testing.T) {
 			}
 			queued = min(queued, time.Since(begin))
 		}
-		const slack = 2 * time.Millisecond
-		if alone < c.alone || alone > c.alone+slack {
+		if alone < c.alone || alone > mostAlone {
 			t.Errorf("%v: one read: got %v, want %v", c.spec, alone, c.alone)
 		}
-		if queued < c.queued || queued > c.queued+c.queued/10+slack {
+		if queued < c.queued || queued > mostQueued {
 			t.Errorf("%v: %d reads: got %v, want %v", c.spec, c.reads, queued, c.queued)
 		}
 		// A read that nobody waits for is there in its time, and not before.
