@@ -1,7 +1,10 @@
 package weights
 
 import (
+	"bytes"
 	"math/rand/v2"
+	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -188,4 +191,30 @@ func TestJoins(t *testing.T) {
 			t.Fatal("neighbours are not joined")
 		}
 	})
+}
+
+// Opening a simulated disk has the bundles in the page cache, whether they were
+// there or not.
+func TestSimCached(t *testing.T) {
+	f := makePack(t, 0)
+	raw, err := os.Open(f.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	first := f.BundleOffset(0, 0)
+	for range 2 {
+		file, err := OpenSim(f.Pack, SimSpec{IOPS: 1e6, BytesPerSecond: 1e9})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if runtime.GOOS == "linux" && !inPageCache(raw, first, f.Size()-first) {
+			t.Log("PAGE CACHE IS NOT TESTED: the kernel is before 6.5, or short of memory")
+		}
+		s := f.store(t, file)
+		dst := [][]byte{f.slots(t, 1).Bundle(0)}
+		if err := s.ReadBundles(2, 39, dst); err != nil || !bytes.Equal(dst[0], f.bundles[2][39]) {
+			t.Errorf("got %v or other bytes", err)
+		}
+	}
 }
