@@ -11,9 +11,10 @@ import (
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
-// attention is three sequences in one cache, their pages interleaved, and the
-// spans of a batch over them: a prompt that crosses two pages, one token, and
-// a few that begin on one page and end on the next.
+// attention is four sequences in one cache, their pages interleaved, and the
+// spans of a batch over them: a prompt that crosses two pages, one token, a
+// few that begin on one page and end on the next, of which four at a time are
+// on both, and a few of which the first sees 16 keys.
 type attention struct {
 	p            device.AttendParams
 	layer        int
@@ -31,7 +32,7 @@ func newAttention(t *testing.T, heads, kvHeads, headDim int, dt tensor.DType) *a
 		p:     device.AttendParams{Heads: heads, KVHeads: kvHeads, HeadDim: headDim, Scale: float32(1 / math.Sqrt(float64(headDim)))},
 		layer: 1,
 		cache: kv.New(shape, make([]byte, 7*shape.PageBytes())),
-		spans: []device.Span{{Pos: 0, N: 131}, {Pos: 5, N: 1}, {Pos: 60, N: 9}},
+		spans: []device.Span{{Pos: 0, N: 131}, {Pos: 5, N: 1}, {Pos: 61, N: 9}, {Pos: 15, N: 6}},
 	}
 	rows := 0
 	for i := range a.spans {
@@ -121,7 +122,7 @@ func (a *attention) exact() exact {
 }
 
 func TestAttend(t *testing.T) {
-	for _, s := range []struct{ heads, kvHeads, headDim int }{{3, 3, 15}, {4, 2, 80}, {6, 2, 32}, {33, 1, 16}} {
+	for _, s := range []struct{ heads, kvHeads, headDim int }{{3, 3, 15}, {2, 1, 80}, {6, 2, 32}, {9, 1, 16}} {
 		types := floatTypes
 		if s.headDim%tensor.QuantBlock == 0 {
 			types = append(slices.Clip(types), tensor.Q8_0)
@@ -150,6 +151,35 @@ func TestAttend(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// What an operation leaves in the backend's memory, NaN even, is nothing to the
+// next.
+func TestAttendAfterAnother(t *testing.T) {
+	before := newAttention(t, 2, 2, 80, tensor.F16)
+	nan := make([]float32, 2*80)
+	for i := range nan {
+		nan[i] = float32(math.NaN())
+	}
+	for _, s := range before.spans {
+		for pos := range s.Seq.Len() {
+			before.cache.Put(before.layer, s.Seq, pos, nan, nan)
+		}
+	}
+	for _, s := range []struct {
+		heads, kvHeads, headDim int
+		dt                      tensor.DType
+	}{{3, 3, 15, tensor.F16}, {4, 4, 32, tensor.F32}} {
+		a := newAttention(t, s.heads, s.kvHeads, s.headDim, s.dt)
+		want := emptyAct(a.q.Rows, a.q.Cols)
+		oracle(func(b device.Backend) { b.Attend(want, a.q, a.cache, a.layer, a.spans, a.p) })
+		backends(t, func(t *testing.T, b device.Backend) {
+			b.Attend(emptyAct(before.q.Rows, before.q.Cols), before.q, before.cache, before.layer, before.spans, before.p)
+			y := emptyAct(a.q.Rows, a.q.Cols)
+			b.Attend(y, a.q, a.cache, a.layer, a.spans, a.p)
+			sameBits(t, "after another", y, want)
+		})
 	}
 }
 

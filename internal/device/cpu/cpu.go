@@ -1,14 +1,14 @@
 // Package cpu is the backend that computes on the processor, with the SIMD
 // kernels of package kernel or, as the oracle of tests, their plain-Go twins.
 //
-// Work is split between threads by output: rows of a matrix, heads of a
-// token, columns of an MLP's output. Each output is computed by one thread in
+// Work is split between threads by output: rows of a matrix, heads of a few
+// tokens, columns of an MLP's output. Each output is computed by one thread in
 // one order, so results are the same bits whatever the number of threads, the
 // number of tokens computed together and the set of kernels. Operations too
 // small to be worth splitting run on the caller's thread alone.
 //
-// A steady state allocates nothing: scratch grows to the largest operation
-// and the longest context seen, and stays.
+// A steady state allocates nothing: scratch grows to the largest operation seen,
+// and stays.
 package cpu
 
 import (

@@ -92,18 +92,14 @@ func (p *page) one(k *kernel.Set, w *attendWork, j int, scale float32) {
 		at.ScoresQ8(s, q, p.keys, unsafe.SliceData(p.values))
 	}
 	c := p.soften(k, w, j, w.scores, n, scale)
-	p.add(k, y, c, w.scores[:n], 0)
-}
-
-// add multiplies y by c and adds the values from the i-th on with weights s.
-func (p *page) add(k *kernel.Set, y []float32, c float32, s []float32, i int) {
+	s = w.scores[:n]
 	switch at := &k.Attention; p.dt {
 	case tensor.F32:
-		at.ValuesF32(y, c, s, as[float32](p.values)[i*p.dim:], first[float32](p.next))
+		at.ValuesF32(y, c, s, as[float32](p.values), first[float32](p.next))
 	case tensor.F16:
-		at.ValuesF16(y, c, s, as[uint16](p.values)[i*p.dim:], first[uint16](p.next))
+		at.ValuesF16(y, c, s, as[uint16](p.values), first[uint16](p.next))
 	case tensor.Q8_0:
-		at.ValuesQ8(y, c, s, p.values[p.dt.RowBytes(i*p.dim):], unsafe.SliceData(p.next))
+		at.ValuesQ8(y, c, s, p.values, unsafe.SliceData(p.next))
 	}
 }
 
@@ -135,11 +131,11 @@ func (p *page) four(k *kernel.Set, w *attendWork, j int, scale float32) {
 			w.fix[i] = p.soften(k, w, j+i, w.scores[i*kv.PageTokens:], n, scale)
 		}
 	}
-	common := p.sees(j)
-	k.Attention.Values4(y, w.fix[:], w.scores, kv.PageTokens, common, as[float32](p.values))
+	common, values := p.sees(j), as[float32](p.values)
+	k.Attention.Values4(y, w.fix[:], w.scores, kv.PageTokens, common, values)
 	for i := range w.fix {
 		if n := p.sees(j + i); n > common {
-			p.add(k, y[i*dim:(i+1)*dim], 1, w.scores[i*kv.PageTokens+common:][:n-common], common)
+			k.Attention.ValuesF32(y[i*dim:(i+1)*dim], 1, w.scores[i*kv.PageTokens+common:][:n-common], values[common*dim:], nil)
 		}
 	}
 }
