@@ -22,9 +22,11 @@
 // # What is exact
 //
 // In the modes Dense and Gate the output is that of the full model, whatever
-// the budget: the same logits bit for bit. In mode Predicted, which Auto
-// stands for on ReLU models, neurons that the predictor does not ask for are
-// left out; how much that changes depends on the model and the predictor.
+// the budget: the same logits bit for bit. In mode Predicted neurons that the
+// predictor does not ask for are left out; how much that changes depends on the
+// model and the predictor. Mode Auto, the default, measures at the first opening
+// which mode is fastest in each layer within the quality asked for, and keeps
+// its choice beside the pack, so that the next opening gives the same output.
 //
 // # Swapping parts
 //

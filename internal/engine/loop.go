@@ -180,7 +180,9 @@ func (e *Engine) sampleRecall() {
 		return
 	}
 	if e.steps++; e.steps%recallEvery == 0 {
-		e.ec.Audit, e.ec.AuditLayer = e.sampled, (e.steps/recallEvery-1)%e.profile.Layers
+		if l := (e.steps/recallEvery - 1) % e.profile.Layers; e.coordinator.Mode(l) == config.Predicted {
+			e.ec.Audit, e.ec.AuditLayer = e.sampled, l
+		}
 	}
 }
 

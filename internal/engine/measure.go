@@ -229,7 +229,9 @@ func (e *Engine) probesDone(probes []probe) []probe {
 
 // predictable reports whether a layer may be predicted: it has a predictor,
 // and that holds the quality floor.
-func (e *Engine) predictable(layer int) bool { return e.place.Predicted[layer] && e.holds }
+func (e *Engine) predictable(layer int) bool {
+	return e.place.Predicted[layer] && e.holds && e.coordinator.Mode(layer) == config.Predicted
+}
 
 // decide makes a choice of what was measured.
 func (e *Engine) decide(probes []probe) Choice {

@@ -108,7 +108,6 @@ func (e *Engine) gates(c *predict.Calibration) {
 	for l := range c.Layers {
 		if c.Layers[l].Kind == predict.KindGate && !c.Layers[l].Dead {
 			e.coordinator.SetMode(l, config.Gate)
-			e.place.Predicted[l] = false
 		}
 	}
 }

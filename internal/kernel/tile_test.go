@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"regexp"
@@ -221,5 +222,38 @@ func TestAVX2TileRegisters(t *testing.T) {
 	}
 	if bad := regexp.MustCompile(`\b(Z\d+|[XY](1[6-9]|2\d|3[01])|K[0-7])\b`).Find(asm); bad != nil {
 		t.Errorf("amd64/tile_avx2_amd64.s uses %s", bad)
+	}
+}
+
+// BenchmarkTile is tiles over weights that stay in a core's cache while tokens
+// pass by, laying these out included.
+func BenchmarkTile(b *testing.B) {
+	const rows, tokens = 64, 96
+	for _, s := range All()[1:] {
+		for _, n := range []int{768, 4096} {
+			b.Run(fmt.Sprintf("%s/f16/n=%d", s.Name, n), func(b *testing.B) {
+				w, x := make([]uint16, rows*n), make([]float32, tokens*n)
+				for i := range w {
+					w[i] = 0x3c00
+				}
+				panel := make([]float32, TileTokens*n)
+				var out [TileRows * TileTokens]float32
+				var row [TileRows][]uint16
+				for b.Loop() {
+					for t := 0; t < tokens; t += TileTokens {
+						for j := range TileTokens {
+							s.PanelRow(panel, j, x[(t+j)*n:][:n])
+						}
+						for r := 0; r < rows; r += TileRows {
+							for i := range row {
+								row[i] = w[(r+i)*n:][:n]
+							}
+							s.TileF16(&out, &row, panel)
+						}
+					}
+				}
+				b.ReportMetric(2*rows*tokens*float64(n)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+			})
+		}
 	}
 }

@@ -83,9 +83,9 @@ func (m *model) attention(l int) {
 		m.draw(to, m.space.independent(tensorOf(l, part)), d)
 	}
 	m.norm()
-	m.linear(m.q, m.in, half(w.q, d, d))
-	m.linear(m.k, m.in, half(w.k, d, d))
-	m.linear(m.v, m.in, half(w.v, d, d))
+	m.cpu.Linear(m.q, m.in, half(w.q, d, d), nil)
+	m.cpu.Linear(m.k, m.in, half(w.k, d, d), nil)
+	m.cpu.Linear(m.v, m.in, half(w.v, d, d), nil)
 	for _, s := range m.spans {
 		for i := range s.N {
 			t := s.first + i
@@ -98,7 +98,7 @@ func (m *model) attention(l int) {
 	scale := m.scale(m.variances(m.attn))
 	m.draw(w.outRows, m.space.written(tensorOf(l, partOut), scale), d)
 	m.transpose(w.out, w.outRows, d, d)
-	m.linear(m.add, m.attn, half(w.out, d, d))
+	m.cpu.Linear(m.add, m.attn, half(w.out, d, d), nil)
 	m.centre(w.outBias)
 }
 
@@ -107,7 +107,7 @@ func (m *model) neurons(l int) {
 	w, d, ffn := m.weights, m.profile.HiddenSize, m.profile.FFN
 	m.draw(w.up, m.space.neurons(tensorOf(l, partUp)), ffn)
 	m.norm()
-	m.linear(m.hidden, m.in, half(w.up, ffn, d))
+	m.cpu.Linear(m.hidden, m.in, half(w.up, ffn, d), nil)
 	m.fire(w.upBias, shuffled(frequencies(ffn, m.active[l]), m.space.seed, l))
 	scale := m.scale(m.variances(m.hidden))
 	m.draw(w.downRow, m.space.written(tensorOf(l, partDown), scale), ffn)

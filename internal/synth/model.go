@@ -132,18 +132,6 @@ func (m *model) norm() {
 	m.cpu.Norm(m.in, m.x, device.NormParams{Kind: m.profile.Norm, Eps: m.profile.NormEps})
 }
 
-// linear sets y to x W^T, some tokens at a time.
-func (m *model) linear(y, x device.Act, w device.Mat) {
-	for at := 0; at < x.Rows; at += linearTokens {
-		n := min(linearTokens, x.Rows-at)
-		m.cpu.Linear(y.Rowspan(at, n), x.Rowspan(at, n), w, nil)
-	}
-}
-
-// linearTokens keeps the activations that a weight row meets in the cache
-// (OPT-6.7B's: 512 KiB): with all of them at once a layer takes twice as long.
-const linearTokens = 32
-
 func half(data []byte, rows, cols int) device.Mat {
 	return device.Mat{Data: data, DType: tensor.F16, Rows: rows, Cols: cols}
 }

@@ -86,3 +86,11 @@ func nap(d time.Duration) {
 	t := unix.NsecToTimespec(d.Nanoseconds())
 	_ = unix.Nanosleep(&t, nil) // a signal may end it early
 }
+
+// inPageCache reports whether the system is known to have n bytes of f from off
+// on in its page cache.
+func inPageCache(f *os.File, off, n int64) bool {
+	var st unix.Cachestat_t
+	err := unix.Cachestat(uint(f.Fd()), &unix.CachestatRange{Off: uint64(off), Len: uint64(n)}, &st, 0) // Linux 6.5
+	return err == nil && int64(st.Cache)*int64(os.Getpagesize()) >= n
+}

@@ -9,86 +9,98 @@ import (
 	"pgregory.net/rapid"
 )
 
-// LFU against scores that are all kept and searched, through whatever a cache
-// may do: the victim is the evictable slot with the lowest score, and there is
-// one if any slot can be emptied.
+// lfuModel is an LFU's scores, all kept and searched.
+type lfuModel struct {
+	*LFU
+	scores []float64   // [ffn]
+	now    float64     // what a use counts
+	in     map[int]int // neuron of each slot
+}
+
+func (m *lfuModel) where(neuron int) int {
+	for s, id := range m.in {
+		if id == neuron {
+			return s
+		}
+	}
+	return -1
+}
+
+func (m *lfuModel) insert(slot, neuron int) {
+	m.Insert(slot, neuron)
+	m.in[slot] = neuron
+}
+
+func (m *lfuModel) hit(slot int) {
+	m.Hit(slot)
+	m.scores[m.in[slot]] += m.now
+	if m.now *= m.growth; m.now > largestUnit {
+		m.now /= largestUnit
+		for i := range m.scores {
+			m.scores[i] /= largestUnit
+		}
+	}
+}
+
+// victim checks the victim among the slots of a bit mask, and returns it.
+func (m *lfuModel) victim(t *rapid.T, free int) int {
+	evictable := func(s int) bool {
+		_, full := m.in[s]
+		return full && free>>s&1 != 0
+	}
+	least := math.Inf(1)
+	for s, id := range m.in {
+		if evictable(s) {
+			least = min(least, m.scores[id])
+		}
+	}
+	got := m.Victim(evictable)
+	if got < 0 && !math.IsInf(least, 1) {
+		t.Fatalf("got no victim of %v by %08b, want one", m.in, free)
+	}
+	if got >= 0 && (!evictable(got) || m.scores[m.in[got]] > least*(1+1e-5)) {
+		t.Fatalf("got victim %d of %v by %08b with score %v, want the least, %v", got, m.in, free, m.scores[m.in[got]], least)
+	}
+	return got
+}
+
+// LFU against a search, through whatever a cache may do: the victim is the
+// evictable slot with the lowest score, and there is one if any slot can be
+// emptied.
 func TestLFU(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const ffn = 12
 		n := rapid.IntRange(1, 8).Draw(t, "slots")
-		before := rapid.SliceOfN(rapid.Uint32Range(0, 50), ffn, ffn).Draw(t, "before")
-		l := NewLFU(ffn, n, before)
-		l.unit = rapid.SampledFrom([]float64{1, largestUnit * (1 - 1e-3)}).Draw(t, "unit") // soon to be scaled down
-		score := make([]float64, ffn)
-		for i := range score {
-			score[i] = float64(l.score[i])
+		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
+		before := make([]uint32, ffn)
+		for i := range before {
+			before[i] = r.Uint32N(9)
 		}
-		unit := l.unit
-		in := map[int]int{} // neuron of each slot
-		where := func(id int) int {
-			for s, other := range in {
-				if other == id {
-					return s
+		m := &lfuModel{LFU: NewLFU(ffn, n, before), in: map[int]int{}}
+		m.unit = rapid.SampledFrom([]float64{1, largestUnit * (1 - 1e-3)}).Draw(t, "unit") // soon to be scaled down
+		m.now = m.unit
+		for _, v := range m.score {
+			m.scores = append(m.scores, float64(v))
+		}
+		for range 300 {
+			slot, neuron := r.IntN(n), r.IntN(ffn)
+			_, full := m.in[slot]
+			switch what := r.IntN(20); {
+			case what == 0: // the cache's Forget: the policy is not told
+				delete(m.in, slot)
+			case what < 10 && full:
+				m.hit(slot)
+			case m.where(neuron) >= 0:
+			case !full:
+				m.insert(slot, neuron)
+			default:
+				m.released = true // pins fall when a token's work is done, and it hits
+				if got := m.victim(t, r.IntN(1<<n)); got >= 0 {
+					delete(m.in, got)
+					m.insert(got, neuron)
 				}
 			}
-			return -1
 		}
-		slot := rapid.IntRange(0, n-1)
-		t.Repeat(map[string]func(*rapid.T){
-			"insert": func(t *rapid.T) {
-				s, id := slot.Draw(t, "slot"), rapid.IntRange(0, ffn-1).Draw(t, "neuron")
-				if _, full := in[s]; !full && where(id) < 0 {
-					l.Insert(s, id)
-					in[s] = id
-				}
-			},
-			"hit": func(t *rapid.T) {
-				if id, full := in[slot.Draw(t, "slot")]; full {
-					l.Hit(where(id))
-					score[id] += unit
-					unit *= l.growth
-					if unit > largestUnit {
-						unit /= largestUnit
-						for i := range score {
-							score[i] /= largestUnit
-						}
-					}
-				}
-			},
-			"forget": func(t *rapid.T) { // the cache's Forget: the policy is not told
-				delete(in, slot.Draw(t, "slot"))
-			},
-			"victim": func(t *rapid.T) {
-				free := rapid.Uint8().Draw(t, "evictable")
-				evictable := func(s int) bool {
-					_, full := in[s]
-					return full && free>>s&1 != 0
-				}
-				least := math.Inf(1)
-				for s, id := range in {
-					if evictable(s) {
-						least = min(least, score[id])
-					}
-				}
-				l.released = true // pins fall when a token's work is done, and it hits
-				got := l.Victim(evictable)
-				if got < 0 {
-					if !math.IsInf(least, 1) {
-						t.Fatalf("got no victim of %v by %08b, want one", in, free)
-					}
-					return
-				}
-				if !evictable(got) || score[in[got]] > least*(1+1e-5) {
-					t.Fatalf("got victim %d of %v by %08b with score %v, want the least, %v", got, in, free, score[in[got]], least)
-				}
-				id := (in[got] + 1) % ffn
-				for where(id) >= 0 {
-					id = (id + 1) % ffn
-				}
-				l.Insert(got, id)
-				in[got] = id
-			},
-		})
 	})
 }
 
@@ -116,7 +128,7 @@ func TestLFUCountsAndForgets(t *testing.T) {
 func TestLFUKnowsTheProfile(t *testing.T) {
 	before := []uint32{0, 9, 0, 5, 0}
 	c := NewWeightCache(5, []int{2}, func(_, n int) EvictionPolicy { return NewLFU(5, n, before) })
-	use(c, 0, 3, 1)
+	use(c, 0, 1, 3)
 	use(c, 0, 0)
 	if held(c, 0, 1)[0] < 0 || held(c, 0, 3)[0] >= 0 {
 		t.Error("of two used once each, the one that the profile calls hotter gave way")

@@ -1,7 +1,10 @@
 package weights
 
 import (
+	"bytes"
 	"math/rand/v2"
+	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -98,9 +101,11 @@ func TestSimTime(t *testing.T) {
 			}
 			return a.StartBundles(rng.IntN(3), rng.IntN(38), slots, s, nil)
 		}
-		// The quickest of a few: another process may have taken the processor.
+		const slack = 2 * time.Millisecond
+		mostAlone, mostQueued := c.alone+slack, c.queued+c.queued/10+slack
+		// The quickest of some: another process may have taken the processor.
 		alone, queued := time.Hour, time.Hour
-		for range 5 {
+		for try := 0; try < 50 && (try < 5 || alone > mostAlone || queued > mostQueued); try++ {
 			begin := time.Now()
 			if err := start(0).Wait(); err != nil {
 				t.Fatal(err)
@@ -118,11 +123,10 @@ func TestSimTime(t *testing.T) {
 			}
 			queued = min(queued, time.Since(begin))
 		}
-		const slack = 2 * time.Millisecond
-		if alone < c.alone || alone > c.alone+slack {
+		if alone < c.alone || alone > mostAlone {
 			t.Errorf("%v: one read: got %v, want %v", c.spec, alone, c.alone)
 		}
-		if queued < c.queued || queued > c.queued+c.queued/10+slack {
+		if queued < c.queued || queued > mostQueued {
 			t.Errorf("%v: %d reads: got %v, want %v", c.spec, c.reads, queued, c.queued)
 		}
 		// A read that nobody waits for is there in its time, and not before.
@@ -187,4 +191,30 @@ func TestJoins(t *testing.T) {
 			t.Fatal("neighbours are not joined")
 		}
 	})
+}
+
+// Opening a simulated disk has the bundles in the page cache, whether they were
+// there or not.
+func TestSimCached(t *testing.T) {
+	f := makePack(t, 0)
+	raw, err := os.Open(f.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	first := f.BundleOffset(0, 0)
+	for range 2 {
+		file, err := OpenSim(f.Pack, SimSpec{IOPS: 1e6, BytesPerSecond: 1e9})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if runtime.GOOS == "linux" && !inPageCache(raw, first, f.Size()-first) {
+			t.Log("PAGE CACHE IS NOT TESTED: the kernel is before 6.5, or short of memory")
+		}
+		s := f.store(t, file)
+		dst := [][]byte{f.slots(t, 1).Bundle(0)}
+		if err := s.ReadBundles(2, 39, dst); err != nil || !bytes.Equal(dst[0], f.bundles[2][39]) {
+			t.Errorf("got %v or other bytes", err)
+		}
+	}
 }

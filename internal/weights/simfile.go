@@ -53,6 +53,9 @@ func OpenSim(p *pack.Pack, spec SimSpec) (AsyncFile, error) {
 
 // warm has the bundles in the page cache.
 func (s *simFile) warm(size int64) error {
+	if inPageCache(s.cached, s.first, size-s.first) {
+		return nil
+	}
 	buf := make([]byte, 1<<20)
 	for off := s.first; off < size; {
 		n, err := s.cached.ReadAt(buf[:min(int64(len(buf)), size-off)], off)

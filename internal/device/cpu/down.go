@@ -18,15 +18,15 @@ func (b *Backend) Down(y device.Act, h []float32, s device.Slots, w device.Work)
 	switch {
 	case d.wide():
 		d.width = kernel.OuterCols
-		if !d.dense() {
-			d.list()
-		}
-	case y.Rows >= kernel.TileTokens:
+	case d.many():
 		d.width = downStrips
+	}
+	if d.many() && !d.dense() {
+		d.list()
 	}
 	strips := (s.Cols + d.width - 1) / d.width
 	units := 1
-	if d.width == downStrip {
+	if !d.many() {
 		// The fewer the cuts, the longer the runs of memory that a thread reads.
 		least := (strips + b.pool.threads() - 1) / b.pool.threads()
 		units = max(least, b.units(s.DType.RowBytes(downStrip)*int64(len(w.IDs))*int64(y.Rows)))
@@ -38,8 +38,8 @@ const (
 	// downStrip is the columns of an MLP's output that stay on one thread: a
 	// few cache lines of every element type.
 	downStrip = 64
-	// downStrips is the columns of which the output for many tokens stays in a
-	// core's cache while the neurons pass by.
+	// downStrips is the columns of which a block of quantised neurons stays in
+	// a core's cache while the tokens pass by.
 	downStrips = 4 * downStrip
 	// downBlock is the neurons of which a thread holds a strip of weights, as
 	// float32, while the tokens pass by: a quarter of a level-2 cache.
@@ -63,13 +63,15 @@ type down struct {
 	value []float32 // activation
 }
 
-// wide reports whether there are enough tokens to be worth widening weights.
-func (d *down) wide() bool {
-	return d.y.Rows >= kernel.TileTokens && !d.s.DType.Quantised()
-}
+// many reports whether there are enough tokens for them to pass by the weights.
+func (d *down) many() bool { return d.y.Rows >= kernel.TileTokens }
 
-// dense reports whether every token takes every neuron.
-func (d *down) dense() bool { return d.w.Wants == nil && !d.w.SkipZero }
+// wide reports whether the weights are widened for that. Quantised ones are
+// not: their scale is multiplied with the activation first.
+func (d *down) wide() bool { return d.many() && !d.s.DType.Quantised() }
+
+// dense reports whether every token takes every neuron, without lists.
+func (d *down) dense() bool { return d.wide() && d.w.Wants == nil && !d.w.SkipZero }
 
 // list makes the lists of what the tokens take.
 func (d *down) list() {
@@ -89,6 +91,15 @@ func (d *down) list() {
 		d.rows[*at], d.value[*at] = int32(i%downBlock), a
 		*at++
 	})
+}
+
+// entries is where what token t takes of the block from lo on is listed.
+func (d *down) entries(lo, t int) (begin, end int32) {
+	at := lo/downBlock*d.y.Rows + t
+	if at > 0 {
+		begin = d.ends[at-1]
+	}
+	return begin, d.ends[at]
 }
 
 // each calls f for every activation that counts, neuron by neuron.
@@ -116,18 +127,23 @@ func (d *down) each(f func(i, t int, a float32)) {
 }
 
 func (d *down) run(lo, hi, worker int) {
-	if !d.wide() {
+	if !d.many() {
 		d.columns(lo*d.width, min(hi*d.width, d.s.Cols))
 		return
 	}
 	for ; lo < hi; lo++ {
-		j := lo * d.width
-		if j+d.width > d.s.Cols {
-			d.columns(j, d.s.Cols)
+		j, end := lo*d.width, min((lo+1)*d.width, d.s.Cols)
+		if d.wide() && end-j < d.width {
+			d.columns(j, end)
 			return
 		}
 		for first := 0; first < len(d.w.IDs); first += downBlock {
-			d.strip(j, first, min(first+downBlock, len(d.w.IDs)), &d.scratch[worker])
+			last := min(first+downBlock, len(d.w.IDs))
+			if d.wide() {
+				d.strip(j, first, last, &d.scratch[worker])
+			} else {
+				d.listed(j, end, first)
+			}
 		}
 	}
 }
@@ -137,14 +153,9 @@ func (d *down) strip(j, lo, hi int, s *tile) {
 	d.widen(j, lo, hi, s)
 	tokens := d.y.Rows
 	if !d.dense() {
-		ends := d.ends[lo/downBlock*tokens:][:tokens]
-		begin := int32(0)
-		if lo > 0 {
-			begin = d.ends[lo/downBlock*tokens-1]
-		}
-		for t, end := range ends {
+		for t := range tokens {
+			begin, end := d.entries(lo, t)
 			d.k.OuterAt(d.y.Row(t)[j:j+kernel.OuterCols], d.value[begin:end], d.rows[begin:end], s.strip)
-			begin = end
 		}
 		return
 	}
@@ -156,6 +167,19 @@ func (d *down) strip(j, lo, hi int, s *tile) {
 		y := d.y.Row(t)[j : j+kernel.OuterCols]
 		for i := lo; i < hi; i++ {
 			d.k.AxpyF32(y, d.h[i*tokens+t], s.strip[(i-lo)*kernel.OuterCols:][:kernel.OuterCols], nil)
+		}
+	}
+}
+
+// listed adds the block of neurons from lo on to the columns j0 to j1.
+func (d *down) listed(j0, j1, lo int) {
+	b0, b1 := d.s.DType.RowBytes(j0), d.s.DType.RowBytes(j1)
+	for t := range d.y.Rows {
+		y := d.y.Row(t)[j0:j1]
+		begin, end := d.entries(lo, t)
+		for e := begin; e < end; e++ {
+			col := d.s.Vec(d.w.Slots[lo+int(d.rows[e])], d.s.Parts-1)[b0:b1]
+			d.axpy.add(y, d.value[e], col, col)
 		}
 	}
 }

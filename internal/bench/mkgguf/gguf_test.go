@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
+// A file has the header that the format demands, every tensor aligned, and the
+// length that they add up to.
+func TestFile(t *testing.T) {
+	s := shape{vocab: 300, d: 64, layers: 2, heads: 4, ffn: 96, context: 16}
+	for _, name := range []string{"f16", "q8_0", "q4_0"} {
+		k, err := s.check(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		w := &writer{to: &b}
+		w.file(s, k)
+		if w.err != nil || w.at != int64(b.Len()) {
+			t.Fatalf("%s: got %d bytes, %v, want %d", name, w.at, w.err, b.Len())
+		}
+		head := b.Bytes()
+		if string(head[:4]) != "GGUF" || binary.LittleEndian.Uint32(head[4:]) != 3 || int(binary.LittleEndian.Uint64(head[8:])) != len(s.tensors(k)) {
+			t.Errorf("%s: got header % x", name, head[:16])
+		}
+		data := int64(0)
+		for _, x := range s.tensors(k) {
+			data += (x.bytes() + alignment - 1) / alignment * alignment
+		}
+		if at := w.at - data; at%alignment != 0 || at < 1000 {
+			t.Errorf("%s: tensors start at %d, want a multiple of %d", name, at, alignment)
+		}
+		// The last tensor is a bias of d values, the last before it a matrix.
+		last := head[w.at-int64(4*s.d):]
+		if v := math.Float32frombits(binary.LittleEndian.Uint32(last)); v == 0 || math.Abs(float64(v)) > 0.2 {
+			t.Errorf("%s: got a bias of %v, want one of deviation 0.02", name, v)
+		}
+	}
+}
+
+// A block means what was put into it, to half a step.
+func TestQuantise(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	for name, steps := range map[string]float64{"q8_0": 127, "q4_0": 7} {
+		k, _ := kindOf(name)
+		v := make([]float32, 32)
+		largest := 0.0
+		for i := range v {
+			v[i] = float32(rng.NormFloat64())
+			largest = max(largest, math.Abs(float64(v[i])))
+		}
+		b := k.encode(nil, v)
+		if len(b) != k.nbytes {
+			t.Fatalf("%s: got %d bytes, want %d", name, len(b), k.nbytes)
+		}
+		scale := tensor.F16ToF32(binary.LittleEndian.Uint16(b))
+		for i, want := range v {
+			q := int(int8(b[2+i%(k.nbytes-2)]))
+			if name == "q4_0" {
+				q = int(b[2+i%16]>>(4*(i/16))&15) - 8
+			}
+			if got := scale * float32(q); math.Abs(float64(got-want)) > 0.51*largest/steps+1e-3 {
+				t.Errorf("%s: element %d: got %v, want %v", name, i, got, want)
+			}
+		}
+		if z := k.encode(nil, make([]float32, 32)); z[0] != 0 || z[1] != 0 {
+			t.Errorf("%s: zeros: got scale % x", name, z[:2])
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	good := shape{300, 64, 2, 4, 96, 16}
+	for _, change := range []func(*shape){
+		func(s *shape) { s.vocab = 100 }, func(s *shape) { s.d = 65 }, func(s *shape) { s.heads = 3 },
+		func(s *shape) { s.heads = 0 }, func(s *shape) { s.ffn = 0 }, func(s *shape) { s.layers = 0 }, func(s *shape) { s.context = 0 },
+	} {
+		s := good
+		change(&s)
+		if _, err := s.check("f16"); err == nil {
+			t.Errorf("%+v: got no error", s)
+		}
+	}
+	if _, err := good.check("q5_0"); err == nil {
+		t.Error("q5_0: got no error")
+	}
+	if n := len(vocabulary(300)); n != 300 {
+		t.Errorf("got %d tokens, want 300", n)
+	}
+}
