@@ -71,6 +71,7 @@ type TransferCoordinator struct {
 	guesses  []guess         // [layers] what the forecasts were worth
 	all      []int32         // 0 to ffn-1
 	inflight []*weights.Read // [slots] what fills each, nil if nothing does
+	flying   int             // of inflight, how many are not nil
 	ahead    []aheadRead
 	fresh    []int32  // neurons that the latest Lookahead reads, ascending
 	prepared *Work    // made by Lookahead, waiting for Begin
@@ -312,6 +313,7 @@ func (c *TransferCoordinator) start(p *NeuronTransferPlan) {
 		for _, s := range run.Slots {
 			if s >= 0 {
 				c.inflight[s] = r
+				c.flying++
 			}
 		}
 	}
@@ -337,6 +339,7 @@ func (c *TransferCoordinator) arrived(layer int, slot int32) error {
 func (c *TransferCoordinator) drop(slot int32) {
 	c.inflight[slot].Release()
 	c.inflight[slot] = nil
+	c.flying--
 }
 
 // reap unpins the slots that Lookahead filled, if their reads have ended or,

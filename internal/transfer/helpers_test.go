@@ -261,6 +261,15 @@ func (h *harness) contents(layer int) map[int32]int32 {
 func (h *harness) settled(t rapid.TB) {
 	t.Helper()
 	h.reap(true)
+	flying := 0
+	for _, r := range h.inflight {
+		if r != nil {
+			flying++
+		}
+	}
+	if flying != h.flying {
+		t.Fatalf("got %d slots counted as being filled, want %d", h.flying, flying)
+	}
 	for l := range testLayers {
 		in := h.contents(l)
 		for id, s := range in {

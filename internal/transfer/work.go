@@ -140,6 +140,10 @@ func (w *Work) Next() bool {
 	}
 	seg := w.segments[w.current]
 	w.ready, w.late = w.ready[:0], w.late[:0]
+	if w.c.flying == 0 {
+		w.ready = append(w.ready, w.c.all[:seg.hi-seg.lo]...)
+		return true
+	}
 	for i, s := range w.slots[seg.lo:seg.hi] {
 		if r := w.c.inflight[s]; r != nil {
 			if !r.Done() || r.Wait() != nil { // Arrive reports the error
@@ -197,6 +201,9 @@ func (w *Work) Arrive() error {
 // waits for the reads that were started, since they write to the slots.
 func (w *Work) Close() {
 	for _, s := range w.slots {
+		if w.c.flying == 0 {
+			break
+		}
 		if r := w.c.inflight[s]; r != nil {
 			if !w.c.Transfer.Async() && !r.Done() {
 				// Nobody will run it now.

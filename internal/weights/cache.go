@@ -70,13 +70,18 @@ func (c *WeightCache) Acquire(layer int, ids, slots []int32, evict bool, grants 
 	lc := &c.layers[layer]
 	// Hits are pinned before the first eviction, so that no neuron of this
 	// call pushes out another.
+	hits := 0
 	for i, id := range ids {
 		s := lc.slotOf[id]
 		slots[i] = s
 		if s >= 0 {
 			slots[i] += lc.base
 			lc.pins[s]++
+			hits++
 		}
+	}
+	if hits == len(ids) {
+		return grants
 	}
 	for i, id := range ids {
 		if slots[i] >= 0 {
