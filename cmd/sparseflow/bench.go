@@ -219,6 +219,9 @@ func (a *app) prepareBench(cmd *cobra.Command, model string, m *modelFlags, f be
 	if m.ctx == 0 {
 		m.ctx = min(need, b.o.Profile.MaxPositions)
 	}
+	if m.ctx < bench.LeastContext {
+		return nil, usagef(cmd, "--ctx: got %d tokens, want at least %d to check the output on (the model's longest is %d)", m.ctx, bench.LeastContext, b.o.Profile.MaxPositions)
+	}
 	for _, t := range b.o.Tests {
 		if t.Context() > m.ctx {
 			return nil, usagef(cmd, "--tests: %v: got a context of %d tokens, want at least %d (--ctx; the model's longest is %d)", t, m.ctx, t.Context(), b.o.Profile.MaxPositions)
