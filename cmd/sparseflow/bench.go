@@ -212,17 +212,8 @@ func (a *app) prepareBench(cmd *cobra.Command, model string, m *modelFlags, f be
 		return nil, err
 	}
 	b.o.Profile = layout.Profile()
-	need := benchContext
-	for _, t := range b.o.Tests {
-		need = max(need, t.Context())
-	}
-	if m.ctx == 0 {
-		m.ctx = min(need, b.o.Profile.MaxPositions)
-	}
-	for _, t := range b.o.Tests {
-		if t.Context() > m.ctx {
-			return nil, usagef(cmd, "--tests: %v: got a context of %d tokens, want at least %d (--ctx; the model's longest is %d)", t, m.ctx, t.Context(), b.o.Profile.MaxPositions)
-		}
+	if err := benchFits(cmd, m, b); err != nil {
+		return nil, err
 	}
 	if b.o.Strategy, err = m.strategy(cmd); err != nil {
 		return nil, err
@@ -232,6 +223,26 @@ func (a *app) prepareBench(cmd *cobra.Command, model string, m *modelFlags, f be
 	}
 	_, err = sparseflow.Plan(model, sparseflow.WithStrategy(b.o.Strategy), sparseflow.WithCacheDir(m.cacheDir))
 	return b, err
+}
+
+// benchFits chooses the context, if the user did not, and holds the tests to it.
+func benchFits(cmd *cobra.Command, m *modelFlags, b *benchmark) error {
+	need := benchContext
+	for _, t := range b.o.Tests {
+		need = max(need, t.Context())
+	}
+	if m.ctx == 0 {
+		m.ctx = min(need, b.o.Profile.MaxPositions)
+	}
+	if m.ctx < bench.LeastContext {
+		return usagef(cmd, "--ctx: got %d tokens, want at least %d to check the output on (the model's longest is %d)", m.ctx, bench.LeastContext, b.o.Profile.MaxPositions)
+	}
+	for _, t := range b.o.Tests {
+		if t.Context() > m.ctx {
+			return usagef(cmd, "--tests: %v: got a context of %d tokens, want at least %d (--ctx; the model's longest is %d)", t, m.ctx, t.Context(), b.o.Profile.MaxPositions)
+		}
+	}
+	return nil
 }
 
 // ready packs the model, finds the text and measures the limits.

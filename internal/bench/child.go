@@ -46,6 +46,9 @@ func Child(ctx context.Context, in io.Reader, out io.Writer, open Opener) error 
 	if err := dec.Decode(&j); err != nil {
 		return fmt.Errorf("bench: read job: %w", err)
 	}
+	if err := j.check(); err != nil {
+		return err
+	}
 	go func() {
 		_, _ = io.Copy(io.Discard, io.MultiReader(dec.Buffered(), in))
 		cancel(errAbandoned)

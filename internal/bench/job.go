@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -56,6 +57,22 @@ const (
 
 // MostReps is the most repetitions.
 const MostReps = 100
+
+// LeastContext is the shortest context that has room for the checks.
+const LeastContext = 2 * greedyTokens
+
+// check reports what of a job could not be carried out.
+func (j *Job) check() error {
+	switch {
+	case j.Reps < 1 || j.Reps > MostReps:
+		return fmt.Errorf("bench: job: got %d repetitions, want 1 to %d", j.Reps, MostReps)
+	case len(j.IDs) < TextTokens(j.Tests, j.Reps):
+		return fmt.Errorf("bench: job: got a text of %d tokens, want %d", len(j.IDs), TextTokens(j.Tests, j.Reps))
+	case j.Strategy.Context < LeastContext:
+		return fmt.Errorf("bench: job: got a context of %d tokens, want at least %d", j.Strategy.Context, LeastContext)
+	}
+	return nil
+}
 
 // TextTokens is how long a text the jobs of these tests need.
 func TextTokens(tests []Test, reps int) int {

@@ -86,8 +86,11 @@ func (r *runner) mode(ctx context.Context, m Mode) error {
 	}
 	j := Job{
 		Model: r.o.Model, Pack: r.o.Pack, CacheDir: r.o.CacheDir, Mode: m,
-		Strategy: p.strategy, RingSlots: p.ringSlots, Limits: r.o.Limits, SimDisk: r.o.SimDisk,
+		Strategy: p.strategy, RingSlots: p.ringSlots, Limits: r.o.Limits,
 		Tests: r.o.Tests, Reps: r.o.Reps, AllReps: r.o.AllReps, IDs: r.o.IDs, Expect: r.rep.Proof,
+	}
+	if m.Budgeted() && m != Mmap { // the others do not read, and a mapping is of a real disk
+		j.SimDisk = r.o.SimDisk
 	}
 	if m == Sparse {
 		j.Trace, j.TraceText = r.o.Trace, r.o.TraceText
