@@ -103,9 +103,7 @@ func plannedChoice(src hub.Source, place *Placement, o options) error {
 	dir, err := o.cache()
 	if err == nil {
 		if c, ok := knownChoice(p.Path(), dir, p.SourceSHA256(), engine.AutoKey(p.Layout, place, o.engine)); ok {
-			place.Notices = append(place.Notices, "auto chose here: "+c.String())
-		} else {
-			place.Notices = append(place.Notices, "auto has not been measured here: the first run chooses for each layer")
+			place.Chosen = c.String()
 		}
 	}
 	return errors.Join(err, p.Close())

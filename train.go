@@ -101,6 +101,9 @@ func (t *trainer) prepare(ctx context.Context) error {
 	if t.layout, err = convert.Layout(t.src); err != nil {
 		return err
 	}
+	if p := t.layout.Profile(); !p.Sparse() {
+		return fmt.Errorf("sparseflow: got a model with activation %s, want relu: no neuron is ever silent", p.Activation)
+	}
 	if err := t.tokens(); err != nil {
 		return err
 	}

@@ -153,6 +153,12 @@ func estimate(p *sparseflow.Placement) float64 {
 func printPlan(w io.Writer, model string, p *sparseflow.Placement) {
 	fmt.Fprintf(w, "%s: mode %s, context of %s, %s, prompts %d tokens at a time\n\n",
 		model, p.Mode, count(p.Context, "token"), count(p.Threads, "thread"), p.Chunk)
+	switch {
+	case p.Chosen != "":
+		fmt.Fprintf(w, "auto chose: %s\n\n", p.Chosen)
+	case p.Auto:
+		fmt.Fprintf(w, "auto: the first run here measures what is fastest in each layer\n\n")
+	}
 	t := table{right: []bool{false, true, true}}
 	for _, tier := range p.Tiers {
 		t.add(tier.Name, config.FormatSize(tier.Bytes), "")

@@ -23,8 +23,10 @@ const (
 	// rounds is how often each layer is timed in each mode. The least counts:
 	// what disturbs a measurement only ever adds.
 	rounds = 8
-	// fillBytes is the most that may be read to measure: some 0.3 s.
-	fillBytes = 256 << 20
+	// fillBytes is what may be read to measure several layers, and oneBytes to
+	// measure one, or to decode one token: some tenths of a second.
+	fillBytes = 128 << 20
+	oneBytes  = 512 << 20
 	// worthIt is how much faster than an exact mode predicted must be to be
 	// chosen: below that there is nothing to lose quality for.
 	worthIt = 0.97
@@ -90,6 +92,9 @@ var probeModes = [...]config.Mode{config.Gate, config.Dense, config.Predicted}
 // in an exact mode, and is measured so. Layers for which there is no time are
 // treated as those like them, and where there is none, predicted.
 func (e *Engine) measure(ctx context.Context) (Choice, error) {
+	if e.place.Token.SlowBytes > oneBytes {
+		return e.decide(nil), nil // a token alone takes most of a second
+	}
 	begin := time.Now()
 	inputs, err := e.probeInputs(ctx, begin.Add(inputTime))
 	if err != nil {
@@ -199,6 +204,9 @@ func (e *Engine) probed() []probe {
 	layers := e.profile.Layers
 	bytes := int64(e.profile.FFN) * e.pack.BundleStride()
 	n := int(min(int64(layers), fillBytes/bytes))
+	if n == 0 && bytes <= oneBytes {
+		n = 1
+	}
 	var probes []probe
 	for i := range n {
 		probes = append(probes, probe{layer: i * layers / n})

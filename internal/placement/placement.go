@@ -37,6 +37,7 @@ type Input struct {
 type Placement struct {
 	Mode    config.Mode // Dense, Gate or Predicted
 	Auto    bool        // Mode stands for auto, which may choose another for each layer
+	Chosen  string      // what auto chose here before, in words; empty: not known
 	Context int         // longest sequence, in tokens
 	Chunk   int         // most tokens of one step
 	Threads int

@@ -9,6 +9,8 @@
 //
 //   - All wants every neuron: the exact reference.
 //   - Sketch multiplies with a 4-bit copy of fc1. It needs no training.
+//   - Factors of low rank (package lowrank) are trained; a calibration says in
+//     which layers they are used.
 //   - Oracle multiplies with fc1 itself: what a perfect predictor would say.
 //     It is for analysis, since it costs what it should save.
 package predict

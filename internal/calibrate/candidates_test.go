@@ -1,0 +1,95 @@
+package calibrate
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/predict"
+)
+
+// A frontier drops what it expects least of, until what was really there is
+// more than may be lost.
+func TestFrontier(t *testing.T) {
+	var f frontier
+	for range 90 {
+		f.add(1e-9, 0) // silent, as expected
+	}
+	f.add(0, 0)
+	for range 5 {
+		f.add(0.01, 0.001)
+	}
+	for range 4 {
+		f.add(10, 10)
+	}
+	for _, c := range []struct{ lost, want float64 }{
+		{0, 0.09},       // drops the silent alone
+		{0.001, 0.04},   // and the weak, 0.005 of 40
+		{0.00005, 0.09}, // which come in one bin
+		{1, 0},
+	} {
+		if got := f.computed(c.lost); math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("losing %v: got %v computed, want %v", c.lost, got, c.want)
+		}
+	}
+}
+
+// The cheapest predictor at the same loss wins; where most neurons fire it is
+// cheapest to predict nothing.
+func TestChoose(t *testing.T) {
+	const ffn, bundle = 1000, 1000
+	kind := func(k predict.Kind, bytes int64, share int) *candidate {
+		c := newCandidate(k, bytes, 0, nil)
+		for i := range 100 {
+			e := 1e-9
+			if i < share {
+				e = 1
+			}
+			c.curve.add(e, math.Floor(e))
+		}
+		return c
+	}
+	sketch, factors := kind(predict.KindSketch, 125_000, 5), kind(predict.KindLowRank, 20_000, 9)
+	if got := choose([]*candidate{sketch, factors}, ffn, bundle, 0.05); got != factors {
+		t.Errorf("got %+v, want factors: 110 kB against 175", got)
+	}
+	if got := choose([]*candidate{sketch, kind(predict.KindLowRank, 20_000, 30)}, ffn, bundle, 0.05); got != sketch {
+		t.Error("got factors that compute 30 %, want the sketch")
+	}
+	if got := choose([]*candidate{kind(predict.KindSketch, 125_000, 70)}, ffn, bundle, 0.6); got != nil {
+		t.Error("got a predictor where 60 % fire, want none")
+	}
+}
+
+// Inputs come back layer by layer, and no more of them than there is room for.
+func TestInputs(t *testing.T) {
+	in, err := newInputs(t.TempDir(), 3, 2, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for l := range 3 {
+		for n := range 3 { // two tokens each, the last two do not fit
+			in.add(l, device.Act{Data: []float32{float32(l), float32(n), 9, 0.5, 0.25, 9}, Rows: 2, Cols: 2, Stride: 3})
+		}
+	}
+	for l := range 3 {
+		got, err := in.layer(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := float32(l)
+		if want := []float32{v, 0, 0.5, 0.25, v, 1, 0.5, 0.25}; !slices.Equal(got, want) {
+			t.Errorf("layer %d: got %v, want %v", l, got, want)
+		}
+	}
+	if err := in.close(); err != nil {
+		t.Error(err)
+	}
+	in.add(0, device.Act{})
+	in.n[1] = 0
+	in.add(1, device.Act{Data: []float32{1, 2}, Rows: 1, Cols: 2, Stride: 2})
+	if _, err := in.layer(1); err == nil {
+		t.Error("a file that cannot be written: got no error")
+	}
+}
