@@ -3,8 +3,8 @@ package engine_test
 import (
 	"context"
 	"math"
-	"runtime"
 	"os"
+	"runtime"
 	"slices"
 	"testing"
 
