@@ -4,11 +4,13 @@ import (
 	"context"
 	"math"
 	"os"
+	"runtime"
 	"slices"
 	"testing"
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
+	"github.com/sparseflow/sparseflow/internal/device/cpu"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/model"
@@ -96,7 +98,8 @@ func rms(got, want []float32) float64 {
 	return math.Sqrt(sum/float64(len(want))) / top
 }
 
-// The placement counts the memory that activations are rounded in.
+// The placement counts the memory that activations are rounded in, beside that
+// of the products of many tokens.
 func TestQuantisedActivationsAreCounted(t *testing.T) {
 	for _, q := range []convert.Quant{convert.F16, convert.Q8_0, convert.Q4_0} {
 		for _, o := range []convert.Options{{Attn: q, MLP: convert.F16}, {Attn: convert.F16, MLP: q}} {
@@ -108,7 +111,9 @@ func TestQuantisedActivationsAreCounted(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := model.ScratchBytes(p.Profile(), place.Chunk)
+			profile := p.Profile()
+			want := model.ScratchBytes(profile, place.Chunk) +
+				cpu.TileBytes(runtime.NumCPU(), profile.HiddenSize, place.Chunk, model.HiddenSize(profile, place.Chunk))
 			if q != convert.F16 {
 				want += int64(place.Chunk * kernel.QuantXBytes(p.Profile().HiddenSize))
 			}
