@@ -87,7 +87,8 @@ func storeChoice(ctx context.Context, path, dir, source, key string, c Choice) e
 	return errors.Join(err, failed)
 }
 
-// plannedChoice adds to a plan what auto chose before at its placement.
+// plannedChoice adds to a plan what auto chose before at its placement, if that
+// is known.
 func plannedChoice(src hub.Source, place *Placement, o options) error {
 	if !place.Auto || !place.Fits {
 		return nil

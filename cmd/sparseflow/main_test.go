@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 // command line. All share one cache directory, in which tiny is packed before.
 func TestScripts(t *testing.T) {
 	cache := t.TempDir()
-	first := exec.Command("sparseflow", "plan", "tiny", "--cache-dir", filepath.Join(cache, "sparseflow"))
+	first := exec.Command("sparseflow", "score", "tiny", "--ids", "2,5", "--cache-dir", filepath.Join(cache, "sparseflow"))
 	if out, err := first.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -40,12 +40,12 @@ func TestKillWhileTraining(t *testing.T) {
 	}
 	r := rand.New(rand.NewPCG(3, 5))
 	killed := 0
-	for range 3 {
+	for range 4 {
 		cmd := train("2")
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration((0.1 + 0.5*r.Float64()) * float64(whole)))
+		time.Sleep(time.Duration((0.05 + 0.3*r.Float64()) * float64(whole)))
 		_ = cmd.Process.Kill() // it may have ended
 		if cmd.Wait() != nil {
 			killed++

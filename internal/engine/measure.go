@@ -173,14 +173,14 @@ func (e *Engine) timeLayers(ctx context.Context, inputs [][][]float32, until tim
 				if mode == config.Predicted && !e.predictable(p.layer) {
 					continue
 				}
-				if r > 0 && time.Now().After(until) {
+				if r > 1 && time.Now().After(until) {
 					return e.probesDone(probes), nil
 				}
 				took, err := e.timeLayer(p.layer, mode, x[p.layer])
 				if err != nil {
 					return nil, err
 				}
-				if r > 0 { // the first round fills slots and caches
+				if r > 0 { // the first round fills slots and caches, the second is always timed
 					p.times[m] = min(p.times[m], took)
 				}
 			}
