@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/sparseflow/sparseflow/internal/calibrate"
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -18,6 +19,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
 	"github.com/sparseflow/sparseflow/internal/sidecar"
 	"github.com/sparseflow/sparseflow/internal/synth"
+	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // Floor is what OffloadStrategy.Quality stands for: a rise of perplexity or,
@@ -50,6 +52,10 @@ type Training struct {
 	// Seed is what random choices start from: the same seed, text and model
 	// give the same sidecar.
 	Seed uint64
+	// Time is how long training low-rank factors by gradient may take, by
+	// estimate; where it would take longer, factors are in closed form. 0: 20
+	// minutes.
+	Time time.Duration
 }
 
 // Train trains and calibrates a model's predictors on a text, and stores what
@@ -189,7 +195,7 @@ func (t *trainer) output(ctx context.Context) error {
 func (t *trainer) options(trained map[int]lowrank.Factors) calibrate.Options {
 	return calibrate.Options{
 		Layout: t.layout, Path: t.path, Context: t.context, Threads: t.threads,
-		IDs: t.ids, Text: t.t.Name, Floor: t.t.Floor, Predictor: t.kind, Seed: t.t.Seed,
+		IDs: t.ids, Text: t.t.Name, Floor: t.t.Floor, Predictor: t.kind, Seed: t.t.Seed, TrainTime: t.t.Time,
 		Dir: filepath.Dir(t.t.Output), HeapBytes: t.heap,
 		Trained:  trained,
 		Finished: t.keep,
@@ -261,10 +267,17 @@ func (t *trainer) store(ctx context.Context, r calibrate.Result) error {
 	if err != nil {
 		return err
 	}
+	counts, err := r.Counts.Section()
+	if err != nil {
+		return err
+	}
 	return sidecar.Update(ctx, t.t.Output, t.source, func(s *sidecar.Sidecar) *sidecar.Sidecar {
 		s = s.Without(lowrank.PartialName).Without(lowrank.SectionName).With(predict.CalibrationSection, sec)
 		if len(r.Factors) > 0 {
 			s = s.With(lowrank.SectionName, factors)
+		}
+		if _, ok := s.Section(weights.CountsSection); !ok { // a profile has seen more
+			s = s.With(weights.CountsSection, counts)
 		}
 		return s
 	})

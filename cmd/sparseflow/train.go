@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -48,6 +49,7 @@ on after the last layer that was finished.`,
 	cmd.Flags().StringVarP(&f.output, "output", "o", "", "write the sidecar to this `file`")
 	cmd.Flags().Var(enum{&f.floor, []string{floorAuto, string(sparseflow.FloorPerplexity), string(sparseflow.FloorRecall)}}, "floor", "what quality is: a rise of perplexity, or recall and output error in every layer; auto: recall where the weights are synthetic")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "`number` that random choices start from")
+	cmd.Flags().DurationVar(&f.time, "time", 20*time.Minute, "`duration` that training low-rank factors by gradient may take; where it would take longer, they are in closed form")
 	m.add(cmd, sparseflow.Auto)
 	return cmd
 }
@@ -59,6 +61,7 @@ const floorAuto = "auto"
 type trainFlags struct {
 	file, output, floor string
 	seed                uint64
+	time                time.Duration
 }
 
 // trainJSON is what train --json prints.
@@ -82,7 +85,7 @@ func (a *app) train(cmd *cobra.Command, m *modelFlags, model string, f trainFlag
 	if !cmd.Flags().Changed("predictor") {
 		strategy.Predictor = "" // what costs least
 	}
-	t := sparseflow.Training{Text: text.Sample, Name: "bundled sample", Output: f.output, Seed: f.seed}
+	t := sparseflow.Training{Text: text.Sample, Name: "bundled sample", Output: f.output, Seed: f.seed, Time: f.time}
 	if f.floor != floorAuto {
 		t.Floor = sparseflow.Floor(f.floor)
 	}

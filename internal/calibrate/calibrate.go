@@ -27,6 +27,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/predict"
 	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
+	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // Options is how a model is calibrated.
@@ -50,6 +51,9 @@ type Options struct {
 	// Predictor is sketch or lowrank, for every layer; empty: what costs least.
 	Predictor string
 	Seed      uint64
+	// TrainTime is how long training factors by gradient may take, by estimate;
+	// factors are in closed form where it would take longer. 0: 20 minutes.
+	TrainTime time.Duration
 	// Dir is where a large file may lie meanwhile.
 	Dir string
 	// HeapBytes is the most memory that may be used beside the open model; 0:
@@ -70,6 +74,7 @@ type Options struct {
 type Result struct {
 	Calibration *predict.Calibration
 	Factors     map[int]lowrank.Factors
+	Counts      *weights.Counts // how often each neuron fired
 }
 
 // Check is the error that Calibrate would return before any work: of a model, a
@@ -95,7 +100,7 @@ func Calibrate(ctx context.Context, o Options) (r Result, err error) {
 	if err := errors.Join(c.fit(ctx), c.close()); err != nil {
 		return Result{}, err
 	}
-	return Result{&c.out, c.factors}, c.points(ctx)
+	return Result{&c.out, c.factors, c.counts}, c.points(ctx)
 }
 
 type calibrator struct {
@@ -103,11 +108,13 @@ type calibrator struct {
 	profile config.ModelProfile
 	need    needs
 	inputs  *inputs
-	used    int     // tokens of the text that the fit has seen
-	pace    float64 // seconds that a token took to collect
-	energy  float64 // mean energy of an active neuron, in all layers
-	layers  []float64
+	used    int                     // tokens of the text that the fit has seen
+	pace    float64                 // seconds that a token took to collect
+	energy  float64                 // mean energy of an active neuron, in all layers
+	layers  []float64               // [layers] the same of each layer
+	bars    []float64               // [layers] see fitted
 	factors map[int]lowrank.Factors // of the layers that use them
+	counts  *weights.Counts
 	out     predict.Calibration
 }
 
@@ -133,6 +140,8 @@ func (c *calibrator) close() error {
 // check decides what there is to do.
 func (c *calibrator) check() (err error) {
 	p := c.profile
+	c.out.DType = c.Layout.MLPDType().String()
+	c.counts = weights.NewCounts(p.Layers, p.FFN)
 	if !p.Sparse() {
 		return fmt.Errorf("calibrate: got a model with activation %s, want relu: no neuron is ever silent", p.Activation)
 	}
@@ -166,7 +175,10 @@ func (c *calibrator) window() int { return min(c.Context-1, c.need.tokens) }
 // collect runs the text's beginning through the exact model and keeps every
 // layer's inputs.
 func (c *calibrator) collect(ctx context.Context) error {
-	e, err := c.Open(ctx, true, 0, engine.Options{ObserveInput: func(layer int, _, x device.Act) { c.inputs.add(layer, x) }})
+	e, err := c.Open(ctx, true, 0, engine.Options{
+		ObserveInput: func(layer int, _, x device.Act) { c.inputs.add(layer, x) },
+		Observe:      func(layer, tokens int, w device.Work, h []float32) { c.counts.Observe(layer, tokens, w.IDs, h) },
+	})
 	if err != nil {
 		return err
 	}
@@ -177,6 +189,7 @@ func (c *calibrator) collect(ctx context.Context) error {
 		ids := append([]int32{max(0, c.profile.BOS)}, c.IDs[c.used:c.used+m]...)
 		_, err = e.Run(ctx, engine.Request{IDs: ids})
 		c.used += m
+		c.counts.Tokens += len(ids)
 	}
 	c.pace = time.Since(begin).Seconds() / float64(max(1, c.used))
 	return errors.Join(err, e.Close())

@@ -13,10 +13,11 @@ import (
 type candidate struct {
 	kind predict.Kind
 	// scores sets y [tokens, count] to the scores of the neurons from first on.
-	scores func(first, count int, y device.Act)
-	bytes  int64 // that a token moves to predict
-	out    predict.LayerCalibration
-	curve  frontier
+	scores  func(first, count int, y device.Act)
+	bytes   int64           // that a token moves to predict
+	factors lowrank.Factors // of lowrank
+	out     predict.LayerCalibration
+	curve   frontier
 }
 
 // newCandidate has room for ffn neurons.
@@ -47,11 +48,13 @@ func factorCandidate(be *cpu.Backend, x device.Act, f lowrank.Factors) (*candida
 	z := device.NewAct(x.Rows, f.Rank)
 	be.Linear(z, x, l.A, nil)
 	row := l.B.DType.RowBytes(f.Rank)
-	return newCandidate(predict.KindLowRank, f.Bytes(), f.FFN, func(first, count int, y device.Act) {
+	c := newCandidate(predict.KindLowRank, f.Bytes(), f.FFN, func(first, count int, y device.Act) {
 		part := l.B
 		part.Data, part.Rows = l.B.Data[int64(first)*row:int64(first+count)*row], count
 		be.Linear(y, z, part, l.Bias[first:first+count])
-	}), nil
+	})
+	c.factors = f
+	return c, nil
 }
 
 // fold moves slope and offset into factors, whose scores then estimate
@@ -71,18 +74,47 @@ func (c *candidate) fold(f lowrank.Factors) {
 // of the energies that it expects, in bins of a quarter of an octave.
 type frontier struct {
 	count  [frontierBins]int
-	energy [frontierBins]float64 // that there really was
+	value  [frontierBins]float64 // the activations that there really were
+	energy [frontierBins]float64 // and their energies
 }
 
 const frontierBins = 512
 
-func (f *frontier) add(expected, energy float64) {
+func (f *frontier) add(expected, value, energy float64) {
 	bin := 0
 	if expected > 0 {
-		bin = min(max(0, int(4*math.Log2(expected))+frontierBins/2), frontierBins-1)
+		bin = min(max(0, int(math.Floor(4*math.Log2(expected)))+frontierBins/2), frontierBins-1)
 	}
 	f.count[bin]++
+	f.value[bin] += value
 	f.energy[bin] += energy
+}
+
+// merge adds what g counted.
+func (f *frontier) merge(g *frontier) {
+	for i := range f.count {
+		f.count[i] += g.count[i]
+		f.value[i] += g.value[i]
+		f.energy[i] += g.energy[i]
+	}
+}
+
+// bar is the highest energy to expect at which leaving out what is below loses
+// no more than these shares of the activations and of the energy.
+func (f *frontier) bar(lostValue, lostEnergy float64) float64 {
+	value, energy := 0.0, 0.0
+	for i := range f.count {
+		value += f.value[i]
+		energy += f.energy[i]
+	}
+	droppedValue, droppedEnergy := 0.0, 0.0
+	for i := range f.count {
+		droppedValue += f.value[i]
+		if droppedEnergy += f.energy[i]; droppedValue > lostValue*value || droppedEnergy > lostEnergy*energy {
+			return math.Exp2(float64(i-frontierBins/2) / 4)
+		}
+	}
+	return math.Exp2(frontierBins / 8)
 }
 
 // computed is the least share of neurons to compute so that no more than the

@@ -14,14 +14,14 @@ import (
 func TestFrontier(t *testing.T) {
 	var f frontier
 	for range 90 {
-		f.add(1e-9, 0) // silent, as expected
+		f.add(1e-9, 0, 0) // silent, as expected
 	}
-	f.add(0, 0)
+	f.add(0, 0, 0)
 	for range 5 {
-		f.add(0.01, 0.001)
+		f.add(0.01, 0.03, 0.001)
 	}
 	for range 4 {
-		f.add(10, 10)
+		f.add(10, 3, 10)
 	}
 	for _, c := range []struct{ lost, want float64 }{
 		{0, 0.09},       // drops the silent alone
@@ -31,6 +31,21 @@ func TestFrontier(t *testing.T) {
 	} {
 		if got := f.computed(c.lost); math.Abs(got-c.want) > 1e-9 {
 			t.Errorf("losing %v: got %v computed, want %v", c.lost, got, c.want)
+		}
+	}
+	// The weak are 0.15 of 12.15 of the activations.
+	for _, c := range []struct {
+		value, energy float64
+		above, atMost float64
+	}{
+		{0, 1, 1e-9, 0.01},     // no activation may be lost
+		{1, 0, 1e-9, 0.01},     // no energy
+		{0.013, 1, 0.01, 10},   // the weak may
+		{0.012, 1, 1e-9, 0.01}, // not quite
+		{1, 1, 10, math.Inf(1)},
+	} {
+		if got := f.bar(c.value, c.energy); !(got > c.above && got <= c.atMost) {
+			t.Errorf("losing %v of activations, %v of energy: got a bar of %v, want one in (%v, %v]", c.value, c.energy, got, c.above, c.atMost)
 		}
 	}
 }
@@ -46,7 +61,7 @@ func TestChoose(t *testing.T) {
 			if i < share {
 				e = 1
 			}
-			c.curve.add(e, math.Floor(e))
+			c.curve.add(e, math.Floor(e), math.Floor(e))
 		}
 		return c
 	}

@@ -14,23 +14,39 @@ import (
 // which a rank is enough: what the sketch of the embedded model has.
 const trainedRecall = 0.97
 
-// factors trains a layer on the first rows tokens of x, holding out the
-// others, unless that was done before. It reports false where there is nothing
-// to train on: a layer that never fires.
-func (f *fitter) factors(ctx context.Context, l int, x device.Act, bias []float32, rows int) (lowrank.Factors, bool, error) {
+// factors makes factors for a layer from the first rows tokens of x: the
+// closed-form starts of several ranks or, where there is time, one that is
+// trained with the other tokens held out, unless that was done before. There
+// are none where there is nothing to learn from: a layer that never fires.
+func (f *fitter) factors(ctx context.Context, l int, x device.Act, bias []float32, rows int) ([]lowrank.Factors, error) {
 	if t, ok := f.c.Trained[l]; ok {
-		return t.Clone(), true, nil
+		return []lowrank.Factors{t.Clone()}, nil
 	}
 	w, err := f.first(l)
 	if err != nil {
-		return lowrank.Factors{}, false, err
+		return nil, err
 	}
 	train, held, err := f.data(x, w, bias, rows)
 	if err != nil {
-		return lowrank.Factors{}, false, err
+		return nil, err
+	}
+	if train.Active() == 0 {
+		return nil, nil
 	}
 	o := lowrank.DefaultOptions()
 	o.Seed, o.Threads = f.c.Seed+1, f.c.Threads
+	if f.c.need.closed {
+		return lowrank.Starts(w, bias, train, fewestRank, mostStart, sketchBytes(f.c.profile), o)
+	}
+	got, err := f.train(ctx, l, w, bias, train, held, o)
+	if errors.Is(err, lowrank.ErrSilent) {
+		return nil, nil
+	}
+	return []lowrank.Factors{got}, err
+}
+
+// train trains a layer on train, holding out held.
+func (f *fitter) train(ctx context.Context, l int, w, bias []float32, train, held *lowrank.Data, o lowrank.Options) (lowrank.Factors, error) {
 	target := lowrank.Target{Recall: trainedRecall}
 	if f.c.Predictor == "" {
 		target.MaxBytes = sketchBytes(f.c.profile)
@@ -38,11 +54,8 @@ func (f *fitter) factors(ctx context.Context, l int, x device.Act, bias []float3
 	got, report, err := lowrank.ChooseRank(ctx, w, bias, train, held, target, o, func(step int, loss, recall float64) {
 		f.c.progress(fmt.Sprintf("training layer %d of %d: step %d, loss %.4f, recall %.4f", l+1, f.c.profile.Layers, step, loss, recall), l, f.c.profile.Layers)
 	})
-	if errors.Is(err, lowrank.ErrSilent) {
-		return lowrank.Factors{}, false, nil
-	}
 	if err != nil {
-		return lowrank.Factors{}, false, err
+		return lowrank.Factors{}, err
 	}
 	f.c.notify("layer %d: rank %d, %v (untrained %.4f)", l, got.Rank, report.Trained, report.Start.RecallWeighted)
 	if f.c.Finished != nil {
@@ -51,10 +64,10 @@ func (f *fitter) factors(ctx context.Context, l int, x device.Act, bias []float3
 		}
 		f.c.Trained[l] = got.Clone()
 		if err := f.c.Finished(f.c.Trained); err != nil {
-			return lowrank.Factors{}, false, err
+			return lowrank.Factors{}, err
 		}
 	}
-	return got, true, nil
+	return got, nil
 }
 
 // first is a layer's first halves, [ffn, d].

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"sync"
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
@@ -11,13 +13,15 @@ import (
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/predict"
-	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // blockNeurons is how many neurons are fitted at a time.
 const blockNeurons = 256
+
+// fitParts is into how many parts a block of neurons is cut.
+const fitParts = 8
 
 // deadShare is the share of the mean layer's output energy below which a whole
 // layer is not worth a sketch.
@@ -45,7 +49,7 @@ func (c *calibrator) fit(ctx context.Context) (err error) {
 	layers := c.profile.Layers
 	c.out.Layers = make([]predict.LayerCalibration, layers)
 	layerEnergy := make([]float64, layers)
-	c.layers = make([]float64, layers)
+	c.layers, c.bars = make([]float64, layers), make([]float64, layers)
 	active, total := 0.0, 0.0
 	for l := range layers {
 		c.progress("fitting", l, layers)
@@ -58,6 +62,7 @@ func (c *calibrator) fit(ctx context.Context) (err error) {
 		}
 		c.out.Layers[l] = fit.out
 		layerEnergy[l], c.layers[l] = fit.energy, fit.energy/float64(max(1, fit.active))
+		c.bars[l] = fit.bar
 		total += fit.energy
 		active += float64(fit.active)
 	}
@@ -88,6 +93,7 @@ type fitted struct {
 	out    predict.LayerCalibration
 	energy float64
 	active int
+	bar    float64 // of energy, at which the layer about holds predict.FloorRecall
 }
 
 // layer fits one layer.
@@ -103,23 +109,22 @@ func (f *fitter) layer(ctx context.Context, l int) (fitted, error) {
 		return fitted{}, err
 	}
 	candidates, fitRows := []*candidate{sketch}, n
-	var factors lowrank.Factors
 	if f.c.need.train {
 		// What the factors were trained on says nothing about them.
 		fitRows = n * 3 / 4
-		trained, ok, err := f.factors(ctx, l, in, bias, fitRows)
+		factors, err := f.factors(ctx, l, in, bias, fitRows)
 		if err != nil {
 			return fitted{}, err
 		}
-		if ok {
-			factors = trained
-			c, err := factorCandidate(f.be, in, factors)
+		for _, v := range factors {
+			c, err := factorCandidate(f.be, in, v)
 			if err != nil {
 				return fitted{}, err
 			}
-			if candidates = append(candidates, c); f.c.Predictor == "lowrank" {
-				candidates = candidates[1:]
-			}
+			candidates = append(candidates, c)
+		}
+		if f.c.Predictor == "lowrank" && len(factors) > 0 {
+			candidates = candidates[1:]
 		}
 	}
 	r, err := f.blocks(l, in, bias, fitRows, candidates)
@@ -134,13 +139,12 @@ func (f *fitter) layer(ctx context.Context, l int) (fitted, error) {
 	case best == nil:
 		r.out = candidates[0].out
 		r.out.Kind = predict.KindGate
+		return r, nil
 	case best.kind == predict.KindLowRank:
-		best.fold(factors)
-		f.c.factors[l] = factors
-		fallthrough
-	default:
-		r.out = best.out
+		best.fold(best.factors)
+		f.c.factors[l] = best.factors
 	}
+	r.out, r.bar = best.out, best.curve.bar(1-predict.LeastRecall-recallRoom, math.Pow(predict.MostError-errorRoom, 2))
 	return r, nil
 }
 
@@ -175,8 +179,8 @@ func (f *fitter) slots() (*weights.Memory, device.Slots, error) {
 		DType: f.p.MLPDType(), Cols: f.d, Parts: f.p.Profile().NeuronParts}, nil
 }
 
-// blocks fits all candidates to the first fitRows tokens of x and, if there are
-// several, sees on the others what they lose.
+// blocks fits all candidates to the first fitRows tokens of x and sees on the
+// others what they lose.
 func (f *fitter) blocks(l int, x device.Act, bias []float32, fitRows int, cs []*candidate) (r fitted, err error) {
 	m, slots, err := f.slots()
 	if err != nil {
@@ -185,7 +189,6 @@ func (f *fitter) blocks(l int, x device.Act, bias []float32, fitRows int, cs []*
 	defer func() { err = errors.Join(err, m.Close()) }()
 	n := x.Rows
 	pre, score := device.NewAct(n, blockNeurons), device.NewAct(n, blockNeurons)
-	a, b := make([]float32, n), make([]float32, n)
 	norm := make([]float32, blockNeurons)
 	for first := 0; first < f.ffn; first += blockNeurons {
 		count := min(blockNeurons, f.ffn-first)
@@ -195,34 +198,73 @@ func (f *fitter) blocks(l int, x device.Act, bias []float32, fitRows int, cs []*
 		f.be.Linear(pre.Colspan(0, count), x, up(slots, count), nil)
 		for k, c := range cs {
 			c.scores(first, count, score.Colspan(0, count))
-			for i := range count {
-				add := float32(0)
-				if bias != nil {
-					add = bias[first+i]
+			parts := f.fitBlock(c, first, count, fitRows, pre, score, bias, norm)
+			for _, p := range parts {
+				c.curve.merge(&p.curve)
+				if k == 0 {
+					r.energy += p.energy
+					r.active += p.active
 				}
-				for t := range n {
-					a[t], b[t] = score.Row(t)[i], pre.Row(t)[i]+add
-					if k == 0 && b[t] > 0 {
-						r.energy += float64(b[t]) * float64(b[t]) * float64(norm[i])
-						r.active++
-					}
-				}
-				c.fit(first+i, norm[i], a, b, fitRows)
 			}
 		}
 	}
 	return r, nil
 }
 
+// fitPart is what one thread found.
+type fitPart struct {
+	curve  frontier
+	energy float64
+	active int
+}
+
+// fitBlock fits a candidate to count neurons from first on, whose true
+// pre-activations without bias are pre [tokens, count]. Neurons are dealt to
+// fitParts parts whatever the threads, so that sums do not depend on them.
+func (f *fitter) fitBlock(c *candidate, first, count, rows int, pre, score device.Act, bias, norm []float32) []fitPart {
+	parts := make([]fitPart, fitParts)
+	var wg sync.WaitGroup
+	free := make(chan struct{}, f.c.Threads)
+	for p := range parts {
+		wg.Add(1)
+		free <- struct{}{}
+		go func() {
+			defer func() { <-free; wg.Done() }()
+			part := &parts[p]
+			a, b := make([]float32, pre.Rows), make([]float32, pre.Rows)
+			for i := p * count / fitParts; i < (p+1)*count/fitParts; i++ {
+				add := float32(0)
+				if bias != nil {
+					add = bias[first+i]
+				}
+				for t := range a {
+					a[t], b[t] = score.Row(t)[i], pre.Row(t)[i]+add
+					if b[t] > 0 {
+						part.energy += float64(b[t]) * float64(b[t]) * float64(norm[i])
+						part.active++
+					}
+				}
+				c.fit(first+i, norm[i], a, b, rows, &part.curve)
+			}
+		}()
+	}
+	wg.Wait()
+	return parts
+}
+
 // fit fits neuron i, the squared length of whose second half is norm, to the
-// first rows scores and pre-activations, and adds the others to the curve.
-func (c *candidate) fit(i int, norm float32, score, pre []float32, rows int) {
+// first rows scores and pre-activations, and adds the others to curve, or all
+// where there are no others.
+func (c *candidate) fit(i int, norm float32, score, pre []float32, rows int, curve *frontier) {
 	m := predict.Fit(score[:rows], pre[:rows])
 	c.out.Slope[i], c.out.Offset[i], c.out.Sigma[i] = float32(m.Slope), float32(m.Offset), float32(m.Sigma)
 	c.out.Norm[i] = norm
+	if rows == len(score) {
+		rows = 0
+	}
 	for t := rows; t < len(score); t++ {
 		v := max(0, float64(pre[t]))
-		c.curve.add(m.Energy(float64(score[t]))*float64(norm), v*v*float64(norm))
+		curve.add(m.Energy(float64(score[t]))*float64(norm), v, v*v*float64(norm))
 	}
 }
 

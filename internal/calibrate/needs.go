@@ -20,12 +20,19 @@ const (
 	mostHeapBytes = 1 << 30
 	// A point is evaluated on as many tokens as the work of all points allows,
 	// some twenty minutes of two processors, within these bounds.
-	pointWork   = 1e14 // multiplications and additions
+	pointWork   = 6e13 // multiplications and additions
 	pointTokens = 2044
 	leastPoint  = 512
 	// flops is multiplications and additions a second and thread, for
 	// estimates: what a fit and a pass reach, not what kernels do.
-	flops = 5e9
+	flops     = 2e10
+	trainTime = 20 * time.Minute // see Options
+	// closedTokens is how many tokens factors in closed form are fitted to: the
+	// covariance of the inputs asks for no more.
+	closedTokens = 2044
+	// mostStart is the highest rank of factors in closed form, a sixth of the
+	// bytes of the sketch for layers of 4096 x 16384.
+	mostStart = 128
 	// fewestRank is the least rank that is worth considering: see trains.
 	fewestRank = 64
 	// trainLeast is the fewest tokens that are trained on and held out: below
@@ -37,6 +44,7 @@ const (
 type needs struct {
 	tokens    int   // of the fit
 	train     bool  // factors
+	closed    bool  // in closed form
 	heapBytes int64 // beside the open model, or in its place
 	fileBytes int64
 	took      time.Duration // about
@@ -45,7 +53,10 @@ type needs struct {
 // String says it to a person.
 func (n needs) String() string {
 	what := "calibrating"
-	if n.train {
+	switch {
+	case n.closed:
+		what = "calibrating, with factors in closed form,"
+	case n.train:
 		what = "training and calibrating"
 	}
 	return fmt.Sprintf("%s takes about %v, %s of memory beside the model and a file of %s",
@@ -92,19 +103,35 @@ func (c *calibrator) needs() (needs, error) {
 		return n, c.tooSmall(n.train)
 	}
 	p := c.profile
+	fc1 := float64(p.HiddenSize) * float64(p.FFN) * float64(p.Layers)
+	seconds := func(work float64) time.Duration {
+		return time.Duration(work / flops / float64(max(1, c.Threads)) * float64(time.Second))
+	}
+	token := c.params() + 2*fc1
+	work := float64(n.tokens) * token
+	if n.train {
+		rank := min(p.HiddenSize/4, mostStart)
+		const epochs, ranks = 12, 2
+		train := ranks * epochs * 3 * float64(n.tokens) * float64(rank) * float64(p.HiddenSize+p.FFN) * float64(p.Layers)
+		if n.closed = seconds(work+train) > c.trainTime(); n.closed {
+			n.tokens = min(n.tokens, closedTokens)
+			work, train = float64(n.tokens)*token, 0
+		}
+		work += train + 16*float64(rank)*fc1 // and the decomposition
+	}
 	n.heapBytes = c.heapBytes(n.tokens, n.train)
 	n.fileBytes = inputBytes(p.Layers, p.HiddenSize, n.tokens)
-	fc1 := float64(p.HiddenSize) * float64(p.FFN) * float64(p.Layers)
-	work := float64(n.tokens) * (c.params() + 2*fc1)
-	if n.train {
-		const epochs, ranks = 12, 2
-		rank := min(p.HiddenSize/4, 256)
-		work += ranks * epochs * 3 * float64(n.tokens) * float64(rank) * float64(p.HiddenSize+p.FFN) * float64(p.Layers)
-		work += 6 * float64(rank) * fc1
-	}
 	work += min(pointWork, 2*c.params()*float64(c.passes()*pointTokens))
-	n.took = time.Duration(work / flops / float64(max(1, c.Threads)) * float64(time.Second))
+	n.took = seconds(work)
 	return n, nil
+}
+
+// trainTime is how long training may take.
+func (c *calibrator) trainTime() time.Duration {
+	if c.TrainTime > 0 {
+		return c.TrainTime
+	}
+	return trainTime
 }
 
 // params is the multiplications of a token.

@@ -8,17 +8,18 @@ import (
 )
 
 const (
-	// The threshold of a layer is looked for between these shares, as powers
-	// of two, of the energy of its typical active neuron, in bisections halvings.
-	carefulShare, carelessShare = -24, 2
-	bisections                  = 9
 	// A layer is to hold the floor on other text too: this much is left.
 	recallRoom, errorRoom = 0.005, 0.01
+	// refinements is how often the thresholds that the fit suggests are moved,
+	// by an octave of energy and then by half as much each time.
+	refinements = 4
 	// repairs is how often the layers that fail together, though each held the
 	// floor while others were at other thresholds, are given half the energy.
 	repairs = 3
+	// carefulShare is the threshold of a layer of which the fit says nothing.
+	carefulShare = -8
 	// recallPasses is how often the text is run through the model, at most.
-	recallPasses = bisections + 1 + repairs
+	recallPasses = refinements + 1 + repairs
 )
 
 // recallPoint finds, for every layer, the highest threshold at which it holds
@@ -30,9 +31,14 @@ func (c *calibrator) recallPoint(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	low, high := make([]float64, len(c.layers)), make([]float64, len(c.layers))
-	for l := range low {
-		low[l], high[l] = carefulShare, carelessShare
+	// Thresholds are powers of two of the energy of the layer's typical active
+	// neuron.
+	share, best := make([]float64, len(c.layers)), make([]float64, len(c.layers))
+	for l := range share {
+		if share[l] = carefulShare; c.bars[l] > 0 && c.layers[l] > 0 {
+			share[l] = math.Log2(c.bars[l] / c.layers[l])
+		}
+		best[l] = math.Inf(-1)
 	}
 	try := func(pass int, share []float64) (predict.Point, error) {
 		c.progress("measuring recall", pass, passes)
@@ -42,25 +48,29 @@ func (c *calibrator) recallPoint(ctx context.Context) error {
 		}
 		return m.at(ctx, p)
 	}
-	mid := make([]float64, len(low))
-	for pass := range bisections {
-		for l := range mid {
-			mid[l] = (low[l] + high[l]) / 2
-		}
-		p, err := try(pass, mid)
+	step := 1.0
+	for pass := range refinements {
+		p, err := try(pass, share)
 		if err != nil {
 			return err
 		}
-		for l := range mid {
+		for l := range share {
 			if holds(p.Layers[l]) {
-				low[l] = mid[l]
+				best[l] = max(best[l], share[l])
+				share[l] += step
 			} else {
-				high[l] = mid[l]
+				share[l] -= step
 			}
 		}
+		step /= 2
 	}
-	for pass := bisections; ; pass++ {
-		p, err := try(pass, low)
+	for l := range best {
+		if math.IsInf(best[l], -1) {
+			best[l] = share[l] // the lowest so far; repairs go on from there
+		}
+	}
+	for pass := refinements; ; pass++ {
+		p, err := try(pass, best)
 		if err != nil {
 			return err
 		}
@@ -68,9 +78,9 @@ func (c *calibrator) recallPoint(ctx context.Context) error {
 		if pass == passes-1 || p.HoldsRecall() {
 			return nil
 		}
-		for l := range low {
+		for l := range best {
 			if !holds(p.Layers[l]) {
-				low[l]--
+				best[l]--
 			}
 		}
 	}

@@ -127,6 +127,9 @@ func plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	if place != nil && profile.Synthetic {
 		place.Notices = append(place.Notices, syntheticNotice)
 	}
+	if c := o.Calibration; place != nil && c != nil && c.DType != "" && c.DType != p.MLPDType().String() && place.Mode == config.Predicted {
+		place.Notices = append(place.Notices, fmt.Sprintf("the predictor was calibrated on %s weights, these are %s: what is said of quality is of those; sparseflow train learns about these", c.DType, p.MLPDType()))
+	}
 	return place, err
 }
 

@@ -22,8 +22,11 @@ type Calibration struct {
 	Layers []LayerCalibration `json:"-"`
 	Points []Point            `json:"points"` // by MinEnergy, the most careful first
 	Floor  Floor              `json:"floor"`  // what the points hold
-	Text   string             `json:"text"`   // what it was calibrated on
-	Tokens int                `json:"tokens"` // of the text: for the moments and the points
+	// DType is the element type of the MLP's weights that it was made with.
+	// Those of others have other errors, so that its points are not theirs.
+	DType  string `json:"dtype,omitempty"`
+	Text   string `json:"text"`   // what it was calibrated on
+	Tokens int    `json:"tokens"` // of the text: for the moments and the points
 }
 
 // LayerCalibration is one layer's. Slices are [ffn] f32.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Target is what ChooseRank looks for.
@@ -67,6 +68,32 @@ func ChooseRank(ctx context.Context, w, bias []float32, train, held *Data, targe
 		}
 	}
 	return best, report, nil
+}
+
+// Starts is the starts of the ranks of 16, 32, 64 ... from least to most whose
+// factors take no more than maxBytes (0: no limit), from one decomposition. It
+// is empty where no rank is left. The rest is as in Start.
+func Starts(w, bias []float32, data *Data, least, most int, maxBytes int64, o Options) ([]Factors, error) {
+	if err := o.validate("starts"); err != nil {
+		return nil, err
+	}
+	ranks, err := candidates(data.d, data.ffn, maxBytes)
+	if err != nil {
+		return nil, err
+	}
+	ranks = slices.DeleteFunc(ranks, func(rank int) bool { return rank < least || rank > most })
+	if len(ranks) == 0 {
+		return nil, nil
+	}
+	b, err := newBasis(w, bias, data.d, ranks[len(ranks)-1], data, o)
+	if err != nil {
+		return nil, err
+	}
+	starts := make([]Factors, len(ranks))
+	for i, rank := range ranks {
+		starts[i] = b.factors(rank)
+	}
+	return starts, nil
 }
 
 // candidates are the ranks worth trying, ascending, at least one.

@@ -59,16 +59,18 @@ func newBasis(w, bias []float32, d, rank int, data *Data, o Options) (*basis, er
 	if i := notFinite(bias); i >= 0 {
 		return nil, fmt.Errorf("lowrank: start: bias of neuron %d: got %v, want a finite number", i, bias[i])
 	}
+	p := newPool(o.Threads).withBackend()
+	defer p.be.Close()
 	b := &basis{p: newPool(o.Threads), d: d, ffn: ffn, w: w, bias: bias, wt: make([]float32, d*ffn)}
 	var cov []float32
 	if data != nil {
 		if err := data.check("start", "given", d, ffn); err != nil {
 			return nil, err
 		}
-		b.mean, cov = b.p.covariance(data)
+		b.mean, cov = p.covariance(data)
 	}
 	b.p.transpose(b.wt, w, ffn, d)
-	b.u, b.sizes = b.p.left(w, b.wt, cov, ffn, d, rank, o.Seed)
+	b.u, b.sizes = p.left(w, b.wt, cov, ffn, d, rank, o.Seed)
 	return b, nil
 }
 
