@@ -185,7 +185,10 @@ func (r *runner) child(ctx context.Context, j *Job) (*Result, error) {
 	// It is killed if that does not end it within WaitDelay.
 	cmd.Cancel = in.Close
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("bench: start: %w", err)
+		if ctx.Err() != nil { // before there was a process
+			err = context.Cause(ctx)
+		}
+		return nil, fmt.Errorf("bench: mode %s: start: %w", j.Mode, err)
 	}
 	res, told := r.converse(j, in, out)
 	_ = in.Close()
