@@ -61,7 +61,11 @@ func modeText(eng *sparseflow.Engine) string {
 			return mode
 		}
 	}
-	if p := eng.Point(); p != nil {
+	switch p := eng.Point(); {
+	case p == nil:
+	case p.ByRecall(): // perplexity may mean nothing
+		mode += fmt.Sprintf(" at weighted recall %.3f", p.RecallWeighted)
+	default:
 		mode += fmt.Sprintf(" at %+.2f %% perplexity", 100*p.Cost())
 	}
 	return mode

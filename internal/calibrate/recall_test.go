@@ -43,7 +43,7 @@ func TestRecallFloor(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := res.Calibration
-	if len(c.Points) != 1 || c.Floor != predict.FloorRecall || !c.Points[0].HoldsRecall() || c.Points[0].KL <= 0 {
+	if len(c.Points) != 1 || c.Floor != predict.FloorRecall || !c.Points[0].HoldsRecall() || !c.Points[0].ByRecall() || c.Points[0].KL <= 0 {
 		t.Fatalf("got floor %s and points %+v, want one that holds it, with its KL", c.Floor, c.Points)
 	}
 	e, err := o.Open(context.Background(), false, 0, engine.Options{Calibration: c})

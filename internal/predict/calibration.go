@@ -102,6 +102,17 @@ func (p Point) LayerEnergy(layer int) float64 {
 	return p.MinEnergy
 }
 
+// ByRecall reports whether p is a point of FloorRecall, at which each layer has
+// a threshold of its own.
+func (p Point) ByRecall() bool {
+	for _, l := range p.Layers {
+		if l.MinEnergy > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // Cost is the relative change of perplexity that a point is taken to cost: the
 // measured one or, since that is noisy on a few thousand tokens and can be
 // below zero by luck, costPerKL for each nat of divergence, whichever is more.
