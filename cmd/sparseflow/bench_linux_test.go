@@ -50,6 +50,9 @@ func TestBenchEndsItsProcesses(t *testing.T) {
 // waitForChild is the process of a mode that bench has started.
 func waitForChild(t *testing.T, parent int) int {
 	t.Helper()
+	if _, err := os.Stat("/proc/thread-self/children"); err != nil {
+		t.Skip("the kernel does not tell of children: ", err)
+	}
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		paths, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", parent))
 		for _, p := range paths {
@@ -62,7 +65,7 @@ func waitForChild(t *testing.T, parent int) int {
 			}
 		}
 	}
-	t.Skip("saw no process of a mode: the system may not tell of children")
+	t.Fatal("saw no process of a mode")
 	return 0
 }
 

@@ -36,7 +36,11 @@ func (f *fitter) factors(ctx context.Context, l int, x device.Act, bias []float3
 	o := lowrank.DefaultOptions()
 	o.Seed, o.Threads = f.c.Seed+1, f.c.Threads
 	if f.c.need.closed {
-		return lowrank.Starts(w, bias, train, fewestRank, mostStart, sketchBytes(f.c.profile), o)
+		var most int64 // bytes
+		if f.c.Predictor == "" {
+			most = sketchBytes(f.c.profile)
+		}
+		return lowrank.Starts(w, bias, train, fewestRank, mostStart, most, o)
 	}
 	got, err := f.train(ctx, l, w, bias, train, held, o)
 	if errors.Is(err, lowrank.ErrSilent) {

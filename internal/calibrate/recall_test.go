@@ -118,6 +118,39 @@ func TestLowRank(t *testing.T) {
 	}
 }
 
+// Where there is no time to train, factors are in closed form, every layer that
+// is predicted by them holds the floor, and nothing is kept for a training that
+// goes on.
+func TestClosedForm(t *testing.T) {
+	o := optionsOf(t, randomPack(t))
+	o.IDs, o.Floor, o.Predictor, o.TrainTime = synth.Tokens(400, 2400, 1), predict.FloorRecall, "lowrank", 1
+	o.Finished = func(map[int]lowrank.Factors) error {
+		t.Error("trained a layer")
+		return nil
+	}
+	r, err := calibrate.Calibrate(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := r.Calibration
+	if len(r.Factors) != 2 || c.Layers[0].Kind != predict.KindLowRank || c.Layers[1].Kind != predict.KindLowRank {
+		t.Fatalf("got factors of %d layers, want 2", len(r.Factors))
+	}
+	if !c.Points[0].HoldsRecall() {
+		t.Errorf("got %+v, want the floor of recall held", c.Points[0])
+	}
+	if c.DType != "F32" && c.DType != "F16" {
+		t.Errorf("got element type %q", c.DType)
+	}
+	active := uint64(0)
+	for _, n := range r.Counts.Neurons[0] {
+		active += uint64(n)
+	}
+	if r.Counts.Tokens == 0 || active == 0 || active > uint64(r.Counts.Tokens)*256 {
+		t.Errorf("got %d activations counted in %d tokens", active, r.Counts.Tokens)
+	}
+}
+
 // Too little memory is an error before any work.
 func TestNeeds(t *testing.T) {
 	o := optionsOf(t, randomPack(t))

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -69,8 +70,11 @@ func TestMapping(t *testing.T) {
 		return all, res.Stats.SlowBytes
 	}
 	m, err := weights.OpenMapping(path)
+	if err != nil && runtime.GOOS != "linux" {
+		t.Skip(err) // not every system has mappings
+	}
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	want, _ := logits(nil)
 	got, _ := logits(m)

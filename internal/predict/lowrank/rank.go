@@ -71,8 +71,8 @@ func ChooseRank(ctx context.Context, w, bias []float32, train, held *Data, targe
 }
 
 // Starts is the starts of the ranks of 16, 32, 64 ... from least to most whose
-// factors take no more than maxBytes (0: no limit), from one decomposition. It
-// is empty where no rank is left. The rest is as in Start.
+// factors take no more than maxBytes (0: no limit), from one decomposition;
+// where all are below least, the highest of them. The rest is as in Start.
 func Starts(w, bias []float32, data *Data, least, most int, maxBytes int64, o Options) ([]Factors, error) {
 	if err := o.validate("starts"); err != nil {
 		return nil, err
@@ -81,10 +81,8 @@ func Starts(w, bias []float32, data *Data, least, most int, maxBytes int64, o Op
 	if err != nil {
 		return nil, err
 	}
-	ranks = slices.DeleteFunc(ranks, func(rank int) bool { return rank < least || rank > most })
-	if len(ranks) == 0 {
-		return nil, nil
-	}
+	least = min(least, ranks[len(ranks)-1])
+	ranks = slices.DeleteFunc(ranks, func(rank int) bool { return rank < least || rank > max(least, most) })
 	b, err := newBasis(w, bias, data.d, ranks[len(ranks)-1], data, o)
 	if err != nil {
 		return nil, err
