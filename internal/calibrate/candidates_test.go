@@ -50,6 +50,37 @@ func TestFrontier(t *testing.T) {
 	}
 }
 
+// Counts of two parts together are those of the whole.
+func TestFrontierMerge(t *testing.T) {
+	var whole, sum frontier
+	var parts [2]frontier
+	for i := range 100 {
+		expected, value := math.Exp2(float64(i%13)), float64(i%7)
+		whole.add(expected, value, value*value)
+		parts[i%2].add(expected, value, value*value)
+	}
+	sum.merge(&parts[0])
+	sum.merge(&parts[1])
+	if sum != whole {
+		t.Error("got other sums")
+	}
+}
+
+// Thresholds near a guess are found to a quarter of an octave, from either
+// side, by the refinements that there are.
+func TestRefine(t *testing.T) {
+	for _, limit := range []float64{-1.6, -0.9, -0.1, 0, 0.3, 1.1, 1.7} {
+		share, best, step := 0.0, math.Inf(-1), 1.0
+		for range refinements {
+			share, best = refine(share, best, step, share <= limit)
+			step /= 2
+		}
+		if !(best <= limit && best >= limit-0.25) {
+			t.Errorf("limit %v: got %v", limit, best)
+		}
+	}
+}
+
 // The cheapest predictor at the same loss wins; where most neurons fire it is
 // cheapest to predict nothing.
 func TestChoose(t *testing.T) {

@@ -55,12 +55,7 @@ func (c *calibrator) recallPoint(ctx context.Context) error {
 			return err
 		}
 		for l := range share {
-			if holds(p.Layers[l]) {
-				best[l] = max(best[l], share[l])
-				share[l] += step
-			} else {
-				share[l] -= step
-			}
+			share[l], best[l] = refine(share[l], best[l], step, holds(p.Layers[l]))
 		}
 		step /= 2
 	}
@@ -84,6 +79,15 @@ func (c *calibrator) recallPoint(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// refine is where to try next, and the highest threshold that holds so far,
+// once share has been tried.
+func refine(share, best, step float64, holds bool) (next, highest float64) {
+	if holds {
+		return share + step, max(best, share)
+	}
+	return share - step, best
 }
 
 // holds reports whether a layer holds the floor with something left.
