@@ -7,6 +7,7 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/predict"
+	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
 )
 
 // A frontier drops what it expects least of, until what was really there is
@@ -47,6 +48,26 @@ func TestFrontier(t *testing.T) {
 		if got := f.bar(c.value, c.energy); !(got > c.above && got <= c.atMost) {
 			t.Errorf("losing %v of activations, %v of energy: got a bar of %v, want one in (%v, %v]", c.value, c.energy, got, c.above, c.atMost)
 		}
+	}
+}
+
+// Folded, factors score what slope and offset make of their scores, and the
+// calibration says that nothing is left to do.
+func TestFold(t *testing.T) {
+	f := lowrank.Factors{D: 2, FFN: 2, Rank: 1, A: []float32{1, 2}, B: []float32{3, -1}, Bias: []float32{0.5, 1}}
+	c := newCandidate(predict.KindLowRank, 0, 2, nil)
+	copy(c.out.Slope, []float32{2, 0.25})
+	copy(c.out.Offset, []float32{-1, 4})
+	c.fold(f)
+	// Scores were 3z+0.5 and 1-z.
+	if want := []float32{6, -0.25}; !slices.Equal(f.B, want) {
+		t.Errorf("B: got %v, want %v", f.B, want)
+	}
+	if want := []float32{0, 4.25}; !slices.Equal(f.Bias, want) {
+		t.Errorf("bias: got %v, want %v", f.Bias, want)
+	}
+	if !slices.Equal(c.out.Slope, []float32{1, 1}) || !slices.Equal(c.out.Offset, []float32{0, 0}) {
+		t.Errorf("got slope %v and offset %v left, want none", c.out.Slope, c.out.Offset)
 	}
 }
 
