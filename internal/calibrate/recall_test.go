@@ -95,6 +95,11 @@ func TestLowRank(t *testing.T) {
 	if len(whole.Factors) != 2 || whole.Calibration.Layers[0].Kind != predict.KindLowRank {
 		t.Fatalf("got factors of %d layers, kind %q, want 2 of lowrank", len(whole.Factors), whole.Calibration.Layers[0].Kind)
 	}
+	for i, slope := range whole.Calibration.Layers[0].Slope {
+		if slope != 1 || whole.Calibration.Layers[0].Offset[i] != 0 {
+			t.Fatalf("neuron %d: got slope %v, want it folded into the factors", i, slope)
+		}
+	}
 	_, kept, err := run(nil, 1)
 	if err == nil || len(kept) != 1 {
 		t.Fatalf("stopped: got error %v and %d layers kept, want an error and 1", err, len(kept))
