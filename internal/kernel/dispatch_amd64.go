@@ -54,6 +54,9 @@ func All() []Set {
 		EncodeBF16: amd64.EncodeBF16AVX2,
 		Load:       amd64.LoadAVX2,
 		Attention:  avx2Attention(),
+
+		DotPlanesS8:  avx2Planes(),
+		Dot4PlanesS8: fourPlanes(avx2Planes()),
 	}
 	all = append(all, avx2)
 	if !cpu.X86.HasAVX512F || !cpu.X86.HasAVX512BW || !cpu.X86.HasAVX512VL {
@@ -81,6 +84,7 @@ func All() []Set {
 	if cpu.X86.HasAVX512VNNI {
 		avx512.DotU4S8 = amd64.DotU4S8AVX512
 		avx512.Dot4U4S8 = amd64.Dot4U4S8AVX512
+		avx512.DotPlanesS8, avx512.Dot4PlanesS8 = avx512Planes()
 		avx512.DotQ8, avx512.DotQ4 = amd64.DotQ8AVX512, amd64.DotQ4AVX512
 		avx512.Dot4Q8, avx512.Dot4Q4 = amd64.Dot4Q8AVX512, amd64.Dot4Q4AVX512
 		avx512.TileQ8, avx512.TileQ4 = amd64.TileQ8AVX512, amd64.TileQ4AVX512

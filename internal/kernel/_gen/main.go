@@ -53,7 +53,7 @@ var (
 func main() {
 	log.SetFlags(0)
 	name := flag.String("isa", "", "instruction set: avx2 or avx512")
-	which := flag.String("kernels", "", "which to write: rows, tiles, quant or attention")
+	which := flag.String("kernels", "", "which to write: rows, tiles, quant, planes or attention")
 	flag.Parse()
 
 	ConstraintExpr("!noasm")
@@ -73,10 +73,12 @@ func main() {
 		s.tiles()
 	case "quant":
 		s.quantKernels()
+	case "planes":
+		s.planeKernels()
 	case "attention":
 		s.attention()
 	default:
-		log.Fatalf("_gen: choose kernels: got %q, want rows, tiles, quant or attention", *which)
+		log.Fatalf("_gen: choose kernels: got %q, want rows, tiles, quant, planes or attention", *which)
 	}
 	Generate()
 }
