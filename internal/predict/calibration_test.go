@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,6 +74,7 @@ func calibration() *Calibration {
 	}
 	c.Layers[1].Dead = true
 	c.Layers[0].Kind = KindLowRank
+	c.Layers[1].Codes = Codes{Bits: 3, Rows: slices.Repeat([]byte{5, 200, 77}, 3*2*32)} // inputs of 300
 	for i := range 5 {
 		c.Points = append(c.Points, Point{MinEnergy: float64(i), PPLChange: 0.001 * float64(i*i), KL: 0.0005 * float64(i)})
 	}
@@ -85,7 +87,7 @@ func TestCalibrationSection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := ReadCalibration(sec, 2, 3)
+	got, err := ReadCalibration(sec, 2, 300, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +97,7 @@ func TestCalibrationSection(t *testing.T) {
 	bad := func(name string, layers, ffn int, change func(*sidecar.Section)) {
 		s, _ := calibration().Section()
 		change(&s)
-		if _, err := ReadCalibration(s, layers, ffn); err == nil || !strings.Contains(err.Error(), "predict: calibration: ") {
+		if _, err := ReadCalibration(s, layers, 300, ffn); err == nil || !strings.Contains(err.Error(), "predict: calibration: ") {
 			t.Errorf("%s: got %v, want an error", name, err)
 		}
 	}
@@ -108,6 +110,17 @@ func TestCalibrationSection(t *testing.T) {
 	bad("floor", 2, 3, func(s *sidecar.Section) { s.JSON = []byte(`{"points":[{}],"floor":"hope"}`) })
 	bad("kind", 2, 3, func(s *sidecar.Section) { s.JSON = []byte(`{"points":[{}],"kinds":{"0":"magic"}}`) })
 	bad("kind of no layer", 2, 3, func(s *sidecar.Section) { s.JSON = []byte(`{"points":[{}],"kinds":{"2":"gate"}}`) })
+	bad("no codes", 2, 3, func(s *sidecar.Section) { delete(s.Tensors, "codes.1") })
+	for name, change := range map[string]string{"too many bits": `"1":4`, "no bits": `"1":0`, "other bits": `"1":1`, "bits of no layer": `"2":3`} {
+		bad(name, 2, 3, func(s *sidecar.Section) {
+			s.JSON = []byte(strings.Replace(string(s.JSON), `"1":3`, change, 1))
+		})
+	}
+	bad("codes of fewer neurons", 2, 3, func(s *sidecar.Section) {
+		t := s.Tensors["codes.1"]
+		t.Shape, t.Data = []int64{2, t.Shape[1]}, t.Data[:2*t.Shape[1]]
+		s.Tensors["codes.1"] = t
+	})
 	bad("NaN", 2, 3, func(s *sidecar.Section) {
 		for i := range 4 {
 			s.Tensors["norm"].Data[i] = 0xff
