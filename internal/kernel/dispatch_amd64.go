@@ -24,6 +24,9 @@ func All() []Set {
 		Dot4F32:    amd64.Dot4F32AVX2,
 		Dot4F16:    amd64.Dot4F16AVX2,
 		Dot4BF16:   amd64.Dot4BF16AVX2,
+		MatVecF32:  amd64.MatVecF32AVX2,
+		MatVecF16:  amd64.MatVecF16AVX2,
+		MatVecBF16: amd64.MatVecBF16AVX2,
 		PanelRow:   amd64.PanelRowAVX2,
 		TileF32:    amd64.TileF32AVX2,
 		TileF16:    amd64.TileF16AVX2,
@@ -44,6 +47,8 @@ func All() []Set {
 		DotQ4:      amd64.DotQ4AVX2,
 		Dot4Q8:     amd64.Dot4Q8AVX2,
 		Dot4Q4:     amd64.Dot4Q4AVX2,
+		MatVecQ8:   amd64.MatVecQ8AVX2,
+		MatVecQ4:   amd64.MatVecQ4AVX2,
 		TileQ8:     quantTile(amd64.Dot4Q8AVX2),
 		TileQ4:     quantTile(amd64.Dot4Q4AVX2),
 		AxpyQ8:     amd64.AxpyQ8AVX2,
@@ -87,6 +92,7 @@ func All() []Set {
 		avx512.DotPlanesS8, avx512.Dot4PlanesS8 = avx512Planes()
 		avx512.DotQ8, avx512.DotQ4 = amd64.DotQ8AVX512, amd64.DotQ4AVX512
 		avx512.Dot4Q8, avx512.Dot4Q4 = amd64.Dot4Q8AVX512, amd64.Dot4Q4AVX512
+		avx512.MatVecQ8, avx512.MatVecQ4 = amd64.MatVecQ8AVX512, amd64.MatVecQ4AVX512
 		avx512.TileQ8, avx512.TileQ4 = amd64.TileQ8AVX512, amd64.TileQ4AVX512
 	}
 	return append(all, avx512)

@@ -29,6 +29,15 @@ type Set struct {
 	// Dot4BF16 is Dot4F32 for bfloat16 weights.
 	Dot4BF16 func(w []uint16, x []float32, stride int, next *uint16) [4]float32
 
+	// MatVecF32 sets y to the dot products with x of as many rows w, each of
+	// len(x) elements, one after the other in memory. Each has the bits that
+	// DotF32 gives.
+	MatVecF32 func(y, w, x []float32)
+	// MatVecF16 is MatVecF32 for float16 weights.
+	MatVecF16 func(y []float32, w []uint16, x []float32)
+	// MatVecBF16 is MatVecF32 for bfloat16 weights.
+	MatVecBF16 func(y []float32, w []uint16, x []float32)
+
 	// PanelRow writes x into a panel for tiles as its row j, from 0 to
 	// TileTokens-1. len(x) is what the weight rows have, and len(panel) at
 	// least TileTokens times that. A panel holds the rows in groups of 16
@@ -118,6 +127,11 @@ type Set struct {
 	Dot4Q8 func(w, x []byte, stride int, next *byte) [4]float32
 	// Dot4Q4 is Dot4Q8 for Q4_0 blocks.
 	Dot4Q4 func(w, x []byte, stride int, next *byte) [4]float32
+	// MatVecQ8 sets y to the products that DotQ8 gives of as many rows w of
+	// rowBytes bytes, one after the other in memory, with the records x.
+	MatVecQ8 func(y []float32, w []byte, rowBytes int, x []byte)
+	// MatVecQ4 is MatVecQ8 for Q4_0 blocks.
+	MatVecQ4 func(y []float32, w []byte, rowBytes int, x []byte)
 	// TileQ8 sets out [QuantRows, QuantTokens] to the dot products of the rows w
 	// of Q8_0 blocks, for which QuantTiles holds, with activation rows whose
 	// records start stride bytes apart. Each has the bits that DotQ8 gives.
@@ -159,6 +173,9 @@ func Go() Set {
 		Dot4F32:    dot4F32,
 		Dot4F16:    dot4F16,
 		Dot4BF16:   dot4BF16,
+		MatVecF32:  matVec(dotF32),
+		MatVecF16:  matVec(dotF16),
+		MatVecBF16: matVec(dotBF16),
 		PanelRow:   panelRow,
 		TileF32:    tileF32,
 		TileF16:    tileF16,
@@ -179,6 +196,8 @@ func Go() Set {
 		DotQ4:      dotQ4,
 		Dot4Q8:     dot4Q8,
 		Dot4Q4:     dot4Q4,
+		MatVecQ8:   matVecQuant(dotQ8),
+		MatVecQ4:   matVecQuant(dotQ4),
 		TileQ8:     quantTile(dot4Q8),
 		TileQ4:     quantTile(dot4Q4),
 		AxpyQ8:     axpyQ8,

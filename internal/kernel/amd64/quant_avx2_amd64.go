@@ -9,6 +9,11 @@ package amd64
 //go:noescape
 func DotQ8AVX2(w []byte, x []byte, next *byte) float32
 
+// MatVecQ8AVX2 is Set.MatVecQ8 of package kernel.
+//
+//go:noescape
+func MatVecQ8AVX2(y []float32, w []byte, rowBytes int, x []byte)
+
 // Dot4Q8AVX2 is Set.Dot4Q8 of package kernel.
 //
 //go:noescape
@@ -23,6 +28,11 @@ func AxpyQ8AVX2(y []float32, a float32, w []byte, next *byte)
 //
 //go:noescape
 func DotQ4AVX2(w []byte, x []byte, next *byte) float32
+
+// MatVecQ4AVX2 is Set.MatVecQ4 of package kernel.
+//
+//go:noescape
+func MatVecQ4AVX2(y []float32, w []byte, rowBytes int, x []byte)
 
 // Dot4Q4AVX2 is Set.Dot4Q4 of package kernel.
 //

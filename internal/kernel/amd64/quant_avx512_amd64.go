@@ -9,6 +9,11 @@ package amd64
 //go:noescape
 func DotQ8AVX512(w []byte, x []byte, next *byte) float32
 
+// MatVecQ8AVX512 is Set.MatVecQ8 of package kernel.
+//
+//go:noescape
+func MatVecQ8AVX512(y []float32, w []byte, rowBytes int, x []byte)
+
 // Dot4Q8AVX512 is Set.Dot4Q8 of package kernel.
 //
 //go:noescape
@@ -23,6 +28,11 @@ func TileQ8AVX512(out *[16]float32, w *[2][]byte, x []byte, stride int)
 //
 //go:noescape
 func DotQ4AVX512(w []byte, x []byte, next *byte) float32
+
+// MatVecQ4AVX512 is Set.MatVecQ4 of package kernel.
+//
+//go:noescape
+func MatVecQ4AVX512(y []float32, w []byte, rowBytes int, x []byte)
 
 // Dot4Q4AVX512 is Set.Dot4Q4 of package kernel.
 //

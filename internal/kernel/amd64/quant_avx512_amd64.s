@@ -128,6 +128,108 @@ reduce:
 	MOVSS         X3, ret+56(FP)
 	RET
 
+// func MatVecQ8AVX512(y []float32, w []byte, rowBytes int, x []byte)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, MMX+
+TEXT ·MatVecQ8AVX512(SB), NOSPLIT, $192-80
+	MOVQ         y_base+0(FP), AX
+	MOVQ         y_len+8(FP), CX
+	MOVQ         w_base+24(FP), DX
+	MOVQ         rowBytes+48(FP), BX
+	MOVQ         x_base+56(FP), SI
+	MOVL         $0x80808080, DI
+	VPBROADCASTD DI, Z0
+	MOVQ         $0x0033002200110000, DI
+	VMOVQ        DI, X1
+	VPUNPCKLWD   X1, X1, X1
+	VPMOVZXDQ    X1, Y1
+	VPSLLQ       $0x20, Y1, Y2
+	VPOR         Y2, Y1, Y1
+	TESTQ        CX, CX
+	JZ           end
+
+row:
+	MOVQ   DX, DI
+	MOVQ   BX, R8
+	MOVQ   SI, R9
+	LEAQ   8192(DX), R10
+	VPXORD Z3, Z3, Z3
+
+group:
+	CMPQ            R8, $0x00000088
+	JL              rest
+	PREFETCHT1      (R10)
+	PREFETCHT1      64(R10)
+	PREFETCHT1      128(R10)
+	VBROADCASTI32X4 2(DI), Z2
+	VINSERTI32X4    $0x01, 36(DI), Z2, Z2
+	VINSERTI32X4    $0x02, 70(DI), Z2, Z2
+	VINSERTI32X4    $0x03, 104(DI), Z2, Z2
+	VBROADCASTI32X4 18(DI), Z4
+	VINSERTI32X4    $0x01, 52(DI), Z4, Z4
+	VINSERTI32X4    $0x02, 86(DI), Z4, Z4
+	VINSERTI32X4    $0x03, 120(DI), Z4, Z4
+	VPXORD          Z0, Z2, Z2
+	VPXORD          Z0, Z4, Z4
+	VMOVDQU32       (DI), Z5
+	VPERMT2W        64(DI), Z1, Z5
+	VCVTPH2PS       Y5, Z5
+	VMOVDQU32       128(R9), Z6
+	VPDPBUSD        (R9), Z2, Z6
+	VPDPBUSD        64(R9), Z4, Z6
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          192(R9), Z5, Z2
+	VFMADD231PS     Z2, Z6, Z3
+	ADDQ            $0x00000088, DI
+	ADDQ            $0x00000088, R10
+	ADDQ            $0x00000100, R9
+	SUBQ            $0x00000088, R8
+	JMP             group
+
+rest:
+	CMPQ    R8, $0x00000022
+	JL      reduce
+	VPXOR   Y2, Y2, Y2
+	VMOVDQU Y2, (SP)
+	VMOVDQU Y2, 32(SP)
+	VMOVDQU Y2, 64(SP)
+	VMOVDQU Y2, 96(SP)
+	VMOVDQU Y2, 128(SP)
+	VMOVDQU Y2, 160(SP)
+	LEAQ    (SP), R11
+
+copy:
+	MOVWLZX (DI), R12
+	MOVW    R12, (R11)
+	VMOVDQU 2(DI), Y2
+	VMOVDQU Y2, 2(R11)
+	ADDQ    $0x00000022, DI
+	ADDQ    $0x00000022, R11
+	SUBQ    $0x00000022, R8
+	CMPQ    R8, $0x00000022
+	JGE     copy
+	LEAQ    (SP), DI
+	MOVQ    $0x00000088, R8
+	JMP     group
+
+reduce:
+	VEXTRACTF64X4 $0x01, Z3, Y2
+	VADDPS        Y2, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X2
+	VADDPS        X2, X3, X3
+	VMOVHLPS      X3, X3, X2
+	VADDPS        X2, X3, X3
+	VMOVSHDUP     X3, X2
+	VADDSS        X2, X3, X3
+	VMOVSS        X3, (AX)
+	ADDQ          BX, DX
+	ADDQ          $0x04, AX
+	DECQ          CX
+	JNZ           row
+
+end:
+	VZEROUPPER
+	RET
+
 // func Dot4Q8AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+, SSE
 TEXT ·Dot4Q8AVX512(SB), NOSPLIT, $192-80
@@ -684,6 +786,103 @@ reduce:
 	VADDSS        X0, X3, X3
 	VZEROUPPER
 	MOVSS         X3, ret+56(FP)
+	RET
+
+// func MatVecQ4AVX512(y []float32, w []byte, rowBytes int, x []byte)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, MMX+
+TEXT ·MatVecQ4AVX512(SB), NOSPLIT, $192-80
+	MOVQ         y_base+0(FP), AX
+	MOVQ         y_len+8(FP), CX
+	MOVQ         w_base+24(FP), DX
+	MOVQ         rowBytes+48(FP), BX
+	MOVQ         x_base+56(FP), SI
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z0
+	MOVQ         $0x001b001200090000, DI
+	VMOVQ        DI, X1
+	VPUNPCKLWD   X1, X1, X1
+	VPMOVZXDQ    X1, Y1
+	VPSLLQ       $0x20, Y1, Y2
+	VPOR         Y2, Y1, Y1
+	VMOVDQU32    quantQ4Body<>+0(SB), Z2
+	TESTQ        CX, CX
+	JZ           end
+
+row:
+	MOVQ   DX, DI
+	MOVQ   BX, R8
+	MOVQ   SI, R9
+	LEAQ   8192(DX), R10
+	VPXORD Z3, Z3, Z3
+
+group:
+	CMPQ         R8, $0x00000048
+	JL           rest
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	VMOVDQU32    (DI), Z6
+	VPERMW       Z6, Z2, Z4
+	VINSERTI32X4 $0x03, 56(DI), Z4, Z4
+	VPSRLW       $0x04, Z4, Z5
+	VPANDD       Z0, Z4, Z4
+	VPANDD       Z0, Z5, Z5
+	VPERMW       Z6, Z1, Z6
+	VCVTPH2PS    Y6, Z6
+	VMOVDQU32    128(R9), Z7
+	VPDPBUSD     (R9), Z4, Z7
+	VPDPBUSD     64(R9), Z5, Z7
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       192(R9), Z6, Z4
+	VFMADD231PS  Z4, Z7, Z3
+	ADDQ         $0x00000048, DI
+	ADDQ         $0x00000048, R10
+	ADDQ         $0x00000100, R9
+	SUBQ         $0x00000048, R8
+	JMP          group
+
+rest:
+	CMPQ    R8, $0x00000012
+	JL      reduce
+	VPXOR   Y4, Y4, Y4
+	VMOVDQU Y4, (SP)
+	VMOVDQU Y4, 32(SP)
+	VMOVDQU Y4, 64(SP)
+	VMOVDQU Y4, 96(SP)
+	VMOVDQU Y4, 128(SP)
+	VMOVDQU Y4, 160(SP)
+	LEAQ    (SP), R11
+
+copy:
+	MOVWLZX (DI), R12
+	MOVW    R12, (R11)
+	VMOVDQU 2(DI), X4
+	VMOVDQU X4, 2(R11)
+	ADDQ    $0x00000012, DI
+	ADDQ    $0x00000012, R11
+	SUBQ    $0x00000012, R8
+	CMPQ    R8, $0x00000012
+	JGE     copy
+	LEAQ    (SP), DI
+	MOVQ    $0x00000048, R8
+	JMP     group
+
+reduce:
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VADDPS        Y4, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X4
+	VADDPS        X4, X3, X3
+	VMOVHLPS      X3, X3, X4
+	VADDPS        X4, X3, X3
+	VMOVSHDUP     X3, X4
+	VADDSS        X4, X3, X3
+	VMOVSS        X3, (AX)
+	ADDQ          BX, DX
+	ADDQ          $0x04, AX
+	DECQ          CX
+	JNZ           row
+
+end:
+	VZEROUPPER
 	RET
 
 // func Dot4Q4AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
