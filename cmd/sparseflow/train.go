@@ -68,6 +68,21 @@ type trainFlags struct {
 	bits, rank          int
 }
 
+// check refuses widths and ranks that there are not, or not of that predictor.
+func (f trainFlags) check(cmd *cobra.Command, predictor string) error {
+	switch r := f.rank; {
+	case f.bits < 0 || f.bits > 4:
+		return usagef(cmd, "--bits: got %d, want 1 to 4", f.bits)
+	case f.bits > 0 && predictor == "lowrank":
+		return usagef(cmd, "--bits: got %d with --predictor lowrank, which has no sketch", f.bits)
+	case r != 0 && (r < 16 || r&(r-1) != 0):
+		return usagef(cmd, "--rank: got %d, want 16, 32, 64 ...", r)
+	case r != 0 && predictor == "sketch":
+		return usagef(cmd, "--rank: got %d with --predictor sketch, which has no factors", r)
+	}
+	return nil
+}
+
 // trainJSON is what train --json prints.
 type trainJSON struct {
 	Schema int                         `json:"schema"`
@@ -88,6 +103,9 @@ func (a *app) train(cmd *cobra.Command, m *modelFlags, model string, f trainFlag
 	}
 	if !cmd.Flags().Changed("predictor") {
 		strategy.Predictor = "" // what costs least
+	}
+	if err := f.check(cmd, strategy.Predictor); err != nil {
+		return err
 	}
 	t := sparseflow.Training{Text: text.Sample, Name: "bundled sample", Output: f.output, Seed: f.seed, Time: f.time, Bits: f.bits, Rank: f.rank}
 	if f.floor != floorAuto {

@@ -174,3 +174,25 @@ func TestPointLayers(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a sidecar says, it is read or refused.
+func FuzzReadCalibration(f *testing.F) {
+	sec, err := calibration().Section()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte(sec.JSON), int64(3), sec.Tensors["codes.1"].Data)
+	f.Add([]byte(`{"points":[{}],"bits":{"0":1}}`), int64(1), []byte{1})
+	f.Fuzz(func(t *testing.T, json []byte, rows int64, codes []byte) {
+		s, _ := calibration().Section()
+		s.JSON = json
+		s.Tensors["codes.1"] = sidecar.Tensor{DType: "U8", Shape: []int64{rows, int64(len(codes)) / max(1, rows)}, Data: codes}
+		c, err := ReadCalibration(s, 2, 300, 3)
+		if err != nil {
+			return
+		}
+		if got := c.Layers[1].Codes; got.Bits > 0 && len(got.Rows) != 3*got.Bits*64 {
+			t.Errorf("got %d bytes for 3 rows of %d bits", len(got.Rows), got.Bits)
+		}
+	})
+}
