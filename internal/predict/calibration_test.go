@@ -121,6 +121,11 @@ func TestCalibrationSection(t *testing.T) {
 		t.Shape, t.Data = []int64{2, t.Shape[1]}, t.Data[:2*t.Shape[1]]
 		s.Tensors["codes.1"] = t
 	})
+	bad("codes of another shape", 2, 3, func(s *sidecar.Section) {
+		t := s.Tensors["codes.1"]
+		t.Shape = []int64{3, t.Shape[1] + 1}
+		s.Tensors["codes.1"] = t
+	})
 	bad("NaN", 2, 3, func(s *sidecar.Section) {
 		for i := range 4 {
 			s.Tensors["norm"].Data[i] = 0xff
