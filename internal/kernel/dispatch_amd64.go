@@ -44,8 +44,12 @@ func All() []Set {
 		DotQ4:      amd64.DotQ4AVX2,
 		Dot4Q8:     amd64.Dot4Q8AVX2,
 		Dot4Q4:     amd64.Dot4Q4AVX2,
-		TileQ8:     quantTile(amd64.Dot4Q8AVX2),
-		TileQ4:     quantTile(amd64.Dot4Q4AVX2),
+		WidenQ8:    unwidened,
+		WidenQ4:    unwidened,
+		TileQ8:     quantTile(q8Bytes, amd64.Dot4Q8AVX2),
+		TileQ4:     quantTile(q4Bytes, amd64.Dot4Q4AVX2),
+		RowsQ8:     quantRows(q8Bytes, amd64.DotQ8AVX2),
+		RowsQ4:     quantRows(q4Bytes, amd64.DotQ4AVX2),
 		AxpyQ8:     amd64.AxpyQ8AVX2,
 		AxpyQ4:     amd64.AxpyQ4AVX2,
 		DecodeF16:  amd64.DecodeF16AVX2,
@@ -83,7 +87,9 @@ func All() []Set {
 		avx512.Dot4U4S8 = amd64.Dot4U4S8AVX512
 		avx512.DotQ8, avx512.DotQ4 = amd64.DotQ8AVX512, amd64.DotQ4AVX512
 		avx512.Dot4Q8, avx512.Dot4Q4 = amd64.Dot4Q8AVX512, amd64.Dot4Q4AVX512
-		avx512.TileQ8, avx512.TileQ4 = amd64.TileQ8AVX512, amd64.TileQ4AVX512
+		avx512.WidenQ8, avx512.WidenQ4 = amd64.WidenQ8AVX512, amd64.WidenQ4AVX512
+		avx512.TileQ8, avx512.TileQ4 = amd64.TileWideAVX512, amd64.TileWideAVX512
+		avx512.RowsQ8, avx512.RowsQ4 = amd64.RowsWideAVX512, amd64.RowsWideAVX512
 	}
 	return append(all, avx512)
 }

@@ -112,12 +112,24 @@ type Set struct {
 	Dot4Q8 func(w, x []byte, stride int, next *byte) [4]float32
 	// Dot4Q4 is Dot4Q8 for Q4_0 blocks.
 	Dot4Q4 func(w, x []byte, stride int, next *byte) [4]float32
-	// TileQ8 sets out [QuantRows, QuantTokens] to the dot products of the rows w
-	// of Q8_0 blocks, for which QuantTiles holds, with activation rows whose
+	// WidenQ8 writes a row w of Q8_0 blocks, for whose length QuantTiles holds,
+	// to dst, WideBytes long, in a form of the set's own that TileQ8 and RowsQ8
+	// take: a row is unpacked once for all tokens.
+	WidenQ8 func(dst, w []byte)
+	// WidenQ4 is WidenQ8 for Q4_0 blocks, TileQ4 and RowsQ4.
+	WidenQ4 func(dst, w []byte)
+	// TileQ8 sets out [QuantRows, QuantTokens] to the dot products of the
+	// widened rows w, all of the length of the first, with activation rows whose
 	// records start stride bytes apart. Each has the bits that DotQ8 gives.
 	TileQ8 func(out *[QuantRows * QuantTokens]float32, w *[QuantRows][]byte, x []byte, stride int)
 	// TileQ4 is TileQ8 for Q4_0 blocks.
 	TileQ4 func(out *[QuantRows * QuantTokens]float32, w *[QuantRows][]byte, x []byte, stride int)
+	// RowsQ8 sets out to the dot products of the widened rows w, all of the
+	// length of the first, with the records x. Each has the bits that DotQ8
+	// gives.
+	RowsQ8 func(out *[QuantRows]float32, w *[QuantRows][]byte, x []byte)
+	// RowsQ4 is RowsQ8 for Q4_0 blocks.
+	RowsQ4 func(out *[QuantRows]float32, w *[QuantRows][]byte, x []byte)
 	// AxpyQ8 adds a*w, w a row of Q8_0 blocks, to y: each element is one fused
 	// multiply-add of its code and the block's scale times a.
 	AxpyQ8 func(y []float32, a float32, w []byte, next *byte)
@@ -173,8 +185,12 @@ func Go() Set {
 		DotQ4:      dotQ4,
 		Dot4Q8:     dot4Q8,
 		Dot4Q4:     dot4Q4,
-		TileQ8:     quantTile(dot4Q8),
-		TileQ4:     quantTile(dot4Q4),
+		WidenQ8:    unwidened,
+		WidenQ4:    unwidened,
+		TileQ8:     quantTile(q8Bytes, dot4Q8),
+		TileQ4:     quantTile(q4Bytes, dot4Q4),
+		RowsQ8:     quantRows(q8Bytes, dotQ8),
+		RowsQ4:     quantRows(q4Bytes, dotQ4),
 		AxpyQ8:     axpyQ8,
 		AxpyQ4:     axpyQ4,
 		DecodeF16:  decodeF16,

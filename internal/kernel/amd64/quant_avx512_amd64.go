@@ -14,11 +14,6 @@ func DotQ8AVX512(w []byte, x []byte, next *byte) float32
 //go:noescape
 func Dot4Q8AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
-// TileQ8AVX512 is Set.TileQ8 of package kernel.
-//
-//go:noescape
-func TileQ8AVX512(out *[16]float32, w *[2][]byte, x []byte, stride int)
-
 // DotQ4AVX512 is Set.DotQ4 of package kernel.
 //
 //go:noescape
@@ -28,11 +23,6 @@ func DotQ4AVX512(w []byte, x []byte, next *byte) float32
 //
 //go:noescape
 func Dot4Q4AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
-
-// TileQ4AVX512 is Set.TileQ4 of package kernel.
-//
-//go:noescape
-func TileQ4AVX512(out *[16]float32, w *[2][]byte, x []byte, stride int)
 
 // AxpyQ4AVX512 is Set.AxpyQ4 of package kernel.
 //
