@@ -52,6 +52,9 @@ func All() []Set {
 		RowsQ4:     quantRows(q4Bytes, amd64.DotQ4AVX2),
 		AxpyQ8:     amd64.AxpyQ8AVX2,
 		AxpyQ4:     amd64.AxpyQ4AVX2,
+		PairsQ8:    amd64.PairsQ8AVX2,
+		PairsQ4:    amd64.PairsQ4AVX2,
+		OuterPairs: amd64.OuterPairsAVX2,
 		DecodeF16:  amd64.DecodeF16AVX2,
 		DecodeBF16: amd64.DecodeBF16AVX2,
 		EncodeF16:  amd64.EncodeF16AVX2,
@@ -81,6 +84,8 @@ func All() []Set {
 	avx512.OuterAt = amd64.OuterAtAVX512
 	avx512.Load = amd64.LoadAVX512
 	avx512.AxpyQ4 = amd64.AxpyQ4AVX512
+	avx512.PairsQ8, avx512.PairsQ4 = amd64.PairsQ8AVX512, amd64.PairsQ4AVX512
+	avx512.OuterPairs = amd64.OuterPairsAVX512
 	avx512.Attention = avx512Attention(avx2.Attention)
 	if cpu.X86.HasAVX512VNNI {
 		avx512.DotU4S8 = amd64.DotU4S8AVX512

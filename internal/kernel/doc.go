@@ -102,6 +102,7 @@ package kernel
 //go:generate go run -C _gen . -kernels tiles -isa avx512 -out ../amd64/tile_avx512_amd64.s -stubs ../amd64/tile_avx512_amd64.go -pkg amd64
 //go:generate go run -C _gen . -kernels quant -isa avx2 -out ../amd64/quant_avx2_amd64.s -stubs ../amd64/quant_avx2_amd64.go -pkg amd64
 //go:generate go run -C _gen . -kernels quant -isa avx512 -out ../amd64/quant_avx512_amd64.s -stubs ../amd64/quant_avx512_amd64.go -pkg amd64
+//go:generate go run -C _gen . -kernels wide -isa avx2 -out ../amd64/wide_avx2_amd64.s -stubs ../amd64/wide_avx2_amd64.go -pkg amd64
 //go:generate go run -C _gen . -kernels wide -isa avx512 -out ../amd64/wide_avx512_amd64.s -stubs ../amd64/wide_avx512_amd64.go -pkg amd64
 //go:generate go run -C _gen . -kernels attention -isa avx2 -out ../amd64/attn_avx2_amd64.s -stubs ../amd64/attn_avx2_amd64.go -pkg amd64
 //go:generate go run -C _gen . -kernels attention -isa avx512 -out ../amd64/attn_avx512_amd64.s -stubs ../amd64/attn_avx512_amd64.go -pkg amd64

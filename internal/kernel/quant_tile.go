@@ -1,6 +1,11 @@
 package kernel
 
-import "github.com/sparseflow/sparseflow/internal/tensor"
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
 
 // The shape of a tile of quantised weights: Set.TileQ8 and Set.TileQ4 multiply
 // QuantRows weight rows with QuantTokens activation rows.
@@ -63,6 +68,44 @@ func quantRows(blockBytes int, dot func(w, x []byte, next *byte) float32) func(*
 	return func(out *[QuantRows]float32, w *[QuantRows][]byte, x []byte) {
 		for i, row := range w {
 			out[i] = dot(narrow(row, blockBytes), x, nil)
+		}
+	}
+}
+
+const (
+	pairWords   = tensor.QuantBlock / 2
+	outerBlocks = OuterCols / tensor.QuantBlock
+)
+
+func pairsQ8(codes []uint32, scales []float32, w []byte) {
+	pairs(codes, scales, w, q8Bytes, func(block []byte, i int) float32 { return float32(int8(block[i])) })
+}
+
+func pairsQ4(codes []uint32, scales []float32, w []byte) {
+	pairs(codes, scales, w, q4Bytes, func(block []byte, i int) float32 { return float32(int(block[i%16]>>(i/16*4)&15) - 8) })
+}
+
+// pairs is Pairs; code is element i's.
+func pairs(codes []uint32, scales []float32, w []byte, blockBytes int, code func(block []byte, i int) float32) {
+	for b := range len(w) / blockBytes {
+		block := w[b*blockBytes:][:blockBytes]
+		scales[b] = tensor.F16ToF32(binary.LittleEndian.Uint16(block))
+		for i := range pairWords {
+			low, high := math.Float32bits(code(block[2:], i)), math.Float32bits(code(block[2:], i+pairWords))
+			codes[b*pairWords+i] = low>>16 | high
+		}
+	}
+}
+
+func outerPairs(y []float32, h []float32, rows []int32, codes []uint32, scales []float32, _ *float32) {
+	for i, r := range rows {
+		for b := range outerBlocks {
+			block := int(r)*outerBlocks + b
+			d, out := scales[block]*h[i], y[b*tensor.QuantBlock:]
+			for k, pair := range codes[block*pairWords:][:pairWords] {
+				out[k] = fma32(math.Float32frombits(pair<<16), d, out[k])
+				out[pairWords+k] = fma32(math.Float32frombits(pair&0xffff0000), d, out[pairWords+k])
+			}
 		}
 	}
 }

@@ -149,3 +149,75 @@ func BenchmarkQuantTile(b *testing.B) {
 		}
 	}
 }
+
+// TestOuterPairs compares OuterPairs, over rows taken apart, with one plain
+// Axpy after the other, bit for bit.
+func TestOuterPairs(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 3))
+	var arenas [6]*arena
+	for i := range arenas {
+		arenas[i] = newArena(t, 1<<16)
+	}
+	const slots, blocks = 7, OuterCols / tensor.QuantBlock
+	for n := range 40 {
+		for _, special := range []int{0, 20} {
+			in := randomQuant(rng, slots*OuterCols, special)
+			y, h := in.x[:OuterCols], in.x[OuterCols:][:n]
+			rows := make([]int32, n)
+			for i := range rows {
+				rows[i] = int32(rng.IntN(slots))
+			}
+			for _, s := range All() {
+				for _, q := range []struct {
+					name  string
+					w     []byte
+					pairs func(codes []uint32, scales []float32, w []byte)
+					axpy  func(y []float32, a float32, w []byte, next *byte)
+				}{{"q8_0", in.q8, s.PairsQ8, Go().AxpyQ8}, {"q4_0", in.q4, s.PairsQ4, Go().AxpyQ4}} {
+					part, head := len(q.w)/slots, special == 0
+					want := slices.Clone(y)
+					for i, r := range rows {
+						q.axpy(want, h[i], q.w[int(r)*part:][:part], nil)
+					}
+					codes := guard(arenas[0], make([]uint32, slots*blocks*pairWords), 0, head)
+					scales := guard(arenas[1], make([]float32, slots*blocks), 0, head)
+					q.pairs(codes, scales, place(arenas[2], q.w, 0, head))
+					checkGuard(t, s.Name+" Pairs codes", arenas[0], codes)
+					checkGuard(t, s.Name+" Pairs scales", arenas[1], scales)
+					got := guard(arenas[3], y, 0, head)
+					s.OuterPairs(got, place(arenas[4], h, 0, head), place(arenas[5], rows, 0, head), codes, scales, &got[0])
+					checkGuard(t, s.Name+" OuterPairs", arenas[3], got)
+					if !slices.Equal(floatBits(got), floatBits(want)) {
+						t.Fatalf("%s %s: %d rows: not what Axpy adds", s.Name, q.name, n)
+					}
+				}
+			}
+		}
+	}
+}
+
+// BenchmarkOuterPairs is 36 rows, 7 % of those that stay in a core's cache,
+// for one token after the other.
+func BenchmarkOuterPairs(b *testing.B) {
+	const slots, tokens, want = 512, 32, 36
+	rng := rand.New(rand.NewPCG(9, 4))
+	y, h := make([]float32, tokens*4096), make([]float32, want)
+	rows := make([]int32, tokens*want)
+	for i := range rows {
+		rows[i] = int32(i%want*slots/want + rng.IntN(slots/want))
+	}
+	codes, scales := make([]uint32, slots*OuterCols/2), make([]float32, slots*OuterCols/tensor.QuantBlock)
+	for _, s := range All()[1:] {
+		b.Run(s.Name, func(b *testing.B) {
+			least := time.Duration(math.MaxInt64)
+			for b.Loop() {
+				begin := time.Now()
+				for t := range tokens {
+					s.OuterPairs(y[t*4096:], h, rows[t*want:][:want], codes, scales, &y[(t+1)%tokens*4096])
+				}
+				least = min(least, time.Since(begin))
+			}
+			b.ReportMetric(2*OuterCols*want*tokens/least.Seconds()/1e9, "best-GFLOP/s")
+		})
+	}
+}

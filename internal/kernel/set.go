@@ -135,6 +135,17 @@ type Set struct {
 	AxpyQ8 func(y []float32, a float32, w []byte, next *byte)
 	// AxpyQ4 is AxpyQ8 for Q4_0 blocks.
 	AxpyQ4 func(y []float32, a float32, w []byte, next *byte)
+	// PairsQ8 takes a row w of Q8_0 blocks apart: of each block, 16 words of
+	// codes, whose i-th has elements i and 16+i as bfloat16 in its lower and
+	// upper half, and the scale. len(w) rules.
+	PairsQ8 func(codes []uint32, scales []float32, w []byte)
+	// PairsQ4 is PairsQ8 for Q4_0 blocks.
+	PairsQ4 func(codes []uint32, scales []float32, w []byte)
+	// OuterPairs adds to OuterCols elements of y the sum of h[i] times row
+	// rows[i] of OuterCols elements each, taken apart, in ascending i, in the
+	// way of AxpyQ8 and AxpyQ4. len(rows) rules. next is where the y of the next
+	// call begins, or any address.
+	OuterPairs func(y []float32, h []float32, rows []int32, codes []uint32, scales []float32, next *float32)
 
 	// DecodeF16 converts src to float32; len(src) rules.
 	DecodeF16 func(dst []float32, src []uint16)
@@ -193,6 +204,9 @@ func Go() Set {
 		RowsQ4:     quantRows(q4Bytes, dotQ4),
 		AxpyQ8:     axpyQ8,
 		AxpyQ4:     axpyQ4,
+		PairsQ8:    pairsQ8,
+		PairsQ4:    pairsQ4,
+		OuterPairs: outerPairs,
 		DecodeF16:  decodeF16,
 		DecodeBF16: decodeBF16,
 		EncodeF16:  encodeF16,

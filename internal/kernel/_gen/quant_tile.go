@@ -28,9 +28,15 @@ const (
 	wideChunk   = wideScales + chunkGroups*wideGroup
 )
 
-// wideKernels writes the kernels over many tokens and quantised rows for
-// AVX-512.
+// wideKernels writes the kernels over many tokens and quantised rows.
 func (s isa) wideKernels() {
+	for _, q := range []quant{q8, q4} {
+		s.pairs(q)
+	}
+	s.outerPairs()
+	if s.width == 8 {
+		return // 16 registers are too few for tiles
+	}
 	s.q4Body = q4BodyTable()
 	for _, q := range []quant{q8, q4} {
 		s.widen(q)

@@ -4,6 +4,21 @@
 
 package amd64
 
+// PairsQ8AVX512 is Set.PairsQ8 of package kernel.
+//
+//go:noescape
+func PairsQ8AVX512(codes []uint32, scales []float32, w []byte)
+
+// PairsQ4AVX512 is Set.PairsQ4 of package kernel.
+//
+//go:noescape
+func PairsQ4AVX512(codes []uint32, scales []float32, w []byte)
+
+// OuterPairsAVX512 is Set.OuterPairs of package kernel.
+//
+//go:noescape
+func OuterPairsAVX512(y []float32, h []float32, rows []int32, codes []uint32, scales []float32, next *float32)
+
 // WidenQ8AVX512 widens w, whole groups of blocks, for TileWide and RowsWide.
 //
 //go:noescape

@@ -4,6 +4,155 @@
 
 #include "textflag.h"
 
+// func PairsQ8AVX512(codes []uint32, scales []float32, w []byte)
+// Requires: AVX, AVX512F, F16C
+TEXT ·PairsQ8AVX512(SB), NOSPLIT, $0-72
+	MOVQ codes_base+0(FP), AX
+	MOVQ scales_base+24(FP), CX
+	MOVQ w_base+48(FP), DX
+	MOVQ w_len+56(FP), BX
+
+block:
+	CMPQ      BX, $0x00000022
+	JL        done
+	MOVWLZX   (DX), SI
+	VMOVD     SI, X0
+	VCVTPH2PS X0, X0
+	VMOVSS    X0, (CX)
+	VPMOVSXBD 2(DX), Z0
+	VCVTDQ2PS Z0, Z0
+	VPMOVSXBD 18(DX), Z1
+	VCVTDQ2PS Z1, Z1
+	VPSRLD    $0x10, Z0, Z0
+	VPORD     Z1, Z0, Z0
+	VMOVUPS   Z0, (AX)
+	ADDQ      $0x00000040, AX
+	ADDQ      $0x00000004, CX
+	ADDQ      $0x00000022, DX
+	SUBQ      $0x00000022, BX
+	JMP       block
+
+done:
+	VZEROUPPER
+	RET
+
+// func PairsQ4AVX512(codes []uint32, scales []float32, w []byte)
+// Requires: AVX, AVX2, AVX512F, F16C
+TEXT ·PairsQ4AVX512(SB), NOSPLIT, $0-72
+	MOVQ         codes_base+0(FP), AX
+	MOVQ         scales_base+24(FP), CX
+	MOVQ         w_base+48(FP), DX
+	MOVQ         w_len+56(FP), BX
+	MOVQ         $0xfffefdfcfbfaf9f8, SI
+	VMOVQ        SI, X0
+	VPMOVSXBD    X0, Y0
+	MOVQ         $0x0706050403020100, SI
+	VMOVQ        SI, X1
+	VPMOVSXBD    X1, Y1
+	VINSERTI64X4 $0x01, Y1, Z0, Z0
+	VCVTDQ2PS    Z0, Z0
+
+block:
+	CMPQ      BX, $0x00000012
+	JL        done
+	MOVWLZX   (DX), SI
+	VMOVD     SI, X1
+	VCVTPH2PS X1, X1
+	VMOVSS    X1, (CX)
+	VPMOVZXBD 2(DX), Z1
+	VPSRLD    $0x04, Z1, Z2
+	VPERMPS   Z0, Z1, Z1
+	VPERMPS   Z0, Z2, Z2
+	VPSRLD    $0x10, Z1, Z1
+	VPORD     Z2, Z1, Z1
+	VMOVUPS   Z1, (AX)
+	ADDQ      $0x00000040, AX
+	ADDQ      $0x00000004, CX
+	ADDQ      $0x00000012, DX
+	SUBQ      $0x00000012, BX
+	JMP       block
+
+done:
+	VZEROUPPER
+	RET
+
+// func OuterPairsAVX512(y []float32, h []float32, rows []int32, codes []uint32, scales []float32, next *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·OuterPairsAVX512(SB), NOSPLIT, $0-128
+	MOVQ         y_base+0(FP), AX
+	MOVQ         codes_base+72(FP), CX
+	MOVQ         scales_base+96(FP), DX
+	MOVQ         next+120(FP), BX
+	MOVL         $0xffff0000, SI
+	VMOVD        SI, X8
+	VPBROADCASTD X8, Z8
+	PREFETCHT0   (BX)
+	PREFETCHT0   64(BX)
+	PREFETCHT0   128(BX)
+	PREFETCHT0   192(BX)
+	PREFETCHT0   256(BX)
+	PREFETCHT0   320(BX)
+	PREFETCHT0   384(BX)
+	PREFETCHT0   448(BX)
+	VMOVUPS      (AX), Z0
+	VMOVUPS      64(AX), Z1
+	VMOVUPS      128(AX), Z2
+	VMOVUPS      192(AX), Z3
+	VMOVUPS      256(AX), Z4
+	VMOVUPS      320(AX), Z5
+	VMOVUPS      384(AX), Z6
+	VMOVUPS      448(AX), Z7
+	MOVQ         rows_len+56(FP), BX
+	MOVQ         h_base+24(FP), SI
+	MOVQ         rows_base+48(FP), DI
+	TESTQ        BX, BX
+	JZ           passed0
+
+pass0:
+	MOVLQSX         (DI), R8
+	MOVQ            R8, R9
+	SHLQ            $0x08, R8
+	SHLQ            $0x04, R9
+	VBROADCASTSS    (SI), Z9
+	VBROADCASTF32X4 (DX)(R9*1), Z10
+	VMULPS          Z9, Z10, Z10
+	VPERMILPS       $0x00, Z10, Z9
+	VPSLLD          $0x10, (CX)(R8*1), Z11
+	VPANDD          (CX)(R8*1), Z8, Z12
+	VFMADD231PS     Z9, Z11, Z0
+	VFMADD231PS     Z9, Z12, Z1
+	VPERMILPS       $0x55, Z10, Z9
+	VPSLLD          $0x10, 64(CX)(R8*1), Z11
+	VPANDD          64(CX)(R8*1), Z8, Z12
+	VFMADD231PS     Z9, Z11, Z2
+	VFMADD231PS     Z9, Z12, Z3
+	VPERMILPS       $0xaa, Z10, Z9
+	VPSLLD          $0x10, 128(CX)(R8*1), Z11
+	VPANDD          128(CX)(R8*1), Z8, Z12
+	VFMADD231PS     Z9, Z11, Z4
+	VFMADD231PS     Z9, Z12, Z5
+	VPERMILPS       $0xff, Z10, Z9
+	VPSLLD          $0x10, 192(CX)(R8*1), Z10
+	VPANDD          192(CX)(R8*1), Z8, Z11
+	VFMADD231PS     Z9, Z10, Z6
+	VFMADD231PS     Z9, Z11, Z7
+	ADDQ            $0x00000004, SI
+	ADDQ            $0x00000004, DI
+	DECQ            BX
+	JNZ             pass0
+
+passed0:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	VMOVUPS Z4, 256(AX)
+	VMOVUPS Z5, 320(AX)
+	VMOVUPS Z6, 384(AX)
+	VMOVUPS Z7, 448(AX)
+	VZEROUPPER
+	RET
+
 DATA quantQ4Body<>+0(SB)/2, $0x0001
 DATA quantQ4Body<>+2(SB)/2, $0x0002
 DATA quantQ4Body<>+4(SB)/2, $0x0003
