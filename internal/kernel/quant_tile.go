@@ -51,7 +51,7 @@ func narrow(w []byte, blockBytes int) []byte {
 }
 
 // unwidened is Widen for the sets whose tiles take rows as they are stored.
-func unwidened(dst, w []byte) { copy(dst, w) }
+func unwidened(dst, w []byte, _ *byte) { copy(dst, w) }
 
 // quantTile makes a tile of what multiplies a row of blocks of blockBytes with
 // four activation rows.
@@ -77,11 +77,11 @@ const (
 	outerBlocks = OuterCols / tensor.QuantBlock
 )
 
-func pairsQ8(codes []uint32, scales []float32, w []byte) {
+func pairsQ8(codes []uint32, scales []float32, w []byte, _ *byte) {
 	pairs(codes, scales, w, q8Bytes, func(block []byte, i int) float32 { return float32(int8(block[i])) })
 }
 
-func pairsQ4(codes []uint32, scales []float32, w []byte) {
+func pairsQ4(codes []uint32, scales []float32, w []byte, _ *byte) {
 	pairs(codes, scales, w, q4Bytes, func(block []byte, i int) float32 { return float32(int(block[i%16]>>(i/16*4)&15) - 8) })
 }
 

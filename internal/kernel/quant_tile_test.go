@@ -18,7 +18,7 @@ type quantTiler struct {
 	blockBytes int
 	zero       int32
 	dot        func(w, x []byte, next *byte) float32
-	widen      func(dst, w []byte)
+	widen      func(dst, w []byte, next *byte)
 	tile       func(*[QuantRows * QuantTokens]float32, *[QuantRows][]byte, []byte, int)
 	rows       func(*[QuantRows]float32, *[QuantRows][]byte, []byte)
 }
@@ -55,7 +55,7 @@ func TestQuantTiles(t *testing.T) {
 					for r := range w {
 						w[r] = place(arenas[r], all[r*row:][:row], 0, special == 0)
 						wide[r] = guard(arenas[QuantRows+r], bytes.Repeat([]byte{0x7f}, WideBytes(n)), 0, special == 0)
-						q.widen(wide[r], w[r])
+						q.widen(wide[r], w[r], nil)
 						checkGuard(t, s.Name+" Widen", arenas[QuantRows+r], wide[r])
 					}
 					var tile [QuantRows * QuantTokens]float32
@@ -116,7 +116,7 @@ func BenchmarkQuantTile(b *testing.B) {
 				var out [QuantRows * QuantTokens]float32
 				var at [QuantRows][]byte
 				for r := range rows {
-					q.widen(row(r), w[r*n/32*q.blockBytes:][:n/32*q.blockBytes])
+					q.widen(row(r), w[r*n/32*q.blockBytes:][:n/32*q.blockBytes], nil)
 				}
 				best(b, func() {
 					for r := 0; r < rows; r += QuantRows {
@@ -130,7 +130,7 @@ func BenchmarkQuantTile(b *testing.B) {
 			b.Run(fmt.Sprintf("widen/%s/%s", q.name, s.Name), func(b *testing.B) {
 				best(b, func() {
 					for r := range rows {
-						q.widen(row(r), w[r*n/32*q.blockBytes:][:n/32*q.blockBytes])
+						q.widen(row(r), w[r*n/32*q.blockBytes:][:n/32*q.blockBytes], nil)
 					}
 				})
 			})
@@ -171,7 +171,7 @@ func TestOuterPairs(t *testing.T) {
 				for _, q := range []struct {
 					name  string
 					w     []byte
-					pairs func(codes []uint32, scales []float32, w []byte)
+					pairs func(codes []uint32, scales []float32, w []byte, next *byte)
 					axpy  func(y []float32, a float32, w []byte, next *byte)
 				}{{"q8_0", in.q8, s.PairsQ8, Go().AxpyQ8}, {"q4_0", in.q4, s.PairsQ4, Go().AxpyQ4}} {
 					part, head := len(q.w)/slots, special == 0
@@ -181,7 +181,7 @@ func TestOuterPairs(t *testing.T) {
 					}
 					codes := guard(arenas[0], make([]uint32, slots*blocks*pairWords), 0, head)
 					scales := guard(arenas[1], make([]float32, slots*blocks), 0, head)
-					q.pairs(codes, scales, place(arenas[2], q.w, 0, head))
+					q.pairs(codes, scales, place(arenas[2], q.w, 0, head), nil)
 					checkGuard(t, s.Name+" Pairs codes", arenas[0], codes)
 					checkGuard(t, s.Name+" Pairs scales", arenas[1], scales)
 					got := guard(arenas[3], y, 0, head)

@@ -115,9 +115,9 @@ type Set struct {
 	// WidenQ8 writes a row w of Q8_0 blocks, for whose length QuantTiles holds,
 	// to dst, WideBytes long, in a form of the set's own that TileQ8 and RowsQ8
 	// take: a row is unpacked once for all tokens.
-	WidenQ8 func(dst, w []byte)
+	WidenQ8 func(dst, w []byte, next *byte)
 	// WidenQ4 is WidenQ8 for Q4_0 blocks, TileQ4 and RowsQ4.
-	WidenQ4 func(dst, w []byte)
+	WidenQ4 func(dst, w []byte, next *byte)
 	// TileQ8 sets out [QuantRows, QuantTokens] to the dot products of the
 	// widened rows w, all of the length of the first, with activation rows whose
 	// records start stride bytes apart. Each has the bits that DotQ8 gives.
@@ -138,9 +138,9 @@ type Set struct {
 	// PairsQ8 takes a row w of Q8_0 blocks apart: of each block, 16 words of
 	// codes, whose i-th has elements i and 16+i as bfloat16 in its lower and
 	// upper half, and the scale. len(w) rules.
-	PairsQ8 func(codes []uint32, scales []float32, w []byte)
+	PairsQ8 func(codes []uint32, scales []float32, w []byte, next *byte)
 	// PairsQ4 is PairsQ8 for Q4_0 blocks.
-	PairsQ4 func(codes []uint32, scales []float32, w []byte)
+	PairsQ4 func(codes []uint32, scales []float32, w []byte, next *byte)
 	// OuterPairs adds to OuterCols elements of y the sum of h[i] times row
 	// rows[i] of OuterCols elements each, taken apart, in ascending i, in the
 	// way of AxpyQ8 and AxpyQ4. len(rows) rules. next is where the y of the next

@@ -72,16 +72,18 @@ func (l *SparseMLPLayer) neurons(ec *ExecutionContext, y, x device.Act) error {
 // until then returns.
 func (l *SparseMLPLayer) segments(ec *ExecutionContext, work *transfer.Work, x device.Act, then func(seg device.Work, h []float32)) error {
 	be, slots := l.m.Backend, l.m.Coordinator.Slots
-	for work.Next() {
+	for same := false; work.Next(); same = true {
 		if err := ec.Ctx.Err(); err != nil {
 			return err
 		}
 		seg := work.Segment()
+		seg.SameInput = same
 		h := ec.hidden[:len(seg.IDs)*x.Rows]
 		be.Up(h, x, slots, seg, work.Ready())
 		if err := work.Arrive(); err != nil {
 			return err
 		}
+		seg.SameInput = true
 		be.Up(h, x, slots, seg, work.Late())
 		then(seg, h)
 	}

@@ -33,6 +33,7 @@ type Backend struct {
 	tileBytes int64
 	// One task value per operation, reused so that a step allocates nothing.
 	lin    linear
+	round  round
 	att    attend
 	sk     sketch
 	up     up

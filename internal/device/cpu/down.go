@@ -222,8 +222,11 @@ func (d *down) pairs(j, lo, hi int, s *tile) {
 		apart = d.k.PairsQ4
 	}
 	b0, b1 := d.s.DType.RowBytes(j), d.s.DType.RowBytes(j+kernel.OuterCols)
-	for i, slot := range d.w.Slots[lo:hi] {
-		apart(codes[i*words:][:words], scales[i*blocks:][:blocks], d.s.Vec(slot, d.s.Parts-1)[b0:b1])
+	col := func(i int) []byte { return d.s.Vec(d.w.Slots[i], d.s.Parts-1)[b0:b1] }
+	ahead := aheadRows(b1 - b0)
+	for i := range hi - lo {
+		next := col(min(lo+i+ahead, hi-1))
+		apart(codes[i*words:][:words], scales[i*blocks:][:blocks], col(lo+i), &next[0])
 	}
 	for t := range d.y.Rows {
 		begin, end := d.entries(lo, t)

@@ -7,11 +7,11 @@ import (
 
 // Up computes neurons in any order: each is a sum of its own.
 func (b *Backend) Up(h []float32, x device.Act, s device.Slots, w device.Work, sel []int32) {
+	b.up.h, b.up.s, b.up.w, b.up.sel = h, s, w, sel
+	b.up.dot = b.dotAgain(s.DType, x, w.SameInput)
 	if len(sel) == 0 {
 		return
 	}
-	b.up.h, b.up.s, b.up.w, b.up.sel = h, s, w, sel
-	b.up.dot = b.dotWith(s.DType, x)
 	rowBytes := s.DType.RowBytes(s.Cols)
 	switch {
 	case b.up.byWide():

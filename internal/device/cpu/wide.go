@@ -39,8 +39,9 @@ func (d dotFunc) widen(s *tile, op tiled, lo, hi int) {
 		one = d.k.WidenQ4
 	}
 	s.strip = grow(s.strip, max(wideBytes, (hi-lo)*kernel.WideBytes(d.x.Cols))/4)
+	ahead := aheadRows(d.dt.RowBytes(d.x.Cols))
 	for i := lo; i < hi; i++ {
-		one(s.wide(i-lo, d.x.Cols), op.row(i))
+		one(s.wide(i-lo, d.x.Cols), op.row(i), unsafe.SliceData(op.row(min(i+ahead, hi-1))))
 	}
 }
 

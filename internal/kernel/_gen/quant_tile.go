@@ -59,20 +59,23 @@ func laneMasks() [chunkGroups]reg.OpmaskVirtual {
 
 // widen writes Widen<q>.
 func (s isa) widen(q quant) {
-	s.text("Widen"+q.name, "func(dst, w []byte)", "widens w, whole groups of blocks, for TileWide and RowsWide.")
+	s.text("Widen"+q.name, "func(dst, w []byte, next *byte)", "widens w, whole groups of blocks, for TileWide and RowsWide.")
 	dp := Load(Param("dst").Base(), GP64())
 	wp := Load(Param("w").Base(), GP64())
 	n := Load(Param("w").Len(), GP64())
+	np := prefetchBase(wp)
 	c, masks, group := s.quantConsts(q), laneMasks(), 4*q.bytes
 	Label("chunk")
 	for g, mask := range masks {
 		CMPQ(n, U32(group))
 		JL(LabelRef("done"))
+		prefetch(np, 0, group)
 		w := s.load512(q, c, wp)
 		VMOVUPS(w.scale, mask, at(dp, 0))
 		VMOVDQU32(w.low, at(dp, wideScales+g*wideGroup))
 		VMOVDQU32(w.high, at(dp, wideScales+g*wideGroup+64))
 		ADDQ(U32(group), wp)
+		ADDQ(U32(group), np)
 		SUBQ(U32(group), n)
 	}
 	ADDQ(U32(wideChunk), dp)

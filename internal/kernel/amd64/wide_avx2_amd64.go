@@ -7,12 +7,12 @@ package amd64
 // PairsQ8AVX2 is Set.PairsQ8 of package kernel.
 //
 //go:noescape
-func PairsQ8AVX2(codes []uint32, scales []float32, w []byte)
+func PairsQ8AVX2(codes []uint32, scales []float32, w []byte, next *byte)
 
 // PairsQ4AVX2 is Set.PairsQ4 of package kernel.
 //
 //go:noescape
-func PairsQ4AVX2(codes []uint32, scales []float32, w []byte)
+func PairsQ4AVX2(codes []uint32, scales []float32, w []byte, next *byte)
 
 // OuterPairsAVX2 is Set.OuterPairs of package kernel.
 //

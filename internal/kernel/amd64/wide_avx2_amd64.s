@@ -4,91 +4,103 @@
 
 #include "textflag.h"
 
-// func PairsQ8AVX2(codes []uint32, scales []float32, w []byte)
-// Requires: AVX, AVX2, F16C
-TEXT ·PairsQ8AVX2(SB), NOSPLIT, $0-72
-	MOVQ codes_base+0(FP), AX
-	MOVQ scales_base+24(FP), CX
-	MOVQ w_base+48(FP), DX
-	MOVQ w_len+56(FP), BX
+// func PairsQ8AVX2(codes []uint32, scales []float32, w []byte, next *byte)
+// Requires: AVX, AVX2, CMOV, F16C, MMX+
+TEXT ·PairsQ8AVX2(SB), NOSPLIT, $0-80
+	MOVQ    codes_base+0(FP), AX
+	MOVQ    scales_base+24(FP), CX
+	MOVQ    w_base+48(FP), DX
+	MOVQ    w_len+56(FP), BX
+	MOVQ    next+72(FP), SI
+	LEAQ    8192(DX), DI
+	TESTQ   SI, SI
+	CMOVQEQ DI, SI
 
 block:
-	CMPQ      BX, $0x00000022
-	JL        done
-	MOVWLZX   (DX), SI
-	VMOVD     SI, X0
-	VCVTPH2PS X0, X0
-	VMOVSS    X0, (CX)
-	VPMOVSXBD 2(DX), Y0
-	VCVTDQ2PS Y0, Y0
-	VPMOVSXBD 10(DX), Y1
-	VCVTDQ2PS Y1, Y1
-	VPMOVSXBD 18(DX), Y2
-	VCVTDQ2PS Y2, Y2
-	VPMOVSXBD 26(DX), Y3
-	VCVTDQ2PS Y3, Y3
-	VPSRLD    $0x10, Y0, Y0
-	VPOR      Y2, Y0, Y0
-	VMOVUPS   Y0, (AX)
-	VPSRLD    $0x10, Y1, Y1
-	VPOR      Y3, Y1, Y1
-	VMOVUPS   Y1, 32(AX)
-	ADDQ      $0x00000040, AX
-	ADDQ      $0x00000004, CX
-	ADDQ      $0x00000022, DX
-	SUBQ      $0x00000022, BX
-	JMP       block
+	CMPQ       BX, $0x00000022
+	JL         done
+	PREFETCHT1 (SI)
+	MOVWLZX    (DX), DI
+	VMOVD      DI, X0
+	VCVTPH2PS  X0, X0
+	VMOVSS     X0, (CX)
+	VPMOVSXBD  2(DX), Y0
+	VCVTDQ2PS  Y0, Y0
+	VPMOVSXBD  10(DX), Y1
+	VCVTDQ2PS  Y1, Y1
+	VPMOVSXBD  18(DX), Y2
+	VCVTDQ2PS  Y2, Y2
+	VPMOVSXBD  26(DX), Y3
+	VCVTDQ2PS  Y3, Y3
+	VPSRLD     $0x10, Y0, Y0
+	VPOR       Y2, Y0, Y0
+	VMOVUPS    Y0, (AX)
+	VPSRLD     $0x10, Y1, Y1
+	VPOR       Y3, Y1, Y1
+	VMOVUPS    Y1, 32(AX)
+	ADDQ       $0x00000040, AX
+	ADDQ       $0x00000004, CX
+	ADDQ       $0x00000022, DX
+	ADDQ       $0x00000022, SI
+	SUBQ       $0x00000022, BX
+	JMP        block
 
 done:
 	VZEROUPPER
 	RET
 
-// func PairsQ4AVX2(codes []uint32, scales []float32, w []byte)
-// Requires: AVX, AVX2, F16C
-TEXT ·PairsQ4AVX2(SB), NOSPLIT, $0-72
+// func PairsQ4AVX2(codes []uint32, scales []float32, w []byte, next *byte)
+// Requires: AVX, AVX2, CMOV, F16C, MMX+
+TEXT ·PairsQ4AVX2(SB), NOSPLIT, $0-80
 	MOVQ         codes_base+0(FP), AX
 	MOVQ         scales_base+24(FP), CX
 	MOVQ         w_base+48(FP), DX
 	MOVQ         w_len+56(FP), BX
-	MOVL         $0x0000000f, SI
-	VMOVD        SI, X0
+	MOVQ         next+72(FP), SI
+	LEAQ         8192(DX), DI
+	TESTQ        SI, SI
+	CMOVQEQ      DI, SI
+	MOVL         $0x0000000f, DI
+	VMOVD        DI, X0
 	VPBROADCASTD X0, Y0
-	MOVL         $0x00000008, SI
-	VMOVD        SI, X1
+	MOVL         $0x00000008, DI
+	VMOVD        DI, X1
 	VPBROADCASTD X1, Y1
 
 block:
-	CMPQ      BX, $0x00000012
-	JL        done
-	MOVWLZX   (DX), SI
-	VMOVD     SI, X2
-	VCVTPH2PS X2, X2
-	VMOVSS    X2, (CX)
-	VPMOVZXBD 2(DX), Y2
-	VPSRLD    $0x04, Y2, Y4
-	VPAND     Y0, Y2, Y2
-	VPMOVZXBD 10(DX), Y3
-	VPSRLD    $0x04, Y3, Y5
-	VPAND     Y0, Y3, Y3
-	VPSUBD    Y1, Y2, Y2
-	VCVTDQ2PS Y2, Y2
-	VPSUBD    Y1, Y3, Y3
-	VCVTDQ2PS Y3, Y3
-	VPSUBD    Y1, Y4, Y4
-	VCVTDQ2PS Y4, Y4
-	VPSUBD    Y1, Y5, Y5
-	VCVTDQ2PS Y5, Y5
-	VPSRLD    $0x10, Y2, Y2
-	VPOR      Y4, Y2, Y2
-	VMOVUPS   Y2, (AX)
-	VPSRLD    $0x10, Y3, Y3
-	VPOR      Y5, Y3, Y3
-	VMOVUPS   Y3, 32(AX)
-	ADDQ      $0x00000040, AX
-	ADDQ      $0x00000004, CX
-	ADDQ      $0x00000012, DX
-	SUBQ      $0x00000012, BX
-	JMP       block
+	CMPQ       BX, $0x00000012
+	JL         done
+	PREFETCHT1 (SI)
+	MOVWLZX    (DX), DI
+	VMOVD      DI, X2
+	VCVTPH2PS  X2, X2
+	VMOVSS     X2, (CX)
+	VPMOVZXBD  2(DX), Y2
+	VPSRLD     $0x04, Y2, Y4
+	VPAND      Y0, Y2, Y2
+	VPMOVZXBD  10(DX), Y3
+	VPSRLD     $0x04, Y3, Y5
+	VPAND      Y0, Y3, Y3
+	VPSUBD     Y1, Y2, Y2
+	VCVTDQ2PS  Y2, Y2
+	VPSUBD     Y1, Y3, Y3
+	VCVTDQ2PS  Y3, Y3
+	VPSUBD     Y1, Y4, Y4
+	VCVTDQ2PS  Y4, Y4
+	VPSUBD     Y1, Y5, Y5
+	VCVTDQ2PS  Y5, Y5
+	VPSRLD     $0x10, Y2, Y2
+	VPOR       Y4, Y2, Y2
+	VMOVUPS    Y2, (AX)
+	VPSRLD     $0x10, Y3, Y3
+	VPOR       Y5, Y3, Y3
+	VMOVUPS    Y3, 32(AX)
+	ADDQ       $0x00000040, AX
+	ADDQ       $0x00000004, CX
+	ADDQ       $0x00000012, DX
+	ADDQ       $0x00000012, SI
+	SUBQ       $0x00000012, BX
+	JMP        block
 
 done:
 	VZEROUPPER

@@ -7,12 +7,12 @@ package amd64
 // PairsQ8AVX512 is Set.PairsQ8 of package kernel.
 //
 //go:noescape
-func PairsQ8AVX512(codes []uint32, scales []float32, w []byte)
+func PairsQ8AVX512(codes []uint32, scales []float32, w []byte, next *byte)
 
 // PairsQ4AVX512 is Set.PairsQ4 of package kernel.
 //
 //go:noescape
-func PairsQ4AVX512(codes []uint32, scales []float32, w []byte)
+func PairsQ4AVX512(codes []uint32, scales []float32, w []byte, next *byte)
 
 // OuterPairsAVX512 is Set.OuterPairs of package kernel.
 //
@@ -22,12 +22,12 @@ func OuterPairsAVX512(y []float32, h []float32, rows []int32, codes []uint32, sc
 // WidenQ8AVX512 widens w, whole groups of blocks, for TileWide and RowsWide.
 //
 //go:noescape
-func WidenQ8AVX512(dst []byte, w []byte)
+func WidenQ8AVX512(dst []byte, w []byte, next *byte)
 
 // WidenQ4AVX512 widens w, whole groups of blocks, for TileWide and RowsWide.
 //
 //go:noescape
-func WidenQ4AVX512(dst []byte, w []byte)
+func WidenQ4AVX512(dst []byte, w []byte, next *byte)
 
 // TileWideAVX512 is Set.TileQ8 and Set.TileQ4 of package kernel.
 //

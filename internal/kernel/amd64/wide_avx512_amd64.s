@@ -4,73 +4,85 @@
 
 #include "textflag.h"
 
-// func PairsQ8AVX512(codes []uint32, scales []float32, w []byte)
-// Requires: AVX, AVX512F, F16C
-TEXT ·PairsQ8AVX512(SB), NOSPLIT, $0-72
-	MOVQ codes_base+0(FP), AX
-	MOVQ scales_base+24(FP), CX
-	MOVQ w_base+48(FP), DX
-	MOVQ w_len+56(FP), BX
+// func PairsQ8AVX512(codes []uint32, scales []float32, w []byte, next *byte)
+// Requires: AVX, AVX512F, CMOV, F16C, MMX+
+TEXT ·PairsQ8AVX512(SB), NOSPLIT, $0-80
+	MOVQ    codes_base+0(FP), AX
+	MOVQ    scales_base+24(FP), CX
+	MOVQ    w_base+48(FP), DX
+	MOVQ    w_len+56(FP), BX
+	MOVQ    next+72(FP), SI
+	LEAQ    8192(DX), DI
+	TESTQ   SI, SI
+	CMOVQEQ DI, SI
 
 block:
-	CMPQ      BX, $0x00000022
-	JL        done
-	MOVWLZX   (DX), SI
-	VMOVD     SI, X0
-	VCVTPH2PS X0, X0
-	VMOVSS    X0, (CX)
-	VPMOVSXBD 2(DX), Z0
-	VCVTDQ2PS Z0, Z0
-	VPMOVSXBD 18(DX), Z1
-	VCVTDQ2PS Z1, Z1
-	VPSRLD    $0x10, Z0, Z0
-	VPORD     Z1, Z0, Z0
-	VMOVUPS   Z0, (AX)
-	ADDQ      $0x00000040, AX
-	ADDQ      $0x00000004, CX
-	ADDQ      $0x00000022, DX
-	SUBQ      $0x00000022, BX
-	JMP       block
+	CMPQ       BX, $0x00000022
+	JL         done
+	PREFETCHT1 (SI)
+	MOVWLZX    (DX), DI
+	VMOVD      DI, X0
+	VCVTPH2PS  X0, X0
+	VMOVSS     X0, (CX)
+	VPMOVSXBD  2(DX), Z0
+	VCVTDQ2PS  Z0, Z0
+	VPMOVSXBD  18(DX), Z1
+	VCVTDQ2PS  Z1, Z1
+	VPSRLD     $0x10, Z0, Z0
+	VPORD      Z1, Z0, Z0
+	VMOVUPS    Z0, (AX)
+	ADDQ       $0x00000040, AX
+	ADDQ       $0x00000004, CX
+	ADDQ       $0x00000022, DX
+	ADDQ       $0x00000022, SI
+	SUBQ       $0x00000022, BX
+	JMP        block
 
 done:
 	VZEROUPPER
 	RET
 
-// func PairsQ4AVX512(codes []uint32, scales []float32, w []byte)
-// Requires: AVX, AVX2, AVX512F, F16C
-TEXT ·PairsQ4AVX512(SB), NOSPLIT, $0-72
+// func PairsQ4AVX512(codes []uint32, scales []float32, w []byte, next *byte)
+// Requires: AVX, AVX2, AVX512F, CMOV, F16C, MMX+
+TEXT ·PairsQ4AVX512(SB), NOSPLIT, $0-80
 	MOVQ         codes_base+0(FP), AX
 	MOVQ         scales_base+24(FP), CX
 	MOVQ         w_base+48(FP), DX
 	MOVQ         w_len+56(FP), BX
-	MOVQ         $0xfffefdfcfbfaf9f8, SI
-	VMOVQ        SI, X0
+	MOVQ         next+72(FP), SI
+	LEAQ         8192(DX), DI
+	TESTQ        SI, SI
+	CMOVQEQ      DI, SI
+	MOVQ         $0xfffefdfcfbfaf9f8, DI
+	VMOVQ        DI, X0
 	VPMOVSXBD    X0, Y0
-	MOVQ         $0x0706050403020100, SI
-	VMOVQ        SI, X1
+	MOVQ         $0x0706050403020100, DI
+	VMOVQ        DI, X1
 	VPMOVSXBD    X1, Y1
 	VINSERTI64X4 $0x01, Y1, Z0, Z0
 	VCVTDQ2PS    Z0, Z0
 
 block:
-	CMPQ      BX, $0x00000012
-	JL        done
-	MOVWLZX   (DX), SI
-	VMOVD     SI, X1
-	VCVTPH2PS X1, X1
-	VMOVSS    X1, (CX)
-	VPMOVZXBD 2(DX), Z1
-	VPSRLD    $0x04, Z1, Z2
-	VPERMPS   Z0, Z1, Z1
-	VPERMPS   Z0, Z2, Z2
-	VPSRLD    $0x10, Z1, Z1
-	VPORD     Z2, Z1, Z1
-	VMOVUPS   Z1, (AX)
-	ADDQ      $0x00000040, AX
-	ADDQ      $0x00000004, CX
-	ADDQ      $0x00000012, DX
-	SUBQ      $0x00000012, BX
-	JMP       block
+	CMPQ       BX, $0x00000012
+	JL         done
+	PREFETCHT1 (SI)
+	MOVWLZX    (DX), DI
+	VMOVD      DI, X1
+	VCVTPH2PS  X1, X1
+	VMOVSS     X1, (CX)
+	VPMOVZXBD  2(DX), Z1
+	VPSRLD     $0x04, Z1, Z2
+	VPERMPS    Z0, Z1, Z1
+	VPERMPS    Z0, Z2, Z2
+	VPSRLD     $0x10, Z1, Z1
+	VPORD      Z2, Z1, Z1
+	VMOVUPS    Z1, (AX)
+	ADDQ       $0x00000040, AX
+	ADDQ       $0x00000004, CX
+	ADDQ       $0x00000012, DX
+	ADDQ       $0x00000012, SI
+	SUBQ       $0x00000012, BX
+	JMP        block
 
 done:
 	VZEROUPPER
@@ -187,32 +199,39 @@ DATA quantQ4Body<>+60(SB)/2, $0x0022
 DATA quantQ4Body<>+62(SB)/2, $0x0023
 GLOBL quantQ4Body<>(SB), RODATA|NOPTR, $64
 
-// func WidenQ8AVX512(dst []byte, w []byte)
-// Requires: AVX, AVX2, AVX512BW, AVX512F
-TEXT ·WidenQ8AVX512(SB), NOSPLIT, $0-48
+// func WidenQ8AVX512(dst []byte, w []byte, next *byte)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, CMOV, MMX+
+TEXT ·WidenQ8AVX512(SB), NOSPLIT, $0-56
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         w_base+24(FP), CX
 	MOVQ         w_len+32(FP), DX
-	MOVL         $0x80808080, BX
-	VPBROADCASTD BX, Z0
-	MOVQ         $0x0033002200110000, BX
-	VMOVQ        BX, X1
+	MOVQ         next+48(FP), BX
+	LEAQ         8192(CX), SI
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
+	MOVL         $0x80808080, SI
+	VPBROADCASTD SI, Z0
+	MOVQ         $0x0033002200110000, SI
+	VMOVQ        SI, X1
 	VPUNPCKLWD   X1, X1, X1
 	VPMOVZXDQ    X1, Y1
 	VPSLLQ       $0x20, Y1, Y2
 	VPOR         Y2, Y1, Y1
-	MOVL         $0x00001111, BX
-	KMOVW        BX, K1
-	MOVL         $0x00002222, BX
-	KMOVW        BX, K2
-	MOVL         $0x00004444, BX
-	KMOVW        BX, K3
-	MOVL         $0x00008888, BX
-	KMOVW        BX, K4
+	MOVL         $0x00001111, SI
+	KMOVW        SI, K1
+	MOVL         $0x00002222, SI
+	KMOVW        SI, K2
+	MOVL         $0x00004444, SI
+	KMOVW        SI, K3
+	MOVL         $0x00008888, SI
+	KMOVW        SI, K4
 
 chunk:
 	CMPQ            DX, $0x00000088
 	JL              done
+	PREFETCHT1      (BX)
+	PREFETCHT1      64(BX)
+	PREFETCHT1      128(BX)
 	VBROADCASTI32X4 2(CX), Z2
 	VINSERTI32X4    $0x01, 36(CX), Z2, Z2
 	VINSERTI32X4    $0x02, 70(CX), Z2, Z2
@@ -230,9 +249,13 @@ chunk:
 	VMOVDQU32       Z2, 64(AX)
 	VMOVDQU32       Z3, 128(AX)
 	ADDQ            $0x00000088, CX
+	ADDQ            $0x00000088, BX
 	SUBQ            $0x00000088, DX
 	CMPQ            DX, $0x00000088
 	JL              done
+	PREFETCHT1      (BX)
+	PREFETCHT1      64(BX)
+	PREFETCHT1      128(BX)
 	VBROADCASTI32X4 2(CX), Z2
 	VINSERTI32X4    $0x01, 36(CX), Z2, Z2
 	VINSERTI32X4    $0x02, 70(CX), Z2, Z2
@@ -250,9 +273,13 @@ chunk:
 	VMOVDQU32       Z2, 192(AX)
 	VMOVDQU32       Z3, 256(AX)
 	ADDQ            $0x00000088, CX
+	ADDQ            $0x00000088, BX
 	SUBQ            $0x00000088, DX
 	CMPQ            DX, $0x00000088
 	JL              done
+	PREFETCHT1      (BX)
+	PREFETCHT1      64(BX)
+	PREFETCHT1      128(BX)
 	VBROADCASTI32X4 2(CX), Z2
 	VINSERTI32X4    $0x01, 36(CX), Z2, Z2
 	VINSERTI32X4    $0x02, 70(CX), Z2, Z2
@@ -270,9 +297,13 @@ chunk:
 	VMOVDQU32       Z2, 320(AX)
 	VMOVDQU32       Z3, 384(AX)
 	ADDQ            $0x00000088, CX
+	ADDQ            $0x00000088, BX
 	SUBQ            $0x00000088, DX
 	CMPQ            DX, $0x00000088
 	JL              done
+	PREFETCHT1      (BX)
+	PREFETCHT1      64(BX)
+	PREFETCHT1      128(BX)
 	VBROADCASTI32X4 2(CX), Z2
 	VINSERTI32X4    $0x01, 36(CX), Z2, Z2
 	VINSERTI32X4    $0x02, 70(CX), Z2, Z2
@@ -290,6 +321,7 @@ chunk:
 	VMOVDQU32       Z2, 448(AX)
 	VMOVDQU32       Z3, 512(AX)
 	ADDQ            $0x00000088, CX
+	ADDQ            $0x00000088, BX
 	SUBQ            $0x00000088, DX
 	ADDQ            $0x00000240, AX
 	JMP             chunk
@@ -298,33 +330,39 @@ done:
 	VZEROUPPER
 	RET
 
-// func WidenQ4AVX512(dst []byte, w []byte)
-// Requires: AVX, AVX2, AVX512BW, AVX512F
-TEXT ·WidenQ4AVX512(SB), NOSPLIT, $0-48
+// func WidenQ4AVX512(dst []byte, w []byte, next *byte)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, CMOV, MMX+
+TEXT ·WidenQ4AVX512(SB), NOSPLIT, $0-56
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         w_base+24(FP), CX
 	MOVQ         w_len+32(FP), DX
-	MOVL         $0x0f0f0f0f, BX
-	VPBROADCASTD BX, Z0
-	MOVQ         $0x001b001200090000, BX
-	VMOVQ        BX, X1
+	MOVQ         next+48(FP), BX
+	LEAQ         8192(CX), SI
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
+	MOVL         $0x0f0f0f0f, SI
+	VPBROADCASTD SI, Z0
+	MOVQ         $0x001b001200090000, SI
+	VMOVQ        SI, X1
 	VPUNPCKLWD   X1, X1, X1
 	VPMOVZXDQ    X1, Y1
 	VPSLLQ       $0x20, Y1, Y2
 	VPOR         Y2, Y1, Y1
 	VMOVDQU32    quantQ4Body<>+0(SB), Z2
-	MOVL         $0x00001111, BX
-	KMOVW        BX, K1
-	MOVL         $0x00002222, BX
-	KMOVW        BX, K2
-	MOVL         $0x00004444, BX
-	KMOVW        BX, K3
-	MOVL         $0x00008888, BX
-	KMOVW        BX, K4
+	MOVL         $0x00001111, SI
+	KMOVW        SI, K1
+	MOVL         $0x00002222, SI
+	KMOVW        SI, K2
+	MOVL         $0x00004444, SI
+	KMOVW        SI, K3
+	MOVL         $0x00008888, SI
+	KMOVW        SI, K4
 
 chunk:
 	CMPQ         DX, $0x00000048
 	JL           done
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
 	VMOVDQU32    (CX), Z5
 	VPERMW       Z5, Z2, Z3
 	VINSERTI32X4 $0x03, 56(CX), Z3, Z3
@@ -337,9 +375,12 @@ chunk:
 	VMOVDQU32    Z3, 64(AX)
 	VMOVDQU32    Z4, 128(AX)
 	ADDQ         $0x00000048, CX
+	ADDQ         $0x00000048, BX
 	SUBQ         $0x00000048, DX
 	CMPQ         DX, $0x00000048
 	JL           done
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
 	VMOVDQU32    (CX), Z5
 	VPERMW       Z5, Z2, Z3
 	VINSERTI32X4 $0x03, 56(CX), Z3, Z3
@@ -352,9 +393,12 @@ chunk:
 	VMOVDQU32    Z3, 192(AX)
 	VMOVDQU32    Z4, 256(AX)
 	ADDQ         $0x00000048, CX
+	ADDQ         $0x00000048, BX
 	SUBQ         $0x00000048, DX
 	CMPQ         DX, $0x00000048
 	JL           done
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
 	VMOVDQU32    (CX), Z5
 	VPERMW       Z5, Z2, Z3
 	VINSERTI32X4 $0x03, 56(CX), Z3, Z3
@@ -367,9 +411,12 @@ chunk:
 	VMOVDQU32    Z3, 320(AX)
 	VMOVDQU32    Z4, 384(AX)
 	ADDQ         $0x00000048, CX
+	ADDQ         $0x00000048, BX
 	SUBQ         $0x00000048, DX
 	CMPQ         DX, $0x00000048
 	JL           done
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
 	VMOVDQU32    (CX), Z5
 	VPERMW       Z5, Z2, Z3
 	VINSERTI32X4 $0x03, 56(CX), Z3, Z3
@@ -382,6 +429,7 @@ chunk:
 	VMOVDQU32    Z3, 448(AX)
 	VMOVDQU32    Z4, 512(AX)
 	ADDQ         $0x00000048, CX
+	ADDQ         $0x00000048, BX
 	SUBQ         $0x00000048, DX
 	ADDQ         $0x00000240, AX
 	JMP          chunk
