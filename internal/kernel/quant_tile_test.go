@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -30,50 +31,113 @@ func quantTilers(s Set) []quantTiler {
 	}
 }
 
-// TestQuantTiles compares tiles and rows with plain dot products, bit for bit,
-// of operands that end where memory does.
-func TestQuantTiles(t *testing.T) {
-	rng := rand.New(rand.NewPCG(5, 8))
-	const most = 1664
-	var arenas [2*QuantRows + 1]*arena
+// tileMost is the most elements of a row of the tests.
+const tileMost = 1664
+
+func quantTileArenas(t testing.TB) (arenas [2*QuantRows + 1]*arena) {
 	for i := range arenas {
-		arenas[i] = newArena(t, QuantTokens*QuantXBytes(most)+256)
+		arenas[i] = newArena(t, QuantTokens*QuantXBytes(tileMost)+256)
 	}
-	for n := 0; n <= most; n += 128 {
-		for _, special := range []int{0, 5} {
-			in := randomQuant(rng, max(n, 128)*QuantRows, special)
-			for _, s := range All() {
-				for i, q := range quantTilers(s) {
-					row := n / tensor.QuantBlock * q.blockBytes
-					all, stride := [][]byte{in.q8, in.q4}[i], QuantXBytes(n)
-					records := make([]byte, QuantTokens*stride)
-					for j := range QuantTokens {
-						Go().QuantizeX(records[j*stride:][:stride], in.x[j*n:][:n], q.zero)
-					}
-					x := place(arenas[2*QuantRows], records, 0, special == 0)
-					var w, wide [QuantRows][]byte
-					for r := range w {
-						w[r] = place(arenas[r], all[r*row:][:row], 0, special == 0)
-						wide[r] = guard(arenas[QuantRows+r], bytes.Repeat([]byte{0x7f}, WideBytes(n)), 0, special == 0)
-						q.widen(wide[r], w[r], nil)
-						checkGuard(t, s.Name+" Widen", arenas[QuantRows+r], wide[r])
-					}
-					var tile [QuantRows * QuantTokens]float32
-					var rows [QuantRows]float32
-					q.tile(&tile, &wide, x, stride)
-					q.rows(&rows, &wide, x)
-					for i, got := range append(tile[:], rows[:]...) {
-						r, j := i/QuantTokens, i%QuantTokens
-						if i >= len(tile) {
-							r, j = i-len(tile), 0
-						}
-						want := quantTilers(Go())[slices.IndexFunc(quantTilers(Go()), func(g quantTiler) bool { return g.name == q.name })].dot(w[r], records[j*stride:], nil)
-						if !slices.Equal(floatBits([]float32{got}), floatBits([]float32{want})) {
-							t.Fatalf("%s %s, n=%d: output %d, of row %d and token %d, is %v, the dot product %v", s.Name, q.name, n, i, r, j, got, want)
-						}
-					}
+	return arenas
+}
+
+// checkQuantTiles compares tiles and rows of n elements with plain dot
+// products, bit for bit, of operands at one end of their arenas.
+func checkQuantTiles(t *testing.T, in quantOperands, n int, arenas *[2*QuantRows + 1]*arena, head bool) {
+	t.Helper()
+	stride, plain := QuantXBytes(n), quantTilers(Go())
+	for i, all := range [][]byte{in.q8, in.q4} {
+		row := n / tensor.QuantBlock * plain[i].blockBytes
+		records := make([]byte, QuantTokens*stride)
+		for j := range QuantTokens {
+			Go().QuantizeX(records[j*stride:][:stride], in.x[j*n:][:n], plain[i].zero)
+		}
+		x := place(arenas[2*QuantRows], records, 0, head)
+		var want [QuantRows * QuantTokens]float32
+		for k := range want {
+			want[k] = plain[i].dot(all[k/QuantTokens*row:][:row], records[k%QuantTokens*stride:], nil)
+		}
+		for _, s := range All() {
+			q := quantTilers(s)[i]
+			var wide [QuantRows][]byte
+			for r := range wide {
+				w := place(arenas[r], all[r*row:][:row], 0, head)
+				wide[r] = guard(arenas[QuantRows+r], bytes.Repeat([]byte{0x7f}, WideBytes(n)), 0, head)
+				q.widen(wide[r], w, nil)
+				checkGuard(t, s.Name+" Widen", arenas[QuantRows+r], wide[r])
+			}
+			var tile [QuantRows * QuantTokens]float32
+			var rows [QuantRows]float32
+			q.tile(&tile, &wide, x, stride)
+			q.rows(&rows, &wide, x)
+			if !slices.Equal(floatBits(tile[:]), floatBits(want[:])) {
+				t.Fatalf("%s %s, n=%d: a tile is %v, dot products %v", s.Name, q.name, n, tile, want)
+			}
+			for r, got := range rows {
+				if !slices.Equal(floatBits([]float32{got}), floatBits(want[r*QuantTokens:][:1])) {
+					t.Fatalf("%s %s, n=%d: row %d of four is %v, the dot product %v", s.Name, q.name, n, r, got, want[r*QuantTokens])
 				}
 			}
+		}
+	}
+}
+
+// TestQuantTiles holds that a tile is dot products, at every length up to
+// three chunks and a part of one.
+func TestQuantTiles(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 8))
+	arenas := quantTileArenas(t)
+	for n := 0; n <= tileMost; n += 128 {
+		for _, special := range []int{0, 5} {
+			checkQuantTiles(t, randomQuant(rng, n*QuantRows, special), n, &arenas, special == 0)
+		}
+	}
+}
+
+// FuzzQuantTiles compares tiles with dot products on raw bits.
+func FuzzQuantTiles(f *testing.F) {
+	const perElem = (q8Bytes+q4Bytes)*QuantRows/tensor.QuantBlock + 1 + 4*QuantTokens // rounded up
+	f.Add(make([]byte, 128*perElem), false)
+	pattern := make([]byte, 640*perElem)
+	for i := range pattern {
+		pattern[i] = byte(i * 37)
+	}
+	f.Add(pattern, true)
+	arenas := quantTileArenas(f)
+	f.Fuzz(func(t *testing.T, raw []byte, head bool) {
+		n := len(raw) / perElem &^ 127
+		if n > tileMost {
+			return
+		}
+		blocks := n * QuantRows / tensor.QuantBlock
+		in := quantOperands{q8: raw[:blocks*q8Bytes], q4: raw[blocks*q8Bytes:][:blocks*q4Bytes], x: make([]float32, QuantTokens*n)}
+		raw = raw[blocks*(q8Bytes+q4Bytes):]
+		for i := range in.x {
+			in.x[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
+		}
+		checkQuantTiles(t, in, n, &arenas, head)
+	})
+}
+
+// TestQuantTilesAllocateNothing holds that a tile called through a Set
+// allocates nothing.
+func TestQuantTilesAllocateNothing(t *testing.T) {
+	const n = 640
+	in := randomQuant(rand.New(rand.NewPCG(7, 9)), n, 0)
+	wide, records := make([]byte, WideBytes(n)), make([]byte, QuantTokens*QuantXBytes(n))
+	codes, scales, at := make([]uint32, n/2), make([]float32, n/tensor.QuantBlock), []int32{0, 1}
+	w := [QuantRows][]byte{wide, wide, wide, wide}
+	var tile [QuantRows * QuantTokens]float32
+	var rows [QuantRows]float32
+	for _, s := range All() {
+		if got := testing.AllocsPerRun(5, func() {
+			s.WidenQ4(wide, in.q4, nil)
+			s.TileQ4(&tile, &w, records, QuantXBytes(n))
+			s.RowsQ4(&rows, &w, records)
+			s.PairsQ8(codes, scales, in.q8, nil)
+			s.OuterPairs(in.y, in.x, at, codes, scales, nil)
+		}); got != 0 {
+			t.Errorf("%s: %v allocations, want 0", s.Name, got)
 		}
 	}
 }
