@@ -161,8 +161,10 @@ func (t *trainer) place() error {
 		}
 	}
 	t.context, t.threads = place.Context, place.Threads
-	if b := t.o.engine.Strategy.Budget.Bytes; b > 0 {
-		// While a layer is fitted the model is closed.
+	// While a layer is fitted the model is closed.
+	if b := t.o.engine.Strategy.Budget.Bytes; b == 0 {
+		t.heap = max(freeHeap, place.Process.BudgetBytes-runtimeShare)
+	} else {
 		t.heap = b - runtimeShare
 		if t.heap <= 0 {
 			return fmt.Errorf("sparseflow: budget: got %s, want more than the %s of a process that trains; raise --budget", config.FormatSize(b), config.FormatSize(runtimeShare))
@@ -170,6 +172,10 @@ func (t *trainer) place() error {
 	}
 	return nil
 }
+
+// freeHeap is memory that a training may take where no budget is given, however
+// small the model.
+const freeHeap = 1 << 30
 
 // runtimeShare is the process without a model, and the text's tokens.
 const runtimeShare = 40 << 20

@@ -24,6 +24,9 @@ func All() []Set {
 		Dot4F32:    amd64.Dot4F32AVX2,
 		Dot4F16:    amd64.Dot4F16AVX2,
 		Dot4BF16:   amd64.Dot4BF16AVX2,
+		MatVecF32:  amd64.MatVecF32AVX2,
+		MatVecF16:  amd64.MatVecF16AVX2,
+		MatVecBF16: amd64.MatVecBF16AVX2,
 		PanelRow:   amd64.PanelRowAVX2,
 		TileF32:    amd64.TileF32AVX2,
 		TileF16:    amd64.TileF16AVX2,
@@ -55,6 +58,10 @@ func All() []Set {
 		PairsQ8:    amd64.PairsQ8AVX2,
 		PairsQ4:    amd64.PairsQ4AVX2,
 		OuterPairs: amd64.OuterPairsAVX2,
+		MatVecQ8:   amd64.MatVecQ8AVX2,
+		MatVecQ4:   amd64.MatVecQ4AVX2,
+		Axpy4Q8:    amd64.Axpy4Q8AVX2,
+		Axpy4Q4:    amd64.Axpy4Q4AVX2,
 		DecodeF16:  amd64.DecodeF16AVX2,
 		DecodeBF16: amd64.DecodeBF16AVX2,
 		EncodeF16:  amd64.EncodeF16AVX2,
@@ -86,6 +93,7 @@ func All() []Set {
 	avx512.AxpyQ4 = amd64.AxpyQ4AVX512
 	avx512.PairsQ8, avx512.PairsQ4 = amd64.PairsQ8AVX512, amd64.PairsQ4AVX512
 	avx512.OuterPairs = amd64.OuterPairsAVX512
+	avx512.Axpy4Q8, avx512.Axpy4Q4 = amd64.Axpy4Q8AVX512, amd64.Axpy4Q4AVX512
 	avx512.Attention = avx512Attention(avx2.Attention)
 	if cpu.X86.HasAVX512VNNI {
 		avx512.DotU4S8 = amd64.DotU4S8AVX512
@@ -95,6 +103,7 @@ func All() []Set {
 		avx512.WidenQ8, avx512.WidenQ4 = amd64.WidenQ8AVX512, amd64.WidenQ4AVX512
 		avx512.TileQ8, avx512.TileQ4 = amd64.TileWideAVX512, amd64.TileWideAVX512
 		avx512.RowsQ8, avx512.RowsQ4 = amd64.RowsWideAVX512, amd64.RowsWideAVX512
+		avx512.MatVecQ8, avx512.MatVecQ4 = amd64.MatVecQ8AVX512, amd64.MatVecQ4AVX512
 	}
 	return append(all, avx512)
 }

@@ -29,6 +29,15 @@ type Set struct {
 	// Dot4BF16 is Dot4F32 for bfloat16 weights.
 	Dot4BF16 func(w []uint16, x []float32, stride int, next *uint16) [4]float32
 
+	// MatVecF32 sets y to the dot products with x of as many rows w, each of
+	// len(x) elements, one after the other in memory. Each has the bits that
+	// DotF32 gives.
+	MatVecF32 func(y, w, x []float32)
+	// MatVecF16 is MatVecF32 for float16 weights.
+	MatVecF16 func(y []float32, w []uint16, x []float32)
+	// MatVecBF16 is MatVecF32 for bfloat16 weights.
+	MatVecBF16 func(y []float32, w []uint16, x []float32)
+
 	// PanelRow writes x into a panel for tiles as its row j, from 0 to
 	// TileTokens-1. len(x) is what the weight rows have, and len(panel) at
 	// least TileTokens times that. A panel holds the rows in groups of 16
@@ -112,6 +121,11 @@ type Set struct {
 	Dot4Q8 func(w, x []byte, stride int, next *byte) [4]float32
 	// Dot4Q4 is Dot4Q8 for Q4_0 blocks.
 	Dot4Q4 func(w, x []byte, stride int, next *byte) [4]float32
+	// MatVecQ8 sets y to the products that DotQ8 gives of as many rows w of
+	// rowBytes bytes, one after the other in memory, with the records x.
+	MatVecQ8 func(y []float32, w []byte, rowBytes int, x []byte)
+	// MatVecQ4 is MatVecQ8 for Q4_0 blocks.
+	MatVecQ4 func(y []float32, w []byte, rowBytes int, x []byte)
 	// WidenQ8 writes a row w of Q8_0 blocks, for whose length QuantTiles holds,
 	// to dst, WideBytes long, in a form of the set's own that TileQ8 and RowsQ8
 	// take: a row is unpacked once for all tokens.
@@ -135,6 +149,12 @@ type Set struct {
 	AxpyQ8 func(y []float32, a float32, w []byte, next *byte)
 	// AxpyQ4 is AxpyQ8 for Q4_0 blocks.
 	AxpyQ4 func(y []float32, a float32, w []byte, next *byte)
+	// Axpy4Q8 adds to y, for one after the other of four rows w of the length of
+	// the first, what AxpyQ8 does. next is the rows whose cache lines to
+	// prefetch.
+	Axpy4Q8 func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+	// Axpy4Q4 is Axpy4Q8 for Q4_0 blocks.
+	Axpy4Q4 func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
 	// PairsQ8 takes a row w of Q8_0 blocks apart: of each block, 16 words of
 	// codes, whose i-th has elements i and 16+i as bfloat16 in its lower and
 	// upper half, and the scale. len(w) rules.
@@ -176,6 +196,9 @@ func Go() Set {
 		Dot4F32:    dot4F32,
 		Dot4F16:    dot4F16,
 		Dot4BF16:   dot4BF16,
+		MatVecF32:  matVec(dotF32),
+		MatVecF16:  matVec(dotF16),
+		MatVecBF16: matVec(dotBF16),
 		PanelRow:   panelRow,
 		TileF32:    tileF32,
 		TileF16:    tileF16,
@@ -207,6 +230,10 @@ func Go() Set {
 		PairsQ8:    pairsQ8,
 		PairsQ4:    pairsQ4,
 		OuterPairs: outerPairs,
+		MatVecQ8:   matVecQuant(dotQ8),
+		MatVecQ4:   matVecQuant(dotQ4),
+		Axpy4Q8:    axpy4Quant(axpyQ8),
+		Axpy4Q4:    axpy4Quant(axpyQ4),
 		DecodeF16:  decodeF16,
 		DecodeBF16: decodeBF16,
 		EncodeF16:  encodeF16,

@@ -57,18 +57,20 @@ var benchTypes = []tensor.DType{tensor.F16, tensor.Q8_0, tensor.Q4_0}
 // One token through matrices as wide as OPT-6.7B's attention, as many rows as
 // leave the caches.
 func BenchmarkLinearDecode(b *testing.B) {
-	const d, rows = 4096, 16384
-	for _, dt := range benchTypes {
-		w := device.Mat{Data: filled(b, rows*dt.RowBytes(d)), DType: dt, Rows: rows, Cols: d}
-		x, y := device.NewAct(1, d), device.NewAct(1, rows)
-		b.Run(dt.String(), func(b *testing.B) {
-			eachThreads(b, func(b *testing.B, be *cpu.Backend) {
-				for b.Loop() {
-					be.Linear(y, x, w, nil)
-				}
-				gbs(b, int64(len(w.Data)))
+	for _, d := range []int{4096, 128} { // a projection, and the second factor of a predictor
+		const rows = 16384
+		for _, dt := range benchTypes {
+			w := device.Mat{Data: filled(b, rows*dt.RowBytes(d)), DType: dt, Rows: rows, Cols: d}
+			x, y := device.NewAct(1, d), device.NewAct(1, rows)
+			b.Run(fmt.Sprintf("d=%d/%v", d, dt), func(b *testing.B) {
+				eachThreads(b, func(b *testing.B, be *cpu.Backend) {
+					for b.Loop() {
+						be.Linear(y, x, w, nil)
+					}
+					gbs(b, int64(len(w.Data)))
+				})
 			})
-		})
+		}
 	}
 }
 

@@ -29,6 +29,16 @@ func (l *linear) run(lo, hi, worker int) {
 		l.dot.tile(&l.scratch[worker], l, lo, hi)
 		return
 	}
+	if l.dot.x.Rows == 1 {
+		y := l.y.Data[lo:hi]
+		l.dot.matVec(y, l.w.Data[lo*l.rowBytes:hi*l.rowBytes], l.rowBytes)
+		if l.bias != nil {
+			for i, v := range l.bias[lo:hi] {
+				y[i] += v
+			}
+		}
+		return
+	}
 	out := l.out.of(worker, l.dot.x.Rows)
 	for r := lo; r < hi; r++ {
 		l.dot.all(out, l.row(r), nil)
@@ -41,12 +51,11 @@ func (l *linear) row(r int) []byte { return l.w.Data[r*l.rowBytes : (r+1)*l.rowB
 
 // put sets column r of some tokens from t on.
 func (l *linear) put(r, t int, products []float32) {
-	add := float32(0)
-	if l.bias != nil {
-		add = l.bias[r]
-	}
 	y := l.y.Data[t*l.y.Stride+r:]
 	for i, v := range products {
-		y[i*l.y.Stride] = v + add
+		if l.bias != nil {
+			v += l.bias[r]
+		}
+		y[i*l.y.Stride] = v
 	}
 }

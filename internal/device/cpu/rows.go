@@ -91,6 +91,23 @@ func (d dotFunc) one(w []byte, x []float32, next []byte) float32 {
 	}
 }
 
+// matVec sets y to the products of as many rows w of rowBytes bytes, one after
+// the other, with x's only row.
+func (d *dotFunc) matVec(y []float32, w []byte, rowBytes int) {
+	switch d.dt {
+	case tensor.Q8_0:
+		d.k.MatVecQ8(y, w, rowBytes, d.records)
+	case tensor.Q4_0:
+		d.k.MatVecQ4(y, w, rowBytes, d.records)
+	case tensor.F32:
+		d.k.MatVecF32(y, as[float32](w), d.x.Row(0))
+	case tensor.F16:
+		d.k.MatVecF16(y, as[uint16](w), d.x.Row(0))
+	default:
+		d.k.MatVecBF16(y, as[uint16](w), d.x.Row(0))
+	}
+}
+
 // all sets out[t] to the product of w and row t of x. Four rows at a time
 // share one reading of w; their sums are the same bits as row's.
 func (d dotFunc) all(out []float32, w, next []byte) {

@@ -15,7 +15,41 @@ func (s isa) dot(t dtype) {
 	wp := Load(Param("w").Base(), GP64())
 	n := Load(Param("w").Len(), GP64())
 	xp := Load(Param("x").Base(), GP64())
-	np := prefetchBase(wp)
+	sum := s.dotRow(t, wp, n, xp, prefetchBase(wp))
+	VZEROUPPER()
+	Store(sum, ReturnIndex(0))
+	RET()
+}
+
+// matVec writes MatVec<t>: dot for one row after another, which the rows that
+// follow in memory are prefetched for.
+func (s isa) matVec(t dtype) {
+	s.text("MatVec"+t.name, fmt.Sprintf("func(y []float32, w []%s, x []float32)", t.elem),
+		"is Set.MatVec"+t.name+" of package kernel.")
+	yp := Load(Param("y").Base(), GP64())
+	rows := Load(Param("y").Len(), GP64())
+	wp := Load(Param("w").Base(), GP64())
+	x := Load(Param("x").Base(), GP64())
+	cols := Load(Param("x").Len(), GP64())
+	np, n, xp := GP64(), GP64(), GP64()
+	LEAQ(at(wp, ahead), np)
+	TESTQ(rows, rows)
+	JZ(LabelRef("end"))
+	Label("row")
+	MOVQ(cols, n)
+	MOVQ(x, xp)
+	VMOVSS(s.dotRow(t, wp, n, xp, np), at(yp, 0))
+	ADDQ(U8(4), yp)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
+	Label("end")
+	VZEROUPPER()
+	RET()
+}
+
+// dotRow is the product of the n elements at wp and at xp. It leaves wp and np
+// at what comes after the row.
+func (s isa) dotRow(t dtype, wp, n, xp, np reg.Register) reg.VecVirtual {
 	acc := s.vecs(lanes / s.width)
 	s.zero(acc...)
 
@@ -57,9 +91,7 @@ func (s isa) dot(t dtype) {
 	DECQ(n)
 	JNZ(LabelRef("one"))
 	Label("done")
-	VZEROUPPER()
-	Store(sum, ReturnIndex(0))
-	RET()
+	return sum
 }
 
 // fma adds w*x for as many elements as acc has lanes.

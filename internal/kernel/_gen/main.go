@@ -98,6 +98,7 @@ func (s isa) rows() {
 	}
 	for _, t := range types {
 		s.dot(t)
+		s.matVec(t)
 		s.axpy(t)
 	}
 	s.dotU4S8()
@@ -116,10 +117,12 @@ func (s isa) quantKernels() {
 	}
 	for _, q := range []quant{q8, q4} {
 		s.dotQuant(q)
+		s.matVecQuant(q)
 		s.dot4Quant(q)
 		if s.width == 8 || q == q4 { // Q8 is bound by the stores of y, which AVX2 does faster
 			s.axpyQuant(q)
 		}
+		s.axpy4Quant(q)
 	}
 	if s.width == 8 {
 		s.quantizeX()

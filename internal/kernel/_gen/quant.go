@@ -248,7 +248,42 @@ func (s isa) dotQuant(q quant) {
 	n := Load(Param("w").Len(), GP64())
 	xp := Load(Param("x").Base(), GP64())
 	np := prefetchBase(wp)
+	sum := s.dotQuantRow(q, s.quantConsts(q), wp, n, xp, np)
+	VZEROUPPER()
+	Store(sum, ReturnIndex(0))
+	RET()
+}
+
+// matVecQuant writes MatVec<q>: dotQuant for one row after another.
+func (s isa) matVecQuant(q quant) {
+	s.text("MatVec"+q.name, "func(y []float32, w []byte, rowBytes int, x []byte)", "is Set.MatVec"+q.name+" of package kernel.")
+	yp := Load(Param("y").Base(), GP64())
+	rows := Load(Param("y").Len(), GP64())
+	row := Load(Param("w").Base(), GP64())
+	rowBytes := Load(Param("rowBytes"), GP64())
+	x := Load(Param("x").Base(), GP64())
 	c := s.quantConsts(q)
+	wp, n, xp, np := GP64(), GP64(), GP64(), GP64()
+	TESTQ(rows, rows)
+	JZ(LabelRef("end"))
+	Label("row")
+	MOVQ(row, wp)
+	MOVQ(rowBytes, n)
+	MOVQ(x, xp)
+	LEAQ(at(row, ahead), np)
+	VMOVSS(s.dotQuantRow(q, c, wp, n, xp, np), at(yp, 0))
+	ADDQ(rowBytes, row)
+	ADDQ(U8(4), yp)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
+	Label("end")
+	VZEROUPPER()
+	RET()
+}
+
+// dotQuantRow is the product of the n bytes of blocks at wp and the records at
+// xp.
+func (s isa) dotQuantRow(q quant, c quantConsts, wp, n, xp, np reg.Register) reg.VecVirtual {
 	acc := s.vecs(16 / s.width)
 	s.zero(acc...)
 	s.groupLoop(q, wp, xp, np, n, func() {
@@ -256,10 +291,7 @@ func (s isa) dotQuant(q quant) {
 			s.addQuant(q, c, w, func(disp int) Mem { return at(xp, disp) }, half, acc[half])
 		})
 	})
-	sum := s.reduce(acc)
-	VZEROUPPER()
-	Store(sum, ReturnIndex(0))
-	RET()
+	return s.reduce(acc)
 }
 
 // dot4Quant writes Dot4<q>. Each activation's sum takes the very steps of

@@ -29,6 +29,11 @@ func LoadAVX2(b []byte) uint64
 //go:noescape
 func DotF32AVX2(w []float32, x []float32, next *float32) float32
 
+// MatVecF32AVX2 is Set.MatVecF32 of package kernel.
+//
+//go:noescape
+func MatVecF32AVX2(y []float32, w []float32, x []float32)
+
 // AxpyF32AVX2 is Set.AxpyF32 of package kernel.
 //
 //go:noescape
@@ -39,6 +44,11 @@ func AxpyF32AVX2(y []float32, a float32, w []float32, next *float32)
 //go:noescape
 func DotF16AVX2(w []uint16, x []float32, next *uint16) float32
 
+// MatVecF16AVX2 is Set.MatVecF16 of package kernel.
+//
+//go:noescape
+func MatVecF16AVX2(y []float32, w []uint16, x []float32)
+
 // AxpyF16AVX2 is Set.AxpyF16 of package kernel.
 //
 //go:noescape
@@ -48,6 +58,11 @@ func AxpyF16AVX2(y []float32, a float32, w []uint16, next *uint16)
 //
 //go:noescape
 func DotBF16AVX2(w []uint16, x []float32, next *uint16) float32
+
+// MatVecBF16AVX2 is Set.MatVecBF16 of package kernel.
+//
+//go:noescape
+func MatVecBF16AVX2(y []float32, w []uint16, x []float32)
 
 // AxpyBF16AVX2 is Set.AxpyBF16 of package kernel.
 //

@@ -1078,6 +1078,237 @@ done:
 	MOVSS X0, ret+56(FP)
 	RET
 
+// func MatVecF32AVX2(y []float32, w []float32, x []float32)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·MatVecF32AVX2(SB), NOSPLIT, $0-72
+	MOVQ  y_base+0(FP), AX
+	MOVQ  y_len+8(FP), CX
+	MOVQ  w_base+24(FP), DX
+	MOVQ  x_base+48(FP), BX
+	MOVQ  x_len+56(FP), SI
+	LEAQ  8192(DX), DI
+	TESTQ CX, CX
+	JZ    end
+
+row:
+	MOVQ   SI, R8
+	MOVQ   BX, R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   R8, R10
+	SHRQ   $0x06, R10
+	JZ     rest
+
+block:
+	PREFETCHT1  (DI)
+	PREFETCHT1  64(DI)
+	PREFETCHT1  128(DI)
+	PREFETCHT1  192(DI)
+	VMOVUPS     (DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R9), Y8, Y0
+	VMOVUPS     32(DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R9), Y8, Y1
+	VMOVUPS     64(DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 64(R9), Y8, Y2
+	VMOVUPS     96(DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 96(R9), Y8, Y3
+	VMOVUPS     128(DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 128(R9), Y8, Y4
+	VMOVUPS     160(DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 160(R9), Y8, Y5
+	VMOVUPS     192(DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 192(R9), Y8, Y6
+	VMOVUPS     224(DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 224(R9), Y8, Y7
+	ADDQ        $0x00000100, DX
+	ADDQ        $0x00000100, DI
+	ADDQ        $0x00000100, R9
+	DECQ        R10
+	JNZ         block
+
+rest:
+	ANDQ        $0x0000003f, R8
+	CMPQ        R8, $0x00000010
+	JL          reduce
+	VMOVUPS     (DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R9), Y8, Y0
+	VMOVUPS     32(DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R9), Y8, Y1
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000040, R9
+	SUBQ        $0x00000010, R8
+	CMPQ        R8, $0x00000010
+	JL          reduce
+	VMOVUPS     (DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R9), Y8, Y2
+	VMOVUPS     32(DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R9), Y8, Y3
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000040, R9
+	SUBQ        $0x00000010, R8
+	CMPQ        R8, $0x00000010
+	JL          reduce
+	VMOVUPS     (DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R9), Y8, Y4
+	VMOVUPS     32(DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R9), Y8, Y5
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000040, R9
+	SUBQ        $0x00000010, R8
+
+reduce:
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y7, Y3, Y3
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDSS       X1, X0, X0
+	TESTQ        R8, R8
+	JZ           done
+
+one:
+	VMOVSS      (DX), X1
+	VFMADD231SS (R9), X1, X0
+	ADDQ        $0x00000004, DX
+	ADDQ        $0x00000004, R9
+	DECQ        R8
+	JNZ         one
+
+done:
+	VMOVSS X0, (AX)
+	ADDQ   $0x04, AX
+	DECQ   CX
+	JNZ    row
+
+end:
+	VZEROUPPER
+	RET
+
 // func AxpyF32AVX2(y []float32, a float32, w []float32, next *float32)
 // Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·AxpyF32AVX2(SB), NOSPLIT, $0-64
@@ -1382,6 +1613,167 @@ done:
 	MOVSS X0, ret+56(FP)
 	RET
 
+// func MatVecF16AVX2(y []float32, w []uint16, x []float32)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·MatVecF16AVX2(SB), NOSPLIT, $0-72
+	MOVQ  y_base+0(FP), AX
+	MOVQ  y_len+8(FP), CX
+	MOVQ  w_base+24(FP), DX
+	MOVQ  x_base+48(FP), BX
+	MOVQ  x_len+56(FP), SI
+	LEAQ  8192(DX), DI
+	TESTQ CX, CX
+	JZ    end
+
+row:
+	MOVQ   SI, R8
+	MOVQ   BX, R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   R8, R10
+	SHRQ   $0x06, R10
+	JZ     rest
+
+block:
+	PREFETCHT1  (DI)
+	PREFETCHT1  64(DI)
+	VCVTPH2PS   (DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R9), Y8, Y0
+	VCVTPH2PS   16(DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R9), Y8, Y1
+	VCVTPH2PS   32(DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 64(R9), Y8, Y2
+	VCVTPH2PS   48(DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 96(R9), Y8, Y3
+	VCVTPH2PS   64(DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 128(R9), Y8, Y4
+	VCVTPH2PS   80(DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 160(R9), Y8, Y5
+	VCVTPH2PS   96(DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 192(R9), Y8, Y6
+	VCVTPH2PS   112(DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 224(R9), Y8, Y7
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, DI
+	ADDQ        $0x00000100, R9
+	DECQ        R10
+	JNZ         block
+
+rest:
+	ANDQ        $0x0000003f, R8
+	CMPQ        R8, $0x00000010
+	JL          reduce
+	VCVTPH2PS   (DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R9), Y8, Y0
+	VCVTPH2PS   16(DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R9), Y8, Y1
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, R9
+	SUBQ        $0x00000010, R8
+	CMPQ        R8, $0x00000010
+	JL          reduce
+	VCVTPH2PS   (DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R9), Y8, Y2
+	VCVTPH2PS   16(DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R9), Y8, Y3
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, R9
+	SUBQ        $0x00000010, R8
+	CMPQ        R8, $0x00000010
+	JL          reduce
+	VCVTPH2PS   (DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R9), Y8, Y4
+	VCVTPH2PS   16(DX), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R9), Y8, Y5
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, R9
+	SUBQ        $0x00000010, R8
+
+reduce:
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y7, Y3, Y3
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDSS       X1, X0, X0
+	TESTQ        R8, R8
+	JZ           done
+
+one:
+	MOVWLZX     (DX), R10
+	VMOVD       R10, X1
+	VCVTPH2PS   X1, X1
+	VFMADD231SS (R9), X1, X0
+	ADDQ        $0x00000002, DX
+	ADDQ        $0x00000004, R9
+	DECQ        R8
+	JNZ         one
+
+done:
+	VMOVSS X0, (AX)
+	ADDQ   $0x04, AX
+	DECQ   CX
+	JNZ    row
+
+end:
+	VZEROUPPER
+	RET
+
 // func AxpyF16AVX2(y []float32, a float32, w []uint16, next *uint16)
 // Requires: AVX, CMOV, F16C, FMA3, MMX+
 TEXT ·AxpyF16AVX2(SB), NOSPLIT, $0-64
@@ -1612,6 +2004,167 @@ one:
 done:
 	VZEROUPPER
 	MOVSS X0, ret+56(FP)
+	RET
+
+// func MatVecBF16AVX2(y []float32, w []uint16, x []float32)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·MatVecBF16AVX2(SB), NOSPLIT, $0-72
+	MOVQ  y_base+0(FP), AX
+	MOVQ  y_len+8(FP), CX
+	MOVQ  w_base+24(FP), DX
+	MOVQ  x_base+48(FP), BX
+	MOVQ  x_len+56(FP), SI
+	LEAQ  8192(DX), DI
+	TESTQ CX, CX
+	JZ    end
+
+row:
+	MOVQ   SI, R8
+	MOVQ   BX, R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   R8, R10
+	SHRQ   $0x06, R10
+	JZ     rest
+
+block:
+	PREFETCHT1  (DI)
+	PREFETCHT1  64(DI)
+	VPMOVZXWD   (DX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R9), Y8, Y0
+	VPMOVZXWD   16(DX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R9), Y8, Y1
+	VPMOVZXWD   32(DX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 64(R9), Y8, Y2
+	VPMOVZXWD   48(DX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 96(R9), Y8, Y3
+	VPMOVZXWD   64(DX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 128(R9), Y8, Y4
+	VPMOVZXWD   80(DX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 160(R9), Y8, Y5
+	VPMOVZXWD   96(DX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 192(R9), Y8, Y6
+	VPMOVZXWD   112(DX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 224(R9), Y8, Y7
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, DI
+	ADDQ        $0x00000100, R9
+	DECQ        R10
+	JNZ         block
+
+rest:
+	ANDQ        $0x0000003f, R8
+	CMPQ        R8, $0x00000010
+	JL          reduce
+	VPMOVZXWD   (DX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R9), Y8, Y0
+	VPMOVZXWD   16(DX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R9), Y8, Y1
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, R9
+	SUBQ        $0x00000010, R8
+	CMPQ        R8, $0x00000010
+	JL          reduce
+	VPMOVZXWD   (DX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R9), Y8, Y2
+	VPMOVZXWD   16(DX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R9), Y8, Y3
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, R9
+	SUBQ        $0x00000010, R8
+	CMPQ        R8, $0x00000010
+	JL          reduce
+	VPMOVZXWD   (DX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R9), Y8, Y4
+	VPMOVZXWD   16(DX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R9), Y8, Y5
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, R9
+	SUBQ        $0x00000010, R8
+
+reduce:
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y7, Y3, Y3
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDSS       X1, X0, X0
+	TESTQ        R8, R8
+	JZ           done
+
+one:
+	MOVWLZX     (DX), R10
+	SHLL        $0x10, R10
+	VMOVD       R10, X1
+	VFMADD231SS (R9), X1, X0
+	ADDQ        $0x00000002, DX
+	ADDQ        $0x00000004, R9
+	DECQ        R8
+	JNZ         one
+
+done:
+	VMOVSS X0, (AX)
+	ADDQ   $0x04, AX
+	DECQ   CX
+	JNZ    row
+
+end:
+	VZEROUPPER
 	RET
 
 // func AxpyBF16AVX2(y []float32, a float32, w []uint16, next *uint16)

@@ -114,6 +114,128 @@ reduce:
 	MOVSS        X1, ret+56(FP)
 	RET
 
+// func MatVecQ8AVX2(y []float32, w []byte, rowBytes int, x []byte)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·MatVecQ8AVX2(SB), NOSPLIT, $192-80
+	MOVQ         y_base+0(FP), AX
+	MOVQ         y_len+8(FP), CX
+	MOVQ         w_base+24(FP), DX
+	MOVQ         rowBytes+48(FP), BX
+	MOVQ         x_base+56(FP), SI
+	MOVL         $0x00010001, DI
+	VMOVD        DI, X0
+	VPBROADCASTD X0, Y0
+	TESTQ        CX, CX
+	JZ           end
+
+row:
+	MOVQ   DX, DI
+	MOVQ   BX, R8
+	MOVQ   SI, R9
+	LEAQ   8192(DX), R10
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+
+group:
+	CMPQ           R8, $0x00000088
+	JL             rest
+	PREFETCHT1     (R10)
+	PREFETCHT1     64(R10)
+	PREFETCHT1     128(R10)
+	VBROADCASTI128 2(DI), Y3
+	VINSERTI128    $0x01, 36(DI), Y3, Y3
+	VBROADCASTI128 18(DI), Y4
+	VINSERTI128    $0x01, 52(DI), Y4, Y4
+	VPABSB         Y3, Y6
+	VPABSB         Y4, Y7
+	VPBROADCASTW   (DI), Y5
+	VPBROADCASTW   34(DI), Y8
+	VPUNPCKLQDQ    Y8, Y5, Y5
+	VCVTPH2PS      X5, Y5
+	VMOVDQU        (R9), Y8
+	VMOVDQU        64(R9), Y9
+	VPSIGNB        Y3, Y8, Y8
+	VPSIGNB        Y4, Y9, Y9
+	VPMADDUBSW     Y8, Y6, Y8
+	VPMADDUBSW     Y9, Y7, Y9
+	VPMADDWD       Y0, Y8, Y8
+	VPMADDWD       Y0, Y9, Y9
+	VPADDD         Y9, Y8, Y8
+	VCVTDQ2PS      Y8, Y8
+	VMULPS         192(R9), Y5, Y9
+	VFMADD231PS    Y9, Y8, Y1
+	VBROADCASTI128 70(DI), Y3
+	VINSERTI128    $0x01, 104(DI), Y3, Y3
+	VBROADCASTI128 86(DI), Y4
+	VINSERTI128    $0x01, 120(DI), Y4, Y4
+	VPABSB         Y3, Y6
+	VPABSB         Y4, Y7
+	VPBROADCASTW   68(DI), Y5
+	VPBROADCASTW   102(DI), Y8
+	VPUNPCKLQDQ    Y8, Y5, Y5
+	VCVTPH2PS      X5, Y5
+	VMOVDQU        32(R9), Y8
+	VMOVDQU        96(R9), Y9
+	VPSIGNB        Y3, Y8, Y8
+	VPSIGNB        Y4, Y9, Y9
+	VPMADDUBSW     Y8, Y6, Y8
+	VPMADDUBSW     Y9, Y7, Y9
+	VPMADDWD       Y0, Y8, Y8
+	VPMADDWD       Y0, Y9, Y9
+	VPADDD         Y9, Y8, Y8
+	VCVTDQ2PS      Y8, Y8
+	VMULPS         224(R9), Y5, Y9
+	VFMADD231PS    Y9, Y8, Y2
+	ADDQ           $0x00000088, DI
+	ADDQ           $0x00000088, R10
+	ADDQ           $0x00000100, R9
+	SUBQ           $0x00000088, R8
+	JMP            group
+
+rest:
+	CMPQ    R8, $0x00000022
+	JL      reduce
+	VPXOR   Y3, Y3, Y3
+	VMOVDQU Y3, (SP)
+	VMOVDQU Y3, 32(SP)
+	VMOVDQU Y3, 64(SP)
+	VMOVDQU Y3, 96(SP)
+	VMOVDQU Y3, 128(SP)
+	VMOVDQU Y3, 160(SP)
+	LEAQ    (SP), R11
+
+copy:
+	MOVWLZX (DI), R12
+	MOVW    R12, (R11)
+	VMOVDQU 2(DI), Y3
+	VMOVDQU Y3, 2(R11)
+	ADDQ    $0x00000022, DI
+	ADDQ    $0x00000022, R11
+	SUBQ    $0x00000022, R8
+	CMPQ    R8, $0x00000022
+	JGE     copy
+	LEAQ    (SP), DI
+	MOVQ    $0x00000088, R8
+	JMP     group
+
+reduce:
+	VADDPS       Y2, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	VADDPS       X2, X1, X1
+	VMOVHLPS     X1, X1, X2
+	VADDPS       X2, X1, X1
+	VMOVSHDUP    X1, X2
+	VADDSS       X2, X1, X1
+	VMOVSS       X1, (AX)
+	ADDQ         BX, DX
+	ADDQ         $0x04, AX
+	DECQ         CX
+	JNZ          row
+
+end:
+	VZEROUPPER
+	RET
+
 // func Dot4Q8AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
 TEXT ·Dot4Q8AVX2(SB), NOSPLIT, $192-80
@@ -373,6 +495,118 @@ done:
 	VZEROUPPER
 	RET
 
+// func Axpy4Q8AVX2(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·Axpy4Q8AVX2(SB), NOSPLIT, $0-48
+	MOVQ         y_base+0(FP), AX
+	MOVQ         w+32(FP), DX
+	MOVQ         a+24(FP), BX
+	MOVQ         next+40(FP), SI
+	MOVQ         8(DX), CX
+	VBROADCASTSS (BX), Y0
+	MOVQ         (SI), DI
+	VBROADCASTSS 4(BX), Y1
+	MOVQ         8(SI), R8
+	VBROADCASTSS 8(BX), Y2
+	MOVQ         16(SI), R9
+	VBROADCASTSS 12(BX), Y3
+	MOVQ         24(SI), R11
+	MOVQ         (DX), BX
+	MOVQ         24(DX), SI
+	MOVQ         48(DX), R10
+	MOVQ         72(DX), DX
+
+block:
+	CMPQ         CX, $0x00000022
+	JL           done
+	VMOVUPS      (AX), Y4
+	VMOVUPS      32(AX), Y5
+	VMOVUPS      64(AX), Y6
+	VMOVUPS      96(AX), Y7
+	PREFETCHT1   (DI)
+	VPBROADCASTW (BX), X8
+	VCVTPH2PS    X8, Y8
+	VMULPS       Y0, Y8, Y8
+	VPMOVSXBD    2(BX), Y9
+	VCVTDQ2PS    Y9, Y9
+	VPMOVSXBD    10(BX), Y10
+	VCVTDQ2PS    Y10, Y10
+	VPMOVSXBD    18(BX), Y11
+	VCVTDQ2PS    Y11, Y11
+	VPMOVSXBD    26(BX), Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y8, Y9, Y4
+	VFMADD231PS  Y8, Y10, Y5
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y8, Y12, Y7
+	ADDQ         $0x00000022, BX
+	ADDQ         $0x00000022, DI
+	PREFETCHT1   (R8)
+	VPBROADCASTW (SI), X8
+	VCVTPH2PS    X8, Y8
+	VMULPS       Y1, Y8, Y8
+	VPMOVSXBD    2(SI), Y9
+	VCVTDQ2PS    Y9, Y9
+	VPMOVSXBD    10(SI), Y10
+	VCVTDQ2PS    Y10, Y10
+	VPMOVSXBD    18(SI), Y11
+	VCVTDQ2PS    Y11, Y11
+	VPMOVSXBD    26(SI), Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y8, Y9, Y4
+	VFMADD231PS  Y8, Y10, Y5
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y8, Y12, Y7
+	ADDQ         $0x00000022, SI
+	ADDQ         $0x00000022, R8
+	PREFETCHT1   (R9)
+	VPBROADCASTW (R10), X8
+	VCVTPH2PS    X8, Y8
+	VMULPS       Y2, Y8, Y8
+	VPMOVSXBD    2(R10), Y9
+	VCVTDQ2PS    Y9, Y9
+	VPMOVSXBD    10(R10), Y10
+	VCVTDQ2PS    Y10, Y10
+	VPMOVSXBD    18(R10), Y11
+	VCVTDQ2PS    Y11, Y11
+	VPMOVSXBD    26(R10), Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y8, Y9, Y4
+	VFMADD231PS  Y8, Y10, Y5
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y8, Y12, Y7
+	ADDQ         $0x00000022, R10
+	ADDQ         $0x00000022, R9
+	PREFETCHT1   (R11)
+	VPBROADCASTW (DX), X8
+	VCVTPH2PS    X8, Y8
+	VMULPS       Y3, Y8, Y8
+	VPMOVSXBD    2(DX), Y9
+	VCVTDQ2PS    Y9, Y9
+	VPMOVSXBD    10(DX), Y10
+	VCVTDQ2PS    Y10, Y10
+	VPMOVSXBD    18(DX), Y11
+	VCVTDQ2PS    Y11, Y11
+	VPMOVSXBD    26(DX), Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y8, Y9, Y4
+	VFMADD231PS  Y8, Y10, Y5
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y8, Y12, Y7
+	ADDQ         $0x00000022, DX
+	ADDQ         $0x00000022, R11
+	VMOVUPS      Y4, (AX)
+	VMOVUPS      Y5, 32(AX)
+	VMOVUPS      Y6, 64(AX)
+	VMOVUPS      Y7, 96(AX)
+	ADDQ         $0x00000080, AX
+	SUBQ         $0x00000022, CX
+	JMP          block
+
+done:
+	VZEROUPPER
+	RET
+
 // func DotQ4AVX2(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
 TEXT ·DotQ4AVX2(SB), NOSPLIT, $192-60
@@ -477,6 +711,124 @@ reduce:
 	VADDSS       X0, X2, X2
 	VZEROUPPER
 	MOVSS        X2, ret+56(FP)
+	RET
+
+// func MatVecQ4AVX2(y []float32, w []byte, rowBytes int, x []byte)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·MatVecQ4AVX2(SB), NOSPLIT, $192-80
+	MOVQ         y_base+0(FP), AX
+	MOVQ         y_len+8(FP), CX
+	MOVQ         w_base+24(FP), DX
+	MOVQ         rowBytes+48(FP), BX
+	MOVQ         x_base+56(FP), SI
+	MOVL         $0x00010001, DI
+	VMOVD        DI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x0f0f0f0f, DI
+	VMOVD        DI, X1
+	VPBROADCASTD X1, Y1
+	TESTQ        CX, CX
+	JZ           end
+
+row:
+	MOVQ   DX, DI
+	MOVQ   BX, R8
+	MOVQ   SI, R9
+	LEAQ   8192(DX), R10
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+group:
+	CMPQ           R8, $0x00000048
+	JL             rest
+	PREFETCHT1     (R10)
+	PREFETCHT1     64(R10)
+	VBROADCASTI128 2(DI), Y4
+	VINSERTI128    $0x01, 20(DI), Y4, Y4
+	VPSRLW         $0x04, Y4, Y5
+	VPAND          Y1, Y4, Y4
+	VPAND          Y1, Y5, Y5
+	VPBROADCASTW   (DI), Y6
+	VPBROADCASTW   18(DI), Y7
+	VPUNPCKLQDQ    Y7, Y6, Y6
+	VCVTPH2PS      X6, Y6
+	VMOVDQU        (R9), Y7
+	VMOVDQU        64(R9), Y8
+	VPMADDUBSW     Y7, Y4, Y7
+	VPMADDUBSW     Y8, Y5, Y8
+	VPADDW         Y8, Y7, Y7
+	VPMADDWD       Y0, Y7, Y7
+	VPADDD         128(R9), Y7, Y7
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         192(R9), Y6, Y8
+	VFMADD231PS    Y8, Y7, Y2
+	VBROADCASTI128 38(DI), Y4
+	VINSERTI128    $0x01, 56(DI), Y4, Y4
+	VPSRLW         $0x04, Y4, Y5
+	VPAND          Y1, Y4, Y4
+	VPAND          Y1, Y5, Y5
+	VPBROADCASTW   36(DI), Y6
+	VPBROADCASTW   54(DI), Y7
+	VPUNPCKLQDQ    Y7, Y6, Y6
+	VCVTPH2PS      X6, Y6
+	VMOVDQU        32(R9), Y7
+	VMOVDQU        96(R9), Y8
+	VPMADDUBSW     Y7, Y4, Y7
+	VPMADDUBSW     Y8, Y5, Y8
+	VPADDW         Y8, Y7, Y7
+	VPMADDWD       Y0, Y7, Y7
+	VPADDD         160(R9), Y7, Y7
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         224(R9), Y6, Y8
+	VFMADD231PS    Y8, Y7, Y3
+	ADDQ           $0x00000048, DI
+	ADDQ           $0x00000048, R10
+	ADDQ           $0x00000100, R9
+	SUBQ           $0x00000048, R8
+	JMP            group
+
+rest:
+	CMPQ    R8, $0x00000012
+	JL      reduce
+	VPXOR   Y4, Y4, Y4
+	VMOVDQU Y4, (SP)
+	VMOVDQU Y4, 32(SP)
+	VMOVDQU Y4, 64(SP)
+	VMOVDQU Y4, 96(SP)
+	VMOVDQU Y4, 128(SP)
+	VMOVDQU Y4, 160(SP)
+	LEAQ    (SP), R11
+
+copy:
+	MOVWLZX (DI), R12
+	MOVW    R12, (R11)
+	VMOVDQU 2(DI), X4
+	VMOVDQU X4, 2(R11)
+	ADDQ    $0x00000012, DI
+	ADDQ    $0x00000012, R11
+	SUBQ    $0x00000012, R8
+	CMPQ    R8, $0x00000012
+	JGE     copy
+	LEAQ    (SP), DI
+	MOVQ    $0x00000048, R8
+	JMP     group
+
+reduce:
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X3
+	VADDPS       X3, X2, X2
+	VMOVHLPS     X2, X2, X3
+	VADDPS       X3, X2, X2
+	VMOVSHDUP    X2, X3
+	VADDSS       X3, X2, X2
+	VMOVSS       X2, (AX)
+	ADDQ         BX, DX
+	ADDQ         $0x04, AX
+	DECQ         CX
+	JNZ          row
+
+end:
+	VZEROUPPER
 	RET
 
 // func Dot4Q4AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
@@ -728,6 +1080,148 @@ block:
 	ADDQ         $0x00000012, BX
 	ADDQ         $0x00000080, AX
 	SUBQ         $0x00000012, DX
+	JMP          block
+
+done:
+	VZEROUPPER
+	RET
+
+// func Axpy4Q4AVX2(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·Axpy4Q4AVX2(SB), NOSPLIT, $0-48
+	MOVQ         y_base+0(FP), AX
+	MOVQ         w+32(FP), DX
+	MOVQ         a+24(FP), BX
+	MOVQ         next+40(FP), SI
+	MOVQ         8(DX), CX
+	VBROADCASTSS (BX), Y0
+	MOVQ         (SI), DI
+	VBROADCASTSS 4(BX), Y1
+	MOVQ         8(SI), R8
+	VBROADCASTSS 8(BX), Y2
+	MOVQ         16(SI), R9
+	VBROADCASTSS 12(BX), Y3
+	MOVQ         24(SI), R11
+	MOVQ         (DX), BX
+	MOVQ         24(DX), SI
+	MOVQ         48(DX), R10
+	MOVQ         72(DX), DX
+	MOVL         $0x0000000f, R12
+	VMOVD        R12, X4
+	VPBROADCASTD X4, Y4
+	MOVL         $0x00000008, R12
+	VMOVD        R12, X5
+	VPBROADCASTD X5, Y5
+
+block:
+	CMPQ         CX, $0x00000012
+	JL           done
+	VMOVUPS      (AX), Y6
+	VMOVUPS      32(AX), Y7
+	VMOVUPS      64(AX), Y8
+	VMOVUPS      96(AX), Y9
+	PREFETCHT1   (DI)
+	VPBROADCASTW (BX), X10
+	VCVTPH2PS    X10, Y10
+	VMULPS       Y0, Y10, Y10
+	VPMOVZXBD    2(BX), Y11
+	VPSRLD       $0x04, Y11, Y13
+	VPAND        Y4, Y11, Y11
+	VPMOVZXBD    10(BX), Y12
+	VPSRLD       $0x04, Y12, Y14
+	VPAND        Y4, Y12, Y12
+	VPSUBD       Y5, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VPSUBD       Y5, Y12, Y12
+	VCVTDQ2PS    Y12, Y12
+	VPSUBD       Y5, Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VPSUBD       Y5, Y14, Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMADD231PS  Y10, Y11, Y6
+	VFMADD231PS  Y10, Y12, Y7
+	VFMADD231PS  Y10, Y13, Y8
+	VFMADD231PS  Y10, Y14, Y9
+	ADDQ         $0x00000012, BX
+	ADDQ         $0x00000012, DI
+	PREFETCHT1   (R8)
+	VPBROADCASTW (SI), X10
+	VCVTPH2PS    X10, Y10
+	VMULPS       Y1, Y10, Y10
+	VPMOVZXBD    2(SI), Y11
+	VPSRLD       $0x04, Y11, Y13
+	VPAND        Y4, Y11, Y11
+	VPMOVZXBD    10(SI), Y12
+	VPSRLD       $0x04, Y12, Y14
+	VPAND        Y4, Y12, Y12
+	VPSUBD       Y5, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VPSUBD       Y5, Y12, Y12
+	VCVTDQ2PS    Y12, Y12
+	VPSUBD       Y5, Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VPSUBD       Y5, Y14, Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMADD231PS  Y10, Y11, Y6
+	VFMADD231PS  Y10, Y12, Y7
+	VFMADD231PS  Y10, Y13, Y8
+	VFMADD231PS  Y10, Y14, Y9
+	ADDQ         $0x00000012, SI
+	ADDQ         $0x00000012, R8
+	PREFETCHT1   (R9)
+	VPBROADCASTW (R10), X10
+	VCVTPH2PS    X10, Y10
+	VMULPS       Y2, Y10, Y10
+	VPMOVZXBD    2(R10), Y11
+	VPSRLD       $0x04, Y11, Y13
+	VPAND        Y4, Y11, Y11
+	VPMOVZXBD    10(R10), Y12
+	VPSRLD       $0x04, Y12, Y14
+	VPAND        Y4, Y12, Y12
+	VPSUBD       Y5, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VPSUBD       Y5, Y12, Y12
+	VCVTDQ2PS    Y12, Y12
+	VPSUBD       Y5, Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VPSUBD       Y5, Y14, Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMADD231PS  Y10, Y11, Y6
+	VFMADD231PS  Y10, Y12, Y7
+	VFMADD231PS  Y10, Y13, Y8
+	VFMADD231PS  Y10, Y14, Y9
+	ADDQ         $0x00000012, R10
+	ADDQ         $0x00000012, R9
+	PREFETCHT1   (R11)
+	VPBROADCASTW (DX), X10
+	VCVTPH2PS    X10, Y10
+	VMULPS       Y3, Y10, Y10
+	VPMOVZXBD    2(DX), Y11
+	VPSRLD       $0x04, Y11, Y13
+	VPAND        Y4, Y11, Y11
+	VPMOVZXBD    10(DX), Y12
+	VPSRLD       $0x04, Y12, Y14
+	VPAND        Y4, Y12, Y12
+	VPSUBD       Y5, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VPSUBD       Y5, Y12, Y12
+	VCVTDQ2PS    Y12, Y12
+	VPSUBD       Y5, Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VPSUBD       Y5, Y14, Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMADD231PS  Y10, Y11, Y6
+	VFMADD231PS  Y10, Y12, Y7
+	VFMADD231PS  Y10, Y13, Y8
+	VFMADD231PS  Y10, Y14, Y9
+	ADDQ         $0x00000012, DX
+	ADDQ         $0x00000012, R11
+	VMOVUPS      Y6, (AX)
+	VMOVUPS      Y7, 32(AX)
+	VMOVUPS      Y8, 64(AX)
+	VMOVUPS      Y9, 96(AX)
+	ADDQ         $0x00000080, AX
+	SUBQ         $0x00000012, CX
 	JMP          block
 
 done:

@@ -9,15 +9,30 @@ package amd64
 //go:noescape
 func DotQ8AVX512(w []byte, x []byte, next *byte) float32
 
+// MatVecQ8AVX512 is Set.MatVecQ8 of package kernel.
+//
+//go:noescape
+func MatVecQ8AVX512(y []float32, w []byte, rowBytes int, x []byte)
+
 // Dot4Q8AVX512 is Set.Dot4Q8 of package kernel.
 //
 //go:noescape
 func Dot4Q8AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
+// Axpy4Q8AVX512 is Set.Axpy4Q8 of package kernel.
+//
+//go:noescape
+func Axpy4Q8AVX512(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+
 // DotQ4AVX512 is Set.DotQ4 of package kernel.
 //
 //go:noescape
 func DotQ4AVX512(w []byte, x []byte, next *byte) float32
+
+// MatVecQ4AVX512 is Set.MatVecQ4 of package kernel.
+//
+//go:noescape
+func MatVecQ4AVX512(y []float32, w []byte, rowBytes int, x []byte)
 
 // Dot4Q4AVX512 is Set.Dot4Q4 of package kernel.
 //
@@ -28,3 +43,8 @@ func Dot4Q4AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 //
 //go:noescape
 func AxpyQ4AVX512(y []float32, a float32, w []byte, next *byte)
+
+// Axpy4Q4AVX512 is Set.Axpy4Q4 of package kernel.
+//
+//go:noescape
+func Axpy4Q4AVX512(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)

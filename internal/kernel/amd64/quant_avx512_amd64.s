@@ -128,6 +128,108 @@ reduce:
 	MOVSS         X3, ret+56(FP)
 	RET
 
+// func MatVecQ8AVX512(y []float32, w []byte, rowBytes int, x []byte)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, MMX+
+TEXT ·MatVecQ8AVX512(SB), NOSPLIT, $192-80
+	MOVQ         y_base+0(FP), AX
+	MOVQ         y_len+8(FP), CX
+	MOVQ         w_base+24(FP), DX
+	MOVQ         rowBytes+48(FP), BX
+	MOVQ         x_base+56(FP), SI
+	MOVL         $0x80808080, DI
+	VPBROADCASTD DI, Z0
+	MOVQ         $0x0033002200110000, DI
+	VMOVQ        DI, X1
+	VPUNPCKLWD   X1, X1, X1
+	VPMOVZXDQ    X1, Y1
+	VPSLLQ       $0x20, Y1, Y2
+	VPOR         Y2, Y1, Y1
+	TESTQ        CX, CX
+	JZ           end
+
+row:
+	MOVQ   DX, DI
+	MOVQ   BX, R8
+	MOVQ   SI, R9
+	LEAQ   8192(DX), R10
+	VPXORD Z3, Z3, Z3
+
+group:
+	CMPQ            R8, $0x00000088
+	JL              rest
+	PREFETCHT1      (R10)
+	PREFETCHT1      64(R10)
+	PREFETCHT1      128(R10)
+	VBROADCASTI32X4 2(DI), Z2
+	VINSERTI32X4    $0x01, 36(DI), Z2, Z2
+	VINSERTI32X4    $0x02, 70(DI), Z2, Z2
+	VINSERTI32X4    $0x03, 104(DI), Z2, Z2
+	VBROADCASTI32X4 18(DI), Z4
+	VINSERTI32X4    $0x01, 52(DI), Z4, Z4
+	VINSERTI32X4    $0x02, 86(DI), Z4, Z4
+	VINSERTI32X4    $0x03, 120(DI), Z4, Z4
+	VPXORD          Z0, Z2, Z2
+	VPXORD          Z0, Z4, Z4
+	VMOVDQU32       (DI), Z5
+	VPERMT2W        64(DI), Z1, Z5
+	VCVTPH2PS       Y5, Z5
+	VMOVDQU32       128(R9), Z6
+	VPDPBUSD        (R9), Z2, Z6
+	VPDPBUSD        64(R9), Z4, Z6
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          192(R9), Z5, Z2
+	VFMADD231PS     Z2, Z6, Z3
+	ADDQ            $0x00000088, DI
+	ADDQ            $0x00000088, R10
+	ADDQ            $0x00000100, R9
+	SUBQ            $0x00000088, R8
+	JMP             group
+
+rest:
+	CMPQ    R8, $0x00000022
+	JL      reduce
+	VPXOR   Y2, Y2, Y2
+	VMOVDQU Y2, (SP)
+	VMOVDQU Y2, 32(SP)
+	VMOVDQU Y2, 64(SP)
+	VMOVDQU Y2, 96(SP)
+	VMOVDQU Y2, 128(SP)
+	VMOVDQU Y2, 160(SP)
+	LEAQ    (SP), R11
+
+copy:
+	MOVWLZX (DI), R12
+	MOVW    R12, (R11)
+	VMOVDQU 2(DI), Y2
+	VMOVDQU Y2, 2(R11)
+	ADDQ    $0x00000022, DI
+	ADDQ    $0x00000022, R11
+	SUBQ    $0x00000022, R8
+	CMPQ    R8, $0x00000022
+	JGE     copy
+	LEAQ    (SP), DI
+	MOVQ    $0x00000088, R8
+	JMP     group
+
+reduce:
+	VEXTRACTF64X4 $0x01, Z3, Y2
+	VADDPS        Y2, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X2
+	VADDPS        X2, X3, X3
+	VMOVHLPS      X3, X3, X2
+	VADDPS        X2, X3, X3
+	VMOVSHDUP     X3, X2
+	VADDSS        X2, X3, X3
+	VMOVSS        X3, (AX)
+	ADDQ          BX, DX
+	ADDQ          $0x04, AX
+	DECQ          CX
+	JNZ           row
+
+end:
+	VZEROUPPER
+	RET
+
 // func Dot4Q8AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+, SSE
 TEXT ·Dot4Q8AVX512(SB), NOSPLIT, $192-80
@@ -268,6 +370,90 @@ reduce:
 	VZEROUPPER
 	RET
 
+// func Axpy4Q8AVX512(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+// Requires: AVX, AVX2, AVX512F, MMX+
+TEXT ·Axpy4Q8AVX512(SB), NOSPLIT, $0-48
+	MOVQ         y_base+0(FP), AX
+	MOVQ         w+32(FP), DX
+	MOVQ         a+24(FP), BX
+	MOVQ         next+40(FP), SI
+	MOVQ         8(DX), CX
+	VBROADCASTSS (BX), Z0
+	MOVQ         (SI), DI
+	VBROADCASTSS 4(BX), Z1
+	MOVQ         8(SI), R8
+	VBROADCASTSS 8(BX), Z2
+	MOVQ         16(SI), R9
+	VBROADCASTSS 12(BX), Z3
+	MOVQ         24(SI), R11
+	MOVQ         (DX), BX
+	MOVQ         24(DX), SI
+	MOVQ         48(DX), R10
+	MOVQ         72(DX), DX
+
+block:
+	CMPQ         CX, $0x00000022
+	JL           done
+	VMOVUPS      (AX), Z4
+	VMOVUPS      64(AX), Z5
+	PREFETCHT1   (DI)
+	VPBROADCASTW (BX), Y6
+	VCVTPH2PS    Y6, Z6
+	VMULPS       Z0, Z6, Z6
+	VPMOVSXBD    2(BX), Z7
+	VCVTDQ2PS    Z7, Z7
+	VPMOVSXBD    18(BX), Z8
+	VCVTDQ2PS    Z8, Z8
+	VFMADD231PS  Z6, Z7, Z4
+	VFMADD231PS  Z6, Z8, Z5
+	ADDQ         $0x00000022, BX
+	ADDQ         $0x00000022, DI
+	PREFETCHT1   (R8)
+	VPBROADCASTW (SI), Y6
+	VCVTPH2PS    Y6, Z6
+	VMULPS       Z1, Z6, Z6
+	VPMOVSXBD    2(SI), Z7
+	VCVTDQ2PS    Z7, Z7
+	VPMOVSXBD    18(SI), Z8
+	VCVTDQ2PS    Z8, Z8
+	VFMADD231PS  Z6, Z7, Z4
+	VFMADD231PS  Z6, Z8, Z5
+	ADDQ         $0x00000022, SI
+	ADDQ         $0x00000022, R8
+	PREFETCHT1   (R9)
+	VPBROADCASTW (R10), Y6
+	VCVTPH2PS    Y6, Z6
+	VMULPS       Z2, Z6, Z6
+	VPMOVSXBD    2(R10), Z7
+	VCVTDQ2PS    Z7, Z7
+	VPMOVSXBD    18(R10), Z8
+	VCVTDQ2PS    Z8, Z8
+	VFMADD231PS  Z6, Z7, Z4
+	VFMADD231PS  Z6, Z8, Z5
+	ADDQ         $0x00000022, R10
+	ADDQ         $0x00000022, R9
+	PREFETCHT1   (R11)
+	VPBROADCASTW (DX), Y6
+	VCVTPH2PS    Y6, Z6
+	VMULPS       Z3, Z6, Z6
+	VPMOVSXBD    2(DX), Z7
+	VCVTDQ2PS    Z7, Z7
+	VPMOVSXBD    18(DX), Z8
+	VCVTDQ2PS    Z8, Z8
+	VFMADD231PS  Z6, Z7, Z4
+	VFMADD231PS  Z6, Z8, Z5
+	ADDQ         $0x00000022, DX
+	ADDQ         $0x00000022, R11
+	VMOVUPS      Z4, (AX)
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         $0x00000080, AX
+	SUBQ         $0x00000022, CX
+	JMP          block
+
+done:
+	VZEROUPPER
+	RET
+
 // func DotQ4AVX512(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+, SSE
 TEXT ·DotQ4AVX512(SB), NOSPLIT, $192-60
@@ -351,6 +537,103 @@ reduce:
 	VADDSS        X0, X3, X3
 	VZEROUPPER
 	MOVSS         X3, ret+56(FP)
+	RET
+
+// func MatVecQ4AVX512(y []float32, w []byte, rowBytes int, x []byte)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, MMX+
+TEXT ·MatVecQ4AVX512(SB), NOSPLIT, $192-80
+	MOVQ         y_base+0(FP), AX
+	MOVQ         y_len+8(FP), CX
+	MOVQ         w_base+24(FP), DX
+	MOVQ         rowBytes+48(FP), BX
+	MOVQ         x_base+56(FP), SI
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z0
+	MOVQ         $0x001b001200090000, DI
+	VMOVQ        DI, X1
+	VPUNPCKLWD   X1, X1, X1
+	VPMOVZXDQ    X1, Y1
+	VPSLLQ       $0x20, Y1, Y2
+	VPOR         Y2, Y1, Y1
+	VMOVDQU32    quantQ4Body<>+0(SB), Z2
+	TESTQ        CX, CX
+	JZ           end
+
+row:
+	MOVQ   DX, DI
+	MOVQ   BX, R8
+	MOVQ   SI, R9
+	LEAQ   8192(DX), R10
+	VPXORD Z3, Z3, Z3
+
+group:
+	CMPQ         R8, $0x00000048
+	JL           rest
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	VMOVDQU32    (DI), Z6
+	VPERMW       Z6, Z2, Z4
+	VINSERTI32X4 $0x03, 56(DI), Z4, Z4
+	VPSRLW       $0x04, Z4, Z5
+	VPANDD       Z0, Z4, Z4
+	VPANDD       Z0, Z5, Z5
+	VPERMW       Z6, Z1, Z6
+	VCVTPH2PS    Y6, Z6
+	VMOVDQU32    128(R9), Z7
+	VPDPBUSD     (R9), Z4, Z7
+	VPDPBUSD     64(R9), Z5, Z7
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       192(R9), Z6, Z4
+	VFMADD231PS  Z4, Z7, Z3
+	ADDQ         $0x00000048, DI
+	ADDQ         $0x00000048, R10
+	ADDQ         $0x00000100, R9
+	SUBQ         $0x00000048, R8
+	JMP          group
+
+rest:
+	CMPQ    R8, $0x00000012
+	JL      reduce
+	VPXOR   Y4, Y4, Y4
+	VMOVDQU Y4, (SP)
+	VMOVDQU Y4, 32(SP)
+	VMOVDQU Y4, 64(SP)
+	VMOVDQU Y4, 96(SP)
+	VMOVDQU Y4, 128(SP)
+	VMOVDQU Y4, 160(SP)
+	LEAQ    (SP), R11
+
+copy:
+	MOVWLZX (DI), R12
+	MOVW    R12, (R11)
+	VMOVDQU 2(DI), X4
+	VMOVDQU X4, 2(R11)
+	ADDQ    $0x00000012, DI
+	ADDQ    $0x00000012, R11
+	SUBQ    $0x00000012, R8
+	CMPQ    R8, $0x00000012
+	JGE     copy
+	LEAQ    (SP), DI
+	MOVQ    $0x00000048, R8
+	JMP     group
+
+reduce:
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VADDPS        Y4, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X4
+	VADDPS        X4, X3, X3
+	VMOVHLPS      X3, X3, X4
+	VADDPS        X4, X3, X3
+	VMOVSHDUP     X3, X4
+	VADDSS        X4, X3, X3
+	VMOVSS        X3, (AX)
+	ADDQ          BX, DX
+	ADDQ          $0x04, AX
+	DECQ          CX
+	JNZ           row
+
+end:
+	VZEROUPPER
 	RET
 
 // func Dot4Q4AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
@@ -527,6 +810,98 @@ block:
 	ADDQ         $0x00000012, BX
 	ADDQ         $0x00000080, AX
 	SUBQ         $0x00000012, DX
+	JMP          block
+
+done:
+	VZEROUPPER
+	RET
+
+// func Axpy4Q4AVX512(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+// Requires: AVX, AVX2, AVX512F, MMX+
+TEXT ·Axpy4Q4AVX512(SB), NOSPLIT, $0-48
+	MOVQ         y_base+0(FP), AX
+	MOVQ         w+32(FP), DX
+	MOVQ         a+24(FP), BX
+	MOVQ         next+40(FP), SI
+	MOVQ         8(DX), CX
+	VBROADCASTSS (BX), Z0
+	MOVQ         (SI), DI
+	VBROADCASTSS 4(BX), Z1
+	MOVQ         8(SI), R8
+	VBROADCASTSS 8(BX), Z2
+	MOVQ         16(SI), R9
+	VBROADCASTSS 12(BX), Z3
+	MOVQ         24(SI), R11
+	MOVQ         (DX), BX
+	MOVQ         24(DX), SI
+	MOVQ         48(DX), R10
+	MOVQ         72(DX), DX
+	MOVQ         $0xfffefdfcfbfaf9f8, R12
+	VMOVQ        R12, X4
+	VPMOVSXBD    X4, Y4
+	MOVQ         $0x0706050403020100, R12
+	VMOVQ        R12, X5
+	VPMOVSXBD    X5, Y5
+	VINSERTI64X4 $0x01, Y5, Z4, Z4
+	VCVTDQ2PS    Z4, Z4
+
+block:
+	CMPQ         CX, $0x00000012
+	JL           done
+	VMOVUPS      (AX), Z5
+	VMOVUPS      64(AX), Z6
+	PREFETCHT1   (DI)
+	VPBROADCASTW (BX), Y7
+	VCVTPH2PS    Y7, Z7
+	VMULPS       Z0, Z7, Z7
+	VPMOVZXBD    2(BX), Z8
+	VPSRLD       $0x04, Z8, Z9
+	VPERMPS      Z4, Z8, Z8
+	VPERMPS      Z4, Z9, Z9
+	VFMADD231PS  Z7, Z8, Z5
+	VFMADD231PS  Z7, Z9, Z6
+	ADDQ         $0x00000012, BX
+	ADDQ         $0x00000012, DI
+	PREFETCHT1   (R8)
+	VPBROADCASTW (SI), Y7
+	VCVTPH2PS    Y7, Z7
+	VMULPS       Z1, Z7, Z7
+	VPMOVZXBD    2(SI), Z8
+	VPSRLD       $0x04, Z8, Z9
+	VPERMPS      Z4, Z8, Z8
+	VPERMPS      Z4, Z9, Z9
+	VFMADD231PS  Z7, Z8, Z5
+	VFMADD231PS  Z7, Z9, Z6
+	ADDQ         $0x00000012, SI
+	ADDQ         $0x00000012, R8
+	PREFETCHT1   (R9)
+	VPBROADCASTW (R10), Y7
+	VCVTPH2PS    Y7, Z7
+	VMULPS       Z2, Z7, Z7
+	VPMOVZXBD    2(R10), Z8
+	VPSRLD       $0x04, Z8, Z9
+	VPERMPS      Z4, Z8, Z8
+	VPERMPS      Z4, Z9, Z9
+	VFMADD231PS  Z7, Z8, Z5
+	VFMADD231PS  Z7, Z9, Z6
+	ADDQ         $0x00000012, R10
+	ADDQ         $0x00000012, R9
+	PREFETCHT1   (R11)
+	VPBROADCASTW (DX), Y7
+	VCVTPH2PS    Y7, Z7
+	VMULPS       Z3, Z7, Z7
+	VPMOVZXBD    2(DX), Z8
+	VPSRLD       $0x04, Z8, Z9
+	VPERMPS      Z4, Z8, Z8
+	VPERMPS      Z4, Z9, Z9
+	VFMADD231PS  Z7, Z8, Z5
+	VFMADD231PS  Z7, Z9, Z6
+	ADDQ         $0x00000012, DX
+	ADDQ         $0x00000012, R11
+	VMOVUPS      Z5, (AX)
+	VMOVUPS      Z6, 64(AX)
+	ADDQ         $0x00000080, AX
+	SUBQ         $0x00000012, CX
 	JMP          block
 
 done:

@@ -40,7 +40,7 @@
 // The same data, options and kernels' results give the same factors, bit for
 // bit, whatever the number of threads: threads split outputs, never sums.
 // Training never returns worse than its start on the held-out data, but for
-// the rounding to float16 that storage asks. Data with infinity or NaN are
+// the rounding that storage asks. Data with infinity or NaN are
 // refused where they are added, and stored factors are checked in full.
 //
 // # Caveats

@@ -16,9 +16,14 @@ type Factors struct {
 	Bias         []float32 // [ffn]
 }
 
-// FactorBytes is the size of stored factors: float16, with a float32 bias.
+// elem is the element type of stored factors whose rows have n elements: 8 bits,
+// or float16 where blocks do not fill the rows. A score's rounding is then some
+// thousandths of what a predictor's rank leaves out.
+func elem(n int) tensor.DType { return tensor.Q8_0.OfRow(n) }
+
+// FactorBytes is the size of stored factors, with a float32 bias.
 func FactorBytes(d, ffn, rank int) int64 {
-	return tensor.F16.RowBytes(d)*int64(rank) + tensor.F16.RowBytes(rank)*int64(ffn) + tensor.F32.RowBytes(ffn)
+	return elem(d).RowBytes(d)*int64(rank) + elem(rank).RowBytes(rank)*int64(ffn) + tensor.F32.RowBytes(ffn)
 }
 
 // Bytes is the size of f once stored.
@@ -54,11 +59,16 @@ func (f Factors) scores(p pool, n int, x, z, s []float32) {
 	})
 }
 
-// round gives A and B the values that storing them as f16 keeps.
+// round gives A and B the values that storing them keeps.
 func (f Factors) round() {
-	for _, v := range [][]float32{f.A, f.B} {
-		for i := range v {
-			v[i] = tensor.F16ToF32(tensor.F32ToF16(v[i]))
+	for _, m := range []struct {
+		v    []float32
+		cols int
+	}{{f.A, f.D}, {f.B, f.Rank}} {
+		row := make([]byte, elem(m.cols).RowBytes(m.cols))
+		for ; len(m.v) > 0; m.v = m.v[m.cols:] {
+			tensor.Encode(row, m.v[:m.cols], elem(m.cols))
+			tensor.Decode(m.v[:m.cols], row, elem(m.cols))
 		}
 	}
 }
@@ -78,17 +88,17 @@ const (
 	nameBias = "bias"
 )
 
-// Encode is f as three tensors whose names begin with prefix: A and B in
-// float16, the bias in float32, which keeps factors from Train exactly. A
+// Encode is f as three tensors whose names begin with prefix: A and B in Q8_0
+// or float16, the bias in float32, which keeps factors from Train exactly. A
 // value beyond float16's range is an error.
 func (f Factors) Encode(prefix string) ([]Tensor, error) {
 	if err := f.check("encode"); err != nil {
 		return nil, err
 	}
 	tensors := []Tensor{
-		{prefix + nameA, tensor.F16, []int64{int64(f.Rank), int64(f.D)}, make([]byte, tensor.F16.RowBytes(len(f.A)))},
-		{prefix + nameB, tensor.F16, []int64{int64(f.FFN), int64(f.Rank)}, make([]byte, tensor.F16.RowBytes(len(f.B)))},
-		{prefix + nameBias, tensor.F32, []int64{int64(f.FFN)}, make([]byte, tensor.F32.RowBytes(len(f.Bias)))},
+		newTensor(prefix+nameA, elem(f.D), f.Rank, f.D),
+		newTensor(prefix+nameB, elem(f.Rank), f.FFN, f.Rank),
+		newTensor(prefix+nameBias, tensor.F32, f.FFN),
 	}
 	for i, v := range [][]float32{f.A, f.B, f.Bias} {
 		for k, e := range v {
@@ -101,11 +111,22 @@ func (f Factors) Encode(prefix string) ([]Tensor, error) {
 	return tensors, nil
 }
 
-func largest(d tensor.DType) float64 {
-	if d == tensor.F16 {
-		return 65504
+func newTensor(name string, dt tensor.DType, shape ...int) Tensor {
+	t := Tensor{Name: name, DType: dt}
+	n := 1
+	for _, s := range shape {
+		t.Shape = append(t.Shape, int64(s))
+		n *= s
 	}
-	return math.MaxFloat32
+	t.Data = make([]byte, dt.RowBytes(n)) // rows are whole blocks
+	return t
+}
+
+func largest(d tensor.DType) float64 {
+	if d == tensor.F32 {
+		return math.MaxFloat32
+	}
+	return 65504
 }
 
 // Decode is the inverse of Encode for a layer of ffn neurons and inputs of
@@ -128,8 +149,8 @@ func Decode(prefix string, d, ffn int, find func(name string) (Tensor, bool)) (F
 		rows, cols int
 		into       *[]float32
 	}{
-		{nameA, tensor.F16, f.Rank, d, &f.A},
-		{nameB, tensor.F16, ffn, f.Rank, &f.B},
+		{nameA, elem(d), f.Rank, d, &f.A},
+		{nameB, elem(f.Rank), ffn, f.Rank, &f.B},
 		{nameBias, tensor.F32, ffn, 0, &f.Bias},
 	} {
 		name := prefix + part.name

@@ -8,8 +8,8 @@ import (
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
-// Predictor scores the neurons of each layer by its factors, stored as
-// float16 and multiplied by a backend.
+// Predictor scores the neurons of each layer by its factors, multiplied as they
+// are stored by a backend.
 type Predictor struct {
 	backend device.Backend
 	layers  []Layer
@@ -21,11 +21,11 @@ var _ predict.ActivationPredictor = (*Predictor)(nil)
 // Layer is one layer's factors as they are multiplied. The zero Layer is one
 // without a predictor.
 type Layer struct {
-	A, B device.Mat // [rank, d], [ffn, rank] float16
+	A, B device.Mat // [rank, d], [ffn, rank] Q8_0, float16 where rows are not whole blocks
 	Bias []float32  // [ffn]
 }
 
-// Layer is f rounded to float16. Values that float16 cannot hold are an error.
+// Layer is f as it is stored. Values that float16 cannot hold are an error.
 // The bias is shared.
 func (f Factors) Layer() (Layer, error) {
 	t, err := f.Encode("")
@@ -37,8 +37,8 @@ func (f Factors) Layer() (Layer, error) {
 
 func stored(f Factors, a, b []byte) Layer {
 	return Layer{
-		A:    device.Mat{Data: a, DType: tensor.F16, Rows: f.Rank, Cols: f.D},
-		B:    device.Mat{Data: b, DType: tensor.F16, Rows: f.FFN, Cols: f.Rank},
+		A:    device.Mat{Data: a, DType: elem(f.D), Rows: f.Rank, Cols: f.D},
+		B:    device.Mat{Data: b, DType: elem(f.Rank), Rows: f.FFN, Cols: f.Rank},
 		Bias: f.Bias,
 	}
 }

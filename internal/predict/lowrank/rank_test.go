@@ -57,7 +57,7 @@ func TestChooseRank(t *testing.T) {
 		target      Target
 		want        string
 	}{
-		{train, held, Target{Recall: 0.9, MaxBytes: 100}, "got a limit of 100 bytes, want at least 12288 for rank 16"},
+		{train, held, Target{Recall: 0.9, MaxBytes: 100}, "got a limit of 100 bytes, want at least 10848 for rank 16"},
 		{train, held, Target{}, "want a recall above 0"},
 		{nil, held, Target{Recall: 0.9}, "training data: got none"},
 		{train, nil, Target{Recall: 0.9}, "held-out data: got none"},
@@ -76,7 +76,7 @@ func TestCandidates(t *testing.T) {
 	}{
 		{256, 1024, 0, []int{16, 32, 64, 128}}, // 256 is no smaller than fc1
 		{4096, 16384, 0, []int{16, 32, 64, 128, 256, 512, 1024, 2048}},
-		{4096, 16384, FactorBytes(4096, 16384, 100), []int{16, 32, 64}},
+		{4096, 16384, FactorBytes(4096, 16384, 96), []int{16, 32, 64}},
 		{8, 100, 0, []int{8}},
 		{100, 4, 0, []int{4}},
 	} {

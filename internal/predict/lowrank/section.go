@@ -34,7 +34,7 @@ func NewSection(training string, layers map[int]Factors) (sidecar.Section, error
 			return s, fmt.Errorf("lowrank: layer %d: %w", l, err)
 		}
 		for _, t := range ts {
-			s.Tensors[t.Name] = sidecar.Tensor{DType: dtypeNames[t.DType], Shape: t.Shape, Data: t.Data}
+			s.Tensors[t.Name] = toSidecar(t)
 		}
 		j.Ranks[l] = f.Rank
 	}
@@ -45,8 +45,40 @@ func NewSection(training string, layers map[int]Factors) (sidecar.Section, error
 
 func prefix(layer int) string { return fmt.Sprintf("%d.", layer) }
 
-// dtypeNames are the element types of factors as a sidecar names them.
-var dtypeNames = map[tensor.DType]string{tensor.F16: "F16", tensor.F32: "F32"}
+// toSidecar is a tensor as a sidecar holds it: Q8_0 as its rows' bytes.
+func toSidecar(t Tensor) sidecar.Tensor {
+	switch t.DType {
+	case tensor.Q8_0:
+		rows := t.Shape[0]
+		return sidecar.Tensor{DType: "U8", Shape: []int64{rows, int64(len(t.Data)) / rows}, Data: t.Data}
+	case tensor.F16:
+		return sidecar.Tensor{DType: "F16", Shape: t.Shape, Data: t.Data}
+	default:
+		return sidecar.Tensor{DType: "F32", Shape: t.Shape, Data: t.Data}
+	}
+}
+
+// fromSidecar is the inverse of toSidecar. It is false for what that does not
+// make.
+func fromSidecar(name string, t sidecar.Tensor) (Tensor, bool) {
+	got := Tensor{Name: name, Shape: t.Shape, Data: t.Data}
+	switch t.DType {
+	case "F16":
+		got.DType = tensor.F16
+	case "F32":
+		got.DType = tensor.F32
+	case "U8":
+		block := tensor.Q8_0.RowBytes(tensor.QuantBlock)
+		if len(t.Shape) != 2 || t.Shape[1]%block != 0 {
+			return Tensor{}, false
+		}
+		got.DType = tensor.Q8_0
+		got.Shape = []int64{t.Shape[0], t.Shape[1] / block * tensor.QuantBlock}
+	default:
+		return Tensor{}, false
+	}
+	return got, true
+}
 
 // ReadSection reads the factors of a model of layers layers of ffn neurons with
 // inputs of length d, and what they were trained by.
@@ -96,11 +128,6 @@ func tensorsOf(s sidecar.Section) func(string) (Tensor, bool) {
 		if !ok {
 			return Tensor{}, false
 		}
-		for d, n := range dtypeNames {
-			if n == t.DType {
-				return Tensor{Name: name, DType: d, Shape: t.Shape, Data: t.Data}, true
-			}
-		}
-		return Tensor{}, false
+		return fromSidecar(name, t)
 	}
 }
