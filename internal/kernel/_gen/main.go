@@ -53,7 +53,7 @@ var (
 func main() {
 	log.SetFlags(0)
 	name := flag.String("isa", "", "instruction set: avx2 or avx512")
-	which := flag.String("kernels", "", "which to write: rows, tiles, quant, planes or attention")
+	which := flag.String("kernels", "", "which to write: rows, tiles, quant, planes, wide or attention")
 	flag.Parse()
 
 	ConstraintExpr("!noasm")
@@ -75,10 +75,12 @@ func main() {
 		s.quantKernels()
 	case "planes":
 		s.planeKernels()
+	case "wide":
+		s.wideKernels()
 	case "attention":
 		s.attention()
 	default:
-		log.Fatalf("_gen: choose kernels: got %q, want rows, tiles, quant, planes or attention", *which)
+		log.Fatalf("_gen: choose kernels: got %q, want rows, tiles, quant, planes, wide or attention", *which)
 	}
 	Generate()
 }
@@ -119,9 +121,6 @@ func (s isa) quantKernels() {
 		s.dotQuant(q)
 		s.matVecQuant(q)
 		s.dot4Quant(q)
-		if s.width == 16 {
-			s.tileQuant(q)
-		}
 		if s.width == 8 || q == q4 { // Q8 is bound by the stores of y, which AVX2 does faster
 			s.axpyQuant(q)
 		}
