@@ -205,9 +205,6 @@ func (c *child) row(s *series, res *Result) Row {
 	if c.LimitBytes > 0 {
 		r.BudgetBytes = c.LimitBytes
 	}
-	if !s.test.Prompt {
-		r.FastBytes += c.e.Placement().PredictorBytes
-	}
 	c.rate(&r, res.Load.PerSecond()/1e9)
 	return r
 }
@@ -248,8 +245,8 @@ const (
 	probeTime   = time.Second / 5
 )
 
-// recordSteps decodes a few tokens more and notes which bytes they multiply.
-// Where the mode needs more than there is in memory it notes nothing.
+// recordSteps decodes a few tokens more and notes which bytes they read. Where
+// the mode needs more than there is in memory it notes nothing.
 func (c *child) recordSteps(ctx context.Context) error {
 	if c.Mode == Mmap || c.Mode == Naive || c.e.Placement().Streamed > 0 || !slices.ContainsFunc(c.Tests, func(t Test) bool { return !t.Prompt }) {
 		return nil
@@ -258,26 +255,21 @@ func (c *child) recordSteps(ctx context.Context) error {
 	if c.Mode == Dense {
 		n = 1 // they are all alike
 	}
-	c.touched, c.record = nil, true
+	c.e.Record()
 	_, err := c.decode(ctx, auditTokens, n)
-	c.record = false
-	c.steps = split(c.touched, n)
-	c.touched = nil
+	reads := c.e.Recorded(n)
+	c.reads = &reads
 	return err
 }
 
-// load loads the bytes of the steps from memory, over and over.
+// load loads what the steps read from memory, over and over.
 func (c *child) load() (rates []Rate) {
-	if len(c.steps) == 0 {
+	if c.reads == nil {
 		return nil
 	}
 	for begin := time.Now(); len(rates) == 0 || time.Since(begin) < probeTime; {
-		var r Rate
-		for _, s := range c.steps {
-			bytes, took := c.e.Load(s)
-			r.Bytes, r.Seconds = r.Bytes+bytes, r.Seconds+took.Seconds()
-		}
-		rates = append(rates, r)
+		bytes, took := c.e.Load(*c.reads)
+		rates = append(rates, Rate{bytes, took.Seconds()})
 	}
 	return rates
 }
@@ -289,17 +281,4 @@ func median(rates []Rate) Rate {
 	}
 	slices.SortFunc(rates, func(a, b Rate) int { return cmp.Compare(a.PerSecond(), b.PerSecond()) })
 	return rates[len(rates)/2]
-}
-
-// split cuts what was touched into steps and keeps the last n: each begins
-// where the layers start anew.
-func split(t []engine.Touched, n int) (steps [][]engine.Touched) {
-	from := 0
-	for i := 1; i <= len(t); i++ {
-		if i == len(t) || t[i].Layer < t[i-1].Layer {
-			steps = append(steps, t[from:i])
-			from = i
-		}
-	}
-	return steps[max(0, len(steps)-n):]
 }
