@@ -30,6 +30,8 @@ type Result struct {
 	Backend string
 	Quality *Quality // nil for an exact mode
 	Load    Rate     // of the bytes of decoding, from memory
+	Start   Rate     // of the reads up to the first token, and the time that it took
+	Auto    string   // what mode auto chose
 	Rows    []Row
 }
 
@@ -103,6 +105,12 @@ func (c *child) run(ctx context.Context, open Opener) (res *Result, err error) {
 	defer func() { err = errors.Join(err, eng.Close()) }()
 	c.e = eng.Internals()
 	res = &Result{Backend: c.e.Backend()}
+	if a := c.e.Choice(); a != nil {
+		res.Auto = a.Summary()
+	}
+	if res.Start, err = c.first(ctx); err != nil {
+		return nil, err
+	}
 	c.tell("checking")
 	if res.Proof, res.Quality, err = c.prove(ctx); err != nil {
 		return nil, err

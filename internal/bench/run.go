@@ -134,7 +134,10 @@ func (r *runner) limit() (int64, error) {
 // keep adds a mode's result.
 func (r *runner) keep(m Mode, res *Result) {
 	r.rep.Backend = res.Backend
-	r.rep.Rows = append(r.rep.Rows, res.Rows...)
+	for _, row := range res.Rows {
+		row.OfDense = ratio(row.TokS, r.dense(row.Test))
+		r.rep.Rows = append(r.rep.Rows, row)
+	}
 	p := r.rep.Proof
 	if p == nil {
 		p = &Proof{LogitsSHA256: res.Proof.LogitsSHA256}
@@ -143,6 +146,16 @@ func (r *runner) keep(m Mode, res *Result) {
 	if p.Greedy == nil && m.exact() {
 		p.Greedy = res.Proof.Greedy
 	}
+}
+
+// dense is the speed of mode dense, 0 if it was not measured.
+func (r *runner) dense(t Test) float64 {
+	for _, row := range r.rep.Rows {
+		if row.Mode == Dense && row.Test == t {
+			return row.TokS
+		}
+	}
+	return 0
 }
 
 // diedError is of a process that ended without a result.
@@ -184,6 +197,7 @@ func (r *runner) child(ctx context.Context, j *Job) (*Result, error) {
 	}
 	// It is killed if that does not end it within WaitDelay.
 	cmd.Cancel = in.Close
+	j.Started = time.Now()
 	if err := cmd.Start(); err != nil {
 		if ctx.Err() != nil { // before there was a process
 			err = context.Cause(ctx)
