@@ -38,6 +38,10 @@ type Backend interface {
 	Up(h []float32, x Act, s Slots, w Work, sel []int32)
 	// Down adds to y each neuron's second half times h, neurons in w's order.
 	Down(y Act, h []float32, s Slots, w Work)
+	// Beside has f run once, by the next operation that threads share: on the
+	// caller's thread, while the others compute. Where threads share none, f
+	// runs before the next operation; a Backend that is closed runs it no more.
+	Beside(f func())
 	// Close ends the backend's threads.
 	Close()
 }

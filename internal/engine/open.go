@@ -357,6 +357,7 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 		Selection: predict.Selection{Multiple: multiple},
 		SkipZero:  place.Mode != config.Dense,
 		Scores:    e.ec.Scores(),
+		Beside:    e.backend.Beside,
 		Hidden:    e.ec.Hidden(),
 		Join:      diskSpeed(o).Joins,
 		Scrap:     scrap,

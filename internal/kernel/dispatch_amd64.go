@@ -53,6 +53,8 @@ func All() []Set {
 		TileQ4:     quantTile(amd64.Dot4Q4AVX2),
 		AxpyQ8:     amd64.AxpyQ8AVX2,
 		AxpyQ4:     amd64.AxpyQ4AVX2,
+		Axpy4Q8:    amd64.Axpy4Q8AVX2,
+		Axpy4Q4:    amd64.Axpy4Q4AVX2,
 		DecodeF16:  amd64.DecodeF16AVX2,
 		DecodeBF16: amd64.DecodeBF16AVX2,
 		EncodeF16:  amd64.EncodeF16AVX2,
@@ -83,6 +85,7 @@ func All() []Set {
 	avx512.OuterAt = amd64.OuterAtAVX512
 	avx512.Load = amd64.LoadAVX512
 	avx512.AxpyQ4 = amd64.AxpyQ4AVX512
+	avx512.Axpy4Q8, avx512.Axpy4Q4 = amd64.Axpy4Q8AVX512, amd64.Axpy4Q4AVX512
 	avx512.Attention = avx512Attention(avx2.Attention)
 	if cpu.X86.HasAVX512VNNI {
 		avx512.DotU4S8 = amd64.DotU4S8AVX512

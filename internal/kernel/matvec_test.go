@@ -85,3 +85,41 @@ func TestMatVecQuant(t *testing.T) {
 		}
 	}
 }
+
+// TestAxpy4 compares Axpy4 with plain Go's Axpy of each row, bit for bit, and
+// sees that it reads and writes nothing else.
+func TestAxpy4(t *testing.T) {
+	arenas := quantArenas(t, 17*32)
+	rng := rand.New(rand.NewPCG(25, 26))
+	for n := 0; n <= 17*32; n += 32 {
+		for _, special := range []int{0, 500, 20} {
+			in := randomQuant(rng, 4*n, special)
+			a := [4]float32{1, -0.25, float32(rng.NormFloat64()), 3}
+			for _, s := range All() {
+				for _, k := range []struct {
+					name  string
+					block int
+					w     []byte
+					axpy4 func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+					axpy  func(y []float32, a float32, w []byte, next *byte)
+				}{
+					{"Axpy4Q8", q8Bytes, in.q8, s.Axpy4Q8, Go().AxpyQ8},
+					{"Axpy4Q4", q4Bytes, in.q4, s.Axpy4Q4, Go().AxpyQ4},
+				} {
+					rowBytes := n / tensor.QuantBlock * k.block
+					var w [4][]byte
+					var next [4]*byte
+					want := append([]float32(nil), in.y[:n]...)
+					for i := range w {
+						w[i] = place(arenas[i], k.w[i*rowBytes:(i+1)*rowBytes], 0, false)
+						k.axpy(want, a[i], w[i], nil)
+					}
+					y := guard(arenas[4], in.y[:n], 3, false)
+					k.axpy4(y, &a, &w, &next)
+					checkGuard(t, k.name, arenas[4], y)
+					report(t, s.Name, n, []outputs{{k.name, floatBits(y)}}, []outputs{{k.name, floatBits(want)}})
+				}
+			}
+		}
+	}
+}

@@ -130,6 +130,15 @@ func dot4Q4(w, x []byte, stride int, next *byte) (sums [4]float32) {
 	return sums
 }
 
+// axpy4Quant makes an Axpy4 of an Axpy.
+func axpy4Quant(axpy func(y []float32, a float32, w []byte, next *byte)) func([]float32, *[4]float32, *[4][]byte, *[4]*byte) {
+	return func(y []float32, a *[4]float32, w *[4][]byte, _ *[4]*byte) {
+		for i := range w {
+			axpy(y, a[i], w[i][:len(w[0])], nil)
+		}
+	}
+}
+
 func axpyQ8(y []float32, a float32, w []byte, _ *byte) {
 	for ; len(w) >= q8Bytes; w, y = w[q8Bytes:], y[tensor.QuantBlock:] {
 		d := tensor.F16ToF32(binary.LittleEndian.Uint16(w)) * a

@@ -137,6 +137,12 @@ type Set struct {
 	AxpyQ8 func(y []float32, a float32, w []byte, next *byte)
 	// AxpyQ4 is AxpyQ8 for Q4_0 blocks.
 	AxpyQ4 func(y []float32, a float32, w []byte, next *byte)
+	// Axpy4Q8 adds to y, for one after the other of four rows w of the length of
+	// the first, what AxpyQ8 does. next is the rows whose cache lines to
+	// prefetch.
+	Axpy4Q8 func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+	// Axpy4Q4 is Axpy4Q8 for Q4_0 blocks.
+	Axpy4Q4 func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
 
 	// DecodeF16 converts src to float32; len(src) rules.
 	DecodeF16 func(dst []float32, src []uint16)
@@ -199,6 +205,8 @@ func Go() Set {
 		TileQ4:     quantTile(dot4Q4),
 		AxpyQ8:     axpyQ8,
 		AxpyQ4:     axpyQ4,
+		Axpy4Q8:    axpy4Quant(axpyQ8),
+		Axpy4Q4:    axpy4Quant(axpyQ4),
 		DecodeF16:  decodeF16,
 		DecodeBF16: decodeBF16,
 		EncodeF16:  encodeF16,

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -38,6 +39,9 @@ type Options struct {
 	// Scrap is memory for what lies in such gaps, page aligned, at least a
 	// bundle if there is a Join.
 	Scrap []byte
+	// Beside has a function run while other threads compute; see
+	// device.Backend. Nil: now.
+	Beside func(func())
 	// Hidden is the most activations of one segment: neurons x tokens.
 	Hidden int
 	// Places is where each neuron's bundle lies among its layer's, [layers][ffn];
@@ -79,6 +83,8 @@ type TransferCoordinator struct {
 	marks    []uint64 // [ffn, words] which token wants which neuron
 	keep     []uint64 // of the latest Audit
 
+	submit, check func() // method values, made once
+
 	bundles           []bundle // of the latest plan, where there are Places
 	placeBuf, slotBuf []int32
 	planned           NeuronTransferPlan
@@ -86,8 +92,8 @@ type TransferCoordinator struct {
 
 // aheadRead is a slot that Lookahead is filling and has pinned meanwhile.
 type aheadRead struct {
-	layer int
-	slot  int32
+	layer    int
+	slot, id int32
 }
 
 // NewTransferCoordinator makes a coordinator.
@@ -115,6 +121,10 @@ func NewTransferCoordinator(o Options) *TransferCoordinator {
 		c.all[i] = int32(i)
 	}
 	c.work.c = c
+	c.submit, c.check = c.Transfer.Submit, c.work.check
+	if c.Beside == nil {
+		c.Beside = func(f func()) { f() }
+	}
 	return c
 }
 
@@ -149,7 +159,7 @@ func (c *TransferCoordinator) Lookahead(layer int, x device.Act, decode bool) er
 	c.work.grants = grants
 	c.start(c.plan(layer, ids, slots, grants))
 	for _, i := range grants {
-		c.ahead = append(c.ahead, aheadRead{layer, slots[i]})
+		c.ahead = append(c.ahead, aheadRead{layer, slots[i], ids[i]})
 		c.fresh = append(c.fresh, ids[i])
 		slots[i] = -1 // stays pinned
 	}
@@ -167,8 +177,8 @@ func (c *TransferCoordinator) Begin(layer int, x device.Act, decode bool) (*Work
 		c.tell(layer, w.ids)
 		return w, nil
 	}
-	c.reap(false)
 	if !c.predicts(layer) {
+		c.reap(false)
 		c.tell(layer, c.all)
 		return c.newWork(layer, x.Rows, c.all, nil, decode), nil
 	}
@@ -176,6 +186,7 @@ func (c *TransferCoordinator) Begin(layer int, x device.Act, decode bool) (*Work
 	if err != nil {
 		return nil, err
 	}
+	c.reapBut(ids)
 	c.tell(layer, ids)
 	return c.newWork(layer, x.Rows, ids, wants, decode), nil
 }
@@ -317,7 +328,8 @@ func (c *TransferCoordinator) start(p *NeuronTransferPlan) {
 			}
 		}
 	}
-	c.Transfer.Submit()
+	// It costs some 4 us a read, of one thread.
+	c.Beside(c.submit)
 }
 
 // arrived waits for the bundle in slot, if it is on its way. On an error the
@@ -346,8 +358,27 @@ func (c *TransferCoordinator) drop(slot int32) {
 // with wait, after waiting. A failed read is no error here: whoever wants the
 // neuron finds it missing and reads it again.
 func (c *TransferCoordinator) reap(wait bool) {
+	c.Transfer.Poll()
+	c.reapIf(wait, func(aheadRead) bool { return true })
+}
+
+// reapBut is reap without waiting, but for those neurons of ids, ascending, that
+// are to be computed now: these are checked meanwhile.
+func (c *TransferCoordinator) reapBut(ids []int32) {
+	c.Transfer.Poll()
+	c.reapIf(false, func(a aheadRead) bool {
+		_, now := slices.BinarySearch(ids, a.id)
+		return !now
+	})
+}
+
+func (c *TransferCoordinator) reapIf(wait bool, which func(aheadRead) bool) {
 	left := c.ahead[:0]
 	for _, a := range c.ahead {
+		if !which(a) {
+			left = append(left, a)
+			continue
+		}
 		if r := c.inflight[a.slot]; r != nil && !wait && !r.Done() {
 			left = append(left, a)
 			continue

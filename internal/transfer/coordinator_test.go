@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -132,6 +133,43 @@ func TestEarlyReadFails(t *testing.T) {
 		t.Errorf("got %+v, want 2 wanted, 2 misses", h.Stats)
 	}
 	h.settled(t)
+}
+
+// A neuron that came in time is ready before it is checked. If it is not whole,
+// Arrive says so, and the neuron is missing again.
+func TestReadyIsChecked(t *testing.T) {
+	for _, beside := range []bool{false, true} {
+		f := makePack(t) // a bundle is checked once
+		f.file.set(0)
+		h := newHarness(f, setup{slots: []int{8, 0}, ring: 4, hidden: testFFN, workers: 1, predicted: []bool{true, true}, beside: beside})
+		f.file.spoil(f.BundleOffset(0, 1) + 7)
+		h.forecast(t, []int32{1, 5})
+		h.operate()
+		for _, a := range h.ahead {
+			for !h.inflight[a.slot].Done() {
+			}
+		}
+		w, err := h.Begin(0, h.predictor.input(0, []int32{1, 5}), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !w.Next() || len(w.Ready()) != 2 {
+			t.Errorf("got ready %v, want both", w.Ready())
+		}
+		h.operate()
+		if err := w.Arrive(); err == nil || !strings.Contains(err.Error(), "CRC-32C") {
+			t.Errorf("got error %v, want one of a wrong checksum", err)
+		}
+		w.Close()
+		h.reap(true)
+		if in := h.contents(0); len(in) != 1 {
+			t.Errorf("in the cache: got %v, want neuron 5 alone", in)
+		}
+		f.file.spoil()
+		h.one(t, []int32{1, 5})
+		h.settled(t)
+		h.close()
+	}
 }
 
 // Reads run while the caller does something else, and what has not come is

@@ -97,10 +97,11 @@ func makePack(t testing.TB) *fixture {
 // be held up.
 type faultyFile struct {
 	weights.File
-	mu    sync.Mutex
-	bad   map[int64]bool
-	pause time.Duration
-	gate  sync.RWMutex // reads wait while somebody holds it
+	mu     sync.Mutex
+	bad    map[int64]bool
+	spoilt map[int64]bool // offsets of bytes that come wrong
+	pause  time.Duration
+	gate   sync.RWMutex // reads wait while somebody holds it
 }
 
 func (f *faultyFile) set(pause time.Duration, bad ...int64) {
@@ -109,6 +110,16 @@ func (f *faultyFile) set(pause time.Duration, bad ...int64) {
 	f.pause, f.bad = pause, make(map[int64]bool)
 	for _, off := range bad {
 		f.bad[off] = true
+	}
+}
+
+// spoil has a read over each of these offsets bring one wrong byte.
+func (f *faultyFile) spoil(at ...int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.spoilt = make(map[int64]bool)
+	for _, off := range at {
+		f.spoilt[off] = true
 	}
 }
 
@@ -128,7 +139,18 @@ func (f *faultyFile) ReadVec(bufs [][]byte, off int64) (int, error) {
 	if bad {
 		return 0, syscall.EIO
 	}
-	return f.File.ReadVec(bufs, off)
+	n, err := f.File.ReadVec(bufs, off)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, b := range bufs {
+		for at := range f.spoilt {
+			if at >= off && at < off+int64(len(b)) {
+				b[at-off] ^= 1
+			}
+		}
+		off += int64(len(b))
+	}
+	return n, err
 }
 
 // setPredictor wants, for each token, the set whose number is its x[0], if
@@ -187,6 +209,7 @@ type harness struct {
 	f         *fixture
 	predictor *setPredictor
 	policies  []*watchedLRU // [layers]
+	later     []func()      // what waits for the next operation
 }
 
 // setup says what a harness is made of.
@@ -197,6 +220,7 @@ type setup struct {
 	workers   int
 	predicted []bool // [layers]
 	gap       int    // most neurons between two that are read together
+	beside    bool   // reads begin, and are checked, with the next operation
 }
 
 func newHarness(f *fixture, s setup) *harness {
@@ -227,8 +251,21 @@ func newHarness(f *fixture, s setup) *harness {
 		Hidden:    s.hidden,
 		Join:      func(_, gap, _ int64) bool { return gap <= int64(s.gap)*stride },
 		Scrap:     make([]byte, 2*stride),
+		Beside: func(do func()) {
+			if h.later = append(h.later, do); !s.beside {
+				h.operate()
+			}
+		},
 	})
 	return h
+}
+
+// operate is an operation, as far as the coordinator can tell.
+func (h *harness) operate() {
+	for _, do := range h.later {
+		do()
+	}
+	h.later = h.later[:0]
 }
 
 // close ends the coordinator and its transfer.
@@ -335,6 +372,7 @@ func (h *harness) compute(t rapid.TB, w *Work, layer int, sets [][]int32, ids []
 			there(i)
 			seen[i] = true
 		}
+		h.operate()
 		late := slices.Clone(w.Late())
 		if err := w.Arrive(); err != nil {
 			return err

@@ -16,6 +16,7 @@ func drawSetup(t *rapid.T) setup {
 		ring:      rapid.SampledFrom([]int{2, 3, 6, 2 * testFFN}).Draw(t, "ring"),
 		hidden:    rapid.SampledFrom([]int{mostTokens, 3 * mostTokens, testFFN * mostTokens}).Draw(t, "hidden"),
 		workers:   rapid.SampledFrom([]int{0, 1, 4}).Draw(t, "workers"),
+		beside:    rapid.Bool().Draw(t, "beside"),
 		gap:       rapid.SampledFrom([]int{0, 0, 1, 3, testFFN}).Draw(t, "gap"),
 		predicted: []bool{rapid.IntRange(0, 3).Draw(t, "predicted") > 0, rapid.Bool().Draw(t, "predicted")},
 	}
@@ -70,6 +71,7 @@ func (h *harness) run(t rapid.TB, p pass) error {
 		if err := h.Lookahead(p.layer, h.predictor.input(p.layer, p.ahead...), p.decode); err != nil {
 			t.Fatal(err)
 		}
+		h.operate()
 	}
 	w, err := h.Begin(p.layer, h.predictor.input(p.layer, sets...), p.decode)
 	if err != nil {

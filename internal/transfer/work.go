@@ -31,6 +31,9 @@ type Work struct {
 	ring        []int32 // indices of the neurons that come through the ring
 	ready, late []int32 // indices in the current segment
 
+	unchecked []int32 // slots of neurons that are ready but for their checksums
+	failed    error   // of check
+
 	idBuf, slotBuf, grants []int32
 }
 
@@ -53,6 +56,7 @@ func (c *TransferCoordinator) newWork(layer, tokens int, ids []int32, wants []ui
 	w := &c.work
 	w.layer, w.tokens, w.ids, w.wants = layer, tokens, ids, wants
 	w.slots, w.current = w.slotsFor(len(ids)), -1
+	w.unchecked, w.failed = w.unchecked[:0], nil
 	// A set larger than the cache would evict what other tokens want and
 	// still not be whole for the next token that wants the same.
 	evict := decode && len(ids) <= c.Cache.Slots(layer)
@@ -144,17 +148,31 @@ func (w *Work) Next() bool {
 		w.ready = append(w.ready, w.c.all[:seg.hi-seg.lo]...)
 		return true
 	}
+	w.c.Transfer.Poll()
 	for i, s := range w.slots[seg.lo:seg.hi] {
 		if r := w.c.inflight[s]; r != nil {
-			if !r.Done() || r.Wait() != nil { // Arrive reports the error
+			if !r.Arrived() { // Arrive reports an error
 				w.late = append(w.late, int32(i))
 				continue
 			}
-			w.c.drop(s)
+			w.unchecked = append(w.unchecked, s)
 		}
 		w.ready = append(w.ready, int32(i))
 	}
+	if len(w.unchecked) > 0 {
+		w.c.Beside(w.c.check)
+	}
 	return true
+}
+
+// check checks what came with the neurons that are ready.
+func (w *Work) check() {
+	for _, s := range w.unchecked {
+		if err := w.c.arrived(w.layer, s); err != nil && w.failed == nil {
+			w.failed = err
+		}
+	}
+	w.unchecked = w.unchecked[:0]
 }
 
 // Segment is the neurons of the current segment.
@@ -175,7 +193,8 @@ func (w *Work) Segment() device.Work {
 }
 
 // Ready is the indices, in the current segment, of neurons that were there
-// when it began.
+// when it began. Whether those that have just come are whole is known after
+// Arrive.
 func (w *Work) Ready() []int32 { return w.ready }
 
 // Late is the indices of the others, which are there after Arrive.
@@ -183,8 +202,9 @@ func (w *Work) Late() []int32 { return w.late }
 
 // Arrive waits for the late neurons.
 func (w *Work) Arrive() error {
-	if len(w.late) == 0 {
-		return nil
+	w.check()
+	if w.failed != nil || len(w.late) == 0 {
+		return w.failed
 	}
 	begin := time.Now()
 	defer func() { w.c.Stats.Stall += time.Since(begin) }()
@@ -200,6 +220,7 @@ func (w *Work) Arrive() error {
 // Close unpins everything. Where the work was not carried through, it first
 // waits for the reads that were started, since they write to the slots.
 func (w *Work) Close() {
+	w.unchecked = w.unchecked[:0]
 	for _, s := range w.slots {
 		if w.c.flying == 0 {
 			break

@@ -41,6 +41,10 @@ func (r *Read) Done() bool {
 	return r.ended.Load()
 }
 
+// Arrived reports whether the read has ended well, as far as the last Poll
+// tells. What it brought is not checked yet: Wait does that.
+func (r *Read) Arrived() bool { return r.ended.Load() && r.failure == nil }
+
 // Wait waits for the read to end; a read of a synchronous transfer happens
 // here. It may be called again.
 func (r *Read) Wait() error {
@@ -233,6 +237,13 @@ func (a *AsyncWeightTransfer) Submit() {
 	if len(a.asked) > 0 {
 		a.file.Submit(a.asked)
 		a.asked = a.asked[:0]
+	}
+}
+
+// Poll finds out which reads have ended, without waiting or beginning any.
+func (a *AsyncWeightTransfer) Poll() {
+	if a.file != nil {
+		a.file.Poll(false)
 	}
 }
 

@@ -54,9 +54,12 @@ func TestNoAllocations(t *testing.T) {
 // Nor do steps on quantised weights, whose activations are rounded into the
 // backend's own memory.
 func TestNoAllocationsQuantised(t *testing.T) {
-	const tokens = 5
 	r := newRandom(2)
-	for _, dt := range []tensor.DType{tensor.Q8_0, tensor.Q4_0} {
+	for _, c := range []struct {
+		tokens int
+		dt     tensor.DType
+	}{{1, tensor.Q8_0}, {5, tensor.Q8_0}, {1, tensor.Q4_0}, {5, tensor.Q4_0}} {
+		tokens, dt := c.tokens, c.dt
 		m := newMLP(tokens, 96, 2, 40, 50, dt, true)
 		mat, _ := r.mat(70, 96, dt)
 		y, h, sel := device.NewAct(tokens, 70), m.blank(), m.all()
@@ -68,7 +71,7 @@ func TestNoAllocationsQuantised(t *testing.T) {
 			"Down":   func() { b.Down(m.y, h, m.slots, m.work) },
 		} {
 			if n := testing.AllocsPerRun(16, op); n != 0 {
-				t.Errorf("%s of %v: got %v allocations a run, want 0", name, dt, n)
+				t.Errorf("%s of %v, %d tokens: got %v allocations a run, want 0", name, dt, tokens, n)
 			}
 		}
 	}

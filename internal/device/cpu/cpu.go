@@ -61,6 +61,9 @@ func New(k kernel.Set, threads int) *Backend {
 // Name is "cpu/" and the instruction set.
 func (b *Backend) Name() string { return "cpu/" + b.k.Name }
 
+// Beside hands f to the next operation.
+func (b *Backend) Beside(f func()) { b.pool.beside = append(b.pool.beside, f) }
+
 // Close ends the threads.
 func (b *Backend) Close() { b.pool.close() }
 

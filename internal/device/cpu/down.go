@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"math/bits"
+	"unsafe"
 
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/kernel"
@@ -21,7 +22,10 @@ func (b *Backend) Down(y device.Act, h []float32, s device.Slots, w device.Work)
 	case d.many():
 		d.width = downStrips
 	}
-	if d.many() && !d.dense() {
+	switch {
+	case d.fours():
+		d.listOne()
+	case d.many() && !d.dense():
 		d.list()
 	}
 	if d.many() {
@@ -66,7 +70,7 @@ type down struct {
 	// What each token takes of each block of neurons, block after block: the
 	// entries of pair block*tokens+token end at ends[block*tokens+token].
 	ends  []int32
-	rows  []int32   // neuron in its block
+	rows  []int32   // neuron in its block; for one token, the neuron's slot
 	value []float32 // activation
 }
 
@@ -79,6 +83,9 @@ func (d *down) wide() bool { return d.many() && !d.s.DType.Quantised() }
 
 // dense reports whether every token takes every neuron, without lists.
 func (d *down) dense() bool { return d.wide() && d.w.Wants == nil && !d.w.SkipZero }
+
+// fours reports whether neurons are added four at a time.
+func (d *down) fours() bool { return d.y.Rows == 1 && d.s.DType.Quantised() }
 
 // list makes the lists of what the tokens take.
 func (d *down) list() {
@@ -98,6 +105,16 @@ func (d *down) list() {
 		d.rows[*at], d.value[*at] = int32(i%downBlock), a
 		*at++
 	})
+}
+
+// listOne lists what the only token takes.
+func (d *down) listOne() {
+	d.rows, d.value = grow(d.rows, len(d.w.IDs))[:0], grow(d.value, len(d.w.IDs))[:0]
+	for i, slot := range d.w.Slots {
+		if a := d.h[i]; a != 0 || !d.w.SkipZero && d.w.Wanted(i, 0) {
+			d.rows, d.value = append(d.rows, slot), append(d.value, a)
+		}
+	}
 }
 
 // entries is where what token t takes of the block from lo on is listed.
@@ -135,7 +152,12 @@ func (d *down) each(f func(i, t int, a float32)) {
 
 func (d *down) run(lo, hi, worker int) {
 	if !d.many() {
-		d.columns(lo*d.width, min(hi*d.width, d.s.Cols))
+		j, end := lo*d.width, min(hi*d.width, d.s.Cols)
+		if d.fours() {
+			d.oneToken(j, end, &d.scratch[worker])
+		} else {
+			d.columns(j, end)
+		}
 		return
 	}
 	for ; lo < hi; lo++ {
@@ -227,5 +249,29 @@ func (d *down) columns(j0, j1 int) {
 			}
 			d.axpy.add(d.y.Row(t)[j0:j1], a, col, next)
 		}
+	}
+}
+
+// oneToken adds what the only token takes to the columns j0 to j1, four neurons
+// to one reading and writing of these.
+func (d *down) oneToken(j0, j1 int, s *tile) {
+	const four = 4
+	y, last := d.y.Row(0)[j0:j1], len(d.rows)-1
+	b0, b1 := d.s.DType.RowBytes(j0), d.s.DType.RowBytes(j1)
+	ahead := max(four, aheadRows(b1-b0))
+	col := func(e int) []byte { return d.s.Vec(d.rows[min(e, last)], d.s.Parts-1)[b0:b1] }
+	axpy4 := d.k.Axpy4Q8
+	if d.s.DType == tensor.Q4_0 {
+		axpy4 = d.k.Axpy4Q4
+	}
+	e := 0
+	for ; e+four <= len(d.rows); e += four {
+		for i := range s.w4 {
+			s.w4[i], s.next4[i] = col(e+i), unsafe.SliceData(col(e+i+ahead))
+		}
+		axpy4(y, (*[four]float32)(d.value[e:]), &s.w4, &s.next4)
+	}
+	for ; e < len(d.rows); e++ {
+		d.axpy.add(y, d.value[e], col(e), col(e+1))
 	}
 }

@@ -33,6 +33,8 @@ type pool struct {
 	grain  int // units of a chunk; the last may have fewer
 	chunks int
 
+	beside []func() // what the next run does first, while the helpers compute
+
 	unclaimed  atomic.Int64  // chunks that nobody has begun; less than 0 if asked for too often
 	unfinished atomic.Int64  // chunks that are not computed yet
 	waiting    atomic.Bool   // run sleeps: whoever clears it sends on finished, or stays awake
@@ -68,6 +70,7 @@ func (p *pool) threads() int { return len(p.helpers) + 1 }
 func (p *pool) run(t task, n, grain int) {
 	chunks := (n + grain - 1) / grain
 	if chunks <= 1 || len(p.helpers) == 0 {
+		p.doBeside()
 		if n > 0 {
 			t.run(0, n, 0)
 		}
@@ -81,8 +84,21 @@ func (p *pool) run(t task, n, grain int) {
 			h.wake <- struct{}{}
 		}
 	}
+	p.doBeside()
 	p.work(0)
 	p.wait()
+}
+
+// doBeside does what was to be done beside an operation.
+func (p *pool) doBeside() {
+	if len(p.beside) == 0 {
+		return
+	}
+	for _, f := range p.beside {
+		f()
+	}
+	clear(p.beside)
+	p.beside = p.beside[:0]
 }
 
 // wait returns when no chunk is unfinished.

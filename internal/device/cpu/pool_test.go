@@ -149,3 +149,27 @@ func (r *roll) run(lo, hi, worker int) {
 	r[worker].Add(int32(hi - lo))
 	time.Sleep(100 * time.Microsecond)
 }
+
+// What is done beside an operation is done once, by the caller, before the
+// operation ends; where there is nobody to share with, before it begins.
+func TestBeside(t *testing.T) {
+	for _, threads := range []int{1, 3} {
+		p := newPool(threads)
+		for _, n := range []int{0, 1, 100} {
+			done := 0
+			p.beside = append(p.beside, func() { done++ }, func() { done += 10 })
+			for range 2 {
+				p.run(&counter{}, n, 1)
+				if done != 11 {
+					t.Errorf("%d threads, %d units: got %d, want 11", threads, n, done)
+				}
+			}
+		}
+		p.close()
+	}
+}
+
+// counter is a task that counts its units.
+type counter struct{ n atomic.Int64 }
+
+func (c *counter) run(lo, hi, _ int) { c.n.Add(int64(hi - lo)) }

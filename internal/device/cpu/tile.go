@@ -18,6 +18,8 @@ type tile struct {
 	w16   [kernel.TileRows][]uint16
 	w32   [kernel.TileRows][]float32
 	w8    [kernel.QuantRows][]byte
+	w4    [4][]byte // see down.oneToken
+	next4 [4]*byte
 	out8  [kernel.QuantRows * kernel.QuantTokens]float32
 	strip []float32 // [neurons, OuterCols] of the second half of neurons
 	_     [64]byte  // no cache line of two threads

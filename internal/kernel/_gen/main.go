@@ -124,6 +124,7 @@ func (s isa) quantKernels() {
 		if s.width == 8 || q == q4 { // Q8 is bound by the stores of y, which AVX2 does faster
 			s.axpyQuant(q)
 		}
+		s.axpy4Quant(q)
 	}
 	if s.width == 8 {
 		s.quantizeX()

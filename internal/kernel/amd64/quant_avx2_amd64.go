@@ -24,6 +24,11 @@ func Dot4Q8AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
 //go:noescape
 func AxpyQ8AVX2(y []float32, a float32, w []byte, next *byte)
 
+// Axpy4Q8AVX2 is Set.Axpy4Q8 of package kernel.
+//
+//go:noescape
+func Axpy4Q8AVX2(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+
 // DotQ4AVX2 is Set.DotQ4 of package kernel.
 //
 //go:noescape
@@ -43,6 +48,11 @@ func Dot4Q4AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
 //
 //go:noescape
 func AxpyQ4AVX2(y []float32, a float32, w []byte, next *byte)
+
+// Axpy4Q4AVX2 is Set.Axpy4Q4 of package kernel.
+//
+//go:noescape
+func Axpy4Q4AVX2(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
 
 // QuantizeBlocksAVX2 writes the blocks of x to their places in the records of dst: see
 // Set.QuantizeX of package kernel. Other places it leaves as they are.

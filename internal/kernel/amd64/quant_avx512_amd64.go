@@ -24,6 +24,11 @@ func Dot4Q8AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 //go:noescape
 func TileQ8AVX512(out *[16]float32, w *[2][]byte, x []byte, stride int)
 
+// Axpy4Q8AVX512 is Set.Axpy4Q8 of package kernel.
+//
+//go:noescape
+func Axpy4Q8AVX512(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+
 // DotQ4AVX512 is Set.DotQ4 of package kernel.
 //
 //go:noescape
@@ -48,3 +53,8 @@ func TileQ4AVX512(out *[16]float32, w *[2][]byte, x []byte, stride int)
 //
 //go:noescape
 func AxpyQ4AVX512(y []float32, a float32, w []byte, next *byte)
+
+// Axpy4Q4AVX512 is Set.Axpy4Q4 of package kernel.
+//
+//go:noescape
+func Axpy4Q4AVX512(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)

@@ -703,6 +703,90 @@ reduce:
 	VZEROUPPER
 	RET
 
+// func Axpy4Q8AVX512(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+// Requires: AVX, AVX2, AVX512F, MMX+
+TEXT ·Axpy4Q8AVX512(SB), NOSPLIT, $0-48
+	MOVQ         y_base+0(FP), AX
+	MOVQ         w+32(FP), DX
+	MOVQ         a+24(FP), BX
+	MOVQ         next+40(FP), SI
+	MOVQ         8(DX), CX
+	VBROADCASTSS (BX), Z0
+	MOVQ         (SI), DI
+	VBROADCASTSS 4(BX), Z1
+	MOVQ         8(SI), R8
+	VBROADCASTSS 8(BX), Z2
+	MOVQ         16(SI), R9
+	VBROADCASTSS 12(BX), Z3
+	MOVQ         24(SI), R11
+	MOVQ         (DX), BX
+	MOVQ         24(DX), SI
+	MOVQ         48(DX), R10
+	MOVQ         72(DX), DX
+
+block:
+	CMPQ         CX, $0x00000022
+	JL           done
+	VMOVUPS      (AX), Z4
+	VMOVUPS      64(AX), Z5
+	PREFETCHT1   (DI)
+	VPBROADCASTW (BX), Y6
+	VCVTPH2PS    Y6, Z6
+	VMULPS       Z0, Z6, Z6
+	VPMOVSXBD    2(BX), Z7
+	VCVTDQ2PS    Z7, Z7
+	VPMOVSXBD    18(BX), Z8
+	VCVTDQ2PS    Z8, Z8
+	VFMADD231PS  Z6, Z7, Z4
+	VFMADD231PS  Z6, Z8, Z5
+	ADDQ         $0x00000022, BX
+	ADDQ         $0x00000022, DI
+	PREFETCHT1   (R8)
+	VPBROADCASTW (SI), Y6
+	VCVTPH2PS    Y6, Z6
+	VMULPS       Z1, Z6, Z6
+	VPMOVSXBD    2(SI), Z7
+	VCVTDQ2PS    Z7, Z7
+	VPMOVSXBD    18(SI), Z8
+	VCVTDQ2PS    Z8, Z8
+	VFMADD231PS  Z6, Z7, Z4
+	VFMADD231PS  Z6, Z8, Z5
+	ADDQ         $0x00000022, SI
+	ADDQ         $0x00000022, R8
+	PREFETCHT1   (R9)
+	VPBROADCASTW (R10), Y6
+	VCVTPH2PS    Y6, Z6
+	VMULPS       Z2, Z6, Z6
+	VPMOVSXBD    2(R10), Z7
+	VCVTDQ2PS    Z7, Z7
+	VPMOVSXBD    18(R10), Z8
+	VCVTDQ2PS    Z8, Z8
+	VFMADD231PS  Z6, Z7, Z4
+	VFMADD231PS  Z6, Z8, Z5
+	ADDQ         $0x00000022, R10
+	ADDQ         $0x00000022, R9
+	PREFETCHT1   (R11)
+	VPBROADCASTW (DX), Y6
+	VCVTPH2PS    Y6, Z6
+	VMULPS       Z3, Z6, Z6
+	VPMOVSXBD    2(DX), Z7
+	VCVTDQ2PS    Z7, Z7
+	VPMOVSXBD    18(DX), Z8
+	VCVTDQ2PS    Z8, Z8
+	VFMADD231PS  Z6, Z7, Z4
+	VFMADD231PS  Z6, Z8, Z5
+	ADDQ         $0x00000022, DX
+	ADDQ         $0x00000022, R11
+	VMOVUPS      Z4, (AX)
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         $0x00000080, AX
+	SUBQ         $0x00000022, CX
+	JMP          block
+
+done:
+	VZEROUPPER
+	RET
+
 // func DotQ4AVX512(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+, SSE
 TEXT ·DotQ4AVX512(SB), NOSPLIT, $192-60
@@ -1383,6 +1467,98 @@ block:
 	ADDQ         $0x00000012, BX
 	ADDQ         $0x00000080, AX
 	SUBQ         $0x00000012, DX
+	JMP          block
+
+done:
+	VZEROUPPER
+	RET
+
+// func Axpy4Q4AVX512(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+// Requires: AVX, AVX2, AVX512F, MMX+
+TEXT ·Axpy4Q4AVX512(SB), NOSPLIT, $0-48
+	MOVQ         y_base+0(FP), AX
+	MOVQ         w+32(FP), DX
+	MOVQ         a+24(FP), BX
+	MOVQ         next+40(FP), SI
+	MOVQ         8(DX), CX
+	VBROADCASTSS (BX), Z0
+	MOVQ         (SI), DI
+	VBROADCASTSS 4(BX), Z1
+	MOVQ         8(SI), R8
+	VBROADCASTSS 8(BX), Z2
+	MOVQ         16(SI), R9
+	VBROADCASTSS 12(BX), Z3
+	MOVQ         24(SI), R11
+	MOVQ         (DX), BX
+	MOVQ         24(DX), SI
+	MOVQ         48(DX), R10
+	MOVQ         72(DX), DX
+	MOVQ         $0xfffefdfcfbfaf9f8, R12
+	VMOVQ        R12, X4
+	VPMOVSXBD    X4, Y4
+	MOVQ         $0x0706050403020100, R12
+	VMOVQ        R12, X5
+	VPMOVSXBD    X5, Y5
+	VINSERTI64X4 $0x01, Y5, Z4, Z4
+	VCVTDQ2PS    Z4, Z4
+
+block:
+	CMPQ         CX, $0x00000012
+	JL           done
+	VMOVUPS      (AX), Z5
+	VMOVUPS      64(AX), Z6
+	PREFETCHT1   (DI)
+	VPBROADCASTW (BX), Y7
+	VCVTPH2PS    Y7, Z7
+	VMULPS       Z0, Z7, Z7
+	VPMOVZXBD    2(BX), Z8
+	VPSRLD       $0x04, Z8, Z9
+	VPERMPS      Z4, Z8, Z8
+	VPERMPS      Z4, Z9, Z9
+	VFMADD231PS  Z7, Z8, Z5
+	VFMADD231PS  Z7, Z9, Z6
+	ADDQ         $0x00000012, BX
+	ADDQ         $0x00000012, DI
+	PREFETCHT1   (R8)
+	VPBROADCASTW (SI), Y7
+	VCVTPH2PS    Y7, Z7
+	VMULPS       Z1, Z7, Z7
+	VPMOVZXBD    2(SI), Z8
+	VPSRLD       $0x04, Z8, Z9
+	VPERMPS      Z4, Z8, Z8
+	VPERMPS      Z4, Z9, Z9
+	VFMADD231PS  Z7, Z8, Z5
+	VFMADD231PS  Z7, Z9, Z6
+	ADDQ         $0x00000012, SI
+	ADDQ         $0x00000012, R8
+	PREFETCHT1   (R9)
+	VPBROADCASTW (R10), Y7
+	VCVTPH2PS    Y7, Z7
+	VMULPS       Z2, Z7, Z7
+	VPMOVZXBD    2(R10), Z8
+	VPSRLD       $0x04, Z8, Z9
+	VPERMPS      Z4, Z8, Z8
+	VPERMPS      Z4, Z9, Z9
+	VFMADD231PS  Z7, Z8, Z5
+	VFMADD231PS  Z7, Z9, Z6
+	ADDQ         $0x00000012, R10
+	ADDQ         $0x00000012, R9
+	PREFETCHT1   (R11)
+	VPBROADCASTW (DX), Y7
+	VCVTPH2PS    Y7, Z7
+	VMULPS       Z3, Z7, Z7
+	VPMOVZXBD    2(DX), Z8
+	VPSRLD       $0x04, Z8, Z9
+	VPERMPS      Z4, Z8, Z8
+	VPERMPS      Z4, Z9, Z9
+	VFMADD231PS  Z7, Z8, Z5
+	VFMADD231PS  Z7, Z9, Z6
+	ADDQ         $0x00000012, DX
+	ADDQ         $0x00000012, R11
+	VMOVUPS      Z5, (AX)
+	VMOVUPS      Z6, 64(AX)
+	ADDQ         $0x00000080, AX
+	SUBQ         $0x00000012, CX
 	JMP          block
 
 done:
