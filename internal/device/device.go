@@ -148,6 +148,9 @@ type Work struct {
 	Bias      []float32         // [ffn] of the first half, or nil
 	Act       config.Activation //
 	SkipZero  bool              // Down leaves out activations that are exactly 0
+	// SameInput says that the x of Up is what it was at the latest Up, so that
+	// what was made of it then, if anything, still serves.
+	SameInput bool
 }
 
 // Wanted reports whether token t wants the i-th neuron.

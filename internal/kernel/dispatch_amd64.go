@@ -47,12 +47,19 @@ func All() []Set {
 		DotQ4:      amd64.DotQ4AVX2,
 		Dot4Q8:     amd64.Dot4Q8AVX2,
 		Dot4Q4:     amd64.Dot4Q4AVX2,
-		MatVecQ8:   amd64.MatVecQ8AVX2,
-		MatVecQ4:   amd64.MatVecQ4AVX2,
-		TileQ8:     quantTile(amd64.Dot4Q8AVX2),
-		TileQ4:     quantTile(amd64.Dot4Q4AVX2),
+		WidenQ8:    unwidened,
+		WidenQ4:    unwidened,
+		TileQ8:     quantTile(q8Bytes, amd64.Dot4Q8AVX2),
+		TileQ4:     quantTile(q4Bytes, amd64.Dot4Q4AVX2),
+		RowsQ8:     quantRows(q8Bytes, amd64.DotQ8AVX2),
+		RowsQ4:     quantRows(q4Bytes, amd64.DotQ4AVX2),
 		AxpyQ8:     amd64.AxpyQ8AVX2,
 		AxpyQ4:     amd64.AxpyQ4AVX2,
+		PairsQ8:    amd64.PairsQ8AVX2,
+		PairsQ4:    amd64.PairsQ4AVX2,
+		OuterPairs: amd64.OuterPairsAVX2,
+		MatVecQ8:   amd64.MatVecQ8AVX2,
+		MatVecQ4:   amd64.MatVecQ4AVX2,
 		Axpy4Q8:    amd64.Axpy4Q8AVX2,
 		Axpy4Q4:    amd64.Axpy4Q4AVX2,
 		DecodeF16:  amd64.DecodeF16AVX2,
@@ -85,6 +92,8 @@ func All() []Set {
 	avx512.OuterAt = amd64.OuterAtAVX512
 	avx512.Load = amd64.LoadAVX512
 	avx512.AxpyQ4 = amd64.AxpyQ4AVX512
+	avx512.PairsQ8, avx512.PairsQ4 = amd64.PairsQ8AVX512, amd64.PairsQ4AVX512
+	avx512.OuterPairs = amd64.OuterPairsAVX512
 	avx512.Axpy4Q8, avx512.Axpy4Q4 = amd64.Axpy4Q8AVX512, amd64.Axpy4Q4AVX512
 	avx512.Attention = avx512Attention(avx2.Attention)
 	if cpu.X86.HasAVX512VNNI {
@@ -92,8 +101,10 @@ func All() []Set {
 		avx512.Dot4U4S8 = amd64.Dot4U4S8AVX512
 		avx512.DotQ8, avx512.DotQ4 = amd64.DotQ8AVX512, amd64.DotQ4AVX512
 		avx512.Dot4Q8, avx512.Dot4Q4 = amd64.Dot4Q8AVX512, amd64.Dot4Q4AVX512
+		avx512.WidenQ8, avx512.WidenQ4 = amd64.WidenQ8AVX512, amd64.WidenQ4AVX512
+		avx512.TileQ8, avx512.TileQ4 = amd64.TileWideAVX512, amd64.TileWideAVX512
+		avx512.RowsQ8, avx512.RowsQ4 = amd64.RowsWideAVX512, amd64.RowsWideAVX512
 		avx512.MatVecQ8, avx512.MatVecQ4 = amd64.MatVecQ8AVX512, amd64.MatVecQ4AVX512
-		avx512.TileQ8, avx512.TileQ4 = amd64.TileQ8AVX512, amd64.TileQ4AVX512
 	}
 	return append(all, avx512)
 }

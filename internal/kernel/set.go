@@ -126,12 +126,24 @@ type Set struct {
 	MatVecQ8 func(y []float32, w []byte, rowBytes int, x []byte)
 	// MatVecQ4 is MatVecQ8 for Q4_0 blocks.
 	MatVecQ4 func(y []float32, w []byte, rowBytes int, x []byte)
-	// TileQ8 sets out [QuantRows, QuantTokens] to the dot products of the rows w
-	// of Q8_0 blocks, for which QuantTiles holds, with activation rows whose
+	// WidenQ8 writes a row w of Q8_0 blocks, for whose length QuantTiles holds,
+	// to dst, WideBytes long, in a form of the set's own that TileQ8 and RowsQ8
+	// take: a row is unpacked once for all tokens.
+	WidenQ8 func(dst, w []byte, next *byte)
+	// WidenQ4 is WidenQ8 for Q4_0 blocks, TileQ4 and RowsQ4.
+	WidenQ4 func(dst, w []byte, next *byte)
+	// TileQ8 sets out [QuantRows, QuantTokens] to the dot products of the
+	// widened rows w, all of the length of the first, with activation rows whose
 	// records start stride bytes apart. Each has the bits that DotQ8 gives.
 	TileQ8 func(out *[QuantRows * QuantTokens]float32, w *[QuantRows][]byte, x []byte, stride int)
 	// TileQ4 is TileQ8 for Q4_0 blocks.
 	TileQ4 func(out *[QuantRows * QuantTokens]float32, w *[QuantRows][]byte, x []byte, stride int)
+	// RowsQ8 sets out to the dot products of the widened rows w, all of the
+	// length of the first, with the records x. Each has the bits that DotQ8
+	// gives.
+	RowsQ8 func(out *[QuantRows]float32, w *[QuantRows][]byte, x []byte)
+	// RowsQ4 is RowsQ8 for Q4_0 blocks.
+	RowsQ4 func(out *[QuantRows]float32, w *[QuantRows][]byte, x []byte)
 	// AxpyQ8 adds a*w, w a row of Q8_0 blocks, to y: each element is one fused
 	// multiply-add of its code and the block's scale times a.
 	AxpyQ8 func(y []float32, a float32, w []byte, next *byte)
@@ -143,6 +155,17 @@ type Set struct {
 	Axpy4Q8 func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
 	// Axpy4Q4 is Axpy4Q8 for Q4_0 blocks.
 	Axpy4Q4 func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+	// PairsQ8 takes a row w of Q8_0 blocks apart: of each block, 16 words of
+	// codes, whose i-th has elements i and 16+i as bfloat16 in its lower and
+	// upper half, and the scale. len(w) rules.
+	PairsQ8 func(codes []uint32, scales []float32, w []byte, next *byte)
+	// PairsQ4 is PairsQ8 for Q4_0 blocks.
+	PairsQ4 func(codes []uint32, scales []float32, w []byte, next *byte)
+	// OuterPairs adds to OuterCols elements of y the sum of h[i] times row
+	// rows[i] of OuterCols elements each, taken apart, in ascending i, in the
+	// way of AxpyQ8 and AxpyQ4. len(rows) rules. next is where the y of the next
+	// call begins, or any address.
+	OuterPairs func(y []float32, h []float32, rows []int32, codes []uint32, scales []float32, next *float32)
 
 	// DecodeF16 converts src to float32; len(src) rules.
 	DecodeF16 func(dst []float32, src []uint16)
@@ -199,12 +222,19 @@ func Go() Set {
 		DotQ4:      dotQ4,
 		Dot4Q8:     dot4Q8,
 		Dot4Q4:     dot4Q4,
-		MatVecQ8:   matVecQuant(dotQ8),
-		MatVecQ4:   matVecQuant(dotQ4),
-		TileQ8:     quantTile(dot4Q8),
-		TileQ4:     quantTile(dot4Q4),
+		WidenQ8:    unwidened,
+		WidenQ4:    unwidened,
+		TileQ8:     quantTile(q8Bytes, dot4Q8),
+		TileQ4:     quantTile(q4Bytes, dot4Q4),
+		RowsQ8:     quantRows(q8Bytes, dotQ8),
+		RowsQ4:     quantRows(q4Bytes, dotQ4),
 		AxpyQ8:     axpyQ8,
 		AxpyQ4:     axpyQ4,
+		PairsQ8:    pairsQ8,
+		PairsQ4:    pairsQ4,
+		OuterPairs: outerPairs,
+		MatVecQ8:   matVecQuant(dotQ8),
+		MatVecQ4:   matVecQuant(dotQ4),
 		Axpy4Q8:    axpy4Quant(axpyQ8),
 		Axpy4Q4:    axpy4Quant(axpyQ4),
 		DecodeF16:  decodeF16,

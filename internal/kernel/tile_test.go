@@ -214,14 +214,16 @@ func TestTilesAllocateNothing(t *testing.T) {
 	}
 }
 
-// TestAVX2TileRegisters is TestAVX2Registers for the tiles.
+// TestAVX2TileRegisters is TestAVX2Registers for the kernels over many tokens.
 func TestAVX2TileRegisters(t *testing.T) {
-	asm, err := os.ReadFile("amd64/tile_avx2_amd64.s")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if bad := regexp.MustCompile(`\b(Z\d+|[XY](1[6-9]|2\d|3[01])|K[0-7])\b`).Find(asm); bad != nil {
-		t.Errorf("amd64/tile_avx2_amd64.s uses %s", bad)
+	for _, name := range []string{"amd64/tile_avx2_amd64.s", "amd64/wide_avx2_amd64.s"} {
+		asm, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bad := regexp.MustCompile(`\b(Z\d+|[XY](1[6-9]|2\d|3[01])|K[0-7])\b`).Find(asm); bad != nil {
+			t.Errorf("%s uses %s", name, bad)
+		}
 	}
 }
 

@@ -71,16 +71,18 @@ func (l *SparseMLPLayer) neurons(ec *ExecutionContext, y, x device.Act) error {
 // until then returns.
 func (l *SparseMLPLayer) segments(ec *ExecutionContext, work *transfer.Work, x device.Act, then func(seg device.Work, h []float32)) error {
 	be, slots := l.m.Backend, l.m.Coordinator.Slots
-	for work.Next() {
+	for same := false; work.Next(); same = true {
 		if err := ec.Ctx.Err(); err != nil {
 			return err
 		}
 		seg := work.Segment()
+		seg.SameInput = same
 		h := ec.hidden[:len(seg.IDs)*x.Rows]
 		be.Up(h, x, slots, seg, work.Ready())
 		if err := work.Arrive(); err != nil {
 			return err
 		}
+		seg.SameInput = true
 		be.Up(h, x, slots, seg, work.Late())
 		then(seg, h)
 	}
@@ -89,17 +91,23 @@ func (l *SparseMLPLayer) segments(ec *ExecutionContext, work *transfer.Work, x d
 
 // count adds a computed segment to the statistics.
 func (ec *ExecutionContext) count(w device.Work, h []float32) {
-	active := 0
-	for _, v := range h {
-		if v != 0 {
-			active++
+	active, computed := 0, 0
+	if w.Wants == nil {
+		computed = len(h)
+		for _, v := range h {
+			if v != 0 {
+				active++
+			}
 		}
 	}
-	computed := len(h)
-	if w.Wants != nil {
-		computed = 0
-		for _, m := range w.Wants {
-			computed += bits.OnesCount64(m)
+	tokens := len(h) / max(1, len(w.IDs))
+	for i, m := range w.Wants { // most of h is of tokens that want nothing of it
+		computed += bits.OnesCount64(m)
+		of := h[i/w.WantWords*tokens+i%w.WantWords<<6:]
+		for ; m != 0; m &= m - 1 {
+			if of[bits.TrailingZeros64(m)] != 0 {
+				active++
+			}
 		}
 	}
 	ec.Stats.Active += int64(active)

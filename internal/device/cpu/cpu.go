@@ -14,6 +14,7 @@ package cpu
 import (
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/kernel"
+	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 // grainBytes is how much weight data a thread takes at a time. Measured on two
@@ -33,6 +34,9 @@ type Backend struct {
 	tileBytes int64
 	// One task value per operation, reused so that a step allocates nothing.
 	lin    linear
+	norms  norms
+	add    add
+	round  round
 	att    attend
 	sk     sketch
 	up     up
@@ -69,10 +73,17 @@ func (b *Backend) Close() { b.pool.close() }
 
 // Add adds row by row.
 func (b *Backend) Add(y, x device.Act) {
-	for r := range x.Rows {
-		yr, xr := y.Row(r), x.Row(r)
-		for i, v := range xr {
-			yr[i] += v
+	b.add.y, b.add.x = y, x
+	b.pool.run(&b.add, x.Rows, b.units(2*tensor.F32.RowBytes(x.Cols)))
+}
+
+type add struct{ y, x device.Act }
+
+func (a *add) run(lo, hi, _ int) {
+	for r := lo; r < hi; r++ {
+		y, x := a.y.Row(r), a.x.Row(r)
+		for i, v := range x {
+			y[i] += v
 		}
 	}
 }

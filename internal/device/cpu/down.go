@@ -15,18 +15,19 @@ func (b *Backend) Down(y device.Act, h []float32, s device.Slots, w device.Work)
 	d := &b.down
 	d.y, d.h, d.s, d.w = y, h, s, w
 	d.axpy = rowAxpy(d.k, s.DType)
-	d.width = downStrip
-	switch {
-	case d.wide():
-		d.width = kernel.OuterCols
-	case d.many():
-		d.width = downStrips
-	}
 	switch {
 	case d.fours():
 		d.listOne()
 	case d.many() && !d.dense():
 		d.list()
+	}
+	d.apart = d.many() && s.DType.Quantised() && len(d.rows) >= apartFrom*len(w.IDs)
+	d.width = downStrip
+	switch {
+	case d.wide() || d.apart:
+		d.width = kernel.OuterCols
+	case d.many():
+		d.width = downStrips
 	}
 	if d.many() {
 		b.pool.run(d, (s.Cols+d.width-1)/d.width, 1)
@@ -52,6 +53,9 @@ const (
 	// downStrips is the columns of which a block of quantised neurons stays in
 	// a core's cache while the tokens pass by.
 	downStrips = 4 * downStrip
+	// apartFrom is how many tokens are to take a quantised neuron, on average,
+	// for it to pay to take its blocks apart first.
+	apartFrom = 2
 	// downBlock is the neurons of which a thread holds a strip of weights, as
 	// float32, while the tokens pass by: a quarter of a level-2 cache.
 	downBlock = 512
@@ -65,6 +69,7 @@ type down struct {
 	w       device.Work
 	axpy    axpyFunc
 	width   int    // of a strip
+	apart   bool   // quantised weights are taken apart in strips
 	scratch []tile // [threads]
 
 	// What each token takes of each block of neurons, block after block: the
@@ -168,9 +173,12 @@ func (d *down) run(lo, hi, worker int) {
 		}
 		for first := 0; first < len(d.w.IDs); first += downBlock {
 			last := min(first+downBlock, len(d.w.IDs))
-			if d.wide() {
+			switch {
+			case d.wide():
 				d.strip(j, first, last, &d.scratch[worker])
-			} else {
+			case d.apart && end-j == d.width:
+				d.pairs(j, first, last, &d.scratch[worker])
+			default:
 				d.listed(j, end, first)
 			}
 		}
@@ -228,6 +236,30 @@ func (d *down) widen(j, lo, hi int, s *tile) {
 		default:
 			d.k.DecodeBF16(dst, as[uint16](col))
 		}
+	}
+}
+
+// pairs is strip for quantised weights.
+func (d *down) pairs(j, lo, hi int, s *tile) {
+	const words, blocks = kernel.OuterCols / 2, kernel.OuterCols / tensor.QuantBlock // of a neuron
+	s.strip = grow(s.strip, downBlock*kernel.OuterCols)
+	codes := unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(s.strip))), downBlock*words)
+	scales := s.strip[downBlock*words:][:downBlock*blocks]
+	apart := d.k.PairsQ8
+	if d.s.DType == tensor.Q4_0 {
+		apart = d.k.PairsQ4
+	}
+	b0, b1 := d.s.DType.RowBytes(j), d.s.DType.RowBytes(j+kernel.OuterCols)
+	col := func(i int) []byte { return d.s.Vec(d.w.Slots[i], d.s.Parts-1)[b0:b1] }
+	ahead := aheadRows(b1 - b0)
+	for i := range hi - lo {
+		next := col(min(lo+i+ahead, hi-1))
+		apart(codes[i*words:][:words], scales[i*blocks:][:blocks], col(lo+i), &next[0])
+	}
+	for t := range d.y.Rows {
+		begin, end := d.entries(lo, t)
+		next := d.y.Row(min(t+1, d.y.Rows-1))[j:]
+		d.k.OuterPairs(d.y.Row(t)[j:][:kernel.OuterCols], d.value[begin:end], d.rows[begin:end], codes, scales, &next[0])
 	}
 }
 

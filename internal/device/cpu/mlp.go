@@ -8,9 +8,14 @@ import (
 // Up computes neurons in any order: each is a sum of its own.
 func (b *Backend) Up(h []float32, x device.Act, s device.Slots, w device.Work, sel []int32) {
 	b.up.h, b.up.s, b.up.w, b.up.sel = h, s, w, sel
-	b.up.dot = b.dotWith(s.DType, x)
+	b.up.dot = b.dotAgain(s.DType, x, w.SameInput)
+	if len(sel) == 0 {
+		return
+	}
 	rowBytes := s.DType.RowBytes(s.Cols)
 	switch {
+	case b.up.byWide():
+		b.pool.run((*upWide)(&b.up), len(sel), min(wideRows(s.Cols), b.tileUnits(rowBytes, len(sel))))
 	case b.up.byToken(b.pool.threads()):
 		for n := range sel {
 			clear(b.up.of(n))

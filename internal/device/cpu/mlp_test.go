@@ -130,6 +130,7 @@ func eachMLP(t *testing.T, f func(t *testing.T, m *mlp)) {
 	for _, s := range []struct{ tokens, cols, parts, neurons int }{
 		{1, 60, 2, 41}, {5, 60, 2, 41}, {130, 60, 2, 9}, {3, 192, 3, 30}, {1, 769, 2, 5}, {2, 60, 2, 0}, {9, 96, 2, 41}, {1, 256, 2, 9},
 		{6, 128, 2, 41}, {50, 160, 2, 13}, {8, 300, 3, 45}, {7, 128, 2, 530},
+		{70, 256, 2, 70}, {34, 160, 2, 30},
 	} {
 		for _, dt := range dtypes {
 			if !fits(dt, s.cols) {
@@ -168,7 +169,9 @@ func TestUp(t *testing.T) {
 					}
 				}
 			}
-			b.Up(late, m.x, m.slots, m.work, order[neurons/3:])
+			again := m.work
+			again.SameInput = true
+			b.Up(late, m.x, m.slots, again, order[neurons/3:])
 			sameBits(t, "in two calls, in another order", vec(late), vec(h))
 
 			// One token at a time, which wants what it wanted.
@@ -186,6 +189,31 @@ func TestUp(t *testing.T) {
 			}
 		})
 	})
+}
+
+// What was made of an input serves again only where the caller says so, and
+// where the latest call, which may have named no neuron, had the same.
+func TestUpSameInput(t *testing.T) {
+	for _, dt := range []tensor.DType{tensor.F16, tensor.Q8_0, tensor.Q4_0} {
+		m := newMLP(9, 128, 2, 20, 50, dt, false)
+		mat := device.Mat{Data: m.slots.Data[:dt.RowBytes(128)], DType: dt, Rows: 1, Cols: 128}
+		other := newRandom(3).act(9, 128)
+		backends(t, func(t *testing.T, b device.Backend) {
+			x, h := clone(m.x), m.blank()
+			b.Up(h, x, m.slots, m.work, m.all())
+			copy(x.Data, other.Data)
+			b.Up(h, x, m.slots, m.work, nil)
+			again := m.work
+			again.SameInput = true
+			b.Up(h, x, m.slots, again, m.all())
+			want := m.blank()
+			b.Up(want, other, m.slots, m.work, m.all())
+			sameBits(t, "after a call for nothing", vec(h), vec(want))
+			b.Linear(emptyAct(9, 1), m.x, mat, nil)
+			b.Up(h, other, m.slots, again, m.all())
+			sameBits(t, "after another product", vec(h), vec(want))
+		})
+	}
 }
 
 func TestUpWithoutBias(t *testing.T) {

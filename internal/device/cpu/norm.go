@@ -5,12 +5,24 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 // Norm normalises with sums in float64, which leave little doubt about order.
 func (b *Backend) Norm(y, x device.Act, p device.NormParams) {
-	for r := range x.Rows {
-		norm(y.Row(r), x.Row(r), p)
+	b.norms.y, b.norms.x, b.norms.p = y, x, p
+	const passes = 4 // over a row, at least
+	b.pool.run(&b.norms, x.Rows, b.units(passes*tensor.F32.RowBytes(x.Cols)))
+}
+
+type norms struct {
+	y, x device.Act
+	p    device.NormParams
+}
+
+func (n *norms) run(lo, hi, _ int) {
+	for r := lo; r < hi; r++ {
+		norm(n.y.Row(r), n.x.Row(r), n.p)
 	}
 }
 

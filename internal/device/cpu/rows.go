@@ -25,17 +25,35 @@ func (b *Backend) dotWith(dt tensor.DType, x device.Act) dotFunc {
 	if !dt.Quantised() {
 		return d
 	}
-	zero := int32(kernel.ZeroQ8)
-	if dt == tensor.Q4_0 {
-		zero = kernel.ZeroQ4
-	}
 	d.stride = kernel.QuantXBytes(x.Cols)
 	b.records = grow(b.records, x.Rows*d.stride)
 	d.records = b.records
-	for t := range x.Rows {
-		b.k.QuantizeX(d.records[t*d.stride:][:d.stride], x.Row(t), zero)
-	}
+	b.round.d = d
+	b.pool.run(&b.round, x.Rows, b.units(tensor.F32.RowBytes(x.Cols)))
 	return d
+}
+
+// dotAgain is dotWith for the rows of x of which same says that they are what
+// they were at the latest operation with x.
+func (b *Backend) dotAgain(dt tensor.DType, x device.Act, same bool) dotFunc {
+	if last := b.round.d; same && dt == last.dt && dt.Quantised() && x.Rows == last.x.Rows && x.Cols == last.x.Cols &&
+		x.Stride == last.x.Stride && unsafe.SliceData(x.Data) == unsafe.SliceData(last.x.Data) {
+		return last
+	}
+	return b.dotWith(dt, x)
+}
+
+// round rounds activations for weights of d's type.
+type round struct{ d dotFunc }
+
+func (r *round) run(lo, hi, _ int) {
+	d, zero := &r.d, int32(kernel.ZeroQ8)
+	if d.dt == tensor.Q4_0 {
+		zero = kernel.ZeroQ4
+	}
+	for t := lo; t < hi; t++ {
+		d.k.QuantizeX(d.records[t*d.stride:][:d.stride], d.x.Row(t), zero)
+	}
 }
 
 // RecordBytes is the memory beside its operands that a backend needs for

@@ -21,8 +21,11 @@ type tile struct {
 	w4    [4][]byte // see down.oneToken
 	next4 [4]*byte
 	out8  [kernel.QuantRows * kernel.QuantTokens]float32
-	strip []float32 // [neurons, OuterCols] of the second half of neurons
-	_     [64]byte  // no cache line of two threads
+	want8 wantLists
+	// strip is [neurons, OuterCols] of the second half of neurons or, in place
+	// of it, widened rows.
+	strip []float32
+	_     [64]byte // no cache line of two threads
 }
 
 // TileBytes is the memory beside its operands that a backend of threads threads
@@ -51,12 +54,15 @@ func (d dotFunc) tiles() bool { return d.x.Rows >= kernel.TileTokens }
 // which there are enough for a tile. The products have the bits of row's.
 func (d dotFunc) tile(s *tile, op tiled, lo, hi int) {
 	block := tileRows(tileBytes, d.dt.RowBytes(d.x.Cols))
+	if d.wide() {
+		block = wideRows(d.x.Cols)
+	}
 	for ; lo < hi; lo += block {
 		switch end := min(lo+block, hi); {
 		case !d.dt.Quantised():
 			d.block(s, op, lo, end)
-		case d.x.Rows >= kernel.QuantTokens && kernel.QuantTiles(d.x.Cols):
-			d.quantBlock(s, op, lo, end)
+		case d.wide():
+			d.wideBlock(s, op, lo, end)
 		default:
 			d.quantFours(s, op, lo, end)
 		}
@@ -80,27 +86,7 @@ func (d dotFunc) block(s *tile, op tiled, lo, hi int) {
 	}
 }
 
-// quantBlock is block for quantised rows.
-func (d dotFunc) quantBlock(s *tile, op tiled, lo, hi int) {
-	kern := d.k.TileQ8
-	if d.dt == tensor.Q4_0 {
-		kern = d.k.TileQ4
-	}
-	for t := 0; t < d.x.Rows; t += kernel.QuantTokens {
-		t = min(t, d.x.Rows-kernel.QuantTokens)
-		for i := lo; i < hi; i += kernel.QuantRows {
-			for j := range s.w8 {
-				s.w8[j] = op.row(min(i+j, hi-1))
-			}
-			kern(&s.out8, &s.w8, d.records[t*d.stride:], d.stride)
-			for j := range min(kernel.QuantRows, hi-i) {
-				op.put(i+j, t, s.out8[j*kernel.QuantTokens:][:kernel.QuantTokens])
-			}
-		}
-	}
-}
-
-// quantFours is quantBlock for rows that tiles cannot take, or fewer tokens.
+// quantFours is block for quantised rows that tiles cannot take.
 func (d dotFunc) quantFours(s *tile, op tiled, lo, hi int) {
 	const four = 4
 	for t := 0; t < d.x.Rows; t += four {

@@ -3,6 +3,7 @@ package cpu_test
 import (
 	"testing"
 
+	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/device/cpu"
 	"github.com/sparseflow/sparseflow/internal/kernel"
@@ -12,14 +13,20 @@ import (
 // Steps of many tokens allocate nothing either after the first, and make no
 // more scratch than TileBytes says.
 func TestManyTokensScratch(t *testing.T) {
-	const tokens, cols, neurons = 50, 160, 530
+	for _, dt := range []tensor.DType{tensor.F16, tensor.Q8_0, tensor.Q4_0} {
+		t.Run(dt.String(), func(t *testing.T) { testManyTokensScratch(t, dt) })
+	}
+}
+
+func testManyTokensScratch(t *testing.T, dt tensor.DType) {
+	const tokens, cols, neurons = 50, 256, 530
 	r := newRandom(3)
-	masked := newMLP(tokens, cols, 2, neurons, neurons, tensor.F16, true)
-	all := newMLP(tokens, cols, 2, neurons, neurons, tensor.F16, false)
+	masked := newMLP(tokens, cols, 2, neurons, neurons, dt, true)
+	all := newMLP(tokens, cols, 2, neurons, neurons, dt, false)
 	all.work.SkipZero = false
-	mat, _ := r.mat(70, cols, tensor.F16)
+	mat, _ := r.mat(70, cols, dt)
 	y, h, sel := device.NewAct(tokens, 70), masked.blank(), masked.all()
-	sk := device.SketchMat{Codes: make([]byte, 70*96), Scales: make([]float32, 70), RowBytes: 96, Rows: 70, Cols: cols}
+	sk := device.SketchMat{Codes: make([]byte, 70*128), Scales: make([]float32, 70), RowBytes: 128, Rows: 70, Cols: cols}
 	for _, threads := range []int{1, 3} {
 		b := cpu.NewFine(kernel.Best(), threads)
 		defer b.Close()
@@ -29,6 +36,8 @@ func TestManyTokensScratch(t *testing.T) {
 			"Up, wanted":    func() { b.Up(h, masked.x, masked.slots, masked.work, sel) },
 			"Up, all":       func() { b.Up(h, all.x, all.slots, all.work, sel) },
 			"Down, wanted":  func() { b.Down(masked.y, h, masked.slots, masked.work) },
+			"Norm":          func() { b.Norm(masked.y, masked.x, device.NormParams{Kind: config.LayerNorm}) },
+			"Add":           func() { b.Add(masked.y, masked.x) },
 			"Down, of zero": func() { b.Down(all.y, h, all.slots, all.work) },
 		} {
 			if n := testing.AllocsPerRun(10, op); n != 0 {

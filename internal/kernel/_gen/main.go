@@ -53,7 +53,7 @@ var (
 func main() {
 	log.SetFlags(0)
 	name := flag.String("isa", "", "instruction set: avx2 or avx512")
-	which := flag.String("kernels", "", "which to write: rows, tiles, quant or attention")
+	which := flag.String("kernels", "", "which to write: rows, tiles, quant, wide or attention")
 	flag.Parse()
 
 	ConstraintExpr("!noasm")
@@ -73,10 +73,12 @@ func main() {
 		s.tiles()
 	case "quant":
 		s.quantKernels()
+	case "wide":
+		s.wideKernels()
 	case "attention":
 		s.attention()
 	default:
-		log.Fatalf("_gen: choose kernels: got %q, want rows, tiles, quant or attention", *which)
+		log.Fatalf("_gen: choose kernels: got %q, want rows, tiles, quant, wide or attention", *which)
 	}
 	Generate()
 }
@@ -118,9 +120,6 @@ func (s isa) quantKernels() {
 		s.dotQuant(q)
 		s.matVecQuant(q)
 		s.dot4Quant(q)
-		if s.width == 16 {
-			s.tileQuant(q)
-		}
 		if s.width == 8 || q == q4 { // Q8 is bound by the stores of y, which AVX2 does faster
 			s.axpyQuant(q)
 		}

@@ -61,18 +61,7 @@ func (s isa) codes(q quant) func(wp reg.Register) []reg.VecVirtual {
 		}
 	}
 	if s.width == 16 {
-		// Sixteen values are a table of one register.
-		values := ZMM()
-		for i, hi := range []reg.VecVirtual{values, ZMM()} {
-			quad := GP64()
-			MOVQ(U64([]uint64{0xfffefdfc_fbfaf9f8, 0x07060504_03020100}[i]), quad)
-			VMOVQ(quad, hi.AsX())
-			VPMOVSXBD(hi.AsX(), hi.AsY())
-			if i == 1 {
-				VINSERTI64X4(U8(1), hi.AsY(), values, values)
-			}
-		}
-		VCVTDQ2PS(values, values)
+		values := s.q4Values()
 		return func(wp reg.Register) []reg.VecVirtual {
 			v := s.vecs(2)
 			VPMOVZXBD(at(wp, 2), v[0])
@@ -96,6 +85,23 @@ func (s isa) codes(q quant) func(wp reg.Register) []reg.VecVirtual {
 		}
 		return v
 	}
+}
+
+// q4Values is the sixteen values of a Q4 code in order: a table of one
+// register.
+func (s isa) q4Values() reg.VecVirtual {
+	values := ZMM()
+	for i, hi := range []reg.VecVirtual{values, ZMM()} {
+		quad := GP64()
+		MOVQ(U64([]uint64{0xfffefdfc_fbfaf9f8, 0x07060504_03020100}[i]), quad)
+		VMOVQ(quad, hi.AsX())
+		VPMOVSXBD(hi.AsX(), hi.AsY())
+		if i == 1 {
+			VINSERTI64X4(U8(1), hi.AsY(), values, values)
+		}
+	}
+	VCVTDQ2PS(values, values)
+	return values
 }
 
 // quantizeX writes QuantizeBlocks, which fills the records of whole blocks.

@@ -8,78 +8,282 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// A tile of quantised weights is fewer rows, which take more to unpack, and
-// more tokens.
+// A tile of quantised weights: quantRows rows, widened, with quantTokens
+// activation rows, two at a time.
 const (
-	quantRows   = 2
-	quantTokens = 8
-	laneBytes   = 16 * 4 // bytes of the lanes of an output
+	quantRows   = 4
+	quantTokens = 4
+	pairTokens  = 2
 )
 
-// tileQuant writes Tile<q> for AVX-512: dotQuant for all rows and tokens of a
-// tile at once. A record of activations is loaded once for all rows.
-func (s isa) tileQuant(q quant) {
-	name := "Tile" + q.name
-	TEXT(name+s.name, 0, fmt.Sprintf("func(out *[%d]float32, w *[%d][]byte, x []byte, stride int)", quantRows*quantTokens, quantRows))
-	Pragma("noescape")
-	Doc(name + s.name + " is Set." + name + " of package kernel.")
+// A widened row is chunks of four groups, the last of one to four: the scales
+// as float32, that of block b of group g in lane 4b+g, and then each group's
+// codes as load512 unpacks them, the low halves before the high ones. Products
+// of scales are then four multiplications of a row and a token in one, and one
+// shuffle within quarters of a register gives those of a group.
+const (
+	chunkGroups = 4
+	wideScales  = 64
+	wideGroup   = 128
+	wideChunk   = wideScales + chunkGroups*wideGroup
+)
+
+// wideKernels writes the kernels over many tokens and quantised rows.
+func (s isa) wideKernels() {
+	for _, q := range []quant{q8, q4} {
+		s.pairs(q)
+	}
+	s.outerPairs()
+	if s.width == 8 {
+		return // 16 registers are too few for tiles
+	}
+	s.q4Body = q4BodyTable()
+	for _, q := range []quant{q8, q4} {
+		s.widen(q)
+	}
+	s.tileWide()
+	s.rowsWide()
+}
+
+// laneMasks are the lanes of each group's scales in a chunk.
+func laneMasks() [chunkGroups]reg.OpmaskVirtual {
+	var k [chunkGroups]reg.OpmaskVirtual
+	bits := GP32()
+	for g := range k {
+		k[g] = K()
+		MOVL(U32(0x1111<<g), bits)
+		KMOVW(bits, k[g])
+	}
+	return k
+}
+
+// widen writes Widen<q>.
+func (s isa) widen(q quant) {
+	s.text("Widen"+q.name, "func(dst, w []byte, next *byte)", "widens w, whole groups of blocks, for TileWide and RowsWide.")
+	dp := Load(Param("dst").Base(), GP64())
+	wp := Load(Param("w").Base(), GP64())
+	n := Load(Param("w").Len(), GP64())
+	np := prefetchBase(wp)
+	c, masks, group := s.quantConsts(q), laneMasks(), 4*q.bytes
+	Label("chunk")
+	for g, mask := range masks {
+		CMPQ(n, U32(group))
+		JL(LabelRef("done"))
+		prefetch(np, 0, group)
+		w := s.load512(q, c, wp)
+		VMOVUPS(w.scale, mask, at(dp, 0))
+		VMOVDQU32(w.low, at(dp, wideScales+g*wideGroup))
+		VMOVDQU32(w.high, at(dp, wideScales+g*wideGroup+64))
+		ADDQ(U32(group), wp)
+		ADDQ(U32(group), np)
+		SUBQ(U32(group), n)
+	}
+	ADDQ(U32(wideChunk), dp)
+	JMP(LabelRef("chunk"))
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+// widePass is the operands of a pass of quantRows rows and some tokens.
+type widePass struct {
+	w         [quantRows]reg.GPVirtual
+	n         reg.GPVirtual                  // bytes of a row
+	x         func(token, disp int) Mem      // of a chunk's records
+	next      func()                         // goes on to the next chunk's
+	masks     [chunkGroups]reg.OpmaskVirtual // of scales
+	sums      [quantRows][]reg.VecVirtual    // [rows][tokens]
+	scales    [quantRows][]reg.VecVirtual    // [rows][tokens] products, of a chunk
+	codes     [quantRows][2]reg.VecVirtual   // [rows] low and high, of a group
+	left, off reg.GPVirtual                  // bytes of a row that are to come, and that were
+}
+
+// loadWide loads the rows' addresses from parameter w, and their length.
+func (s isa) loadWide(tokens int) *widePass {
+	p := &widePass{n: GP64(), left: GP64(), off: GP64()}
 	w := Load(Param("w"), GP64())
-	var wp [quantRows]reg.GPVirtual
-	for i := range wp {
-		wp[i] = GP64()
-		MOVQ(at(w, 24*i), wp[i])
+	for i := range p.w {
+		p.w[i] = GP64()
+		MOVQ(at(w, 24*i), p.w[i])
+		p.sums[i], p.scales[i] = s.vecs(tokens), s.vecs(tokens)
+		p.codes[i] = [2]reg.VecVirtual{s.vec(), s.vec()}
 	}
-	n := GP64()
-	MOVQ(at(w, 8), n)
-	// Two times four tokens.
-	r := rows4{xp: Load(Param("x").Base(), GP64()), stride: Load(Param("stride"), GP64()), stride3: GP64()}
-	LEAQ(Mem{Base: r.stride, Index: r.stride, Scale: 2}, r.stride3)
-	later := r
-	later.xp = GP64()
-	LEAQ(Mem{Base: r.xp, Index: r.stride, Scale: 4}, later.xp)
-	c := s.quantConsts(q)
-	var acc [quantRows][]reg.VecVirtual
-	for i := range acc {
-		acc[i] = s.vecs(quantTokens)
-		s.zero(acc[i]...)
+	MOVQ(at(w, 8), p.n)
+	p.masks = laneMasks()
+	return p
+}
+
+// row is the memory disp bytes into the chunk of row i.
+func (p *widePass) row(i, disp int) Mem {
+	return Mem{Base: p.w[i], Index: p.off, Scale: 1, Disp: disp}
+}
+
+// run sums the products of all rows and tokens. Each takes the very steps of
+// dotQuant.
+func (s isa) runWide(p *widePass) {
+	for _, sums := range p.sums {
+		s.zero(sums...)
 	}
-	group := 4 * q.bytes
-	Label("group")
-	CMPQ(n, U32(group))
-	JL(LabelRef("reduce"))
-	var rows [quantRows]weights
-	for i := range rows {
-		rows[i] = s.load512(q, c, wp[i])
-		ADDQ(U32(group), wp[i])
+	XORQ(p.off, p.off)
+	MOVQ(p.n, p.left)
+	Label("chunk")
+	CMPQ(p.left, U32(0))
+	JLE(LabelRef("reduce"))
+	tokens := len(p.sums[0])
+	x := s.vecs(tokens)
+	for t, v := range x {
+		VMOVUPS(p.x(t, recordScale), v)
 	}
-	for j := range quantTokens {
-		x := func(disp int) Mem { return r.x(j, disp) }
-		if j >= 4 {
-			x = func(disp int) Mem { return later.x(j-4, disp) }
+	for g := 1; g < chunkGroups; g++ {
+		CMPQ(p.left, U32(wideScales+g*wideGroup))
+		JLE(LabelRef("scaled"))
+		for t, v := range x {
+			VMOVUPS(p.x(t, g*recordBytes+recordScale), p.masks[g], v)
 		}
-		for i := range rows {
-			s.addQuant(q, c, rows[i], x, 0, acc[i][j])
+	}
+	Label("scaled")
+	for i := range p.scales {
+		for t, v := range x {
+			VMULPS(p.row(i, 0), v, p.scales[i][t])
 		}
 	}
-	ADDQ(U32(recordBytes), r.xp)
-	ADDQ(U32(recordBytes), later.xp)
-	SUBQ(U32(group), n)
-	JMP(LabelRef("group"))
+	for g := range chunkGroups {
+		if g > 0 {
+			CMPQ(p.left, U32(wideScales+g*wideGroup))
+			JLE(LabelRef("reduce"))
+		}
+		s.wideGroup(p, g)
+	}
+	ADDQ(U32(wideChunk), p.off)
+	SUBQ(U32(wideChunk), p.left)
+	p.next()
+	JMP(LabelRef("chunk"))
 	Label("reduce")
-	// By way of memory: the instructions that reduce take 16 of the registers.
-	sums := AllocLocal(quantRows * quantTokens * laneBytes)
-	for i := range acc {
-		for j, a := range acc[i] {
-			VMOVUPS(a, sums.Offset((i*quantTokens+j)*laneBytes))
+}
+
+// wideGroup adds group g of a chunk.
+func (s isa) wideGroup(p *widePass, g int) {
+	for i, c := range p.codes {
+		for half, v := range c {
+			VMOVDQU32(p.row(i, wideScales+g*wideGroup+half*64), v)
 		}
 	}
-	out := Load(Param("out"), GP64())
-	for i := range quantRows * quantTokens {
-		y := YMM()
-		VMOVUPS(sums.Offset(i*laneBytes), y)
-		VADDPS(sums.Offset(i*laneBytes+32), y, y)
-		VMOVSS(reduceY(y), at(out, 4*i))
+	for t := range p.sums[0] {
+		low, high, zero := s.vec(), s.vec(), s.vec()
+		VMOVDQU32(p.x(t, g*recordBytes+recordLow), low)
+		VMOVDQU32(p.x(t, g*recordBytes+recordHigh), high)
+		VMOVDQU32(p.x(t, g*recordBytes+recordZero), zero)
+		for i, c := range p.codes {
+			sum, scale := s.vec(), s.vec()
+			VMOVDQA32(zero, sum)
+			VPDPBUSD(low, c[0], sum)
+			VPDPBUSD(high, c[1], sum)
+			VCVTDQ2PS(sum, sum)
+			VPERMILPS(U8(0x55*g), p.scales[i][t], scale)
+			VFMADD231PS(scale, sum, p.sums[i][t])
+		}
 	}
+}
+
+// halve is the end of a dot product for eight at once, or for four if it gets
+// no more: lanes of two registers that are to be added are brought together
+// before they are. The sums of v[i] and v[i+4] end up in lanes 4i and 4i+2.
+func (s isa) halve(v []reg.VecVirtual) reg.VecVirtual {
+	// pair adds what low takes of a and b to what high takes.
+	pair := func(a, b reg.VecVirtual, low, high func(a, b, dst reg.VecVirtual)) reg.VecVirtual {
+		l, h := s.vec(), s.vec()
+		low(a, b, l)
+		high(a, b, h)
+		VADDPS(h, l, l)
+		return l
+	}
+	quarters := func(imm uint8) func(a, b, dst reg.VecVirtual) {
+		return func(a, b, dst reg.VecVirtual) { VSHUFF32X4(U8(imm), b, a, dst) }
+	}
+	var halves, fours []reg.VecVirtual
+	for i := 0; i < len(v); i += 2 {
+		halves = append(halves, pair(v[i], v[i+1], quarters(0x44), quarters(0xee)))
+	}
+	for i := 0; i < len(halves); i += 2 {
+		fours = append(fours, pair(halves[i], halves[i+1], quarters(0x88), quarters(0xdd)))
+	}
+	sum := pair(fours[0], fours[len(fours)-1],
+		func(a, b, dst reg.VecVirtual) { VUNPCKLPD(b, a, dst) },
+		func(a, b, dst reg.VecVirtual) { VUNPCKHPD(b, a, dst) })
+	odd := s.vec()
+	VMOVSHDUP(sum, odd)
+	VADDPS(odd, sum, sum)
+	return sum
+}
+
+// compress moves the lanes of mask together.
+func compress(mask uint32, v reg.VecVirtual) {
+	bits, k := GP32(), K()
+	MOVL(U32(mask), bits)
+	KMOVW(bits, k)
+	VCOMPRESSPS(v, k, v)
+}
+
+// tileWide writes TileWide. With two tokens at a time a pass has registers for
+// its sums, its scales and its codes, and four rows stay in the level-1 cache
+// while tokens come from the level-2 cache.
+func (s isa) tileWide() {
+	s.text("TileWide", fmt.Sprintf("func(out *[%d]float32, w *[%d][]byte, x []byte, stride int)", quantRows*quantTokens, quantRows),
+		"is Set.TileQ8 and Set.TileQ4 of package kernel.")
+	out := Load(Param("out"), GP64())
+	first := Load(Param("x").Base(), GP64())
+	stride := Load(Param("stride"), GP64())
+	p, xp, pairs := s.loadWide(pairTokens), GP64(), GP64()
+	p.x = func(t, disp int) Mem {
+		if t == 0 {
+			return at(xp, disp)
+		}
+		return Mem{Base: xp, Index: stride, Scale: 1, Disp: disp}
+	}
+	p.next = func() { ADDQ(U32(chunkGroups*recordBytes), xp) }
+	MOVQ(U32(quantTokens/pairTokens), pairs)
+	Label("pair")
+	MOVQ(first, xp)
+	s.runWide(p)
+	var v []reg.VecVirtual
+	for t := range pairTokens {
+		for i := range p.sums {
+			v = append(v, p.sums[i][t])
+		}
+	}
+	sum := s.halve(v)
+	compress(0x5555, sum) // token by token of row 0, then of row 1
+	x, hi := sum.AsX(), XMM()
+	VEXTRACTF128(U8(1), sum.AsY(), hi)
+	VMOVLPS(x, at(out, 0))
+	VMOVHPS(x, at(out, 4*quantTokens))
+	VMOVLPS(hi, at(out, 8*quantTokens))
+	VMOVHPS(hi, at(out, 12*quantTokens))
+	LEAQ(Mem{Base: first, Index: stride, Scale: pairTokens}, first)
+	ADDQ(U32(4*pairTokens), out)
+	DECQ(pairs)
+	JNZ(LabelRef("pair"))
+	VZEROUPPER()
+	RET()
+}
+
+// rowsWide writes RowsWide.
+func (s isa) rowsWide() {
+	s.text("RowsWide", fmt.Sprintf("func(out *[%d]float32, w *[%d][]byte, x []byte)", quantRows, quantRows),
+		"is Set.RowsQ8 and Set.RowsQ4 of package kernel.")
+	out := Load(Param("out"), GP64())
+	xp := Load(Param("x").Base(), GP64())
+	p := s.loadWide(1)
+	p.x = func(_, disp int) Mem { return at(xp, disp) }
+	p.next = func() { ADDQ(U32(chunkGroups*recordBytes), xp) }
+	s.runWide(p)
+	var v []reg.VecVirtual
+	for i := range p.sums {
+		v = append(v, p.sums[i][0])
+	}
+	sum := s.halve(v)
+	compress(0x1111, sum)
+	VMOVUPS(sum.AsX(), at(out, 0))
 	VZEROUPPER()
 	RET()
 }

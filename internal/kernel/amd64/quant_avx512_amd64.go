@@ -19,11 +19,6 @@ func MatVecQ8AVX512(y []float32, w []byte, rowBytes int, x []byte)
 //go:noescape
 func Dot4Q8AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
-// TileQ8AVX512 is Set.TileQ8 of package kernel.
-//
-//go:noescape
-func TileQ8AVX512(out *[16]float32, w *[2][]byte, x []byte, stride int)
-
 // Axpy4Q8AVX512 is Set.Axpy4Q8 of package kernel.
 //
 //go:noescape
@@ -43,11 +38,6 @@ func MatVecQ4AVX512(y []float32, w []byte, rowBytes int, x []byte)
 //
 //go:noescape
 func Dot4Q4AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
-
-// TileQ4AVX512 is Set.TileQ4 of package kernel.
-//
-//go:noescape
-func TileQ4AVX512(out *[16]float32, w *[2][]byte, x []byte, stride int)
 
 // AxpyQ4AVX512 is Set.AxpyQ4 of package kernel.
 //
