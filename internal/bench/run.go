@@ -134,9 +134,10 @@ func (r *runner) limit() (int64, error) {
 // keep adds a mode's result.
 func (r *runner) keep(m Mode, res *Result) {
 	r.rep.Backend = res.Backend
-	for _, row := range res.Rows {
+	r.rep.Rows = append(r.rep.Rows, res.Rows...)
+	for i := range r.rep.Rows {
+		row := &r.rep.Rows[i]
 		row.OfDense = ratio(row.TokS, r.dense(row.Test))
-		r.rep.Rows = append(r.rep.Rows, row)
 	}
 	p := r.rep.Proof
 	if p == nil {
