@@ -134,6 +134,8 @@ func compute(t testing.TB, s Set, in operands, arenas []*arena, gap int, head bo
 	out = append(out, outputs{"Dot4U4S8", wide(sketches[:])})
 	load := s.Load(u4)
 	out = append(out, outputs{"Load", []uint32{uint32(load), uint32(load >> 32)}})
+	load = s.LoadNext(u4, nil)
+	out = append(out, outputs{"LoadNext", []uint32{uint32(load), uint32(load >> 32)}})
 
 	f := guard(arenas[5], in.y, gap, head)
 	s.DecodeF16(f, w16)
