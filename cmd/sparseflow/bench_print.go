@@ -111,7 +111,28 @@ func printBench(w io.Writer, o *benchJSON) {
 	for _, s := range o.Skipped {
 		fmt.Fprintf(w, "%s not measured: %s\n", s.Mode, s.Why)
 	}
+	printStarts(w, o.Rows)
 	printQuality(w, slices.Concat(o.Rows, o.Sweep))
+}
+
+// printStarts says, once for each mode, how long a new process took to its first
+// token, and what mode auto chose.
+func printStarts(w io.Writer, rows []bench.Row) {
+	t := table{right: []bool{false, true, true, true, false}}
+	t.add("mode", "first token", "needs", "of read time", "auto chose")
+	var seen []bench.Mode
+	for _, r := range rows {
+		if r.FirstTokenS == 0 || slices.Contains(seen, r.Mode) {
+			continue
+		}
+		seen = append(seen, r.Mode)
+		t.add(string(r.Mode), fmt.Sprintf("%.2f s", r.FirstTokenS), config.FormatSize(r.FirstTokenBytes),
+			fmt.Sprintf("%.2f", r.FirstTokenOfReads), r.Auto)
+	}
+	if len(seen) > 0 {
+		fmt.Fprintln(w, "\nfrom the start of the process to the first token")
+		t.print(w)
+	}
 }
 
 func printRows(w io.Writer, rows []bench.Row) {
@@ -119,16 +140,19 @@ func printRows(w io.Writer, rows []bench.Row) {
 	for i := range t.right {
 		t.right[i] = i > 1
 	}
-	t.add("test", "mode", "budget", "peak RSS", "tokens/s", "sd", "fast/token", "slow/token", "misses", "hits", "stall", "GB/s", "of limit", "of disk", "of plan")
+	t.add("test", "mode", "budget", "peak RSS", "tokens/s", "sd", "fast/token", "slow/token", "misses", "hits", "stall", "GB/s", "of limit", "of disk", "of plan", "of dense")
 	for _, r := range rows {
-		plan := "-"
+		plan, dense := "-", "-"
 		if r.OfEstimate > 0 {
 			plan = fmt.Sprintf("%.2f", r.OfEstimate)
+		}
+		if r.OfDense > 0 {
+			dense = fmt.Sprintf("%.2f", r.OfDense)
 		}
 		t.add(r.Test.String(), string(r.Mode), config.FormatSize(r.BudgetBytes), config.FormatSize(r.PeakRSSBytes),
 			figures(r.TokS), figures(r.SD), config.FormatSize(r.FastBytes), config.FormatSize(r.SlowBytes),
 			figures(r.Misses), share100(r.HitRate), fmt.Sprintf("%.1f ms", r.StallMS),
-			fmt.Sprintf("%.1f", r.GBs), fmt.Sprintf("%.2f", r.ShareOfLimit), fmt.Sprintf("%.2f", r.IOShare), plan)
+			fmt.Sprintf("%.1f", r.GBs), fmt.Sprintf("%.2f", r.ShareOfLimit), fmt.Sprintf("%.2f", r.IOShare), plan, dense)
 	}
 	t.print(w)
 }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/config"
-	"github.com/sparseflow/sparseflow/internal/engine"
 )
 
 func TestParseTests(t *testing.T) {
@@ -190,24 +189,6 @@ func (f *lengthsFile) ReadVec(bufs [][]byte, off int64) (int, error) {
 		*f.to = append(*f.to, len(b))
 	}
 	return f.memFile.ReadVec(bufs, off)
-}
-
-// Steps begin where the layers do, and the last are kept.
-func TestSplit(t *testing.T) {
-	var touched []engine.Touched
-	for _, l := range []int{0, 1, 1, 0, 1, 0, 0, 1} {
-		touched = append(touched, engine.Touched{Layer: l})
-	}
-	var got []int
-	for _, s := range split(touched, 2) {
-		got = append(got, len(s))
-	}
-	if !slices.Equal(got, []int{2, 3}) {
-		t.Errorf("got steps of %v segments, want 2 and 3", got)
-	}
-	if split(nil, 3) != nil {
-		t.Error("of nothing: got steps")
-	}
 }
 
 func TestMedian(t *testing.T) {

@@ -11,7 +11,6 @@ import (
 	"strconv"
 
 	"github.com/sparseflow/sparseflow"
-	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/trace"
@@ -31,6 +30,8 @@ type Result struct {
 	Backend string
 	Quality *Quality // nil for an exact mode
 	Load    Rate     // of the bytes of decoding, from memory
+	Start   Rate     // of the reads up to the first token, and the time that it took
+	Auto    string   // what mode auto chose
 	Rows    []Row
 }
 
@@ -73,13 +74,11 @@ type Opener func(ctx context.Context, model string, opts ...sparseflow.Option) (
 // child is a job under way.
 type child struct {
 	Job
-	tell    func(what string)
-	e       *engine.Engine
-	touched []engine.Touched // what Observe saw, while recording
-	record  bool
-	tracer  *trace.Recorder    // of Wanted, nil while nothing is traced
-	steps   [][]engine.Touched // decoded tokens whose bytes are loaded
-	peak    int64              // bytes resident at most, before anything but the model's own
+	tell   func(what string)
+	e      *engine.Engine
+	tracer *trace.Recorder // of Wanted, nil while nothing is traced
+	reads  *engine.Reads   // of decoded tokens, to load, nil if there are none
+	peak   int64           // bytes resident at most, before anything but the model's own
 }
 
 func (c *child) run(ctx context.Context, open Opener) (res *Result, err error) {
@@ -98,7 +97,7 @@ func (c *child) run(ctx context.Context, open Opener) (res *Result, err error) {
 		sparseflow.WithCacheDir(c.CacheDir),
 		sparseflow.WithInternals(func(o *engine.Options) {
 			o.File, o.SimDisk, o.RingSlots, o.Unprofiled = file, c.SimDisk, c.RingSlots, c.Mode == Naive
-			o.Observe, o.Wanted = c.observe, c.want
+			o.Wanted = c.want
 		}))
 	if err != nil {
 		return nil, err
@@ -106,6 +105,12 @@ func (c *child) run(ctx context.Context, open Opener) (res *Result, err error) {
 	defer func() { err = errors.Join(err, eng.Close()) }()
 	c.e = eng.Internals()
 	res = &Result{Backend: c.e.Backend()}
+	if a := c.e.Choice(); a != nil {
+		res.Auto = a.Summary()
+	}
+	if res.Start, err = c.first(ctx); err != nil {
+		return nil, err
+	}
 	c.tell("checking")
 	if res.Proof, res.Quality, err = c.prove(ctx); err != nil {
 		return nil, err
@@ -146,13 +151,6 @@ func (c *child) file() (weights.File, error) {
 		return halves{f, p.BundleOffset(0, 0)}, p.Close()
 	}
 	return nil, nil
-}
-
-// observe is the engine's Observe.
-func (c *child) observe(layer, tokens int, w device.Work, h []float32) {
-	if c.record {
-		c.touched = append(c.touched, engine.NewTouched(layer, tokens, w, h))
-	}
 }
 
 // enterCgroup moves this process, all of whose memory is still to come, into a

@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/weights"
@@ -32,6 +33,8 @@ type Job struct {
 	Cgroup     string
 	LimitBytes int64
 	Expect     *Proof // what the output must be, nil if this job is the first
+	// Started is when the process was started.
+	Started time.Time
 }
 
 // Proof is what shows that a mode computes the model.
@@ -51,6 +54,8 @@ const (
 	// slowTokens is what naive and mmap decode in place of more: enough for a
 	// speed that does not change, and at seconds a token all that is bearable.
 	slowTokens = 8
+	// firstTokens is the prompt that the first token of a new process follows.
+	firstTokens = 8
 	// warmTokens are decoded before the first repetition, to fill the cache.
 	warmTokens = 128
 )

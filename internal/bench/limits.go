@@ -48,14 +48,9 @@ func Measure(ctx context.Context, p *pack.Pack, sim *weights.SimSpec, threads in
 		return l, nil
 	}
 	align := min(l.ReadBytes&-l.ReadBytes, 4096)
-	var random, sequential float64
-	if l.RandomIOPS, random, sequential, err = weights.MeasureDisk(p.Path(), l.ReadBytes, align); err != nil {
-		return l, err
-	}
-	l.RandomGBs, l.SequentialGBs = random/1e9, sequential/1e9
-	// The same places again.
-	_, random, _, err = weights.MeasureDisk(p.Path(), l.ReadBytes, align)
-	l.RandomWarmGBs = random / 1e9
+	r, err := weights.MeasureDisk(p.Path(), l.ReadBytes, align)
+	l.RandomIOPS, l.RandomGBs = r.Random, r.Random*r.ReadBytes/1e9
+	l.RandomWarmGBs, l.SequentialGBs = r.Warm*r.ReadBytes/1e9, r.InOrder/1e9
 	return l, errors.Join(err, ctx.Err())
 }
 

@@ -54,6 +54,17 @@ type Row struct {
 	EstimateSeconds float64 `json:"estimate_s"`        // of a token, by plan from the measured limits
 	OfEstimate      float64 `json:"share_of_estimate"` // tok_s over the estimate's
 
+	// FirstTokenS is the seconds from the start of the process to the first
+	// token after a short prompt, and FirstTokenBytes what had to be read for
+	// it: what is resident, and the prompt's neurons. FirstTokenOfReads is the
+	// former over the time that reading these in sequence takes.
+	FirstTokenS       float64 `json:"first_token_s"`
+	FirstTokenBytes   int64   `json:"first_token_bytes"`
+	FirstTokenOfReads float64 `json:"first_token_of_read_time"`
+
+	Auto    string  `json:"auto,omitempty"` // what mode auto chose
+	OfDense float64 `json:"of_dense"`       // tok_s over that of mode dense, 0 without one
+
 	Quality *Quality `json:"quality,omitempty"` // of a mode that leaves neurons out
 }
 
@@ -73,7 +84,7 @@ type series struct {
 
 // enoughTime is how long a test goes on being repeated where the number of
 // repetitions was not asked for.
-const enoughTime = 4 * time.Second
+const enoughTime = 3 * time.Second
 
 // measure times the tests in rounds, a repetition of each, and after every
 // round the loading of the same bytes: what else the machine does meanwhile
@@ -114,21 +125,15 @@ func (c *child) measure(ctx context.Context, res *Result) error {
 	return nil
 }
 
-// warmUp fills the cache, and grows what grows once.
+// warmUp fills the cache. What grows once grew when the output was checked, and
+// so did what modes that compute everything keep.
 func (c *child) warmUp(ctx context.Context, all []*series) error {
-	c.tell("warming up")
-	for _, s := range all {
-		var err error
-		if s.test.Prompt {
-			_, err = c.prefill(ctx, 0, min(s.test.N, auditTokens))
-		} else {
-			_, err = c.decode(ctx, auditTokens, min(c.tokens(Test{N: warmTokens}), c.e.Placement().Context-2))
-		}
-		if err != nil {
-			return err
-		}
+	if c.Mode.exact() || !slices.ContainsFunc(all, func(s *series) bool { return !s.test.Prompt }) {
+		return nil
 	}
-	return nil
+	c.tell("warming up")
+	_, err := c.decode(ctx, auditTokens, min(warmTokens, c.e.Placement().Context-2))
+	return err
 }
 
 // repeat times one test once, on the part of the text that is this
@@ -149,6 +154,19 @@ func longest(tests []Test) (n int) {
 		n = max(n, t.N)
 	}
 	return n
+}
+
+// first is what was read until the first token of this process, and how long
+// that took.
+func (c *child) first(ctx context.Context) (Rate, error) {
+	res, err := c.e.Run(ctx, engine.Request{IDs: c.prompt(min(firstTokens, len(c.IDs))), MaxTokens: 1, IgnoreEOS: true})
+	if err != nil || c.Mode == Mmap {
+		return Rate{}, err
+	}
+	return Rate{
+		c.e.Placement().LoadBytes + res.Stats.Misses*c.e.Pack().BundleStride(),
+		time.Since(c.Started).Seconds(),
+	}, nil
 }
 
 // decode decodes n tokens of the text from the given one on.
@@ -201,12 +219,12 @@ func (c *child) row(s *series, res *Result) Row {
 		HitRate:   m.counters.HitRate(),
 		StallMS:   1e3 * m.counters.Stall.Seconds() / n,
 		Quality:   res.Quality,
+		Auto:      res.Auto,
+
+		FirstTokenS: res.Start.Seconds, FirstTokenBytes: res.Start.Bytes,
 	}
 	if c.LimitBytes > 0 {
 		r.BudgetBytes = c.LimitBytes
-	}
-	if !s.test.Prompt {
-		r.FastBytes += c.e.Placement().PredictorBytes
 	}
 	c.rate(&r, res.Load.PerSecond()/1e9)
 	return r
@@ -218,6 +236,9 @@ func (c *child) rate(r *Row, load float64) {
 	r.GBs = float64(r.FastBytes) * r.TokS / 1e9
 	r.IOGBs = float64(r.SlowBytes) * r.TokS / 1e9
 	l := &c.Limits
+	if c.SimDisk != nil || l.Simulated == "" {
+		r.FirstTokenOfReads = ratio(r.FirstTokenS*l.SequentialGBs, float64(r.FirstTokenBytes)/1e9)
+	}
 	r.IOShare = max(ratio(r.IOGBs, l.SequentialGBs), ratio(r.Reads*r.TokS, l.RandomIOPS))
 	if r.LimitGBs = l.MemoryGBs; load > 0 && !r.Test.Prompt {
 		r.LimitGBs = load
@@ -248,8 +269,8 @@ const (
 	probeTime   = time.Second / 5
 )
 
-// recordSteps decodes a few tokens more and notes which bytes they multiply.
-// Where the mode needs more than there is in memory it notes nothing.
+// recordSteps decodes a few tokens more and notes which bytes they read. Where
+// the mode needs more than there is in memory it notes nothing.
 func (c *child) recordSteps(ctx context.Context) error {
 	if c.Mode == Mmap || c.Mode == Naive || c.e.Placement().Streamed > 0 || !slices.ContainsFunc(c.Tests, func(t Test) bool { return !t.Prompt }) {
 		return nil
@@ -258,26 +279,21 @@ func (c *child) recordSteps(ctx context.Context) error {
 	if c.Mode == Dense {
 		n = 1 // they are all alike
 	}
-	c.touched, c.record = nil, true
+	c.e.Record()
 	_, err := c.decode(ctx, auditTokens, n)
-	c.record = false
-	c.steps = split(c.touched, n)
-	c.touched = nil
+	reads := c.e.Recorded(n)
+	c.reads = &reads
 	return err
 }
 
-// load loads the bytes of the steps from memory, over and over.
+// load loads what the steps read from memory, over and over.
 func (c *child) load() (rates []Rate) {
-	if len(c.steps) == 0 {
+	if c.reads == nil {
 		return nil
 	}
 	for begin := time.Now(); len(rates) == 0 || time.Since(begin) < probeTime; {
-		var r Rate
-		for _, s := range c.steps {
-			bytes, took := c.e.Load(s)
-			r.Bytes, r.Seconds = r.Bytes+bytes, r.Seconds+took.Seconds()
-		}
-		rates = append(rates, r)
+		bytes, took := c.e.Load(*c.reads)
+		rates = append(rates, Rate{bytes, took.Seconds()})
 	}
 	return rates
 }
@@ -289,17 +305,4 @@ func median(rates []Rate) Rate {
 	}
 	slices.SortFunc(rates, func(a, b Rate) int { return cmp.Compare(a.PerSecond(), b.PerSecond()) })
 	return rates[len(rates)/2]
-}
-
-// split cuts what was touched into steps and keeps the last n: each begins
-// where the layers start anew.
-func split(t []engine.Touched, n int) (steps [][]engine.Touched) {
-	from := 0
-	for i := 1; i <= len(t); i++ {
-		if i == len(t) || t[i].Layer < t[i-1].Layer {
-			steps = append(steps, t[from:i])
-			from = i
-		}
-	}
-	return steps[max(0, len(steps)-n):]
 }

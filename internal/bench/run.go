@@ -135,6 +135,10 @@ func (r *runner) limit() (int64, error) {
 func (r *runner) keep(m Mode, res *Result) {
 	r.rep.Backend = res.Backend
 	r.rep.Rows = append(r.rep.Rows, res.Rows...)
+	for i := range r.rep.Rows {
+		row := &r.rep.Rows[i]
+		row.OfDense = ratio(row.TokS, r.dense(row.Test))
+	}
 	p := r.rep.Proof
 	if p == nil {
 		p = &Proof{LogitsSHA256: res.Proof.LogitsSHA256}
@@ -143,6 +147,16 @@ func (r *runner) keep(m Mode, res *Result) {
 	if p.Greedy == nil && m.exact() {
 		p.Greedy = res.Proof.Greedy
 	}
+}
+
+// dense is the speed of mode dense, 0 if it was not measured.
+func (r *runner) dense(t Test) float64 {
+	for _, row := range r.rep.Rows {
+		if row.Mode == Dense && row.Test == t {
+			return row.TokS
+		}
+	}
+	return 0
 }
 
 // diedError is of a process that ended without a result.
@@ -184,6 +198,7 @@ func (r *runner) child(ctx context.Context, j *Job) (*Result, error) {
 	}
 	// It is killed if that does not end it within WaitDelay.
 	cmd.Cancel = in.Close
+	j.Started = time.Now()
 	if err := cmd.Start(); err != nil {
 		if ctx.Err() != nil { // before there was a process
 			err = context.Cause(ctx)

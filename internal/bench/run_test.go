@@ -71,6 +71,14 @@ func TestRun(t *testing.T) {
 	if q := sparse.Quality; q != nil && (q.RecallWeighted < 0.9 || q.WorstRecall > q.RecallWeighted || q.Greedy != greedyTokens) {
 		t.Errorf("sparse: got quality %+v", *q)
 	}
+	if dense.OfDense != 1 || sparse.OfDense != sparse.TokS/dense.TokS {
+		t.Errorf("of dense: got %v of itself and %v, want 1 and %v", dense.OfDense, sparse.OfDense, sparse.TokS/dense.TokS)
+	}
+	for _, r := range rep.Rows[:4] {
+		if r.FirstTokenS <= 0 || r.FirstTokenBytes <= 0 || r.FirstTokenBytes > 2*dense.FirstTokenBytes {
+			t.Errorf("%s: got the first token after %v s and %d bytes", r.Mode, r.FirstTokenS, r.FirstTokenBytes)
+		}
+	}
 	if naive.FastBytes != dense.FastBytes || naive.HitRate > 0.6 || naive.Quality != nil {
 		t.Errorf("naive: got %+v", naive)
 	}

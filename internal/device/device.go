@@ -28,6 +28,9 @@ type Backend interface {
 	Linear(y, x Act, w Mat, b []float32)
 	// Add adds x to y.
 	Add(y, x Act)
+	// Keep stores the keys and values of the spans' tokens in their layer of
+	// the cache; k and v are [tokens, kv head x head dim].
+	Keep(c *kv.Cache, layer int, spans []Span, k, v Act)
 	// Attend sets y to the causal attention of the queries q over all tokens
 	// that the spans' sequences hold up to each query's own.
 	Attend(y, q Act, c *kv.Cache, layer int, spans []Span, p AttendParams)

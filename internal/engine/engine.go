@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/sparseflow/sparseflow/internal/config"
-	"github.com/sparseflow/sparseflow/internal/device/cpu"
 	"github.com/sparseflow/sparseflow/internal/kv"
 	"github.com/sparseflow/sparseflow/internal/model"
 	"github.com/sparseflow/sparseflow/internal/pack"
@@ -31,7 +30,7 @@ type Engine struct {
 	store       *weights.DiskWeightStore
 	memory      *weights.Memory
 	transfer    *weights.AsyncWeightTransfer
-	backend     *cpu.Backend
+	backend     *meter
 	kv          *kv.Cache
 	coordinator *transfer.TransferCoordinator
 	model       *model.Model
@@ -148,7 +147,7 @@ func (s Stats) TokensPerSecond() float64 {
 
 // Counters add up over steps.
 type Counters struct {
-	FastBytes int64         // of weights multiplied
+	FastBytes int64         // of weights multiplied, predictors included
 	SlowBytes int64         // read from the pack
 	Reads     int64         // that brought them
 	Wanted    int64         // neurons of layer passes
@@ -222,7 +221,7 @@ func (e *Engine) counters() Counters {
 	return Counters{
 		Sampled:   a.Active,
 		Found:     a.Found,
-		FastBytes: t.Fast,
+		FastBytes: e.backend.bytes,
 		SlowBytes: e.store.BytesRead(),
 		Reads:     e.store.Reads(),
 		Wanted:    s.Wanted,

@@ -268,7 +268,7 @@ func (e *Engine) open(ctx context.Context, o Options) (err error) {
 	if o.Kernels != nil {
 		k = *o.Kernels
 	}
-	e.backend = cpu.New(k, e.place.Threads)
+	e.backend = &meter{Backend: cpu.New(k, e.place.Threads)}
 	workers := 0
 	if o.Strategy.AsyncTransfer {
 		workers = ioWorkers

@@ -1,78 +1,57 @@
 package engine
 
-import (
-	"slices"
-	"time"
+import "time"
 
-	"github.com/sparseflow/sparseflow/internal/device"
-	"github.com/sparseflow/sparseflow/internal/model"
-	"github.com/sparseflow/sparseflow/internal/predict"
-)
+// Reads is the weights that some steps of decoding read, in their order.
+type Reads struct{ ops []read }
 
-// Touched is the neurons of one segment of a layer that a step multiplied.
-type Touched struct {
-	Layer int
-	Slots []int32 // of the neurons computed
-	Down  []int32 // of these, those whose last part was used
-}
+// Record begins to note what the backend reads, and Recorded ends that. No
+// request may be running at either.
+func (e *Engine) Record() { e.backend.ops, e.backend.record = nil, true }
 
-// NewTouched is what an Observe function saw.
-func NewTouched(layer, tokens int, w device.Work, h []float32) Touched {
-	t := Touched{Layer: layer, Slots: slices.Clone(w.Slots)}
-	for i, s := range w.Slots {
-		silent := !slices.ContainsFunc(h[i*tokens:(i+1)*tokens], func(v float32) bool { return v != 0 })
-		if !silent || !w.SkipZero {
-			t.Down = append(t.Down, s)
+// Recorded is what the last steps of decoding read since Record. Neurons are
+// told by their slots, so that what is in a slot may change before Load; what
+// is read through buffers (Placement.Streamed) means nothing afterwards.
+func (e *Engine) Recorded(steps int) Reads {
+	ops := e.backend.ops
+	e.backend.ops, e.backend.record = nil, false
+	// A step ends with the head.
+	from := len(ops)
+	for ; from > 0; from-- {
+		if e.isHead(ops[from-1]) {
+			if steps == 0 {
+				break
+			}
+			steps--
 		}
 	}
-	return t
+	return Reads{ops[from:]}
 }
 
-// Load reads from memory what a decode step read that touched the given
-// neurons, operation by operation on the same threads, and computes nothing:
-// the time that no step over the same bytes can beat. Matrices that stream
-// are left out. No request may be running.
-func (e *Engine) Load(step []Touched) (bytes int64, took time.Duration) {
-	var parts [][]byte
-	load := func() { // one operation
-		for _, p := range parts {
-			bytes += int64(len(p))
-		}
-		begin := time.Now()
-		e.backend.Load(parts)
-		took += time.Since(begin)
-		parts = parts[:0]
-	}
-	matrix := func(b []byte) {
-		parts = slices.AppendSeq(parts, slices.Chunk(b, matrixPiece))
-		load()
-	}
+func (e *Engine) isHead(r read) bool {
+	head := e.model.Weights.Head.Data
+	return len(head) > 0 && len(r.rows) > 0 && &r.rows[0] == &head[0]
+}
+
+// Load reads from memory what r did, operation by operation, each split between
+// the same threads in the same runs of memory, and computes nothing: the time
+// that no step over the same bytes can beat. No request may be running.
+func (e *Engine) Load(r Reads) (bytes int64, took time.Duration) {
 	s := e.coordinator.Slots
-	for layer := range e.model.Weights.Layers {
-		w := &e.model.Weights.Layers[layer]
-		for _, m := range []*model.Matrix{&w.Q, &w.K, &w.V, &w.O} {
-			matrix(m.Data)
-		}
-		if p, ok := e.coordinator.Predictor.(*predict.Sketch); ok {
-			matrix(p.Layers[layer].Codes)
-		}
-		// A layer that wants no neuron touches none.
-		for ; len(step) > 0 && step[0].Layer == layer; step = step[1:] {
-			for part := range s.Parts - 1 {
-				for _, slot := range step[0].Slots {
-					parts = append(parts, s.Vec(slot, part))
-				}
-			}
-			load()
-			for _, slot := range step[0].Down {
-				parts = append(parts, s.Vec(slot, s.Parts-1))
-			}
-			load()
+	begin := time.Now()
+	for i := range r.ops {
+		switch op := &r.ops[i]; {
+		case op.rows != nil:
+			e.backend.LoadRows(op.rows, op.rowBytes)
+		case op.down:
+			e.backend.LoadDown(s, op.slots)
+		default:
+			e.backend.LoadUp(s, op.slots)
 		}
 	}
-	matrix(e.model.Weights.Head.Data)
+	took = time.Since(begin)
+	for i := range r.ops {
+		bytes += r.ops[i].bytes(s)
+	}
 	return bytes, took
 }
-
-// matrixPiece is the bytes of a matrix that threads take at a time.
-const matrixPiece = 64 << 10

@@ -1,59 +1,151 @@
 package engine_test
 
 import (
+	"cmp"
 	"context"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
+	"unsafe"
 
 	"github.com/sparseflow/sparseflow/internal/config"
-	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/engine"
-	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/weights"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
-// The load-only probe loads the bytes that the counters say were multiplied,
-// and the predictors.
+// The load-only probe reads the bytes that a step of decoding reads, no more and
+// no less, in every mode; and they are as many as the counters say.
 func TestLoadIsWhatWasMultiplied(t *testing.T) {
-	path := packOf(t, tiny.Files, "tiny")
+	types := map[string]string{
+		"keep": packOf(t, tiny.Files, "tiny"),
+		"q8_0": packAs(t, tiny.Files, "tiny", convert.Options{Attn: convert.Q8_0, MLP: convert.Q8_0}),
+		"q4_0": packAs(t, tiny.Files, "tiny", convert.Options{Attn: convert.Q4_0, MLP: convert.Q4_0}),
+		"bf16": packAs(t, tiny.Files, "tiny", convert.Options{Attn: convert.BF16, MLP: convert.BF16}),
+		"f32":  packAs(t, tiny.Files, "tiny", convert.Options{Attn: convert.F32, MLP: convert.F32}),
+	}
+	oracle := strategy(config.Predicted, 4)
+	oracle.Predictor = "oracle"
 	for name, s := range map[string]config.OffloadStrategy{
 		"dense":     strategy(config.Dense, 3),
 		"gate":      strategy(config.Gate, 3),
 		"predicted": strategy(config.Predicted, 3),
+		"oracle":    oracle,
 		"58%":       strategy(config.Predicted, 0.58),
 	} {
-		t.Run(name, func(t *testing.T) {
-			var touched []engine.Touched
-			e := open(t, path, engine.Options{Strategy: s, Observe: func(layer, tokens int, w device.Work, h []float32) {
-				touched = append(touched, engine.NewTouched(layer, tokens, w, h))
-			}})
-			// The prompt's token and one decoded one.
-			res, err := e.Run(context.Background(), engine.Request{IDs: prompt(4096, 1), MaxTokens: 2, IgnoreEOS: true})
-			if err != nil {
-				t.Fatal(err)
-			}
-			second := len(touched)
-			for i := second - 1; i > 0 && second == len(touched); i-- {
-				if touched[i].Layer < touched[i-1].Layer {
-					second = i
-				}
-			}
-			if e.Placement().Streamed > 0 {
-				t.Fatal("got matrices that stream, which are not loaded")
-			}
-			got, took := e.Load(touched[second:])
-			want := res.Stats.Decoding.FastBytes
-			if s.Mode == config.Predicted {
-				p := e.Profile()
-				want += p.Neurons() * int64(pack.SketchBytes(p.HiddenSize))
-			}
-			if got != want || took <= 0 {
-				t.Errorf("got %d bytes in %v, want %d", got, took, want)
-			}
-		})
+		for dt, path := range types {
+			t.Run(name+"/"+dt, func(t *testing.T) { checkLoad(t, path, s) })
+		}
 	}
+}
+
+// checkLoad compares what kernels that note their operands' addresses are given
+// in two steps with what they are given by the probe of these steps.
+func checkLoad(t *testing.T, path string, s config.OffloadStrategy) {
+	seen := new(spans)
+	k := noting(seen)
+	s.Threads = 3
+	e := open(t, path, engine.Options{Strategy: s, Kernels: &k})
+	if e.Placement().Streamed > 0 {
+		t.Fatal("got matrices that stream, which are not loaded")
+	}
+	seen.take()
+	e.Record()
+	// The prompt's token and one decoded one.
+	res, err := e.Run(context.Background(), engine.Request{IDs: prompt(4096, 1), MaxTokens: 2, IgnoreEOS: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := seen.take()
+	both := e.Recorded(2)
+	bytes, took := e.Load(both)
+	if got := seen.take(); !slices.Equal(got, want) {
+		t.Errorf("got %d runs of memory loaded, %d read; want the same", len(got), len(want))
+	}
+	if bytes != res.Stats.FastBytes || took <= 0 {
+		t.Errorf("got %d bytes in %v, want %d", bytes, took, res.Stats.FastBytes)
+	}
+}
+
+// The last steps are those after the last heads.
+func TestRecordedSteps(t *testing.T) {
+	e := open(t, packOf(t, tiny.Files, "tiny"), engine.Options{Strategy: strategy(config.Dense, 3)})
+	e.Record()
+	res, err := e.Run(context.Background(), engine.Request{IDs: prompt(4096, 1), MaxTokens: 4, IgnoreEOS: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := e.Load(e.Recorded(2)); got != res.Stats.FastBytes/2 {
+		t.Errorf("got %d bytes of 2 steps, want half of the %d of 4", got, res.Stats.FastBytes)
+	}
+	if got, _ := e.Load(e.Recorded(2)); got != 0 {
+		t.Errorf("got %d bytes of steps that were not recorded, want 0", got)
+	}
+}
+
+// spans is runs of memory.
+type spans struct {
+	mu  sync.Mutex
+	all [][2]uintptr // from, to
+}
+
+func note[T any](s *spans, p []T) {
+	if len(p) == 0 {
+		return
+	}
+	at := uintptr(unsafe.Pointer(unsafe.SliceData(p)))
+	s.mu.Lock()
+	s.all = append(s.all, [2]uintptr{at, at + uintptr(len(p))*unsafe.Sizeof(p[0])})
+	s.mu.Unlock()
+}
+
+// take is the memory noted since the last take, runs that touch or overlap
+// joined.
+func (s *spans) take() (joined [][2]uintptr) {
+	slices.SortFunc(s.all, func(a, b [2]uintptr) int { return cmp.Compare(a[0], b[0]) })
+	for _, r := range s.all {
+		if n := len(joined); n > 0 && r[0] <= joined[n-1][1] {
+			joined[n-1][1] = max(joined[n-1][1], r[1])
+			continue
+		}
+		joined = append(joined, r)
+	}
+	s.all = nil
+	return joined
+}
+
+// noting is the best kernels, which tell s what weights they are given.
+func noting(s *spans) kernel.Set {
+	k := kernel.Best()
+	best := k
+	k.DotF32 = func(w, x []float32, next *float32) float32 { note(s, w); return best.DotF32(w, x, next) }
+	k.DotF16 = func(w []uint16, x []float32, next *uint16) float32 { note(s, w); return best.DotF16(w, x, next) }
+	k.DotBF16 = func(w []uint16, x []float32, next *uint16) float32 { note(s, w); return best.DotBF16(w, x, next) }
+	k.DotQ8 = func(w, x []byte, next *byte) float32 { note(s, w); return best.DotQ8(w, x, next) }
+	k.DotQ4 = func(w, x []byte, next *byte) float32 { note(s, w); return best.DotQ4(w, x, next) }
+	k.DotU4S8 = func(w []byte, x []int8) int32 { note(s, w); return best.DotU4S8(w, x) }
+	k.MatVecF32 = func(y, w, x []float32) { note(s, w); best.MatVecF32(y, w, x) }
+	k.MatVecF16 = func(y []float32, w []uint16, x []float32) { note(s, w); best.MatVecF16(y, w, x) }
+	k.MatVecBF16 = func(y []float32, w []uint16, x []float32) { note(s, w); best.MatVecBF16(y, w, x) }
+	k.MatVecQ8 = func(y []float32, w []byte, rowBytes int, x []byte) { note(s, w); best.MatVecQ8(y, w, rowBytes, x) }
+	k.MatVecQ4 = func(y []float32, w []byte, rowBytes int, x []byte) { note(s, w); best.MatVecQ4(y, w, rowBytes, x) }
+	k.AxpyF32 = func(y []float32, a float32, w []float32, next *float32) { note(s, w); best.AxpyF32(y, a, w, next) }
+	k.AxpyF16 = func(y []float32, a float32, w []uint16, next *uint16) { note(s, w); best.AxpyF16(y, a, w, next) }
+	k.AxpyBF16 = func(y []float32, a float32, w []uint16, next *uint16) { note(s, w); best.AxpyBF16(y, a, w, next) }
+	k.AxpyQ8 = func(y []float32, a float32, w []byte, next *byte) { note(s, w); best.AxpyQ8(y, a, w, next) }
+	k.AxpyQ4 = func(y []float32, a float32, w []byte, next *byte) { note(s, w); best.AxpyQ4(y, a, w, next) }
+	four := func(w *[4][]byte) {
+		for _, row := range w {
+			note(s, row)
+		}
+	}
+	k.Axpy4Q8 = func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte) { four(w); best.Axpy4Q8(y, a, w, next) }
+	k.Axpy4Q4 = func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte) { four(w); best.Axpy4Q4(y, a, w, next) }
+	k.LoadNext = func(b []byte, next *byte) uint64 { note(s, b); return best.LoadNext(b, next) }
+	return k
 }
 
 // Computing from a mapping of the pack gives the bits that computing from

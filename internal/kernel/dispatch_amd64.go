@@ -67,6 +67,7 @@ func All() []Set {
 		EncodeF16:  amd64.EncodeF16AVX2,
 		EncodeBF16: amd64.EncodeBF16AVX2,
 		Load:       amd64.LoadAVX2,
+		LoadNext:   amd64.LoadNextAVX2,
 		Attention:  avx2Attention(),
 
 		DotPlanesS8:  avx2Planes(),

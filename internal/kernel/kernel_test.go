@@ -206,6 +206,7 @@ func TestNoAllocation(t *testing.T) {
 			s.DotU4S8(in.u4, in.s8)
 			s.QuantizeS8(q, in.x[:256])
 			s.Load(in.u4)
+			s.LoadNext(in.u4, &in.u4[0])
 		}); n != 0 {
 			t.Errorf("%s: %v allocations, want 0", s.Name, n)
 		}

@@ -143,6 +143,8 @@ func compute(t testing.TB, s Set, in operands, arenas []*arena, gap int, head bo
 	u4 = place(arenas[3], in.u4, gap, head)
 	load := s.Load(u4)
 	out = append(out, outputs{"Load", []uint32{uint32(load), uint32(load >> 32)}})
+	load = s.LoadNext(u4, nil)
+	out = append(out, outputs{"LoadNext", []uint32{uint32(load), uint32(load >> 32)}})
 
 	f := guard(arenas[5], in.y, gap, head)
 	s.DecodeF16(f, w16)

@@ -187,6 +187,9 @@ type Set struct {
 	// bandwidth that the other kernels are measured against: it does nothing
 	// else with what it loads.
 	Load func(b []byte) uint64
+	// LoadNext is Load that meanwhile asks for what lies at next, where as many
+	// bytes are loaded soon, as the kernels above do; nil: what follows b.
+	LoadNext func(b []byte, next *byte) uint64
 
 	// Attention is the kernels over pages of keys and values.
 	Attention Attention
@@ -245,6 +248,7 @@ func Go() Set {
 		EncodeF16:  encodeF16,
 		EncodeBF16: encodeBF16,
 		Load:       load,
+		LoadNext:   func(b []byte, _ *byte) uint64 { return load(b) },
 		Attention:  goAttention(),
 
 		DotPlanesS8:  planesOf(dotPlanes),

@@ -11,7 +11,7 @@
 // q8_0. Float32 is what the exactness tests use; float16 halves the memory and
 // rounds every key and value once; q8_0 takes 8.5 bits an element.
 //
-// A Cache is used by one goroutine at a time.
+// A Cache is used by one goroutine at a time, but for the rows of tokens.
 package kv
 
 import (
@@ -103,13 +103,21 @@ func (c *Cache) Release(s *Seq) { c.Truncate(s, 0) }
 // layer; k and v are [kv head, head dim] f32.
 func (c *Cache) Put(layer int, s *Seq, pos int, k, v []float32) {
 	hd := c.shape.HeadDim
-	row := c.shape.DType.RowBytes(hd)
-	keys, values := c.planes(layer, s.pages[pos/PageTokens])
 	for h := range c.shape.Heads {
-		at := (int64(h)*PageTokens + int64(pos%PageTokens)) * row
-		tensor.Encode(keys[at:at+row], k[h*hd:(h+1)*hd], c.shape.DType)
-		tensor.Encode(values[at:at+row], v[h*hd:(h+1)*hd], c.shape.DType)
+		keys, values := c.Row(layer, s, pos, h)
+		tensor.Encode(keys, k[h*hd:(h+1)*hd], c.shape.DType)
+		tensor.Encode(values, v[h*hd:(h+1)*hd], c.shape.DType)
 	}
+}
+
+// Row is where the keys and values of the token at position pos and one kv head
+// are stored in one layer: each [head dim]. Several goroutines may fill rows of
+// their own.
+func (c *Cache) Row(layer int, s *Seq, pos, head int) (k, v []byte) {
+	n := c.shape.DType.RowBytes(c.shape.HeadDim)
+	keys, values := c.planes(layer, s.pages[pos/PageTokens])
+	at := (int64(head)*PageTokens + int64(pos%PageTokens)) * n
+	return keys[at : at+n : at+n], values[at : at+n : at+n]
 }
 
 // Page is the keys and values of one kv head on the page that holds the
@@ -120,6 +128,9 @@ func (c *Cache) Page(layer int, s *Seq, page, head int) (k, v []byte) {
 	at := int64(head) * n
 	return keys[at : at+n], values[at : at+n]
 }
+
+// Shape is what the cache was made with.
+func (c *Cache) Shape() Shape { return c.shape }
 
 // DType is the element type of keys and values.
 func (c *Cache) DType() tensor.DType { return c.shape.DType }

@@ -37,7 +37,7 @@ func (l *SparseAttentionLayer) Forward(ec *ExecutionContext) error {
 			return err
 		}
 	}
-	l.remember(ec)
+	m.Backend.Keep(m.KV, l.index, ec.Spans, ec.k, ec.v)
 	m.Backend.Attend(ec.attn, ec.q, m.KV, l.index, ec.Spans, device.AttendParams{
 		Heads:   m.Profile.Heads,
 		KVHeads: m.Profile.KVHeads,
@@ -68,15 +68,4 @@ func (l *SparseAttentionLayer) lookahead(ec *ExecutionContext) error {
 	}
 	l.m.Backend.Norm(ec.ahead, ec.x, norm)
 	return l.m.Coordinator.Lookahead(l.index, ec.ahead, ec.Decode)
-}
-
-// remember stores the new tokens' keys and values.
-func (l *SparseAttentionLayer) remember(ec *ExecutionContext) {
-	t := 0
-	for _, s := range ec.Spans {
-		for i := range s.N {
-			l.m.KV.Put(l.index, s.Seq, s.Pos+i, ec.k.Row(t), ec.v.Row(t))
-			t++
-		}
-	}
 }

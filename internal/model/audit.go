@@ -92,7 +92,6 @@ func (l *SparseMLPLayer) audit(ec *ExecutionContext, y, x device.Act) error {
 		a.leaveOut(seg, h, keep, x.Rows)
 		ec.Stats.Computed += a.Computed - before.Computed
 		ec.Stats.Active += a.Found - before.Found
-		ec.Stats.Fast += multiplied(seg, h, slots)
 		seg.SkipZero = true
 		be.Down(y, h, slots, seg)
 	})

@@ -60,7 +60,6 @@ type Stats struct {
 	Tokens   int64
 	Computed int64 // neurons computed, counted for each token that wanted one
 	Active   int64 // of these, activations that were not zero
-	Fast     int64 // bytes of weights multiplied, each once for all tokens of a step
 	Attend   time.Duration
 	MLP      time.Duration
 }

@@ -2,7 +2,6 @@ package model
 
 import (
 	"math/bits"
-	"slices"
 	"time"
 
 	"github.com/sparseflow/sparseflow/internal/device"
@@ -60,7 +59,7 @@ func (l *SparseMLPLayer) neurons(ec *ExecutionContext, y, x device.Act) error {
 	slots := l.m.Coordinator.Slots
 	return l.segments(ec, work, x, func(seg device.Work, h []float32) {
 		l.m.Backend.Down(y, h, slots, seg)
-		ec.count(seg, h, slots)
+		ec.count(seg, h)
 		if ec.Observe != nil {
 			ec.Observe(l.index, x.Rows, seg, h)
 		}
@@ -91,7 +90,7 @@ func (l *SparseMLPLayer) segments(ec *ExecutionContext, work *transfer.Work, x d
 }
 
 // count adds a computed segment to the statistics.
-func (ec *ExecutionContext) count(w device.Work, h []float32, s device.Slots) {
+func (ec *ExecutionContext) count(w device.Work, h []float32) {
 	active, computed := 0, 0
 	if w.Wants == nil {
 		computed = len(h)
@@ -113,21 +112,4 @@ func (ec *ExecutionContext) count(w device.Work, h []float32, s device.Slots) {
 	}
 	ec.Stats.Active += int64(active)
 	ec.Stats.Computed += int64(computed)
-	ec.Stats.Fast += multiplied(w, h, s)
-}
-
-// multiplied is the bytes of a segment's bundles that take part for at least
-// one token: of a neuron whose activations h [neurons, tokens] are all zero
-// and left out, that is not the last part.
-func multiplied(w device.Work, h []float32, s device.Slots) int64 {
-	parts := int64(len(w.IDs)) * int64(s.Parts)
-	if w.SkipZero && len(w.IDs) > 0 {
-		tokens := len(h) / len(w.IDs)
-		for i := range w.IDs {
-			if !slices.ContainsFunc(h[i*tokens:(i+1)*tokens], func(v float32) bool { return v != 0 }) {
-				parts--
-			}
-		}
-	}
-	return parts * s.DType.RowBytes(s.Cols)
 }

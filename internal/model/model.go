@@ -175,7 +175,6 @@ func (m *Model) product(ec *ExecutionContext, y, x device.Act, w *Matrix) error 
 
 // linear sets y to x W^T + b. A matrix that streams must have been queued.
 func (m *Model) linear(ec *ExecutionContext, y, x device.Act, w *Matrix) error {
-	ec.Stats.Fast += w.Tensor.Bytes()
 	if w.Data != nil {
 		m.Backend.Linear(y, x, w.mat(w.Data, w.Tensor.Rows), w.Bias)
 		return nil

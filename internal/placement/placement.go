@@ -52,8 +52,6 @@ type Placement struct {
 	BlockBytes  int64 // size of a staging buffer for a block of any tensor
 	MemoryBytes int64 // all that is taken from weights.Memory
 	LoadBytes   int64 // of these, what is read from the pack at the start
-	// PredictorBytes is the predictors' part of LoadBytes, which a token reads.
-	PredictorBytes int64
 
 	Share   Account // weights alone
 	Process Account // the whole process
@@ -265,7 +263,6 @@ func (p *planner) place() error {
 	p.Slots = p.deal(slots)
 	p.slotBytes = p.neuronSlots(slots)
 	p.LoadBytes = p.vectors + p.residentBytes + p.predictorBytes
-	p.PredictorBytes = p.predictorBytes
 	p.MemoryBytes = p.takenBytes(p.Chunk) + p.LoadBytes + p.slotBytes
 	if n := p.in.RingSlots; n > p.RingSlots {
 		p.MemoryBytes += int64(n-p.RingSlots) * p.stride

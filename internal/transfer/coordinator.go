@@ -285,15 +285,13 @@ func (c *TransferCoordinator) want(layer int, x device.Act) (ids []int32, wants 
 	c.marks = append(c.marks[:0], make([]uint64, ffn*words)...)
 	for t := range x.Rows {
 		row := scores[t*ffn : (t+1)*ffn]
-		bar := c.Selection.Threshold(row)
-		for i, v := range row {
-			if v > bar {
-				c.marks[i*words+t>>6] |= 1 << (t & 63)
-			}
+		ids = above(ids[:0], row, c.Selection.Threshold(row))
+		for _, i := range ids {
+			c.marks[int(i)*words+t>>6] |= 1 << (t & 63)
 		}
 	}
 	// Close the gaps of neurons that nobody wants.
-	wants = c.marks[:0]
+	ids, wants = ids[:0], c.marks[:0]
 	for i := range ffn {
 		m := c.marks[i*words : (i+1)*words]
 		any := uint64(0)

@@ -17,25 +17,30 @@ const (
 	sequentialDepth = 4
 )
 
+// DiskRates is how fast a file can be read.
+type DiskRates struct {
+	ReadBytes float64 // of a random read
+	Random    float64 // reads per second
+	Warm      float64 // the same once more at the same places: a disk's host may have a cache
+	InOrder   float64 // bytes per second
+}
+
 // MeasureDisk measures how fast the file at path can be read: bundles of
-// bundleBytes at random multiples of alignment, in reads per second and bytes
-// per second, and large pieces in order. It reads as a store does, by the same
-// calls, past the page cache where that is possible, and takes about a second.
-//
-// The places are the same every time: a second call measures what is warm by
-// then, for a disk whose host has a cache of its own.
-func MeasureDisk(path string, bundleBytes, alignment int64) (randomIOPS, randomBytesPerSec, sequentialBytesPerSec float64, err error) {
+// bundleBytes at random multiples of alignment, and large pieces in order. It
+// reads as a store does, by the same calls, past the page cache where that is
+// possible, and takes somewhat over a second.
+func MeasureDisk(path string, bundleBytes, alignment int64) (r DiskRates, err error) {
 	if alignment < 1 || alignment&(alignment-1) != 0 || bundleBytes < 1 || bundleBytes > 1<<30 {
-		return 0, 0, 0, fmt.Errorf("weights: measure %s: got reads of %d bytes at multiples of %d, want 1 to %d bytes at a power of two", path, bundleBytes, alignment, 1<<30)
+		return r, fmt.Errorf("weights: measure %s: got reads of %d bytes at multiples of %d, want 1 to %d bytes at a power of two", path, bundleBytes, alignment, 1<<30)
 	}
 	f, err := openMeasured(path, max(alignment, 512))
 	if err != nil {
-		return 0, 0, 0, err
+		return r, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	st, err := f.Stat()
 	if err != nil {
-		return 0, 0, 0, fmt.Errorf("weights: measure: %w", err)
+		return r, fmt.Errorf("weights: measure: %w", err)
 	}
 	queue, ok := f.(AsyncFile)
 	if !ok {
@@ -47,19 +52,23 @@ func MeasureDisk(path string, bundleBytes, alignment int64) (randomIOPS, randomB
 	n := alignUp(bundleBytes, step)
 	places := (st.Size() - n) / step
 	if places < 1 || st.Size() < sequentialBytes {
-		return 0, 0, 0, fmt.Errorf("weights: measure %s: got a file of %d bytes, want more than a read of %d", path, st.Size(), max(n, sequentialBytes))
+		return r, fmt.Errorf("weights: measure %s: got a file of %d bytes, want more than a read of %d", path, st.Size(), max(n, sequentialBytes))
 	}
-	rng := rand.New(rand.NewPCG(1, 2))
-	random, err := measure(queue, n, randomDepth, func() int64 { return rng.Int64N(places) * step })
-	if err != nil {
-		return 0, 0, 0, fmt.Errorf("weights: measure %s: %w", path, err)
+	r.ReadBytes = float64(n)
+	for _, rate := range []*float64{&r.Random, &r.Warm} {
+		rng := rand.New(rand.NewPCG(1, 2))
+		*rate, err = measure(queue, n, randomDepth, func() int64 { return rng.Int64N(places) * step })
+		if err != nil {
+			return r, fmt.Errorf("weights: measure %s: %w", path, err)
+		}
 	}
 	at, pieces := int64(-1), st.Size()/sequentialBytes
 	inOrder, err := measure(queue, sequentialBytes, sequentialDepth, func() int64 { at++; return at % pieces * sequentialBytes })
 	if err != nil {
-		return 0, 0, 0, fmt.Errorf("weights: measure %s: %w", path, err)
+		return r, fmt.Errorf("weights: measure %s: %w", path, err)
 	}
-	return random, random * float64(n), inOrder * sequentialBytes, nil
+	r.InOrder = inOrder * sequentialBytes
+	return r, nil
 }
 
 // openMeasured opens a file as OpenFile does a pack's.

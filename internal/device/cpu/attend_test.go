@@ -212,3 +212,37 @@ func TestAttendLargeScores(t *testing.T) {
 		}
 	})
 }
+
+// Keep stores what Put does, token by token, whatever the spans.
+func TestKeep(t *testing.T) {
+	for _, dt := range []tensor.DType{tensor.F32, tensor.F16, tensor.Q8_0} {
+		a := newAttention(t, 4, 2, 32, dt)
+		r := newRandom(uint64(dt))
+		k, v := r.act(a.q.Rows, 64), r.act(a.q.Rows, 64)
+		k.Row(0)[0], k.Row(1)[1] = float32(math.Inf(1)), 1e-6
+		want, row := newAttention(t, 4, 2, 32, dt), 0
+		for i, s := range a.spans {
+			for n := range s.N {
+				want.cache.Put(want.layer, want.spans[i].Seq, s.Pos+n, k.Row(row), v.Row(row))
+				row++
+			}
+		}
+		backends(t, func(t *testing.T, b device.Backend) {
+			got := newAttention(t, 4, 2, 32, dt)
+			b.Keep(got.cache, got.layer, got.spans, k, v)
+			for layer := range 2 {
+				for i, s := range got.spans {
+					for page := range kv.Pages(s.Seq.Len()) {
+						for head := range 2 {
+							gk, gv := got.cache.Page(layer, s.Seq, page, head)
+							wk, wv := want.cache.Page(layer, want.spans[i].Seq, page, head)
+							if !slices.Equal(gk, wk) || !slices.Equal(gv, wv) {
+								t.Fatalf("%v: layer %d, sequence %d, page %d, head %d: not what Put stores", dt, layer, i, page, head)
+							}
+						}
+					}
+				}
+			}
+		})
+	}
+}

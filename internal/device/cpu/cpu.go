@@ -37,6 +37,7 @@ type Backend struct {
 	norms  norms
 	add    add
 	round  round
+	keep   keep
 	att    attend
 	sk     sketch
 	up     up
@@ -54,7 +55,7 @@ var _ device.Backend = (*Backend)(nil)
 // New makes a backend of threads threads, 1 or more, over the kernels of k.
 func New(k kernel.Set, threads int) *Backend {
 	b := &Backend{k: k, pool: newPool(threads), grain: grainBytes, tileBytes: tileBytes}
-	b.att.k, b.sk.k, b.down.k = &b.k, &b.k, &b.k
+	b.keep.k, b.att.k, b.sk.k, b.down.k = &b.k, &b.k, &b.k, &b.k
 	b.lin.out = make(perWorker, threads)
 	scratch := make([]tile, threads)
 	b.lin.scratch, b.up.scratch, b.down.scratch = scratch, scratch, scratch

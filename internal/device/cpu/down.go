@@ -29,14 +29,21 @@ func (b *Backend) Down(y device.Act, h []float32, s device.Slots, w device.Work)
 	case d.many():
 		d.width = downStrips
 	}
-	strips := (s.Cols + d.width - 1) / d.width
-	units := 1
-	if !d.many() {
-		// The fewer the cuts, the longer the runs of memory that a thread reads.
-		least := (strips + b.pool.threads() - 1) / b.pool.threads()
-		units = max(least, b.units(s.DType.RowBytes(downStrip)*int64(len(w.IDs))*int64(y.Rows)))
+	if d.many() {
+		b.pool.run(d, (s.Cols+d.width-1)/d.width, 1)
+		return
 	}
+	strips, units := b.downSplit(s, len(w.IDs), y.Rows)
 	b.pool.run(d, strips, units)
+}
+
+// downSplit is how many strips of downStrip columns the output of a few tokens
+// has, and how many a thread takes at a time. The fewer the cuts, the longer
+// the runs of memory that a thread reads.
+func (b *Backend) downSplit(s device.Slots, neurons, tokens int) (strips, units int) {
+	strips = (s.Cols + downStrip - 1) / downStrip
+	least := (strips + b.pool.threads() - 1) / b.pool.threads()
+	return strips, max(least, b.units(s.DType.RowBytes(downStrip)*int64(neurons)*int64(tokens)))
 }
 
 const (

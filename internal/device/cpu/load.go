@@ -2,7 +2,9 @@ package cpu
 
 import (
 	"sync/atomic"
+	"unsafe"
 
+	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/kernel"
 )
 
@@ -28,6 +30,81 @@ func (l *load) run(lo, hi, _ int) {
 	sum := uint64(0)
 	for _, p := range l.parts[lo:hi] {
 		sum += l.k.Load(p)
+	}
+	l.sum.Add(sum)
+}
+
+// LoadRows loads the rows of a matrix, rowBytes long each, as Linear and Sketch
+// read them for one token: each thread whole chunks of consecutive rows, what
+// follows asked for ahead.
+func (b *Backend) LoadRows(data []byte, rowBytes int) uint64 {
+	l := &loadRows{k: &b.k, data: data, rowBytes: rowBytes}
+	b.pool.run(l, len(data)/rowBytes, b.units(int64(rowBytes)))
+	return l.sum.Load()
+}
+
+type loadRows struct {
+	k        *kernel.Set
+	data     []byte
+	rowBytes int
+	sum      atomic.Uint64
+}
+
+func (l *loadRows) run(lo, hi, _ int) {
+	l.sum.Add(l.k.LoadNext(l.data[lo*l.rowBytes:hi*l.rowBytes], nil))
+}
+
+// LoadUp loads the first half of the neurons in slots as Up reads it for one
+// token.
+func (b *Backend) LoadUp(s device.Slots, slots []int32) uint64 {
+	l := &loadVecs{k: &b.k, s: s, slots: slots}
+	b.pool.run((*loadUp)(l), len(slots), b.units(s.DType.RowBytes(s.Cols)))
+	return l.sum.Load()
+}
+
+// LoadDown loads the last part of the neurons in slots as Down reads it for one
+// token that takes the second half of all of them.
+func (b *Backend) LoadDown(s device.Slots, slots []int32) uint64 {
+	l := &loadVecs{k: &b.k, s: s, slots: slots}
+	strips, units := b.downSplit(s, len(slots), 1)
+	b.pool.run((*loadDown)(l), strips, units)
+	return l.sum.Load()
+}
+
+// loadVecs is vectors of some neurons to load.
+type loadVecs struct {
+	k     *kernel.Set
+	s     device.Slots
+	slots []int32
+	sum   atomic.Uint64
+}
+
+type loadUp loadVecs
+
+func (p *loadUp) run(lo, hi, _ int) {
+	l := (*loadVecs)(p)
+	l.load(l.slots[lo:hi], 0, 0, l.s.DType.RowBytes(l.s.Cols))
+}
+
+type loadDown loadVecs
+
+func (p *loadDown) run(lo, hi, _ int) {
+	l := (*loadVecs)(p)
+	b0, b1 := l.s.DType.RowBytes(lo*downStrip), l.s.DType.RowBytes(min(hi*downStrip, l.s.Cols))
+	l.load(l.slots, l.s.Parts-1, b0, b1)
+}
+
+// load loads the bytes b0 to b1 of a part of each neuron, those that follow in
+// slots asked for ahead.
+func (l *loadVecs) load(slots []int32, part int, b0, b1 int64) {
+	sum, ahead := uint64(0), aheadRows(b1-b0)
+	for i, slot := range slots {
+		v := l.s.Vec(slot, part)[b0:b1]
+		next := v
+		if i+ahead < len(slots) {
+			next = l.s.Vec(slots[i+ahead], part)[b0:b1]
+		}
+		sum += l.k.LoadNext(v, unsafe.SliceData(next))
 	}
 	l.sum.Add(sum)
 }

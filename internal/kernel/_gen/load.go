@@ -10,8 +10,29 @@ import (
 // keeps a load alive.
 func (s isa) load() {
 	s.text("Load", "func(b []byte) uint64", "is Set.Load of package kernel.")
+	s.loadBody(nil)
+}
+
+// loadNext writes LoadNext: Load that asks for the cache lines of next.
+func (s isa) loadNext() {
+	s.text("LoadNext", "func(b []byte, next *byte) uint64", "is Set.LoadNext of package kernel.")
+	s.loadBody(prefetchBase)
+}
+
+// loadPace is what keeps loads behind the prefetches (see pace). Measured on EPYC
+// 9004, two threads, rows of 2 to 8 KiB at twice that distance, beside the dot
+// products over them: without 0.83 to 0.96 of their rate, with 5 0.87 to 1.0,
+// with 11 0.97 to 1.04 (q4_0 0.86), with 24 0.6.
+const loadPace = 11
+
+// loadBody is Load, asking for what lies at next(b) if that is not nil.
+func (s isa) loadBody(next func(b reg.Register) reg.GPVirtual) {
 	p := Load(Param("b").Base(), GP64())
 	n := Load(Param("b").Len(), GP64())
+	var np reg.GPVirtual
+	if next != nil {
+		np = next(p)
+	}
 	const block = 512 // bytes
 	acc := s.vecs(8)
 	s.zero(acc...)
@@ -21,8 +42,17 @@ func (s isa) load() {
 	JZ(LabelRef("rest"))
 	Label("block")
 	for o := 0; o < block; o += s.width * 4 {
+		if next != nil && o%64 == 0 {
+			prefetch(np, o, 64)
+		}
 		a := acc[o/(s.width*4)%len(acc)]
 		VPADDQ(at(p, o), a, a)
+		if next != nil {
+			pace(a, loadPace)
+		}
+	}
+	if next != nil {
+		ADDQ(U32(block), np)
 	}
 	ADDQ(U32(block), p)
 	DECQ(blocks)
@@ -48,6 +78,16 @@ func (s isa) load() {
 	VZEROUPPER()
 
 	ANDQ(U32(block-1), n)
+	if next != nil {
+		end := GP64()
+		LEAQ(Mem{Base: np, Index: n, Scale: 1}, end)
+		Label("line")
+		CMPQ(np, end)
+		JGE(LabelRef("word"))
+		prefetch(np, 0, 64)
+		ADDQ(U32(64), np)
+		JMP(LabelRef("line"))
+	}
 	Label("word")
 	CMPQ(n, U32(8))
 	JL(LabelRef("bytes"))

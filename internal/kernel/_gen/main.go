@@ -103,6 +103,7 @@ func (s isa) rows() {
 		s.matVec(t)
 		s.axpy(t)
 	}
+	s.loadNext()
 	s.dotU4S8()
 	s.absMax()
 	s.roundS8()

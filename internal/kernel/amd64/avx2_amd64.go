@@ -69,6 +69,11 @@ func MatVecBF16AVX2(y []float32, w []uint16, x []float32)
 //go:noescape
 func AxpyBF16AVX2(y []float32, a float32, w []uint16, next *uint16)
 
+// LoadNextAVX2 is Set.LoadNext of package kernel.
+//
+//go:noescape
+func LoadNextAVX2(b []byte, next *byte) uint64
+
 // DotU4S8AVX2 is Set.DotU4S8 of package kernel.
 //
 //go:noescape

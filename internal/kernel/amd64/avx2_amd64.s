@@ -2257,6 +2257,282 @@ done:
 	VZEROUPPER
 	RET
 
+// func LoadNextAVX2(b []byte, next *byte) uint64
+// Requires: AVX, AVX2, CMOV, MMX+
+TEXT ·LoadNextAVX2(SB), NOSPLIT, $0-40
+	MOVQ    b_base+0(FP), AX
+	MOVQ    b_len+8(FP), CX
+	MOVQ    next+24(FP), DX
+	LEAQ    8192(AX), BX
+	TESTQ   DX, DX
+	CMOVQEQ BX, DX
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    CX, BX
+	SHRQ    $0x09, BX
+	JZ      rest
+
+block:
+	PREFETCHT1 (DX)
+	VPADDQ     (AX), Y0, Y0
+	VPOR       Y0, Y0, Y0
+	VPOR       Y0, Y0, Y0
+	VPOR       Y0, Y0, Y0
+	VPOR       Y0, Y0, Y0
+	VPOR       Y0, Y0, Y0
+	VPOR       Y0, Y0, Y0
+	VPOR       Y0, Y0, Y0
+	VPOR       Y0, Y0, Y0
+	VPOR       Y0, Y0, Y0
+	VPOR       Y0, Y0, Y0
+	VPOR       Y0, Y0, Y0
+	VPADDQ     32(AX), Y1, Y1
+	VPOR       Y1, Y1, Y1
+	VPOR       Y1, Y1, Y1
+	VPOR       Y1, Y1, Y1
+	VPOR       Y1, Y1, Y1
+	VPOR       Y1, Y1, Y1
+	VPOR       Y1, Y1, Y1
+	VPOR       Y1, Y1, Y1
+	VPOR       Y1, Y1, Y1
+	VPOR       Y1, Y1, Y1
+	VPOR       Y1, Y1, Y1
+	VPOR       Y1, Y1, Y1
+	PREFETCHT1 64(DX)
+	VPADDQ     64(AX), Y2, Y2
+	VPOR       Y2, Y2, Y2
+	VPOR       Y2, Y2, Y2
+	VPOR       Y2, Y2, Y2
+	VPOR       Y2, Y2, Y2
+	VPOR       Y2, Y2, Y2
+	VPOR       Y2, Y2, Y2
+	VPOR       Y2, Y2, Y2
+	VPOR       Y2, Y2, Y2
+	VPOR       Y2, Y2, Y2
+	VPOR       Y2, Y2, Y2
+	VPOR       Y2, Y2, Y2
+	VPADDQ     96(AX), Y3, Y3
+	VPOR       Y3, Y3, Y3
+	VPOR       Y3, Y3, Y3
+	VPOR       Y3, Y3, Y3
+	VPOR       Y3, Y3, Y3
+	VPOR       Y3, Y3, Y3
+	VPOR       Y3, Y3, Y3
+	VPOR       Y3, Y3, Y3
+	VPOR       Y3, Y3, Y3
+	VPOR       Y3, Y3, Y3
+	VPOR       Y3, Y3, Y3
+	VPOR       Y3, Y3, Y3
+	PREFETCHT1 128(DX)
+	VPADDQ     128(AX), Y4, Y4
+	VPOR       Y4, Y4, Y4
+	VPOR       Y4, Y4, Y4
+	VPOR       Y4, Y4, Y4
+	VPOR       Y4, Y4, Y4
+	VPOR       Y4, Y4, Y4
+	VPOR       Y4, Y4, Y4
+	VPOR       Y4, Y4, Y4
+	VPOR       Y4, Y4, Y4
+	VPOR       Y4, Y4, Y4
+	VPOR       Y4, Y4, Y4
+	VPOR       Y4, Y4, Y4
+	VPADDQ     160(AX), Y5, Y5
+	VPOR       Y5, Y5, Y5
+	VPOR       Y5, Y5, Y5
+	VPOR       Y5, Y5, Y5
+	VPOR       Y5, Y5, Y5
+	VPOR       Y5, Y5, Y5
+	VPOR       Y5, Y5, Y5
+	VPOR       Y5, Y5, Y5
+	VPOR       Y5, Y5, Y5
+	VPOR       Y5, Y5, Y5
+	VPOR       Y5, Y5, Y5
+	VPOR       Y5, Y5, Y5
+	PREFETCHT1 192(DX)
+	VPADDQ     192(AX), Y6, Y6
+	VPOR       Y6, Y6, Y6
+	VPOR       Y6, Y6, Y6
+	VPOR       Y6, Y6, Y6
+	VPOR       Y6, Y6, Y6
+	VPOR       Y6, Y6, Y6
+	VPOR       Y6, Y6, Y6
+	VPOR       Y6, Y6, Y6
+	VPOR       Y6, Y6, Y6
+	VPOR       Y6, Y6, Y6
+	VPOR       Y6, Y6, Y6
+	VPOR       Y6, Y6, Y6
+	VPADDQ     224(AX), Y7, Y7
+	VPOR       Y7, Y7, Y7
+	VPOR       Y7, Y7, Y7
+	VPOR       Y7, Y7, Y7
+	VPOR       Y7, Y7, Y7
+	VPOR       Y7, Y7, Y7
+	VPOR       Y7, Y7, Y7
+	VPOR       Y7, Y7, Y7
+	VPOR       Y7, Y7, Y7
+	VPOR       Y7, Y7, Y7
+	VPOR       Y7, Y7, Y7
+	VPOR       Y7, Y7, Y7
+	PREFETCHT1 256(DX)
+	VPADDQ     256(AX), Y0, Y0
+	VPOR       Y0, Y0, Y0
+	VPOR       Y0, Y0, Y0
+	VPOR       Y0, Y0, Y0
+	VPOR       Y0, Y0, Y0
+	VPOR       Y0, Y0, Y0
+	VPOR       Y0, Y0, Y0
+	VPOR       Y0, Y0, Y0
+	VPOR       Y0, Y0, Y0
+	VPOR       Y0, Y0, Y0
+	VPOR       Y0, Y0, Y0
+	VPOR       Y0, Y0, Y0
+	VPADDQ     288(AX), Y1, Y1
+	VPOR       Y1, Y1, Y1
+	VPOR       Y1, Y1, Y1
+	VPOR       Y1, Y1, Y1
+	VPOR       Y1, Y1, Y1
+	VPOR       Y1, Y1, Y1
+	VPOR       Y1, Y1, Y1
+	VPOR       Y1, Y1, Y1
+	VPOR       Y1, Y1, Y1
+	VPOR       Y1, Y1, Y1
+	VPOR       Y1, Y1, Y1
+	VPOR       Y1, Y1, Y1
+	PREFETCHT1 320(DX)
+	VPADDQ     320(AX), Y2, Y2
+	VPOR       Y2, Y2, Y2
+	VPOR       Y2, Y2, Y2
+	VPOR       Y2, Y2, Y2
+	VPOR       Y2, Y2, Y2
+	VPOR       Y2, Y2, Y2
+	VPOR       Y2, Y2, Y2
+	VPOR       Y2, Y2, Y2
+	VPOR       Y2, Y2, Y2
+	VPOR       Y2, Y2, Y2
+	VPOR       Y2, Y2, Y2
+	VPOR       Y2, Y2, Y2
+	VPADDQ     352(AX), Y3, Y3
+	VPOR       Y3, Y3, Y3
+	VPOR       Y3, Y3, Y3
+	VPOR       Y3, Y3, Y3
+	VPOR       Y3, Y3, Y3
+	VPOR       Y3, Y3, Y3
+	VPOR       Y3, Y3, Y3
+	VPOR       Y3, Y3, Y3
+	VPOR       Y3, Y3, Y3
+	VPOR       Y3, Y3, Y3
+	VPOR       Y3, Y3, Y3
+	VPOR       Y3, Y3, Y3
+	PREFETCHT1 384(DX)
+	VPADDQ     384(AX), Y4, Y4
+	VPOR       Y4, Y4, Y4
+	VPOR       Y4, Y4, Y4
+	VPOR       Y4, Y4, Y4
+	VPOR       Y4, Y4, Y4
+	VPOR       Y4, Y4, Y4
+	VPOR       Y4, Y4, Y4
+	VPOR       Y4, Y4, Y4
+	VPOR       Y4, Y4, Y4
+	VPOR       Y4, Y4, Y4
+	VPOR       Y4, Y4, Y4
+	VPOR       Y4, Y4, Y4
+	VPADDQ     416(AX), Y5, Y5
+	VPOR       Y5, Y5, Y5
+	VPOR       Y5, Y5, Y5
+	VPOR       Y5, Y5, Y5
+	VPOR       Y5, Y5, Y5
+	VPOR       Y5, Y5, Y5
+	VPOR       Y5, Y5, Y5
+	VPOR       Y5, Y5, Y5
+	VPOR       Y5, Y5, Y5
+	VPOR       Y5, Y5, Y5
+	VPOR       Y5, Y5, Y5
+	VPOR       Y5, Y5, Y5
+	PREFETCHT1 448(DX)
+	VPADDQ     448(AX), Y6, Y6
+	VPOR       Y6, Y6, Y6
+	VPOR       Y6, Y6, Y6
+	VPOR       Y6, Y6, Y6
+	VPOR       Y6, Y6, Y6
+	VPOR       Y6, Y6, Y6
+	VPOR       Y6, Y6, Y6
+	VPOR       Y6, Y6, Y6
+	VPOR       Y6, Y6, Y6
+	VPOR       Y6, Y6, Y6
+	VPOR       Y6, Y6, Y6
+	VPOR       Y6, Y6, Y6
+	VPADDQ     480(AX), Y7, Y7
+	VPOR       Y7, Y7, Y7
+	VPOR       Y7, Y7, Y7
+	VPOR       Y7, Y7, Y7
+	VPOR       Y7, Y7, Y7
+	VPOR       Y7, Y7, Y7
+	VPOR       Y7, Y7, Y7
+	VPOR       Y7, Y7, Y7
+	VPOR       Y7, Y7, Y7
+	VPOR       Y7, Y7, Y7
+	VPOR       Y7, Y7, Y7
+	VPOR       Y7, Y7, Y7
+	ADDQ       $0x00000200, DX
+	ADDQ       $0x00000200, AX
+	DECQ       BX
+	JNZ        block
+
+rest:
+	VPADDQ       Y1, Y0, Y0
+	VPADDQ       Y2, Y0, Y0
+	VPADDQ       Y3, Y0, Y0
+	VPADDQ       Y4, Y0, Y0
+	VPADDQ       Y5, Y0, Y0
+	VPADDQ       Y6, Y0, Y0
+	VPADDQ       Y7, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPADDQ       X1, X0, X0
+	VPSRLDQ      $0x08, X0, X1
+	VPADDQ       X1, X0, X0
+	VMOVQ        X0, BX
+	VZEROUPPER
+	ANDQ         $0x000001ff, CX
+	LEAQ         (DX)(CX*1), SI
+
+line:
+	CMPQ       DX, SI
+	JGE        word
+	PREFETCHT1 (DX)
+	ADDQ       $0x00000040, DX
+	JMP        line
+
+word:
+	CMPQ CX, $0x00000008
+	JL   bytes
+	ADDQ (AX), BX
+	ADDQ $0x00000008, AX
+	SUBQ $0x00000008, CX
+	JMP  word
+
+bytes:
+	XORQ DX, DX
+
+byte:
+	TESTQ   CX, CX
+	JZ      done
+	MOVBQZX -1(AX)(CX*1), SI
+	SHLQ    $0x08, DX
+	ORQ     SI, DX
+	DECQ    CX
+	JMP     byte
+
+done:
+	ADDQ DX, BX
+	MOVQ BX, ret+32(FP)
+	RET
+
 // func DotU4S8AVX2(w []byte, x []int8) int32
 // Requires: AVX, AVX2, MMX+
 TEXT ·DotU4S8AVX2(SB), NOSPLIT, $0-52

@@ -1,0 +1,55 @@
+package cpu
+
+import (
+	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/kernel"
+	"github.com/sparseflow/sparseflow/internal/kv"
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
+// Keep converts with the kernels where they have the type, and splits the
+// tokens.
+func (b *Backend) Keep(c *kv.Cache, layer int, spans []device.Span, k, v device.Act) {
+	b.keep.c, b.keep.layer, b.keep.spans, b.keep.keys, b.keep.values = c, layer, spans, k, v
+	b.pool.run(&b.keep, k.Rows, b.units(2*tensor.F32.RowBytes(k.Cols)))
+}
+
+type keep struct {
+	k            *kernel.Set
+	c            *kv.Cache
+	layer        int
+	spans        []device.Span
+	keys, values device.Act
+}
+
+func (p *keep) run(lo, hi, _ int) {
+	first := 0 // row of the span
+	for _, s := range p.spans {
+		for t := max(lo, first); t < min(hi, first+s.N); t++ {
+			p.token(s.Seq, s.Pos+t-first, p.keys.Row(t), p.values.Row(t))
+		}
+		first += s.N
+	}
+}
+
+// token stores one token's keys and values, [kv head, head dim].
+func (p *keep) token(s *kv.Seq, pos int, keys, values []float32) {
+	shape := p.c.Shape()
+	for h := range shape.Heads {
+		at, end := h*shape.HeadDim, (h+1)*shape.HeadDim
+		k, v := p.c.Row(p.layer, s, pos, h)
+		p.encode(k, keys[at:end], shape.DType)
+		p.encode(v, values[at:end], shape.DType)
+	}
+}
+
+func (p *keep) encode(dst []byte, src []float32, dt tensor.DType) {
+	switch dt {
+	case tensor.F32:
+		copy(as[float32](dst), src)
+	case tensor.F16:
+		p.k.EncodeF16(as[uint16](dst), src)
+	default:
+		tensor.Encode(dst, src, dt)
+	}
+}
