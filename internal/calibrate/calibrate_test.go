@@ -113,8 +113,10 @@ func TestCalibrateTiny(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	if got := e.Placement().PredictorBytes; got != bytes {
-		t.Errorf("got predictors of %d bytes, want %d", got, bytes)
+	for _, item := range e.Placement().Tiers[0].Items {
+		if item.What == "predictors" && item.Bytes != bytes {
+			t.Errorf("got predictors of %d bytes, want %d", item.Bytes, bytes)
+		}
 	}
 	r, err := quality.Evaluate(context.Background(), e, ids(t, "books.valid.b.txt", 0, 2044), quality.Options{})
 	if err != nil {
