@@ -80,7 +80,7 @@ func learnedOf(src hub.Source, p *pack.Pack, o options) (l learned, err error) {
 // read adds what a sidecar says and l does not know.
 func (l *learned) read(s *sidecar.Sidecar, p ModelProfile) (err error) {
 	if sec, ok := s.Section(predict.CalibrationSection); ok && l.calibration == nil {
-		if l.calibration, err = predict.ReadCalibration(sec, p.Layers, p.FFN); err != nil {
+		if l.calibration, err = predict.ReadCalibration(sec, p.Layers, p.HiddenSize, p.FFN); err != nil {
 			return err
 		}
 		if sec, ok := s.Section(lowrank.SectionName); ok {

@@ -56,6 +56,9 @@ type Training struct {
 	// estimate; where it would take longer, factors are in closed form. 0: 20
 	// minutes.
 	Time time.Duration
+	// Bits is the width of every sketch, 1 to 4, and Rank that of all low-rank
+	// factors; 0: what costs least, layer by layer.
+	Bits, Rank int
 }
 
 // Train trains and calibrates a model's predictors on a text, and stores what
@@ -201,7 +204,7 @@ func (t *trainer) output(ctx context.Context) error {
 func (t *trainer) options(trained map[int]lowrank.Factors) calibrate.Options {
 	return calibrate.Options{
 		Layout: t.layout, Path: t.path, Context: t.context, Threads: t.threads,
-		IDs: t.ids, Text: t.t.Name, Floor: t.t.Floor, Predictor: t.kind, Seed: t.t.Seed, TrainTime: t.t.Time,
+		IDs: t.ids, Text: t.t.Name, Floor: t.t.Floor, Predictor: t.kind, Bits: t.t.Bits, Rank: t.t.Rank, Seed: t.t.Seed, TrainTime: t.t.Time,
 		Dir: filepath.Dir(t.t.Output), HeapBytes: t.heap,
 		Trained:  trained,
 		Finished: t.keep,

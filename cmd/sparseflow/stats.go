@@ -94,7 +94,9 @@ func statsTable(w io.Writer, s sparseflow.Stats, eng *sparseflow.Engine) {
 	t.add("decode", seconds(s.Decode))
 	t.add("speed", figures(s.TokensPerSecond())+" tokens/s")
 	t.add("waiting for reads", seconds(s.Stall))
-	t.add("predicting", seconds(s.Predict)+", "+percent(int64(s.Decoding.Predict), int64(s.Decode))+" of decoding")
+	_, tokens := perToken(s)
+	asked := float64(s.Decoding.Predict.Nanoseconds()) / 1e3 / float64(tokens) / float64(eng.Profile().Layers)
+	t.add("predicting", fmt.Sprintf("%s, %s of decoding, %.1f us a token and layer", seconds(s.Predict), percent(int64(s.Decoding.Predict), int64(s.Decode)), asked))
 	if c := eng.Choice(); c != nil {
 		t.add("auto chose", c.String())
 	}

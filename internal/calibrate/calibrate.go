@@ -3,7 +3,8 @@
 //
 // The model runs exactly over the first part of the text. For every neuron a
 // line is fitted from the sketch's score to the true pre-activation, with the
-// deviation of what is left (predict.Moments). Where factors of low rank could
+// deviation of what is left (predict.Moments). The same is done for sketches of
+// fewer bits whose rounding knows the inputs (rounding.go). Where factors of low rank could
 // cost less than the sketch they are trained (package lowrank) and fitted too,
 // and each layer takes what costs least for the same loss: see choose. Then the
 // rest of the text, which nothing has learned from, is evaluated: at a row of
@@ -50,7 +51,14 @@ type Options struct {
 	Floor predict.Floor
 	// Predictor is sketch or lowrank, for every layer; empty: what costs least.
 	Predictor string
-	Seed      uint64
+	// Bits is the width of every sketch: 4, the pack's, or 1 to 3, codes of the
+	// layer's own; 0: what costs least, as far as rounding takes a quarter of
+	// TrainTime at most.
+	Bits int
+	// Rank is that of all factors, which are then in closed form: 16 times a
+	// power of two; 0: what costs least.
+	Rank int
+	Seed uint64
 	// TrainTime is how long training factors by gradient may take, by estimate;
 	// factors are in closed form where it would take longer. 0: 20 minutes.
 	TrainTime time.Duration
@@ -153,6 +161,12 @@ func (c *calibrator) check() (err error) {
 	}
 	if least := max(2*leastFit, c.Context-1); len(c.IDs) < least {
 		return fmt.Errorf("calibrate: text %s: got %d tokens, want at least %d: one window of the context, and enough to fit and measure", c.Text, len(c.IDs), least)
+	}
+	if b := c.Bits; b < 0 || b > sketchBits {
+		return fmt.Errorf("calibrate: bits: got %d, want 1 to %d, or 0 for what costs least", b, sketchBits)
+	}
+	if r := c.Rank; r != 0 && (r < 16 || r&(r-1) != 0) {
+		return fmt.Errorf("calibrate: rank: got %d, want 16, 32, 64 ..., or 0 for what costs least", r)
 	}
 	c.need, err = c.needs()
 	return err

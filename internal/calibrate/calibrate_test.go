@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,7 +13,10 @@ import (
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/convert/randopt"
 	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/placement"
+	"github.com/sparseflow/sparseflow/internal/predict"
 	"github.com/sparseflow/sparseflow/internal/quality"
 	"github.com/sparseflow/sparseflow/internal/tokenizer"
 	"github.com/sparseflow/sparseflow/models/tiny"
@@ -64,7 +68,9 @@ func ids(t *testing.T, file string, from, n int) []int32 {
 
 // Calibrated on one author's text, the sketch keeps its word on another's: at
 // a rise of perplexity of half a percent it computes no more than 1.3 times
-// the active neurons. Uncalibrated it computes twice as many.
+// the active neurons. Uncalibrated it computes twice as many. Layers where fewer
+// bits are enough have codes of their own, which make the trip through a
+// sidecar, and take the place of the pack's sketch.
 func TestCalibrateTiny(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tiny.sflow")
 	if _, err := convert.Convert(context.Background(), tiny.Files, "tiny", path, convert.Options{}); err != nil {
@@ -85,11 +91,33 @@ func TestCalibrateTiny(t *testing.T) {
 			t.Errorf("point %d: got %+v after %+v, want less computed and more lost", i, q, p)
 		}
 	}
+	sec, err := c.Section()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err = predict.ReadCalibration(sec, 6, 256, 1024); err != nil {
+		t.Fatal(err)
+	}
+	own, bytes := 0, int64(0)
+	for _, l := range c.Layers {
+		switch {
+		case l.Codes.Bits > 0:
+			own, bytes = own+1, bytes+1024*int64(kernel.PlaneBytes(256, l.Codes.Bits)+8)
+		case !l.Dead:
+			bytes += 1024 * int64(pack.SketchBytes(256)+8)
+		}
+	}
+	if own == 0 {
+		t.Error("got no layer with codes of its own, want those where 3 bits say as much as 4")
+	}
 	e, err := open(context.Background(), false, 0, engine.Options{Calibration: c})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer e.Close()
+	if want := (placement.Item{What: "predictors", Bytes: bytes}); !slices.Contains(e.Placement().Tiers[0].Items, want) {
+		t.Errorf("got %v in fast memory, want %v among it", e.Placement().Tiers[0].Items, want)
+	}
 	r, err := quality.Evaluate(context.Background(), e, ids(t, "books.valid.b.txt", 0, 2044), quality.Options{})
 	if err != nil {
 		t.Fatal(err)

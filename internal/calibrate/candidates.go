@@ -117,43 +117,63 @@ func (f *frontier) bar(lostValue, lostEnergy float64) float64 {
 	return math.Exp2(frontierBins / 8)
 }
 
-// computed is the least share of neurons to compute so that no more than the
-// share lost of the energy is.
-func (f *frontier) computed(lost float64) float64 {
-	total, all := 0.0, 0
-	for i := range f.count {
-		total += f.energy[i]
-		all += f.count[i]
-	}
-	left, dropped := all, 0.0
-	for i := range f.count {
-		if dropped += f.energy[i]; dropped > lost*total {
-			break
+// computed is the share of neurons that are above that bar.
+func (f *frontier) computed(lostValue, lostEnergy float64) float64 {
+	bar, all, left := f.bar(lostValue, lostEnergy), 0, 0
+	for i, n := range f.count {
+		if all += n; math.Exp2(float64(i-frontierBins/2)/4) >= bar {
+			left += n
 		}
-		left -= f.count[i]
 	}
 	return float64(left) / float64(max(1, all))
 }
 
-// lostEnergy is the share of a layer's energy at whose loss predictors are
-// compared: what the embedded model loses where perplexity rises by half a
+// loss is the shares of a layer's activations and of its energy at whose loss
+// predictors are compared: what the floor allows. Of energy the embedded model
+// loses between 0.04 and 0.2 % in a layer where perplexity rises by half a
 // percent.
-const lostEnergy = 0.01
+func loss(floor predict.Floor) (value, energy float64) {
+	if floor == predict.FloorRecall {
+		return 1 - predict.LeastRecall - recallRoom, math.Pow(predict.MostError-errorRoom, 2)
+	}
+	return 1, 0.001
+}
 
-// cost is the bytes that a token moves in a layer at that loss, where a neuron
-// has bundle bytes.
-func (c *candidate) cost(ffn int, bundle int64) float64 {
-	return float64(c.bytes) + c.curve.computed(lostEnergy)*float64(ffn)*float64(bundle)
+// What a byte costs is counted in bytes that a token reads from fast memory, for
+// a model at 58 % of its weights, which is the case that matters: one that fits
+// is fast anyway. Of the neurons that it wants about half have no slot then
+// (the embedded model 0.6, the shape of OPT-6.7B 0.3), and reading one costs
+// some 20 times what finding it does. A byte of a predictor takes the place of
+// a byte of slots, which would save about a twentieth of a byte of misses
+// (docs/cache.md).
+const (
+	missCost   = 20
+	missShare  = 0.5
+	wantedCost = 1 + missShare*missCost
+	heldCost   = 1 + missCost/20
+	// codesCost is by how much a layer's own codes, which take room in the
+	// sidecar, have to be cheaper than the pack's sketch, which is there.
+	codesCost = 1 / 0.95
+)
+
+// cost is what a token of a layer costs at the loss that a floor allows, where
+// a neuron has bundle bytes.
+func (c *candidate) cost(floor predict.Floor, ffn int, bundle int64) float64 {
+	cost := heldCost*float64(c.bytes) + wantedCost*c.curve.computed(loss(floor))*float64(ffn)*float64(bundle)
+	if c.out.Codes.Bits > 0 {
+		cost *= codesCost
+	}
+	return cost
 }
 
 // choose is the cheapest of the candidates, or nil where it is cheaper to
 // compute all first halves: with a share active of the neurons that costs the
 // halves of all and of the active ones.
-func choose(cs []*candidate, ffn int, bundle int64, active float64) *candidate {
+func choose(cs []*candidate, floor predict.Floor, ffn int, bundle int64, active float64) *candidate {
 	var best *candidate
-	least := (1 + active) * float64(ffn) * float64(bundle) / 2
+	least := wantedCost * (1 + active) * float64(ffn) * float64(bundle) / 2
 	for _, c := range cs {
-		if cost := c.cost(ffn, bundle); cost < least {
+		if cost := c.cost(floor, ffn, bundle); cost < least {
 			best, least = c, cost
 		}
 	}

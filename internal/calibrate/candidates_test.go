@@ -30,7 +30,7 @@ func TestFrontier(t *testing.T) {
 		{0.00005, 0.09}, // which come in one bin
 		{1, 0},
 	} {
-		if got := f.computed(c.lost); math.Abs(got-c.want) > 1e-9 {
+		if got := f.computed(1, c.lost); math.Abs(got-c.want) > 1e-9 {
 			t.Errorf("losing %v: got %v computed, want %v", c.lost, got, c.want)
 		}
 	}
@@ -117,15 +117,45 @@ func TestChoose(t *testing.T) {
 		}
 		return c
 	}
-	sketch, factors := kind(predict.KindSketch, 125_000, 5), kind(predict.KindLowRank, 20_000, 9)
-	if got := choose([]*candidate{sketch, factors}, ffn, bundle, 0.05); got != factors {
-		t.Errorf("got %+v, want factors: 110 kB against 175", got)
+	choose := func(active float64, cs ...*candidate) *candidate {
+		return choose(cs, predict.FloorPerplexity, ffn, bundle, active)
 	}
-	if got := choose([]*candidate{sketch, kind(predict.KindLowRank, 20_000, 30)}, ffn, bundle, 0.05); got != sketch {
-		t.Error("got factors that compute 30 %, want the sketch")
+	sketch, factors := kind(predict.KindSketch, 125_000, 5), kind(predict.KindLowRank, 20_000, 6)
+	if got := choose(0.05, sketch, factors); got != factors {
+		t.Errorf("got %+v, want factors: a sixth of the bytes for a fifth more neurons", got)
 	}
-	if got := choose([]*candidate{kind(predict.KindSketch, 125_000, 70)}, ffn, bundle, 0.6); got != nil {
+	if got := choose(0.05, sketch, kind(predict.KindLowRank, 20_000, 9)); got != sketch {
+		t.Error("got factors that compute 9 %, want the sketch: half of the neurons miss, and a miss costs most")
+	}
+	if got := choose(0.6, kind(predict.KindSketch, 125_000, 80)); got != nil {
 		t.Error("got a predictor where 60 % fire, want none")
+	}
+	codes := kind(predict.KindSketch, 120_000, 5)
+	codes.out.Codes.Bits = 3
+	if got := choose(0.05, sketch, codes); got != sketch {
+		t.Error("got codes of the layer's own that save 1 %, want the pack's sketch")
+	}
+	codes.bytes = 90_000
+	if got := choose(0.05, sketch, codes); got != codes {
+		t.Error("got the pack's sketch, want codes that save 9 %")
+	}
+}
+
+// What a floor of recall allows to be lost of activations counts where little
+// of the energy is lost.
+func TestLoss(t *testing.T) {
+	var f frontier
+	for range 94 {
+		f.add(1, 1, 1)
+	}
+	for range 6 {
+		f.add(1e-3, 1, 1e-6) // strong in number, weak in the output
+	}
+	if got := f.computed(loss(predict.FloorRecall)); got != 1 {
+		t.Errorf("recall: got %v computed, want all: leaving out the weak loses 6 %% of the activations", got)
+	}
+	if got := f.computed(loss(predict.FloorPerplexity)); got != 0.94 {
+		t.Errorf("perplexity: got %v computed, want 0.94", got)
 	}
 }
 

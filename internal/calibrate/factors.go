@@ -40,7 +40,11 @@ func (f *fitter) factors(ctx context.Context, l int, x device.Act, bias []float3
 		if f.c.Predictor == "" {
 			most = sketchBytes(f.c.profile)
 		}
-		return lowrank.Starts(w, bias, train, fewestRank, mostStart, most, o)
+		from, to := fewestRank, mostStart
+		if f.c.Rank > 0 {
+			from, to = f.c.Rank, f.c.Rank
+		}
+		return lowrank.Starts(w, bias, train, from, to, most, o)
 	}
 	got, err := f.train(ctx, l, w, bias, train, held, o)
 	if errors.Is(err, lowrank.ErrSilent) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"sync"
 
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -71,7 +70,7 @@ func (c *calibrator) fit(ctx context.Context) (err error) {
 		if c.out.Floor != predict.FloorRecall && e < deadShare*total/float64(layers) {
 			c.out.Layers[l].Dead = true
 			delete(c.factors, l)
-			c.out.Layers[l].Kind = predict.KindSketch
+			c.out.Layers[l].Kind, c.out.Layers[l].Codes = predict.KindSketch, predict.Codes{}
 		}
 	}
 	c.energy = total / max(1, active)
@@ -109,9 +108,23 @@ func (f *fitter) layer(ctx context.Context, l int) (fitted, error) {
 		return fitted{}, err
 	}
 	candidates, fitRows := []*candidate{sketch}, n
-	if f.c.need.train {
-		// What the factors were trained on says nothing about them.
+	if f.c.need.train || f.c.need.codes {
+		// What they were learned from says nothing about factors and codes.
 		fitRows = n * 3 / 4
+	}
+	if f.c.need.codes {
+		codes, err := f.codes(l, in.Top(fitRows))
+		if err != nil {
+			return fitted{}, err
+		}
+		for _, c := range codes {
+			candidates = append(candidates, codesCandidate(f.be, in, c, f.ffn))
+		}
+		if f.c.Bits > 0 {
+			candidates = candidates[1:]
+		}
+	}
+	if f.c.need.train {
 		factors, err := f.factors(ctx, l, in, bias, fitRows)
 		if err != nil {
 			return fitted{}, err
@@ -133,7 +146,7 @@ func (f *fitter) layer(ctx context.Context, l int) (fitted, error) {
 	}
 	best := candidates[0]
 	if len(candidates) > 1 {
-		best = choose(candidates, f.ffn, f.p.BundleBytes(), float64(r.active)/float64(n*f.ffn))
+		best = choose(candidates, f.c.out.Floor, f.ffn, f.p.BundleBytes(), float64(r.active)/float64(n*f.ffn))
 	}
 	switch {
 	case best == nil:
@@ -144,7 +157,7 @@ func (f *fitter) layer(ctx context.Context, l int) (fitted, error) {
 		best.fold(best.factors)
 		f.c.factors[l] = best.factors
 	}
-	r.out, r.bar = best.out, best.curve.bar(1-predict.LeastRecall-recallRoom, math.Pow(predict.MostError-errorRoom, 2))
+	r.out, r.bar = best.out, best.curve.bar(loss(predict.FloorRecall))
 	return r, nil
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	sketchTokens  = 4088    // most tokens of a fit
+	sketchTokens  = 5450    // most tokens of a fit
 	trainTokens   = 16352   // most tokens of a training
 	leastFit      = 256     // fewer say nothing about rare neurons
 	mostFileBytes = 4 << 30 // of all layers' inputs
@@ -45,6 +45,7 @@ type needs struct {
 	tokens    int   // of the fit
 	train     bool  // factors
 	closed    bool  // in closed form
+	codes     bool  // of a layer's own
 	heapBytes int64 // beside the open model, or in its place
 	fileBytes int64
 	took      time.Duration // about
@@ -83,9 +84,37 @@ func (c *calibrator) trains() bool {
 	return false
 }
 
+// rounds reports whether layers may have codes of their own: where they are
+// asked for, or where rounding is quick beside what training may take.
+func (c *calibrator) rounds() bool {
+	switch {
+	case c.Predictor == "lowrank" || c.Bits == sketchBits:
+		return false
+	case c.Bits > 0:
+		return true
+	}
+	return c.seconds(c.roundingWork()) <= c.trainTime()/4
+}
+
+// roundingWork is the multiplications of rounding all layers to all widths.
+func (c *calibrator) roundingWork() float64 {
+	return float64(len(c.widths())*len(steps)) / 2 * c.fc1() * float64(c.profile.HiddenSize)
+}
+
+// fc1 is the elements of all layers' first halves.
+func (c *calibrator) fc1() float64 {
+	p := c.profile
+	return float64(p.HiddenSize) * float64(p.FFN) * float64(p.Layers)
+}
+
+// seconds is about how long so many multiplications and additions take.
+func (c *calibrator) seconds(work float64) time.Duration {
+	return time.Duration(work / flops / float64(max(1, c.Threads)) * float64(time.Second))
+}
+
 // needs decides how many tokens to learn from.
 func (c *calibrator) needs() (needs, error) {
-	n := needs{train: c.trains()}
+	n := needs{train: c.trains(), codes: c.rounds()}
 	n.tokens = c.mostTokens(n.train)
 	if n.train && n.tokens < trainLeast {
 		err := c.tooSmall(true)
@@ -103,26 +132,25 @@ func (c *calibrator) needs() (needs, error) {
 		return n, c.tooSmall(n.train)
 	}
 	p := c.profile
-	fc1 := float64(p.HiddenSize) * float64(p.FFN) * float64(p.Layers)
-	seconds := func(work float64) time.Duration {
-		return time.Duration(work / flops / float64(max(1, c.Threads)) * float64(time.Second))
-	}
-	token := c.params() + 2*fc1
+	token := c.params() + 2*c.fc1()
 	work := float64(n.tokens) * token
 	if n.train {
 		rank := min(p.HiddenSize/4, mostStart)
 		const epochs, ranks = 12, 2
 		train := ranks * epochs * 3 * float64(n.tokens) * float64(rank) * float64(p.HiddenSize+p.FFN) * float64(p.Layers)
-		if n.closed = seconds(work+train) > c.trainTime(); n.closed {
+		if n.closed = c.Rank > 0 || c.seconds(work+train) > c.trainTime(); n.closed {
 			n.tokens = min(n.tokens, closedTokens)
 			work, train = float64(n.tokens)*token, 0
 		}
-		work += train + 16*float64(rank)*fc1 // and the decomposition
+		work += train + 16*float64(rank)*c.fc1() // and the decomposition
+	}
+	if n.codes {
+		work += c.roundingWork()
 	}
 	n.heapBytes = c.heapBytes(n.tokens, n.train)
 	n.fileBytes = inputBytes(p.Layers, p.HiddenSize, n.tokens)
 	work += min(pointWork, 2*c.params()*float64(c.passes()*pointTokens))
-	n.took = seconds(work)
+	n.took = c.seconds(work)
 	return n, nil
 }
 
@@ -175,6 +203,10 @@ func (c *calibrator) heapBytes(tokens int, train bool) int64 {
 	b := sketchBytes(p) + 16*ffn*int64(p.Layers) // its sketch; all moments
 	b += blockNeurons * c.Layout.BundleStride()
 	b += n * (4*d + 2*4*blockNeurons + 8) // inputs; scores and pre-activations
+	if c.rounds() {
+		b += 12*d*d + ffn*d + 16*blockNeurons*d // covariance, also in float64; codes of all widths; a block of weights thrice
+		b += n * 4 * d                          // inputs across
+	}
 	if train {
 		rank := int64(min(p.HiddenSize, p.FFN) / 2)
 		b += 2*4*d*ffn + 2*4*d*d + 3*tensor.F32.RowBytes(int(rank*(d+ffn))) // fc1 twice, covariance, factors with their moments

@@ -200,6 +200,8 @@ func predictorBytes(p *pack.Layout, o Options) (func(layer int) int64, error) {
 			case c.Layers[layer].Kind == predict.KindLowRank:
 				// The factors are on the heap, where the sidecar was read to.
 				return o.LowRank[layer].Bytes() + rows
+			case c.Layers[layer].Codes.Bits > 0: // likewise
+				return int64(len(c.Layers[layer].Codes.Rows)) + 2*rows
 			}
 			return codes + 2*rows
 		}, nil

@@ -23,6 +23,10 @@ func (e *Engine) sketch(ctx context.Context, o Options, l *model.Loader, w *mode
 		if !here || o.Calibration != nil && (o.Calibration.Layers[i].Dead || o.Calibration.Layers[i].Kind != predict.KindSketch) {
 			continue
 		}
+		if o.Calibration != nil && o.Calibration.Layers[i].Codes.Bits > 0 {
+			p.Layers[i] = e.ownCodes(o.Calibration.Layers[i].Codes)
+			continue
+		}
 		m, err := l.Sketch(ctx, i, w.Layers[i].UpBias)
 		if err != nil {
 			return nil, 0, err
@@ -39,6 +43,18 @@ func (e *Engine) sketch(ctx context.Context, o Options, l *model.Loader, w *mode
 		return p, multiple, nil
 	}
 	return e.calibrated(o, p), 1, nil
+}
+
+// ownCodes is a sketch of a layer's own codes. They stay on the heap, where the
+// sidecar was read to; their scales are to be multiplied by the calibration's
+// slopes.
+func (e *Engine) ownCodes(c predict.Codes) device.SketchMat {
+	m := device.SketchMat{Codes: c.Rows, Bits: c.Bits, RowBytes: len(c.Rows) / e.profile.FFN,
+		Rows: e.profile.FFN, Cols: e.profile.HiddenSize, Scales: e.memory.Floats(e.profile.FFN)}
+	for i := range m.Scales {
+		m.Scales[i] = 1
+	}
+	return m
 }
 
 // calibrated sets the predictors to the point of their calibration that the

@@ -69,6 +69,9 @@ func All() []Set {
 		Load:       amd64.LoadAVX2,
 		LoadNext:   amd64.LoadNextAVX2,
 		Attention:  avx2Attention(),
+
+		DotPlanesS8:  avx2Planes(),
+		Dot4PlanesS8: fourPlanes(avx2Planes()),
 	}
 	all = append(all, avx2)
 	if !cpu.X86.HasAVX512F || !cpu.X86.HasAVX512BW || !cpu.X86.HasAVX512VL {
@@ -99,6 +102,7 @@ func All() []Set {
 	if cpu.X86.HasAVX512VNNI {
 		avx512.DotU4S8 = amd64.DotU4S8AVX512
 		avx512.Dot4U4S8 = amd64.Dot4U4S8AVX512
+		avx512.DotPlanesS8, avx512.Dot4PlanesS8 = avx512Planes()
 		avx512.DotQ8, avx512.DotQ4 = amd64.DotQ8AVX512, amd64.DotQ4AVX512
 		avx512.Dot4Q8, avx512.Dot4Q4 = amd64.Dot4Q8AVX512, amd64.Dot4Q4AVX512
 		avx512.WidenQ8, avx512.WidenQ4 = amd64.WidenQ8AVX512, amd64.WidenQ4AVX512

@@ -1,5 +1,5 @@
 // Package kernel holds the inner loops of the CPU path: dot products and
-// scaled additions over weight rows, the 4-bit sketch product, and the
+// scaled additions over weight rows, the products with sketches of 1 to 4 bits, and the
 // conversions between float32 and the 16-bit weight types. Each loop exists in
 // plain Go, which is the oracle, and in amd64 assembly for AVX2 and AVX-512.
 // [Attention] is the loops over pages of keys and values, in an order of their
@@ -92,7 +92,7 @@
 // float16 is IEEE 754-2019 binary16; bfloat16 is the upper half of binary32.
 // Conversions to 16 bits round half to even, keep subnormals, overflow to
 // infinity, and turn NaN quiet with the upper payload bits kept, as F16C does.
-// The sketch is described at [Set.DotU4S8], quantised blocks in package tensor.
+// Sketches are described at [Set.DotU4S8] and [Set.DotPlanesS8], quantised blocks in package tensor.
 //
 // # Assembly
 //
@@ -107,6 +107,8 @@ package kernel
 //go:generate go run -C _gen . -kernels tiles -isa avx512 -out ../amd64/tile_avx512_amd64.s -stubs ../amd64/tile_avx512_amd64.go -pkg amd64
 //go:generate go run -C _gen . -kernels quant -isa avx2 -out ../amd64/quant_avx2_amd64.s -stubs ../amd64/quant_avx2_amd64.go -pkg amd64
 //go:generate go run -C _gen . -kernels quant -isa avx512 -out ../amd64/quant_avx512_amd64.s -stubs ../amd64/quant_avx512_amd64.go -pkg amd64
+//go:generate go run -C _gen . -kernels planes -isa avx2 -out ../amd64/planes_avx2_amd64.s -stubs ../amd64/planes_avx2_amd64.go -pkg amd64
+//go:generate go run -C _gen . -kernels planes -isa avx512 -out ../amd64/planes_avx512_amd64.s -stubs ../amd64/planes_avx512_amd64.go -pkg amd64
 //go:generate go run -C _gen . -kernels wide -isa avx2 -out ../amd64/wide_avx2_amd64.s -stubs ../amd64/wide_avx2_amd64.go -pkg amd64
 //go:generate go run -C _gen . -kernels wide -isa avx512 -out ../amd64/wide_avx512_amd64.s -stubs ../amd64/wide_avx512_amd64.go -pkg amd64
 //go:generate go run -C _gen . -kernels attention -isa avx2 -out ../amd64/attn_avx2_amd64.s -stubs ../amd64/attn_avx2_amd64.go -pkg amd64

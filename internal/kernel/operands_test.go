@@ -3,6 +3,7 @@ package kernel
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -132,6 +133,14 @@ func compute(t testing.TB, s Set, in operands, arenas []*arena, gap int, head bo
 	out = append(out, outputs{"DotU4S8", []uint32{uint32(s.DotU4S8(u4, s8))}})
 	sketches := s.Dot4U4S8(u4[:n/4], s8, n/2)
 	out = append(out, outputs{"Dot4U4S8", wide(sketches[:])})
+	for i, dot := range s.DotPlanesS8 {
+		w := place(arenas[3], in.u4[:n*(i+1)/4], gap, head) // as many codes as there are in s8
+		name := fmt.Sprintf("DotPlanesS8[%d]", i)
+		out = append(out, outputs{name, []uint32{uint32(dot(w, s8))}})
+		sums := s.Dot4PlanesS8[i](w[:len(w)/4], s8, n/2)
+		out = append(out, outputs{name + " of four", wide(sums[:])})
+	}
+	u4 = place(arenas[3], in.u4, gap, head)
 	load := s.Load(u4)
 	out = append(out, outputs{"Load", []uint32{uint32(load), uint32(load >> 32)}})
 	load = s.LoadNext(u4, nil)

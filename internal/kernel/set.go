@@ -87,6 +87,12 @@ type Set struct {
 	DotU4S8 func(w []byte, x []int8) int32
 	// Dot4U4S8 is DotU4S8 with four x, which start stride elements apart.
 	Dot4U4S8 func(w []byte, x []int8, stride int) [4]int32
+	// DotPlanesS8[b-1] is DotU4S8 for codes of b bits, 1 to 3, that lie as
+	// PackPlanes writes them: whole blocks of 256 elements, 32 bytes a bit.
+	DotPlanesS8 [MostPlanes]func(w []byte, x []int8) int32
+	// Dot4PlanesS8 is DotPlanesS8 with four x, which start stride elements
+	// apart.
+	Dot4PlanesS8 [MostPlanes]func(w []byte, x []int8, stride int) [4]int32
 	// QuantizeS8 rounds x to 8 bits: dst[k] is x[k]*(127/m), half to even,
 	// where m is the largest |x[k]|. It returns scale = m/127, so that x[k]
 	// is about scale*dst[k], and the sum of dst. A vector of zeros, or of
@@ -244,6 +250,9 @@ func Go() Set {
 		Load:       load,
 		LoadNext:   func(b []byte, _ *byte) uint64 { return load(b) },
 		Attention:  goAttention(),
+
+		DotPlanesS8:  planesOf(dotPlanes),
+		Dot4PlanesS8: fourPlanes(planesOf(dotPlanes)),
 	}
 }
 

@@ -35,7 +35,9 @@ type LayerCalibration struct {
 	// less than is worth a sketch.
 	Dead bool
 	// Kind is who predicts: what costs least at the same loss.
-	Kind                 Kind
+	Kind Kind
+	// Codes are the layer's own, of a sketch that has them.
+	Codes                Codes
 	Slope, Offset, Sigma []float32 // see Moments
 	Norm                 []float32 // squared length of the second half
 }
@@ -66,7 +68,7 @@ type Kind string
 
 // The kinds.
 const (
-	KindSketch  Kind = ""        // the pack's sketch
+	KindSketch  Kind = ""        // the pack's sketch, or the layer's own codes
 	KindLowRank Kind = "lowrank" // trained factors
 	KindGate    Kind = "gate"    // the first halves themselves: predict nothing
 )
@@ -172,10 +174,11 @@ type sectionJSON struct {
 	*Calibration
 	DeadLayers []int        `json:"dead_layers"`
 	Kinds      map[int]Kind `json:"kinds,omitempty"` // but sketches
+	Bits       map[int]int  `json:"bits,omitempty"`  // of the layers' own codes
 }
 
 // Section is the calibration as a sidecar's section: tensors slope, offset,
-// sigma and norm, each F32 [layers, ffn].
+// sigma and norm, each F32 [layers, ffn], and codes.N of layers that have them.
 func (c *Calibration) Section() (sidecar.Section, error) {
 	j := sectionJSON{Calibration: c, DeadLayers: []int{}}
 	ffn := len(c.Layers[0].Slope)
@@ -190,6 +193,7 @@ func (c *Calibration) Section() (sidecar.Section, error) {
 		}
 		tensors[name] = sidecar.Tensor{DType: "F32", Shape: shape, Data: data}
 	}
+	j.Bits = addCodes(tensors, c.Layers, ffn)
 	for l := range c.Layers {
 		if c.Layers[l].Dead {
 			j.DeadLayers = append(j.DeadLayers, l)
@@ -213,8 +217,9 @@ var calibrationTensors = map[string]func(*LayerCalibration) *[]float32{
 	"norm":   func(l *LayerCalibration) *[]float32 { return &l.Norm },
 }
 
-// ReadCalibration reads a section for a model of layers layers of ffn neurons.
-func ReadCalibration(s sidecar.Section, layers, ffn int) (*Calibration, error) {
+// ReadCalibration reads a section for a model of layers layers of ffn neurons
+// with inputs of length d.
+func ReadCalibration(s sidecar.Section, layers, d, ffn int) (*Calibration, error) {
 	c := &Calibration{}
 	j := sectionJSON{Calibration: c}
 	if err := json.Unmarshal(s.JSON, &j); err != nil {
@@ -264,5 +269,5 @@ func ReadCalibration(s sidecar.Section, layers, ffn int) (*Calibration, error) {
 		}
 		c.Layers[l].Kind = k
 	}
-	return c, nil
+	return c, readCodes(c.Layers, s.Tensors, j.Bits, d, ffn)
 }

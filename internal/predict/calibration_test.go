@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,6 +74,7 @@ func calibration() *Calibration {
 	}
 	c.Layers[1].Dead = true
 	c.Layers[0].Kind = KindLowRank
+	c.Layers[1].Codes = Codes{Bits: 3, Rows: slices.Repeat([]byte{5, 200, 77}, 3*2*32)} // inputs of 300
 	for i := range 5 {
 		c.Points = append(c.Points, Point{MinEnergy: float64(i), PPLChange: 0.001 * float64(i*i), KL: 0.0005 * float64(i)})
 	}
@@ -85,7 +87,7 @@ func TestCalibrationSection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := ReadCalibration(sec, 2, 3)
+	got, err := ReadCalibration(sec, 2, 300, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +97,7 @@ func TestCalibrationSection(t *testing.T) {
 	bad := func(name string, layers, ffn int, change func(*sidecar.Section)) {
 		s, _ := calibration().Section()
 		change(&s)
-		if _, err := ReadCalibration(s, layers, ffn); err == nil || !strings.Contains(err.Error(), "predict: calibration: ") {
+		if _, err := ReadCalibration(s, layers, 300, ffn); err == nil || !strings.Contains(err.Error(), "predict: calibration: ") {
 			t.Errorf("%s: got %v, want an error", name, err)
 		}
 	}
@@ -108,6 +110,22 @@ func TestCalibrationSection(t *testing.T) {
 	bad("floor", 2, 3, func(s *sidecar.Section) { s.JSON = []byte(`{"points":[{}],"floor":"hope"}`) })
 	bad("kind", 2, 3, func(s *sidecar.Section) { s.JSON = []byte(`{"points":[{}],"kinds":{"0":"magic"}}`) })
 	bad("kind of no layer", 2, 3, func(s *sidecar.Section) { s.JSON = []byte(`{"points":[{}],"kinds":{"2":"gate"}}`) })
+	bad("no codes", 2, 3, func(s *sidecar.Section) { delete(s.Tensors, "codes.1") })
+	for name, change := range map[string]string{"too many bits": `"1":4`, "no bits": `"1":0`, "other bits": `"1":1`, "bits of no layer": `"2":3`} {
+		bad(name, 2, 3, func(s *sidecar.Section) {
+			s.JSON = []byte(strings.Replace(string(s.JSON), `"1":3`, change, 1))
+		})
+	}
+	bad("codes of fewer neurons", 2, 3, func(s *sidecar.Section) {
+		t := s.Tensors["codes.1"]
+		t.Shape, t.Data = []int64{2, t.Shape[1]}, t.Data[:2*t.Shape[1]]
+		s.Tensors["codes.1"] = t
+	})
+	bad("codes of another shape", 2, 3, func(s *sidecar.Section) {
+		t := s.Tensors["codes.1"]
+		t.Shape = []int64{3, t.Shape[1] + 1}
+		s.Tensors["codes.1"] = t
+	})
 	bad("NaN", 2, 3, func(s *sidecar.Section) {
 		for i := range 4 {
 			s.Tensors["norm"].Data[i] = 0xff
@@ -160,4 +178,26 @@ func TestPointLayers(t *testing.T) {
 			t.Errorf("%+v: got a floor of recall that holds", bad)
 		}
 	}
+}
+
+// Whatever a sidecar says, it is read or refused.
+func FuzzReadCalibration(f *testing.F) {
+	sec, err := calibration().Section()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte(sec.JSON), int64(3), sec.Tensors["codes.1"].Data)
+	f.Add([]byte(`{"points":[{}],"bits":{"0":1}}`), int64(1), []byte{1})
+	f.Fuzz(func(t *testing.T, json []byte, rows int64, codes []byte) {
+		s, _ := calibration().Section()
+		s.JSON = json
+		s.Tensors["codes.1"] = sidecar.Tensor{DType: "U8", Shape: []int64{rows, int64(len(codes)) / max(1, rows)}, Data: codes}
+		c, err := ReadCalibration(s, 2, 300, 3)
+		if err != nil {
+			return
+		}
+		if got := c.Layers[1].Codes; got.Bits > 0 && len(got.Rows) != 3*got.Bits*64 {
+			t.Errorf("got %d bytes for 3 rows of %d bits", len(got.Rows), got.Bits)
+		}
+	})
 }

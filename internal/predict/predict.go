@@ -8,7 +8,8 @@
 // Predictors:
 //
 //   - All wants every neuron: the exact reference.
-//   - Sketch multiplies with a 4-bit copy of fc1. It needs no training.
+//   - Sketch multiplies with a copy of fc1 in 4 bits, which needs no training,
+//     or in 1 to 3 that a calibration rounded (Codes).
 //   - Factors of low rank (package lowrank) are trained; a calibration says in
 //     which layers they are used.
 //   - Oracle multiplies with fc1 itself: what a perfect predictor would say.
@@ -40,9 +41,9 @@ func (All) Scores(_, _ int, _, scores []float32) error {
 	return nil
 }
 
-// Sketch estimates pre-activations with 4-bit weights and 8-bit inputs. Its
-// rounding is described at pack.PackSketch; the layers' sketches come with
-// the pack.
+// Sketch estimates pre-activations with weights of 1 to 4 bits and 8-bit inputs.
+// The rounding to 4 is described at pack.PackSketch and comes with the pack;
+// fewer come with a calibration.
 type Sketch struct {
 	Backend device.Backend
 	Layers  []device.SketchMat // [layers]; one without codes wants nothing

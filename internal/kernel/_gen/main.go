@@ -53,7 +53,7 @@ var (
 func main() {
 	log.SetFlags(0)
 	name := flag.String("isa", "", "instruction set: avx2 or avx512")
-	which := flag.String("kernels", "", "which to write: rows, tiles, quant, wide or attention")
+	which := flag.String("kernels", "", "which to write: rows, tiles, quant, planes, wide or attention")
 	flag.Parse()
 
 	ConstraintExpr("!noasm")
@@ -73,12 +73,14 @@ func main() {
 		s.tiles()
 	case "quant":
 		s.quantKernels()
+	case "planes":
+		s.planeKernels()
 	case "wide":
 		s.wideKernels()
 	case "attention":
 		s.attention()
 	default:
-		log.Fatalf("_gen: choose kernels: got %q, want rows, tiles, quant, wide or attention", *which)
+		log.Fatalf("_gen: choose kernels: got %q, want rows, tiles, quant, planes, wide or attention", *which)
 	}
 	Generate()
 }

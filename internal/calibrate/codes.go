@@ -1,0 +1,90 @@
+package calibrate
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/device/cpu"
+	"github.com/sparseflow/sparseflow/internal/kernel"
+	"github.com/sparseflow/sparseflow/internal/predict"
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
+// sketchBits is the width of the pack's sketch.
+const sketchBits = 4
+
+// widths are the bits of codes that a layer may have of its own.
+func (c *calibrator) widths() []int {
+	if c.Bits > 0 {
+		return []int{c.Bits}
+	}
+	all := make([]int, kernel.MostPlanes)
+	for i := range all {
+		all[i] = i + 1
+	}
+	return all
+}
+
+// codes are sketches of a layer whose codes were rounded for inputs x, one of
+// each width.
+func (f *fitter) codes(l int, x device.Act) (all []predict.Codes, err error) {
+	r := newRounder(f.be, x)
+	m, slots, err := f.slots()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	for _, bits := range f.c.widths() {
+		all = append(all, predict.Codes{Bits: bits, Rows: make([]byte, f.ffn*kernel.PlaneBytes(f.d, bits))})
+	}
+	w, norm := make([]float32, blockNeurons*f.d), make([]float32, blockNeurons)
+	for first := 0; first < f.ffn; first += blockNeurons {
+		count := min(blockNeurons, f.ffn-first)
+		if err := f.neurons(l, first, count, slots, norm); err != nil {
+			return nil, err
+		}
+		for i := range count {
+			tensor.Decode(w[i*f.d:(i+1)*f.d], slots.Vec(int32(i), 0), slots.DType)
+		}
+		f.roundBlock(r, all, first, w[:count*f.d])
+	}
+	return all, nil
+}
+
+// roundBlock rounds the weights w [count, d] of the neurons from first on to
+// every width. Rows are rounded apart, so that codes do not depend on threads.
+func (f *fitter) roundBlock(r *rounder, all []predict.Codes, first int, w []float32) {
+	count := len(w) / f.d
+	var wg sync.WaitGroup
+	free := make(chan struct{}, f.c.Threads)
+	for p := range fitParts {
+		from, to := p*count/fitParts, (p+1)*count/fitParts
+		wg.Add(1)
+		free <- struct{}{}
+		go func() {
+			defer func() { <-free; wg.Done() }()
+			codes := make([]byte, (to-from)*f.d)
+			for _, c := range all {
+				r.round(codes, w[from*f.d:to*f.d], c.Bits)
+				size := kernel.PlaneBytes(f.d, c.Bits)
+				for i := range to - from {
+					at := (first + from + i) * size
+					kernel.PackPlanes(c.Rows[at:at+size], codes[i*f.d:(i+1)*f.d], c.Bits)
+				}
+			}
+		}()
+	}
+	wg.Wait()
+}
+
+// codesCandidate is a layer's own codes, for inputs x.
+func codesCandidate(be *cpu.Backend, x device.Act, codes predict.Codes, ffn int) *candidate {
+	sk := device.SketchMat{Codes: codes.Rows, Bits: codes.Bits, RowBytes: len(codes.Rows) / ffn, Rows: ffn, Cols: x.Cols, Scales: make([]float32, ffn)}
+	for i := range sk.Scales {
+		sk.Scales[i] = 1
+	}
+	c := sketchCandidate(be, x, sk)
+	c.out.Codes = codes
+	return c
+}

@@ -1,0 +1,188 @@
+package calibrate
+
+import (
+	"math"
+	"slices"
+
+	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/device/cpu"
+	"github.com/sparseflow/sparseflow/internal/kernel"
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
+// rounder rounds rows of weights to a few levels so that their products with
+// inputs like those it was made from change least. To nearest is best only for
+// inputs whose elements are independent; here what rounding one weight adds to
+// the product is taken back by the weights of inputs that go with it. It is
+// LDLQ (Chee et al., "QuIP: 2-Bit Quantization of Large Language Models With
+// Guarantees", 2023), the order of work and the damping are GPTQ's (Frantar et
+// al. 2022), which is the same rounding by way of an inverse.
+//
+// With the inputs' covariance H = L D L', L lower with ones on its diagonal, a
+// row's error e costs e'He = sum over k of D[k] (e[k] + sum of L[j,k] e[j] for
+// j > k)^2. From the last weight to the first, each is rounded to where its own
+// term is least. Means do not matter: what they add is a constant for each row,
+// which the fit's offset has.
+type rounder struct {
+	k       kernel.Set
+	d       int
+	order   []int     // inputs by ascending variance, so that the loudest are rounded first
+	feed    []float32 // [d, d]: row k is column k of L, from k+1 on
+	weight  []float64 // [d]: D
+	damping float64
+}
+
+// dampingShare of the mean variance is added to every input's: with few tokens
+// covariance is in part chance.
+const dampingShare = 0.01
+
+// newRounder is made from inputs x [tokens, d].
+func newRounder(be *cpu.Backend, x device.Act) *rounder {
+	d := x.Cols
+	r := &rounder{k: kernel.Best(), d: d, order: make([]int, d), weight: make([]float64, d)}
+	r.feed = covariance(be, x)
+	sum := 0.0
+	for i := range d {
+		r.order[i] = i
+		sum += float64(r.feed[i*d+i])
+	}
+	if r.damping = dampingShare * sum / float64(d); !(r.damping > 0) {
+		r.damping = 1 // inputs that never vary: nothing to take back
+	}
+	slices.SortStableFunc(r.order, func(a, b int) int {
+		switch va, vb := r.feed[a*d+a], r.feed[b*d+b]; {
+		case va < vb:
+			return -1
+		case va > vb:
+			return 1
+		}
+		return 0
+	})
+	r.decompose()
+	return r
+}
+
+// covariance is that of the columns of x, [d, d], times the tokens.
+func covariance(be *cpu.Backend, x device.Act) []float32 {
+	d := x.Cols
+	t := device.NewAct(d, x.Rows) // centred and across
+	for k := range d {
+		mean := 0.0
+		for i := range x.Rows {
+			mean += float64(x.Row(i)[k])
+		}
+		mean /= float64(max(1, x.Rows))
+		row := t.Row(k)
+		for i := range row {
+			row[i] = x.Row(i)[k] - float32(mean)
+		}
+	}
+	cov := device.NewAct(d, d)
+	be.Linear(cov, t, device.Mat{Data: bytesOf(t.Data), DType: tensor.F32, Rows: d, Cols: x.Rows}, nil)
+	return cov.Data
+}
+
+// decompose puts L and D in the place of the covariance, by Cholesky's method.
+func (r *rounder) decompose() {
+	d := r.d
+	c := make([]float64, d*d)
+	for i, a := range r.order {
+		for j, b := range r.order[:i+1] {
+			c[i*d+j] = float64(r.feed[a*d+b])
+		}
+		c[i*d+i] += r.damping
+	}
+	for i := range d {
+		row := c[i*d : i*d+i+1]
+		for j := range row {
+			s := row[j]
+			for k, v := range c[j*d : j*d+j] {
+				s -= v * row[k]
+			}
+			if j < i {
+				row[j] = s / c[j*d+j]
+			} else {
+				row[j] = math.Sqrt(max(s, 1e-3*r.damping)) // rounding may take it below
+			}
+		}
+	}
+	for k := range d {
+		root := c[k*d+k]
+		r.weight[k] = root * root
+		for j := k + 1; j < d; j++ {
+			r.feed[k*d+j] = float32(c[j*d+k] / root)
+		}
+	}
+}
+
+// steps are the distances of levels that are tried, as shares of the best for a
+// normal distribution: taking errors back makes weights larger, and clipping a
+// few costs little where their inputs are quiet.
+var steps = [...]float64{0.75, 0.85, 0.95, 1.05, 1.2}
+
+// normalStep is the best distance of 1<<bits equal levels for a normal
+// distribution of deviation 1 (J. Max, "Quantizing for minimum distortion",
+// 1960, table II).
+var normalStep = [kernel.MostPlanes + 1]float64{1: 1.596, 2: 0.9957, 3: 0.586}
+
+// round sets codes [rows, d] to codes of the given bits for weights w [rows, d];
+// a code u stands for u-(1<<bits-1)/2, times a step of the row's own.
+func (r *rounder) round(codes []byte, w []float32, bits int) {
+	d := r.d
+	rows := len(w) / d
+	t := try{r: r, bits: bits, w: make([]float32, len(w)), err: make([]float32, len(w)), codes: make([]byte, len(w)),
+		step: make([]float64, rows), loss: make([]float64, rows)}
+	rms, least := make([]float64, rows), make([]float64, rows)
+	for i := range rows {
+		sum := 0.0
+		for k, a := range r.order {
+			v := w[i*d+a]
+			t.w[i*d+k] = v
+			sum += float64(v) * float64(v)
+		}
+		rms[i], least[i] = math.Sqrt(sum/float64(d)), math.Inf(1)
+	}
+	for _, share := range steps {
+		for i := range rows {
+			t.step[i] = max(share*normalStep[bits]*rms[i], math.SmallestNonzeroFloat32)
+		}
+		t.run()
+		for i, loss := range t.loss {
+			if loss < least[i] {
+				least[i] = loss
+				for k, a := range r.order {
+					codes[i*d+a] = t.codes[i*d+k]
+				}
+			}
+		}
+	}
+}
+
+// try is one rounding of some rows, whose weights are in the rounder's order.
+type try struct {
+	r      *rounder
+	bits   int
+	w, err []float32 // [rows, d]: weights, and by how much they are above their codes
+	codes  []byte    // [rows, d]
+	step   []float64 // [rows]
+	loss   []float64 // [rows]
+}
+
+// run goes through the weights one column after the other, so that the column
+// of L stays near while all rows pass by.
+func (t *try) run() {
+	d := t.r.d
+	middle := float64(int(1)<<t.bits-1) / 2
+	clear(t.loss)
+	for k := d - 1; k >= 0; k-- {
+		feed := t.r.feed[k*d+k+1 : (k+1)*d]
+		for i, step := range t.step {
+			at := i*d + k
+			want := float64(t.w[at]) + float64(t.r.k.DotF32(feed, t.err[at+1:(i+1)*d], nil))
+			u := min(max(0, math.Floor(want/step+middle+0.5)), 2*middle)
+			got := (u - middle) * step
+			t.codes[at], t.err[at] = byte(u), float32(float64(t.w[at])-got)
+			t.loss[i] += t.r.weight[k] * (want - got) * (want - got)
+		}
+	}
+}
