@@ -165,7 +165,7 @@ func (a *AsyncWeightTransfer) StartBundles(layer, first int, slots []int32, s de
 		for most := int64(len(scrap)) / s.Stride; n < most && slots[i+1] < 0; n++ {
 			i++
 		}
-		r.bufs = append(r.bufs, scrap[:n*s.Stride])
+		r.bufs = append(r.bufs, scrapFor(scrap[:n*s.Stride]))
 	}
 	return a.start(r, a.store.pack.BundleOffset(layer, first))
 }
