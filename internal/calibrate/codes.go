@@ -1,6 +1,7 @@
 package calibrate
 
 import (
+	"context"
 	"errors"
 	"sync"
 
@@ -28,8 +29,11 @@ func (c *calibrator) widths() []int {
 
 // codes are sketches of a layer whose codes were rounded for inputs x, one of
 // each width.
-func (f *fitter) codes(l int, x device.Act) (all []predict.Codes, err error) {
-	r := newRounder(f.be, x)
+func (f *fitter) codes(ctx context.Context, l int, x device.Act) (all []predict.Codes, err error) {
+	r, err := newRounder(ctx, f.be, x)
+	if err != nil {
+		return nil, err
+	}
 	m, slots, err := f.slots()
 	if err != nil {
 		return nil, err
@@ -40,6 +44,9 @@ func (f *fitter) codes(l int, x device.Act) (all []predict.Codes, err error) {
 	}
 	w, norm := make([]float32, blockNeurons*f.d), make([]float32, blockNeurons)
 	for first := 0; first < f.ffn; first += blockNeurons {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		count := min(blockNeurons, f.ffn-first)
 		if err := f.neurons(l, first, count, slots, norm); err != nil {
 			return nil, err

@@ -26,7 +26,7 @@ func (f *fitter) factors(ctx context.Context, l int, x device.Act, bias []float3
 	if err != nil {
 		return nil, err
 	}
-	train, held, err := f.data(x, w, bias, rows)
+	train, held, err := f.data(ctx, x, w, bias, rows)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func (f *fitter) factors(ctx context.Context, l int, x device.Act, bias []float3
 		if f.c.Rank > 0 {
 			from, to = f.c.Rank, f.c.Rank
 		}
-		return lowrank.Starts(w, bias, train, from, to, most, o)
+		return lowrank.Starts(ctx, w, bias, train, from, to, most, o)
 	}
 	got, err := f.train(ctx, l, w, bias, train, held, o)
 	if errors.Is(err, lowrank.ErrSilent) {
@@ -101,7 +101,7 @@ func (f *fitter) first(l int) (w []float32, err error) {
 
 // data is what a layer's neurons did for inputs x: for the first rows tokens,
 // and for the others.
-func (f *fitter) data(x device.Act, w, bias []float32, rows int) (train, held *lowrank.Data, err error) {
+func (f *fitter) data(ctx context.Context, x device.Act, w, bias []float32, rows int) (train, held *lowrank.Data, err error) {
 	if train, err = lowrank.NewData(f.d, f.ffn); err != nil {
 		return nil, nil, err
 	}
@@ -112,6 +112,9 @@ func (f *fitter) data(x device.Act, w, bias []float32, rows int) (train, held *l
 	mat := device.Mat{Data: bytesOf(w), DType: tensor.F32, Rows: f.ffn, Cols: f.d}
 	pre := device.NewAct(chunk, f.ffn)
 	for t := 0; t < x.Rows; {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
 		to, end := train, rows
 		if t >= rows {
 			to, end = held, x.Rows

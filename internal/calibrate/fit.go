@@ -113,7 +113,7 @@ func (f *fitter) layer(ctx context.Context, l int) (fitted, error) {
 		fitRows = n * 3 / 4
 	}
 	if f.c.need.codes {
-		codes, err := f.codes(l, in.Top(fitRows))
+		codes, err := f.codes(ctx, l, in.Top(fitRows))
 		if err != nil {
 			return fitted{}, err
 		}
@@ -140,7 +140,7 @@ func (f *fitter) layer(ctx context.Context, l int) (fitted, error) {
 			candidates = candidates[1:]
 		}
 	}
-	r, err := f.blocks(l, in, bias, fitRows, candidates)
+	r, err := f.blocks(ctx, l, in, bias, fitRows, candidates)
 	if err != nil {
 		return fitted{}, err
 	}
@@ -194,7 +194,7 @@ func (f *fitter) slots() (*weights.Memory, device.Slots, error) {
 
 // blocks fits all candidates to the first fitRows tokens of x and sees on the
 // others what they lose.
-func (f *fitter) blocks(l int, x device.Act, bias []float32, fitRows int, cs []*candidate) (r fitted, err error) {
+func (f *fitter) blocks(ctx context.Context, l int, x device.Act, bias []float32, fitRows int, cs []*candidate) (r fitted, err error) {
 	m, slots, err := f.slots()
 	if err != nil {
 		return r, err
@@ -204,6 +204,9 @@ func (f *fitter) blocks(l int, x device.Act, bias []float32, fitRows int, cs []*
 	pre, score := device.NewAct(n, blockNeurons), device.NewAct(n, blockNeurons)
 	norm := make([]float32, blockNeurons)
 	for first := 0; first < f.ffn; first += blockNeurons {
+		if err := ctx.Err(); err != nil {
+			return r, err
+		}
 		count := min(blockNeurons, f.ffn-first)
 		if err := f.neurons(l, first, count, slots, norm); err != nil {
 			return r, err

@@ -1,6 +1,7 @@
 package calibrate
 
 import (
+	"context"
 	"math"
 	"slices"
 
@@ -37,7 +38,7 @@ type rounder struct {
 const dampingShare = 0.01
 
 // newRounder is made from inputs x [tokens, d].
-func newRounder(be *cpu.Backend, x device.Act) *rounder {
+func newRounder(ctx context.Context, be *cpu.Backend, x device.Act) (*rounder, error) {
 	d := x.Cols
 	r := &rounder{k: kernel.Best(), d: d, order: make([]int, d), weight: make([]float64, d)}
 	r.feed = covariance(be, x)
@@ -58,8 +59,7 @@ func newRounder(be *cpu.Backend, x device.Act) *rounder {
 		}
 		return 0
 	})
-	r.decompose()
-	return r
+	return r, r.decompose(ctx)
 }
 
 // covariance is that of the columns of x, [d, d], times the tokens.
@@ -83,7 +83,7 @@ func covariance(be *cpu.Backend, x device.Act) []float32 {
 }
 
 // decompose puts L and D in the place of the covariance, by Cholesky's method.
-func (r *rounder) decompose() {
+func (r *rounder) decompose(ctx context.Context) error {
 	d := r.d
 	c := make([]float64, d*d)
 	for i, a := range r.order {
@@ -93,6 +93,9 @@ func (r *rounder) decompose() {
 		c[i*d+i] += r.damping
 	}
 	for i := range d {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		row := c[i*d : i*d+i+1]
 		for j := range row {
 			s := row[j]
@@ -113,6 +116,7 @@ func (r *rounder) decompose() {
 			r.feed[k*d+j] = float32(c[j*d+k] / root)
 		}
 	}
+	return nil
 }
 
 // steps are the distances of levels that are tried, as shares of the best for a

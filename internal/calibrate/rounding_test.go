@@ -1,6 +1,8 @@
 package calibrate
 
 import (
+	"context"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"reflect"
@@ -41,7 +43,7 @@ func TestDecompose(t *testing.T) {
 	x := correlated(rand.New(rand.NewPCG(1, 1)), tokens, d, 3)
 	be := cpu.New(kernel.Best(), 1)
 	defer be.Close()
-	r := newRounder(be, x)
+	r := mustRound(t, be, x)
 	mean := make([]float64, d)
 	for i := range tokens {
 		for k, v := range x.Row(i) {
@@ -93,7 +95,7 @@ func TestRound(t *testing.T) {
 		most float64 // of the error of rounding to nearest, by deviation
 	}{{4, 0.5}, {1000, 1.05}} { // so many directions that none stands out
 		x := correlated(rng, tokens, d, c.rank)
-		r := newRounder(be, x)
+		r := mustRound(t, be, x)
 		for bits := 1; bits <= kernel.MostPlanes; bits++ {
 			codes, near := make([]byte, rows*d), make([]byte, rows*d)
 			r.round(codes, w, bits)
@@ -141,7 +143,7 @@ func TestRoundHostile(t *testing.T) {
 		for i := range x.Data {
 			x.Data[i] = fill
 		}
-		r := newRounder(be, x)
+		r := mustRound(t, be, x)
 		for _, w := range [][]float32{make([]float32, 8), {1, -1, nan, 0.5, 3, -3, float32(math.Inf(1)), 0}} {
 			codes := make([]byte, 8)
 			r.round(codes, w, 2)
@@ -160,7 +162,7 @@ func TestRoundBlock(t *testing.T) {
 	be := cpu.New(kernel.Best(), 1)
 	defer be.Close()
 	rng := rand.New(rand.NewPCG(5, 1))
-	r := newRounder(be, correlated(rng, 100, d, 5))
+	r := mustRound(t, be, correlated(rng, 100, d, 5))
 	w := make([]float32, ffn*d)
 	for i := range w {
 		w[i] = float32(rng.NormFloat64())
@@ -187,5 +189,25 @@ func TestRoundBlock(t *testing.T) {
 		if got := want[2].Rows[i*len(row) : (i+1)*len(row)]; !slices.Equal(got, row) {
 			t.Errorf("row %d: got codes of another", i)
 		}
+	}
+}
+
+func mustRound(t testing.TB, be *cpu.Backend, x device.Act) *rounder {
+	t.Helper()
+	r, err := newRounder(t.Context(), be, x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Who stops a calibration does not wait for a large layer to be done.
+func TestRounderIsStopped(t *testing.T) {
+	be := cpu.New(kernel.Best(), 1)
+	defer be.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := newRounder(ctx, be, device.NewAct(8, 16)); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
 }

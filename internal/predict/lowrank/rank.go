@@ -47,7 +47,8 @@ func ChooseRank(ctx context.Context, w, bias []float32, train, held *Data, targe
 		return Factors{}, Report{}, err
 	}
 	last := ranks[len(ranks)-1]
-	b, err := newBasis(w, bias, train.d, last, train, o)
+	// Even who is stopped at once gets a start.
+	b, err := newBasis(context.WithoutCancel(ctx), w, bias, train.d, last, train, o)
 	if err != nil {
 		return Factors{}, Report{}, err
 	}
@@ -73,7 +74,7 @@ func ChooseRank(ctx context.Context, w, bias []float32, train, held *Data, targe
 // Starts is the starts of the ranks of 16, 32, 64 ... from least to most whose
 // factors take no more than maxBytes (0: no limit), from one decomposition;
 // where all are below least, the highest of them. The rest is as in Start.
-func Starts(w, bias []float32, data *Data, least, most int, maxBytes int64, o Options) ([]Factors, error) {
+func Starts(ctx context.Context, w, bias []float32, data *Data, least, most int, maxBytes int64, o Options) ([]Factors, error) {
 	if err := o.validate("starts"); err != nil {
 		return nil, err
 	}
@@ -83,7 +84,7 @@ func Starts(w, bias []float32, data *Data, least, most int, maxBytes int64, o Op
 	}
 	least = min(least, ranks[len(ranks)-1])
 	ranks = slices.DeleteFunc(ranks, func(rank int) bool { return rank < least || rank > max(least, most) })
-	b, err := newBasis(w, bias, data.d, ranks[len(ranks)-1], data, o)
+	b, err := newBasis(ctx, w, bias, data.d, ranks[len(ranks)-1], data, o)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package lowrank
 
 import (
+	"context"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -131,7 +132,7 @@ func (p pool) norm(v []float32) float64 { return math.Sqrt(float64(p.set.DotF32(
 // with randomness", 2011, algorithms 4.4 and 5.3) and a Rayleigh-Ritz step.
 // While the subspace can hold all d directions the result is exact but for
 // rounding.
-func (p pool) left(w, wt, c []float32, ffn, d, rank int, seed uint64) (vectors []float32, values []float64) {
+func (p pool) left(ctx context.Context, w, wt, c []float32, ffn, d, rank int, seed uint64) (vectors []float32, values []float64) {
 	const (
 		whole = 256 // subspaces up to here are cheap enough to take whole
 		turns = 6   // on a flat spectrum, the worst, 99 % of the best energy; 4 get 97 %
@@ -149,6 +150,9 @@ func (p pool) left(w, wt, c []float32, ffn, d, rank int, seed uint64) (vectors [
 	cv := make([]float32, size*d)
 	u := make([]float32, size*ffn) // [size, ffn]
 	for turn := range turns {
+		if ctx.Err() != nil {
+			return nil, nil
+		}
 		p.weigh(cv, v, c, size, d)
 		p.mulT(u, cv, w, size, ffn, d) // u = v c w^T
 		p.orthonormalise(u, size, ffn)

@@ -117,7 +117,7 @@ func TestLeftKnown(t *testing.T) {
 				}
 			}
 			p.transpose(wt, w, s.ffn, s.d)
-			got, sizes := p.left(w, wt, nil, s.ffn, s.d, s.rank, 1)
+			got, sizes := p.left(t.Context(), w, wt, nil, s.ffn, s.d, s.rank, 1)
 			for k := range s.rank {
 				if !near(sizes[k], size(k), 1e-4) {
 					t.Errorf("singular value %d: got %v, want %v", k, sizes[k], size(k))
@@ -139,7 +139,7 @@ func TestLeftIterated(t *testing.T) {
 	w, wt := normal(rand.New(rand.NewPCG(1, 1)), ffn*d), make([]float32, ffn*d)
 	p.transpose(wt, w, ffn, d)
 	energy := func(rank int) float64 {
-		_, sizes := p.left(w, wt, nil, ffn, d, rank, 1)
+		_, sizes := p.left(t.Context(), w, wt, nil, ffn, d, rank, 1)
 		sum := 0.0
 		for _, s := range sizes[:32] {
 			sum += s * s

@@ -1,6 +1,7 @@
 package lowrank
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -20,11 +21,12 @@ const ridge = 1e-2
 // W C^(1/2) (Eckart and Young 1936); the bias takes up the mean. Without data
 // (nil) C is the identity: the truncated SVD of fc1. Scores estimate
 // pre-activations, shrunk towards their mean by what the rank leaves out.
-func Start(w, bias []float32, d, rank int, data *Data, o Options) (Factors, error) {
+// When ctx ends, so does Start, with its error.
+func Start(ctx context.Context, w, bias []float32, d, rank int, data *Data, o Options) (Factors, error) {
 	if err := o.validate("start"); err != nil {
 		return Factors{}, err
 	}
-	b, err := newBasis(w, bias, d, rank, data, o)
+	b, err := newBasis(ctx, w, bias, d, rank, data, o)
 	if err != nil {
 		return Factors{}, err
 	}
@@ -42,7 +44,7 @@ type basis struct {
 	sizes   []float64 // [rank] singular values
 }
 
-func newBasis(w, bias []float32, d, rank int, data *Data, o Options) (*basis, error) {
+func newBasis(ctx context.Context, w, bias []float32, d, rank int, data *Data, o Options) (*basis, error) {
 	if d < 1 || len(w) == 0 || len(w)%d != 0 {
 		return nil, fmt.Errorf("lowrank: start: got fc1 of %d elements, want rows of %d", len(w), d)
 	}
@@ -67,11 +69,13 @@ func newBasis(w, bias []float32, d, rank int, data *Data, o Options) (*basis, er
 		if err := data.check("start", "given", d, ffn); err != nil {
 			return nil, err
 		}
-		b.mean, cov = p.covariance(data)
+		if b.mean, cov = p.covariance(ctx, data); cov == nil {
+			return nil, ctx.Err()
+		}
 	}
 	b.p.transpose(b.wt, w, ffn, d)
-	b.u, b.sizes = p.left(w, b.wt, cov, ffn, d, rank, o.Seed)
-	return b, nil
+	b.u, b.sizes = p.left(ctx, w, b.wt, cov, ffn, d, rank, o.Seed)
+	return b, ctx.Err()
 }
 
 // factors is the start of a rank up to the basis's.
@@ -122,8 +126,9 @@ func (f *Factors) centre(p pool, w, mean []float32) {
 	}
 }
 
-// covariance is the inputs' mean [d] and covariance [d, d], with a ridge.
-func (p pool) covariance(data *Data) (mean, cov []float32) {
+// covariance is the inputs' mean [d] and covariance [d, d], with a ridge; nil
+// when ctx ends before.
+func (p pool) covariance(ctx context.Context, data *Data) (mean, cov []float32) {
 	const chunk = 4096 // tokens transposed at a time
 	d, n := data.d, data.Tokens()
 	sums := make([]float64, d)
@@ -140,6 +145,9 @@ func (p pool) covariance(data *Data) (mean, cov []float32) {
 	part, xt := make([]float32, d*d), make([]float32, d*min(n, chunk))
 	x := make([]float32, len(xt))
 	for from := 0; from < n; from += chunk {
+		if ctx.Err() != nil {
+			return nil, nil
+		}
 		m := min(chunk, n-from)
 		for t := range m {
 			for k, v := range data.row(from + t) {

@@ -1,6 +1,8 @@
 package lowrank
 
 import (
+	"context"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -48,7 +50,7 @@ func TestStartIsOptimal(t *testing.T) {
 	if err := data.Add(x, pre); err != nil {
 		t.Fatal(err)
 	}
-	whole, err := newBasis(l.w, l.bias, d, d, data, quick())
+	whole, err := newBasis(t.Context(), l.w, l.bias, d, d, data, quick())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,14 +105,29 @@ func TestStartRefuses(t *testing.T) {
 		{l.w, bad[:16], 8, 1, newLayer(8, 20, 2).data(t, 100, 1), "given data: got d 8, ffn 20, want 8, 16"},
 		{l.w, l.bias, 8, 1, l.data(t, 5, 1), "got 5 tokens, want at least 64"},
 	} {
-		_, err := Start(c.w, c.bias, c.d, c.rank, c.data, quick())
+		_, err := Start(t.Context(), c.w, c.bias, c.d, c.rank, c.data, quick())
 		if err == nil || !strings.HasPrefix(err.Error(), "lowrank: start: ") || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("got error %v, want one with %q", err, c.want)
 		}
 	}
 	o := quick()
 	o.Multiple = 0
-	if _, err := Start(l.w, l.bias, 8, 1, nil, o); err == nil {
+	if _, err := Start(t.Context(), l.w, l.bias, 8, 1, nil, o); err == nil {
 		t.Error("bad options: got no error")
+	}
+}
+
+// The decomposition of a large layer takes most of a minute: who stops it does
+// not wait for its end.
+func TestStartIsStopped(t *testing.T) {
+	l := newLayer(16, 32, 4)
+	data := l.data(t, 100, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Start(ctx, l.w, l.bias, l.d, 4, data, quick()); !errors.Is(err, context.Canceled) {
+		t.Errorf("with data: got %v, want %v", err, context.Canceled)
+	}
+	if _, err := Start(ctx, l.w, l.bias, l.d, 4, nil, quick()); !errors.Is(err, context.Canceled) {
+		t.Errorf("without: got %v, want %v", err, context.Canceled)
 	}
 }

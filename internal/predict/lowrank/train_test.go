@@ -21,7 +21,7 @@ func quick() Options {
 
 func mustStart(t testing.TB, l layer, rank int, data *Data, o Options) Factors {
 	t.Helper()
-	f, err := Start(l.w, l.bias, l.d, rank, data, o)
+	f, err := Start(t.Context(), l.w, l.bias, l.d, rank, data, o)
 	if err != nil {
 		t.Fatal(err)
 	}
