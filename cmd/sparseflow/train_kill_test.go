@@ -49,6 +49,8 @@ func TestKillWhileTraining(t *testing.T) {
 		_ = cmd.Process.Kill() // it may have ended
 		if cmd.Wait() != nil {
 			killed++
+		} else if before, err = os.ReadFile(side); err != nil { // it was quicker than the first
+			t.Fatal(err)
 		}
 	}
 	if killed == 0 {
