@@ -44,12 +44,12 @@ func auto(ctx context.Context, p *pack.Pack, o options) (*engine.Auto, error) {
 	if err != nil {
 		return nil, err
 	}
-	path, source := p.Path(), p.SourceSHA256()
+	path, source, notify := p.Path(), p.SourceSHA256(), o.notify
 	return &engine.Auto{
 		Known: func(key string) (Choice, bool) { return knownChoice(path, dir, source, key) },
 		Learned: func(key string, c Choice) {
-			if err := storeChoice(ctx, path, dir, source, key, c); err != nil && o.notify != nil {
-				o.notify(fmt.Sprintf("what auto measured could not be kept, and will be measured again: %v", err))
+			if err := storeChoice(ctx, path, dir, source, key, c); err != nil && notify != nil {
+				notify(fmt.Sprintf("what auto measured could not be kept, and will be measured again: %v", err))
 			}
 		},
 	}, nil

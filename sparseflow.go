@@ -236,17 +236,20 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	o.engine.Notify = o.notify
-	if o.progress != nil {
-		o.engine.Progress = func(done, total int64) { o.progress("loading", done, total) }
+	// Nothing of o may outlive engine.Open's interest in it: there may be
+	// predictors in it, on the heap, that are not used.
+	notify, progress := o.notify, o.progress
+	o.engine.Notify = notify
+	if progress != nil {
+		o.engine.Progress = func(done, total int64) { progress("loading", done, total) }
 	}
 	e, err := engine.Open(ctx, p, o.engine)
 	if err != nil {
 		return nil, err
 	}
-	if o.notify != nil {
+	if notify != nil {
 		for _, n := range e.Placement().Notices {
-			o.notify(n)
+			notify(n)
 		}
 	}
 	return &Engine{e: e, tok: tok}, nil

@@ -42,8 +42,9 @@ type Backend interface {
 	// Down adds to y each neuron's second half times h, neurons in w's order.
 	Down(y Act, h []float32, s Slots, w Work)
 	// Beside has f run once, by the next operation that threads share: on the
-	// caller's thread, while the others compute. Where threads share none, f
-	// runs before the next operation; a Backend that is closed runs it no more.
+	// caller's thread, while the others compute. Where they share none, f runs
+	// within a few; where there is one thread, before the next. A Backend that is
+	// closed runs it no more.
 	Beside(f func())
 	// Close ends the backend's threads.
 	Close()

@@ -107,16 +107,17 @@ func plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	if _, err := policyOf(o, profile.FFN); err != nil {
 		return nil, err
 	}
-	bytes, err := predictorBytes(p, o)
+	bytes, heap, err := predictorBytes(p, o)
 	if err != nil {
 		return nil, err
 	}
 	place, err := placement.Plan(placement.Input{
-		Layout:         p,
-		Strategy:       o.Strategy,
-		PredictorBytes: bytes,
-		Wanted:         wanted(o),
-		Counts:         o.Counts,
+		Layout:             p,
+		Strategy:           o.Strategy,
+		PredictorBytes:     bytes,
+		PredictorHeapBytes: heap,
+		Wanted:             wanted(o),
+		Counts:             o.Counts,
 		ScratchBytes: func(chunk int) int64 {
 			return model.ScratchBytes(profile, chunk) + recordBytes(p, chunk) + tileBytes(profile, o.Strategy, chunk)
 		},
@@ -173,43 +174,54 @@ func quality(s config.OffloadStrategy) float64 {
 // Predictors are the names that a strategy can give.
 func Predictors() []string { return []string{"sketch", "lowrank", "oracle", "all"} }
 
-// predictorBytes is the memory of each layer's predictor.
-func predictorBytes(p *pack.Layout, o Options) (func(layer int) int64, error) {
+// predictorBytes is the memory of each layer's predictor, and what of it is on
+// the heap, where the sidecar was read to: factors, and codes of a layer's own.
+func predictorBytes(p *pack.Layout, o Options) (all, heap func(layer int) int64, err error) {
 	profile := p.Profile()
 	rows := weights.PieceBytes(4 * int64(profile.FFN)) // a float32 for each neuron
 	if c := o.Calibration; c != nil {
 		for l := range c.Layers {
 			if c.Layers[l].Kind == predict.KindLowRank && (l >= len(o.LowRank) || o.LowRank[l].Empty()) {
-				return nil, fmt.Errorf("engine: predictor: layer %d: got a calibration of trained factors and no factors, want both: train again", l)
+				return nil, nil, fmt.Errorf("engine: predictor: layer %d: got a calibration of trained factors and no factors, want both: train again", l)
 			}
 		}
 	}
 	switch name := o.Strategy.Predictor; {
 	case o.Predictor != nil || name == "all":
-		return nil, nil
+		return nil, nil, nil
 	case name == "lowrank" && !slices.ContainsFunc(o.LowRank, func(l lowrank.Layer) bool { return !l.Empty() }):
-		return nil, errors.New("engine: predictor: got lowrank and no trained factors, want some: run train --predictor lowrank first")
+		return nil, nil, errors.New("engine: predictor: got lowrank and no trained factors, want some: run train --predictor lowrank first")
 	case name == "" || name == "sketch" || name == "lowrank":
 		codes := weights.PieceBytes(int64(profile.FFN) * int64(pack.SketchBytes(profile.HiddenSize)))
-		return func(layer int) int64 {
-			switch c := o.Calibration; {
-			case c == nil:
-				return codes + rows
-			case c.Layers[layer].Dead, c.Layers[layer].Kind == predict.KindGate:
+		if o.Calibration == nil {
+			return func(int) int64 { return codes + rows }, nil, nil
+		}
+		heap = func(layer int) int64 {
+			switch c := &o.Calibration.Layers[layer]; {
+			case c.Dead, c.Kind == predict.KindGate:
 				return 0
-			case c.Layers[layer].Kind == predict.KindLowRank:
-				// The factors are on the heap, where the sidecar was read to.
-				return o.LowRank[layer].Bytes() + rows
-			case c.Layers[layer].Codes.Bits > 0: // likewise
-				return int64(len(c.Layers[layer].Codes.Rows)) + 2*rows
+			case c.Kind == predict.KindLowRank:
+				return o.LowRank[layer].Bytes()
+			default:
+				return int64(len(c.Codes.Rows))
+			}
+		}
+		return func(layer int) int64 {
+			switch c := &o.Calibration.Layers[layer]; {
+			case c.Dead, c.Kind == predict.KindGate:
+				return 0
+			case c.Kind == predict.KindLowRank:
+				return heap(layer) + rows
+			case c.Codes.Bits > 0:
+				return heap(layer) + 2*rows
 			}
 			return codes + 2*rows
-		}, nil
+		}, heap, nil
 	case name == "oracle":
 		n := weights.PieceBytes(int64(profile.FFN) * p.MLPDType().RowBytes(profile.HiddenSize))
-		return func(int) int64 { return n }, nil
+		return func(int) int64 { return n }, nil, nil
 	default:
-		return nil, fmt.Errorf("engine: predictor: got %q, want one of %s", name, strings.Join(Predictors(), ", "))
+		return nil, nil, fmt.Errorf("engine: predictor: got %q, want one of %s", name, strings.Join(Predictors(), ", "))
 	}
 }
 
@@ -248,6 +260,10 @@ func (e *Engine) open(ctx context.Context, o Options) (err error) {
 	}
 	if o.SimDisk != nil {
 		e.place.Notices = append(e.place.Notices, fmt.Sprintf("the pack is read from a simulated disk of %v", o.SimDisk))
+	}
+	if e.place.Mode != config.Predicted {
+		// The heap has no room for predictors that are not used.
+		o.Calibration, o.LowRank = nil, nil
 	}
 	if o.Planned != nil {
 		o.Planned(e.place)

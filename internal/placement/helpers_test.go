@@ -65,6 +65,9 @@ func drawInput(t *rapid.T, l *pack.Layout) Input {
 		ScratchBytes:   scratch(rapid.SampledFrom([]int64{0, 100, 40 << 10, 1 << 20}).Draw(t, "scratch")),
 		Processors:     rapid.IntRange(1, 64).Draw(t, "processors"),
 	}
+	if rapid.Bool().Draw(t, "heap") {
+		in.PredictorHeapBytes = each(in.PredictorBytes(0) / 2 &^ 63)
+	}
 	in.Strategy = config.OffloadStrategy{
 		Mode: rapid.SampledFrom([]config.Mode{"", config.Auto, config.Dense, config.Gate, config.Predicted}).Draw(t, "mode"),
 		KV:   rapid.SampledFrom([]tensor.DType{tensor.F32, tensor.F16}).Draw(t, "kv"),

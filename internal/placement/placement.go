@@ -17,6 +17,8 @@ type Input struct {
 	// PredictorBytes is the size of each layer's predictor, nil if the
 	// predictor needs no memory of ours.
 	PredictorBytes func(layer int) int64
+	// PredictorHeapBytes is what of that lies on the Go heap, nil for nothing.
+	PredictorHeapBytes func(layer int) int64
 	// Wanted is the share of neurons that a token computes in predicted mode;
 	// 0: unknown, and taken to be assumedWanted.
 	Wanted float64
@@ -51,7 +53,7 @@ type Placement struct {
 	KVBytes     int64
 	BlockBytes  int64 // size of a staging buffer for a block of any tensor
 	MemoryBytes int64 // all that is taken from weights.Memory
-	LoadBytes   int64 // of these, what is read from the pack at the start
+	LoadBytes   int64 // what is read at the start
 
 	Share   Account // weights alone
 	Process Account // the whole process
@@ -106,7 +108,8 @@ func Plan(in Input) (*Placement, error) {
 	}
 	err = p.place()
 	p.describe()
-	return &p.Placement, err
+	place := p.Placement // alone: the planner may hold on to predictors
+	return &place, err
 }
 
 type planner struct {
@@ -121,6 +124,7 @@ type planner struct {
 	matrixB   int64         // bytes of all matrices
 	// What place gave out.
 	residentBytes, predictorBytes, slotBytes int64
+	heapBytes                                int64 // of predictorBytes, on the Go heap
 }
 
 func newPlanner(in Input) (*planner, error) {
@@ -263,7 +267,7 @@ func (p *planner) place() error {
 	p.Slots = p.deal(slots)
 	p.slotBytes = p.neuronSlots(slots)
 	p.LoadBytes = p.vectors + p.residentBytes + p.predictorBytes
-	p.MemoryBytes = p.takenBytes(p.Chunk) + p.LoadBytes + p.slotBytes
+	p.MemoryBytes = p.takenBytes(p.Chunk) + p.LoadBytes - p.heapBytes + p.slotBytes
 	if n := p.in.RingSlots; n > p.RingSlots {
 		p.MemoryBytes += int64(n-p.RingSlots) * p.stride
 		p.RingSlots = n
@@ -291,6 +295,9 @@ func (p *planner) predictors(room *int64) {
 		}
 		*room -= n
 		p.predictorBytes += n
+		if p.in.PredictorHeapBytes != nil {
+			p.heapBytes += p.in.PredictorHeapBytes(l)
+		}
 		p.Predicted[l] = true
 		got++
 	}

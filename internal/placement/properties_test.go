@@ -110,8 +110,15 @@ func take(t *rapid.T, in Input, p *Placement) {
 		}
 	}
 	for l, here := range p.Predicted {
-		if here && in.PredictorBytes(l) > 0 {
-			mem.Piece(in.PredictorBytes(l))
+		if !here || in.PredictorBytes(l) == 0 {
+			continue
+		}
+		mapped := in.PredictorBytes(l)
+		if in.PredictorHeapBytes != nil {
+			mapped -= in.PredictorHeapBytes(l)
+		}
+		if mapped > 0 {
+			mem.Piece(mapped)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -64,6 +65,29 @@ func readVec(f *os.File, bufs [][]byte, off, align int64) (int, error) {
 			n, err := unix.Preadv(int(f.Fd()), bufs[:min(len(bufs), most)], off)
 			if err != unix.EINTR {
 				return max(n, 0), err
+			}
+		}
+	})
+}
+
+// readCached is readVec of what is in the page cache: the call does not wait, so
+// that the scheduler need not hear of it, as it does not of io_uring's.
+func readCached(f *os.File, bufs [][]byte, off int64) (int, error) {
+	return fill(bufs, off, 1, func(bufs [][]byte, off int64) (int, error) {
+		var vectors [64]unix.Iovec
+		n := min(len(bufs), len(vectors))
+		for i, b := range bufs[:n] {
+			vectors[i].Base = unsafe.SliceData(b)
+			vectors[i].SetLen(len(b))
+		}
+		for {
+			got, _, errno := unix.RawSyscall6(unix.SYS_PREADV, f.Fd(), uintptr(unsafe.Pointer(&vectors[0])), uintptr(n), uintptr(off), 0, 0)
+			switch errno {
+			case 0:
+				return int(got), nil
+			case unix.EINTR:
+			default:
+				return 0, errno
 			}
 		}
 	})

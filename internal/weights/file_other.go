@@ -18,6 +18,8 @@ func readVec(f *os.File, bufs [][]byte, off, align int64) (int, error) {
 	return fill(bufs, off, align, func(bufs [][]byte, off int64) (int, error) { return f.ReadAt(bufs[0], off) })
 }
 
+func readCached(f *os.File, bufs [][]byte, off int64) (int, error) { return readVec(f, bufs, off, 1) }
+
 func noReadahead(*os.File) {}
 
 func dropCache(*os.File, int64, int64) {}

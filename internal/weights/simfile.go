@@ -76,7 +76,7 @@ func (s *simFile) begin(r *Request) time.Duration {
 	due := s.free + s.spec.Latency
 	s.mu.Unlock()
 	if r.Off >= s.first {
-		r.n, r.err = readVec(s.cached, r.Bufs, r.Off, 1)
+		r.n, r.err = readCached(s.cached, r.Bufs, r.Off)
 	} else {
 		r.n, r.err = s.File.ReadVec(r.Bufs, r.Off)
 	}
