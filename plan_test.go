@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/sparseflow/sparseflow"
+	"github.com/sparseflow/sparseflow/internal/kernel"
+	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // TestPlan wants the plan that Open follows, and both a plan and an error
@@ -39,6 +41,32 @@ func TestPlan(t *testing.T) {
 	}
 	if _, err := sparseflow.Open(t.Context(), "tiny", cache, sparseflow.WithStrategy(s)); !errors.As(err, &budget) {
 		t.Errorf("got %v, want a BudgetError", err)
+	}
+}
+
+// What a sidecar brings stays on the heap, which has room for it beside what is
+// mapped: without, the collector runs all the time.
+func TestPlanLeavesRoomOnTheHeap(t *testing.T) {
+	s := sparseflow.DefaultStrategy()
+	s.Budget = sparseflow.Budget{Share: 1.2}
+	for mode, want := range map[sparseflow.Mode]int64{
+		sparseflow.Predicted: 2 * 1024 * int64(kernel.PlaneBytes(256, 3)), // two layers have codes of their own
+		sparseflow.Gate:      0,
+	} {
+		s.Mode = mode
+		p, err := sparseflow.Plan("tiny", sparseflow.WithStrategy(s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		heap := p.Tiers[0].Bytes - p.MemoryBytes - weights.QueueBytes
+		for _, it := range p.Tiers[0].Items {
+			if it.What == "runtime" || it.What == "tables and tokenizer" {
+				heap -= it.Bytes
+			}
+		}
+		if d := heap - want; d < -64 || d > 64 { // pieces begin on cache lines
+			t.Errorf("%v: got %d bytes that are not mapped beside tables and runtime, want %d", mode, heap, want)
+		}
 	}
 }
 
