@@ -3,9 +3,6 @@ package model
 import (
 	"context"
 	"fmt"
-	"slices"
-	"sync"
-	"sync/atomic"
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
@@ -203,7 +200,6 @@ func (r *reader) read() error {
 	for _, p := range r.to {
 		stream.Queue(p.tensor)
 	}
-	defer r.populate()()
 	for _, p := range r.to {
 		if err := r.fill(p); err != nil {
 			stream.Reset()
@@ -212,27 +208,6 @@ func (r *reader) read() error {
 		r.l.read(p.tensor.Bytes())
 	}
 	return nil
-}
-
-// populateBytes is how much memory is asked for at a time.
-const populateBytes = 4 << 20
-
-// populate has the system supply the memory that will be read to, ahead of the
-// reads, on a thread that they do not wait for. What it returns ends that.
-func (r *reader) populate() (end func()) {
-	var ended atomic.Bool
-	var done sync.WaitGroup
-	done.Go(func() {
-		for _, p := range r.to {
-			for b := range slices.Chunk(p.bytes, populateBytes) {
-				if ended.Load() {
-					return
-				}
-				weights.Populate(b)
-			}
-		}
-	})
-	return func() { ended.Store(true); done.Wait() }
 }
 
 func (r *reader) fill(p place) error {

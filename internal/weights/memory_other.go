@@ -3,6 +3,3 @@
 package weights
 
 func adviseHuge([]byte) {}
-
-// Populate has the system supply the pages of b ahead of their use, where it can.
-func Populate([]byte) {}
