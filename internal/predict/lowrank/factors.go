@@ -90,7 +90,7 @@ const (
 
 // Encode is f as three tensors whose names begin with prefix: A and B in Q8_0
 // or float16, the bias in float32, which keeps factors from Train exactly. A
-// value beyond float16's range is an error.
+// value beyond the stored type's range is an error.
 func (f Factors) Encode(prefix string) ([]Tensor, error) {
 	if err := f.check("encode"); err != nil {
 		return nil, err
@@ -101,10 +101,9 @@ func (f Factors) Encode(prefix string) ([]Tensor, error) {
 		newTensor(prefix+nameBias, tensor.F32, f.FFN),
 	}
 	for i, v := range [][]float32{f.A, f.B, f.Bias} {
-		for k, e := range v {
-			if limit := largest(tensors[i].DType); !(math.Abs(float64(e)) <= limit) {
-				return nil, fmt.Errorf("lowrank: encode: %s element %d: got %v, want at most %v: scale A and B alike", tensors[i].Name, k, e, limit)
-			}
+		if k := beyond(v, tensors[i].DType); k >= 0 {
+			return nil, fmt.Errorf("lowrank: encode: %s element %d: got %v, want at most %v: scale A and B alike",
+				tensors[i].Name, k, v[k], largest(tensors[i].DType))
 		}
 		tensor.Encode(tensors[i].Data, v, tensors[i].DType)
 	}
@@ -122,16 +121,28 @@ func newTensor(name string, dt tensor.DType, shape ...int) Tensor {
 	return t
 }
 
+// largest is the size up to which every value has a stored form: a block's
+// scale is a float16 and its codes reach 127.
 func largest(d tensor.DType) float64 {
-	if d == tensor.F32 {
+	switch d {
+	case tensor.F32:
 		return math.MaxFloat32
+	case tensor.Q8_0:
+		return 65504 * 127
 	}
 	return 65504
 }
 
+// beyond is the index of the first value that d has no stored form for, or -1.
+func beyond(v []float32, d tensor.DType) int {
+	limit := largest(d)
+	return slices.IndexFunc(v, func(e float32) bool { return !(math.Abs(float64(e)) <= limit) })
+}
+
 // Decode is the inverse of Encode for a layer of ffn neurons and inputs of
 // length d. It finds each tensor by name with find, and takes nothing on
-// trust: shapes must be the layer's, sizes the shapes', values finite.
+// trust: shapes must be the layer's, sizes the shapes', values such as
+// Encode takes.
 func Decode(prefix string, d, ffn int, find func(name string) (Tensor, bool)) (Factors, error) {
 	f := Factors{D: d, FFN: ffn}
 	if d < 1 || ffn < 1 {
@@ -168,8 +179,8 @@ func Decode(prefix string, d, ffn int, find func(name string) (Tensor, bool)) (F
 		}
 		v := make([]float32, n)
 		tensor.Decode(v, t.Data, t.DType)
-		if i := notFinite(v); i >= 0 {
-			return f, fmt.Errorf("lowrank: decode: tensor %s element %d: got %v, want a finite number: train again", name, i, v[i])
+		if i := beyond(v, t.DType); i >= 0 { // infinities and NaNs too, and the one code that only a foreign writer uses
+			return f, fmt.Errorf("lowrank: decode: tensor %s element %d: got %v, want at most %v: train again", name, i, v[i], largest(t.DType))
 		}
 		*part.into = v
 	}

@@ -109,7 +109,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"tensor b: got BF16 [7 3]":               func(ts []Tensor) []Tensor { ts[1].DType = tensor.BF16; return ts },
 		"tensor bias: got F32 [7] of 27 bytes":   func(ts []Tensor) []Tensor { ts[2].Data = ts[2].Data[1:]; return ts },
 		"tensor bias: got F32 [7 1]":             func(ts []Tensor) []Tensor { ts[2].Shape = []int64{7, 1}; return ts },
-		"tensor b element 2: got NaN, want a fi": func(ts []Tensor) []Tensor { ts[1].Data[4], ts[1].Data[5] = 1, 0x7e; return ts },
+		"tensor b element 2: got NaN, want at m": func(ts []Tensor) []Tensor { ts[1].Data[4], ts[1].Data[5] = 1, 0x7e; return ts },
 	} {
 		ts, err := someFactors(5, 7, 3).Encode("")
 		if err != nil {
@@ -121,6 +121,28 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 	if _, err := Decode("", 0, 7, finder(nil)); err == nil {
 		t.Error("d 0: got no error")
+	}
+}
+
+// The scale of a block of 8 bits is a float16, its values reach 127 times as far;
+// the code -128, which Encode does not write, a little farther.
+func TestLargestOfBlocks(t *testing.T) {
+	f := someFactors(32, 40, 32)
+	f.A[5] = -65504 * 127
+	ts, err := f.Encode("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Decode("", 32, 40, finder(ts)); err != nil {
+		t.Error(err)
+	}
+	ts[0].Data[2+5] = 0x80
+	if _, err := Decode("", 32, 40, finder(ts)); err == nil || !strings.Contains(err.Error(), "tensor a element 5") {
+		t.Errorf("got error %v, want one that names element 5", err)
+	}
+	f.A[5] *= 1.001
+	if _, err := f.Encode(""); err == nil {
+		t.Error("encode: got no error for a value beyond every scale")
 	}
 }
 
