@@ -82,7 +82,8 @@ func (l *SparseMLPLayer) segments(ec *ExecutionContext, work *transfer.Work, x d
 		if err := work.Arrive(); err != nil {
 			return err
 		}
-		seg.SameInput = true
+		seg = work.Segment()
+		seg.SameInput, h = true, h[:len(seg.IDs)*x.Rows]
 		be.Up(h, x, slots, seg, work.Late())
 		then(seg, h)
 	}

@@ -40,7 +40,8 @@ type Options struct {
 	// bundle if there is a Join.
 	Scrap []byte
 	// Beside has a function run while other threads compute; see
-	// device.Backend. Nil: now.
+	// device.Backend. Nil: now. It must be on the thread that calls the
+	// coordinator.
 	Beside func(func())
 	// Hidden is the most activations of one segment: neurons x tokens.
 	Hidden int
@@ -83,7 +84,11 @@ type TransferCoordinator struct {
 	marks    []uint64 // [ffn, words] which token wants which neuron
 	keep     []uint64 // of the latest Audit
 
-	submit, check func() // method values, made once
+	// What waits to be done beside an operation, in order: catchUp does it now.
+	todo []func()
+	// Method values, made once.
+	catch, submit, look, fetch, check, release func()
+	looking                                    struct{ layer, tokens int } // of look
 
 	bundles           []bundle // of the latest plan, where there are Places
 	placeBuf, slotBuf []int32
@@ -121,7 +126,8 @@ func NewTransferCoordinator(o Options) *TransferCoordinator {
 		c.all[i] = int32(i)
 	}
 	c.work.c = c
-	c.submit, c.check = c.Transfer.Submit, c.work.check
+	c.catch, c.submit, c.look = c.catchUp, c.Transfer.Submit, c.lookahead
+	c.fetch, c.check, c.release = c.work.fetch, c.work.check, c.work.release
 	if c.Beside == nil {
 		c.Beside = func(f func()) { f() }
 	}
@@ -136,9 +142,10 @@ func (c *TransferCoordinator) Lookahead(layer int, x device.Act, decode bool) er
 	if !c.Transfer.Async() {
 		return nil
 	}
-	c.reap(false)
 	if !c.predicts(layer) {
 		// Nothing to guess: these are the very reads that Begin would start.
+		c.catchUp()
+		c.reap(false)
 		c.prepared = c.newWork(layer, x.Rows, c.all, nil, decode)
 		return nil
 	}
@@ -150,14 +157,27 @@ func (c *TransferCoordinator) Lookahead(layer int, x device.Act, decode bool) er
 	if c.Cache.Complete(layer) || c.guesses[layer].off {
 		return nil // nothing to read, or no use in guessing
 	}
-	ids, _, err := c.want(layer, x)
-	if err != nil || len(ids) > c.Cache.Slots(layer) {
+	if err := c.score(layer, x); err != nil {
 		return err
+	}
+	c.looking.layer, c.looking.tokens = layer, x.Rows
+	c.later(c.look)
+	return nil
+}
+
+// lookahead is what Lookahead does with the scores.
+func (c *TransferCoordinator) lookahead() {
+	layer := c.looking.layer
+	c.reap(false)
+	ids, _ := c.pick(layer, c.looking.tokens)
+	if len(ids) > c.Cache.Slots(layer) {
+		return
 	}
 	slots := c.work.slotsFor(len(ids))
 	grants := c.Cache.Acquire(layer, ids, slots, true, c.work.grants[:0])
 	c.work.grants = grants
 	c.start(c.plan(layer, ids, slots, grants))
+	c.submit()
 	for _, i := range grants {
 		c.ahead = append(c.ahead, aheadRead{layer, slots[i], ids[i]})
 		c.fresh = append(c.fresh, ids[i])
@@ -165,13 +185,13 @@ func (c *TransferCoordinator) Lookahead(layer int, x device.Act, decode bool) er
 	}
 	c.Stats.Early += int64(len(c.fresh))
 	c.Cache.Release(layer, slots, false)
-	return nil
 }
 
 // Begin decides what the layer computes for its exact input x, [tokens, d],
 // and starts the reads that are still missing. The Work is valid until it is
 // closed, before which the coordinator must not be asked for anything else.
 func (c *TransferCoordinator) Begin(layer int, x device.Act, decode bool) (*Work, error) {
+	c.catchUp()
 	if w := c.prepared; w != nil {
 		c.prepared = nil
 		c.tell(layer, w.ids)
@@ -186,9 +206,31 @@ func (c *TransferCoordinator) Begin(layer int, x device.Act, decode bool) (*Work
 	if err != nil {
 		return nil, err
 	}
-	c.reapBut(ids)
 	c.tell(layer, ids)
+	if decode && len(ids) <= min(c.Cache.Slots(layer), c.most(x.Rows)) {
+		return c.quickWork(layer, x.Rows, ids, wants), nil
+	}
+	c.reapBut(ids)
 	return c.newWork(layer, x.Rows, ids, wants, decode), nil
+}
+
+// later has f done beside an operation.
+func (c *TransferCoordinator) later(f func()) {
+	c.todo = append(c.todo, f)
+	if len(c.todo) == 1 {
+		c.Beside(c.catch)
+	}
+}
+
+// catchUp does what was to be done later.
+func (c *TransferCoordinator) catchUp() {
+	if len(c.todo) == 0 {
+		return
+	}
+	for _, f := range c.todo { // none of which adds to it
+		f()
+	}
+	c.todo = c.todo[:0]
 }
 
 // tell tells Wanted.
@@ -219,6 +261,7 @@ func (c *TransferCoordinator) SetMultiple(layer int, multiple float64) { c.multi
 // 64 tokens as in device.Work, that says who would be computed. It is nil where
 // that is everyone, and valid until the Work is closed.
 func (c *TransferCoordinator) Audit(layer int, x device.Act) (w *Work, keep []uint64, err error) {
+	c.catchUp()
 	c.reap(false)
 	if c.predicts(layer) {
 		ids, wants, err := c.want(layer, x)
@@ -248,6 +291,7 @@ func (c *TransferCoordinator) Audit(layer int, x device.Act) (w *Work, keep []ui
 
 // Abort drops what Lookahead prepared, after an error between it and Begin.
 func (c *TransferCoordinator) Abort() {
+	c.catchUp()
 	if c.prepared != nil {
 		c.prepared.Close()
 		c.prepared = nil
@@ -267,24 +311,40 @@ func (c *TransferCoordinator) Close() { c.Settle() }
 // ascending order, with a bit per neuron and token if there are several
 // tokens. Both are valid until the next call.
 func (c *TransferCoordinator) want(layer int, x device.Act) (ids []int32, wants []uint64, err error) {
-	ffn := c.Profile.FFN
-	scores := c.Scores[:x.Rows*ffn]
+	if err := c.score(layer, x); err != nil {
+		return nil, nil, err
+	}
+	ids, wants = c.pick(layer, x.Rows)
+	return ids, wants, nil
+}
+
+// score sets Scores to what the predictor makes of x, [tokens, d].
+func (c *TransferCoordinator) score(layer int, x device.Act) error {
 	begin := time.Now()
 	defer func() { c.Stats.Predict += time.Since(begin) }()
-	if err := c.Predictor.Scores(layer, x.Rows, x.Data[:x.Rows*x.Cols], scores); err != nil {
-		return nil, nil, fmt.Errorf("transfer: predict layer %d: %w", layer, err)
+	if err := c.Predictor.Scores(layer, x.Rows, x.Data[:x.Rows*x.Cols], c.Scores[:x.Rows*c.Profile.FFN]); err != nil {
+		return fmt.Errorf("transfer: predict layer %d: %w", layer, err)
 	}
+	return nil
+}
+
+// pick is the neurons that Scores, [tokens, ffn], asks for, as want returns them.
+func (c *TransferCoordinator) pick(layer, tokens int) (ids []int32, wants []uint64) {
+	begin := time.Now()
+	defer func() { c.Stats.Predict += time.Since(begin) }()
+	ffn := c.Profile.FFN
 	c.Selection.Multiple = c.multiple[layer]
 	ids = c.work.idBuf[:0]
-	if x.Rows == 1 {
+	if tokens == 1 {
+		scores := c.Scores[:ffn]
 		ids = above(ids, scores, c.Selection.Threshold(scores))
 		c.work.idBuf = ids
-		return ids, nil, nil
+		return ids, nil
 	}
-	words := wantWords(x.Rows)
+	words := wantWords(tokens)
 	c.marks = append(c.marks[:0], make([]uint64, ffn*words)...)
-	for t := range x.Rows {
-		row := scores[t*ffn : (t+1)*ffn]
+	for t := range tokens {
+		row := c.Scores[t*ffn : (t+1)*ffn]
 		ids = above(ids[:0], row, c.Selection.Threshold(row))
 		for _, i := range ids {
 			c.marks[int(i)*words+t>>6] |= 1 << (t & 63)
@@ -304,7 +364,7 @@ func (c *TransferCoordinator) want(layer int, x device.Act) (ids []int32, wants 
 		}
 	}
 	c.work.idBuf = ids
-	return ids, wants, nil
+	return ids, wants
 }
 
 func wantWords(tokens int) int { return (tokens + 63) / 64 }
@@ -315,7 +375,7 @@ func (c *TransferCoordinator) joins(run, gap, next int) bool {
 	return c.Join != nil && c.Join(int64(run)*stride, int64(gap)*stride, int64(next)*stride)
 }
 
-// start starts a plan's reads.
+// start starts a plan's reads, with the next submit.
 func (c *TransferCoordinator) start(p *NeuronTransferPlan) {
 	for _, run := range p.Runs {
 		r := c.Transfer.StartBundles(p.Layer, int(run.First), run.Slots, c.Slots, c.Scrap)
@@ -326,8 +386,6 @@ func (c *TransferCoordinator) start(p *NeuronTransferPlan) {
 			}
 		}
 	}
-	// It costs some 4 us a read, of one thread.
-	c.Beside(c.submit)
 }
 
 // arrived waits for the bundle in slot, if it is on its way. On an error the

@@ -16,6 +16,12 @@
 // that holds some). The ring has two halves, one being filled while the other
 // is computed.
 //
+// What all this takes of a processor is paid beside the computation where it
+// can be (Options.Beside): what Lookahead makes of its scores, room for what is
+// missing and the reads into it, the checks of what has come, the release of
+// what was used. Before its neurons are computed a layer waits for its exact
+// scores, and for looking up which of the wanted are there; those come first.
+//
 // Package transfer is where reads and computation meet; a coordinator, its
 // cache and its Work belong to one goroutine.
 package transfer

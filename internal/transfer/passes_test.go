@@ -17,6 +17,7 @@ func drawSetup(t *rapid.T) setup {
 		hidden:    rapid.SampledFrom([]int{mostTokens, 3 * mostTokens, testFFN * mostTokens}).Draw(t, "hidden"),
 		workers:   rapid.SampledFrom([]int{0, 1, 4}).Draw(t, "workers"),
 		beside:    rapid.Bool().Draw(t, "beside"),
+		stubborn:  rapid.IntRange(0, 3).Draw(t, "stubborn") == 0,
 		gap:       rapid.SampledFrom([]int{0, 0, 1, 3, testFFN}).Draw(t, "gap"),
 		predicted: []bool{rapid.IntRange(0, 3).Draw(t, "predicted") > 0, rapid.Bool().Draw(t, "predicted")},
 	}
@@ -221,4 +222,26 @@ func TestGiveUp(t *testing.T) {
 		}
 		h.settled(t)
 	})
+}
+
+// Where the policy gives no room beside the first segment, what is missing comes
+// through the ring, in several segments if that is small; the neurons behind the
+// first's end are computed again.
+func TestNoRoomBeside(t *testing.T) {
+	f := makePack(t)
+	h := newHarness(f, setup{slots: []int{6, 6}, ring: 2, hidden: testFFN, workers: 1, beside: true, stubborn: true, predicted: []bool{true, true}})
+	defer h.close()
+	for _, set := range [][]int32{{1, 3, 5, 7, 9, 11}, {1, 2, 4, 5, 9, 10}} {
+		w, err := h.Begin(0, h.predictor.input(0, set), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.compute(t, w, 0, [][]int32{set}, set); err != nil {
+			t.Fatal(err)
+		}
+		h.settled(t)
+	}
+	if got := len(h.work.segments); got != 3 {
+		t.Errorf("got %d segments, want 3: one a neuron of half a ring", got)
+	}
 }

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -31,6 +32,9 @@ type Work struct {
 	ring        []int32 // indices of the neurons that come through the ring
 	ready, late []int32 // indices in the current segment
 
+	missing int  // neurons whose slots fetch has still to find
+	used    bool // of release: carried through
+
 	unchecked []int32 // slots of neurons that are ready but for their checksums
 	failed    error   // of check
 
@@ -51,29 +55,75 @@ func (w *Work) slotsFor(n int) []int32 {
 	return w.slotBuf[:n]
 }
 
-// newWork finds or makes room for the neurons ids and starts the first reads.
-func (c *TransferCoordinator) newWork(layer, tokens int, ids []int32, wants []uint64, decode bool) *Work {
+// begin is the one Work, for neurons ids that are still to be looked up.
+func (c *TransferCoordinator) begin(layer, tokens int, ids []int32, wants []uint64) *Work {
 	w := &c.work
 	w.layer, w.tokens, w.ids, w.wants = layer, tokens, ids, wants
 	w.slots, w.current = w.slotsFor(len(ids)), -1
+	w.segments, w.ring, w.grants, w.missing = w.segments[:0], w.ring[:0], w.grants[:0], 0
 	w.unchecked, w.failed = w.unchecked[:0], nil
+	return w
+}
+
+// newWork finds or makes room for the neurons ids and starts the first reads.
+func (c *TransferCoordinator) newWork(layer, tokens int, ids []int32, wants []uint64, decode bool) *Work {
+	w := c.begin(layer, tokens, ids, wants)
 	// A set larger than the cache would evict what other tokens want and
 	// still not be whole for the next token that wants the same.
 	evict := decode && len(ids) <= c.Cache.Slots(layer)
-	w.grants = c.Cache.Acquire(layer, ids, w.slots, evict, w.grants[:0])
+	w.grants = c.Cache.Acquire(layer, ids, w.slots, evict, w.grants)
 	c.start(c.plan(layer, ids, w.slots, w.grants))
 	w.cut()
 	w.count()
 	w.startSegment(0)
 	w.startSegment(1)
+	c.later(c.submit) // some 4 us a read, of one thread
 	return w
 }
+
+// quickWork is newWork for few enough neurons that they are probably one
+// segment, and have slots, of which some may have to be emptied. Those that are
+// there can be computed at once: room for the others is made beside.
+func (c *TransferCoordinator) quickWork(layer, tokens int, ids []int32, wants []uint64) *Work {
+	w := c.begin(layer, tokens, ids, wants)
+	w.missing = c.Cache.Pin(layer, ids, w.slots)
+	if len(ids) > 0 {
+		w.segments = append(w.segments, segment{hi: len(ids)})
+	}
+	c.later(c.fetch)
+	return w
+}
+
+// fetch starts a quickWork's reads. Where the policy gives no room they go
+// through the ring, whose size may make several segments of the one: Late and
+// Segment say so after Arrive.
+func (w *Work) fetch() {
+	c := w.c
+	c.reapBut(w.ids)
+	if w.missing > 0 {
+		w.grants = c.Cache.Grant(w.layer, w.ids, w.slots, true, w.grants)
+		c.start(c.plan(w.layer, w.ids, w.slots, w.grants))
+		if w.missing > len(w.grants) {
+			w.cut()
+			w.startSegment(0)
+			w.startSegment(1)
+			n, _ := slices.BinarySearch(w.late, int32(w.segments[0].hi))
+			w.late = w.late[:n]
+		}
+		c.submit()
+		w.missing = 0
+	}
+	w.count()
+}
+
+// most is how many neurons of so many tokens a segment has at most.
+func (c *TransferCoordinator) most(tokens int) int { return max(1, c.Hidden/tokens) }
 
 // cut makes the segments and gives each neuron without a slot one of the
 // ring's.
 func (w *Work) cut() {
 	half := w.c.RingSlots / 2
-	most := max(1, w.c.Hidden/w.tokens)
+	most := w.c.most(w.tokens)
 	w.segments, w.ring = w.segments[:0], w.ring[:0]
 	seg := segment{}
 	for i, s := range w.slots {
@@ -141,15 +191,20 @@ func (w *Work) Next() bool {
 	if w.current > 0 {
 		// The half of the ring that the last segment used is free again.
 		w.startSegment(w.current + 1)
+		w.c.later(w.c.submit)
 	}
 	seg := w.segments[w.current]
 	w.ready, w.late = w.ready[:0], w.late[:0]
-	if w.c.flying == 0 {
+	if w.c.flying == 0 && w.missing == 0 {
 		w.ready = append(w.ready, w.c.all[:seg.hi-seg.lo]...)
 		return true
 	}
 	w.c.Transfer.Poll()
 	for i, s := range w.slots[seg.lo:seg.hi] {
+		if s < 0 {
+			w.late = append(w.late, int32(i))
+			continue
+		}
 		if r := w.c.inflight[s]; r != nil {
 			if !r.Arrived() { // Arrive reports an error
 				w.late = append(w.late, int32(i))
@@ -160,7 +215,7 @@ func (w *Work) Next() bool {
 		w.ready = append(w.ready, int32(i))
 	}
 	if len(w.unchecked) > 0 {
-		w.c.Beside(w.c.check)
+		w.c.later(w.c.check)
 	}
 	return true
 }
@@ -175,7 +230,8 @@ func (w *Work) check() {
 	w.unchecked = w.unchecked[:0]
 }
 
-// Segment is the neurons of the current segment.
+// Segment is the neurons of the current segment. Arrive may find that it must
+// be shorter: what Up made of the neurons behind its end is then of no use.
 func (w *Work) Segment() device.Work {
 	seg := w.segments[w.current]
 	d := device.Work{
@@ -197,12 +253,12 @@ func (w *Work) Segment() device.Work {
 // Arrive.
 func (w *Work) Ready() []int32 { return w.ready }
 
-// Late is the indices of the others, which are there after Arrive.
+// Late is the indices of the others, which are known and there after Arrive.
 func (w *Work) Late() []int32 { return w.late }
 
 // Arrive waits for the late neurons.
 func (w *Work) Arrive() error {
-	w.check()
+	w.c.catchUp()
 	if w.failed != nil || len(w.late) == 0 {
 		return w.failed
 	}
@@ -220,7 +276,7 @@ func (w *Work) Arrive() error {
 // Close unpins everything. Where the work was not carried through, it first
 // waits for the reads that were started, since they write to the slots.
 func (w *Work) Close() {
-	w.unchecked = w.unchecked[:0]
+	w.c.catchUp()
 	for _, s := range w.slots {
 		if w.c.flying == 0 {
 			break
@@ -238,6 +294,9 @@ func (w *Work) Close() {
 		}
 	}
 	// Every neuron of a layer used says nothing about any of them.
-	used := w.current >= len(w.segments) && len(w.ids) < len(w.c.all)
-	w.c.Cache.Release(w.layer, w.slots, used)
+	w.used = w.current >= len(w.segments) && len(w.ids) < len(w.c.all)
+	w.c.later(w.c.release)
 }
+
+// release unpins the slots.
+func (w *Work) release() { w.c.Cache.Release(w.layer, w.slots, w.used) }

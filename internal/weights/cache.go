@@ -66,23 +66,36 @@ func (c *WeightCache) Complete(layer int) bool {
 // a slot is granted a free one, or with evict the slot of a victim; grants, to
 // which the indices of such neurons are appended in ascending order, are for
 // the caller to fill with bytes before anyone uses them.
+//
+// It is Pin, then Grant.
 func (c *WeightCache) Acquire(layer int, ids, slots []int32, evict bool, grants []int32) []int32 {
+	if c.Pin(layer, ids, slots) == 0 {
+		return grants
+	}
+	return c.Grant(layer, ids, slots, evict, grants)
+}
+
+// Pin is the part of Acquire that looks up and pins. It returns how many of ids
+// have no slot.
+func (c *WeightCache) Pin(layer int, ids, slots []int32) (missing int) {
 	lc := &c.layers[layer]
-	// Hits are pinned before the first eviction, so that no neuron of this
-	// call pushes out another.
-	hits := 0
 	for i, id := range ids {
 		s := lc.slotOf[id]
 		slots[i] = s
 		if s >= 0 {
 			slots[i] += lc.base
 			lc.pins[s]++
-			hits++
+		} else {
+			missing++
 		}
 	}
-	if hits == len(ids) {
-		return grants
-	}
+	return missing
+}
+
+// Grant is the part of Acquire that makes room, once all hits are pinned: so no
+// neuron of a call pushes out another.
+func (c *WeightCache) Grant(layer int, ids, slots []int32, evict bool, grants []int32) []int32 {
+	lc := &c.layers[layer]
 	for i, id := range ids {
 		if slots[i] >= 0 {
 			continue
