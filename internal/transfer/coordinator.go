@@ -126,7 +126,7 @@ func NewTransferCoordinator(o Options) *TransferCoordinator {
 		c.all[i] = int32(i)
 	}
 	c.work.c = c
-	c.catch, c.submit, c.look = c.catchUp, c.Transfer.Submit, c.lookahead
+	c.catch, c.submit, c.look = c.catchUp, c.Transfer.Submit, c.readAhead
 	c.fetch, c.check, c.release = c.work.fetch, c.work.check, c.work.release
 	if c.Beside == nil {
 		c.Beside = func(f func()) { f() }
@@ -165,8 +165,8 @@ func (c *TransferCoordinator) Lookahead(layer int, x device.Act, decode bool) er
 	return nil
 }
 
-// lookahead is what Lookahead does with the scores.
-func (c *TransferCoordinator) lookahead() {
+// readAhead is what Lookahead does with the scores.
+func (c *TransferCoordinator) readAhead() {
 	layer := c.looking.layer
 	c.reap(false)
 	ids, _ := c.pick(layer, c.looking.tokens)

@@ -55,8 +55,8 @@ func (w *Work) slotsFor(n int) []int32 {
 	return w.slotBuf[:n]
 }
 
-// begin is the one Work, for neurons ids that are still to be looked up.
-func (c *TransferCoordinator) begin(layer, tokens int, ids []int32, wants []uint64) *Work {
+// emptyWork is the one Work, for neurons ids that are still to be looked up.
+func (c *TransferCoordinator) emptyWork(layer, tokens int, ids []int32, wants []uint64) *Work {
 	w := &c.work
 	w.layer, w.tokens, w.ids, w.wants = layer, tokens, ids, wants
 	w.slots, w.current = w.slotsFor(len(ids)), -1
@@ -67,7 +67,7 @@ func (c *TransferCoordinator) begin(layer, tokens int, ids []int32, wants []uint
 
 // newWork finds or makes room for the neurons ids and starts the first reads.
 func (c *TransferCoordinator) newWork(layer, tokens int, ids []int32, wants []uint64, decode bool) *Work {
-	w := c.begin(layer, tokens, ids, wants)
+	w := c.emptyWork(layer, tokens, ids, wants)
 	// A set larger than the cache would evict what other tokens want and
 	// still not be whole for the next token that wants the same.
 	evict := decode && len(ids) <= c.Cache.Slots(layer)
@@ -85,7 +85,7 @@ func (c *TransferCoordinator) newWork(layer, tokens int, ids []int32, wants []ui
 // segment, and have slots, of which some may have to be emptied. Those that are
 // there can be computed at once: room for the others is made beside.
 func (c *TransferCoordinator) quickWork(layer, tokens int, ids []int32, wants []uint64) *Work {
-	w := c.begin(layer, tokens, ids, wants)
+	w := c.emptyWork(layer, tokens, ids, wants)
 	w.missing = c.Cache.Pin(layer, ids, w.slots)
 	if len(ids) > 0 {
 		w.segments = append(w.segments, segment{hi: len(ids)})
