@@ -46,6 +46,9 @@ func (l learned) use(o *engine.Options) {
 	}
 }
 
+// wantsFactors reports whether trained factors are asked for by name.
+func (o options) wantsFactors() bool { return o.engine.Strategy.Predictor == "lowrank" }
+
 // learnedOf is what was learned about a pack's weights by the user or, for the
 // embedded model, came with it.
 func learnedOf(src hub.Source, p *pack.Pack, o options) (l learned, err error) {
@@ -63,7 +66,7 @@ func learnedOf(src hub.Source, p *pack.Pack, o options) (l learned, err error) {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return l, err
 	case err == nil:
-		if err := l.read(side, p.Profile()); err != nil {
+		if err := l.read(side, p.Profile(), o.wantsFactors()); err != nil {
 			return l, err
 		}
 	}
@@ -74,16 +77,18 @@ func learnedOf(src hub.Source, p *pack.Pack, o options) (l learned, err error) {
 	if err != nil {
 		return l, err
 	}
-	return l, l.read(side, p.Profile())
+	return l, l.read(side, p.Profile(), o.wantsFactors())
 }
 
-// read adds what a sidecar says and l does not know.
-func (l *learned) read(s *sidecar.Sidecar, p ModelProfile) (err error) {
+// read adds what a sidecar says and l does not know. Trained factors, which take
+// a second to decode for a large model, are for layers that are predicted by
+// them, or if they are wanted by name.
+func (l *learned) read(s *sidecar.Sidecar, p ModelProfile, wanted bool) (err error) {
 	if sec, ok := s.Section(predict.CalibrationSection); ok && l.calibration == nil {
 		if l.calibration, err = predict.ReadCalibration(sec, p.Layers, p.HiddenSize, p.FFN); err != nil {
 			return err
 		}
-		if sec, ok := s.Section(lowrank.SectionName); ok {
+		if sec, ok := s.Section(lowrank.SectionName); ok && (wanted || l.calibration.Uses(predict.KindLowRank)) {
 			if l.factors, err = lowrank.ReadLayers(sec, p.Layers, p.HiddenSize, p.FFN); err != nil {
 				return err
 			}
@@ -105,7 +110,7 @@ func knownLearned(src hub.Source, o options) (l learned, err error) {
 		return l, err
 	}
 	if path == "" {
-		return embeddedLearned(src)
+		return embeddedLearned(src, o)
 	}
 	p, err := pack.Open(path)
 	if err != nil {
@@ -129,7 +134,7 @@ func knownPack(src hub.Source, o options) (string, error) {
 }
 
 // embeddedLearned is what comes with the embedded model, nothing for others.
-func embeddedLearned(src hub.Source) (l learned, err error) {
+func embeddedLearned(src hub.Source, o options) (l learned, err error) {
 	if src.Name != hub.Tiny {
 		return l, nil
 	}
@@ -145,5 +150,5 @@ func embeddedLearned(src hub.Source) (l learned, err error) {
 	if err != nil {
 		return l, err
 	}
-	return l, l.read(side, layout.Profile())
+	return l, l.read(side, layout.Profile(), o.wantsFactors())
 }

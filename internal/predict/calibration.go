@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/sparseflow/sparseflow/internal/sidecar"
 )
@@ -151,6 +152,11 @@ func (c *Calibration) Choose(quality float64) (Point, bool) {
 		best, ok = p, true
 	}
 	return best, ok
+}
+
+// Uses reports whether a layer is predicted by k.
+func (c *Calibration) Uses(k Kind) bool {
+	return slices.ContainsFunc(c.Layers, func(l LayerCalibration) bool { return l.Kind == k })
 }
 
 // Bias is what is added to a layer's scores times Slope so that a neuron worth

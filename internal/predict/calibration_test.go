@@ -39,7 +39,7 @@ func TestBar(t *testing.T) {
 		if sigma > 0 && b < -11*sigma {
 			return // so little is wanted that everyone is above
 		}
-		if got := energy(b, sigma); math.Abs(got-least) > 1e-3*least {
+		if got := energy(b, sigma); math.Abs(got-least) > 1e-10*least {
 			t.Fatalf("least %v sigma %v: bar %v has energy %v", least, sigma, b, got)
 		}
 	})

@@ -45,26 +45,45 @@ func energy(mu, sigma float64) float64 {
 	if sigma == 0 {
 		return max(0, mu) * max(0, mu)
 	}
+	e, _ := energySlope(mu, sigma)
+	return e
+}
+
+// energySlope is energy for a sigma above zero, and its derivative by mu, which
+// is 2 (mu Phi + sigma phi).
+func energySlope(mu, sigma float64) (e, slope float64) {
 	z := mu / sigma
 	cdf := 0.5 * math.Erfc(-z/math.Sqrt2)
 	pdf := math.Exp(-z*z/2) / math.Sqrt(2*math.Pi)
-	return max(0, (mu*mu+sigma*sigma)*cdf+mu*sigma*pdf)
+	return max(0, (mu*mu+sigma*sigma)*cdf+mu*sigma*pdf), 2 * (mu*cdf + sigma*pdf)
 }
 
 // bar is the mean at which energy is least: neurons expected above it are
 // worth computing. It is infinite where least is.
+//
+// The logarithm of energy rises in mu and bends down (energy is a convolution of
+// functions whose logarithms bend down), so that Newton's method on it, begun
+// below the bar, stays below and ends in a few steps. A model has one bar for
+// each neuron, at every start.
 func bar(least, sigma float64) float64 {
 	hi := math.Sqrt(least) // energy(mu, .) is at least mu^2 for mu > 0
 	if sigma == 0 || math.IsInf(least, 1) {
 		return hi
 	}
-	lo := -12 * sigma // below it nothing fires in a lifetime
+	mu := -12 * sigma // below it nothing fires in a lifetime
+	if least > sigma*sigma {
+		mu = math.Sqrt(least - sigma*sigma) // energy(mu, .) is at most E[z^2]
+	}
 	for range 50 {
-		if mid := (lo + hi) / 2; energy(mid, sigma) < least {
-			lo = mid
-		} else {
-			hi = mid
+		e, slope := energySlope(mu, sigma)
+		if e >= least || slope <= 0 {
+			break
+		}
+		step := math.Log(least/e) * e / slope
+		mu = min(mu+step, hi)
+		if step < 1e-8*(math.Abs(mu)+sigma) {
+			break // the next one would be about the square of that
 		}
 	}
-	return hi
+	return mu
 }

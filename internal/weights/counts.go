@@ -1,7 +1,6 @@
 package weights
 
 import (
-	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -46,13 +45,17 @@ func (c *Counts) Hottest(layer int) []int32 { return Hottest(c.Neurons[layer]) }
 
 // Hottest is the indices of count, that of the largest first; equals by index.
 func Hottest(count []uint32) []int32 {
-	order := make([]int32, len(count))
-	for i := range order {
-		order[i] = int32(i)
+	// A start sorts every neuron of the model several times, and plain integers
+	// sort three times as fast as with a function that compares.
+	keys := make([]uint64, len(count))
+	for i, n := range count {
+		keys[i] = uint64(^n)<<32 | uint64(i)
 	}
-	slices.SortFunc(order, func(a, b int32) int {
-		return cmp.Or(cmp.Compare(count[b], count[a]), cmp.Compare(a, b))
-	})
+	slices.Sort(keys)
+	order := make([]int32, len(count))
+	for i, k := range keys {
+		order[i] = int32(uint32(k))
+	}
 	return order
 }
 

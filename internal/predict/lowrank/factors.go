@@ -1,6 +1,7 @@
 package lowrank
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -112,12 +113,10 @@ func (f Factors) Encode(prefix string) ([]Tensor, error) {
 
 func newTensor(name string, dt tensor.DType, shape ...int) Tensor {
 	t := Tensor{Name: name, DType: dt}
-	n := 1
 	for _, s := range shape {
 		t.Shape = append(t.Shape, int64(s))
-		n *= s
 	}
-	t.Data = make([]byte, dt.RowBytes(n)) // rows are whole blocks
+	t.Data = make([]byte, dt.RowBytes(t.elems())) // rows are whole blocks
 	return t
 }
 
@@ -145,44 +144,77 @@ func beyond(v []float32, d tensor.DType) int {
 // Encode takes.
 func Decode(prefix string, d, ffn int, find func(name string) (Tensor, bool)) (Factors, error) {
 	f := Factors{D: d, FFN: ffn}
+	t, err := findAll(prefix, d, ffn, find)
+	if err != nil {
+		return f, err
+	}
+	f.Rank = int(t.a.Shape[0])
+	f.A, f.B, f.Bias = make([]float32, f.Rank*d), make([]float32, ffn*f.Rank), make([]float32, ffn)
+	return f, cmp.Or(t.a.decode(0, f.A), t.b.decode(0, f.B), t.bias.decode(0, f.Bias))
+}
+
+// storedFactors are the tensors of one layer.
+type storedFactors struct{ a, b, bias Tensor }
+
+// findAll finds a layer's tensors, whose shapes and sizes are then right.
+func findAll(prefix string, d, ffn int, find func(name string) (Tensor, bool)) (t storedFactors, err error) {
 	if d < 1 || ffn < 1 {
-		return f, fmt.Errorf("lowrank: decode: got d %d, ffn %d, want both from 1", d, ffn)
+		return t, fmt.Errorf("lowrank: decode: got d %d, ffn %d, want both from 1", d, ffn)
 	}
 	a, ok := find(prefix + nameA)
 	if !ok || len(a.Shape) != 2 || a.Shape[0] < 1 || a.Shape[0] > int64(min(d, ffn)) {
-		return f, fmt.Errorf("lowrank: decode: tensor %s: got shape %v, want [rank, %d] with rank 1 to %d: train again",
+		return t, fmt.Errorf("lowrank: decode: tensor %s: got shape %v, want [rank, %d] with rank 1 to %d: train again",
 			prefix+nameA, a.Shape, d, min(d, ffn))
 	}
-	f.Rank = int(a.Shape[0])
+	rank := int(a.Shape[0])
 	for _, part := range []struct {
-		name       string
-		dtype      tensor.DType
-		rows, cols int
-		into       *[]float32
+		want Tensor // but its data
+		into *Tensor
 	}{
-		{nameA, elem(d), f.Rank, d, &f.A},
-		{nameB, elem(f.Rank), ffn, f.Rank, &f.B},
-		{nameBias, tensor.F32, ffn, 0, &f.Bias},
+		{Tensor{prefix + nameA, elem(d), []int64{int64(rank), int64(d)}, nil}, &t.a},
+		{Tensor{prefix + nameB, elem(rank), []int64{int64(ffn), int64(rank)}, nil}, &t.b},
+		{Tensor{prefix + nameBias, tensor.F32, []int64{int64(ffn)}, nil}, &t.bias},
 	} {
-		name := prefix + part.name
-		t, ok := find(name)
+		want := part.want
+		got, ok := find(want.Name)
 		if !ok {
-			return f, fmt.Errorf("lowrank: decode: got no tensor %s, want one: train again", name)
+			return t, fmt.Errorf("lowrank: decode: got no tensor %s, want one: train again", want.Name)
 		}
-		shape, n := []int64{int64(part.rows), int64(part.cols)}, part.rows*part.cols
-		if part.cols == 0 {
-			shape, n = shape[:1], part.rows
+		if size := want.DType.RowBytes(want.elems()); got.DType != want.DType || !slices.Equal(got.Shape, want.Shape) || int64(len(got.Data)) != size {
+			return t, fmt.Errorf("lowrank: decode: tensor %s: got %v %v of %d bytes, want %v %v of %d: train again",
+				want.Name, got.DType, got.Shape, len(got.Data), want.DType, want.Shape, size)
 		}
-		if t.DType != part.dtype || !slices.Equal(t.Shape, shape) || int64(len(t.Data)) != part.dtype.RowBytes(n) {
-			return f, fmt.Errorf("lowrank: decode: tensor %s: got %v %v of %d bytes, want %v %v of %d: train again",
-				name, t.DType, t.Shape, len(t.Data), part.dtype, shape, part.dtype.RowBytes(n))
-		}
-		v := make([]float32, n)
-		tensor.Decode(v, t.Data, t.DType)
-		if i := beyond(v, t.DType); i >= 0 { // infinities and NaNs too, and the one code that only a foreign writer uses
-			return f, fmt.Errorf("lowrank: decode: tensor %s element %d: got %v, want at most %v: train again", name, i, v[i], largest(t.DType))
-		}
-		*part.into = v
+		*part.into = got
 	}
-	return f, nil
+	return t, nil
+}
+
+// elems is the number of t's elements.
+func (t *Tensor) elems() int {
+	n := 1
+	for _, s := range t.Shape {
+		n *= int(s)
+	}
+	return n
+}
+
+// decode sets v to the elements from first on, which begins a block.
+func (t *Tensor) decode(first int, v []float32) error {
+	from, to := t.DType.RowBytes(first), t.DType.RowBytes(first+len(v))
+	tensor.Decode(v, t.Data[from:to], t.DType)
+	if i := beyond(v, t.DType); i >= 0 { // infinities and NaNs too, and the one code that only a foreign writer uses
+		return fmt.Errorf("lowrank: decode: tensor %s element %d: got %v, want at most %v: train again", t.Name, first+i, v[i], largest(t.DType))
+	}
+	return nil
+}
+
+// check decodes t, of rows of cols elements, and forgets it.
+func (t *Tensor) check(cols int) error {
+	row := make([]float32, cols)
+	for first := 0; first < t.elems(); first += cols {
+		if err := t.decode(first, row); err != nil {
+			return err
+		}
+	}
+	return nil
 }

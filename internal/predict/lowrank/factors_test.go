@@ -79,6 +79,17 @@ func TestEncode(t *testing.T) {
 		if diff := cmp.Diff(map[int]Factors{1: f}, read); diff != "" {
 			t.Error(diff)
 		}
+		layers, err := ReadLayers(section, 2, c.d, c.ffn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := f.Layer()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]Layer{{}, want}, layers); diff != "" {
+			t.Error(diff)
+		}
 	}
 }
 
@@ -115,8 +126,13 @@ func TestDecodeRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Decode("", 5, 7, finder(change(ts))); err == nil || !strings.HasPrefix(err.Error(), "lowrank: decode: ") || !strings.Contains(err.Error(), want) {
-			t.Errorf("got error %v, want one with %q", err, want)
+		ts = change(ts)
+		_, err = Decode("", 5, 7, finder(ts))
+		_, layerErr := readLayer("", 5, 7, finder(ts))
+		for _, err := range []error{err, layerErr} {
+			if err == nil || !strings.HasPrefix(err.Error(), "lowrank: decode: ") || !strings.Contains(err.Error(), want) {
+				t.Errorf("got error %v, want one with %q", err, want)
+			}
 		}
 	}
 	if _, err := Decode("", 0, 7, finder(nil)); err == nil {

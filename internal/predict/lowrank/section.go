@@ -1,8 +1,12 @@
 package lowrank
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sparseflow/sparseflow/internal/sidecar"
 	"github.com/sparseflow/sparseflow/internal/tensor"
@@ -93,15 +97,30 @@ func ReadSection(s sidecar.Section, layers, d, ffn int) (training string, factor
 }
 
 // ReadLayers is ReadSection for multiplying: [layers], sharing the section's
-// tensors.
+// tensors. Layers are checked side by side, since every start of a model waits
+// for that.
 func ReadLayers(s sidecar.Section, layers, d, ffn int) ([]Layer, error) {
 	ls := make([]Layer, layers)
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
 	_, err := read(s, layers, func(l int) error {
-		f, err := Decode(prefix(l), d, ffn, tensorsOf(s))
-		ls[l] = stored(f, s.Tensors[prefix(l)+nameA].Data, s.Tensors[prefix(l)+nameB].Data)
-		return err
+		g.Go(func() (err error) {
+			ls[l], err = readLayer(prefix(l), d, ffn, tensorsOf(s))
+			return err
+		})
+		return nil
 	})
-	return ls, err
+	return ls, cmp.Or(err, g.Wait())
+}
+
+// readLayer is Decode for multiplying.
+func readLayer(prefix string, d, ffn int, find func(name string) (Tensor, bool)) (Layer, error) {
+	t, err := findAll(prefix, d, ffn, find)
+	if err != nil {
+		return Layer{}, err
+	}
+	f := Factors{D: d, FFN: ffn, Rank: int(t.a.Shape[0]), Bias: make([]float32, ffn)}
+	return stored(f, t.a.Data, t.b.Data), cmp.Or(t.a.check(d), t.b.check(f.Rank), t.bias.decode(0, f.Bias))
 }
 
 // read calls each for every layer that a section has factors of.
