@@ -291,13 +291,14 @@ func (e *Engine) open(ctx context.Context, o Options) (err error) {
 	}
 	e.transfer = weights.NewAsyncWeightTransfer(e.store, workers)
 	e.ec = model.NewExecutionContext(e.profile, e.place.Chunk, e.memory)
-	if err := e.load(ctx, o); err != nil {
+	hot := e.hot(o)
+	if err := e.load(ctx, o, hot); err != nil {
 		return err
 	}
 	if err := e.choose(ctx, o); err != nil {
 		return err
 	}
-	if err := e.preload(ctx, o); err != nil { // after choose, which uses the slots
+	if err := e.preload(ctx, o, hot); err != nil { // after choose, which uses the slots
 		return err
 	}
 	e.ec.Observe, e.ec.ObserveInput = o.Observe, o.ObserveInput
@@ -320,8 +321,8 @@ func diskSpeed(o Options) weights.DiskSpeed {
 	return weights.AssumedDisk()
 }
 
-// load reads what is resident and makes the model.
-func (e *Engine) load(ctx context.Context, o Options) error {
+// load reads what is resident and makes the model; hot is what is loaded next.
+func (e *Engine) load(ctx context.Context, o Options, hot [][]int32) error {
 	mem, place := e.memory, e.place
 	shape := kv.Shape{Layers: e.profile.Layers, Heads: e.profile.KVHeads, HeadDim: e.profile.HeadDim(), DType: o.Strategy.KV}
 	e.kv = kv.New(shape, mem.Piece(place.KVBytes))
@@ -338,6 +339,8 @@ func (e *Engine) load(ctx context.Context, o Options) error {
 	if m, ok := o.File.(*weights.Mapping); ok {
 		loader.Mapped = m.Data
 		slots.Data = m.Data[e.pack.BundleOffset(0, 0):]
+	} else {
+		e.prepare(slots, hot)
 	}
 	if o.Progress != nil {
 		total, done := place.LoadBytes, int64(0)

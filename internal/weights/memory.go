@@ -2,14 +2,21 @@ package weights
 
 import (
 	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"unsafe"
 )
 
 // Memory is one block of fast memory, given out piece by piece and returned
 // as a whole.
 type Memory struct {
-	all  []byte
-	used int64
+	all       []byte
+	used      int64
+	preparing sync.WaitGroup
+	closing   atomic.Bool
 }
 
 const (
@@ -71,8 +78,47 @@ func (m *Memory) Floats(n int) []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), n)
 }
 
+// Rest is what has not been given out yet.
+func (m *Memory) Rest() []byte { return m.all[min(m.used, int64(len(m.all))):] }
+
+// prepareBytes is how much is prepared at a time, between looks at whether to
+// stop: some milliseconds' worth where the system is slow.
+const prepareBytes = 4 << 20
+
+// Prepare has the system find and clear the memory of parts, which are of m,
+// one after the other on a thread of its own, so that whoever writes there first
+// does not wait for it: a virtual machine's memory can be slower to come than a
+// disk is to read. Where the system cannot do that, it does nothing. Prepare is
+// called at most once.
+func (m *Memory) Prepare(parts ...[]byte) {
+	m.preparing.Go(func() {
+		runtime.LockOSThread() // it spends its time in the system
+		defer runtime.UnlockOSThread()
+		for _, p := range parts {
+			if len(p) == 0 {
+				continue
+			}
+			begin := m.offset(p)
+			end := begin + int64(len(p))
+			begin -= begin % int64(os.Getpagesize())
+			for b := range slices.Chunk(m.all[begin:end], prepareBytes) {
+				if m.closing.Load() || !populate(b) {
+					return
+				}
+			}
+		}
+	})
+}
+
+// offset is where a part of m begins.
+func (m *Memory) offset(part []byte) int64 {
+	return int64(uintptr(unsafe.Pointer(unsafe.SliceData(part))) - uintptr(unsafe.Pointer(unsafe.SliceData(m.all))))
+}
+
 // Close gives the memory back. No piece may be used after it.
 func (m *Memory) Close() error {
+	m.closing.Store(true)
+	m.preparing.Wait()
 	if m.all == nil {
 		return nil
 	}
