@@ -97,8 +97,8 @@ func printBench(w io.Writer, o *benchJSON) {
 	if l.Simulated != "" {
 		disk = "simulated disk"
 	}
-	fmt.Fprintf(w, "limits: memory %.1f GB/s (%s); %s %.2f GB/s in %.0f random reads/s of %s, %.2f once more, %.2f in sequence\n\n",
-		l.MemoryGBs, count(l.Threads, "thread"), disk, l.RandomGBs, l.RandomIOPS, config.FormatSize(l.ReadBytes), l.RandomWarmGBs, l.SequentialGBs)
+	fmt.Fprintf(w, "limits: memory %.1f GB/s in order, %.1f neuron by neuron (%s); %s %.2f GB/s in %.0f random reads/s of %s, %.2f once more, %.2f in sequence\n\n",
+		l.MemoryGBs, l.NeuronGBs, count(l.Threads, "thread"), disk, l.RandomGBs, l.RandomIOPS, config.FormatSize(l.ReadBytes), l.RandomWarmGBs, l.SequentialGBs)
 	printRows(w, o.Rows)
 	if len(o.Ablation) > 0 {
 		fmt.Fprintf(w, "\nwhat each part adds\n")

@@ -10,14 +10,14 @@ import (
 
 	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/placement"
 )
 
-// What a token's estimate is made of until a machine is measured: the rates of
-// ordinary memory and of an ordinary NVMe disk.
-const (
-	assumedFastRate = 10e9 // bytes per second
-	assumedSlowRate = 1e9
-)
+// assumedRates are what a token's estimate is made of until a machine is
+// measured: those of ordinary memory and of an ordinary NVMe disk.
+func assumedRates() placement.Rates {
+	return placement.Rates{Memory: 10e9, Neurons: 7e9, Slow: 1e9}
+}
 
 func (a *app) planCommand() *cobra.Command {
 	var m modelFlags
@@ -147,7 +147,7 @@ func newPlanJSON(p *sparseflow.Placement) planJSON {
 // estimate is the seconds of a token by the assumed rates, reading and
 // computing one after the other.
 func estimate(p *sparseflow.Placement) float64 {
-	return p.Token.Seconds(assumedFastRate, assumedSlowRate)
+	return p.Token.Seconds(assumedRates())
 }
 
 func printPlan(w io.Writer, model string, p *sparseflow.Placement) {

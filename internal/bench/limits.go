@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/device/cpu"
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/pack"
@@ -15,7 +16,8 @@ import (
 // Limits is what the machine can do, in units of 1e9 bytes per second.
 type Limits struct {
 	Threads   int     `json:"threads"`
-	MemoryGBs float64 `json:"memory_gb_s"` // reading memory in order, on all threads
+	MemoryGBs float64 `json:"memory_gb_s"`         // reading memory in order, on all threads
+	NeuronGBs float64 `json:"memory_neurons_gb_s"` // the first halves of all neurons, then the second
 	// Random reads of single neurons, many at a time: of neurons not read
 	// before in this run, and once more of the same ones. A virtual machine's
 	// host may have them cached either time.
@@ -30,14 +32,14 @@ type Limits struct {
 // How memory is measured.
 const (
 	memoryBytes = 512 << 20 // more than any processor's cache
-	memoryTime  = 400 * time.Millisecond
+	memoryTime  = 800 * time.Millisecond
 )
 
 // Measure measures the limits of memory and of the disk that p is on; of a
 // simulated disk (sim is not nil) it says what that is.
 func Measure(ctx context.Context, p *pack.Pack, sim *weights.SimSpec, threads int) (l Limits, err error) {
 	l.Threads, l.ReadBytes = threads, p.BundleStride()
-	if l.MemoryGBs, err = memorySpeed(ctx, threads); err != nil {
+	if l.MemoryGBs, l.NeuronGBs, err = memorySpeed(ctx, p, threads); err != nil {
 		return l, err
 	}
 	if sim != nil {
@@ -54,11 +56,12 @@ func Measure(ctx context.Context, p *pack.Pack, sim *weights.SimSpec, threads in
 	return l, errors.Join(err, ctx.Err())
 }
 
-// memorySpeed is the best of several passes, which no kernel can beat.
-func memorySpeed(ctx context.Context, threads int) (gbs float64, err error) {
+// memorySpeed is the median of several passes over memory, in order and as over
+// the neurons of p, in turns.
+func memorySpeed(ctx context.Context, p *pack.Pack, threads int) (inOrder, neurons float64, err error) {
 	m, err := weights.NewMemory(memoryBytes)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	b := cpu.New(kernel.Best(), threads)
 	defer func() {
@@ -70,10 +73,21 @@ func memorySpeed(ctx context.Context, threads int) (gbs float64, err error) {
 		all[i] = 1 // pages that nobody wrote to are one page
 	}
 	parts := slices.Collect(slices.Chunk(all, 64<<10))
-	for begin := time.Now(); time.Since(begin) < memoryTime && ctx.Err() == nil; {
+	slots := device.Slots{Data: all, Stride: p.BundleStride(), DType: p.MLPDType(), Cols: p.Profile().HiddenSize, Parts: p.Profile().NeuronParts}
+	ids := make([]int32, memoryBytes/slots.Stride)
+	for i := range ids {
+		ids[i] = int32(i)
+	}
+	perPass := 2 * int64(len(ids)) * slots.DType.RowBytes(slots.Cols)
+	var ordered, apart []Rate
+	for begin := time.Now(); len(apart) == 0 || time.Since(begin) < memoryTime && ctx.Err() == nil; {
 		pass := time.Now()
 		b.Load(parts)
-		gbs = max(gbs, memoryBytes/1e9/time.Since(pass).Seconds())
+		ordered = append(ordered, Rate{memoryBytes, time.Since(pass).Seconds()})
+		pass = time.Now()
+		b.LoadUp(slots, ids)
+		b.LoadDown(slots, ids)
+		apart = append(apart, Rate{perPass, time.Since(pass).Seconds()})
 	}
-	return gbs, ctx.Err()
+	return median(ordered).PerSecond() / 1e9, median(apart).PerSecond() / 1e9, ctx.Err()
 }

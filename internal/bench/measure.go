@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/placement"
 )
 
 // Rate is bytes over time.
@@ -249,7 +250,7 @@ func (c *child) rate(r *Row, load float64) {
 		disk = l.SequentialGBs
 	}
 	if l.MemoryGBs > 0 && disk > 0 && !r.Test.Prompt && c.Mode != Mmap {
-		r.EstimateSeconds = c.e.Placement().Token.Seconds(1e9*l.MemoryGBs, 1e9*disk)
+		r.EstimateSeconds = c.e.Placement().Token.Seconds(placement.Rates{Memory: 1e9 * l.MemoryGBs, Neurons: 1e9 * l.NeuronGBs, Slow: 1e9 * disk})
 		r.OfEstimate = r.TokS * r.EstimateSeconds
 	}
 }

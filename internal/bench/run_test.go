@@ -199,7 +199,7 @@ func TestMeasure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l.Threads != 2 || l.ReadBytes != p.BundleStride() || min(l.MemoryGBs, l.RandomGBs, l.RandomWarmGBs, l.SequentialGBs, l.RandomIOPS) <= 0 {
+	if l.Threads != 2 || l.ReadBytes != p.BundleStride() || min(l.MemoryGBs, l.NeuronGBs, l.RandomGBs, l.RandomWarmGBs, l.SequentialGBs, l.RandomIOPS) <= 0 {
 		t.Errorf("got %+v", l)
 	}
 	sim, err := weights.ParseSim("57kiops,0.95GB/s,100us")

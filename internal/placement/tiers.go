@@ -71,15 +71,22 @@ func (p *planner) traffic() PerToken {
 		if p.Predicted[l] {
 			computed *= wanted
 		}
-		t.FastBytes += int64(computed * float64(p.in.Layout.BundleBytes()))
+		t.NeuronBytes += int64(computed * float64(p.in.Layout.BundleBytes()))
 		t.SlowBytes += int64(p.missing(l) * computed * float64(p.stride))
 	}
+	t.FastBytes += t.NeuronBytes
 	return t
 }
 
-// Seconds is how long a token takes if what it moves is all that takes time:
-// fastRate and slowRate are bytes per second, and reading and computing come
-// one after the other.
-func (t PerToken) Seconds(fastRate, slowRate float64) float64 {
-	return float64(t.FastBytes)/fastRate + float64(t.SlowBytes)/slowRate
+// Rates are what a machine moves, in bytes per second.
+type Rates struct {
+	Memory  float64 // read in order
+	Neurons float64 // read from memory vector by vector
+	Slow    float64 // read from the pack
+}
+
+// Seconds is how long a token takes if what it moves is all that takes time, and
+// reading and computing come one after the other.
+func (t PerToken) Seconds(r Rates) float64 {
+	return float64(t.FastBytes-t.NeuronBytes)/r.Memory + float64(t.NeuronBytes)/r.Neurons + float64(t.SlowBytes)/r.Slow
 }
