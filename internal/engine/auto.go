@@ -29,7 +29,8 @@ type Auto struct {
 // Choice is what auto chose, and why: what a token's MLP took in each mode,
 // summed over the layers that were measured.
 type Choice struct {
-	Modes     string  `json:"modes"` // a letter for each layer: p, g or d
+	Modes     string  `json:"modes"`             // a letter for each layer: p, g or d
+	Prompts   string  `json:"prompts,omitempty"` // g or d: of all layers for prompts; empty: as in decoding
 	Measured  int     `json:"measured_layers"`
 	Predicted float64 `json:"predicted_us"` // microseconds
 	Gate      float64 `json:"gate_us"`
@@ -46,12 +47,16 @@ func (c Choice) valid(layers int) bool {
 			return false
 		}
 	}
-	return len(c.Modes) == layers
+	return len(c.Modes) == layers && (c.Prompts == "" || c.Prompts == "g" || c.Prompts == "d")
 }
 
 // Summary says how many layers are in which mode.
 func (c Choice) Summary() string {
-	return describeModes(func(l int) config.Mode { return letters[c.Modes[l]] }, len(c.Modes))
+	s := describeModes(func(l int) config.Mode { return letters[c.Modes[l]] }, len(c.Modes))
+	if c.Prompts != "" {
+		s += "; prompts " + string(letters[c.Prompts[0]])
+	}
+	return s
 }
 
 // Exact reports whether no layer is predicted.
@@ -98,7 +103,7 @@ func AutoKey(l *pack.Layout, p *placement.Placement, o Options) string {
 		k = *o.Kernels
 	}
 	h := fnv.New64a()
-	fmt.Fprint(h, l.AttnDType(), l.MLPDType(), p.Predicted, p.Slots, slices.Sorted(maps.Keys(p.Resident)),
+	fmt.Fprint(h, "with prompts", l.AttnDType(), l.MLPDType(), p.Predicted, p.Slots, slices.Sorted(maps.Keys(p.Resident)),
 		o.Strategy.IO, o.Strategy.AsyncTransfer, o.Strategy.Policy, o.Strategy.UseLRUEviction, o.Strategy.Predictor)
 	if c := o.Calibration; c != nil {
 		point, _ := c.Choose(quality(o.Strategy))

@@ -74,6 +74,61 @@ func TestAuto(t *testing.T) {
 	}
 }
 
+// With prompts exact, a prompt's logits are those of dense to the bit, and
+// decoding is predicted as before.
+func TestAutoPrompts(t *testing.T) {
+	path := packOf(t, tiny.Files, "tiny")
+	run := func(o engine.Options) (logits []float32, predicted bool) {
+		t.Helper()
+		o.Wanted = func(_ int, ids []int32) { predicted = predicted || len(ids) < 1024 }
+		e := open(t, path, o)
+		const n = 40
+		_, err := e.Run(context.Background(), engine.Request{IDs: prompt(4096, n), MaxTokens: 3, IgnoreEOS: true, Logits: func(at int, l []float32) {
+			if at < n {
+				logits = append(logits, l...)
+			}
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return logits, predicted
+	}
+	exact, _ := run(engine.Options{Strategy: strategy(config.Dense, 3)})
+	for _, share := range []float64{0.58, 3} {
+		known := choices{}
+		open(t, path, engine.Options{Strategy: strategy(config.Auto, share), Auto: known.auto()})
+		for key, c := range known {
+			if c.Prompts != "" && c.Prompts != "g" && c.Prompts != "d" {
+				t.Errorf("at %v: got prompts %q", share, c.Prompts)
+			}
+			for _, prompts := range []string{"g", "d", "", "x"} {
+				o := engine.Options{Strategy: strategy(config.Auto, share), Auto: choices{key: {Modes: "pppppp", Prompts: prompts}}.auto()}
+				if prompts == "x" {
+					o.Auto.Learned = func(_ string, c engine.Choice) {
+						if c.Prompts == "x" {
+							t.Error("took over what is no mode")
+						}
+						prompts = "measured anew"
+					}
+				}
+				got, predicted := run(o)
+				switch same := slices.Equal(got, exact); prompts {
+				case "g", "d":
+					if !same || !predicted {
+						t.Errorf("at %v, prompts %s: got dense's logits: %v, decoding predicted: %v, want both", share, prompts, same, predicted)
+					}
+				case "":
+					if same {
+						t.Errorf("at %v: got dense's logits from predicted prompts: this tests nothing", share)
+					}
+				case "x":
+					t.Errorf("at %v: took over a choice of prompts %q", share, prompts)
+				}
+			}
+		}
+	}
+}
+
 // Where a budget holds all weights or else predictors, auto compares both and
 // remembers which it was; the plan says the same.
 func TestAutoWithoutPredictors(t *testing.T) {

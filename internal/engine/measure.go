@@ -12,10 +12,12 @@ import (
 )
 
 const (
-	// measureTime is how long auto may measure when a model is opened, and
-	// inputTime the part of it that goes into real inputs to measure with.
-	measureTime = 800 * time.Millisecond
+	// measureTime is how long auto may measure when a model is opened, inputTime
+	// the part of it that goes into real inputs to measure with, and promptTime
+	// the part that is left for prompts.
+	measureTime = 900 * time.Millisecond
 	inputTime   = 300 * time.Millisecond
+	promptTime  = 200 * time.Millisecond
 	// probeTokens is how many tokens' inputs are measured with, where their
 	// memory is no more than probeBytes.
 	probeTokens = 8
@@ -30,6 +32,8 @@ const (
 	// worthIt is how much faster than an exact mode predicted must be to be
 	// chosen: below that there is nothing to lose quality for.
 	worthIt = 0.97
+	// promptTokens is the prompt that one layer is timed with.
+	promptTokens = 64
 )
 
 // choose sets the layers' modes for auto: as they were chosen before, or as
@@ -56,6 +60,9 @@ func (e *Engine) choose(ctx context.Context, o Options) error {
 			m = config.Gate
 		}
 		e.coordinator.SetMode(l, m)
+	}
+	if c.Prompts != "" {
+		e.coordinator.Prompts = letters[c.Prompts[0]]
 	}
 	e.choice = &c
 	return nil
@@ -100,11 +107,16 @@ func (e *Engine) measure(ctx context.Context) (Choice, error) {
 	if err != nil {
 		return Choice{}, err
 	}
-	probes, err := e.timeLayers(ctx, inputs, begin.Add(measureTime))
+	probes, err := e.timeLayers(ctx, inputs, begin.Add(measureTime-promptTime))
 	if err != nil {
 		return Choice{}, err
 	}
-	return e.decide(probes), nil
+	c := e.decide(probes)
+	if len(probes) > 0 {
+		c.Prompts, err = e.timePrompt(probes[len(probes)/2].layer, inputs, begin.Add(measureTime))
+	}
+	e.forget()
+	return c, err
 }
 
 // probeInputs is the inputs [token][layer][d] of the MLPs for some tokens,
@@ -195,8 +207,69 @@ func (e *Engine) timeLayer(layer int, mode config.Mode, x []float32) (float64, e
 	defer e.coordinator.SetMode(layer, was)
 	e.coordinator.SetMode(layer, mode)
 	begin := time.Now()
-	err := e.model.Probe(e.ec, layer, device.Act{Data: x, Rows: 1, Cols: len(x), Stride: len(x)})
+	err := e.model.Probe(e.ec, layer, device.Act{Data: x, Rows: 1, Cols: len(x), Stride: len(x)}, true)
 	return time.Since(begin).Seconds(), err
+}
+
+// timePrompt times one layer with a prompt in each mode, and returns the letter
+// of an exact mode if that is no slower than predicting, else nothing. Where
+// each token wants many neurons, leaving some out saves less than multiplying
+// matrices whole does.
+//
+// There are fewer inputs than tokens, so that the tokens together want fewer
+// neurons than a text's, in favour of predicting; what a token costs is the
+// same.
+func (e *Engine) timePrompt(layer int, inputs [][][]float32, until time.Time) (string, error) {
+	x := device.NewAct(min(promptTokens, e.place.Chunk), e.profile.HiddenSize)
+	for t := range x.Rows {
+		copy(x.Row(t), inputs[t%len(inputs)][layer])
+	}
+	var times [len(probeModes)]float64
+	for m := range times {
+		times[m] = math.Inf(1)
+	}
+	defer func() { e.coordinator.Prompts = "" }()
+	for r := range rounds {
+		for m, mode := range probeModes {
+			if mode == config.Predicted && !e.predictable(layer) {
+				continue
+			}
+			if r > 0 && time.Now().After(until) {
+				break
+			}
+			e.coordinator.Prompts = mode
+			begin := time.Now()
+			if err := e.model.Probe(e.ec, layer, x, false); err != nil {
+				return "", err
+			}
+			times[m] = min(times[m], time.Since(begin).Seconds())
+		}
+	}
+	return promptMode(times), nil
+}
+
+// promptMode is the letter of the mode that times [probeModes] speak for; none
+// for predicted, which is what decoding does too.
+func promptMode(times [len(probeModes)]float64) string {
+	if best := fastest(times); probeModes[best] != config.Predicted {
+		return string(probeModes[best][0])
+	}
+	return ""
+}
+
+// fastest is the mode, an index of probeModes, that is worth choosing.
+func fastest(times [len(probeModes)]float64) int {
+	best := 0
+	for m := range probeModes {
+		limit := times[best]
+		if probeModes[m] == config.Predicted {
+			limit *= worthIt
+		}
+		if times[m] < limit {
+			best = m
+		}
+	}
+	return best
 }
 
 // probed are the layers to measure: as many as may be read, spread evenly.
@@ -214,16 +287,21 @@ func (e *Engine) probed() []probe {
 	return probes
 }
 
-// probesDone is the probes that are complete. Layers that hold what an exact
-// pass happened to leave in their slots are emptied: decoding would not have
-// put that there.
-func (e *Engine) probesDone(probes []probe) []probe {
+// forget empties the layers that hold what an exact pass happened to leave in
+// their slots: decoding would not have put that there.
+func (e *Engine) forget() {
 	e.coordinator.Settle()
-	var done []probe
-	for _, p := range probes {
+	for _, p := range e.probed() {
 		if e.place.Slots[p.layer] < e.profile.FFN {
 			e.coordinator.Cache.Clear(p.layer)
 		}
+	}
+}
+
+// probesDone is the probes that are complete.
+func (e *Engine) probesDone(probes []probe) []probe {
+	var done []probe
+	for _, p := range probes {
 		complete := true
 		for m, mode := range probeModes {
 			complete = complete && (!math.IsInf(p.times[m], 1) || mode == config.Predicted && !e.predictable(p.layer))
@@ -247,17 +325,7 @@ func (e *Engine) decide(probes []probe) Choice {
 	modes := make([]byte, e.profile.Layers)
 	votes := map[bool]map[byte]int{true: {}, false: {}} // by whether all neurons have slots
 	for _, p := range probes {
-		best := 0
-		for m := range probeModes {
-			limit := p.times[best]
-			if probeModes[m] == config.Predicted {
-				limit *= worthIt
-			}
-			if p.times[m] < limit {
-				best = m
-			}
-		}
-		modes[p.layer] = probeModes[best][0]
+		modes[p.layer] = probeModes[fastest(p.times)][0]
 		votes[e.place.Slots[p.layer] == e.profile.FFN][modes[p.layer]]++
 		c.Gate += 1e6 * p.times[0]
 		c.Dense += 1e6 * p.times[1]

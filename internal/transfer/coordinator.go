@@ -68,6 +68,9 @@ type TransferCoordinator struct {
 	Stats Stats
 	// Exact computes every neuron in the layers with a predictor too.
 	Exact bool
+	// Prompts is how layers decide what they compute for prompts, Gate or Dense;
+	// empty: as in decoding.
+	Prompts config.Mode
 	// Wanted, if not nil, sees what each pass is to compute, ascending.
 	Wanted func(layer int, ids []int32)
 
@@ -142,7 +145,7 @@ func (c *TransferCoordinator) Lookahead(layer int, x device.Act, decode bool) er
 	if !c.Transfer.Async() {
 		return nil
 	}
-	if !c.predicts(layer) {
+	if !c.predicts(layer, decode) {
 		// Nothing to guess: these are the very reads that Begin would start.
 		c.catchUp()
 		c.reap(false)
@@ -197,7 +200,7 @@ func (c *TransferCoordinator) Begin(layer int, x device.Act, decode bool) (*Work
 		c.tell(layer, w.ids)
 		return w, nil
 	}
-	if !c.predicts(layer) {
+	if !c.predicts(layer, decode) {
 		c.reap(false)
 		c.tell(layer, c.all)
 		return c.newWork(layer, x.Rows, c.all, nil, decode), nil
@@ -241,8 +244,16 @@ func (c *TransferCoordinator) tell(layer int, ids []int32) {
 }
 
 // predicts reports whether a layer computes what the predictor asks for.
-func (c *TransferCoordinator) predicts(layer int) bool {
-	return c.modes[layer] == config.Predicted && !c.Exact
+func (c *TransferCoordinator) predicts(layer int, decode bool) bool {
+	return c.mode(layer, decode) == config.Predicted && !c.Exact
+}
+
+// mode is the mode of a layer in decoding or for prompts.
+func (c *TransferCoordinator) mode(layer int, decode bool) config.Mode {
+	if !decode && c.Prompts != "" {
+		return c.Prompts
+	}
+	return c.modes[layer]
 }
 
 // Mode is how a layer decides what it computes: Predicted, Gate or Dense.
@@ -259,11 +270,12 @@ func (c *TransferCoordinator) SetMultiple(layer int, multiple float64) { c.multi
 // Audit is Begin for a layer all of whose neurons are to be computed, to see
 // what the predictor misses: keep has a bit per neuron and token, in words of
 // 64 tokens as in device.Work, that says who would be computed. It is nil where
-// that is everyone, and valid until the Work is closed.
+// that is everyone, and valid until the Work is closed. What it judges is
+// decoding, though the tokens may be a prompt's.
 func (c *TransferCoordinator) Audit(layer int, x device.Act) (w *Work, keep []uint64, err error) {
 	c.catchUp()
 	c.reap(false)
-	if c.predicts(layer) {
+	if c.predicts(layer, true) {
 		ids, wants, err := c.want(layer, x)
 		if err != nil {
 			return nil, nil, err

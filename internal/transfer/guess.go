@@ -33,7 +33,7 @@ func (g *guess) judge(early, wasted int) {
 // input, of those that predict at all.
 func (c *TransferCoordinator) Guessing() (on, of int) {
 	for l := range c.guesses {
-		if !c.predicts(l) {
+		if !c.predicts(l, true) {
 			continue
 		}
 		of++

@@ -22,6 +22,7 @@ type Work struct {
 	c      *TransferCoordinator
 	layer  int
 	tokens int
+	dense  bool // computes activations that are 0 like any other
 	ids    []int32
 	slots  []int32
 	wants  []uint64
@@ -56,8 +57,9 @@ func (w *Work) slotsFor(n int) []int32 {
 }
 
 // emptyWork is the one Work, for neurons ids that are still to be looked up.
-func (c *TransferCoordinator) emptyWork(layer, tokens int, ids []int32, wants []uint64) *Work {
+func (c *TransferCoordinator) emptyWork(layer, tokens int, ids []int32, wants []uint64, decode bool) *Work {
 	w := &c.work
+	w.dense = !c.SkipZero || c.mode(layer, decode) == config.Dense
 	w.layer, w.tokens, w.ids, w.wants = layer, tokens, ids, wants
 	w.slots, w.current = w.slotsFor(len(ids)), -1
 	w.segments, w.ring, w.grants, w.missing = w.segments[:0], w.ring[:0], w.grants[:0], 0
@@ -67,7 +69,7 @@ func (c *TransferCoordinator) emptyWork(layer, tokens int, ids []int32, wants []
 
 // newWork finds or makes room for the neurons ids and starts the first reads.
 func (c *TransferCoordinator) newWork(layer, tokens int, ids []int32, wants []uint64, decode bool) *Work {
-	w := c.emptyWork(layer, tokens, ids, wants)
+	w := c.emptyWork(layer, tokens, ids, wants, decode)
 	// A set larger than the cache would evict what other tokens want and
 	// still not be whole for the next token that wants the same.
 	evict := decode && len(ids) <= c.Cache.Slots(layer)
@@ -85,7 +87,7 @@ func (c *TransferCoordinator) newWork(layer, tokens int, ids []int32, wants []ui
 // segment, and have slots, of which some may have to be emptied. Those that are
 // there can be computed at once: room for the others is made beside.
 func (c *TransferCoordinator) quickWork(layer, tokens int, ids []int32, wants []uint64) *Work {
-	w := c.emptyWork(layer, tokens, ids, wants)
+	w := c.emptyWork(layer, tokens, ids, wants, true)
 	w.missing = c.Cache.Pin(layer, ids, w.slots)
 	if len(ids) > 0 {
 		w.segments = append(w.segments, segment{hi: len(ids)})
@@ -239,7 +241,7 @@ func (w *Work) Segment() device.Work {
 		Slots:    w.slots[seg.lo:seg.hi],
 		Bias:     w.c.Bias[w.layer],
 		Act:      w.c.Profile.Activation,
-		SkipZero: w.c.SkipZero && w.c.modes[w.layer] != config.Dense,
+		SkipZero: !w.dense,
 	}
 	if w.wants != nil {
 		d.WantWords = wantWords(w.tokens)
