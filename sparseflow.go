@@ -156,7 +156,7 @@ func WithConfig(c SparseFlowConfig) Option {
 	return func(o *options) { o.engine.Strategy, o.profile = c.Strategy, &c.Profile }
 }
 
-// WithPredictor replaces the predictor. For each neuron that it scores above
+// WithPredictor replaces the predictor; mode auto is then predicted. For each neuron that it scores above
 // zero, multiple neurons are computed, the highest scores first; 1 computes
 // just those. Scores is called with x [tokens, d] and scores [tokens, ffn].
 func WithPredictor(p ActivationPredictor, multiple float64) Option {

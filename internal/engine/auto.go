@@ -52,19 +52,19 @@ func (c Choice) valid(layers int) bool {
 
 // Summary says how many layers are in which mode.
 func (c Choice) Summary() string {
-	s := describeModes(func(l int) config.Mode { return letters[c.Modes[l]] }, len(c.Modes))
-	if c.Prompts != "" {
-		s += "; prompts " + string(letters[c.Prompts[0]])
-	}
-	return s
+	return describeModes(func(l int) config.Mode { return letters[c.Modes[l]] }, len(c.Modes))
 }
 
 // Exact reports whether no layer is predicted.
 func (c Choice) Exact() bool { return !strings.Contains(c.Modes, "p") }
 
-// String says how many layers are in which mode, and what was measured.
+// String says how many layers are in which mode, which one prompts are computed
+// in if it is another, and what was measured.
 func (c Choice) String() string {
 	s := c.Summary()
+	if c.Prompts != "" {
+		s += ", prompts " + string(letters[c.Prompts[0]])
+	}
 	switch {
 	case c.Measured == 0 && c.Predicted > 0:
 		s += fmt.Sprintf(" (a token: %.0f us with predictors, %.0f us without)", c.Predicted, c.Gate)

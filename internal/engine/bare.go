@@ -25,7 +25,7 @@ const (
 // withoutPredictors is the placement of auto without predictors, and the key of
 // the choice between the two; nil where there is nothing to choose.
 func withoutPredictors(p *pack.Layout, place *placement.Placement, o Options) (*placement.Placement, string) {
-	if o.Auto == nil || !place.Auto || place.Mode != config.Predicted || place.Token.SlowBytes == 0 {
+	if o.Auto == nil || o.Predictor != nil || !place.Auto || place.Mode != config.Predicted || place.Token.SlowBytes == 0 {
 		return nil, ""
 	}
 	exact := o
@@ -77,7 +77,7 @@ func tokenSeconds(ctx context.Context, path string, o Options, mode config.Mode)
 	if err != nil {
 		return 0, err
 	}
-	e, err := Open(ctx, p, Options{Strategy: withMode(o.Strategy, mode), Calibration: o.Calibration, LowRank: o.LowRank, Predictor: o.Predictor,
+	e, err := Open(ctx, p, Options{Strategy: withMode(o.Strategy, mode), Calibration: o.Calibration, LowRank: o.LowRank,
 		Multiple: o.Multiple, Policy: o.Policy, Kernels: o.Kernels})
 	if err != nil {
 		return 0, err

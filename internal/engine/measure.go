@@ -37,9 +37,9 @@ const (
 )
 
 // choose sets the layers' modes for auto: as they were chosen before, or as
-// they are now measured.
+// they are now measured. Who brings a predictor wants it used.
 func (e *Engine) choose(ctx context.Context, o Options) error {
-	if !e.place.Auto || o.Auto == nil {
+	if !e.place.Auto || o.Auto == nil || o.Predictor != nil {
 		return nil
 	}
 	if e.place.Mode != config.Predicted {
@@ -112,7 +112,8 @@ func (e *Engine) measure(ctx context.Context) (Choice, error) {
 		return Choice{}, err
 	}
 	c := e.decide(probes)
-	if len(probes) > 0 {
+	// Under a budget an exact prompt, however short, reads all that has no slot.
+	if len(probes) > 0 && e.place.Token.SlowBytes == 0 {
 		c.Prompts, err = e.timePrompt(probes[len(probes)/2].layer, inputs, begin.Add(measureTime))
 	}
 	e.forget()
