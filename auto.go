@@ -38,16 +38,21 @@ func readChoices(s *sidecar.Sidecar) map[string]Choice {
 // budgets than that measures again.
 const mostChoices = 64
 
-// auto is how the engine of pack p gets and keeps its choice.
-func auto(ctx context.Context, p *pack.Pack, o options) (*engine.Auto, error) {
+// auto is how the engine of pack p gets and keeps its choice. What it learns is
+// added to known.
+func auto(ctx context.Context, p *pack.Pack, o options, known map[string]Choice) (*engine.Auto, error) {
 	dir, err := o.cache()
 	if err != nil {
 		return nil, err
 	}
 	path, source, notify := p.Path(), p.SourceSHA256(), o.notify
 	return &engine.Auto{
-		Known: func(key string) (Choice, bool) { return knownChoice(path, dir, source, key) },
+		Known: func(key string) (c Choice, ok bool) {
+			c, ok = known[key]
+			return c, ok
+		},
 		Learned: func(key string, c Choice) {
+			known[key] = c
 			if err := storeChoice(ctx, path, dir, source, key, c); err != nil && notify != nil {
 				notify(fmt.Sprintf("what auto measured could not be kept, and will be measured again: %v", err))
 			}

@@ -34,6 +34,7 @@ type learned struct {
 	calibration *Calibration
 	factors     []lowrank.Layer // [layers] of the trained predictors
 	counts      *weights.Counts
+	choices     map[string]Choice // of auto, by key; not nil where learnedOf made it
 }
 
 // use sets what the caller of Open did not.
@@ -52,6 +53,7 @@ func (o options) wantsFactors() bool { return o.engine.Strategy.Predictor == "lo
 // learnedOf is what was learned about a pack's weights by the user or, for the
 // embedded model, came with it.
 func learnedOf(src hub.Source, p *pack.Pack, o options) (l learned, err error) {
+	l.choices = make(map[string]Choice)
 	dir, err := o.cache()
 	if err != nil {
 		return l, err
@@ -66,6 +68,7 @@ func learnedOf(src hub.Source, p *pack.Pack, o options) (l learned, err error) {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return l, err
 	case err == nil:
+		l.choices = readChoices(side)
 		if err := l.read(side, p.Profile(), o.wantsFactors()); err != nil {
 			return l, err
 		}

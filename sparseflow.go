@@ -229,9 +229,9 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 		var known learned
 		known, err = learnedOf(src, p, o)
 		known.use(&o.engine)
-	}
-	if err == nil {
-		o.engine.Auto, err = auto(ctx, p, o)
+		if err == nil {
+			o.engine.Auto, err = auto(ctx, p, o, known.choices)
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
