@@ -36,15 +36,22 @@ func (e *Engine) hot(o Options) [][]int32 {
 	return hot
 }
 
-// prepare has the memory made ready that is about to be loaded: what is left of
-// it, for matrices and predictors, and the slots of hot neurons, which are each
-// layer's first.
+// prepare has the memory made ready that is about to be written: what is left of
+// it, for matrices and predictors, and each layer's first slots, for hot neurons;
+// all slots where the first token fills them.
 func (e *Engine) prepare(slots device.Slots, hot [][]int32) {
 	parts := [][]byte{e.memory.Rest()}
 	first := 0
-	for l, ids := range hot {
-		parts = append(parts, slots.Data[int64(first)*slots.Stride:][:int64(len(ids))*slots.Stride])
-		first += e.place.Slots[l]
+	for l, n := range e.place.Slots {
+		fill := n
+		if e.place.Mode == config.Predicted {
+			fill = 0
+			if hot != nil {
+				fill = len(hot[l])
+			}
+		}
+		parts = append(parts, slots.Data[int64(first)*slots.Stride:][:int64(fill)*slots.Stride])
+		first += n
 	}
 	e.memory.Prepare(parts...)
 }
