@@ -40,7 +40,7 @@ What is exact: in the modes dense and gate the text is that of the full model,
 whatever the budget. In mode predicted neurons that the predictor does not ask
 for are left out, so that the text may differ. Mode auto measures, the first time
 that a model runs at a placement on a machine, which of them is fastest in each
-layer, and keeps to that from then on; --stats shows what it chose.
+layer and for prompts, and keeps to that from then on; --stats shows what it chose.
 
 Without --budget and --gpu-cache-ratio tiny runs with 58 % of its weights in
 fast memory, other models with all of them or as much as 80 % of what is free.`,
