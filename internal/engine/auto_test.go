@@ -101,6 +101,9 @@ func TestAutoPrompts(t *testing.T) {
 			if c.Prompts != "" && c.Prompts != "g" && c.Prompts != "d" {
 				t.Errorf("at %v: got prompts %q", share, c.Prompts)
 			}
+			if share < 1 && c.Prompts != "" {
+				t.Errorf("at %v: got prompts %q, want none that read all that has no slot", share, c.Prompts)
+			}
 			for _, prompts := range []string{"g", "d", "", "x"} {
 				o := engine.Options{Strategy: strategy(config.Auto, share), Auto: choices{key: {Modes: "pppppp", Prompts: prompts}}.auto()}
 				if prompts == "x" {

@@ -207,3 +207,11 @@ func TestMoreThanFree(t *testing.T) {
 		}
 	}
 }
+
+// Each kind of byte takes the time of its own rate, one after the other.
+func TestSeconds(t *testing.T) {
+	got := PerToken{FastBytes: 50, NeuronBytes: 20, SlowBytes: 6}.Seconds(Rates{Memory: 10, Neurons: 4, Slow: 2})
+	if want := 3.0 + 5 + 3; got != want {
+		t.Errorf("got %v s, want %v", got, want)
+	}
+}
