@@ -15,8 +15,8 @@ const (
 )
 
 // A widened row is chunks of four groups of blocks, the last of one to four:
-// 16 scales in float32 and then 128 codes a group. Sets that take rows as they
-// are fill less of it.
+// 16 scales in float32 and then 128 codes a group. The plain set, which takes
+// rows as they are, fills less of it.
 const (
 	wideScales = 64
 	wideGroup  = 128
@@ -50,7 +50,7 @@ func narrow(w []byte, blockBytes int) []byte {
 	return w[:n/tensor.QuantBlock*blockBytes]
 }
 
-// unwidened is Widen for the sets whose tiles take rows as they are stored.
+// unwidened is Widen where tiles take rows as they are stored.
 func unwidened(dst, w []byte, _ *byte) { copy(dst, w) }
 
 // quantTile makes a tile of what multiplies a row of blocks of blockBytes with

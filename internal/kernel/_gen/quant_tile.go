@@ -35,7 +35,11 @@ func (s isa) wideKernels() {
 	}
 	s.outerPairs()
 	if s.width == 8 {
-		return // 16 registers are too few for tiles
+		for _, q := range []quant{q8, q4} {
+			s.widen256(q)
+			s.wide256(q)
+		}
+		return
 	}
 	s.q4Body = q4BodyTable()
 	for _, q := range []quant{q8, q4} {

@@ -18,3 +18,33 @@ func PairsQ4AVX2(codes []uint32, scales []float32, w []byte, next *byte)
 //
 //go:noescape
 func OuterPairsAVX2(y []float32, h []float32, rows []int32, codes []uint32, scales []float32, next *float32)
+
+// WidenQ8AVX2 widens w, whole groups of blocks, for TileQ8 and RowsQ8.
+//
+//go:noescape
+func WidenQ8AVX2(dst []byte, w []byte, next *byte)
+
+// TileQ8AVX2 is Set.TileQ8 of package kernel.
+//
+//go:noescape
+func TileQ8AVX2(out *[16]float32, w *[4][]byte, x []byte, stride int)
+
+// RowsQ8AVX2 is Set.RowsQ8 of package kernel.
+//
+//go:noescape
+func RowsQ8AVX2(out *[4]float32, w *[4][]byte, x []byte)
+
+// WidenQ4AVX2 widens w, whole groups of blocks, for TileQ4 and RowsQ4.
+//
+//go:noescape
+func WidenQ4AVX2(dst []byte, w []byte, next *byte)
+
+// TileQ4AVX2 is Set.TileQ4 of package kernel.
+//
+//go:noescape
+func TileQ4AVX2(out *[16]float32, w *[4][]byte, x []byte, stride int)
+
+// RowsQ4AVX2 is Set.RowsQ4 of package kernel.
+//
+//go:noescape
+func RowsQ4AVX2(out *[4]float32, w *[4][]byte, x []byte)
