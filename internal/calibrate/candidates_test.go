@@ -4,7 +4,9 @@ import (
 	"math"
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/predict"
 	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
@@ -188,5 +190,18 @@ func TestInputs(t *testing.T) {
 	in.add(1, device.Act{Data: []float32{1, 2}, Rows: 1, Cols: 2, Stride: 2})
 	if _, err := in.layer(1); err == nil {
 		t.Error("a file that cannot be written: got no error")
+	}
+}
+
+// TestLeft holds that what is left is scaled by the pace that was found.
+func TestLeft(t *testing.T) {
+	c := &calibrator{Options: Options{Threads: 2}, profile: config.ModelProfile{Layers: 2, HiddenSize: 64, FFN: 256, VocabSize: 1000, EmbedDim: 64}, used: 5000}
+	ran := c.seconds(float64(c.used) * c.params())
+	c.need.took = ran + time.Hour
+	for _, slower := range []float64{0.5, 1, 3} {
+		c.pace = slower * ran.Seconds() / float64(c.used)
+		if got, want := c.left().Hours(), slower; math.Abs(got-want) > 1e-3 {
+			t.Errorf("at %v times the time a token: got %v hours left, want %v", slower, got, want)
+		}
 	}
 }

@@ -112,6 +112,15 @@ func (c *calibrator) seconds(work float64) time.Duration {
 	return time.Duration(work / flops / float64(max(1, c.Threads)) * float64(time.Second))
 }
 
+// left is about how long the rest takes, once the text has been run through the
+// model: what was estimated, at the pace that was found. What is done does not
+// depend on it, so that the same seed gives the same sidecar.
+func (c *calibrator) left() time.Duration {
+	ran := c.seconds(float64(c.used) * c.params())
+	pace := c.pace * float64(c.used) / max(1e-9, ran.Seconds())
+	return time.Duration(float64(c.need.took-ran) * pace)
+}
+
 // needs decides how many tokens to learn from.
 func (c *calibrator) needs() (needs, error) {
 	n := needs{train: c.trains(), codes: c.rounds()}

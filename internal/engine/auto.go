@@ -50,21 +50,22 @@ func (c Choice) valid(layers int) bool {
 	return len(c.Modes) == layers && (c.Prompts == "" || c.Prompts == "g" || c.Prompts == "d")
 }
 
-// Summary says how many layers are in which mode.
+// Summary says how many layers are in which mode, and which one prompts are
+// computed in if it is another: "predicted (prompts: gate)".
 func (c Choice) Summary() string {
-	return describeModes(func(l int) config.Mode { return letters[c.Modes[l]] }, len(c.Modes))
+	s := describeModes(func(l int) config.Mode { return letters[c.Modes[l]] }, len(c.Modes))
+	if c.Prompts != "" {
+		s += fmt.Sprintf(" (prompts: %s)", letters[c.Prompts[0]])
+	}
+	return s
 }
 
 // Exact reports whether no layer is predicted.
 func (c Choice) Exact() bool { return !strings.Contains(c.Modes, "p") }
 
-// String says how many layers are in which mode, which one prompts are computed
-// in if it is another, and what was measured.
+// String is Summary and what was measured.
 func (c Choice) String() string {
 	s := c.Summary()
-	if c.Prompts != "" {
-		s += ", prompts " + string(letters[c.Prompts[0]])
-	}
 	switch {
 	case c.Measured == 0 && c.Predicted > 0:
 		s += fmt.Sprintf(" (a token: %.0f us with predictors, %.0f us without)", c.Predicted, c.Gate)
