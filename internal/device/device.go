@@ -121,18 +121,22 @@ type SketchMat struct {
 }
 
 // Slots is fixed places for bundles, all of one size. A bundle is Parts
-// vectors of Cols elements, one after the other.
+// vectors of Cols elements, one after the other; or, where Plane is not 0, the
+// parts of all bundles lie apart, so that a pass over one part of many neurons
+// reads memory in order.
 type Slots struct {
-	Data   []byte // [slot, Stride]
+	Data   []byte // [slot, Stride], or [part, slot, Stride]
 	Stride int64
 	DType  tensor.DType
 	Cols   int // d
 	Parts  int
+	Plane  int64 // distance of a bundle's parts; 0: they follow each other
+	First  int32 // number of the first slot in Data
 }
 
-// Bundle is all Stride bytes of a slot.
+// Bundle is all Stride bytes of a slot. Plane is 0.
 func (s Slots) Bundle(slot int32) []byte {
-	at := int64(slot) * s.Stride
+	at := int64(slot-s.First) * s.Stride
 	return s.Data[at : at+s.Stride : at+s.Stride]
 }
 
@@ -140,7 +144,11 @@ func (s Slots) Bundle(slot int32) []byte {
 // part the output.
 func (s Slots) Vec(slot int32, part int) []byte {
 	n := s.DType.RowBytes(s.Cols)
-	at := int64(slot)*s.Stride + int64(part)*n
+	plane := s.Plane
+	if plane == 0 {
+		plane = n
+	}
+	at := int64(slot-s.First)*s.Stride + int64(part)*plane
 	return s.Data[at : at+n : at+n]
 }
 

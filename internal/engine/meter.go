@@ -22,16 +22,17 @@ type meter struct {
 type read struct {
 	rows     []byte // nil for neurons
 	rowBytes int
+	memory   device.Slots
 	slots    []int32
 	down     bool // the last part of the neurons, else all before it
 }
 
-// bytes is how many bytes r reads, of neurons in s.
-func (r *read) bytes(s device.Slots) int64 {
+// bytes is how many bytes r reads.
+func (r *read) bytes() int64 {
 	if r.rows != nil {
 		return int64(len(r.rows))
 	}
-	return upDownBytes(s, len(r.slots), r.down)
+	return upDownBytes(r.memory, len(r.slots), r.down)
 }
 
 func upDownBytes(s device.Slots, neurons int, down bool) int64 {
@@ -65,7 +66,7 @@ func (m *meter) matrix(data []byte, rowBytes int64) {
 func (m *meter) Up(h []float32, x device.Act, s device.Slots, w device.Work, sel []int32) {
 	m.bytes += upDownBytes(s, len(sel), false)
 	if m.record && len(sel) > 0 {
-		op := read{slots: make([]int32, len(sel))}
+		op := read{memory: s, slots: make([]int32, len(sel))}
 		for i, n := range sel {
 			op.slots[i] = w.Slots[n]
 		}
@@ -76,7 +77,7 @@ func (m *meter) Up(h []float32, x device.Act, s device.Slots, w device.Work, sel
 
 // Down is the backend's. Second halves that count for no token are not read.
 func (m *meter) Down(y device.Act, h []float32, s device.Slots, w device.Work) {
-	n, op := 0, read{down: true}
+	n, op := 0, read{memory: s, down: true}
 	for i, slot := range w.Slots {
 		if !w.SkipZero || slices.ContainsFunc(h[i*y.Rows:(i+1)*y.Rows], func(v float32) bool { return v != 0 }) {
 			n++

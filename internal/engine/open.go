@@ -336,9 +336,11 @@ func (e *Engine) load(ctx context.Context, o Options, hot [][]int32) error {
 	slots, ringFirst := e.slots()
 	blocks := weights.NewBlockReader(e.transfer, stream)
 	loader := &model.Loader{Store: e.store, Memory: mem, Resident: place.Resident, Stream: blocks}
+	separate := e.backend.Separate
 	if m, ok := o.File.(*weights.Mapping); ok {
 		loader.Mapped = m.Data
 		slots.Data = m.Data[e.pack.BundleOffset(0, 0):]
+		separate = nil
 	} else {
 		e.prepare(slots, hot)
 	}
@@ -370,6 +372,7 @@ func (e *Engine) load(ctx context.Context, o Options, hot [][]int32) error {
 		Cache:     weights.NewWeightCache(e.profile.FFN, place.Slots, policy),
 		Transfer:  e.transfer,
 		Slots:     slots,
+		Separate:  separate,
 		RingFirst: ringFirst,
 		RingSlots: place.RingSlots,
 		Bias:      bias,

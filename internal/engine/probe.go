@@ -37,21 +37,20 @@ func (e *Engine) isHead(r read) bool {
 // the same threads in the same runs of memory, and computes nothing: the time
 // that no step over the same bytes can beat. No request may be running.
 func (e *Engine) Load(r Reads) (bytes int64, took time.Duration) {
-	s := e.coordinator.Slots
 	begin := time.Now()
 	for i := range r.ops {
 		switch op := &r.ops[i]; {
 		case op.rows != nil:
 			e.backend.LoadRows(op.rows, op.rowBytes)
 		case op.down:
-			e.backend.LoadDown(s, op.slots)
+			e.backend.LoadDown(op.memory, op.slots)
 		default:
-			e.backend.LoadUp(s, op.slots)
+			e.backend.LoadUp(op.memory, op.slots)
 		}
 	}
 	took = time.Since(begin)
 	for i := range r.ops {
-		bytes += r.ops[i].bytes(s)
+		bytes += r.ops[i].bytes()
 	}
 	return bytes, took
 }

@@ -70,6 +70,28 @@ func checkLoad(t *testing.T, path string, s config.OffloadStrategy) {
 	}
 }
 
+// What the first token has filled, a layer with all its neurons, is read in
+// order by the next: the bytes that lie between bundles are gone. Where a neuron
+// is missing bundles stay as they are.
+func TestCompleteLayersAreReadInOrder(t *testing.T) {
+	path := packAs(t, tiny.Files, "tiny", convert.Options{Attn: convert.Q8_0, MLP: convert.Q8_0}) // has such bytes
+	for share, ordered := range map[float64]bool{3: true, 0.58: false} {
+		seen := new(spans)
+		k := noting(seen)
+		e := open(t, path, engine.Options{Strategy: strategy(config.Gate, share), Kernels: &k})
+		for token := range 3 {
+			seen.take()
+			if _, err := e.Run(context.Background(), engine.Request{IDs: prompt(4096, 1), MaxTokens: 1, IgnoreEOS: true}); err != nil {
+				t.Fatal(err)
+			}
+			runs, few := len(seen.take()), e.Profile().FFN
+			if got := runs < few; got != (ordered && token > 0) {
+				t.Errorf("at %v, token %d: read %d runs of memory; want fewer than %d: %v", share, token, runs, few, !got)
+			}
+		}
+	}
+}
+
 // The last steps are those after the last heads.
 func TestRecordedSteps(t *testing.T) {
 	e := open(t, packOf(t, tiny.Files, "tiny"), engine.Options{Strategy: strategy(config.Dense, 3)})

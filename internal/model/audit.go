@@ -75,12 +75,12 @@ func share(part, all, none float64) float64 {
 // audit is neurons for a step with an audit: it computes every neuron twice
 // over, with and without those that are not asked for.
 func (l *SparseMLPLayer) audit(ec *ExecutionContext, y, x device.Act) error {
-	be, slots := l.m.Backend, l.m.Coordinator.Slots
 	work, keep, err := l.m.Coordinator.Audit(l.index, x)
 	if err != nil {
 		return err
 	}
 	defer work.Close()
+	be, slots := l.m.Backend, l.m.Coordinator.SlotsOf(l.index)
 	exact := ec.ahead // no forecast is made in an audit
 	for t := range y.Rows {
 		copy(exact.Row(t), y.Row(t))

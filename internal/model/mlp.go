@@ -56,7 +56,7 @@ func (l *SparseMLPLayer) neurons(ec *ExecutionContext, y, x device.Act) error {
 		return err
 	}
 	defer work.Close()
-	slots := l.m.Coordinator.Slots
+	slots := l.m.Coordinator.SlotsOf(l.index)
 	return l.segments(ec, work, x, func(seg device.Work, h []float32) {
 		l.m.Backend.Down(y, h, slots, seg)
 		ec.count(seg, h)
@@ -70,7 +70,7 @@ func (l *SparseMLPLayer) neurons(ec *ExecutionContext, y, x device.Act) error {
 // segment with its activations [neurons, tokens], whose bundles are in memory
 // until then returns.
 func (l *SparseMLPLayer) segments(ec *ExecutionContext, work *transfer.Work, x device.Act, then func(seg device.Work, h []float32)) error {
-	be, slots := l.m.Backend, l.m.Coordinator.Slots
+	be, slots := l.m.Backend, l.m.Coordinator.SlotsOf(l.index)
 	for same := false; work.Next(); same = true {
 		if err := ec.Ctx.Err(); err != nil {
 			return err

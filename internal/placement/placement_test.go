@@ -134,7 +134,7 @@ func TestTraffic(t *testing.T) {
 		in   Input
 		want PerToken
 	}{
-		{"everything resident, dense", config.Dense, in, PerToken{head + row + attention + norms + biases + neurons*bundle, neurons * bundle, 0}},
+		{"everything resident, dense", config.Dense, in, PerToken{head + row + attention + norms + biases + neurons*bundle, 0, 0}},
 		{"everything resident, predicted", config.Predicted, in, PerToken{head + row + attention + norms + biases + 2*640 + neurons/10*bundle, neurons / 10 * bundle, 0}},
 		{"a quarter in slots", config.Dense, in.ratio(0.25), PerToken{head + row + attention + norms + biases + neurons*bundle, neurons * bundle, neurons * 3 / 4 * stride}},
 		{"a quarter in slots, predicted", config.Predicted, in.ratio(0.25), PerToken{head + row + attention + norms + biases + 2*640 + neurons/10*bundle, neurons / 10 * bundle, neurons / 10 * 3 / 4 * stride}},

@@ -71,10 +71,13 @@ func (p *planner) traffic() PerToken {
 		if p.Predicted[l] {
 			computed *= wanted
 		}
-		t.NeuronBytes += int64(computed * float64(p.in.Layout.BundleBytes()))
+		bytes := int64(computed * float64(p.in.Layout.BundleBytes()))
+		t.FastBytes += bytes
+		if p.Predicted[l] || p.Slots[l] < p.profile.FFN { // else they lie in order
+			t.NeuronBytes += bytes
+		}
 		t.SlowBytes += int64(p.missing(l) * computed * float64(p.stride))
 	}
-	t.FastBytes += t.NeuronBytes
 	return t
 }
 

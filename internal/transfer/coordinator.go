@@ -18,6 +18,9 @@ type Options struct {
 	Transfer *weights.AsyncWeightTransfer
 	// Slots is the memory of the cache's slots and, after them, the ring.
 	Slots device.Slots
+	// Separate moves a layer's bundles, all of which are in slots; see
+	// cpu.Backend. Nil: they stay as they came.
+	Separate func(s device.Slots, first int, at []int32) device.Slots
 	// RingFirst and RingSlots say which slots are the ring; at least 2.
 	RingFirst, RingSlots int
 	// Bias is each layer's up bias, [layers][ffn], nil without biases.
@@ -74,6 +77,7 @@ type TransferCoordinator struct {
 	// Wanted, if not nil, sees what each pass is to compute, ascending.
 	Wanted func(layer int, ids []int32)
 
+	ordered  []device.Slots  // [layers] of layers that Separate has moved
 	modes    []config.Mode   // [layers] Predicted, Gate or Dense
 	multiple []float64       // [layers] of the Selection
 	guesses  []guess         // [layers] what the forecasts were worth
@@ -108,6 +112,7 @@ type aheadRead struct {
 func NewTransferCoordinator(o Options) *TransferCoordinator {
 	c := &TransferCoordinator{
 		Options:  o,
+		ordered:  make([]device.Slots, o.Profile.Layers),
 		modes:    make([]config.Mode, o.Profile.Layers),
 		multiple: make([]float64, o.Profile.Layers),
 		guesses:  make([]guess, o.Profile.Layers),
@@ -254,6 +259,26 @@ func (c *TransferCoordinator) mode(layer int, decode bool) config.Mode {
 		return c.Prompts
 	}
 	return c.modes[layer]
+}
+
+// SlotsOf is where the slots of a layer's Work are, until it is closed.
+func (c *TransferCoordinator) SlotsOf(layer int) device.Slots {
+	if s := c.ordered[layer]; s.Data != nil {
+		return s
+	}
+	return c.Slots
+}
+
+// order has the bundles of a layer separated that is complete, since nothing
+// will be read into it again: what computes all neurons then reads first halves
+// in order, and second halves.
+func (c *TransferCoordinator) order(layer int) {
+	if c.Separate == nil || c.ordered[layer].Data != nil || !c.Cache.Complete(layer) {
+		return
+	}
+	if first, was := c.Cache.Order(layer); was != nil {
+		c.ordered[layer] = c.Separate(c.Slots, first, was)
+	}
 }
 
 // Mode is how a layer decides what it computes: Predicted, Gate or Dense.

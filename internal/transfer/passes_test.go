@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/device"
 )
 
 func drawSetup(t *rapid.T) setup {
@@ -18,6 +21,7 @@ func drawSetup(t *rapid.T) setup {
 		workers:   rapid.SampledFrom([]int{0, 1, 4}).Draw(t, "workers"),
 		beside:    rapid.Bool().Draw(t, "beside"),
 		stubborn:  rapid.IntRange(0, 3).Draw(t, "stubborn") == 0,
+		separate:  rapid.Bool().Draw(t, "separate"),
 		gap:       rapid.SampledFrom([]int{0, 0, 1, 3, testFFN}).Draw(t, "gap"),
 		predicted: []bool{rapid.IntRange(0, 3).Draw(t, "predicted") > 0, rapid.Bool().Draw(t, "predicted")},
 	}
@@ -99,6 +103,9 @@ func (h *harness) run(t rapid.TB, p pass) error {
 	}
 	after := h.contents(p.layer)
 	for id, s := range before {
+		if ordered := h.ordered[p.layer]; ordered.Data != nil {
+			s = ordered.First + id
+		}
 		if after[id] != s {
 			t.Fatalf("a prompt moved neuron %d from slot %d to %d", id, s, after[id])
 		}
@@ -135,6 +142,41 @@ func TestPasses(t *testing.T) {
 		}
 		h.settled(t)
 	})
+}
+
+// A layer that is complete is moved once, before a pass over all its neurons.
+func TestSeparate(t *testing.T) {
+	f := makePack(t)
+	h := newHarness(f, setup{slots: []int{testFFN, testFFN - 1}, ring: 4, hidden: testFFN, workers: 1, predicted: []bool{true, false}, separate: true})
+	defer h.close()
+	moved := 0
+	h.Separate = func(s device.Slots, first int, at []int32) device.Slots {
+		if moved++; first != 0 || slices.IsSorted(at) {
+			t.Errorf("got slots from %d on, %v, want those of layer 0, of neurons that did not come in order", first, at)
+		}
+		return separate(s, first, at)
+	}
+	sets := func(ids ...int32) [][]int32 { return [][]int32{ids} }
+	run := func(layer int, want int, sets [][]int32) {
+		t.Helper()
+		if err := h.run(t, pass{layer: layer, decode: true, sets: sets}); err != nil {
+			t.Fatal(err)
+		}
+		h.settled(t)
+		if moved != want {
+			t.Errorf("layer %d: moved %d times, want %d", layer, moved, want)
+		}
+	}
+	run(0, 0, sets(testFFN-1))
+	run(0, 0, sets(2, 5))
+	h.SetMode(0, config.Gate)
+	h.Predicted[0] = false
+	run(0, 0, sets(0)) // all, of which most are read
+	run(0, 1, sets(0))
+	run(0, 1, sets(0))
+	for range 3 {
+		run(1, 1, sets(0)) // never complete
+	}
 }
 
 // A read that fails is an error of the passes that need it, and of no other:

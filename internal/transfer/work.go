@@ -69,6 +69,7 @@ func (c *TransferCoordinator) emptyWork(layer, tokens int, ids []int32, wants []
 
 // newWork finds or makes room for the neurons ids and starts the first reads.
 func (c *TransferCoordinator) newWork(layer, tokens int, ids []int32, wants []uint64, decode bool) *Work {
+	c.order(layer)
 	w := c.emptyWork(layer, tokens, ids, wants, decode)
 	// A set larger than the cache would evict what other tokens want and
 	// still not be whole for the next token that wants the same.

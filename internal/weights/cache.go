@@ -1,10 +1,14 @@
 package weights
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // WeightCache says which neuron of which layer is in which slot of fast
 // memory. Slots are fixed: a bundle has the same place from the moment it is
-// granted until it is evicted, so nothing is ever copied or compacted.
+// granted until it is evicted, so nothing is ever copied or compacted, but once
+// where a layer has become complete: see Order.
 //
 // Each layer has slots of its own. One pool for all would let the first
 // layers of a token push out the last layers' neurons before these are used
@@ -166,6 +170,27 @@ func (c *WeightCache) Forget(layer int, slot int32) {
 	if id := lc.idOf[slot]; id >= 0 {
 		lc.slotOf[id], lc.idOf[slot] = -1, -1
 	}
+}
+
+// Order gives every neuron of a complete layer the slot of its own number, for
+// the caller to move the bundles: it returns the layer's first slot and, of each
+// neuron, in which slot after that it was. It does nothing and returns nil where
+// the layer is not complete or a slot is pinned.
+func (c *WeightCache) Order(layer int) (first int, was []int32) {
+	lc := &c.layers[layer]
+	if !c.Complete(layer) {
+		return 0, nil
+	}
+	for _, n := range lc.pins {
+		if n > 0 {
+			return 0, nil
+		}
+	}
+	was = slices.Clone(lc.slotOf)
+	for i := range lc.slotOf {
+		lc.slotOf[i], lc.idOf[i] = int32(i), int32(i)
+	}
+	return int(lc.base), was
 }
 
 // Clear empties a layer, none of whose slots is pinned.

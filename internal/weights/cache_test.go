@@ -148,6 +148,25 @@ func (m *cacheModel) forget(t *rapid.T) {
 	}
 }
 
+func (m *cacheModel) order(t *rapid.T) {
+	l := m.layer(t)
+	lm := &m.layers[l]
+	complete := len(lm.slotOf) == m.ffn
+	for _, n := range lm.pins {
+		complete = complete && n == 0
+	}
+	first, was := m.c.Order(l)
+	if complete != (was != nil) {
+		t.Fatalf("layer %d, complete and without pins: %v: got %v", l, complete, was)
+	}
+	for id, s := range was {
+		if want := lm.slotOf[int32(id)]; int32(first)+s != want || int32(first) != m.base[l] {
+			t.Fatalf("layer %d, neuron %d: was in slot %d after %d, want %d", l, id, s, first, want)
+		}
+		lm.slotOf[int32(id)] = m.base[l] + int32(id)
+	}
+}
+
 // check compares the cache's tables with the model.
 func (m *cacheModel) check(t *rapid.T) {
 	for l := range m.layers {
@@ -194,7 +213,7 @@ func TestCache(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				m := newCacheModel(t, policy)
-				t.Repeat(map[string]func(*rapid.T){"acquire": m.acquire, "release": m.release, "forget": m.forget, "": m.check})
+				t.Repeat(map[string]func(*rapid.T){"acquire": m.acquire, "release": m.release, "forget": m.forget, "order": m.order, "": m.check})
 			})
 		})
 	}
