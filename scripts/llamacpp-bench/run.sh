@@ -71,5 +71,8 @@ fi
 dd if="$file" iflag=nocache count=0 status=none # pages cached already would not count
 echo "limited to $limit bytes:" >&2
 # The shell enters the group before it becomes the program.
-bash -c 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"' _ "$group" \
-  node "$dir/bench.mjs" "$file" --pp 0 --tg 8 --reps "$reps"
+if ! bash -c 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"' _ "$group" \
+  node "$dir/bench.mjs" "$file" --pp 0 --tg 8 --reps "$reps"; then
+  echo "llamacpp-bench: got no result under the limit; where peak_rss_bytes above is twice the file, its weights were repacked into memory that cannot be dropped" >&2
+  exit 1
+fi
