@@ -134,7 +134,7 @@ type Slots struct {
 	First  int32 // number of the first slot in Data
 }
 
-// Bundle is all Stride bytes of a slot. Plane is 0.
+// Bundle is all Stride bytes of a slot, of slots whose Plane is 0.
 func (s Slots) Bundle(slot int32) []byte {
 	at := int64(slot-s.First) * s.Stride
 	return s.Data[at : at+s.Stride : at+s.Stride]

@@ -205,3 +205,16 @@ func TestRecallFloor(t *testing.T) {
 		t.Errorf("got %.3f of the neurons computed in the end, want most: layers that fire are exact", last.ComputedShare())
 	}
 }
+
+// A choice says what decoding and, where that is another, what prompts do.
+func TestChoiceSummary(t *testing.T) {
+	for want, c := range map[string]engine.Choice{
+		"predicted":                             {Modes: "ppp"},
+		"predicted (prompts: gate)":             {Modes: "ppp", Prompts: "g"},
+		"2 predicted, 1 dense (prompts: dense)": {Modes: "pdp", Prompts: "d"},
+	} {
+		if got := c.Summary(); got != want || c.String() != want {
+			t.Errorf("got %q and %q, want %q", got, c, want)
+		}
+	}
+}

@@ -175,7 +175,8 @@ func (c *WeightCache) Forget(layer int, slot int32) {
 // Order gives every neuron of a complete layer the slot of its own number, for
 // the caller to move the bundles: it returns the layer's first slot and, of each
 // neuron, in which slot after that it was. It does nothing and returns nil where
-// the layer is not complete or a slot is pinned.
+// the layer is not complete or a slot is pinned. The policy is not told, since a
+// complete layer evicts nothing; such a layer must not be cleared.
 func (c *WeightCache) Order(layer int) (first int, was []int32) {
 	lc := &c.layers[layer]
 	if !c.Complete(layer) {

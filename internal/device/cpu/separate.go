@@ -6,8 +6,8 @@ import "github.com/sparseflow/sparseflow/internal/device"
 // len(at) bundles in the slots from first on so that the vectors of part 0 come
 // one after the other, those of part 1 after them, and so on, the i-th of each
 // being neuron i's, whose bundle was in slot first+at[i]. It returns that memory
-// as slots of the same numbers. It needs no other memory but two bits a vector,
-// and a vector for each thread.
+// as slots of the same numbers. Besides, it needs some bytes a vector, to find the
+// cycles of the permutation, and one vector for each thread.
 func (b *Backend) Separate(s device.Slots, first int, at []int32) device.Slots {
 	row := s.DType.RowBytes(s.Cols)
 	n := int64(len(at))
