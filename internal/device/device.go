@@ -132,6 +132,10 @@ type Slots struct {
 	Parts  int
 	Plane  int64 // distance of a bundle's parts; 0: they follow each other
 	First  int32 // number of the first slot in Data
+	// Pieces, if more than one, is how many pieces of as many columns the
+	// vectors of the last part are in. A piece of all of them lies together:
+	// [piece, slot, Cols/Pieces].
+	Pieces int
 }
 
 // Bundle is all Stride bytes of a slot, of slots whose Plane is 0.
@@ -141,7 +145,7 @@ func (s Slots) Bundle(slot int32) []byte {
 }
 
 // Vec is one vector of a slot's bundle: part 0 makes the activation, the last
-// part the output.
+// part, if it is in one piece, the output.
 func (s Slots) Vec(slot int32, part int) []byte {
 	n := s.DType.RowBytes(s.Cols)
 	plane := s.Plane
@@ -150,6 +154,33 @@ func (s Slots) Vec(slot int32, part int) []byte {
 	}
 	at := int64(slot-s.First)*s.Stride + int64(part)*plane
 	return s.Data[at : at+n : at+n]
+}
+
+// PieceCols is how many columns a piece of the last part has.
+func (s Slots) PieceCols() int { return s.Cols / max(1, s.Pieces) }
+
+// Columns is the bytes b0 to b1 of the last part, all of one piece.
+func (s Slots) Columns(b0, b1 int64) Columns {
+	row := s.DType.RowBytes(s.Cols)
+	if s.Plane == 0 {
+		return Columns{data: s.Data, first: s.First, stride: s.Stride, at: int64(s.Parts-1)*row + b0, n: b1 - b0}
+	}
+	piece := s.DType.RowBytes(s.PieceCols())
+	k := b0 / piece
+	return Columns{data: s.Data, first: s.First, stride: s.Stride / (row / piece), at: int64(s.Parts-1)*s.Plane + k*(s.Plane/(row/piece)) + b0 - k*piece, n: b1 - b0}
+}
+
+// Columns is some columns of the vectors that make the output.
+type Columns struct {
+	data          []byte
+	first         int32
+	stride, at, n int64
+}
+
+// Of is the columns of a slot.
+func (c *Columns) Of(slot int32) []byte {
+	at := int64(slot-c.first)*c.stride + c.at
+	return c.data[at : at+c.n : at+c.n]
 }
 
 // Work is some neurons of one layer and where their bundles are.

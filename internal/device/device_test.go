@@ -54,6 +54,24 @@ func TestSlots(t *testing.T) {
 			t.Errorf("slot 1 part %d: got %d bytes (room for %d) from %d, want 14 from %d", part, len(v), cap(v), v[0], want)
 		}
 	}
+	columns := func(s device.Slots, slot int32, want byte) {
+		t.Helper()
+		c := s.Columns(4, 8)
+		if v := c.Of(slot); len(v) != 4 || cap(v) != 4 || v[0] != want {
+			t.Errorf("slot %d, bytes 4 to 8 of the last part: got %d bytes (room for %d) from %d, want 4 from %d", slot, len(v), cap(v), v[0], want)
+		}
+	}
+	columns(s, 1, 96)
+	// Three neurons from slot 5 on: 42 bytes of a part, and the last in pieces
+	// of 8 bytes.
+	s = device.Slots{Data: s.Data[:3*42], Stride: 14, DType: tensor.F16, Cols: 7, Parts: 3, Plane: 42, First: 5}
+	columns(s, 6, 84+14+4)
+	s.Pieces, s.Cols, s.Stride, s.Plane, s.Data = 2, 8, 16, 48, s.Data[:cap(s.Data)][:3*48]
+	columns(s, 6, 96+8+4)
+	s2 := s.Columns(8, 12)
+	if v := s2.Of(7); v[0] != 96+24+16 {
+		t.Errorf("slot 7, the second piece: got from %d, want from %d", v[0], 96+24+16)
+	}
 }
 
 func TestWanted(t *testing.T) {

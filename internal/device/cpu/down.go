@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"iter"
 	"math/bits"
 	"unsafe"
 
@@ -46,12 +47,27 @@ func (b *Backend) downSplit(s device.Slots, neurons, tokens int) (strips, units 
 	return strips, max(least, b.units(s.DType.RowBytes(downStrip)*int64(neurons)*int64(tokens)))
 }
 
+// inPieces is the columns j0 to j1 of s, as far as there are, by the pieces that
+// they are in: begin and end of each.
+func inPieces(s device.Slots, j0, j1 int) iter.Seq2[int, int] {
+	return func(yield func(int, int) bool) {
+		for j1 = min(j1, s.Cols); j0 < j1; {
+			end := min(j1, (j0/s.PieceCols()+1)*s.PieceCols())
+			if !yield(j0, end) {
+				return
+			}
+			j0 = end
+		}
+	}
+}
+
 const (
 	// downStrip is the columns of an MLP's output that stay on one thread: a
 	// few cache lines of every element type.
 	downStrip = 64
 	// downStrips is the columns of which a block of quantised neurons stays in
-	// a core's cache while the tokens pass by.
+	// a core's cache while the tokens pass by. It is a multiple of all other
+	// widths of a strip.
 	downStrips = 4 * downStrip
 	// apartFrom is how many tokens are to take a quantised neuron, on average,
 	// for it to pay to take its blocks apart first.
@@ -155,13 +171,19 @@ func (d *down) each(f func(i, t int, a float32)) {
 	}
 }
 
+// cols is the columns j0 to j1 of the neurons.
+func (d *down) cols(j0, j1 int) device.Columns {
+	return d.s.Columns(d.s.DType.RowBytes(j0), d.s.DType.RowBytes(j1))
+}
+
 func (d *down) run(lo, hi, worker int) {
 	if !d.many() {
-		j, end := lo*d.width, min(hi*d.width, d.s.Cols)
-		if d.fours() {
-			d.oneToken(j, end, &d.scratch[worker])
-		} else {
-			d.columns(j, end)
+		for j, end := range inPieces(d.s, lo*d.width, hi*d.width) {
+			if d.fours() {
+				d.oneToken(j, end, &d.scratch[worker])
+			} else {
+				d.columns(j, end)
+			}
 		}
 		return
 	}
@@ -210,12 +232,12 @@ func (d *down) strip(j, lo, hi int, s *tile) {
 
 // listed adds the block of neurons from lo on to the columns j0 to j1.
 func (d *down) listed(j0, j1, lo int) {
-	b0, b1 := d.s.DType.RowBytes(j0), d.s.DType.RowBytes(j1)
+	cols := d.cols(j0, j1)
 	for t := range d.y.Rows {
 		y := d.y.Row(t)[j0:j1]
 		begin, end := d.entries(lo, t)
 		for e := begin; e < end; e++ {
-			col := d.s.Vec(d.w.Slots[lo+int(d.rows[e])], d.s.Parts-1)[b0:b1]
+			col := cols.Of(d.w.Slots[lo+int(d.rows[e])])
 			d.axpy.add(y, d.value[e], col, col)
 		}
 	}
@@ -224,9 +246,9 @@ func (d *down) listed(j0, j1, lo int) {
 // widen fills s.strip.
 func (d *down) widen(j, lo, hi int, s *tile) {
 	s.strip = grow(s.strip, (hi-lo)*kernel.OuterCols)
-	b0, b1 := d.s.DType.RowBytes(j), d.s.DType.RowBytes(j+kernel.OuterCols)
+	cols := d.cols(j, j+kernel.OuterCols)
 	for i := lo; i < hi; i++ {
-		col := d.s.Vec(d.w.Slots[i], d.s.Parts-1)[b0:b1]
+		col := cols.Of(d.w.Slots[i])
 		dst := s.strip[(i-lo)*kernel.OuterCols:][:kernel.OuterCols]
 		switch d.s.DType {
 		case tensor.F32:
@@ -249,9 +271,9 @@ func (d *down) pairs(j, lo, hi int, s *tile) {
 	if d.s.DType == tensor.Q4_0 {
 		apart = d.k.PairsQ4
 	}
-	b0, b1 := d.s.DType.RowBytes(j), d.s.DType.RowBytes(j+kernel.OuterCols)
-	col := func(i int) []byte { return d.s.Vec(d.w.Slots[i], d.s.Parts-1)[b0:b1] }
-	ahead := aheadRows(b1 - b0)
+	cols := d.cols(j, j+kernel.OuterCols)
+	col := func(i int) []byte { return cols.Of(d.w.Slots[i]) }
+	ahead := aheadRows(d.s.DType.RowBytes(kernel.OuterCols))
 	for i := range hi - lo {
 		next := col(min(lo+i+ahead, hi-1))
 		apart(codes[i*words:][:words], scales[i*blocks:][:blocks], col(lo+i), &next[0])
@@ -266,13 +288,12 @@ func (d *down) pairs(j, lo, hi int, s *tile) {
 // columns adds all neurons to the columns j0 to j1, token by token.
 func (d *down) columns(j0, j1 int) {
 	tokens := d.y.Rows
-	b0, b1 := d.s.DType.RowBytes(j0), d.s.DType.RowBytes(j1)
-	ahead := aheadRows(b1 - b0)
+	cols, ahead := d.cols(j0, j1), aheadRows(d.s.DType.RowBytes(j1-j0))
 	for i, slot := range d.w.Slots {
-		col := d.s.Vec(slot, d.s.Parts-1)[b0:b1]
+		col := cols.Of(slot)
 		next := col
 		if i+ahead < len(d.w.Slots) {
-			next = d.s.Vec(d.w.Slots[i+ahead], d.s.Parts-1)[b0:b1]
+			next = cols.Of(d.w.Slots[i+ahead])
 		}
 		for t := range tokens {
 			a := d.h[i*tokens+t]
@@ -289,9 +310,8 @@ func (d *down) columns(j0, j1 int) {
 func (d *down) oneToken(j0, j1 int, s *tile) {
 	const four = 4
 	y, last := d.y.Row(0)[j0:j1], len(d.rows)-1
-	b0, b1 := d.s.DType.RowBytes(j0), d.s.DType.RowBytes(j1)
-	ahead := max(four, aheadRows(b1-b0))
-	col := func(e int) []byte { return d.s.Vec(d.rows[min(e, last)], d.s.Parts-1)[b0:b1] }
+	cols, ahead := d.cols(j0, j1), max(four, aheadRows(d.s.DType.RowBytes(j1-j0)))
+	col := func(e int) []byte { return cols.Of(d.rows[min(e, last)]) }
 	axpy4 := d.k.Axpy4Q8
 	if d.s.DType == tensor.Q4_0 {
 		axpy4 = d.k.Axpy4Q4

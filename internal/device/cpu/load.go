@@ -83,26 +83,29 @@ type loadUp loadVecs
 
 func (p *loadUp) run(lo, hi, _ int) {
 	l := (*loadVecs)(p)
-	l.load(l.slots[lo:hi], 0, 0, l.s.DType.RowBytes(l.s.Cols))
+	l.load(l.slots[lo:hi], l.s.DType.RowBytes(l.s.Cols), func(slot int32) []byte { return l.s.Vec(slot, 0) })
 }
 
 type loadDown loadVecs
 
 func (p *loadDown) run(lo, hi, _ int) {
 	l := (*loadVecs)(p)
-	b0, b1 := l.s.DType.RowBytes(lo*downStrip), l.s.DType.RowBytes(min(hi*downStrip, l.s.Cols))
-	l.load(l.slots, l.s.Parts-1, b0, b1)
+	for j0, j1 := range inPieces(l.s, lo*downStrip, hi*downStrip) {
+		b0, b1 := l.s.DType.RowBytes(j0), l.s.DType.RowBytes(j1)
+		cols := l.s.Columns(b0, b1)
+		l.load(l.slots, b1-b0, cols.Of)
+	}
 }
 
-// load loads the bytes b0 to b1 of a part of each neuron, those that follow in
-// slots asked for ahead.
-func (l *loadVecs) load(slots []int32, part int, b0, b1 int64) {
-	sum, ahead := uint64(0), aheadRows(b1-b0)
+// load loads n bytes of each neuron, those of the neurons that follow in slots
+// asked for ahead.
+func (l *loadVecs) load(slots []int32, n int64, of func(slot int32) []byte) {
+	sum, ahead := uint64(0), aheadRows(n)
 	for i, slot := range slots {
-		v := l.s.Vec(slot, part)[b0:b1]
+		v := of(slot)
 		next := v
 		if i+ahead < len(slots) {
-			next = l.s.Vec(slots[i+ahead], part)[b0:b1]
+			next = of(slots[i+ahead])
 		}
 		sum += l.k.LoadNext(v, unsafe.SliceData(next))
 	}

@@ -55,6 +55,11 @@ func (u *up) run(lo, hi, worker int) {
 	}
 	ahead := aheadRows(u.s.DType.RowBytes(u.s.Cols))
 	for n := lo; n < hi; n++ {
+		if rows := u.together(n, hi); rows > ahead { // fewer are read faster one by one, if others follow
+			u.matVec(n, rows)
+			n += rows - 1
+			continue
+		}
 		next := u.row(n)
 		if n+ahead < hi {
 			next = u.row(n + ahead)
@@ -72,6 +77,35 @@ func (u *up) run(lo, hi, worker int) {
 				u.put(n, t, h[t:t+1])
 			}
 		}
+	}
+}
+
+// together is how many neurons of sel from the n-th on, before the end-th, are
+// rows of a matrix for one token: first halves that follow one another, as do
+// their activations.
+func (u *up) together(n, end int) int {
+	if u.s.Plane == 0 || u.dot.x.Rows > 1 || u.w.Wants != nil {
+		return 1
+	}
+	rows := 1
+	for i := u.sel[n]; n+rows < end; rows++ {
+		if j := i + int32(rows); u.sel[n+rows] != j || u.w.Slots[j] != u.w.Slots[j-1]+1 {
+			break
+		}
+	}
+	return rows
+}
+
+// matVec computes as many neurons, which are together.
+func (u *up) matVec(n, rows int) {
+	i, rowBytes := u.sel[n], int(u.s.Stride)
+	h := u.h[i:][:rows]
+	u.dot.matVec(h, u.s.Data[int64(u.w.Slots[i]-u.s.First)*u.s.Stride:][:rows*rowBytes], rowBytes)
+	for k, v := range h {
+		if u.w.Bias != nil {
+			v += u.w.Bias[u.w.IDs[int(i)+k]]
+		}
+		h[k] = activate(u.w.Act, v)
 	}
 }
 

@@ -5,9 +5,11 @@ import "github.com/sparseflow/sparseflow/internal/device"
 // Separate brings together what a pass over many neurons reads: it moves the
 // len(at) bundles in the slots from first on so that the vectors of part 0 come
 // one after the other, those of part 1 after them, and so on, the i-th of each
-// being neuron i's, whose bundle was in slot first+at[i]. It returns that memory
-// as slots of the same numbers. Besides, it needs some bytes a vector, to find the
-// cycles of the permutation, and one vector for each thread.
+// being neuron i's, whose bundle was in slot first+at[i]. The last part's, of
+// which a thread reads some columns only, are in a piece for each thread, where
+// that leaves pieces of whole strips. It returns that memory as slots of the
+// same numbers. Besides, it needs some bytes a vector, to find the cycles of the
+// permutation, and a piece for each thread.
 func (b *Backend) Separate(s device.Slots, first int, at []int32) device.Slots {
 	row := s.DType.RowBytes(s.Cols)
 	n := int64(len(at))
@@ -18,32 +20,41 @@ func (b *Backend) Separate(s device.Slots, first int, at []int32) device.Slots {
 			copy(region[i*bundle:], region[i*s.Stride:][:bundle])
 		}
 	}
-	t := &separate{data: region, row: row, parts: s.Parts, at: at, spare: make([][]byte, len(b.pool.helpers)+1)}
+	s.Data, s.Stride, s.Plane, s.First, s.Pieces = region, row, n*row, int32(first), 1
+	if s.Cols%(b.pool.threads()*downStrips) == 0 {
+		s.Pieces = b.pool.threads()
+	}
+	t := &separate{data: region, size: row / int64(s.Pieces), parts: s.Parts, pieces: s.Pieces, at: at, spare: make([][]byte, b.pool.threads())}
 	t.find()
-	b.pool.run(t, len(t.begins), b.units(row))
-	s.Data, s.Stride, s.Plane, s.First = region, row, n*row, int32(first)
+	b.pool.run(t, len(t.begins), b.units(t.size))
 	return s
 }
 
-// separate moves vectors along the cycles of the permutation.
+// separate moves pieces of vectors along the cycles of the permutation.
 type separate struct {
 	data   []byte
-	row    int64
+	size   int64 // of a piece
 	parts  int
+	pieces int // of a vector
 	at     []int32
-	begins []int32  // a vector of each cycle that moves anything
+	begins []int32  // a piece of each cycle that moves anything
 	spare  [][]byte // [threads]
 }
 
-// from is the vector that belongs where the k-th is.
+// from is the piece that belongs where the k-th is.
 func (t *separate) from(k int32) int32 {
-	n := int32(len(t.at))
-	return t.at[k%n]*int32(t.parts) + k/n
+	n, pieces := int32(len(t.at)), int32(t.pieces)
+	part, in := k/(n*pieces), k%(n*pieces)
+	neuron, piece := in/pieces, in%pieces
+	if int(part) == t.parts-1 {
+		neuron, piece = in%n, in/n
+	}
+	return (t.at[neuron]*int32(t.parts)+part)*pieces + piece
 }
 
 // find finds the cycles.
 func (t *separate) find() {
-	seen := make([]bool, len(t.at)*t.parts)
+	seen := make([]bool, len(t.at)*t.parts*t.pieces)
 	for k := range seen {
 		if seen[k] || t.from(int32(k)) == int32(k) {
 			continue
@@ -55,19 +66,19 @@ func (t *separate) find() {
 	}
 }
 
-func (t *separate) vec(k int32) []byte { return t.data[int64(k)*t.row:][:t.row] }
+func (t *separate) piece(k int32) []byte { return t.data[int64(k)*t.size:][:t.size] }
 
 func (t *separate) run(lo, hi, worker int) {
 	if t.spare[worker] == nil {
-		t.spare[worker] = make([]byte, t.row)
+		t.spare[worker] = make([]byte, t.size)
 	}
 	spare := t.spare[worker]
 	for _, begin := range t.begins[lo:hi] {
-		copy(spare, t.vec(begin))
+		copy(spare, t.piece(begin))
 		hole := begin
 		for next := t.from(hole); next != begin; hole, next = next, t.from(next) {
-			copy(t.vec(hole), t.vec(next))
+			copy(t.piece(hole), t.piece(next))
 		}
-		copy(t.vec(hole), spare)
+		copy(t.piece(hole), spare)
 	}
 }
