@@ -85,7 +85,7 @@ type series struct {
 
 // enoughTime is how long a test goes on being repeated, and the cache being
 // filled before, where the number of repetitions was not asked for.
-const enoughTime = 2 * time.Second
+const enoughTime = time.Second
 
 // measure times the tests in rounds, a repetition of each, and after every
 // round the loading of the same bytes: what else the machine does meanwhile
