@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -226,7 +227,7 @@ func writeBenchSVG(path, model string, o *benchJSON) error {
 	if err != nil {
 		return fmt.Errorf("bench: draw: %w", err)
 	}
-	if err := bench.SweepSVG(f, model+", "+o.DType+", on "+o.Machine, o.Sweep, o.Rows); err != nil {
+	if err := bench.SweepSVG(f, filepath.Base(model)+", "+o.DType+", on "+o.Machine, o.Sweep, o.Rows); err != nil {
 		return errors.Join(fmt.Errorf("bench: draw: %w", err), f.Close())
 	}
 	return f.Close()

@@ -46,12 +46,12 @@ func SweepSVG(w io.Writer, title string, sweep, rows []Row) error {
 
 const dashed = ` stroke-dasharray="6 3"`
 
-// niceAbove is the least of 1, 2, 2.5 and 5 times a power of ten with a tenth
-// of room above v.
+// niceAbove is the least of some round figures, whose fifths are round too, with
+// a tenth of room above v.
 func niceAbove(v float64) float64 {
 	nice := 1e-3
 	for {
-		for _, m := range []float64{1, 2, 2.5, 5} {
+		for _, m := range []float64{1, 1.5, 2, 2.5, 3, 4, 5, 7.5} {
 			if nice*m >= 1.1*v {
 				return nice * m
 			}

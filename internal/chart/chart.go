@@ -15,12 +15,14 @@ import (
 	"html"
 	"io"
 	"strings"
+	"unicode/utf8"
 )
 
 // Sizes of the drawing, in pixels.
 const (
 	margin      = 16
 	titleHeight = 44
+	titleLetter = 9   // wide, on average at most
 	Width       = 300 // of a panel's plot
 	Height      = 240 // of a panel's plot
 	left        = 52  // for the labels of the vertical axis
@@ -43,18 +45,19 @@ const (
 type Drawing struct {
 	body   strings.Builder
 	panels int
+	title  int // width, about
 }
 
 // New is a drawing without panels.
 func New(title string) *Drawing {
-	d := &Drawing{}
+	d := &Drawing{title: utf8.RuneCountInString(title) * titleLetter}
 	fmt.Fprintf(&d.body, `<text x="%d" y="%d" font-size="15" font-weight="bold">%s</text>`+"\n", margin, margin+15, html.EscapeString(title))
 	return d
 }
 
 // Write writes the drawing as a file.
 func (d *Drawing) Write(w io.Writer) error {
-	width := d.panels*(left+Width) + (d.panels+2)*margin // a label ends beyond its axis
+	width := max(d.title, d.panels*(left+Width)+d.panels*margin) + 2*margin // a label ends beyond its axis
 	height := titleHeight + 20 + Height + bottom + margin
 	_, err := fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">
 <rect width="100%%" height="100%%" fill="white"/>

@@ -43,3 +43,16 @@ func TestDrawing(t *testing.T) {
 		}
 	}
 }
+
+// A title that is wider than the panels is not cut off.
+func TestLongTitle(t *testing.T) {
+	var b strings.Builder
+	d := New(strings.Repeat("x", 100))
+	d.Panel("")
+	if err := d.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	if want := `viewBox="0 0 932 `; !strings.Contains(b.String(), want) {
+		t.Errorf("got no %s in\n%s", want, b.String())
+	}
+}
