@@ -55,7 +55,7 @@ func (l *loadRows) run(lo, hi, _ int) {
 }
 
 // LoadUp loads the first half of the neurons in slots as Up reads it for one
-// token.
+// token: those that follow one another as rows of a matrix.
 func (b *Backend) LoadUp(s device.Slots, slots []int32) uint64 {
 	l := &loadVecs{k: &b.k, s: s, slots: slots}
 	b.pool.run((*loadUp)(l), len(slots), b.units(s.DType.RowBytes(s.Cols)))
@@ -83,31 +83,49 @@ type loadUp loadVecs
 
 func (p *loadUp) run(lo, hi, _ int) {
 	l := (*loadVecs)(p)
-	l.load(l.slots[lo:hi], l.s.DType.RowBytes(l.s.Cols), func(slot int32) []byte { return l.s.Vec(slot, 0) })
+	n, sum := l.s.DType.RowBytes(l.s.Cols), uint64(0)
+	ahead := aheadRows(n)
+	for slots := l.slots[lo:hi]; len(slots) > 0; {
+		if rows := l.together(slots); rows > ahead { // as Up decides
+			sum += l.k.LoadNext(l.s.Data[int64(slots[0]-l.s.First)*n:][:int64(rows)*n], nil)
+			slots = slots[rows:]
+			continue
+		}
+		sum += l.one(slots, ahead, func(slot int32) []byte { return l.s.Vec(slot, 0) })
+		slots = slots[1:]
+	}
+	l.sum.Add(sum)
+}
+
+// together is how many of slots, from the first on, are rows of a matrix.
+func (l *loadVecs) together(slots []int32) int {
+	rows := 1
+	for l.s.Plane > 0 && rows < len(slots) && slots[rows] == slots[rows-1]+1 {
+		rows++
+	}
+	return rows
 }
 
 type loadDown loadVecs
 
 func (p *loadDown) run(lo, hi, _ int) {
-	l := (*loadVecs)(p)
+	l, sum := (*loadVecs)(p), uint64(0)
 	for j0, j1 := range inPieces(l.s, lo*downStrip, hi*downStrip) {
 		b0, b1 := l.s.DType.RowBytes(j0), l.s.DType.RowBytes(j1)
-		cols := l.s.Columns(b0, b1)
-		l.load(l.slots, b1-b0, cols.Of)
-	}
-}
-
-// load loads n bytes of each neuron, those of the neurons that follow in slots
-// asked for ahead.
-func (l *loadVecs) load(slots []int32, n int64, of func(slot int32) []byte) {
-	sum, ahead := uint64(0), aheadRows(n)
-	for i, slot := range slots {
-		v := of(slot)
-		next := v
-		if i+ahead < len(slots) {
-			next = of(slots[i+ahead])
+		cols, ahead := l.s.Columns(b0, b1), aheadRows(b1-b0)
+		for i := range l.slots {
+			sum += l.one(l.slots[i:], ahead, cols.Of)
 		}
-		sum += l.k.LoadNext(v, unsafe.SliceData(next))
 	}
 	l.sum.Add(sum)
+}
+
+// one loads what of tells of the first slot, that of the one ahead asked for.
+func (l *loadVecs) one(slots []int32, ahead int, of func(slot int32) []byte) uint64 {
+	v := of(slots[0])
+	next := v
+	if ahead < len(slots) {
+		next = of(slots[ahead])
+	}
+	return l.k.LoadNext(v, unsafe.SliceData(next))
 }

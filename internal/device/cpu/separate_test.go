@@ -112,8 +112,11 @@ func TestSeparatedMLP(t *testing.T) {
 							h1, y1 := run(after, b)
 							sameBits(t, "activations", vec(h1), vec(h0))
 							sameBits(t, "output", y1, y0)
+							if got, want := be.LoadUp(after, b.Slots), be.LoadUp(before, a.Slots); got != want {
+								t.Errorf("loads of first halves: got sum %x, want %x", got, want)
+							}
 							if got, want := be.LoadDown(after, b.Slots), be.LoadDown(before, a.Slots); got != want {
-								t.Errorf("second halves: got sum %x, want %x", got, want)
+								t.Errorf("loads of second halves: got sum %x, want %x", got, want)
 							}
 						})
 					}
