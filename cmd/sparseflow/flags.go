@@ -40,7 +40,7 @@ func (m *modelFlags) add(cmd *cobra.Command, mode sparseflow.Mode) {
 	fs.Var(budget{&m.budget}, "budget", "fast memory: a share of the weights (58%) or a size for the whole process (4GB, 4GiB); default: all weights, or 80 % of free memory if that is less")
 	fs.Var(ratio{&m.ratio}, "gpu-cache-ratio", "share of MLP neurons kept in fast memory, 0 to 1; without --budget the budget is what that needs")
 	fs.Var(enum{&m.mode, modes()}, "mode", "which neurons are computed: all (dense, exact), the active ones (gate, exact), the predicted ones, or what is fastest")
-	fs.Var(enum{&m.predictor, engine.Predictors()}, "predictor", "who predicts; oracle knows the truth and is for comparison")
+	fs.Var(enum{&m.predictor, engine.Predictors()}, "predictor", "who predicts; oracle knows the truth and is for comparison; naming one means --mode predicted unless --mode says otherwise")
 	fs.Var(percentage{&m.quality}, "quality", "largest rise of perplexity that a calibrated predictor may cost; default: 0.5%")
 	fs.Var(enum{&m.policy, weights.PolicyNames()}, "policy", "which neuron gives way to a missing one: the least often used (lfu), the least recently (lru), none (frozen), ...; default: lfu, or frozen without --use-lru-eviction")
 	fs.BoolVar(&m.lru, "use-lru-eviction", true, "missing neurons take the place of others, as --policy says; if false, the hottest neurons stay for good")
@@ -87,6 +87,9 @@ func (m *modelFlags) strategy(cmd *cobra.Command) (sparseflow.OffloadStrategy, e
 	s.Budget = m.budget
 	s.GPUCacheRatio = m.ratio
 	s.Mode = sparseflow.Mode(m.mode)
+	if s.Mode == sparseflow.Auto && cmd.Flags().Changed("predictor") && !cmd.Flags().Changed("mode") {
+		s.Mode = sparseflow.Predicted // auto could choose not to ask it
+	}
 	s.Predictor = m.predictor
 	s.Quality = m.quality
 	s.Policy = m.policy

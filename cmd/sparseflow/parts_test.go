@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -30,6 +32,21 @@ func TestEveryVerbIsExplained(t *testing.T) {
 				t.Errorf("%s: a line of help has %d columns: %s", c.Name(), n, line)
 			}
 		}
+	}
+}
+
+// A chart is published: it names the model, not where somebody keeps it.
+func TestChartNamesNoDirectory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "speed.svg")
+	if err := writeBenchSVG(path, filepath.Join("somebody", "m.sflow"), &benchJSON{}); err != nil {
+		t.Fatal(err)
+	}
+	svg, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(svg, []byte("m.sflow")) || bytes.Contains(svg, []byte("somebody")) {
+		t.Errorf("want m.sflow without its directory, got\n%s", svg)
 	}
 }
 
