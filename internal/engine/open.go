@@ -201,9 +201,9 @@ func predictorBytes(p *pack.Layout, o Options) (all, heap func(layer int) int64,
 			case c.Dead, c.Kind == predict.KindGate:
 				return 0
 			case c.Kind == predict.KindLowRank:
-				return o.LowRank[layer].Bytes()
+				return placement.OnHeap(o.LowRank[layer].Bytes())
 			default:
-				return int64(len(c.Codes.Rows))
+				return placement.OnHeap(int64(len(c.Codes.Rows)))
 			}
 		}
 		return func(layer int) int64 {

@@ -199,10 +199,16 @@ func (p *planner) survey() {
 			p.tables += 5 * t.Bytes()
 		}
 	}
-	p.tables += neuronBytes * p.profile.Neurons()
+	p.tables = OnHeap(p.tables + neuronBytes*p.profile.Neurons())
 	ring := ringBytes / p.stride
 	p.RingSlots = int(max(2, min(ring, int64(p.profile.FFN)/4)) &^ 1)
 }
+
+// OnHeap is what n bytes take that live on the Go heap as long as the model. The
+// runtime's own tables are another twentieth, and its collector begins a
+// thirtieth below the limit; where it has no room above what lives it runs all
+// the time.
+func OnHeap(n int64) int64 { return n + n/10 }
 
 // fixedBytes is what every run needs besides weights, for a chunk.
 func (p *planner) fixedBytes(chunk int) int64 {
