@@ -33,7 +33,7 @@ func TestEnergy(t *testing.T) {
 // The bar is where the energy is what is wanted.
 func TestBar(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		least := math.Exp(rapid.Float64Range(-12, 3).Draw(t, "log least"))
+		least := math.Exp(rapid.Float64Range(-40, 16).Draw(t, "log least"))
 		sigma := rapid.Float64Range(0, 3).Draw(t, "sigma")
 		b := bar(least, sigma)
 		if sigma > 0 && b < -11*sigma {

@@ -1,6 +1,9 @@
 package predict
 
-import "math"
+import (
+	"math"
+	"sync"
+)
 
 // Moments is how a sketch's score relates to a neuron's true pre-activation on
 // real text: pre = Slope score + Offset + normal noise of deviation Sigma.
@@ -61,29 +64,73 @@ func energySlope(mu, sigma float64) (e, slope float64) {
 // bar is the mean at which energy is least: neurons expected above it are
 // worth computing. It is infinite where least is.
 //
+// It is sigma times the bar for least/sigma^2 and a deviation of 1, a function
+// of one number, which is tabulated: a model has one bar for each neuron, at
+// every start and whenever a layer's threshold changes.
+func bar(least, sigma float64) float64 {
+	if sigma == 0 || math.IsInf(least, 1) {
+		return math.Sqrt(least)
+	}
+	return sigma * unitBars().at(least/(sigma*sigma))
+}
+
+// unitBar is bar for a deviation of 1.
+//
 // The logarithm of energy rises in mu and bends down (energy is a convolution of
 // functions whose logarithms bend down), so that Newton's method on it, begun
-// below the bar, stays below and ends in a few steps. A model has one bar for
-// each neuron, at every start.
-func bar(least, sigma float64) float64 {
+// below the bar, stays below and ends in a few steps.
+func unitBar(least float64) float64 {
 	hi := math.Sqrt(least) // energy(mu, .) is at least mu^2 for mu > 0
-	if sigma == 0 || math.IsInf(least, 1) {
-		return hi
-	}
-	mu := -12 * sigma // below it nothing fires in a lifetime
-	if least > sigma*sigma {
-		mu = math.Sqrt(least - sigma*sigma) // energy(mu, .) is at most E[z^2]
+	mu := -12.0            // below it nothing fires in a lifetime
+	if least > 1 {
+		mu = math.Sqrt(least - 1) // energy(mu, .) is at most E[z^2]
 	}
 	for range 50 {
-		e, slope := energySlope(mu, sigma)
+		e, slope := energySlope(mu, 1)
 		if e >= least || slope <= 0 {
 			break
 		}
 		step := math.Log(least/e) * e / slope
 		mu = min(mu+step, hi)
-		if step < 1e-8*(math.Abs(mu)+sigma) {
+		if step < 1e-8*(math.Abs(mu)+1) {
 			break // the next one would be about the square of that
 		}
 	}
 	return mu
+}
+
+const (
+	// The logarithms of what is tabulated. A bar below is 8 deviations down.
+	minLogBar, maxLogBar = -36, 12
+	// barSteps is the nodes to a unit: cubics between them are as exact as
+	// unitBar.
+	barSteps = 128
+)
+
+// barTable is unitBar and its derivative by the logarithm of least, at nodes.
+type barTable struct {
+	bar, slope [(maxLogBar-minLogBar)*barSteps + 1]float64
+}
+
+var unitBars = sync.OnceValue(func() *barTable {
+	t := new(barTable)
+	for i := range t.bar {
+		mu := unitBar(math.Exp(minLogBar + float64(i)/barSteps))
+		e, slope := energySlope(mu, 1)
+		t.bar[i], t.slope[i] = mu, e/slope/barSteps
+	}
+	return t
+})
+
+// at is unitBar(least), by the cubic that has bar and slope of both nodes about
+// it (Hermite interpolation).
+func (t *barTable) at(least float64) float64 {
+	x := (math.Log(least) - minLogBar) * barSteps
+	if !(x >= 0 && x < float64(len(t.bar)-1)) {
+		return unitBar(least)
+	}
+	i := int(x)
+	x -= float64(i)
+	y := 1 - x
+	return y*y*((1+2*x)*t.bar[i]+x*t.slope[i]) + x*x*((1+2*y)*t.bar[i+1]-y*t.slope[i+1])
 }
