@@ -88,11 +88,11 @@ func TestPoolStaysAwake(t *testing.T) {
 	const ops = 3 * spins
 	var c tally
 	c.units, c.busy = make([]atomic.Int32, 1), make([]atomic.Int32, 1)
-	p.t, p.n, p.grain, p.chunks = &c, 1, 1, 1
+	p.t, p.n, p.grain = &c, 1, 1
 	go func() {
 		for range ops {
 			p.unfinished.Store(1)
-			p.unclaimed.Store(1)
+			p.deal(1)
 			for p.unfinished.Load() != 0 {
 				runtime.Gosched()
 			}
