@@ -28,17 +28,36 @@ func (s isa) axpy4Quant(q quant) {
 	for i := range wp {
 		MOVQ(at(rows, 24*i), wp[i])
 	}
-	codes := s.codes(q)
-	y := s.vecs(32 / s.width)
+	codes, y := s.codes(q), s.vecs(32/s.width)
+	// block adds a block of each row: add adds some of its codes, times what
+	// scale is for.
+	block := func(scale func(r int), add func(r int, v, y reg.VecVirtual)) {
+		for i, v := range y {
+			VMOVUPS(at(yp, i*s.width*4), v)
+		}
+		for r := range wp {
+			scale(r)
+			for i, v := range codes(wp[r]) {
+				add(r, v, y[i])
+			}
+			ADDQ(U32(q.bytes), wp[r])
+		}
+		for i, v := range y {
+			VMOVUPS(v, at(yp, i*s.width*4))
+		}
+		ADDQ(U32(32*4), yp)
+	}
+	if s.width == 16 && q == q4 { // Q8, with twice the bytes, gained nothing
+		s.axpy4Groups(wp, np, a, n, block)
+	}
 	Label("block")
 	CMPQ(n, U32(q.bytes))
 	JL(LabelRef("done"))
-	for i, v := range y {
-		VMOVUPS(at(yp, i*s.width*4), v)
-	}
-	for r := range wp {
+	var scale reg.VecVirtual
+	block(func(r int) {
 		prefetch(np[r], 0, q.bytes)
-		scale := s.vec()
+		ADDQ(U32(q.bytes), np[r])
+		scale = s.vec()
 		half := scale.AsX().(reg.VecVirtual) // the register that widens to scale
 		if s.width == 16 {
 			half = scale.AsY().(reg.VecVirtual)
@@ -46,19 +65,52 @@ func (s isa) axpy4Quant(q quant) {
 		VPBROADCASTW(at(wp[r], 0), half)
 		VCVTPH2PS(half, scale)
 		VMULPS(a[r], scale, scale)
-		for i, v := range codes(wp[r]) {
-			VFMADD231PS(scale, v, y[i])
-		}
-		ADDQ(U32(q.bytes), wp[r])
-		ADDQ(U32(q.bytes), np[r])
-	}
-	for i, v := range y {
-		VMOVUPS(v, at(yp, i*s.width*4))
-	}
-	ADDQ(U32(32*4), yp)
+	}, func(r int, v, y reg.VecVirtual) { VFMADD231PS(scale, v, y) })
 	SUBQ(U32(q.bytes), n)
 	JMP(LabelRef("block"))
 	Label("done")
 	VZEROUPPER()
 	RET()
+}
+
+// axpy4Groups adds while there are eight blocks of a row of Q4. Their scales,
+// which lie a block apart, are taken together and converted at once; by block
+// that was half of the instructions that only one port takes.
+func (s isa) axpy4Groups(wp, np [4]reg.GPVirtual, a [4]reg.VecVirtual, n reg.GPVirtual, block func(scale func(r int), add func(r int, v, y reg.VecVirtual))) {
+	const blocks = 8
+	// The scales are words 0, 9, ... 63 of the first 128 bytes.
+	order, quad, high := ZMM(), GP64(), XMM()
+	MOVQ(U64(27<<48|18<<32|9<<16), quad)
+	VMOVQ(quad, order.AsX())
+	MOVQ(U64(63<<48|54<<32|45<<16|36), quad)
+	VMOVQ(quad, high)
+	VPUNPCKLQDQ(high, order.AsX(), order.AsX())
+	scales := AllocLocal(len(wp) * blocks * 4)
+	sp, left := GP64(), GP64()
+	Label("group")
+	CMPQ(n, U32(blocks*q4.bytes))
+	JL(LabelRef("block"))
+	for r := range wp {
+		prefetch(np[r], 0, blocks*q4.bytes)
+		ADDQ(U32(blocks*q4.bytes), np[r])
+		v := ZMM()
+		VMOVDQU16(at(wp[r], 0), v)
+		VPERMT2W(at(wp[r], 64), order, v)
+		VCVTPH2PS(v.AsX(), v.AsY())
+		VMULPS(a[r].AsY(), v.AsY(), v.AsY())
+		VMOVUPS(v.AsY(), scales.Offset(4*blocks*r))
+	}
+	LEAQ(scales, sp)
+	MOVQ(U32(blocks), left)
+	Label("of_group")
+	var scale reg.VecVirtual
+	block(func(r int) {
+		scale = s.vec()
+		VBROADCASTSS(at(sp, 4*blocks*r), scale)
+	}, func(_ int, v, y reg.VecVirtual) { VFMADD231PS(scale, v, y) })
+	ADDQ(U8(4), sp)
+	DECQ(left)
+	JNZ(LabelRef("of_group"))
+	SUBQ(U32(blocks*q4.bytes), n)
+	JMP(LabelRef("group"))
 }
