@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -56,6 +57,25 @@ func TestPool(t *testing.T) {
 			}
 		}
 		p.close()
+	}
+}
+
+// A thread's share lies together, and is taken from its beginning; when there is
+// no more, the others' are, from their ends.
+func TestPoolShares(t *testing.T) {
+	var a, b share
+	a.lohi.Store(pack(0, 40))
+	type claim struct{ from, to int }
+	take := func(s *share, end bool) claim {
+		from, to := s.take(end)
+		return claim{from, to}
+	}
+	if got := []claim{take(&a, false), take(&a, false), take(&a, true)}; !slices.Equal(got, []claim{{0, 10}, {10, 17}, {35, 40}}) {
+		t.Errorf("from 40 chunks: got %v", got)
+	}
+	b.lohi.Store(pack(70, 71))
+	if got := []claim{take(&b, true), take(&b, true), take(&b, false)}; !slices.Equal(got, []claim{{70, 71}, {}, {}}) {
+		t.Errorf("from one chunk: got %v", got)
 	}
 }
 
