@@ -36,17 +36,12 @@ func (e *Engine) hot(o Options) [][]int32 {
 	return hot
 }
 
-// firstMisses is about the share of a layer's neurons that a short first prompt
-// misses: 8 tokens of OPT-6.7B's sparsity.
-const firstMisses = 0.1
-
 // prepare has the memory made ready that is about to be written: what is left of
-// it, for matrices and predictors, each layer's first slots, for hot neurons, and
-// last those after them, for what the first prompt misses; all slots where the
-// first token fills them.
+// it, for matrices and predictors, and each layer's first slots, for hot neurons;
+// all slots where the first token fills them.
 func (e *Engine) prepare(slots device.Slots, hot [][]int32) {
-	parts, misses := [][]byte{e.memory.Rest()}, [][]byte(nil)
-	first, most := 0, int(firstMisses*float64(e.profile.FFN))
+	parts := [][]byte{e.memory.Rest()}
+	first := 0
 	for l, n := range e.place.Slots {
 		fill := n
 		if e.place.Mode == config.Predicted {
@@ -55,12 +50,10 @@ func (e *Engine) prepare(slots device.Slots, hot [][]int32) {
 				fill = len(hot[l])
 			}
 		}
-		at := slots.Data[int64(first)*slots.Stride:]
-		parts = append(parts, at[:int64(fill)*slots.Stride])
-		misses = append(misses, at[int64(fill)*slots.Stride:int64(min(n, fill+most))*slots.Stride])
+		parts = append(parts, slots.Data[int64(first)*slots.Stride:][:int64(fill)*slots.Stride])
 		first += n
 	}
-	e.memory.Prepare(append(parts, misses...)...)
+	e.memory.Prepare(parts...)
 }
 
 // preload fills slots with hot neurons.
