@@ -159,13 +159,15 @@ func noting(s *spans) kernel.Set {
 	k.AxpyBF16 = func(y []float32, a float32, w []uint16, next *uint16) { note(s, w); best.AxpyBF16(y, a, w, next) }
 	k.AxpyQ8 = func(y []float32, a float32, w []byte, next *byte) { note(s, w); best.AxpyQ8(y, a, w, next) }
 	k.AxpyQ4 = func(y []float32, a float32, w []byte, next *byte) { note(s, w); best.AxpyQ4(y, a, w, next) }
-	four := func(w *[4][]byte) {
-		for _, row := range w {
-			note(s, row)
+	for _, axpy4 := range []*func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte){&k.Axpy4F32, &k.Axpy4F16, &k.Axpy4BF16, &k.Axpy4Q8, &k.Axpy4Q4} {
+		best := *axpy4
+		*axpy4 = func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte) {
+			for _, row := range w {
+				note(s, row)
+			}
+			best(y, a, w, next)
 		}
 	}
-	k.Axpy4Q8 = func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte) { four(w); best.Axpy4Q8(y, a, w, next) }
-	k.Axpy4Q4 = func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte) { four(w); best.Axpy4Q4(y, a, w, next) }
 	k.LoadNext = func(b []byte, next *byte) uint64 { note(s, b); return best.LoadNext(b, next) }
 	return k
 }

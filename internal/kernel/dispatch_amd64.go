@@ -8,8 +8,8 @@ import (
 	"github.com/sparseflow/sparseflow/internal/kernel/amd64"
 )
 
-// All returns every set that this machine can run, slowest first; the first
-// is Go.
+// All returns every set that this machine can run, the best last; the first is
+// Go.
 func All() []Set {
 	all := []Set{Go()}
 	// The AVX2 kernels convert and fuse, so they need all three.
@@ -39,6 +39,9 @@ func All() []Set {
 		AxpyF32:    amd64.AxpyF32AVX2,
 		AxpyF16:    amd64.AxpyF16AVX2,
 		AxpyBF16:   amd64.AxpyBF16AVX2,
+		Axpy4F32:   amd64.Axpy4F32AVX2,
+		Axpy4F16:   amd64.Axpy4F16AVX2,
+		Axpy4BF16:  amd64.Axpy4BF16AVX2,
 		DotU4S8:    amd64.DotU4S8AVX2,
 		Dot4U4S8:   fourSketches(amd64.DotU4S8AVX2),
 		QuantizeS8: quantizer(amd64.AbsMaxBitsAVX2, amd64.RoundS8AVX2),
@@ -77,8 +80,7 @@ func All() []Set {
 	if !cpu.X86.HasAVX512F || !cpu.X86.HasAVX512BW || !cpu.X86.HasAVX512VL {
 		return all
 	}
-	// Single rows are bound by memory, where AVX2 is the faster; what converts
-	// runs once a token or only when packing.
+	// What converts runs once a token or only when packing.
 	avx512 := avx2
 	avx512.Name = "avx512"
 	avx512.Dot4F32 = amd64.Dot4F32AVX512
@@ -110,5 +112,25 @@ func All() []Set {
 		avx512.RowsQ8, avx512.RowsQ4 = amd64.RowsWideAVX512, amd64.RowsWideAVX512
 		avx512.MatVecQ8, avx512.MatVecQ4 = amd64.MatVecQ8AVX512, amd64.MatVecQ4AVX512
 	}
-	return append(all, avx512)
+	// Single rows are bound by memory. An EPYC (Zen 4), whose registers of 512 bits
+	// are two halves to it, reads faster by AVX2; a Xeon by AVX-512.
+	wide := avx512
+	wide.Name = "avx512-wide"
+	wide.DotF32, wide.MatVecF32 = amd64.DotF32AVX512, amd64.MatVecF32AVX512
+	wide.DotF16, wide.MatVecF16 = amd64.DotF16AVX512, amd64.MatVecF16AVX512
+	wide.DotBF16, wide.MatVecBF16 = amd64.DotBF16AVX512, amd64.MatVecBF16AVX512
+	wide.AxpyF32, wide.Axpy4F32 = amd64.AxpyF32AVX512, amd64.Axpy4F32AVX512
+	wide.AxpyF16, wide.Axpy4F16 = amd64.AxpyF16AVX512, amd64.Axpy4F16AVX512
+	wide.AxpyBF16, wide.Axpy4BF16 = amd64.AxpyBF16AVX512, amd64.Axpy4BF16AVX512
+	if intel() {
+		return append(all, avx512, wide)
+	}
+	return append(all, wide, avx512)
+}
+
+// intel reports whether Intel made the processor.
+func intel() bool {
+	const genu, ineI, ntel = 0x756e6547, 0x49656e69, 0x6c65746e
+	b, d, c := amd64.Vendor()
+	return b == genu && d == ineI && c == ntel
 }

@@ -67,7 +67,8 @@
 // only loads (33 GB/s), dot products and scaled additions reach 0.85 to 0.91
 // of that rate over rows in order, the sketch 0.83, and 0.66 to 0.72 over a
 // sorted tenth of the rows, where the loading loop itself reaches 0.35 to
-// 0.43. BenchmarkStream measures it.
+// 0.43. BenchmarkStream measures it. That is by AVX2; a Xeon reads faster by
+// AVX-512, and has a set of its own.
 //
 // # Many tokens
 //

@@ -36,7 +36,7 @@ func TestAll(t *testing.T) {
 	if All()[0].Name != "go" {
 		t.Errorf("first set is %s, want go", All()[0].Name)
 	}
-	for _, name := range []string{"go", "avx2", "avx512"} {
+	for _, name := range []string{"go", "avx2", "avx512", "avx512-wide"} {
 		if !has[name] {
 			t.Logf("NOT TESTED on this machine or build (%s/%s): the %s kernels", runtime.GOOS, runtime.GOARCH, name)
 		}

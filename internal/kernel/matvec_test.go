@@ -89,36 +89,41 @@ func TestMatVecQuant(t *testing.T) {
 // TestAxpy4 compares Axpy4 with plain Go's Axpy of each row, bit for bit, and
 // sees that it reads and writes nothing else.
 func TestAxpy4(t *testing.T) {
-	arenas := quantArenas(t, 17*32)
+	const most = 17 * 32
+	arenas := quantArenas(t, most)
 	rng := rand.New(rand.NewPCG(25, 26))
-	for n := 0; n <= 17*32; n += 32 {
+	plain := Go()
+	for n := 0; n <= most; n++ {
+		if n > 130 && n%tensor.QuantBlock > 1 {
+			continue
+		}
 		for _, special := range []int{0, 500, 20} {
-			in := randomQuant(rng, 4*n, special)
+			q := randomQuant(rng, 4*(n-n%tensor.QuantBlock), special)
+			in := random(rng, 4*n, n, special)
 			a := [4]float32{1, -0.25, float32(rng.NormFloat64()), 3}
 			for _, s := range All() {
-				for _, k := range []struct {
-					name  string
-					block int
-					w     []byte
-					axpy4 func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
-					axpy  func(y []float32, a float32, w []byte, next *byte)
-				}{
-					{"Axpy4Q8", q8Bytes, in.q8, s.Axpy4Q8, Go().AxpyQ8},
-					{"Axpy4Q4", q4Bytes, in.q4, s.Axpy4Q4, Go().AxpyQ4},
-				} {
-					rowBytes := n / tensor.QuantBlock * k.block
-					var w [4][]byte
+				check := func(name string, n int, w []byte, axpy4 func([]float32, *[4]float32, *[4][]byte, *[4]*byte), axpy func(y []float32, a float32, i int)) {
+					var rows [4][]byte
 					var next [4]*byte
 					want := append([]float32(nil), in.y[:n]...)
-					for i := range w {
-						w[i] = place(arenas[i], k.w[i*rowBytes:(i+1)*rowBytes], 0, false)
-						k.axpy(want, a[i], w[i], nil)
+					for i := range rows {
+						rows[i] = place(arenas[i], w[i*len(w)/4:(i+1)*len(w)/4], 0, false)
+						axpy(want, a[i], i)
 					}
 					y := guard(arenas[4], in.y[:n], 3, false)
-					k.axpy4(y, &a, &w, &next)
-					checkGuard(t, k.name, arenas[4], y)
-					report(t, s.Name, n, []outputs{{k.name, floatBits(y)}}, []outputs{{k.name, floatBits(want)}})
+					axpy4(y, &a, &rows, &next)
+					checkGuard(t, name, arenas[4], y)
+					report(t, s.Name, n, []outputs{{name, floatBits(y)}}, []outputs{{name, floatBits(want)}})
 				}
+				check("Axpy4F32", n, bytesOf(in.w32[:4*n]), s.Axpy4F32, func(y []float32, a float32, i int) { plain.AxpyF32(y, a, in.w32[i*n:(i+1)*n], nil) })
+				check("Axpy4F16", n, bytesOf(in.w16[:4*n]), s.Axpy4F16, func(y []float32, a float32, i int) { plain.AxpyF16(y, a, in.w16[i*n:(i+1)*n], nil) })
+				check("Axpy4BF16", n, bytesOf(in.w16[:4*n]), s.Axpy4BF16, func(y []float32, a float32, i int) { plain.AxpyBF16(y, a, in.w16[i*n:(i+1)*n], nil) })
+				if n%tensor.QuantBlock != 0 {
+					continue
+				}
+				q8, q4 := n/tensor.QuantBlock*q8Bytes, n/tensor.QuantBlock*q4Bytes
+				check("Axpy4Q8", n, q.q8[:4*q8], s.Axpy4Q8, func(y []float32, a float32, i int) { plain.AxpyQ8(y, a, q.q8[i*q8:(i+1)*q8], nil) })
+				check("Axpy4Q4", n, q.q4[:4*q4], s.Axpy4Q4, func(y []float32, a float32, i int) { plain.AxpyQ4(y, a, q.q4[i*q4:(i+1)*q4], nil) })
 			}
 		}
 	}

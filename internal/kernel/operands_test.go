@@ -167,6 +167,12 @@ func compute(t testing.TB, s Set, in operands, arenas []*arena, gap int, head bo
 	return out
 }
 
+// bytesOf is v's memory.
+func bytesOf[T uint16 | float32](v []T) []byte {
+	var zero T
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), len(v)*int(unsafe.Sizeof(zero)))
+}
+
 // guard fills an output arena with a pattern and places v in it.
 func guard[T any](a *arena, v []T, gap int, head bool) []T {
 	copy(a.mem, bytes.Repeat([]byte{0xa5}, len(a.mem)))

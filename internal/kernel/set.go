@@ -1,5 +1,12 @@
 package kernel
 
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
 // Set is one family of kernels for one instruction set. All fields are set.
 //
 // In every function w is one weight row and len(w) rules: the other slices
@@ -8,7 +15,8 @@ package kernel
 // is a parameter it is the row whose cache lines to prefetch, or nil; see
 // "Prefetch" in the package documentation.
 type Set struct {
-	// Name is "go", "avx2" or "avx512".
+	// Name is "go", "avx2", "avx512", or "avx512-wide", which is avx512 with
+	// single rows of floats in registers of 512 bits too.
 	Name string
 
 	// DotF32 returns the dot product of w and x, summed in the order that
@@ -76,6 +84,14 @@ type Set struct {
 	AxpyF16 func(y []float32, a float32, w []uint16, next *uint16)
 	// AxpyBF16 is AxpyF32 for bfloat16 weights.
 	AxpyBF16 func(y []float32, a float32, w []uint16, next *uint16)
+	// Axpy4F32 adds to y, for one after the other of four rows w of the length
+	// of the first, in bytes, what AxpyF32 does. next is the rows whose cache
+	// lines to prefetch.
+	Axpy4F32 func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+	// Axpy4F16 is Axpy4F32 for float16 weights.
+	Axpy4F16 func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+	// Axpy4BF16 is Axpy4F32 for bfloat16 weights.
+	Axpy4BF16 func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
 
 	// DotU4S8 returns the exact sum of u*x over a sketch row of 4-bit
 	// unsigned elements u. A row is whole blocks of 32 bytes, 64 elements
@@ -155,9 +171,7 @@ type Set struct {
 	AxpyQ8 func(y []float32, a float32, w []byte, next *byte)
 	// AxpyQ4 is AxpyQ8 for Q4_0 blocks.
 	AxpyQ4 func(y []float32, a float32, w []byte, next *byte)
-	// Axpy4Q8 adds to y, for one after the other of four rows w of the length of
-	// the first, what AxpyQ8 does. next is the rows whose cache lines to
-	// prefetch.
+	// Axpy4Q8 is to AxpyQ8 what Axpy4F32 is to AxpyF32.
 	Axpy4Q8 func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
 	// Axpy4Q4 is Axpy4Q8 for Q4_0 blocks.
 	Axpy4Q4 func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
@@ -220,6 +234,9 @@ func Go() Set {
 		AxpyF32:    axpyF32,
 		AxpyF16:    axpyF16,
 		AxpyBF16:   axpyBF16,
+		Axpy4F32:   axpy4(4, func(w []byte) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(w)) }),
+		Axpy4F16:   axpy4(2, func(w []byte) float32 { return tensor.F16ToF32(binary.LittleEndian.Uint16(w)) }),
+		Axpy4BF16:  axpy4(2, func(w []byte) float32 { return tensor.BF16ToF32(binary.LittleEndian.Uint16(w)) }),
 		DotU4S8:    dotU4S8,
 		Dot4U4S8:   fourSketches(dotU4S8),
 		QuantizeS8: quantizer(absMaxBits, roundS8),

@@ -105,6 +105,17 @@ func axpyBF16(y []float32, a float32, w []uint16, _ *uint16) {
 	}
 }
 
+// axpy4 makes an Axpy4 of elements of size bytes, the first of which widen reads.
+func axpy4(size int, widen func(w []byte) float32) func([]float32, *[4]float32, *[4][]byte, *[4]*byte) {
+	return func(y []float32, a *[4]float32, w *[4][]byte, _ *[4]*byte) {
+		for i, row := range w {
+			for k := range len(w[0]) / size {
+				y[k] = fma32(widen(row[k*size:]), a[i], y[k])
+			}
+		}
+	}
+}
+
 // fma32 returns a*b + c rounded once to float32.
 //
 // The product is exact in float64 (48 of 53 bits), the sum rounds there, and

@@ -17,7 +17,7 @@ func (b *Backend) Down(y device.Act, h []float32, s device.Slots, w device.Work)
 	d.y, d.h, d.s, d.w = y, h, s, w
 	d.axpy = rowAxpy(d.k, s.DType)
 	switch {
-	case d.fours():
+	case y.Rows == 1:
 		d.listOne()
 	case d.many() && !d.dense():
 		d.list()
@@ -105,9 +105,6 @@ func (d *down) wide() bool { return d.many() && !d.s.DType.Quantised() }
 // dense reports whether every token takes every neuron, without lists.
 func (d *down) dense() bool { return d.wide() && d.w.Wants == nil && !d.w.SkipZero }
 
-// fours reports whether neurons are added four at a time.
-func (d *down) fours() bool { return d.y.Rows == 1 && d.s.DType.Quantised() }
-
 // list makes the lists of what the tokens take.
 func (d *down) list() {
 	tokens := d.y.Rows
@@ -179,7 +176,7 @@ func (d *down) cols(j0, j1 int) device.Columns {
 func (d *down) run(lo, hi, worker int) {
 	if !d.many() {
 		for j, end := range inPieces(d.s, lo*d.width, hi*d.width) {
-			if d.fours() {
+			if d.y.Rows == 1 {
 				d.oneToken(j, end, &d.scratch[worker])
 			} else {
 				d.columns(j, end)
@@ -312,10 +309,7 @@ func (d *down) oneToken(j0, j1 int, s *tile) {
 	y, last := d.y.Row(0)[j0:j1], len(d.rows)-1
 	cols, ahead := d.cols(j0, j1), max(four, aheadRows(d.s.DType.RowBytes(j1-j0)))
 	col := func(e int) []byte { return cols.Of(d.rows[min(e, last)]) }
-	axpy4 := d.k.Axpy4Q8
-	if d.s.DType == tensor.Q4_0 {
-		axpy4 = d.k.Axpy4Q4
-	}
+	axpy4 := rowAxpy4(d.k, d.s.DType)
 	e := 0
 	for ; e+four <= len(d.rows); e += four {
 		for i := range s.w4 {

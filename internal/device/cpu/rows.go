@@ -164,6 +164,22 @@ func (f axpyFunc) add(y []float32, a float32, w, next []byte) {
 	}
 }
 
+// rowAxpy4 is what adds four rows at once.
+func rowAxpy4(k *kernel.Set, dt tensor.DType) func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte) {
+	switch dt {
+	case tensor.F32:
+		return k.Axpy4F32
+	case tensor.F16:
+		return k.Axpy4F16
+	case tensor.Q8_0:
+		return k.Axpy4Q8
+	case tensor.Q4_0:
+		return k.Axpy4Q4
+	default:
+		return k.Axpy4BF16
+	}
+}
+
 // as views little-endian bytes as elements. Rows start at multiples of their
 // element's size, since every matrix and slot starts at a multiple of 64.
 func as[T uint16 | float32](b []byte) []T {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math/bits"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -70,4 +71,96 @@ func (s isa) axpy(t dtype) {
 	Label("done")
 	VZEROUPPER()
 	RET()
+}
+
+// axpy4 writes Axpy4<t>: the very steps of axpy for four rows, while 64 elements
+// of y are in registers. One row at a time reads and writes twice y's bytes for
+// each of its own, or four times.
+func (s isa) axpy4(t dtype) {
+	s.text("Axpy4"+t.name, "func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)", "is Set.Axpy4"+t.name+" of package kernel.")
+	yp := Load(Param("y").Base(), GP64())
+	r := loadFour()
+	var a [4]reg.VecVirtual
+	for i := range a {
+		a[i] = s.vec()
+		VBROADCASTSS(at(r.factors, 4*i), a[i])
+	}
+	n := r.bytes // and then elements
+	SHRQ(U8(bits.TrailingZeros(uint(t.size))), n)
+
+	step := func(elems int) {
+		y := s.vecs(elems / s.width)
+		for i, v := range y {
+			VMOVUPS(at(yp, i*s.width*4), v)
+		}
+		for row := range r.w {
+			for i, v := range y {
+				w := s.vec()
+				s.loadW(t, at(r.w[row], i*s.width*t.size), w)
+				VFMADD231PS(a[row], w, v)
+			}
+			ADDQ(U32(elems*t.size), r.w[row])
+		}
+		for i, v := range y {
+			VMOVUPS(v, at(yp, i*s.width*4))
+		}
+		ADDQ(U32(elems*4), yp)
+	}
+	Label("block")
+	CMPQ(n, U32(lanes))
+	JL(LabelRef("register"))
+	for _, np := range r.next {
+		prefetch(np, 0, lanes*t.size)
+		ADDQ(U32(lanes*t.size), np)
+	}
+	step(lanes)
+	SUBQ(U32(lanes), n)
+	JMP(LabelRef("block"))
+
+	Label("register")
+	CMPQ(n, U32(s.width))
+	JL(LabelRef("ones"))
+	step(s.width)
+	SUBQ(U32(s.width), n)
+	JMP(LabelRef("register"))
+
+	Label("ones")
+	TESTQ(n, n)
+	JZ(LabelRef("done"))
+	Label("one")
+	y := XMM()
+	VMOVSS(at(yp, 0), y)
+	for row := range r.w {
+		w := XMM()
+		loadW1(t, at(r.w[row], 0), w)
+		VFMADD231SS(a[row].AsX().(reg.VecVirtual), w, y)
+		ADDQ(U32(t.size), r.w[row])
+	}
+	VMOVSS(y, at(yp, 0))
+	ADDQ(U32(4), yp)
+	DECQ(n)
+	JNZ(LabelRef("one"))
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+// four is where the arguments a, w and next of an Axpy4 lie: rows, all of the
+// length of the first, and those to prefetch.
+type four struct {
+	factors reg.Register
+	bytes   reg.Register // of a row
+	w, next [4]reg.GPVirtual
+}
+
+func loadFour() four {
+	r := four{factors: Load(Param("a"), GP64()), bytes: GP64()}
+	rows, ahead := Load(Param("w"), GP64()), Load(Param("next"), GP64())
+	MOVQ(at(rows, 8), r.bytes)
+	for i := range r.w {
+		r.w[i], r.next[i] = GP64(), GP64()
+		MOVQ(at(rows, 24*i), r.w[i])
+		MOVQ(at(ahead, 8*i), r.next[i])
+	}
+	return r
 }

@@ -12,21 +12,12 @@ import (
 func (s isa) axpy4Quant(q quant) {
 	s.text("Axpy4"+q.name, "func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)", "is Set.Axpy4"+q.name+" of package kernel.")
 	yp := Load(Param("y").Base(), GP64())
-	n := GP64()
-	var wp, np [4]reg.GPVirtual
+	rows := loadFour()
+	n, wp, np := rows.bytes, rows.w, rows.next
 	var a [4]reg.VecVirtual
-	rows, factors, ahead := GP64(), GP64(), GP64()
-	Load(Param("w"), rows)
-	Load(Param("a"), factors)
-	Load(Param("next"), ahead)
-	MOVQ(at(rows, 8), n) // length of the first
-	for i := range wp {
-		wp[i], np[i], a[i] = GP64(), GP64(), s.vec()
-		VBROADCASTSS(at(factors, 4*i), a[i])
-		MOVQ(at(ahead, 8*i), np[i])
-	}
-	for i := range wp {
-		MOVQ(at(rows, 24*i), wp[i])
+	for i := range a {
+		a[i] = s.vec()
+		VBROADCASTSS(at(rows.factors, 4*i), a[i])
 	}
 	codes, y := s.codes(q), s.vecs(32/s.width)
 	// block adds a block of each row: add adds some of its codes, times what
@@ -76,7 +67,7 @@ func (s isa) axpy4Quant(q quant) {
 // axpy4Groups adds while there are eight blocks of a row of Q4. Their scales,
 // which lie a block apart, are taken together and converted at once; by block
 // that was half of the instructions that only one port takes.
-func (s isa) axpy4Groups(wp, np [4]reg.GPVirtual, a [4]reg.VecVirtual, n reg.GPVirtual, block func(scale func(r int), add func(r int, v, y reg.VecVirtual))) {
+func (s isa) axpy4Groups(wp, np [4]reg.GPVirtual, a [4]reg.VecVirtual, n reg.Register, block func(scale func(r int), add func(r int, v, y reg.VecVirtual))) {
 	const blocks = 8
 	// The scales are words 0, 9, ... 63 of the first 128 bytes.
 	order, quad, high := ZMM(), GP64(), XMM()

@@ -39,6 +39,11 @@ func MatVecF32AVX2(y []float32, w []float32, x []float32)
 //go:noescape
 func AxpyF32AVX2(y []float32, a float32, w []float32, next *float32)
 
+// Axpy4F32AVX2 is Set.Axpy4F32 of package kernel.
+//
+//go:noescape
+func Axpy4F32AVX2(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+
 // DotF16AVX2 is Set.DotF16 of package kernel.
 //
 //go:noescape
@@ -54,6 +59,11 @@ func MatVecF16AVX2(y []float32, w []uint16, x []float32)
 //go:noescape
 func AxpyF16AVX2(y []float32, a float32, w []uint16, next *uint16)
 
+// Axpy4F16AVX2 is Set.Axpy4F16 of package kernel.
+//
+//go:noescape
+func Axpy4F16AVX2(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+
 // DotBF16AVX2 is Set.DotBF16 of package kernel.
 //
 //go:noescape
@@ -68,6 +78,15 @@ func MatVecBF16AVX2(y []float32, w []uint16, x []float32)
 //
 //go:noescape
 func AxpyBF16AVX2(y []float32, a float32, w []uint16, next *uint16)
+
+// Axpy4BF16AVX2 is Set.Axpy4BF16 of package kernel.
+//
+//go:noescape
+func Axpy4BF16AVX2(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+
+// Vendor returns the processor's vendor as CPUID has it, twelve characters in
+// three registers.
+func Vendor() (b uint32, d uint32, c uint32)
 
 // LoadNextAVX2 is Set.LoadNext of package kernel.
 //

@@ -24,6 +24,66 @@ func Dot4BF16AVX512(w []uint16, x []float32, stride int, next *uint16) [4]float3
 //go:noescape
 func LoadAVX512(b []byte) uint64
 
+// DotF32AVX512 is Set.DotF32 of package kernel.
+//
+//go:noescape
+func DotF32AVX512(w []float32, x []float32, next *float32) float32
+
+// MatVecF32AVX512 is Set.MatVecF32 of package kernel.
+//
+//go:noescape
+func MatVecF32AVX512(y []float32, w []float32, x []float32)
+
+// AxpyF32AVX512 is Set.AxpyF32 of package kernel.
+//
+//go:noescape
+func AxpyF32AVX512(y []float32, a float32, w []float32, next *float32)
+
+// Axpy4F32AVX512 is Set.Axpy4F32 of package kernel.
+//
+//go:noescape
+func Axpy4F32AVX512(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+
+// DotF16AVX512 is Set.DotF16 of package kernel.
+//
+//go:noescape
+func DotF16AVX512(w []uint16, x []float32, next *uint16) float32
+
+// MatVecF16AVX512 is Set.MatVecF16 of package kernel.
+//
+//go:noescape
+func MatVecF16AVX512(y []float32, w []uint16, x []float32)
+
+// AxpyF16AVX512 is Set.AxpyF16 of package kernel.
+//
+//go:noescape
+func AxpyF16AVX512(y []float32, a float32, w []uint16, next *uint16)
+
+// Axpy4F16AVX512 is Set.Axpy4F16 of package kernel.
+//
+//go:noescape
+func Axpy4F16AVX512(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+
+// DotBF16AVX512 is Set.DotBF16 of package kernel.
+//
+//go:noescape
+func DotBF16AVX512(w []uint16, x []float32, next *uint16) float32
+
+// MatVecBF16AVX512 is Set.MatVecBF16 of package kernel.
+//
+//go:noescape
+func MatVecBF16AVX512(y []float32, w []uint16, x []float32)
+
+// AxpyBF16AVX512 is Set.AxpyBF16 of package kernel.
+//
+//go:noescape
+func AxpyBF16AVX512(y []float32, a float32, w []uint16, next *uint16)
+
+// Axpy4BF16AVX512 is Set.Axpy4BF16 of package kernel.
+//
+//go:noescape
+func Axpy4BF16AVX512(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+
 // DotU4S8AVX512 is Set.DotU4S8 of package kernel. It needs AVX512_VNNI.
 //
 //go:noescape

@@ -558,6 +558,1239 @@ done:
 	MOVQ DX, ret+24(FP)
 	RET
 
+// func DotF32AVX512(w []float32, x []float32, next *float32) float32
+// Requires: AVX, AVX512F, CMOV, FMA3, MMX+, SSE
+TEXT ·DotF32AVX512(SB), NOSPLIT, $0-60
+	MOVQ    w_base+0(FP), AX
+	MOVQ    w_len+8(FP), CX
+	MOVQ    x_base+24(FP), DX
+	MOVQ    next+48(FP), BX
+	LEAQ    8192(AX), SI
+	TESTQ   BX, BX
+	CMOVQEQ SI, BX
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	MOVQ    CX, SI
+	SHRQ    $0x06, SI
+	JZ      rest
+
+block:
+	PREFETCHT1  (BX)
+	PREFETCHT1  64(BX)
+	PREFETCHT1  128(BX)
+	PREFETCHT1  192(BX)
+	VMOVUPS     (AX), Z4
+	VFMADD231PS (DX), Z4, Z0
+	VMOVUPS     64(AX), Z4
+	VFMADD231PS 64(DX), Z4, Z1
+	VMOVUPS     128(AX), Z4
+	VFMADD231PS 128(DX), Z4, Z2
+	VMOVUPS     192(AX), Z4
+	VFMADD231PS 192(DX), Z4, Z3
+	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000100, BX
+	ADDQ        $0x00000100, DX
+	DECQ        SI
+	JNZ         block
+
+rest:
+	ANDQ        $0x0000003f, CX
+	CMPQ        CX, $0x00000010
+	JL          reduce
+	VMOVUPS     (AX), Z4
+	VFMADD231PS (DX), Z4, Z0
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, CX
+	CMPQ        CX, $0x00000010
+	JL          reduce
+	VMOVUPS     (AX), Z4
+	VFMADD231PS (DX), Z4, Z1
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, CX
+	CMPQ        CX, $0x00000010
+	JL          reduce
+	VMOVUPS     (AX), Z4
+	VFMADD231PS (DX), Z4, Z2
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, CX
+
+reduce:
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VADDSS        X1, X0, X0
+	TESTQ         CX, CX
+	JZ            done
+
+one:
+	VMOVSS      (AX), X1
+	VFMADD231SS (DX), X1, X0
+	ADDQ        $0x00000004, AX
+	ADDQ        $0x00000004, DX
+	DECQ        CX
+	JNZ         one
+
+done:
+	VZEROUPPER
+	MOVSS X0, ret+56(FP)
+	RET
+
+// func MatVecF32AVX512(y []float32, w []float32, x []float32)
+// Requires: AVX, AVX512F, FMA3, MMX+
+TEXT ·MatVecF32AVX512(SB), NOSPLIT, $0-72
+	MOVQ  y_base+0(FP), AX
+	MOVQ  y_len+8(FP), CX
+	MOVQ  w_base+24(FP), DX
+	MOVQ  x_base+48(FP), BX
+	MOVQ  x_len+56(FP), SI
+	LEAQ  8192(DX), DI
+	TESTQ CX, CX
+	JZ    end
+
+row:
+	MOVQ   SI, R8
+	MOVQ   BX, R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   R8, R10
+	SHRQ   $0x06, R10
+	JZ     rest
+
+block:
+	PREFETCHT1  (DI)
+	PREFETCHT1  64(DI)
+	PREFETCHT1  128(DI)
+	PREFETCHT1  192(DI)
+	VMOVUPS     (DX), Z4
+	VFMADD231PS (R9), Z4, Z0
+	VMOVUPS     64(DX), Z4
+	VFMADD231PS 64(R9), Z4, Z1
+	VMOVUPS     128(DX), Z4
+	VFMADD231PS 128(R9), Z4, Z2
+	VMOVUPS     192(DX), Z4
+	VFMADD231PS 192(R9), Z4, Z3
+	ADDQ        $0x00000100, DX
+	ADDQ        $0x00000100, DI
+	ADDQ        $0x00000100, R9
+	DECQ        R10
+	JNZ         block
+
+rest:
+	ANDQ        $0x0000003f, R8
+	CMPQ        R8, $0x00000010
+	JL          reduce
+	VMOVUPS     (DX), Z4
+	VFMADD231PS (R9), Z4, Z0
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000040, R9
+	SUBQ        $0x00000010, R8
+	CMPQ        R8, $0x00000010
+	JL          reduce
+	VMOVUPS     (DX), Z4
+	VFMADD231PS (R9), Z4, Z1
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000040, R9
+	SUBQ        $0x00000010, R8
+	CMPQ        R8, $0x00000010
+	JL          reduce
+	VMOVUPS     (DX), Z4
+	VFMADD231PS (R9), Z4, Z2
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000040, R9
+	SUBQ        $0x00000010, R8
+
+reduce:
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X4
+	VADDPS        X4, X0, X0
+	VMOVHLPS      X0, X0, X4
+	VADDPS        X4, X0, X0
+	VMOVSHDUP     X0, X4
+	VADDSS        X4, X0, X0
+	TESTQ         R8, R8
+	JZ            done
+
+one:
+	VMOVSS      (DX), X4
+	VFMADD231SS (R9), X4, X0
+	ADDQ        $0x00000004, DX
+	ADDQ        $0x00000004, R9
+	DECQ        R8
+	JNZ         one
+
+done:
+	VMOVSS X0, (AX)
+	ADDQ   $0x04, AX
+	DECQ   CX
+	JNZ    row
+
+end:
+	VZEROUPPER
+	RET
+
+// func AxpyF32AVX512(y []float32, a float32, w []float32, next *float32)
+// Requires: AVX, AVX512F, CMOV, FMA3, MMX+
+TEXT ·AxpyF32AVX512(SB), NOSPLIT, $0-64
+	MOVQ         y_base+0(FP), AX
+	MOVQ         w_base+32(FP), CX
+	MOVQ         w_len+40(FP), DX
+	MOVQ         next+56(FP), BX
+	LEAQ         8192(CX), SI
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
+	VBROADCASTSS a+24(FP), Z0
+	MOVQ         DX, SI
+	SHRQ         $0x06, SI
+	JZ           rest
+
+block:
+	PREFETCHT1  (BX)
+	PREFETCHT1  64(BX)
+	PREFETCHT1  128(BX)
+	PREFETCHT1  192(BX)
+	ADDQ        $0x00000100, BX
+	VMOVUPS     (CX), Z1
+	VFMADD213PS (AX), Z0, Z1
+	VMOVUPS     Z1, (AX)
+	VMOVUPS     64(CX), Z1
+	VFMADD213PS 64(AX), Z0, Z1
+	VMOVUPS     Z1, 64(AX)
+	VMOVUPS     128(CX), Z1
+	VFMADD213PS 128(AX), Z0, Z1
+	VMOVUPS     Z1, 128(AX)
+	VMOVUPS     192(CX), Z1
+	VFMADD213PS 192(AX), Z0, Z1
+	VMOVUPS     Z1, 192(AX)
+	ADDQ        $0x00000100, CX
+	ADDQ        $0x00000100, AX
+	DECQ        SI
+	JNZ         block
+
+rest:
+	ANDQ $0x0000003f, DX
+
+register:
+	CMPQ        DX, $0x00000010
+	JL          ones
+	VMOVUPS     (CX), Z1
+	VFMADD213PS (AX), Z0, Z1
+	VMOVUPS     Z1, (AX)
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, AX
+	SUBQ        $0x00000010, DX
+	JMP         register
+
+ones:
+	TESTQ DX, DX
+	JZ    done
+
+one:
+	VMOVSS      (CX), X1
+	VFMADD213SS (AX), X0, X1
+	VMOVSS      X1, (AX)
+	ADDQ        $0x00000004, CX
+	ADDQ        $0x00000004, AX
+	DECQ        DX
+	JNZ         one
+
+done:
+	VZEROUPPER
+	RET
+
+// func Axpy4F32AVX512(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+// Requires: AVX, AVX512F, FMA3, MMX+
+TEXT ·Axpy4F32AVX512(SB), NOSPLIT, $0-48
+	MOVQ         y_base+0(FP), AX
+	MOVQ         a+24(FP), CX
+	MOVQ         w+32(FP), BX
+	MOVQ         next+40(FP), SI
+	MOVQ         8(BX), DX
+	MOVQ         (BX), DI
+	MOVQ         (SI), R8
+	MOVQ         24(BX), R9
+	MOVQ         8(SI), R10
+	MOVQ         48(BX), R11
+	MOVQ         16(SI), R12
+	MOVQ         72(BX), BX
+	MOVQ         24(SI), SI
+	VBROADCASTSS (CX), Z0
+	VBROADCASTSS 4(CX), Z1
+	VBROADCASTSS 8(CX), Z2
+	VBROADCASTSS 12(CX), Z3
+	SHRQ         $0x02, DX
+
+block:
+	CMPQ        DX, $0x00000040
+	JL          register
+	PREFETCHT1  (R8)
+	PREFETCHT1  64(R8)
+	PREFETCHT1  128(R8)
+	PREFETCHT1  192(R8)
+	ADDQ        $0x00000100, R8
+	PREFETCHT1  (R10)
+	PREFETCHT1  64(R10)
+	PREFETCHT1  128(R10)
+	PREFETCHT1  192(R10)
+	ADDQ        $0x00000100, R10
+	PREFETCHT1  (R12)
+	PREFETCHT1  64(R12)
+	PREFETCHT1  128(R12)
+	PREFETCHT1  192(R12)
+	ADDQ        $0x00000100, R12
+	PREFETCHT1  (SI)
+	PREFETCHT1  64(SI)
+	PREFETCHT1  128(SI)
+	PREFETCHT1  192(SI)
+	ADDQ        $0x00000100, SI
+	VMOVUPS     (AX), Z4
+	VMOVUPS     64(AX), Z5
+	VMOVUPS     128(AX), Z6
+	VMOVUPS     192(AX), Z7
+	VMOVUPS     (DI), Z8
+	VFMADD231PS Z0, Z8, Z4
+	VMOVUPS     64(DI), Z8
+	VFMADD231PS Z0, Z8, Z5
+	VMOVUPS     128(DI), Z8
+	VFMADD231PS Z0, Z8, Z6
+	VMOVUPS     192(DI), Z8
+	VFMADD231PS Z0, Z8, Z7
+	ADDQ        $0x00000100, DI
+	VMOVUPS     (R9), Z8
+	VFMADD231PS Z1, Z8, Z4
+	VMOVUPS     64(R9), Z8
+	VFMADD231PS Z1, Z8, Z5
+	VMOVUPS     128(R9), Z8
+	VFMADD231PS Z1, Z8, Z6
+	VMOVUPS     192(R9), Z8
+	VFMADD231PS Z1, Z8, Z7
+	ADDQ        $0x00000100, R9
+	VMOVUPS     (R11), Z8
+	VFMADD231PS Z2, Z8, Z4
+	VMOVUPS     64(R11), Z8
+	VFMADD231PS Z2, Z8, Z5
+	VMOVUPS     128(R11), Z8
+	VFMADD231PS Z2, Z8, Z6
+	VMOVUPS     192(R11), Z8
+	VFMADD231PS Z2, Z8, Z7
+	ADDQ        $0x00000100, R11
+	VMOVUPS     (BX), Z8
+	VFMADD231PS Z3, Z8, Z4
+	VMOVUPS     64(BX), Z8
+	VFMADD231PS Z3, Z8, Z5
+	VMOVUPS     128(BX), Z8
+	VFMADD231PS Z3, Z8, Z6
+	VMOVUPS     192(BX), Z8
+	VFMADD231PS Z3, Z8, Z7
+	ADDQ        $0x00000100, BX
+	VMOVUPS     Z4, (AX)
+	VMOVUPS     Z5, 64(AX)
+	VMOVUPS     Z6, 128(AX)
+	VMOVUPS     Z7, 192(AX)
+	ADDQ        $0x00000100, AX
+	SUBQ        $0x00000040, DX
+	JMP         block
+
+register:
+	CMPQ        DX, $0x00000010
+	JL          ones
+	VMOVUPS     (AX), Z4
+	VMOVUPS     (DI), Z5
+	VFMADD231PS Z0, Z5, Z4
+	ADDQ        $0x00000040, DI
+	VMOVUPS     (R9), Z5
+	VFMADD231PS Z1, Z5, Z4
+	ADDQ        $0x00000040, R9
+	VMOVUPS     (R11), Z5
+	VFMADD231PS Z2, Z5, Z4
+	ADDQ        $0x00000040, R11
+	VMOVUPS     (BX), Z5
+	VFMADD231PS Z3, Z5, Z4
+	ADDQ        $0x00000040, BX
+	VMOVUPS     Z4, (AX)
+	ADDQ        $0x00000040, AX
+	SUBQ        $0x00000010, DX
+	JMP         register
+
+ones:
+	TESTQ DX, DX
+	JZ    done
+
+one:
+	VMOVSS      (AX), X4
+	VMOVSS      (DI), X5
+	VFMADD231SS X0, X5, X4
+	ADDQ        $0x00000004, DI
+	VMOVSS      (R9), X5
+	VFMADD231SS X1, X5, X4
+	ADDQ        $0x00000004, R9
+	VMOVSS      (R11), X5
+	VFMADD231SS X2, X5, X4
+	ADDQ        $0x00000004, R11
+	VMOVSS      (BX), X5
+	VFMADD231SS X3, X5, X4
+	ADDQ        $0x00000004, BX
+	VMOVSS      X4, (AX)
+	ADDQ        $0x00000004, AX
+	DECQ        DX
+	JNZ         one
+
+done:
+	VZEROUPPER
+	RET
+
+// func DotF16AVX512(w []uint16, x []float32, next *uint16) float32
+// Requires: AVX, AVX512F, CMOV, F16C, FMA3, MMX+, SSE
+TEXT ·DotF16AVX512(SB), NOSPLIT, $0-60
+	MOVQ    w_base+0(FP), AX
+	MOVQ    w_len+8(FP), CX
+	MOVQ    x_base+24(FP), DX
+	MOVQ    next+48(FP), BX
+	LEAQ    8192(AX), SI
+	TESTQ   BX, BX
+	CMOVQEQ SI, BX
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	MOVQ    CX, SI
+	SHRQ    $0x06, SI
+	JZ      rest
+
+block:
+	PREFETCHT1  (BX)
+	PREFETCHT1  64(BX)
+	VCVTPH2PS   (AX), Z4
+	VFMADD231PS (DX), Z4, Z0
+	VCVTPH2PS   32(AX), Z4
+	VFMADD231PS 64(DX), Z4, Z1
+	VCVTPH2PS   64(AX), Z4
+	VFMADD231PS 128(DX), Z4, Z2
+	VCVTPH2PS   96(AX), Z4
+	VFMADD231PS 192(DX), Z4, Z3
+	ADDQ        $0x00000080, AX
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000100, DX
+	DECQ        SI
+	JNZ         block
+
+rest:
+	ANDQ        $0x0000003f, CX
+	CMPQ        CX, $0x00000010
+	JL          reduce
+	VCVTPH2PS   (AX), Z4
+	VFMADD231PS (DX), Z4, Z0
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, CX
+	CMPQ        CX, $0x00000010
+	JL          reduce
+	VCVTPH2PS   (AX), Z4
+	VFMADD231PS (DX), Z4, Z1
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, CX
+	CMPQ        CX, $0x00000010
+	JL          reduce
+	VCVTPH2PS   (AX), Z4
+	VFMADD231PS (DX), Z4, Z2
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, CX
+
+reduce:
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VADDSS        X1, X0, X0
+	TESTQ         CX, CX
+	JZ            done
+
+one:
+	MOVWLZX     (AX), BX
+	VMOVD       BX, X1
+	VCVTPH2PS   X1, X1
+	VFMADD231SS (DX), X1, X0
+	ADDQ        $0x00000002, AX
+	ADDQ        $0x00000004, DX
+	DECQ        CX
+	JNZ         one
+
+done:
+	VZEROUPPER
+	MOVSS X0, ret+56(FP)
+	RET
+
+// func MatVecF16AVX512(y []float32, w []uint16, x []float32)
+// Requires: AVX, AVX512F, F16C, FMA3, MMX+
+TEXT ·MatVecF16AVX512(SB), NOSPLIT, $0-72
+	MOVQ  y_base+0(FP), AX
+	MOVQ  y_len+8(FP), CX
+	MOVQ  w_base+24(FP), DX
+	MOVQ  x_base+48(FP), BX
+	MOVQ  x_len+56(FP), SI
+	LEAQ  8192(DX), DI
+	TESTQ CX, CX
+	JZ    end
+
+row:
+	MOVQ   SI, R8
+	MOVQ   BX, R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   R8, R10
+	SHRQ   $0x06, R10
+	JZ     rest
+
+block:
+	PREFETCHT1  (DI)
+	PREFETCHT1  64(DI)
+	VCVTPH2PS   (DX), Z4
+	VFMADD231PS (R9), Z4, Z0
+	VCVTPH2PS   32(DX), Z4
+	VFMADD231PS 64(R9), Z4, Z1
+	VCVTPH2PS   64(DX), Z4
+	VFMADD231PS 128(R9), Z4, Z2
+	VCVTPH2PS   96(DX), Z4
+	VFMADD231PS 192(R9), Z4, Z3
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, DI
+	ADDQ        $0x00000100, R9
+	DECQ        R10
+	JNZ         block
+
+rest:
+	ANDQ        $0x0000003f, R8
+	CMPQ        R8, $0x00000010
+	JL          reduce
+	VCVTPH2PS   (DX), Z4
+	VFMADD231PS (R9), Z4, Z0
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, R9
+	SUBQ        $0x00000010, R8
+	CMPQ        R8, $0x00000010
+	JL          reduce
+	VCVTPH2PS   (DX), Z4
+	VFMADD231PS (R9), Z4, Z1
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, R9
+	SUBQ        $0x00000010, R8
+	CMPQ        R8, $0x00000010
+	JL          reduce
+	VCVTPH2PS   (DX), Z4
+	VFMADD231PS (R9), Z4, Z2
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, R9
+	SUBQ        $0x00000010, R8
+
+reduce:
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X4
+	VADDPS        X4, X0, X0
+	VMOVHLPS      X0, X0, X4
+	VADDPS        X4, X0, X0
+	VMOVSHDUP     X0, X4
+	VADDSS        X4, X0, X0
+	TESTQ         R8, R8
+	JZ            done
+
+one:
+	MOVWLZX     (DX), R10
+	VMOVD       R10, X4
+	VCVTPH2PS   X4, X4
+	VFMADD231SS (R9), X4, X0
+	ADDQ        $0x00000002, DX
+	ADDQ        $0x00000004, R9
+	DECQ        R8
+	JNZ         one
+
+done:
+	VMOVSS X0, (AX)
+	ADDQ   $0x04, AX
+	DECQ   CX
+	JNZ    row
+
+end:
+	VZEROUPPER
+	RET
+
+// func AxpyF16AVX512(y []float32, a float32, w []uint16, next *uint16)
+// Requires: AVX, AVX512F, CMOV, F16C, FMA3, MMX+
+TEXT ·AxpyF16AVX512(SB), NOSPLIT, $0-64
+	MOVQ         y_base+0(FP), AX
+	MOVQ         w_base+32(FP), CX
+	MOVQ         w_len+40(FP), DX
+	MOVQ         next+56(FP), BX
+	LEAQ         8192(CX), SI
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
+	VBROADCASTSS a+24(FP), Z0
+	MOVQ         DX, SI
+	SHRQ         $0x06, SI
+	JZ           rest
+
+block:
+	PREFETCHT1  (BX)
+	PREFETCHT1  64(BX)
+	ADDQ        $0x00000080, BX
+	VCVTPH2PS   (CX), Z1
+	VFMADD213PS (AX), Z0, Z1
+	VMOVUPS     Z1, (AX)
+	VCVTPH2PS   32(CX), Z1
+	VFMADD213PS 64(AX), Z0, Z1
+	VMOVUPS     Z1, 64(AX)
+	VCVTPH2PS   64(CX), Z1
+	VFMADD213PS 128(AX), Z0, Z1
+	VMOVUPS     Z1, 128(AX)
+	VCVTPH2PS   96(CX), Z1
+	VFMADD213PS 192(AX), Z0, Z1
+	VMOVUPS     Z1, 192(AX)
+	ADDQ        $0x00000080, CX
+	ADDQ        $0x00000100, AX
+	DECQ        SI
+	JNZ         block
+
+rest:
+	ANDQ $0x0000003f, DX
+
+register:
+	CMPQ        DX, $0x00000010
+	JL          ones
+	VCVTPH2PS   (CX), Z1
+	VFMADD213PS (AX), Z0, Z1
+	VMOVUPS     Z1, (AX)
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000040, AX
+	SUBQ        $0x00000010, DX
+	JMP         register
+
+ones:
+	TESTQ DX, DX
+	JZ    done
+
+one:
+	MOVWLZX     (CX), BX
+	VMOVD       BX, X1
+	VCVTPH2PS   X1, X1
+	VFMADD213SS (AX), X0, X1
+	VMOVSS      X1, (AX)
+	ADDQ        $0x00000002, CX
+	ADDQ        $0x00000004, AX
+	DECQ        DX
+	JNZ         one
+
+done:
+	VZEROUPPER
+	RET
+
+// func Axpy4F16AVX512(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+// Requires: AVX, AVX512F, F16C, FMA3, MMX+
+TEXT ·Axpy4F16AVX512(SB), NOSPLIT, $0-48
+	MOVQ         y_base+0(FP), AX
+	MOVQ         a+24(FP), CX
+	MOVQ         w+32(FP), BX
+	MOVQ         next+40(FP), SI
+	MOVQ         8(BX), DX
+	MOVQ         (BX), DI
+	MOVQ         (SI), R8
+	MOVQ         24(BX), R9
+	MOVQ         8(SI), R10
+	MOVQ         48(BX), R11
+	MOVQ         16(SI), R12
+	MOVQ         72(BX), BX
+	MOVQ         24(SI), SI
+	VBROADCASTSS (CX), Z0
+	VBROADCASTSS 4(CX), Z1
+	VBROADCASTSS 8(CX), Z2
+	VBROADCASTSS 12(CX), Z3
+	SHRQ         $0x01, DX
+
+block:
+	CMPQ        DX, $0x00000040
+	JL          register
+	PREFETCHT1  (R8)
+	PREFETCHT1  64(R8)
+	ADDQ        $0x00000080, R8
+	PREFETCHT1  (R10)
+	PREFETCHT1  64(R10)
+	ADDQ        $0x00000080, R10
+	PREFETCHT1  (R12)
+	PREFETCHT1  64(R12)
+	ADDQ        $0x00000080, R12
+	PREFETCHT1  (SI)
+	PREFETCHT1  64(SI)
+	ADDQ        $0x00000080, SI
+	VMOVUPS     (AX), Z4
+	VMOVUPS     64(AX), Z5
+	VMOVUPS     128(AX), Z6
+	VMOVUPS     192(AX), Z7
+	VCVTPH2PS   (DI), Z8
+	VFMADD231PS Z0, Z8, Z4
+	VCVTPH2PS   32(DI), Z8
+	VFMADD231PS Z0, Z8, Z5
+	VCVTPH2PS   64(DI), Z8
+	VFMADD231PS Z0, Z8, Z6
+	VCVTPH2PS   96(DI), Z8
+	VFMADD231PS Z0, Z8, Z7
+	ADDQ        $0x00000080, DI
+	VCVTPH2PS   (R9), Z8
+	VFMADD231PS Z1, Z8, Z4
+	VCVTPH2PS   32(R9), Z8
+	VFMADD231PS Z1, Z8, Z5
+	VCVTPH2PS   64(R9), Z8
+	VFMADD231PS Z1, Z8, Z6
+	VCVTPH2PS   96(R9), Z8
+	VFMADD231PS Z1, Z8, Z7
+	ADDQ        $0x00000080, R9
+	VCVTPH2PS   (R11), Z8
+	VFMADD231PS Z2, Z8, Z4
+	VCVTPH2PS   32(R11), Z8
+	VFMADD231PS Z2, Z8, Z5
+	VCVTPH2PS   64(R11), Z8
+	VFMADD231PS Z2, Z8, Z6
+	VCVTPH2PS   96(R11), Z8
+	VFMADD231PS Z2, Z8, Z7
+	ADDQ        $0x00000080, R11
+	VCVTPH2PS   (BX), Z8
+	VFMADD231PS Z3, Z8, Z4
+	VCVTPH2PS   32(BX), Z8
+	VFMADD231PS Z3, Z8, Z5
+	VCVTPH2PS   64(BX), Z8
+	VFMADD231PS Z3, Z8, Z6
+	VCVTPH2PS   96(BX), Z8
+	VFMADD231PS Z3, Z8, Z7
+	ADDQ        $0x00000080, BX
+	VMOVUPS     Z4, (AX)
+	VMOVUPS     Z5, 64(AX)
+	VMOVUPS     Z6, 128(AX)
+	VMOVUPS     Z7, 192(AX)
+	ADDQ        $0x00000100, AX
+	SUBQ        $0x00000040, DX
+	JMP         block
+
+register:
+	CMPQ        DX, $0x00000010
+	JL          ones
+	VMOVUPS     (AX), Z4
+	VCVTPH2PS   (DI), Z5
+	VFMADD231PS Z0, Z5, Z4
+	ADDQ        $0x00000020, DI
+	VCVTPH2PS   (R9), Z5
+	VFMADD231PS Z1, Z5, Z4
+	ADDQ        $0x00000020, R9
+	VCVTPH2PS   (R11), Z5
+	VFMADD231PS Z2, Z5, Z4
+	ADDQ        $0x00000020, R11
+	VCVTPH2PS   (BX), Z5
+	VFMADD231PS Z3, Z5, Z4
+	ADDQ        $0x00000020, BX
+	VMOVUPS     Z4, (AX)
+	ADDQ        $0x00000040, AX
+	SUBQ        $0x00000010, DX
+	JMP         register
+
+ones:
+	TESTQ DX, DX
+	JZ    done
+
+one:
+	VMOVSS      (AX), X4
+	MOVWLZX     (DI), CX
+	VMOVD       CX, X5
+	VCVTPH2PS   X5, X5
+	VFMADD231SS X0, X5, X4
+	ADDQ        $0x00000002, DI
+	MOVWLZX     (R9), CX
+	VMOVD       CX, X5
+	VCVTPH2PS   X5, X5
+	VFMADD231SS X1, X5, X4
+	ADDQ        $0x00000002, R9
+	MOVWLZX     (R11), CX
+	VMOVD       CX, X5
+	VCVTPH2PS   X5, X5
+	VFMADD231SS X2, X5, X4
+	ADDQ        $0x00000002, R11
+	MOVWLZX     (BX), CX
+	VMOVD       CX, X5
+	VCVTPH2PS   X5, X5
+	VFMADD231SS X3, X5, X4
+	ADDQ        $0x00000002, BX
+	VMOVSS      X4, (AX)
+	ADDQ        $0x00000004, AX
+	DECQ        DX
+	JNZ         one
+
+done:
+	VZEROUPPER
+	RET
+
+// func DotBF16AVX512(w []uint16, x []float32, next *uint16) float32
+// Requires: AVX, AVX512F, CMOV, FMA3, MMX+, SSE
+TEXT ·DotBF16AVX512(SB), NOSPLIT, $0-60
+	MOVQ    w_base+0(FP), AX
+	MOVQ    w_len+8(FP), CX
+	MOVQ    x_base+24(FP), DX
+	MOVQ    next+48(FP), BX
+	LEAQ    8192(AX), SI
+	TESTQ   BX, BX
+	CMOVQEQ SI, BX
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	MOVQ    CX, SI
+	SHRQ    $0x06, SI
+	JZ      rest
+
+block:
+	PREFETCHT1  (BX)
+	PREFETCHT1  64(BX)
+	VPMOVZXWD   (AX), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VFMADD231PS (DX), Z4, Z0
+	VPMOVZXWD   32(AX), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VFMADD231PS 64(DX), Z4, Z1
+	VPMOVZXWD   64(AX), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VFMADD231PS 128(DX), Z4, Z2
+	VPMOVZXWD   96(AX), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VFMADD231PS 192(DX), Z4, Z3
+	ADDQ        $0x00000080, AX
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000100, DX
+	DECQ        SI
+	JNZ         block
+
+rest:
+	ANDQ        $0x0000003f, CX
+	CMPQ        CX, $0x00000010
+	JL          reduce
+	VPMOVZXWD   (AX), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VFMADD231PS (DX), Z4, Z0
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, CX
+	CMPQ        CX, $0x00000010
+	JL          reduce
+	VPMOVZXWD   (AX), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VFMADD231PS (DX), Z4, Z1
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, CX
+	CMPQ        CX, $0x00000010
+	JL          reduce
+	VPMOVZXWD   (AX), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VFMADD231PS (DX), Z4, Z2
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, CX
+
+reduce:
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VADDSS        X1, X0, X0
+	TESTQ         CX, CX
+	JZ            done
+
+one:
+	MOVWLZX     (AX), BX
+	SHLL        $0x10, BX
+	VMOVD       BX, X1
+	VFMADD231SS (DX), X1, X0
+	ADDQ        $0x00000002, AX
+	ADDQ        $0x00000004, DX
+	DECQ        CX
+	JNZ         one
+
+done:
+	VZEROUPPER
+	MOVSS X0, ret+56(FP)
+	RET
+
+// func MatVecBF16AVX512(y []float32, w []uint16, x []float32)
+// Requires: AVX, AVX512F, FMA3, MMX+
+TEXT ·MatVecBF16AVX512(SB), NOSPLIT, $0-72
+	MOVQ  y_base+0(FP), AX
+	MOVQ  y_len+8(FP), CX
+	MOVQ  w_base+24(FP), DX
+	MOVQ  x_base+48(FP), BX
+	MOVQ  x_len+56(FP), SI
+	LEAQ  8192(DX), DI
+	TESTQ CX, CX
+	JZ    end
+
+row:
+	MOVQ   SI, R8
+	MOVQ   BX, R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   R8, R10
+	SHRQ   $0x06, R10
+	JZ     rest
+
+block:
+	PREFETCHT1  (DI)
+	PREFETCHT1  64(DI)
+	VPMOVZXWD   (DX), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VFMADD231PS (R9), Z4, Z0
+	VPMOVZXWD   32(DX), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VFMADD231PS 64(R9), Z4, Z1
+	VPMOVZXWD   64(DX), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VFMADD231PS 128(R9), Z4, Z2
+	VPMOVZXWD   96(DX), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VFMADD231PS 192(R9), Z4, Z3
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, DI
+	ADDQ        $0x00000100, R9
+	DECQ        R10
+	JNZ         block
+
+rest:
+	ANDQ        $0x0000003f, R8
+	CMPQ        R8, $0x00000010
+	JL          reduce
+	VPMOVZXWD   (DX), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VFMADD231PS (R9), Z4, Z0
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, R9
+	SUBQ        $0x00000010, R8
+	CMPQ        R8, $0x00000010
+	JL          reduce
+	VPMOVZXWD   (DX), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VFMADD231PS (R9), Z4, Z1
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, R9
+	SUBQ        $0x00000010, R8
+	CMPQ        R8, $0x00000010
+	JL          reduce
+	VPMOVZXWD   (DX), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VFMADD231PS (R9), Z4, Z2
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000040, R9
+	SUBQ        $0x00000010, R8
+
+reduce:
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X4
+	VADDPS        X4, X0, X0
+	VMOVHLPS      X0, X0, X4
+	VADDPS        X4, X0, X0
+	VMOVSHDUP     X0, X4
+	VADDSS        X4, X0, X0
+	TESTQ         R8, R8
+	JZ            done
+
+one:
+	MOVWLZX     (DX), R10
+	SHLL        $0x10, R10
+	VMOVD       R10, X4
+	VFMADD231SS (R9), X4, X0
+	ADDQ        $0x00000002, DX
+	ADDQ        $0x00000004, R9
+	DECQ        R8
+	JNZ         one
+
+done:
+	VMOVSS X0, (AX)
+	ADDQ   $0x04, AX
+	DECQ   CX
+	JNZ    row
+
+end:
+	VZEROUPPER
+	RET
+
+// func AxpyBF16AVX512(y []float32, a float32, w []uint16, next *uint16)
+// Requires: AVX, AVX512F, CMOV, FMA3, MMX+
+TEXT ·AxpyBF16AVX512(SB), NOSPLIT, $0-64
+	MOVQ         y_base+0(FP), AX
+	MOVQ         w_base+32(FP), CX
+	MOVQ         w_len+40(FP), DX
+	MOVQ         next+56(FP), BX
+	LEAQ         8192(CX), SI
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
+	VBROADCASTSS a+24(FP), Z0
+	MOVQ         DX, SI
+	SHRQ         $0x06, SI
+	JZ           rest
+
+block:
+	PREFETCHT1  (BX)
+	PREFETCHT1  64(BX)
+	ADDQ        $0x00000080, BX
+	VPMOVZXWD   (CX), Z1
+	VPSLLD      $0x10, Z1, Z1
+	VFMADD213PS (AX), Z0, Z1
+	VMOVUPS     Z1, (AX)
+	VPMOVZXWD   32(CX), Z1
+	VPSLLD      $0x10, Z1, Z1
+	VFMADD213PS 64(AX), Z0, Z1
+	VMOVUPS     Z1, 64(AX)
+	VPMOVZXWD   64(CX), Z1
+	VPSLLD      $0x10, Z1, Z1
+	VFMADD213PS 128(AX), Z0, Z1
+	VMOVUPS     Z1, 128(AX)
+	VPMOVZXWD   96(CX), Z1
+	VPSLLD      $0x10, Z1, Z1
+	VFMADD213PS 192(AX), Z0, Z1
+	VMOVUPS     Z1, 192(AX)
+	ADDQ        $0x00000080, CX
+	ADDQ        $0x00000100, AX
+	DECQ        SI
+	JNZ         block
+
+rest:
+	ANDQ $0x0000003f, DX
+
+register:
+	CMPQ        DX, $0x00000010
+	JL          ones
+	VPMOVZXWD   (CX), Z1
+	VPSLLD      $0x10, Z1, Z1
+	VFMADD213PS (AX), Z0, Z1
+	VMOVUPS     Z1, (AX)
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000040, AX
+	SUBQ        $0x00000010, DX
+	JMP         register
+
+ones:
+	TESTQ DX, DX
+	JZ    done
+
+one:
+	MOVWLZX     (CX), BX
+	SHLL        $0x10, BX
+	VMOVD       BX, X1
+	VFMADD213SS (AX), X0, X1
+	VMOVSS      X1, (AX)
+	ADDQ        $0x00000002, CX
+	ADDQ        $0x00000004, AX
+	DECQ        DX
+	JNZ         one
+
+done:
+	VZEROUPPER
+	RET
+
+// func Axpy4BF16AVX512(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+// Requires: AVX, AVX512F, FMA3, MMX+
+TEXT ·Axpy4BF16AVX512(SB), NOSPLIT, $0-48
+	MOVQ         y_base+0(FP), AX
+	MOVQ         a+24(FP), CX
+	MOVQ         w+32(FP), BX
+	MOVQ         next+40(FP), SI
+	MOVQ         8(BX), DX
+	MOVQ         (BX), DI
+	MOVQ         (SI), R8
+	MOVQ         24(BX), R9
+	MOVQ         8(SI), R10
+	MOVQ         48(BX), R11
+	MOVQ         16(SI), R12
+	MOVQ         72(BX), BX
+	MOVQ         24(SI), SI
+	VBROADCASTSS (CX), Z0
+	VBROADCASTSS 4(CX), Z1
+	VBROADCASTSS 8(CX), Z2
+	VBROADCASTSS 12(CX), Z3
+	SHRQ         $0x01, DX
+
+block:
+	CMPQ        DX, $0x00000040
+	JL          register
+	PREFETCHT1  (R8)
+	PREFETCHT1  64(R8)
+	ADDQ        $0x00000080, R8
+	PREFETCHT1  (R10)
+	PREFETCHT1  64(R10)
+	ADDQ        $0x00000080, R10
+	PREFETCHT1  (R12)
+	PREFETCHT1  64(R12)
+	ADDQ        $0x00000080, R12
+	PREFETCHT1  (SI)
+	PREFETCHT1  64(SI)
+	ADDQ        $0x00000080, SI
+	VMOVUPS     (AX), Z4
+	VMOVUPS     64(AX), Z5
+	VMOVUPS     128(AX), Z6
+	VMOVUPS     192(AX), Z7
+	VPMOVZXWD   (DI), Z8
+	VPSLLD      $0x10, Z8, Z8
+	VFMADD231PS Z0, Z8, Z4
+	VPMOVZXWD   32(DI), Z8
+	VPSLLD      $0x10, Z8, Z8
+	VFMADD231PS Z0, Z8, Z5
+	VPMOVZXWD   64(DI), Z8
+	VPSLLD      $0x10, Z8, Z8
+	VFMADD231PS Z0, Z8, Z6
+	VPMOVZXWD   96(DI), Z8
+	VPSLLD      $0x10, Z8, Z8
+	VFMADD231PS Z0, Z8, Z7
+	ADDQ        $0x00000080, DI
+	VPMOVZXWD   (R9), Z8
+	VPSLLD      $0x10, Z8, Z8
+	VFMADD231PS Z1, Z8, Z4
+	VPMOVZXWD   32(R9), Z8
+	VPSLLD      $0x10, Z8, Z8
+	VFMADD231PS Z1, Z8, Z5
+	VPMOVZXWD   64(R9), Z8
+	VPSLLD      $0x10, Z8, Z8
+	VFMADD231PS Z1, Z8, Z6
+	VPMOVZXWD   96(R9), Z8
+	VPSLLD      $0x10, Z8, Z8
+	VFMADD231PS Z1, Z8, Z7
+	ADDQ        $0x00000080, R9
+	VPMOVZXWD   (R11), Z8
+	VPSLLD      $0x10, Z8, Z8
+	VFMADD231PS Z2, Z8, Z4
+	VPMOVZXWD   32(R11), Z8
+	VPSLLD      $0x10, Z8, Z8
+	VFMADD231PS Z2, Z8, Z5
+	VPMOVZXWD   64(R11), Z8
+	VPSLLD      $0x10, Z8, Z8
+	VFMADD231PS Z2, Z8, Z6
+	VPMOVZXWD   96(R11), Z8
+	VPSLLD      $0x10, Z8, Z8
+	VFMADD231PS Z2, Z8, Z7
+	ADDQ        $0x00000080, R11
+	VPMOVZXWD   (BX), Z8
+	VPSLLD      $0x10, Z8, Z8
+	VFMADD231PS Z3, Z8, Z4
+	VPMOVZXWD   32(BX), Z8
+	VPSLLD      $0x10, Z8, Z8
+	VFMADD231PS Z3, Z8, Z5
+	VPMOVZXWD   64(BX), Z8
+	VPSLLD      $0x10, Z8, Z8
+	VFMADD231PS Z3, Z8, Z6
+	VPMOVZXWD   96(BX), Z8
+	VPSLLD      $0x10, Z8, Z8
+	VFMADD231PS Z3, Z8, Z7
+	ADDQ        $0x00000080, BX
+	VMOVUPS     Z4, (AX)
+	VMOVUPS     Z5, 64(AX)
+	VMOVUPS     Z6, 128(AX)
+	VMOVUPS     Z7, 192(AX)
+	ADDQ        $0x00000100, AX
+	SUBQ        $0x00000040, DX
+	JMP         block
+
+register:
+	CMPQ        DX, $0x00000010
+	JL          ones
+	VMOVUPS     (AX), Z4
+	VPMOVZXWD   (DI), Z5
+	VPSLLD      $0x10, Z5, Z5
+	VFMADD231PS Z0, Z5, Z4
+	ADDQ        $0x00000020, DI
+	VPMOVZXWD   (R9), Z5
+	VPSLLD      $0x10, Z5, Z5
+	VFMADD231PS Z1, Z5, Z4
+	ADDQ        $0x00000020, R9
+	VPMOVZXWD   (R11), Z5
+	VPSLLD      $0x10, Z5, Z5
+	VFMADD231PS Z2, Z5, Z4
+	ADDQ        $0x00000020, R11
+	VPMOVZXWD   (BX), Z5
+	VPSLLD      $0x10, Z5, Z5
+	VFMADD231PS Z3, Z5, Z4
+	ADDQ        $0x00000020, BX
+	VMOVUPS     Z4, (AX)
+	ADDQ        $0x00000040, AX
+	SUBQ        $0x00000010, DX
+	JMP         register
+
+ones:
+	TESTQ DX, DX
+	JZ    done
+
+one:
+	VMOVSS      (AX), X4
+	MOVWLZX     (DI), CX
+	SHLL        $0x10, CX
+	VMOVD       CX, X5
+	VFMADD231SS X0, X5, X4
+	ADDQ        $0x00000002, DI
+	MOVWLZX     (R9), CX
+	SHLL        $0x10, CX
+	VMOVD       CX, X5
+	VFMADD231SS X1, X5, X4
+	ADDQ        $0x00000002, R9
+	MOVWLZX     (R11), CX
+	SHLL        $0x10, CX
+	VMOVD       CX, X5
+	VFMADD231SS X2, X5, X4
+	ADDQ        $0x00000002, R11
+	MOVWLZX     (BX), CX
+	SHLL        $0x10, CX
+	VMOVD       CX, X5
+	VFMADD231SS X3, X5, X4
+	ADDQ        $0x00000002, BX
+	VMOVSS      X4, (AX)
+	ADDQ        $0x00000004, AX
+	DECQ        DX
+	JNZ         one
+
+done:
+	VZEROUPPER
+	RET
+
 // func DotU4S8AVX512(w []byte, x []int8) int32
 // Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512VNNI, MMX+
 TEXT ·DotU4S8AVX512(SB), NOSPLIT, $0-52
