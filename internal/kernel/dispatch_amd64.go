@@ -128,6 +128,14 @@ func All() []Set {
 	return append(all, wide, avx512)
 }
 
+func init() {
+	if intel() {
+		// Two threads of a Xeon, rows in order: float16 29 GB/s from 8 KiB ahead,
+		// 30.5 from 3 KiB and 28 from 1.5.
+		amd64.Ahead = 3 << 10
+	}
+}
+
 // intel reports whether Intel made the processor.
 func intel() bool {
 	const genu, ineI, ntel = 0x756e6547, 0x49656e69, 0x6c65746e

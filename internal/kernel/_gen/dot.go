@@ -31,13 +31,13 @@ func (s isa) matVec(t dtype) {
 	wp := Load(Param("w").Base(), GP64())
 	x := Load(Param("x").Base(), GP64())
 	cols := Load(Param("x").Len(), GP64())
-	np, n, xp := GP64(), GP64(), GP64()
-	LEAQ(at(wp, ahead), np)
+	np, n, xp, ahead := GP64(), GP64(), GP64(), aheadBytes()
 	TESTQ(rows, rows)
 	JZ(LabelRef("end"))
 	Label("row")
 	MOVQ(cols, n)
 	MOVQ(x, xp)
+	LEAQ(Mem{Base: wp, Index: ahead, Scale: 1}, np)
 	VMOVSS(s.dotRow(t, wp, n, xp, np), at(yp, 0))
 	ADDQ(U8(4), yp)
 	DECQ(rows)
@@ -47,8 +47,8 @@ func (s isa) matVec(t dtype) {
 	RET()
 }
 
-// dotRow is the product of the n elements at wp and at xp. It leaves wp and np
-// at what comes after the row.
+// dotRow is the product of the n elements at wp and at xp. It leaves wp at what
+// comes after the row.
 func (s isa) dotRow(t dtype, wp, n, xp, np reg.Register) reg.VecVirtual {
 	acc := s.vecs(lanes / s.width)
 	s.zero(acc...)

@@ -22,8 +22,8 @@ import (
 const (
 	// lanes is the number of partial sums of every dot product.
 	lanes = 64
-	// ahead is the prefetch distance in bytes where the caller names no next
-	// row: the least that kept full rate (4 KiB lost a quarter; EPYC 9004).
+	// ahead is the prefetch distance in bytes over sketches: the least that kept
+	// full rate (4 KiB lost a quarter; EPYC 9004).
 	ahead = 8192
 )
 
@@ -194,12 +194,19 @@ func loadW1(t dtype, m Mem, dst reg.VecVirtual) {
 
 // prefetchBase loads parameter next, or points ahead of wp where it is nil.
 func prefetchBase(wp reg.Register) reg.GPVirtual {
-	p, own := GP64(), GP64()
+	p, own := GP64(), aheadBytes()
+	ADDQ(wp, own)
 	Load(Param("next"), p)
-	LEAQ(Mem{Base: wp, Disp: ahead}, own)
 	TESTQ(p, p)
 	CMOVQEQ(own, p)
 	return p
+}
+
+// aheadBytes is amd64.Ahead.
+func aheadBytes() reg.GPVirtual {
+	n := GP64()
+	MOVQ(NewDataAddr(Symbol{Name: "·Ahead"}, 0), n)
+	return n
 }
 
 // prefetch asks for the cache lines of n bytes at p plus disp. It fills the

@@ -160,8 +160,9 @@ TEXT ·ScoresF32AVX2(SB), NOSPLIT, $0-80
 	MOVQ    q_base+24(FP), DX
 	MOVQ    q_len+32(FP), BX
 	MOVQ    keys_base+48(FP), SI
+	MOVQ    ·Ahead+0(SB), R8
+	ADDQ    SI, R8
 	MOVQ    next+72(FP), DI
-	LEAQ    8192(SI), R8
 	TESTQ   DI, DI
 	CMOVQEQ R8, DI
 	SHRQ    $0x04, BX
@@ -299,8 +300,9 @@ TEXT ·ValuesF32AVX2(SB), NOSPLIT, $0-88
 	MOVQ         p_base+32(FP), DX
 	MOVQ         p_len+40(FP), BX
 	MOVQ         values_base+56(FP), SI
+	MOVQ         ·Ahead+0(SB), DI
+	ADDQ         SI, DI
 	MOVQ         next+80(FP), R9
-	LEAQ         8192(SI), DI
 	TESTQ        R9, R9
 	CMOVQEQ      DI, R9
 	SHRQ         $0x04, CX
@@ -483,8 +485,9 @@ TEXT ·ScoresF16AVX2(SB), NOSPLIT, $0-80
 	MOVQ    q_base+24(FP), DX
 	MOVQ    q_len+32(FP), BX
 	MOVQ    keys_base+48(FP), SI
+	MOVQ    ·Ahead+0(SB), R8
+	ADDQ    SI, R8
 	MOVQ    next+72(FP), DI
-	LEAQ    8192(SI), R8
 	TESTQ   DI, DI
 	CMOVQEQ R8, DI
 	SHRQ    $0x04, BX
@@ -580,8 +583,9 @@ TEXT ·ValuesF16AVX2(SB), NOSPLIT, $0-88
 	MOVQ         p_base+32(FP), DX
 	MOVQ         p_len+40(FP), BX
 	MOVQ         values_base+56(FP), SI
+	MOVQ         ·Ahead+0(SB), DI
+	ADDQ         SI, DI
 	MOVQ         next+80(FP), R9
-	LEAQ         8192(SI), DI
 	TESTQ        R9, R9
 	CMOVQEQ      DI, R9
 	SHRQ         $0x04, CX
@@ -712,8 +716,9 @@ TEXT ·ScoresQ8AVX2(SB), NOSPLIT, $0-80
 	MOVQ    q_base+24(FP), DX
 	MOVQ    q_len+32(FP), BX
 	MOVQ    keys_base+48(FP), SI
+	MOVQ    ·Ahead+0(SB), R8
+	ADDQ    SI, R8
 	MOVQ    next+72(FP), DI
-	LEAQ    8192(SI), R8
 	TESTQ   DI, DI
 	CMOVQEQ R8, DI
 	SHRQ    $0x05, BX
@@ -842,8 +847,9 @@ TEXT ·ValuesQ8AVX2(SB), NOSPLIT, $0-88
 	MOVQ         p_base+32(FP), DX
 	MOVQ         p_len+40(FP), BX
 	MOVQ         values_base+56(FP), SI
+	MOVQ         ·Ahead+0(SB), DI
+	ADDQ         SI, DI
 	MOVQ         next+80(FP), R9
-	LEAQ         8192(SI), DI
 	TESTQ        R9, R9
 	CMOVQEQ      DI, R9
 	SHRQ         $0x05, CX

@@ -11,8 +11,9 @@ TEXT ·Dot4F32AVX2(SB), NOSPLIT, $512-80
 	MOVQ    w_len+8(FP), CX
 	MOVQ    x_base+24(FP), DX
 	MOVQ    stride+48(FP), BX
+	MOVQ    ·Ahead+0(SB), SI
+	ADDQ    AX, SI
 	MOVQ    next+56(FP), DI
-	LEAQ    8192(AX), SI
 	TESTQ   DI, DI
 	CMOVQEQ SI, DI
 	SHLQ    $0x02, BX
@@ -265,8 +266,9 @@ TEXT ·Dot4F16AVX2(SB), NOSPLIT, $512-80
 	MOVQ    w_len+8(FP), CX
 	MOVQ    x_base+24(FP), DX
 	MOVQ    stride+48(FP), BX
+	MOVQ    ·Ahead+0(SB), SI
+	ADDQ    AX, SI
 	MOVQ    next+56(FP), DI
-	LEAQ    8192(AX), SI
 	TESTQ   DI, DI
 	CMOVQEQ SI, DI
 	SHLQ    $0x02, BX
@@ -521,8 +523,9 @@ TEXT ·Dot4BF16AVX2(SB), NOSPLIT, $512-80
 	MOVQ    w_len+8(FP), CX
 	MOVQ    x_base+24(FP), DX
 	MOVQ    stride+48(FP), BX
+	MOVQ    ·Ahead+0(SB), SI
+	ADDQ    AX, SI
 	MOVQ    next+56(FP), DI
-	LEAQ    8192(AX), SI
 	TESTQ   DI, DI
 	CMOVQEQ SI, DI
 	SHLQ    $0x02, BX
@@ -863,8 +866,9 @@ TEXT ·DotF32AVX2(SB), NOSPLIT, $0-60
 	MOVQ    w_base+0(FP), AX
 	MOVQ    w_len+8(FP), CX
 	MOVQ    x_base+24(FP), DX
+	MOVQ    ·Ahead+0(SB), SI
+	ADDQ    AX, SI
 	MOVQ    next+48(FP), BX
-	LEAQ    8192(AX), SI
 	TESTQ   BX, BX
 	CMOVQEQ SI, BX
 	VXORPS  Y0, Y0, Y0
@@ -1086,13 +1090,14 @@ TEXT ·MatVecF32AVX2(SB), NOSPLIT, $0-72
 	MOVQ  w_base+24(FP), DX
 	MOVQ  x_base+48(FP), BX
 	MOVQ  x_len+56(FP), SI
-	LEAQ  8192(DX), DI
+	MOVQ  ·Ahead+0(SB), R10
 	TESTQ CX, CX
 	JZ    end
 
 row:
 	MOVQ   SI, R8
 	MOVQ   BX, R9
+	LEAQ   (DX)(R10*1), DI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1101,8 +1106,8 @@ row:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	MOVQ   R8, R10
-	SHRQ   $0x06, R10
+	MOVQ   R8, R11
+	SHRQ   $0x06, R11
 	JZ     rest
 
 block:
@@ -1193,7 +1198,7 @@ block:
 	ADDQ        $0x00000100, DX
 	ADDQ        $0x00000100, DI
 	ADDQ        $0x00000100, R9
-	DECQ        R10
+	DECQ        R11
 	JNZ         block
 
 rest:
@@ -1315,8 +1320,9 @@ TEXT ·AxpyF32AVX2(SB), NOSPLIT, $0-64
 	MOVQ         y_base+0(FP), AX
 	MOVQ         w_base+32(FP), CX
 	MOVQ         w_len+40(FP), DX
+	MOVQ         ·Ahead+0(SB), SI
+	ADDQ         CX, SI
 	MOVQ         next+56(FP), BX
-	LEAQ         8192(CX), SI
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
 	VBROADCASTSS a+24(FP), Y0
@@ -1649,8 +1655,9 @@ TEXT ·DotF16AVX2(SB), NOSPLIT, $0-60
 	MOVQ    w_base+0(FP), AX
 	MOVQ    w_len+8(FP), CX
 	MOVQ    x_base+24(FP), DX
+	MOVQ    ·Ahead+0(SB), SI
+	ADDQ    AX, SI
 	MOVQ    next+48(FP), BX
-	LEAQ    8192(AX), SI
 	TESTQ   BX, BX
 	CMOVQEQ SI, BX
 	VXORPS  Y0, Y0, Y0
@@ -1802,13 +1809,14 @@ TEXT ·MatVecF16AVX2(SB), NOSPLIT, $0-72
 	MOVQ  w_base+24(FP), DX
 	MOVQ  x_base+48(FP), BX
 	MOVQ  x_len+56(FP), SI
-	LEAQ  8192(DX), DI
+	MOVQ  ·Ahead+0(SB), R10
 	TESTQ CX, CX
 	JZ    end
 
 row:
 	MOVQ   SI, R8
 	MOVQ   BX, R9
+	LEAQ   (DX)(R10*1), DI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1817,8 +1825,8 @@ row:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	MOVQ   R8, R10
-	SHRQ   $0x06, R10
+	MOVQ   R8, R11
+	SHRQ   $0x06, R11
 	JZ     rest
 
 block:
@@ -1867,7 +1875,7 @@ block:
 	ADDQ        $0x00000080, DX
 	ADDQ        $0x00000080, DI
 	ADDQ        $0x00000100, R9
-	DECQ        R10
+	DECQ        R11
 	JNZ         block
 
 rest:
@@ -1936,8 +1944,8 @@ reduce:
 	JZ           done
 
 one:
-	MOVWLZX     (DX), R10
-	VMOVD       R10, X1
+	MOVWLZX     (DX), DI
+	VMOVD       DI, X1
 	VCVTPH2PS   X1, X1
 	VFMADD231SS (R9), X1, X0
 	ADDQ        $0x00000002, DX
@@ -1961,8 +1969,9 @@ TEXT ·AxpyF16AVX2(SB), NOSPLIT, $0-64
 	MOVQ         y_base+0(FP), AX
 	MOVQ         w_base+32(FP), CX
 	MOVQ         w_len+40(FP), DX
+	MOVQ         ·Ahead+0(SB), SI
+	ADDQ         CX, SI
 	MOVQ         next+56(FP), BX
-	LEAQ         8192(CX), SI
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
 	VBROADCASTSS a+24(FP), Y0
@@ -2223,8 +2232,9 @@ TEXT ·DotBF16AVX2(SB), NOSPLIT, $0-60
 	MOVQ    w_base+0(FP), AX
 	MOVQ    w_len+8(FP), CX
 	MOVQ    x_base+24(FP), DX
+	MOVQ    ·Ahead+0(SB), SI
+	ADDQ    AX, SI
 	MOVQ    next+48(FP), BX
-	LEAQ    8192(AX), SI
 	TESTQ   BX, BX
 	CMOVQEQ SI, BX
 	VXORPS  Y0, Y0, Y0
@@ -2376,13 +2386,14 @@ TEXT ·MatVecBF16AVX2(SB), NOSPLIT, $0-72
 	MOVQ  w_base+24(FP), DX
 	MOVQ  x_base+48(FP), BX
 	MOVQ  x_len+56(FP), SI
-	LEAQ  8192(DX), DI
+	MOVQ  ·Ahead+0(SB), R10
 	TESTQ CX, CX
 	JZ    end
 
 row:
 	MOVQ   SI, R8
 	MOVQ   BX, R9
+	LEAQ   (DX)(R10*1), DI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2391,8 +2402,8 @@ row:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	MOVQ   R8, R10
-	SHRQ   $0x06, R10
+	MOVQ   R8, R11
+	SHRQ   $0x06, R11
 	JZ     rest
 
 block:
@@ -2441,7 +2452,7 @@ block:
 	ADDQ        $0x00000080, DX
 	ADDQ        $0x00000080, DI
 	ADDQ        $0x00000100, R9
-	DECQ        R10
+	DECQ        R11
 	JNZ         block
 
 rest:
@@ -2510,9 +2521,9 @@ reduce:
 	JZ           done
 
 one:
-	MOVWLZX     (DX), R10
-	SHLL        $0x10, R10
-	VMOVD       R10, X1
+	MOVWLZX     (DX), DI
+	SHLL        $0x10, DI
+	VMOVD       DI, X1
 	VFMADD231SS (R9), X1, X0
 	ADDQ        $0x00000002, DX
 	ADDQ        $0x00000004, R9
@@ -2535,8 +2546,9 @@ TEXT ·AxpyBF16AVX2(SB), NOSPLIT, $0-64
 	MOVQ         y_base+0(FP), AX
 	MOVQ         w_base+32(FP), CX
 	MOVQ         w_len+40(FP), DX
+	MOVQ         ·Ahead+0(SB), SI
+	ADDQ         CX, SI
 	MOVQ         next+56(FP), BX
-	LEAQ         8192(CX), SI
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
 	VBROADCASTSS a+24(FP), Y0
@@ -2852,8 +2864,9 @@ TEXT ·Vendor(SB), NOSPLIT, $0-12
 TEXT ·LoadNextAVX2(SB), NOSPLIT, $0-40
 	MOVQ    b_base+0(FP), AX
 	MOVQ    b_len+8(FP), CX
+	MOVQ    ·Ahead+0(SB), BX
+	ADDQ    AX, BX
 	MOVQ    next+24(FP), DX
-	LEAQ    8192(AX), BX
 	TESTQ   DX, DX
 	CMOVQEQ BX, DX
 	VXORPS  Y0, Y0, Y0

@@ -11,8 +11,9 @@ TEXT ·Dot4F32AVX512(SB), NOSPLIT, $0-80
 	MOVQ    w_len+8(FP), CX
 	MOVQ    x_base+24(FP), DX
 	MOVQ    stride+48(FP), BX
+	MOVQ    ·Ahead+0(SB), SI
+	ADDQ    AX, SI
 	MOVQ    next+56(FP), DI
-	LEAQ    8192(AX), SI
 	TESTQ   DI, DI
 	CMOVQEQ SI, DI
 	SHLQ    $0x02, BX
@@ -169,8 +170,9 @@ TEXT ·Dot4F16AVX512(SB), NOSPLIT, $0-80
 	MOVQ    w_len+8(FP), CX
 	MOVQ    x_base+24(FP), DX
 	MOVQ    stride+48(FP), BX
+	MOVQ    ·Ahead+0(SB), SI
+	ADDQ    AX, SI
 	MOVQ    next+56(FP), DI
-	LEAQ    8192(AX), SI
 	TESTQ   DI, DI
 	CMOVQEQ SI, DI
 	SHLQ    $0x02, BX
@@ -327,8 +329,9 @@ TEXT ·Dot4BF16AVX512(SB), NOSPLIT, $0-80
 	MOVQ    w_len+8(FP), CX
 	MOVQ    x_base+24(FP), DX
 	MOVQ    stride+48(FP), BX
+	MOVQ    ·Ahead+0(SB), SI
+	ADDQ    AX, SI
 	MOVQ    next+56(FP), DI
-	LEAQ    8192(AX), SI
 	TESTQ   DI, DI
 	CMOVQEQ SI, DI
 	SHLQ    $0x02, BX
@@ -564,8 +567,9 @@ TEXT ·DotF32AVX512(SB), NOSPLIT, $0-60
 	MOVQ    w_base+0(FP), AX
 	MOVQ    w_len+8(FP), CX
 	MOVQ    x_base+24(FP), DX
+	MOVQ    ·Ahead+0(SB), SI
+	ADDQ    AX, SI
 	MOVQ    next+48(FP), BX
-	LEAQ    8192(AX), SI
 	TESTQ   BX, BX
 	CMOVQEQ SI, BX
 	VPXORD  Z0, Z0, Z0
@@ -655,19 +659,20 @@ TEXT ·MatVecF32AVX512(SB), NOSPLIT, $0-72
 	MOVQ  w_base+24(FP), DX
 	MOVQ  x_base+48(FP), BX
 	MOVQ  x_len+56(FP), SI
-	LEAQ  8192(DX), DI
+	MOVQ  ·Ahead+0(SB), R10
 	TESTQ CX, CX
 	JZ    end
 
 row:
 	MOVQ   SI, R8
 	MOVQ   BX, R9
+	LEAQ   (DX)(R10*1), DI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	MOVQ   R8, R10
-	SHRQ   $0x06, R10
+	MOVQ   R8, R11
+	SHRQ   $0x06, R11
 	JZ     rest
 
 block:
@@ -686,7 +691,7 @@ block:
 	ADDQ        $0x00000100, DX
 	ADDQ        $0x00000100, DI
 	ADDQ        $0x00000100, R9
-	DECQ        R10
+	DECQ        R11
 	JNZ         block
 
 rest:
@@ -752,8 +757,9 @@ TEXT ·AxpyF32AVX512(SB), NOSPLIT, $0-64
 	MOVQ         y_base+0(FP), AX
 	MOVQ         w_base+32(FP), CX
 	MOVQ         w_len+40(FP), DX
+	MOVQ         ·Ahead+0(SB), SI
+	ADDQ         CX, SI
 	MOVQ         next+56(FP), BX
-	LEAQ         8192(CX), SI
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
 	VBROADCASTSS a+24(FP), Z0
@@ -962,8 +968,9 @@ TEXT ·DotF16AVX512(SB), NOSPLIT, $0-60
 	MOVQ    w_base+0(FP), AX
 	MOVQ    w_len+8(FP), CX
 	MOVQ    x_base+24(FP), DX
+	MOVQ    ·Ahead+0(SB), SI
+	ADDQ    AX, SI
 	MOVQ    next+48(FP), BX
-	LEAQ    8192(AX), SI
 	TESTQ   BX, BX
 	CMOVQEQ SI, BX
 	VPXORD  Z0, Z0, Z0
@@ -1053,19 +1060,20 @@ TEXT ·MatVecF16AVX512(SB), NOSPLIT, $0-72
 	MOVQ  w_base+24(FP), DX
 	MOVQ  x_base+48(FP), BX
 	MOVQ  x_len+56(FP), SI
-	LEAQ  8192(DX), DI
+	MOVQ  ·Ahead+0(SB), R10
 	TESTQ CX, CX
 	JZ    end
 
 row:
 	MOVQ   SI, R8
 	MOVQ   BX, R9
+	LEAQ   (DX)(R10*1), DI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	MOVQ   R8, R10
-	SHRQ   $0x06, R10
+	MOVQ   R8, R11
+	SHRQ   $0x06, R11
 	JZ     rest
 
 block:
@@ -1082,7 +1090,7 @@ block:
 	ADDQ        $0x00000080, DX
 	ADDQ        $0x00000080, DI
 	ADDQ        $0x00000100, R9
-	DECQ        R10
+	DECQ        R11
 	JNZ         block
 
 rest:
@@ -1125,8 +1133,8 @@ reduce:
 	JZ            done
 
 one:
-	MOVWLZX     (DX), R10
-	VMOVD       R10, X4
+	MOVWLZX     (DX), DI
+	VMOVD       DI, X4
 	VCVTPH2PS   X4, X4
 	VFMADD231SS (R9), X4, X0
 	ADDQ        $0x00000002, DX
@@ -1150,8 +1158,9 @@ TEXT ·AxpyF16AVX512(SB), NOSPLIT, $0-64
 	MOVQ         y_base+0(FP), AX
 	MOVQ         w_base+32(FP), CX
 	MOVQ         w_len+40(FP), DX
+	MOVQ         ·Ahead+0(SB), SI
+	ADDQ         CX, SI
 	MOVQ         next+56(FP), BX
-	LEAQ         8192(CX), SI
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
 	VBROADCASTSS a+24(FP), Z0
@@ -1360,8 +1369,9 @@ TEXT ·DotBF16AVX512(SB), NOSPLIT, $0-60
 	MOVQ    w_base+0(FP), AX
 	MOVQ    w_len+8(FP), CX
 	MOVQ    x_base+24(FP), DX
+	MOVQ    ·Ahead+0(SB), SI
+	ADDQ    AX, SI
 	MOVQ    next+48(FP), BX
-	LEAQ    8192(AX), SI
 	TESTQ   BX, BX
 	CMOVQEQ SI, BX
 	VPXORD  Z0, Z0, Z0
@@ -1458,19 +1468,20 @@ TEXT ·MatVecBF16AVX512(SB), NOSPLIT, $0-72
 	MOVQ  w_base+24(FP), DX
 	MOVQ  x_base+48(FP), BX
 	MOVQ  x_len+56(FP), SI
-	LEAQ  8192(DX), DI
+	MOVQ  ·Ahead+0(SB), R10
 	TESTQ CX, CX
 	JZ    end
 
 row:
 	MOVQ   SI, R8
 	MOVQ   BX, R9
+	LEAQ   (DX)(R10*1), DI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	MOVQ   R8, R10
-	SHRQ   $0x06, R10
+	MOVQ   R8, R11
+	SHRQ   $0x06, R11
 	JZ     rest
 
 block:
@@ -1491,7 +1502,7 @@ block:
 	ADDQ        $0x00000080, DX
 	ADDQ        $0x00000080, DI
 	ADDQ        $0x00000100, R9
-	DECQ        R10
+	DECQ        R11
 	JNZ         block
 
 rest:
@@ -1537,9 +1548,9 @@ reduce:
 	JZ            done
 
 one:
-	MOVWLZX     (DX), R10
-	SHLL        $0x10, R10
-	VMOVD       R10, X4
+	MOVWLZX     (DX), DI
+	SHLL        $0x10, DI
+	VMOVD       DI, X4
 	VFMADD231SS (R9), X4, X0
 	ADDQ        $0x00000002, DX
 	ADDQ        $0x00000004, R9
@@ -1562,8 +1573,9 @@ TEXT ·AxpyBF16AVX512(SB), NOSPLIT, $0-64
 	MOVQ         y_base+0(FP), AX
 	MOVQ         w_base+32(FP), CX
 	MOVQ         w_len+40(FP), DX
+	MOVQ         ·Ahead+0(SB), SI
+	ADDQ         CX, SI
 	MOVQ         next+56(FP), BX
-	LEAQ         8192(CX), SI
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
 	VBROADCASTSS a+24(FP), Z0

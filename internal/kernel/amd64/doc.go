@@ -2,3 +2,7 @@
 // written by the generator in kernel/_gen. Package kernel alone imports it and
 // checks the processor first; the contracts are those of kernel.Set.
 package amd64
+
+// Ahead is the distance in bytes at which the kernels ask for what follows a row
+// in memory, where the caller names no next one.
+var Ahead int64 = 8192

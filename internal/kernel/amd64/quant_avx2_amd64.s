@@ -10,8 +10,9 @@ TEXT ·DotQ8AVX2(SB), NOSPLIT, $192-60
 	MOVQ         w_base+0(FP), AX
 	MOVQ         w_len+8(FP), CX
 	MOVQ         x_base+24(FP), DX
+	MOVQ         ·Ahead+0(SB), SI
+	ADDQ         AX, SI
 	MOVQ         next+48(FP), BX
-	LEAQ         8192(AX), SI
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
 	MOVL         $0x00010001, SI
@@ -125,6 +126,7 @@ TEXT ·MatVecQ8AVX2(SB), NOSPLIT, $192-80
 	MOVL         $0x00010001, DI
 	VMOVD        DI, X0
 	VPBROADCASTD X0, Y0
+	MOVQ         ·Ahead+0(SB), R11
 	TESTQ        CX, CX
 	JZ           end
 
@@ -132,7 +134,7 @@ row:
 	MOVQ   DX, DI
 	MOVQ   BX, R8
 	MOVQ   SI, R9
-	LEAQ   8192(DX), R10
+	LEAQ   (DX)(R11*1), R10
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 
@@ -202,15 +204,15 @@ rest:
 	VMOVDQU Y3, 96(SP)
 	VMOVDQU Y3, 128(SP)
 	VMOVDQU Y3, 160(SP)
-	LEAQ    (SP), R11
+	LEAQ    (SP), R12
 
 copy:
-	MOVWLZX (DI), R12
-	MOVW    R12, (R11)
+	MOVWLZX (DI), R13
+	MOVW    R13, (R12)
 	VMOVDQU 2(DI), Y3
-	VMOVDQU Y3, 2(R11)
+	VMOVDQU Y3, 2(R12)
 	ADDQ    $0x00000022, DI
-	ADDQ    $0x00000022, R11
+	ADDQ    $0x00000022, R12
 	SUBQ    $0x00000022, R8
 	CMPQ    R8, $0x00000022
 	JGE     copy
@@ -243,8 +245,9 @@ TEXT ·Dot4Q8AVX2(SB), NOSPLIT, $192-80
 	MOVQ         w_len+8(FP), CX
 	MOVQ         x_base+24(FP), DX
 	MOVQ         stride+48(FP), BX
+	MOVQ         ·Ahead+0(SB), SI
+	ADDQ         AX, SI
 	MOVQ         next+56(FP), DI
-	LEAQ         8192(AX), SI
 	TESTQ        DI, DI
 	CMOVQEQ      SI, DI
 	LEAQ         (BX)(BX*2), SI
@@ -456,8 +459,9 @@ TEXT ·AxpyQ8AVX2(SB), NOSPLIT, $0-64
 	MOVQ         y_base+0(FP), AX
 	MOVQ         w_base+32(FP), CX
 	MOVQ         w_len+40(FP), DX
+	MOVQ         ·Ahead+0(SB), SI
+	ADDQ         CX, SI
 	MOVQ         next+56(FP), BX
-	LEAQ         8192(CX), SI
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
 	VBROADCASTSS a+24(FP), Y0
@@ -613,8 +617,9 @@ TEXT ·DotQ4AVX2(SB), NOSPLIT, $192-60
 	MOVQ         w_base+0(FP), AX
 	MOVQ         w_len+8(FP), CX
 	MOVQ         x_base+24(FP), DX
+	MOVQ         ·Ahead+0(SB), SI
+	ADDQ         AX, SI
 	MOVQ         next+48(FP), BX
-	LEAQ         8192(AX), SI
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
 	MOVL         $0x00010001, SI
@@ -727,6 +732,7 @@ TEXT ·MatVecQ4AVX2(SB), NOSPLIT, $192-80
 	MOVL         $0x0f0f0f0f, DI
 	VMOVD        DI, X1
 	VPBROADCASTD X1, Y1
+	MOVQ         ·Ahead+0(SB), R11
 	TESTQ        CX, CX
 	JZ           end
 
@@ -734,7 +740,7 @@ row:
 	MOVQ   DX, DI
 	MOVQ   BX, R8
 	MOVQ   SI, R9
-	LEAQ   8192(DX), R10
+	LEAQ   (DX)(R11*1), R10
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 
@@ -797,15 +803,15 @@ rest:
 	VMOVDQU Y4, 96(SP)
 	VMOVDQU Y4, 128(SP)
 	VMOVDQU Y4, 160(SP)
-	LEAQ    (SP), R11
+	LEAQ    (SP), R12
 
 copy:
-	MOVWLZX (DI), R12
-	MOVW    R12, (R11)
+	MOVWLZX (DI), R13
+	MOVW    R13, (R12)
 	VMOVDQU 2(DI), X4
-	VMOVDQU X4, 2(R11)
+	VMOVDQU X4, 2(R12)
 	ADDQ    $0x00000012, DI
-	ADDQ    $0x00000012, R11
+	ADDQ    $0x00000012, R12
 	SUBQ    $0x00000012, R8
 	CMPQ    R8, $0x00000012
 	JGE     copy
@@ -838,8 +844,9 @@ TEXT ·Dot4Q4AVX2(SB), NOSPLIT, $192-80
 	MOVQ         w_len+8(FP), CX
 	MOVQ         x_base+24(FP), DX
 	MOVQ         stride+48(FP), BX
+	MOVQ         ·Ahead+0(SB), SI
+	ADDQ         AX, SI
 	MOVQ         next+56(FP), DI
-	LEAQ         8192(AX), SI
 	TESTQ        DI, DI
 	CMOVQEQ      SI, DI
 	LEAQ         (BX)(BX*2), SI
@@ -1035,8 +1042,9 @@ TEXT ·AxpyQ4AVX2(SB), NOSPLIT, $0-64
 	MOVQ         y_base+0(FP), AX
 	MOVQ         w_base+32(FP), CX
 	MOVQ         w_len+40(FP), DX
+	MOVQ         ·Ahead+0(SB), SI
+	ADDQ         CX, SI
 	MOVQ         next+56(FP), BX
-	LEAQ         8192(CX), SI
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
 	VBROADCASTSS a+24(FP), Y0

@@ -44,8 +44,9 @@ TEXT ·DotQ8AVX512(SB), NOSPLIT, $192-60
 	MOVQ         w_base+0(FP), AX
 	MOVQ         w_len+8(FP), CX
 	MOVQ         x_base+24(FP), DX
+	MOVQ         ·Ahead+0(SB), SI
+	ADDQ         AX, SI
 	MOVQ         next+48(FP), BX
-	LEAQ         8192(AX), SI
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
 	MOVL         $0x80808080, SI
@@ -144,6 +145,7 @@ TEXT ·MatVecQ8AVX512(SB), NOSPLIT, $192-80
 	VPMOVZXDQ    X1, Y1
 	VPSLLQ       $0x20, Y1, Y2
 	VPOR         Y2, Y1, Y1
+	MOVQ         ·Ahead+0(SB), R11
 	TESTQ        CX, CX
 	JZ           end
 
@@ -151,7 +153,7 @@ row:
 	MOVQ   DX, DI
 	MOVQ   BX, R8
 	MOVQ   SI, R9
-	LEAQ   8192(DX), R10
+	LEAQ   (DX)(R11*1), R10
 	VPXORD Z3, Z3, Z3
 
 group:
@@ -195,15 +197,15 @@ rest:
 	VMOVDQU Y2, 96(SP)
 	VMOVDQU Y2, 128(SP)
 	VMOVDQU Y2, 160(SP)
-	LEAQ    (SP), R11
+	LEAQ    (SP), R12
 
 copy:
-	MOVWLZX (DI), R12
-	MOVW    R12, (R11)
+	MOVWLZX (DI), R13
+	MOVW    R13, (R12)
 	VMOVDQU 2(DI), Y2
-	VMOVDQU Y2, 2(R11)
+	VMOVDQU Y2, 2(R12)
 	ADDQ    $0x00000022, DI
-	ADDQ    $0x00000022, R11
+	ADDQ    $0x00000022, R12
 	SUBQ    $0x00000022, R8
 	CMPQ    R8, $0x00000022
 	JGE     copy
@@ -237,8 +239,9 @@ TEXT ·Dot4Q8AVX512(SB), NOSPLIT, $192-80
 	MOVQ         w_len+8(FP), CX
 	MOVQ         x_base+24(FP), DX
 	MOVQ         stride+48(FP), BX
+	MOVQ         ·Ahead+0(SB), SI
+	ADDQ         AX, SI
 	MOVQ         next+56(FP), DI
-	LEAQ         8192(AX), SI
 	TESTQ        DI, DI
 	CMOVQEQ      SI, DI
 	LEAQ         (BX)(BX*2), SI
@@ -460,8 +463,9 @@ TEXT ·DotQ4AVX512(SB), NOSPLIT, $192-60
 	MOVQ         w_base+0(FP), AX
 	MOVQ         w_len+8(FP), CX
 	MOVQ         x_base+24(FP), DX
+	MOVQ         ·Ahead+0(SB), SI
+	ADDQ         AX, SI
 	MOVQ         next+48(FP), BX
-	LEAQ         8192(AX), SI
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
 	MOVL         $0x0f0f0f0f, SI
@@ -556,6 +560,7 @@ TEXT ·MatVecQ4AVX512(SB), NOSPLIT, $192-80
 	VPSLLQ       $0x20, Y1, Y2
 	VPOR         Y2, Y1, Y1
 	VMOVDQU32    quantQ4Body<>+0(SB), Z2
+	MOVQ         ·Ahead+0(SB), R11
 	TESTQ        CX, CX
 	JZ           end
 
@@ -563,7 +568,7 @@ row:
 	MOVQ   DX, DI
 	MOVQ   BX, R8
 	MOVQ   SI, R9
-	LEAQ   8192(DX), R10
+	LEAQ   (DX)(R11*1), R10
 	VPXORD Z3, Z3, Z3
 
 group:
@@ -601,15 +606,15 @@ rest:
 	VMOVDQU Y4, 96(SP)
 	VMOVDQU Y4, 128(SP)
 	VMOVDQU Y4, 160(SP)
-	LEAQ    (SP), R11
+	LEAQ    (SP), R12
 
 copy:
-	MOVWLZX (DI), R12
-	MOVW    R12, (R11)
+	MOVWLZX (DI), R13
+	MOVW    R13, (R12)
 	VMOVDQU 2(DI), X4
-	VMOVDQU X4, 2(R11)
+	VMOVDQU X4, 2(R12)
 	ADDQ    $0x00000012, DI
-	ADDQ    $0x00000012, R11
+	ADDQ    $0x00000012, R12
 	SUBQ    $0x00000012, R8
 	CMPQ    R8, $0x00000012
 	JGE     copy
@@ -643,8 +648,9 @@ TEXT ·Dot4Q4AVX512(SB), NOSPLIT, $192-80
 	MOVQ         w_len+8(FP), CX
 	MOVQ         x_base+24(FP), DX
 	MOVQ         stride+48(FP), BX
+	MOVQ         ·Ahead+0(SB), SI
+	ADDQ         AX, SI
 	MOVQ         next+56(FP), DI
-	LEAQ         8192(AX), SI
 	TESTQ        DI, DI
 	CMOVQEQ      SI, DI
 	LEAQ         (BX)(BX*2), SI
@@ -777,8 +783,9 @@ TEXT ·AxpyQ4AVX512(SB), NOSPLIT, $0-64
 	MOVQ         y_base+0(FP), AX
 	MOVQ         w_base+32(FP), CX
 	MOVQ         w_len+40(FP), DX
+	MOVQ         ·Ahead+0(SB), SI
+	ADDQ         CX, SI
 	MOVQ         next+56(FP), BX
-	LEAQ         8192(CX), SI
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
 	VBROADCASTSS a+24(FP), Z0

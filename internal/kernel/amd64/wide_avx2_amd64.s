@@ -11,8 +11,9 @@ TEXT ·PairsQ8AVX2(SB), NOSPLIT, $0-80
 	MOVQ    scales_base+24(FP), CX
 	MOVQ    w_base+48(FP), DX
 	MOVQ    w_len+56(FP), BX
+	MOVQ    ·Ahead+0(SB), DI
+	ADDQ    DX, DI
 	MOVQ    next+72(FP), SI
-	LEAQ    8192(DX), DI
 	TESTQ   SI, SI
 	CMOVQEQ DI, SI
 
@@ -56,8 +57,9 @@ TEXT ·PairsQ4AVX2(SB), NOSPLIT, $0-80
 	MOVQ         scales_base+24(FP), CX
 	MOVQ         w_base+48(FP), DX
 	MOVQ         w_len+56(FP), BX
+	MOVQ         ·Ahead+0(SB), DI
+	ADDQ         DX, DI
 	MOVQ         next+72(FP), SI
-	LEAQ         8192(DX), DI
 	TESTQ        SI, SI
 	CMOVQEQ      DI, SI
 	MOVL         $0x0000000f, DI
@@ -249,8 +251,9 @@ TEXT ·WidenQ8AVX2(SB), NOSPLIT, $0-56
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         w_base+24(FP), CX
 	MOVQ         w_len+32(FP), DX
+	MOVQ         ·Ahead+0(SB), SI
+	ADDQ         CX, SI
 	MOVQ         next+48(FP), BX
-	LEAQ         8192(CX), SI
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
 	MOVL         $0x00010001, SI
@@ -1558,8 +1561,9 @@ TEXT ·WidenQ4AVX2(SB), NOSPLIT, $0-56
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         w_base+24(FP), CX
 	MOVQ         w_len+32(FP), DX
+	MOVQ         ·Ahead+0(SB), SI
+	ADDQ         CX, SI
 	MOVQ         next+48(FP), BX
-	LEAQ         8192(CX), SI
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
 	MOVL         $0x00010001, SI

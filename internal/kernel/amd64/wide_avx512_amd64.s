@@ -11,8 +11,9 @@ TEXT ·PairsQ8AVX512(SB), NOSPLIT, $0-80
 	MOVQ    scales_base+24(FP), CX
 	MOVQ    w_base+48(FP), DX
 	MOVQ    w_len+56(FP), BX
+	MOVQ    ·Ahead+0(SB), DI
+	ADDQ    DX, DI
 	MOVQ    next+72(FP), SI
-	LEAQ    8192(DX), DI
 	TESTQ   SI, SI
 	CMOVQEQ DI, SI
 
@@ -49,8 +50,9 @@ TEXT ·PairsQ4AVX512(SB), NOSPLIT, $0-80
 	MOVQ         scales_base+24(FP), CX
 	MOVQ         w_base+48(FP), DX
 	MOVQ         w_len+56(FP), BX
+	MOVQ         ·Ahead+0(SB), DI
+	ADDQ         DX, DI
 	MOVQ         next+72(FP), SI
-	LEAQ         8192(DX), DI
 	TESTQ        SI, SI
 	CMOVQEQ      DI, SI
 	MOVQ         $0xfffefdfcfbfaf9f8, DI
@@ -205,8 +207,9 @@ TEXT ·WidenQ8AVX512(SB), NOSPLIT, $0-56
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         w_base+24(FP), CX
 	MOVQ         w_len+32(FP), DX
+	MOVQ         ·Ahead+0(SB), SI
+	ADDQ         CX, SI
 	MOVQ         next+48(FP), BX
-	LEAQ         8192(CX), SI
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
 	MOVL         $0x80808080, SI
@@ -336,8 +339,9 @@ TEXT ·WidenQ4AVX512(SB), NOSPLIT, $0-56
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         w_base+24(FP), CX
 	MOVQ         w_len+32(FP), DX
+	MOVQ         ·Ahead+0(SB), SI
+	ADDQ         CX, SI
 	MOVQ         next+48(FP), BX
-	LEAQ         8192(CX), SI
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
 	MOVL         $0x0f0f0f0f, SI
