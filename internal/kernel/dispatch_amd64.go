@@ -116,6 +116,7 @@ func All() []Set {
 	// are two halves to it, reads faster by AVX2; a Xeon by AVX-512.
 	wide := avx512
 	wide.Name = "avx512-wide"
+	wide.Attention = wideAttention(avx512.Attention)
 	wide.DotF32, wide.MatVecF32 = amd64.DotF32AVX512, amd64.MatVecF32AVX512
 	wide.DotF16, wide.MatVecF16 = amd64.DotF16AVX512, amd64.MatVecF16AVX512
 	wide.DotBF16, wide.MatVecBF16 = amd64.DotBF16AVX512, amd64.MatVecBF16AVX512

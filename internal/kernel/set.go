@@ -16,7 +16,7 @@ import (
 // "Prefetch" in the package documentation.
 type Set struct {
 	// Name is "go", "avx2", "avx512", or "avx512-wide", which is avx512 with
-	// single rows of floats in registers of 512 bits too.
+	// single rows of floats and single queries in registers of 512 bits too.
 	Name string
 
 	// DotF32 returns the dot product of w and x, summed in the order that

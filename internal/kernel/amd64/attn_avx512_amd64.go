@@ -13,3 +13,33 @@ func Scores4AVX512(s []float32, stride int, n int, q []float32, keys []float32)
 //
 //go:noescape
 func Values4AVX512(y []float32, c []float32, p []float32, stride int, n int, values []float32)
+
+// ScoresF32AVX512 is Attention.ScoresF32 of package kernel.
+//
+//go:noescape
+func ScoresF32AVX512(s []float32, q []float32, keys []float32, next *float32)
+
+// ValuesF32AVX512 is Attention.ValuesF32 of package kernel.
+//
+//go:noescape
+func ValuesF32AVX512(y []float32, c float32, p []float32, values []float32, next *float32)
+
+// ScoresF16AVX512 is Attention.ScoresF16 of package kernel.
+//
+//go:noescape
+func ScoresF16AVX512(s []float32, q []float32, keys []uint16, next *uint16)
+
+// ValuesF16AVX512 is Attention.ValuesF16 of package kernel.
+//
+//go:noescape
+func ValuesF16AVX512(y []float32, c float32, p []float32, values []uint16, next *uint16)
+
+// ScoresQ8AVX512 is Attention.ScoresQ8 of package kernel.
+//
+//go:noescape
+func ScoresQ8AVX512(s []float32, q []float32, keys []byte, next *byte)
+
+// ValuesQ8AVX512 is Attention.ValuesQ8 of package kernel.
+//
+//go:noescape
+func ValuesQ8AVX512(y []float32, c float32, p []float32, values []byte, next *byte)

@@ -366,3 +366,564 @@ stored16:
 below16:
 	VZEROUPPER
 	RET
+
+// func ScoresF32AVX512(s []float32, q []float32, keys []float32, next *float32)
+// Requires: AVX, AVX512F, AVX512VL, CMOV, MMX+
+TEXT ·ScoresF32AVX512(SB), NOSPLIT, $0-80
+	MOVQ    s_base+0(FP), AX
+	MOVQ    s_len+8(FP), CX
+	MOVQ    q_base+24(FP), DX
+	MOVQ    q_len+32(FP), BX
+	MOVQ    keys_base+48(FP), SI
+	MOVQ    ·Ahead+0(SB), R8
+	ADDQ    SI, R8
+	MOVQ    next+72(FP), DI
+	TESTQ   DI, DI
+	CMOVQEQ R8, DI
+	SHRQ    $0x04, BX
+	IMUL3Q  $0x00000040, BX, R8
+	LEAQ    (R8)(R8*2), R9
+	SHRQ    $0x02, CX
+	JZ      done
+
+keys:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   DX, R10
+	MOVQ   BX, R11
+
+dims:
+	PREFETCHT1    (DI)
+	PREFETCHT1    64(DI)
+	PREFETCHT1    128(DI)
+	PREFETCHT1    192(DI)
+	VMOVUPS       (SI), Z4
+	VFMADD231PS   (R10), Z4, Z0
+	VMOVUPS       (SI)(R8*1), Z4
+	VFMADD231PS   (R10), Z4, Z1
+	VMOVUPS       (SI)(R8*2), Z4
+	VFMADD231PS   (R10), Z4, Z2
+	VMOVUPS       (SI)(R9*1), Z4
+	VFMADD231PS   (R10), Z4, Z3
+	ADDQ          $0x00000040, R10
+	ADDQ          $0x00000040, SI
+	ADDQ          $0x00000100, DI
+	DECQ          R11
+	JNZ           dims
+	ADDQ          R9, SI
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF64X4 $0x01, Z1, Y4
+	VADDPS        Y4, Y1, Y1
+	VEXTRACTF64X4 $0x01, Z2, Y4
+	VADDPS        Y4, Y2, Y2
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VADDPS        Y4, Y3, Y3
+	VSHUFPS       $0x88, Y1, Y0, Y4
+	VSHUFPS       $0xdd, Y1, Y0, Y0
+	VADDPS        Y0, Y4, Y0
+	VSHUFPS       $0x88, Y3, Y2, Y4
+	VSHUFPS       $0xdd, Y3, Y2, Y2
+	VADDPS        Y2, Y4, Y2
+	VSHUFPS       $0x88, Y2, Y0, Y4
+	VSHUFPS       $0xdd, Y2, Y0, Y0
+	VADDPS        Y0, Y4, Y0
+	VEXTRACTF32X4 $0x01, Y0, X4
+	VADDPS        X4, X0, X0
+	VMOVUPS       X0, (AX)
+	ADDQ          $0x00000010, AX
+	DECQ          CX
+	JNZ           keys
+
+done:
+	VZEROUPPER
+	RET
+
+// func ValuesF32AVX512(y []float32, c float32, p []float32, values []float32, next *float32)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·ValuesF32AVX512(SB), NOSPLIT, $0-88
+	MOVQ         y_base+0(FP), AX
+	MOVQ         y_len+8(FP), CX
+	MOVQ         p_base+32(FP), DX
+	MOVQ         p_len+40(FP), BX
+	MOVQ         values_base+56(FP), SI
+	MOVQ         ·Ahead+0(SB), DI
+	ADDQ         SI, DI
+	MOVQ         next+80(FP), R9
+	TESTQ        R9, R9
+	CMOVQEQ      DI, R9
+	SHRQ         $0x04, CX
+	IMUL3Q       $0x00000040, CX, DI
+	LEAQ         (DI)(DI*2), R8
+	VBROADCASTSS c+24(FP), Z0
+	MOVQ         AX, R10
+	MOVQ         CX, R11
+
+scale:
+	VMULPS  (R10), Z0, Z1
+	VMOVUPS Z1, (R10)
+	ADDQ    $0x00000040, R10
+	DECQ    R11
+	JNZ     scale
+
+rows4:
+	CMPQ         BX, $0x00000004
+	JL           fewer4
+	VBROADCASTSS (DX), Z0
+	VBROADCASTSS 4(DX), Z1
+	VBROADCASTSS 8(DX), Z2
+	VBROADCASTSS 12(DX), Z3
+	MOVQ         AX, R10
+	MOVQ         CX, R11
+
+dims4:
+	PREFETCHT1  (R9)
+	PREFETCHT1  64(R9)
+	PREFETCHT1  128(R9)
+	PREFETCHT1  192(R9)
+	VMOVUPS     (R10), Z4
+	VMOVUPS     (SI), Z5
+	VFMADD231PS Z5, Z0, Z4
+	VMOVUPS     (SI)(DI*1), Z5
+	VFMADD231PS Z5, Z1, Z4
+	VMOVUPS     (SI)(DI*2), Z5
+	VFMADD231PS Z5, Z2, Z4
+	VMOVUPS     (SI)(R8*1), Z5
+	VFMADD231PS Z5, Z3, Z4
+	VMOVUPS     Z4, (R10)
+	ADDQ        $0x00000040, SI
+	ADDQ        $0x00000100, R9
+	ADDQ        $0x00000040, R10
+	DECQ        R11
+	JNZ         dims4
+	ADDQ        R8, SI
+	ADDQ        $0x00000010, DX
+	SUBQ        $0x00000004, BX
+	JMP         rows4
+
+fewer4:
+rows1:
+	CMPQ         BX, $0x00000001
+	JL           fewer1
+	VBROADCASTSS (DX), Z0
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+
+dims1:
+	PREFETCHT1  (R9)
+	VMOVUPS     (DI), Z1
+	VMOVUPS     (SI), Z2
+	VFMADD231PS Z2, Z0, Z1
+	VMOVUPS     Z1, (DI)
+	ADDQ        $0x00000040, SI
+	ADDQ        $0x00000040, R9
+	ADDQ        $0x00000040, DI
+	DECQ        R8
+	JNZ         dims1
+	ADDQ        $0x00000004, DX
+	SUBQ        $0x00000001, BX
+	JMP         rows1
+
+fewer1:
+	VZEROUPPER
+	RET
+
+// func ScoresF16AVX512(s []float32, q []float32, keys []uint16, next *uint16)
+// Requires: AVX, AVX512F, AVX512VL, CMOV, MMX+
+TEXT ·ScoresF16AVX512(SB), NOSPLIT, $0-80
+	MOVQ    s_base+0(FP), AX
+	MOVQ    s_len+8(FP), CX
+	MOVQ    q_base+24(FP), DX
+	MOVQ    q_len+32(FP), BX
+	MOVQ    keys_base+48(FP), SI
+	MOVQ    ·Ahead+0(SB), R8
+	ADDQ    SI, R8
+	MOVQ    next+72(FP), DI
+	TESTQ   DI, DI
+	CMOVQEQ R8, DI
+	SHRQ    $0x04, BX
+	IMUL3Q  $0x00000020, BX, R8
+	LEAQ    (R8)(R8*2), R9
+	SHRQ    $0x02, CX
+	JZ      done
+
+keys:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   DX, R10
+	MOVQ   BX, R11
+
+dims:
+	PREFETCHT1    (DI)
+	PREFETCHT1    64(DI)
+	VCVTPH2PS     (SI), Z4
+	VFMADD231PS   (R10), Z4, Z0
+	VCVTPH2PS     (SI)(R8*1), Z4
+	VFMADD231PS   (R10), Z4, Z1
+	VCVTPH2PS     (SI)(R8*2), Z4
+	VFMADD231PS   (R10), Z4, Z2
+	VCVTPH2PS     (SI)(R9*1), Z4
+	VFMADD231PS   (R10), Z4, Z3
+	ADDQ          $0x00000040, R10
+	ADDQ          $0x00000020, SI
+	ADDQ          $0x00000080, DI
+	DECQ          R11
+	JNZ           dims
+	ADDQ          R9, SI
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF64X4 $0x01, Z1, Y4
+	VADDPS        Y4, Y1, Y1
+	VEXTRACTF64X4 $0x01, Z2, Y4
+	VADDPS        Y4, Y2, Y2
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VADDPS        Y4, Y3, Y3
+	VSHUFPS       $0x88, Y1, Y0, Y4
+	VSHUFPS       $0xdd, Y1, Y0, Y0
+	VADDPS        Y0, Y4, Y0
+	VSHUFPS       $0x88, Y3, Y2, Y4
+	VSHUFPS       $0xdd, Y3, Y2, Y2
+	VADDPS        Y2, Y4, Y2
+	VSHUFPS       $0x88, Y2, Y0, Y4
+	VSHUFPS       $0xdd, Y2, Y0, Y0
+	VADDPS        Y0, Y4, Y0
+	VEXTRACTF32X4 $0x01, Y0, X4
+	VADDPS        X4, X0, X0
+	VMOVUPS       X0, (AX)
+	ADDQ          $0x00000010, AX
+	DECQ          CX
+	JNZ           keys
+
+done:
+	VZEROUPPER
+	RET
+
+// func ValuesF16AVX512(y []float32, c float32, p []float32, values []uint16, next *uint16)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·ValuesF16AVX512(SB), NOSPLIT, $0-88
+	MOVQ         y_base+0(FP), AX
+	MOVQ         y_len+8(FP), CX
+	MOVQ         p_base+32(FP), DX
+	MOVQ         p_len+40(FP), BX
+	MOVQ         values_base+56(FP), SI
+	MOVQ         ·Ahead+0(SB), DI
+	ADDQ         SI, DI
+	MOVQ         next+80(FP), R9
+	TESTQ        R9, R9
+	CMOVQEQ      DI, R9
+	SHRQ         $0x04, CX
+	IMUL3Q       $0x00000020, CX, DI
+	LEAQ         (DI)(DI*2), R8
+	VBROADCASTSS c+24(FP), Z0
+	MOVQ         AX, R10
+	MOVQ         CX, R11
+
+scale:
+	VMULPS  (R10), Z0, Z1
+	VMOVUPS Z1, (R10)
+	ADDQ    $0x00000040, R10
+	DECQ    R11
+	JNZ     scale
+
+rows4:
+	CMPQ         BX, $0x00000004
+	JL           fewer4
+	VBROADCASTSS (DX), Z0
+	VBROADCASTSS 4(DX), Z1
+	VBROADCASTSS 8(DX), Z2
+	VBROADCASTSS 12(DX), Z3
+	MOVQ         AX, R10
+	MOVQ         CX, R11
+
+dims4:
+	PREFETCHT1  (R9)
+	PREFETCHT1  64(R9)
+	VMOVUPS     (R10), Z4
+	VCVTPH2PS   (SI), Z5
+	VFMADD231PS Z5, Z0, Z4
+	VCVTPH2PS   (SI)(DI*1), Z5
+	VFMADD231PS Z5, Z1, Z4
+	VCVTPH2PS   (SI)(DI*2), Z5
+	VFMADD231PS Z5, Z2, Z4
+	VCVTPH2PS   (SI)(R8*1), Z5
+	VFMADD231PS Z5, Z3, Z4
+	VMOVUPS     Z4, (R10)
+	ADDQ        $0x00000020, SI
+	ADDQ        $0x00000080, R9
+	ADDQ        $0x00000040, R10
+	DECQ        R11
+	JNZ         dims4
+	ADDQ        R8, SI
+	ADDQ        $0x00000010, DX
+	SUBQ        $0x00000004, BX
+	JMP         rows4
+
+fewer4:
+rows1:
+	CMPQ         BX, $0x00000001
+	JL           fewer1
+	VBROADCASTSS (DX), Z0
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+
+dims1:
+	PREFETCHT1  (R9)
+	VMOVUPS     (DI), Z1
+	VCVTPH2PS   (SI), Z2
+	VFMADD231PS Z2, Z0, Z1
+	VMOVUPS     Z1, (DI)
+	ADDQ        $0x00000020, SI
+	ADDQ        $0x00000020, R9
+	ADDQ        $0x00000040, DI
+	DECQ        R8
+	JNZ         dims1
+	ADDQ        $0x00000004, DX
+	SUBQ        $0x00000001, BX
+	JMP         rows1
+
+fewer1:
+	VZEROUPPER
+	RET
+
+// func ScoresQ8AVX512(s []float32, q []float32, keys []byte, next *byte)
+// Requires: AVX, AVX2, AVX512F, AVX512VL, CMOV, MMX+
+TEXT ·ScoresQ8AVX512(SB), NOSPLIT, $0-80
+	MOVQ    s_base+0(FP), AX
+	MOVQ    s_len+8(FP), CX
+	MOVQ    q_base+24(FP), DX
+	MOVQ    q_len+32(FP), BX
+	MOVQ    keys_base+48(FP), SI
+	MOVQ    ·Ahead+0(SB), R8
+	ADDQ    SI, R8
+	MOVQ    next+72(FP), DI
+	TESTQ   DI, DI
+	CMOVQEQ R8, DI
+	SHRQ    $0x05, BX
+	IMUL3Q  $0x00000022, BX, R8
+	LEAQ    (R8)(R8*2), R9
+	SHRQ    $0x02, CX
+	JZ      done
+
+keys:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   DX, R10
+	MOVQ   BX, R11
+
+dims:
+	PREFETCHT1    (DI)
+	PREFETCHT1    64(DI)
+	PREFETCHT1    128(DI)
+	VPBROADCASTW  (SI), Y6
+	VCVTPH2PS     Y6, Z6
+	VPMOVSXBD     2(SI), Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        Z6, Z4, Z4
+	VPMOVSXBD     18(SI), Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        Z6, Z5, Z5
+	VFMADD231PS   (R10), Z4, Z0
+	VFMADD231PS   64(R10), Z5, Z0
+	VPBROADCASTW  (SI)(R8*1), Y6
+	VCVTPH2PS     Y6, Z6
+	VPMOVSXBD     2(SI)(R8*1), Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        Z6, Z4, Z4
+	VPMOVSXBD     18(SI)(R8*1), Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        Z6, Z5, Z5
+	VFMADD231PS   (R10), Z4, Z1
+	VFMADD231PS   64(R10), Z5, Z1
+	VPBROADCASTW  (SI)(R8*2), Y6
+	VCVTPH2PS     Y6, Z6
+	VPMOVSXBD     2(SI)(R8*2), Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        Z6, Z4, Z4
+	VPMOVSXBD     18(SI)(R8*2), Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        Z6, Z5, Z5
+	VFMADD231PS   (R10), Z4, Z2
+	VFMADD231PS   64(R10), Z5, Z2
+	VPBROADCASTW  (SI)(R9*1), Y6
+	VCVTPH2PS     Y6, Z6
+	VPMOVSXBD     2(SI)(R9*1), Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        Z6, Z4, Z4
+	VPMOVSXBD     18(SI)(R9*1), Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        Z6, Z5, Z5
+	VFMADD231PS   (R10), Z4, Z3
+	VFMADD231PS   64(R10), Z5, Z3
+	ADDQ          $0x00000080, R10
+	ADDQ          $0x00000022, SI
+	ADDQ          $0x00000088, DI
+	DECQ          R11
+	JNZ           dims
+	ADDQ          R9, SI
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF64X4 $0x01, Z1, Y4
+	VADDPS        Y4, Y1, Y1
+	VEXTRACTF64X4 $0x01, Z2, Y4
+	VADDPS        Y4, Y2, Y2
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VADDPS        Y4, Y3, Y3
+	VSHUFPS       $0x88, Y1, Y0, Y4
+	VSHUFPS       $0xdd, Y1, Y0, Y0
+	VADDPS        Y0, Y4, Y0
+	VSHUFPS       $0x88, Y3, Y2, Y4
+	VSHUFPS       $0xdd, Y3, Y2, Y2
+	VADDPS        Y2, Y4, Y2
+	VSHUFPS       $0x88, Y2, Y0, Y4
+	VSHUFPS       $0xdd, Y2, Y0, Y0
+	VADDPS        Y0, Y4, Y0
+	VEXTRACTF32X4 $0x01, Y0, X4
+	VADDPS        X4, X0, X0
+	VMOVUPS       X0, (AX)
+	ADDQ          $0x00000010, AX
+	DECQ          CX
+	JNZ           keys
+
+done:
+	VZEROUPPER
+	RET
+
+// func ValuesQ8AVX512(y []float32, c float32, p []float32, values []byte, next *byte)
+// Requires: AVX, AVX2, AVX512F, CMOV, MMX+
+TEXT ·ValuesQ8AVX512(SB), NOSPLIT, $0-88
+	MOVQ         y_base+0(FP), AX
+	MOVQ         y_len+8(FP), CX
+	MOVQ         p_base+32(FP), DX
+	MOVQ         p_len+40(FP), BX
+	MOVQ         values_base+56(FP), SI
+	MOVQ         ·Ahead+0(SB), DI
+	ADDQ         SI, DI
+	MOVQ         next+80(FP), R9
+	TESTQ        R9, R9
+	CMOVQEQ      DI, R9
+	SHRQ         $0x05, CX
+	IMUL3Q       $0x00000022, CX, DI
+	LEAQ         (DI)(DI*2), R8
+	VBROADCASTSS c+24(FP), Z0
+	MOVQ         AX, R10
+	MOVQ         CX, R11
+
+scale:
+	VMULPS  (R10), Z0, Z1
+	VMOVUPS Z1, (R10)
+	VMULPS  64(R10), Z0, Z1
+	VMOVUPS Z1, 64(R10)
+	ADDQ    $0x00000080, R10
+	DECQ    R11
+	JNZ     scale
+
+rows4:
+	CMPQ         BX, $0x00000004
+	JL           fewer4
+	VBROADCASTSS (DX), Z0
+	VBROADCASTSS 4(DX), Z1
+	VBROADCASTSS 8(DX), Z2
+	VBROADCASTSS 12(DX), Z3
+	MOVQ         AX, R10
+	MOVQ         CX, R11
+
+dims4:
+	PREFETCHT1   (R9)
+	PREFETCHT1   64(R9)
+	PREFETCHT1   128(R9)
+	VMOVUPS      (R10), Z4
+	VMOVUPS      64(R10), Z5
+	VPBROADCASTW (SI), Y8
+	VCVTPH2PS    Y8, Z8
+	VPMOVSXBD    2(SI), Z6
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z8, Z6, Z6
+	VPMOVSXBD    18(SI), Z7
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       Z8, Z7, Z7
+	VFMADD231PS  Z6, Z0, Z4
+	VFMADD231PS  Z7, Z0, Z5
+	VPBROADCASTW (SI)(DI*1), Y8
+	VCVTPH2PS    Y8, Z8
+	VPMOVSXBD    2(SI)(DI*1), Z6
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z8, Z6, Z6
+	VPMOVSXBD    18(SI)(DI*1), Z7
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       Z8, Z7, Z7
+	VFMADD231PS  Z6, Z1, Z4
+	VFMADD231PS  Z7, Z1, Z5
+	VPBROADCASTW (SI)(DI*2), Y8
+	VCVTPH2PS    Y8, Z8
+	VPMOVSXBD    2(SI)(DI*2), Z6
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z8, Z6, Z6
+	VPMOVSXBD    18(SI)(DI*2), Z7
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       Z8, Z7, Z7
+	VFMADD231PS  Z6, Z2, Z4
+	VFMADD231PS  Z7, Z2, Z5
+	VPBROADCASTW (SI)(R8*1), Y8
+	VCVTPH2PS    Y8, Z8
+	VPMOVSXBD    2(SI)(R8*1), Z6
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z8, Z6, Z6
+	VPMOVSXBD    18(SI)(R8*1), Z7
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       Z8, Z7, Z7
+	VFMADD231PS  Z6, Z3, Z4
+	VFMADD231PS  Z7, Z3, Z5
+	VMOVUPS      Z4, (R10)
+	VMOVUPS      Z5, 64(R10)
+	ADDQ         $0x00000022, SI
+	ADDQ         $0x00000088, R9
+	ADDQ         $0x00000080, R10
+	DECQ         R11
+	JNZ          dims4
+	ADDQ         R8, SI
+	ADDQ         $0x00000010, DX
+	SUBQ         $0x00000004, BX
+	JMP          rows4
+
+fewer4:
+rows1:
+	CMPQ         BX, $0x00000001
+	JL           fewer1
+	VBROADCASTSS (DX), Z0
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+
+dims1:
+	PREFETCHT1   (R9)
+	VMOVUPS      (DI), Z1
+	VMOVUPS      64(DI), Z2
+	VPBROADCASTW (SI), Y5
+	VCVTPH2PS    Y5, Z5
+	VPMOVSXBD    2(SI), Z3
+	VCVTDQ2PS    Z3, Z3
+	VMULPS       Z5, Z3, Z3
+	VPMOVSXBD    18(SI), Z4
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z5, Z4, Z4
+	VFMADD231PS  Z3, Z0, Z1
+	VFMADD231PS  Z4, Z0, Z2
+	VMOVUPS      Z1, (DI)
+	VMOVUPS      Z2, 64(DI)
+	ADDQ         $0x00000022, SI
+	ADDQ         $0x00000022, R9
+	ADDQ         $0x00000080, DI
+	DECQ         R8
+	JNZ          dims1
+	ADDQ         $0x00000004, DX
+	SUBQ         $0x00000001, BX
+	JMP          rows1
+
+fewer1:
+	VZEROUPPER
+	RET
