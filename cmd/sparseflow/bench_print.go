@@ -178,11 +178,15 @@ func printQuality(w io.Writer, rows []bench.Row) {
 		if q.Active > 0 {
 			perActive = fmt.Sprintf("%.2f", q.Computed/q.Active)
 		}
+		greedy := "-"
+		if q.Greedy > 0 {
+			greedy = fmt.Sprintf("%d of %d", q.GreedySame, q.Greedy)
+		}
 		t.add(string(r.Mode), config.FormatSize(r.BudgetBytes),
 			fmt.Sprintf("%.4f", q.RecallWeighted), fmt.Sprintf("%.4f", q.WorstRecall),
 			fmt.Sprintf("%.4f", q.MLPError), fmt.Sprintf("%.4f", q.WorstError),
 			fmt.Sprintf("%.5f", q.KL), fmt.Sprintf("%.2f %%", 100*q.Computed), perActive,
-			fmt.Sprintf("%d of %d", q.GreedySame, q.Greedy))
+			greedy)
 	}
 	if len(seen) > 0 {
 		fmt.Fprintln(w, "\nwhat leaving neurons out costs, against the exact model on the same tokens")

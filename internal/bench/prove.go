@@ -27,7 +27,7 @@ type Quality struct {
 	Active         float64 `json:"active"`   // share of all neurons
 	Computed       float64 `json:"computed"` // share of all neurons
 	// GreedySame is how many of the first greedy tokens are those of the
-	// exact model, out of Greedy.
+	// exact model, out of Greedy, which is 0 where no exact mode ran before.
 	GreedySame int `json:"greedy_same"`
 	Greedy     int `json:"greedy"`
 }
@@ -62,9 +62,6 @@ func (c *child) prove(ctx context.Context) (p Proof, q *Quality, err error) {
 
 // compare holds the output to what is expected.
 func (c *child) compare(got Proof, q *Quality) error {
-	if q != nil {
-		q.Greedy = len(got.Greedy)
-	}
 	want := c.Expect
 	if want == nil {
 		return nil
@@ -75,7 +72,8 @@ func (c *child) compare(got Proof, q *Quality) error {
 	if c.Mode.exact() && want.Greedy != nil && !slices.Equal(got.Greedy, want.Greedy) {
 		return fmt.Errorf("bench: mode %s: greedy tokens: got %v, want %v, the first mode's", c.Mode, got.Greedy, want.Greedy)
 	}
-	if q != nil {
+	if q != nil && want.Greedy != nil {
+		q.Greedy = len(got.Greedy)
 		for q.GreedySame < min(len(got.Greedy), len(want.Greedy)) && got.Greedy[q.GreedySame] == want.Greedy[q.GreedySame] {
 			q.GreedySame++
 		}

@@ -111,6 +111,15 @@ func TestRunChecksOutput(t *testing.T) {
 	if rep, err = Run(t.Context(), o, []Mode{Sparse}); err != nil || rep.Rows[0].Quality.GreedySame != 0 {
 		t.Errorf("other tokens, sparse: got %+v, %v, want none the same and no error", rep, err)
 	}
+	o.Expect = nil
+	if rep, err = Run(t.Context(), o, []Mode{Sparse, Resident}); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rep.Rows {
+		if r.Quality.Greedy != 0 {
+			t.Errorf("mode %s, no exact mode before: got %d greedy tokens compared, want none", r.Mode, r.Quality.Greedy)
+		}
+	}
 }
 
 // Whatever becomes of a mode's process, it is waited for and told of.

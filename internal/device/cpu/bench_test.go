@@ -54,20 +54,27 @@ func filled(b *testing.B, n int64) []byte {
 // benchTypes are the types that a model is likely to be run in.
 var benchTypes = []tensor.DType{tensor.F16, tensor.Q8_0, tensor.Q4_0}
 
-// One token through matrices as wide as OPT-6.7B's attention, as many rows as
-// leave the caches.
+// benchBytes are more than any processor's caches hold.
+const benchBytes = 1 << 30
+
+// One token through matrices as wide as OPT-6.7B's attention, a GiB of them in
+// turn, which no cache holds.
 func BenchmarkLinearDecode(b *testing.B) {
 	for _, d := range []int{4096, 128} { // a projection, and the second factor of a predictor
 		const rows = 16384
 		for _, dt := range benchTypes {
-			w := device.Mat{Data: filled(b, rows*dt.RowBytes(d)), DType: dt, Rows: rows, Cols: d}
+			bytes := rows * dt.RowBytes(d)
+			ws := make([]device.Mat, benchBytes/bytes)
+			for i := range ws {
+				ws[i] = device.Mat{Data: filled(b, bytes), DType: dt, Rows: rows, Cols: d}
+			}
 			x, y := device.NewAct(1, d), device.NewAct(1, rows)
 			b.Run(fmt.Sprintf("d=%d/%v", d, dt), func(b *testing.B) {
 				eachThreads(b, func(b *testing.B, be *cpu.Backend) {
-					for b.Loop() {
-						be.Linear(y, x, w, nil)
+					for i := 0; b.Loop(); i++ {
+						be.Linear(y, x, ws[i%len(ws)], nil)
 					}
-					gbs(b, int64(len(w.Data)))
+					gbs(b, bytes)
 				})
 			})
 		}
@@ -85,13 +92,13 @@ func BenchmarkMLPDecode(b *testing.B) {
 }
 
 func benchmarkMLPDecode(b *testing.B, dt tensor.DType) {
-	const d, active, layers = 4096, 540, 32
-	const slots = 1024 // of a layer; 512 MiB in all of float16
+	const d, active, slots = 4096, 540, 1024
 	rowBytes := dt.RowBytes(d)
-	s := device.Slots{Data: filled(b, layers*slots*2*rowBytes), Stride: 2 * rowBytes, DType: dt, Cols: d, Parts: 2}
+	layers := benchBytes / (slots * 2 * int(rowBytes))
+	s := device.Slots{Data: filled(b, int64(layers)*slots*2*rowBytes), Stride: 2 * rowBytes, DType: dt, Cols: d, Parts: 2}
 	r := rand.New(rand.NewPCG(1, 1))
-	var works [layers]device.Work
-	var rows [2][layers][][]byte
+	works := make([]device.Work, layers)
+	rows := [2][][][]byte{make([][][]byte, layers), make([][][]byte, layers)}
 	var sel []int32
 	for l := range works {
 		w := device.Work{Act: config.ReLU, SkipZero: true}

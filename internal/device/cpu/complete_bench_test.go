@@ -23,7 +23,7 @@ func BenchmarkMLPComplete(b *testing.B) {
 					w.IDs = append(w.IDs, i)
 				}
 				w.Slots = w.IDs
-				layers := make([]device.Slots, (1<<30)/(n*2*row))
+				layers := make([]device.Slots, benchBytes/(n*2*row))
 				for i := range layers {
 					s := device.Slots{Data: filled(b, n*2*row), Stride: 2 * row, DType: dt, Cols: d, Parts: 2}
 					layers[i] = be.Separate(s, 0, w.Slots)
