@@ -59,8 +59,8 @@
 // Hardware prefetchers follow a row but not a jump to the next active row, and
 // lose a row's first lines. Each streaming kernel therefore takes the address
 // of the row that comes next and asks for its cache lines while it walks the
-// current one; a nil next asks 8 KiB ahead in memory, which is right for rows
-// that lie one after the other. A prefetch never faults, so next may be the
+// current one; a nil next asks 8 KiB ahead in memory (3 KiB on a Xeon), which is
+// right for rows that lie one after the other. A prefetch never faults, so next may be the
 // start of any row, shorter or not.
 //
 // On one core of an EPYC 9004 and weights on huge pages, against a loop that

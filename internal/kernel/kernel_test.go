@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -40,6 +41,24 @@ func TestAll(t *testing.T) {
 		if !has[name] {
 			t.Logf("NOT TESTED on this machine or build (%s/%s): the %s kernels", runtime.GOOS, runtime.GOARCH, name)
 		}
+	}
+}
+
+// TestBest holds the choice between the sets for AVX-512 to the vendor that the
+// system names.
+func TestBest(t *testing.T) {
+	info, err := os.ReadFile("/proc/cpuinfo")
+	best := Best().Name
+	if err != nil || !strings.HasPrefix(best, "avx512") {
+		t.Logf("NOT TESTED on this machine or build: the choice between sets for AVX-512 (best is %s)", best)
+		return
+	}
+	want := "avx512"
+	if strings.Contains(string(info), "GenuineIntel") {
+		want = "avx512-wide"
+	}
+	if best != want {
+		t.Errorf("best set: got %s, want %s", best, want)
 	}
 }
 

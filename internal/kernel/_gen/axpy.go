@@ -79,12 +79,7 @@ func (s isa) axpy(t dtype) {
 func (s isa) axpy4(t dtype) {
 	s.text("Axpy4"+t.name, "func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)", "is Set.Axpy4"+t.name+" of package kernel.")
 	yp := Load(Param("y").Base(), GP64())
-	r := loadFour()
-	var a [4]reg.VecVirtual
-	for i := range a {
-		a[i] = s.vec()
-		VBROADCASTSS(at(r.factors, 4*i), a[i])
-	}
+	r := s.loadFour()
 	n := r.bytes // and then elements
 	SHRQ(U8(bits.TrailingZeros(uint(t.size))), n)
 
@@ -97,7 +92,7 @@ func (s isa) axpy4(t dtype) {
 			for i, v := range y {
 				w := s.vec()
 				s.loadW(t, at(r.w[row], i*s.width*t.size), w)
-				VFMADD231PS(a[row], w, v)
+				VFMADD231PS(r.a[row], w, v)
 			}
 			ADDQ(U32(elems*t.size), r.w[row])
 		}
@@ -133,7 +128,7 @@ func (s isa) axpy4(t dtype) {
 	for row := range r.w {
 		w := XMM()
 		loadW1(t, at(r.w[row], 0), w)
-		VFMADD231SS(a[row].AsX().(reg.VecVirtual), w, y)
+		VFMADD231SS(r.a[row].AsX().(reg.VecVirtual), w, y)
 		ADDQ(U32(t.size), r.w[row])
 	}
 	VMOVSS(y, at(yp, 0))
@@ -145,20 +140,21 @@ func (s isa) axpy4(t dtype) {
 	RET()
 }
 
-// four is where the arguments a, w and next of an Axpy4 lie: rows, all of the
+// four is the arguments a, in every lane, w and next of an Axpy4: rows, all of the
 // length of the first, and those to prefetch.
 type four struct {
-	factors reg.Register
+	a       [4]reg.VecVirtual
 	bytes   reg.Register // of a row
 	w, next [4]reg.GPVirtual
 }
 
-func loadFour() four {
-	r := four{factors: Load(Param("a"), GP64()), bytes: GP64()}
-	rows, ahead := Load(Param("w"), GP64()), Load(Param("next"), GP64())
+func (s isa) loadFour() four {
+	r := four{bytes: GP64()}
+	factors, rows, ahead := Load(Param("a"), GP64()), Load(Param("w"), GP64()), Load(Param("next"), GP64())
 	MOVQ(at(rows, 8), r.bytes)
 	for i := range r.w {
-		r.w[i], r.next[i] = GP64(), GP64()
+		r.a[i], r.w[i], r.next[i] = s.vec(), GP64(), GP64()
+		VBROADCASTSS(at(factors, 4*i), r.a[i])
 		MOVQ(at(rows, 24*i), r.w[i])
 		MOVQ(at(ahead, 8*i), r.next[i])
 	}

@@ -12,13 +12,8 @@ import (
 func (s isa) axpy4Quant(q quant) {
 	s.text("Axpy4"+q.name, "func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)", "is Set.Axpy4"+q.name+" of package kernel.")
 	yp := Load(Param("y").Base(), GP64())
-	rows := loadFour()
-	n, wp, np := rows.bytes, rows.w, rows.next
-	var a [4]reg.VecVirtual
-	for i := range a {
-		a[i] = s.vec()
-		VBROADCASTSS(at(rows.factors, 4*i), a[i])
-	}
+	rows := s.loadFour()
+	n, wp, np, a := rows.bytes, rows.w, rows.next, rows.a
 	codes, y := s.codes(q), s.vecs(32/s.width)
 	// block adds a block of each row: add adds some of its codes, times what
 	// scale is for.

@@ -825,26 +825,26 @@ done:
 // Requires: AVX, AVX512F, FMA3, MMX+
 TEXT ·Axpy4F32AVX512(SB), NOSPLIT, $0-48
 	MOVQ         y_base+0(FP), AX
-	MOVQ         a+24(FP), CX
+	MOVQ         a+24(FP), DX
 	MOVQ         w+32(FP), BX
 	MOVQ         next+40(FP), SI
-	MOVQ         8(BX), DX
+	MOVQ         8(BX), CX
+	VBROADCASTSS (DX), Z0
 	MOVQ         (BX), DI
 	MOVQ         (SI), R8
+	VBROADCASTSS 4(DX), Z1
 	MOVQ         24(BX), R9
 	MOVQ         8(SI), R10
+	VBROADCASTSS 8(DX), Z2
 	MOVQ         48(BX), R11
 	MOVQ         16(SI), R12
-	MOVQ         72(BX), BX
-	MOVQ         24(SI), SI
-	VBROADCASTSS (CX), Z0
-	VBROADCASTSS 4(CX), Z1
-	VBROADCASTSS 8(CX), Z2
-	VBROADCASTSS 12(CX), Z3
-	SHRQ         $0x02, DX
+	VBROADCASTSS 12(DX), Z3
+	MOVQ         72(BX), DX
+	MOVQ         24(SI), BX
+	SHRQ         $0x02, CX
 
 block:
-	CMPQ        DX, $0x00000040
+	CMPQ        CX, $0x00000040
 	JL          register
 	PREFETCHT1  (R8)
 	PREFETCHT1  64(R8)
@@ -861,11 +861,11 @@ block:
 	PREFETCHT1  128(R12)
 	PREFETCHT1  192(R12)
 	ADDQ        $0x00000100, R12
-	PREFETCHT1  (SI)
-	PREFETCHT1  64(SI)
-	PREFETCHT1  128(SI)
-	PREFETCHT1  192(SI)
-	ADDQ        $0x00000100, SI
+	PREFETCHT1  (BX)
+	PREFETCHT1  64(BX)
+	PREFETCHT1  128(BX)
+	PREFETCHT1  192(BX)
+	ADDQ        $0x00000100, BX
 	VMOVUPS     (AX), Z4
 	VMOVUPS     64(AX), Z5
 	VMOVUPS     128(AX), Z6
@@ -897,25 +897,25 @@ block:
 	VMOVUPS     192(R11), Z8
 	VFMADD231PS Z2, Z8, Z7
 	ADDQ        $0x00000100, R11
-	VMOVUPS     (BX), Z8
+	VMOVUPS     (DX), Z8
 	VFMADD231PS Z3, Z8, Z4
-	VMOVUPS     64(BX), Z8
+	VMOVUPS     64(DX), Z8
 	VFMADD231PS Z3, Z8, Z5
-	VMOVUPS     128(BX), Z8
+	VMOVUPS     128(DX), Z8
 	VFMADD231PS Z3, Z8, Z6
-	VMOVUPS     192(BX), Z8
+	VMOVUPS     192(DX), Z8
 	VFMADD231PS Z3, Z8, Z7
-	ADDQ        $0x00000100, BX
+	ADDQ        $0x00000100, DX
 	VMOVUPS     Z4, (AX)
 	VMOVUPS     Z5, 64(AX)
 	VMOVUPS     Z6, 128(AX)
 	VMOVUPS     Z7, 192(AX)
 	ADDQ        $0x00000100, AX
-	SUBQ        $0x00000040, DX
+	SUBQ        $0x00000040, CX
 	JMP         block
 
 register:
-	CMPQ        DX, $0x00000010
+	CMPQ        CX, $0x00000010
 	JL          ones
 	VMOVUPS     (AX), Z4
 	VMOVUPS     (DI), Z5
@@ -927,16 +927,16 @@ register:
 	VMOVUPS     (R11), Z5
 	VFMADD231PS Z2, Z5, Z4
 	ADDQ        $0x00000040, R11
-	VMOVUPS     (BX), Z5
+	VMOVUPS     (DX), Z5
 	VFMADD231PS Z3, Z5, Z4
-	ADDQ        $0x00000040, BX
+	ADDQ        $0x00000040, DX
 	VMOVUPS     Z4, (AX)
 	ADDQ        $0x00000040, AX
-	SUBQ        $0x00000010, DX
+	SUBQ        $0x00000010, CX
 	JMP         register
 
 ones:
-	TESTQ DX, DX
+	TESTQ CX, CX
 	JZ    done
 
 one:
@@ -950,12 +950,12 @@ one:
 	VMOVSS      (R11), X5
 	VFMADD231SS X2, X5, X4
 	ADDQ        $0x00000004, R11
-	VMOVSS      (BX), X5
+	VMOVSS      (DX), X5
 	VFMADD231SS X3, X5, X4
-	ADDQ        $0x00000004, BX
+	ADDQ        $0x00000004, DX
 	VMOVSS      X4, (AX)
 	ADDQ        $0x00000004, AX
-	DECQ        DX
+	DECQ        CX
 	JNZ         one
 
 done:
@@ -1226,26 +1226,26 @@ done:
 // Requires: AVX, AVX512F, F16C, FMA3, MMX+
 TEXT ·Axpy4F16AVX512(SB), NOSPLIT, $0-48
 	MOVQ         y_base+0(FP), AX
-	MOVQ         a+24(FP), CX
+	MOVQ         a+24(FP), DX
 	MOVQ         w+32(FP), BX
 	MOVQ         next+40(FP), SI
-	MOVQ         8(BX), DX
+	MOVQ         8(BX), CX
+	VBROADCASTSS (DX), Z0
 	MOVQ         (BX), DI
 	MOVQ         (SI), R8
+	VBROADCASTSS 4(DX), Z1
 	MOVQ         24(BX), R9
 	MOVQ         8(SI), R10
+	VBROADCASTSS 8(DX), Z2
 	MOVQ         48(BX), R11
 	MOVQ         16(SI), R12
-	MOVQ         72(BX), BX
-	MOVQ         24(SI), SI
-	VBROADCASTSS (CX), Z0
-	VBROADCASTSS 4(CX), Z1
-	VBROADCASTSS 8(CX), Z2
-	VBROADCASTSS 12(CX), Z3
-	SHRQ         $0x01, DX
+	VBROADCASTSS 12(DX), Z3
+	MOVQ         72(BX), DX
+	MOVQ         24(SI), BX
+	SHRQ         $0x01, CX
 
 block:
-	CMPQ        DX, $0x00000040
+	CMPQ        CX, $0x00000040
 	JL          register
 	PREFETCHT1  (R8)
 	PREFETCHT1  64(R8)
@@ -1256,9 +1256,9 @@ block:
 	PREFETCHT1  (R12)
 	PREFETCHT1  64(R12)
 	ADDQ        $0x00000080, R12
-	PREFETCHT1  (SI)
-	PREFETCHT1  64(SI)
-	ADDQ        $0x00000080, SI
+	PREFETCHT1  (BX)
+	PREFETCHT1  64(BX)
+	ADDQ        $0x00000080, BX
 	VMOVUPS     (AX), Z4
 	VMOVUPS     64(AX), Z5
 	VMOVUPS     128(AX), Z6
@@ -1290,25 +1290,25 @@ block:
 	VCVTPH2PS   96(R11), Z8
 	VFMADD231PS Z2, Z8, Z7
 	ADDQ        $0x00000080, R11
-	VCVTPH2PS   (BX), Z8
+	VCVTPH2PS   (DX), Z8
 	VFMADD231PS Z3, Z8, Z4
-	VCVTPH2PS   32(BX), Z8
+	VCVTPH2PS   32(DX), Z8
 	VFMADD231PS Z3, Z8, Z5
-	VCVTPH2PS   64(BX), Z8
+	VCVTPH2PS   64(DX), Z8
 	VFMADD231PS Z3, Z8, Z6
-	VCVTPH2PS   96(BX), Z8
+	VCVTPH2PS   96(DX), Z8
 	VFMADD231PS Z3, Z8, Z7
-	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000080, DX
 	VMOVUPS     Z4, (AX)
 	VMOVUPS     Z5, 64(AX)
 	VMOVUPS     Z6, 128(AX)
 	VMOVUPS     Z7, 192(AX)
 	ADDQ        $0x00000100, AX
-	SUBQ        $0x00000040, DX
+	SUBQ        $0x00000040, CX
 	JMP         block
 
 register:
-	CMPQ        DX, $0x00000010
+	CMPQ        CX, $0x00000010
 	JL          ones
 	VMOVUPS     (AX), Z4
 	VCVTPH2PS   (DI), Z5
@@ -1320,43 +1320,43 @@ register:
 	VCVTPH2PS   (R11), Z5
 	VFMADD231PS Z2, Z5, Z4
 	ADDQ        $0x00000020, R11
-	VCVTPH2PS   (BX), Z5
+	VCVTPH2PS   (DX), Z5
 	VFMADD231PS Z3, Z5, Z4
-	ADDQ        $0x00000020, BX
+	ADDQ        $0x00000020, DX
 	VMOVUPS     Z4, (AX)
 	ADDQ        $0x00000040, AX
-	SUBQ        $0x00000010, DX
+	SUBQ        $0x00000010, CX
 	JMP         register
 
 ones:
-	TESTQ DX, DX
+	TESTQ CX, CX
 	JZ    done
 
 one:
 	VMOVSS      (AX), X4
-	MOVWLZX     (DI), CX
-	VMOVD       CX, X5
+	MOVWLZX     (DI), BX
+	VMOVD       BX, X5
 	VCVTPH2PS   X5, X5
 	VFMADD231SS X0, X5, X4
 	ADDQ        $0x00000002, DI
-	MOVWLZX     (R9), CX
-	VMOVD       CX, X5
+	MOVWLZX     (R9), BX
+	VMOVD       BX, X5
 	VCVTPH2PS   X5, X5
 	VFMADD231SS X1, X5, X4
 	ADDQ        $0x00000002, R9
-	MOVWLZX     (R11), CX
-	VMOVD       CX, X5
+	MOVWLZX     (R11), BX
+	VMOVD       BX, X5
 	VCVTPH2PS   X5, X5
 	VFMADD231SS X2, X5, X4
 	ADDQ        $0x00000002, R11
-	MOVWLZX     (BX), CX
-	VMOVD       CX, X5
+	MOVWLZX     (DX), BX
+	VMOVD       BX, X5
 	VCVTPH2PS   X5, X5
 	VFMADD231SS X3, X5, X4
-	ADDQ        $0x00000002, BX
+	ADDQ        $0x00000002, DX
 	VMOVSS      X4, (AX)
 	ADDQ        $0x00000004, AX
-	DECQ        DX
+	DECQ        CX
 	JNZ         one
 
 done:
@@ -1646,26 +1646,26 @@ done:
 // Requires: AVX, AVX512F, FMA3, MMX+
 TEXT ·Axpy4BF16AVX512(SB), NOSPLIT, $0-48
 	MOVQ         y_base+0(FP), AX
-	MOVQ         a+24(FP), CX
+	MOVQ         a+24(FP), DX
 	MOVQ         w+32(FP), BX
 	MOVQ         next+40(FP), SI
-	MOVQ         8(BX), DX
+	MOVQ         8(BX), CX
+	VBROADCASTSS (DX), Z0
 	MOVQ         (BX), DI
 	MOVQ         (SI), R8
+	VBROADCASTSS 4(DX), Z1
 	MOVQ         24(BX), R9
 	MOVQ         8(SI), R10
+	VBROADCASTSS 8(DX), Z2
 	MOVQ         48(BX), R11
 	MOVQ         16(SI), R12
-	MOVQ         72(BX), BX
-	MOVQ         24(SI), SI
-	VBROADCASTSS (CX), Z0
-	VBROADCASTSS 4(CX), Z1
-	VBROADCASTSS 8(CX), Z2
-	VBROADCASTSS 12(CX), Z3
-	SHRQ         $0x01, DX
+	VBROADCASTSS 12(DX), Z3
+	MOVQ         72(BX), DX
+	MOVQ         24(SI), BX
+	SHRQ         $0x01, CX
 
 block:
-	CMPQ        DX, $0x00000040
+	CMPQ        CX, $0x00000040
 	JL          register
 	PREFETCHT1  (R8)
 	PREFETCHT1  64(R8)
@@ -1676,9 +1676,9 @@ block:
 	PREFETCHT1  (R12)
 	PREFETCHT1  64(R12)
 	ADDQ        $0x00000080, R12
-	PREFETCHT1  (SI)
-	PREFETCHT1  64(SI)
-	ADDQ        $0x00000080, SI
+	PREFETCHT1  (BX)
+	PREFETCHT1  64(BX)
+	ADDQ        $0x00000080, BX
 	VMOVUPS     (AX), Z4
 	VMOVUPS     64(AX), Z5
 	VMOVUPS     128(AX), Z6
@@ -1722,29 +1722,29 @@ block:
 	VPSLLD      $0x10, Z8, Z8
 	VFMADD231PS Z2, Z8, Z7
 	ADDQ        $0x00000080, R11
-	VPMOVZXWD   (BX), Z8
+	VPMOVZXWD   (DX), Z8
 	VPSLLD      $0x10, Z8, Z8
 	VFMADD231PS Z3, Z8, Z4
-	VPMOVZXWD   32(BX), Z8
+	VPMOVZXWD   32(DX), Z8
 	VPSLLD      $0x10, Z8, Z8
 	VFMADD231PS Z3, Z8, Z5
-	VPMOVZXWD   64(BX), Z8
+	VPMOVZXWD   64(DX), Z8
 	VPSLLD      $0x10, Z8, Z8
 	VFMADD231PS Z3, Z8, Z6
-	VPMOVZXWD   96(BX), Z8
+	VPMOVZXWD   96(DX), Z8
 	VPSLLD      $0x10, Z8, Z8
 	VFMADD231PS Z3, Z8, Z7
-	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000080, DX
 	VMOVUPS     Z4, (AX)
 	VMOVUPS     Z5, 64(AX)
 	VMOVUPS     Z6, 128(AX)
 	VMOVUPS     Z7, 192(AX)
 	ADDQ        $0x00000100, AX
-	SUBQ        $0x00000040, DX
+	SUBQ        $0x00000040, CX
 	JMP         block
 
 register:
-	CMPQ        DX, $0x00000010
+	CMPQ        CX, $0x00000010
 	JL          ones
 	VMOVUPS     (AX), Z4
 	VPMOVZXWD   (DI), Z5
@@ -1759,44 +1759,44 @@ register:
 	VPSLLD      $0x10, Z5, Z5
 	VFMADD231PS Z2, Z5, Z4
 	ADDQ        $0x00000020, R11
-	VPMOVZXWD   (BX), Z5
+	VPMOVZXWD   (DX), Z5
 	VPSLLD      $0x10, Z5, Z5
 	VFMADD231PS Z3, Z5, Z4
-	ADDQ        $0x00000020, BX
+	ADDQ        $0x00000020, DX
 	VMOVUPS     Z4, (AX)
 	ADDQ        $0x00000040, AX
-	SUBQ        $0x00000010, DX
+	SUBQ        $0x00000010, CX
 	JMP         register
 
 ones:
-	TESTQ DX, DX
+	TESTQ CX, CX
 	JZ    done
 
 one:
 	VMOVSS      (AX), X4
-	MOVWLZX     (DI), CX
-	SHLL        $0x10, CX
-	VMOVD       CX, X5
+	MOVWLZX     (DI), BX
+	SHLL        $0x10, BX
+	VMOVD       BX, X5
 	VFMADD231SS X0, X5, X4
 	ADDQ        $0x00000002, DI
-	MOVWLZX     (R9), CX
-	SHLL        $0x10, CX
-	VMOVD       CX, X5
+	MOVWLZX     (R9), BX
+	SHLL        $0x10, BX
+	VMOVD       BX, X5
 	VFMADD231SS X1, X5, X4
 	ADDQ        $0x00000002, R9
-	MOVWLZX     (R11), CX
-	SHLL        $0x10, CX
-	VMOVD       CX, X5
+	MOVWLZX     (R11), BX
+	SHLL        $0x10, BX
+	VMOVD       BX, X5
 	VFMADD231SS X2, X5, X4
 	ADDQ        $0x00000002, R11
-	MOVWLZX     (BX), CX
-	SHLL        $0x10, CX
-	VMOVD       CX, X5
+	MOVWLZX     (DX), BX
+	SHLL        $0x10, BX
+	VMOVD       BX, X5
 	VFMADD231SS X3, X5, X4
-	ADDQ        $0x00000002, BX
+	ADDQ        $0x00000002, DX
 	VMOVSS      X4, (AX)
 	ADDQ        $0x00000004, AX
-	DECQ        DX
+	DECQ        CX
 	JNZ         one
 
 done:

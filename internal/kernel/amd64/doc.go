@@ -4,5 +4,6 @@
 package amd64
 
 // Ahead is the distance in bytes at which the kernels ask for what follows a row
-// in memory, where the caller names no next one.
+// in memory, where the caller names no next one. Package kernel sets it once, by the
+// processor.
 var Ahead int64 = 8192

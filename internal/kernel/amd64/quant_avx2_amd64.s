@@ -503,25 +503,25 @@ done:
 // Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·Axpy4Q8AVX2(SB), NOSPLIT, $0-48
 	MOVQ         y_base+0(FP), AX
-	MOVQ         a+24(FP), CX
+	MOVQ         a+24(FP), DX
 	MOVQ         w+32(FP), BX
 	MOVQ         next+40(FP), SI
-	MOVQ         8(BX), DX
+	MOVQ         8(BX), CX
+	VBROADCASTSS (DX), Y0
 	MOVQ         (BX), DI
 	MOVQ         (SI), R8
+	VBROADCASTSS 4(DX), Y1
 	MOVQ         24(BX), R9
 	MOVQ         8(SI), R10
+	VBROADCASTSS 8(DX), Y2
 	MOVQ         48(BX), R11
 	MOVQ         16(SI), R12
-	MOVQ         72(BX), BX
-	MOVQ         24(SI), SI
-	VBROADCASTSS (CX), Y0
-	VBROADCASTSS 4(CX), Y1
-	VBROADCASTSS 8(CX), Y2
-	VBROADCASTSS 12(CX), Y3
+	VBROADCASTSS 12(DX), Y3
+	MOVQ         72(BX), DX
+	MOVQ         24(SI), BX
 
 block:
-	CMPQ         DX, $0x00000022
+	CMPQ         CX, $0x00000022
 	JL           done
 	VMOVUPS      (AX), Y4
 	VMOVUPS      32(AX), Y5
@@ -581,30 +581,30 @@ block:
 	VFMADD231PS  Y8, Y11, Y6
 	VFMADD231PS  Y8, Y12, Y7
 	ADDQ         $0x00000022, R11
-	PREFETCHT1   (SI)
-	ADDQ         $0x00000022, SI
-	VPBROADCASTW (BX), X8
+	PREFETCHT1   (BX)
+	ADDQ         $0x00000022, BX
+	VPBROADCASTW (DX), X8
 	VCVTPH2PS    X8, Y8
 	VMULPS       Y3, Y8, Y8
-	VPMOVSXBD    2(BX), Y9
+	VPMOVSXBD    2(DX), Y9
 	VCVTDQ2PS    Y9, Y9
-	VPMOVSXBD    10(BX), Y10
+	VPMOVSXBD    10(DX), Y10
 	VCVTDQ2PS    Y10, Y10
-	VPMOVSXBD    18(BX), Y11
+	VPMOVSXBD    18(DX), Y11
 	VCVTDQ2PS    Y11, Y11
-	VPMOVSXBD    26(BX), Y12
+	VPMOVSXBD    26(DX), Y12
 	VCVTDQ2PS    Y12, Y12
 	VFMADD231PS  Y8, Y9, Y4
 	VFMADD231PS  Y8, Y10, Y5
 	VFMADD231PS  Y8, Y11, Y6
 	VFMADD231PS  Y8, Y12, Y7
-	ADDQ         $0x00000022, BX
+	ADDQ         $0x00000022, DX
 	VMOVUPS      Y4, (AX)
 	VMOVUPS      Y5, 32(AX)
 	VMOVUPS      Y6, 64(AX)
 	VMOVUPS      Y7, 96(AX)
 	ADDQ         $0x00000080, AX
-	SUBQ         $0x00000022, DX
+	SUBQ         $0x00000022, CX
 	JMP          block
 
 done:
@@ -1098,31 +1098,31 @@ done:
 // Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·Axpy4Q4AVX2(SB), NOSPLIT, $0-48
 	MOVQ         y_base+0(FP), AX
-	MOVQ         a+24(FP), CX
+	MOVQ         a+24(FP), DX
 	MOVQ         w+32(FP), BX
 	MOVQ         next+40(FP), SI
-	MOVQ         8(BX), DX
+	MOVQ         8(BX), CX
+	VBROADCASTSS (DX), Y0
 	MOVQ         (BX), DI
 	MOVQ         (SI), R8
+	VBROADCASTSS 4(DX), Y1
 	MOVQ         24(BX), R9
 	MOVQ         8(SI), R10
+	VBROADCASTSS 8(DX), Y2
 	MOVQ         48(BX), R11
 	MOVQ         16(SI), R12
-	MOVQ         72(BX), BX
-	MOVQ         24(SI), SI
-	VBROADCASTSS (CX), Y0
-	VBROADCASTSS 4(CX), Y1
-	VBROADCASTSS 8(CX), Y2
-	VBROADCASTSS 12(CX), Y3
-	MOVL         $0x0000000f, CX
-	VMOVD        CX, X4
+	VBROADCASTSS 12(DX), Y3
+	MOVQ         72(BX), DX
+	MOVQ         24(SI), BX
+	MOVL         $0x0000000f, SI
+	VMOVD        SI, X4
 	VPBROADCASTD X4, Y4
-	MOVL         $0x00000008, CX
-	VMOVD        CX, X5
+	MOVL         $0x00000008, SI
+	VMOVD        SI, X5
 	VPBROADCASTD X5, Y5
 
 block:
-	CMPQ         DX, $0x00000012
+	CMPQ         CX, $0x00000012
 	JL           done
 	VMOVUPS      (AX), Y6
 	VMOVUPS      32(AX), Y7
@@ -1200,15 +1200,15 @@ block:
 	VFMADD231PS  Y10, Y13, Y8
 	VFMADD231PS  Y10, Y14, Y9
 	ADDQ         $0x00000012, R11
-	PREFETCHT1   (SI)
-	ADDQ         $0x00000012, SI
-	VPBROADCASTW (BX), X10
+	PREFETCHT1   (BX)
+	ADDQ         $0x00000012, BX
+	VPBROADCASTW (DX), X10
 	VCVTPH2PS    X10, Y10
 	VMULPS       Y3, Y10, Y10
-	VPMOVZXBD    2(BX), Y11
+	VPMOVZXBD    2(DX), Y11
 	VPSRLD       $0x04, Y11, Y13
 	VPAND        Y4, Y11, Y11
-	VPMOVZXBD    10(BX), Y12
+	VPMOVZXBD    10(DX), Y12
 	VPSRLD       $0x04, Y12, Y14
 	VPAND        Y4, Y12, Y12
 	VPSUBD       Y5, Y11, Y11
@@ -1223,13 +1223,13 @@ block:
 	VFMADD231PS  Y10, Y12, Y7
 	VFMADD231PS  Y10, Y13, Y8
 	VFMADD231PS  Y10, Y14, Y9
-	ADDQ         $0x00000012, BX
+	ADDQ         $0x00000012, DX
 	VMOVUPS      Y6, (AX)
 	VMOVUPS      Y7, 32(AX)
 	VMOVUPS      Y8, 64(AX)
 	VMOVUPS      Y9, 96(AX)
 	ADDQ         $0x00000080, AX
-	SUBQ         $0x00000012, DX
+	SUBQ         $0x00000012, CX
 	JMP          block
 
 done:

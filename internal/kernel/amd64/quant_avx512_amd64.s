@@ -377,25 +377,25 @@ reduce:
 // Requires: AVX, AVX2, AVX512F, MMX+
 TEXT ·Axpy4Q8AVX512(SB), NOSPLIT, $0-48
 	MOVQ         y_base+0(FP), AX
-	MOVQ         a+24(FP), CX
+	MOVQ         a+24(FP), DX
 	MOVQ         w+32(FP), BX
 	MOVQ         next+40(FP), SI
-	MOVQ         8(BX), DX
+	MOVQ         8(BX), CX
+	VBROADCASTSS (DX), Z0
 	MOVQ         (BX), DI
 	MOVQ         (SI), R8
+	VBROADCASTSS 4(DX), Z1
 	MOVQ         24(BX), R9
 	MOVQ         8(SI), R10
+	VBROADCASTSS 8(DX), Z2
 	MOVQ         48(BX), R11
 	MOVQ         16(SI), R12
-	MOVQ         72(BX), BX
-	MOVQ         24(SI), SI
-	VBROADCASTSS (CX), Z0
-	VBROADCASTSS 4(CX), Z1
-	VBROADCASTSS 8(CX), Z2
-	VBROADCASTSS 12(CX), Z3
+	VBROADCASTSS 12(DX), Z3
+	MOVQ         72(BX), DX
+	MOVQ         24(SI), BX
 
 block:
-	CMPQ         DX, $0x00000022
+	CMPQ         CX, $0x00000022
 	JL           done
 	VMOVUPS      (AX), Z4
 	VMOVUPS      64(AX), Z5
@@ -435,22 +435,22 @@ block:
 	VFMADD231PS  Z6, Z7, Z4
 	VFMADD231PS  Z6, Z8, Z5
 	ADDQ         $0x00000022, R11
-	PREFETCHT1   (SI)
-	ADDQ         $0x00000022, SI
-	VPBROADCASTW (BX), Y6
+	PREFETCHT1   (BX)
+	ADDQ         $0x00000022, BX
+	VPBROADCASTW (DX), Y6
 	VCVTPH2PS    Y6, Z6
 	VMULPS       Z3, Z6, Z6
-	VPMOVSXBD    2(BX), Z7
+	VPMOVSXBD    2(DX), Z7
 	VCVTDQ2PS    Z7, Z7
-	VPMOVSXBD    18(BX), Z8
+	VPMOVSXBD    18(DX), Z8
 	VCVTDQ2PS    Z8, Z8
 	VFMADD231PS  Z6, Z7, Z4
 	VFMADD231PS  Z6, Z8, Z5
-	ADDQ         $0x00000022, BX
+	ADDQ         $0x00000022, DX
 	VMOVUPS      Z4, (AX)
 	VMOVUPS      Z5, 64(AX)
 	ADDQ         $0x00000080, AX
-	SUBQ         $0x00000022, DX
+	SUBQ         $0x00000022, CX
 	JMP          block
 
 done:
@@ -827,38 +827,38 @@ done:
 // Requires: AVX, AVX2, AVX512BW, AVX512F, F16C, MMX+
 TEXT ·Axpy4Q4AVX512(SB), NOSPLIT, $128-48
 	MOVQ         y_base+0(FP), AX
-	MOVQ         a+24(FP), CX
+	MOVQ         a+24(FP), DX
 	MOVQ         w+32(FP), BX
 	MOVQ         next+40(FP), SI
-	MOVQ         8(BX), DX
+	MOVQ         8(BX), CX
+	VBROADCASTSS (DX), Z0
 	MOVQ         (BX), DI
 	MOVQ         (SI), R8
+	VBROADCASTSS 4(DX), Z1
 	MOVQ         24(BX), R9
 	MOVQ         8(SI), R10
+	VBROADCASTSS 8(DX), Z2
 	MOVQ         48(BX), R11
 	MOVQ         16(SI), R12
-	MOVQ         72(BX), BX
-	MOVQ         24(SI), SI
-	VBROADCASTSS (CX), Z0
-	VBROADCASTSS 4(CX), Z1
-	VBROADCASTSS 8(CX), Z2
-	VBROADCASTSS 12(CX), Z3
-	MOVQ         $0xfffefdfcfbfaf9f8, CX
-	VMOVQ        CX, X4
+	VBROADCASTSS 12(DX), Z3
+	MOVQ         72(BX), DX
+	MOVQ         24(SI), BX
+	MOVQ         $0xfffefdfcfbfaf9f8, SI
+	VMOVQ        SI, X4
 	VPMOVSXBD    X4, Y4
-	MOVQ         $0x0706050403020100, CX
-	VMOVQ        CX, X5
+	MOVQ         $0x0706050403020100, SI
+	VMOVQ        SI, X5
 	VPMOVSXBD    X5, Y5
 	VINSERTI64X4 $0x01, Y5, Z4, Z4
 	VCVTDQ2PS    Z4, Z4
-	MOVQ         $0x001b001200090000, CX
-	VMOVQ        CX, X6
-	MOVQ         $0x003f0036002d0024, CX
-	VMOVQ        CX, X5
+	MOVQ         $0x001b001200090000, SI
+	VMOVQ        SI, X6
+	MOVQ         $0x003f0036002d0024, SI
+	VMOVQ        SI, X5
 	VPUNPCKLQDQ  X5, X6, X6
 
 group:
-	CMPQ       DX, $0x00000090
+	CMPQ       CX, $0x00000090
 	JL         block
 	PREFETCHT1 (R8)
 	PREFETCHT1 64(R8)
@@ -887,22 +887,22 @@ group:
 	VCVTPH2PS  X5, Y5
 	VMULPS     Y2, Y5, Y5
 	VMOVUPS    Y5, 64(SP)
-	PREFETCHT1 (SI)
-	PREFETCHT1 64(SI)
-	PREFETCHT1 128(SI)
-	ADDQ       $0x00000090, SI
-	VMOVDQU16  (BX), Z5
-	VPERMT2W   64(BX), Z6, Z5
+	PREFETCHT1 (BX)
+	PREFETCHT1 64(BX)
+	PREFETCHT1 128(BX)
+	ADDQ       $0x00000090, BX
+	VMOVDQU16  (DX), Z5
+	VPERMT2W   64(DX), Z6, Z5
 	VCVTPH2PS  X5, Y5
 	VMULPS     Y3, Y5, Y5
 	VMOVUPS    Y5, 96(SP)
-	LEAQ       (SP), CX
+	LEAQ       (SP), SI
 	MOVQ       $0x00000008, R13
 
 of_group:
 	VMOVUPS      (AX), Z5
 	VMOVUPS      64(AX), Z7
-	VBROADCASTSS (CX), Z8
+	VBROADCASTSS (SI), Z8
 	VPMOVZXBD    2(DI), Z9
 	VPSRLD       $0x04, Z9, Z10
 	VPERMPS      Z4, Z9, Z9
@@ -910,7 +910,7 @@ of_group:
 	VFMADD231PS  Z8, Z9, Z5
 	VFMADD231PS  Z8, Z10, Z7
 	ADDQ         $0x00000012, DI
-	VBROADCASTSS 32(CX), Z8
+	VBROADCASTSS 32(SI), Z8
 	VPMOVZXBD    2(R9), Z9
 	VPSRLD       $0x04, Z9, Z10
 	VPERMPS      Z4, Z9, Z9
@@ -918,7 +918,7 @@ of_group:
 	VFMADD231PS  Z8, Z9, Z5
 	VFMADD231PS  Z8, Z10, Z7
 	ADDQ         $0x00000012, R9
-	VBROADCASTSS 64(CX), Z8
+	VBROADCASTSS 64(SI), Z8
 	VPMOVZXBD    2(R11), Z9
 	VPSRLD       $0x04, Z9, Z10
 	VPERMPS      Z4, Z9, Z9
@@ -926,25 +926,25 @@ of_group:
 	VFMADD231PS  Z8, Z9, Z5
 	VFMADD231PS  Z8, Z10, Z7
 	ADDQ         $0x00000012, R11
-	VBROADCASTSS 96(CX), Z8
-	VPMOVZXBD    2(BX), Z9
+	VBROADCASTSS 96(SI), Z8
+	VPMOVZXBD    2(DX), Z9
 	VPSRLD       $0x04, Z9, Z10
 	VPERMPS      Z4, Z9, Z9
 	VPERMPS      Z4, Z10, Z10
 	VFMADD231PS  Z8, Z9, Z5
 	VFMADD231PS  Z8, Z10, Z7
-	ADDQ         $0x00000012, BX
+	ADDQ         $0x00000012, DX
 	VMOVUPS      Z5, (AX)
 	VMOVUPS      Z7, 64(AX)
 	ADDQ         $0x00000080, AX
-	ADDQ         $0x04, CX
+	ADDQ         $0x04, SI
 	DECQ         R13
 	JNZ          of_group
-	SUBQ         $0x00000090, DX
+	SUBQ         $0x00000090, CX
 	JMP          group
 
 block:
-	CMPQ         DX, $0x00000012
+	CMPQ         CX, $0x00000012
 	JL           done
 	VMOVUPS      (AX), Z5
 	VMOVUPS      64(AX), Z7
@@ -984,22 +984,22 @@ block:
 	VFMADD231PS  Z6, Z8, Z5
 	VFMADD231PS  Z6, Z9, Z7
 	ADDQ         $0x00000012, R11
-	PREFETCHT1   (SI)
-	ADDQ         $0x00000012, SI
-	VPBROADCASTW (BX), Y6
+	PREFETCHT1   (BX)
+	ADDQ         $0x00000012, BX
+	VPBROADCASTW (DX), Y6
 	VCVTPH2PS    Y6, Z6
 	VMULPS       Z3, Z6, Z6
-	VPMOVZXBD    2(BX), Z8
+	VPMOVZXBD    2(DX), Z8
 	VPSRLD       $0x04, Z8, Z9
 	VPERMPS      Z4, Z8, Z8
 	VPERMPS      Z4, Z9, Z9
 	VFMADD231PS  Z6, Z8, Z5
 	VFMADD231PS  Z6, Z9, Z7
-	ADDQ         $0x00000012, BX
+	ADDQ         $0x00000012, DX
 	VMOVUPS      Z5, (AX)
 	VMOVUPS      Z7, 64(AX)
 	ADDQ         $0x00000080, AX
-	SUBQ         $0x00000012, DX
+	SUBQ         $0x00000012, CX
 	JMP          block
 
 done:
