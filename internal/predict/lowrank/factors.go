@@ -2,6 +2,7 @@ package lowrank
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
@@ -208,11 +209,24 @@ func (t *Tensor) decode(first int, v []float32) error {
 	return nil
 }
 
-// check decodes t, of rows of cols elements, and forgets it.
+// check is decode of all of t, of rows of cols elements, for its error alone. A
+// start checks every predictor of the model, so that a block is only decoded
+// where its scale, times the farthest code, does not tell.
 func (t *Tensor) check(cols int) error {
-	row := make([]float32, cols)
-	for first := 0; first < t.elems(); first += cols {
-		if err := t.decode(first, row); err != nil {
+	n, blocks := cols, t.DType == tensor.Q8_0
+	if blocks {
+		n = tensor.QuantBlock
+	}
+	v := make([]float32, n)
+	size := int(t.DType.RowBytes(n))
+	for first := 0; first < t.elems(); first += n {
+		if blocks {
+			scale := tensor.F16ToF32(binary.LittleEndian.Uint16(t.Data[first/n*size:]))
+			if math.Abs(float64(scale))*128 <= largest(t.DType) {
+				continue
+			}
+		}
+		if err := t.decode(first, v); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,8 @@
 package lowrank
 
 import (
+	"encoding/binary"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/sparseflow/sparseflow/internal/tensor"
+	"pgregory.net/rapid"
 )
 
 func someFactors(d, ffn, rank int) Factors {
@@ -159,6 +162,32 @@ func TestLargestOfBlocks(t *testing.T) {
 	f.A[5] *= 1.001
 	if _, err := f.Encode(""); err == nil {
 		t.Error("encode: got no error for a value beyond every scale")
+	}
+}
+
+// A check refuses what decoding refuses, in the same words: whatever a block's
+// scale and codes.
+func TestCheck(t *testing.T) {
+	refused := 0
+	rapid.Check(t, func(t *rapid.T) {
+		const rows, cols = 3, 2 * tensor.QuantBlock
+		q := newTensor("a", tensor.Q8_0, rows, cols)
+		size := int(tensor.Q8_0.RowBytes(tensor.QuantBlock))
+		for at := 0; at < len(q.Data); at += size {
+			scale := rapid.OneOf(rapid.Uint16Range(0, 0x7000), rapid.Uint16Range(0x7bec, 0x7bf2), rapid.Uint16Range(0x7bff, 0x7c01)).Draw(t, "scale")
+			binary.LittleEndian.PutUint16(q.Data[at:], scale|rapid.Uint16().Draw(t, "sign")&0x8000)
+			q.Data[at+2+rapid.IntRange(0, tensor.QuantBlock-1).Draw(t, "at")] = byte(rapid.Int8().Draw(t, "code"))
+		}
+		got, want := q.check(cols), q.decode(0, make([]float32, rows*cols))
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Fatalf("check: got %v, want decode's %v", got, want)
+		}
+		if want != nil {
+			refused++
+		}
+	})
+	if refused == 0 {
+		t.Error("no tensor was refused, want some")
 	}
 }
 
