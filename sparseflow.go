@@ -187,6 +187,15 @@ func WithProgress(f func(what string, done, total int64)) Option {
 	return func(o *options) { o.progress = f }
 }
 
+// WithEarlyOpen has Open return as soon as the model can take requests, before all
+// of it is loaded: the first request computes the first layers while the last are
+// read. What cannot be read is then an error of requests, and WithProgress reports
+// from another goroutine until all is loaded. Where nothing can be gained by it,
+// Open loads everything.
+func WithEarlyOpen() Option {
+	return func(o *options) { o.engine.Early = true }
+}
+
 // WithNotices reports what a person may want to know, in whole sentences.
 func WithNotices(f func(string)) Option {
 	return func(o *options) { o.notify = f }

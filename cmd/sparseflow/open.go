@@ -10,14 +10,13 @@ import (
 )
 
 // open opens the model that the flags describe, with progress and notices on
-// standard error.
-func (a *app) open(ctx context.Context, cmd *cobra.Command, model string, m *modelFlags) (*sparseflow.Engine, error) {
+// standard error. An early one shows its progress until it is loaded.
+func (a *app) open(ctx context.Context, cmd *cobra.Command, model string, m *modelFlags, early bool) (*sparseflow.Engine, error) {
 	strategy, err := m.strategy(cmd)
 	if err != nil {
 		return nil, err
 	}
 	bar := a.newProgress()
-	defer bar.close()
 	limitToConvert()
 	options := []sparseflow.Option{
 		sparseflow.WithStrategy(strategy),
@@ -29,7 +28,14 @@ func (a *app) open(ctx context.Context, cmd *cobra.Command, model string, m *mod
 	if m.simDisk != nil {
 		options = append(options, sparseflow.WithSimDisk(*m.simDisk))
 	}
-	return sparseflow.Open(ctx, model, options...)
+	if early {
+		options = append(options, sparseflow.WithEarlyOpen())
+	}
+	eng, err := sparseflow.Open(ctx, model, options...)
+	if err != nil || !early {
+		bar.close()
+	}
+	return eng, err
 }
 
 // idsOf is the text as token ids, with the model's begin-of-text token before

@@ -38,7 +38,7 @@ func (a *app) newProgress() *progress {
 }
 
 // report is told of work: what it is, and bytes done out of a total. Another
-// total is other work.
+// total is other work; when all is done the bar goes.
 func (p *progress) report(what string, done, total int64) {
 	if !p.terminal {
 		return
@@ -53,7 +53,10 @@ func (p *progress) report(what string, done, total int64) {
 	if p.bars == nil && done < total && time.Since(p.began) > progressAfter {
 		p.show()
 	}
-	if p.bar != nil {
+	switch {
+	case done >= total:
+		p.hide()
+	case p.bar != nil:
 		p.bar.SetCurrent(done)
 	}
 }

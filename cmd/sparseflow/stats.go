@@ -90,6 +90,9 @@ func statsTable(w io.Writer, s sparseflow.Stats, eng *sparseflow.Engine) {
 	t.add("budget", budgetText(p))
 	t.add("prompt", count(s.PromptTokens, "token"))
 	t.add("generated", count(s.Tokens, "token"))
+	if s.Loading > 0 {
+		t.add("waiting to be loaded", seconds(s.Loading))
+	}
 	t.add("prefill", seconds(s.Prefill))
 	t.add("decode", seconds(s.Decode))
 	t.add("speed", figures(s.TokensPerSecond())+" tokens/s")

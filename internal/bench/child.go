@@ -97,7 +97,7 @@ func (c *child) run(ctx context.Context, open Opener) (res *Result, err error) {
 		sparseflow.WithCacheDir(c.CacheDir),
 		sparseflow.WithInternals(func(o *engine.Options) {
 			o.File, o.SimDisk, o.RingSlots, o.Unprofiled = file, c.SimDisk, c.RingSlots, c.Mode == Naive
-			o.Wanted = c.want
+			o.Wanted, o.Early = c.want, true
 		}))
 	if err != nil {
 		return nil, err

@@ -35,6 +35,7 @@ type Engine struct {
 	coordinator *transfer.TransferCoordinator
 	model       *model.Model
 	ec          *model.ExecutionContext
+	loading     *loading
 	wanted      func(layer int, ids []int32) // Options.Wanted
 
 	submit  chan *sequence
@@ -125,7 +126,8 @@ type Result struct {
 	Stats  Stats
 }
 
-// Stats is what a request took. Counters cover the steps that the request was
+// Stats is what a request took, without waiting for a model that was opened early
+// (Counters.Loading). Counters cover the steps that the request was
 // part of, other requests of these steps included.
 type Stats struct {
 	PromptTokens int
@@ -161,6 +163,7 @@ type Counters struct {
 	Found     int64         // of these, computed
 	Stall     time.Duration // waiting for reads
 	Predict   time.Duration // asking the predictor
+	Loading   time.Duration // waiting for a model that was opened early
 	// Lowered and Exact are what a recall below its floor led to: thresholds
 	// lowered, and layers that now compute every active neuron.
 	Lowered, Exact int64
@@ -206,6 +209,7 @@ func (c Counters) minus(d Counters) Counters {
 	c.Found -= d.Found
 	c.Stall -= d.Stall
 	c.Predict -= d.Predict
+	c.Loading -= d.Loading
 	c.Lowered -= d.Lowered
 	c.Exact -= d.Exact
 	return c
@@ -222,8 +226,8 @@ func (e *Engine) counters() Counters {
 		Sampled:   a.Active,
 		Found:     a.Found,
 		FastBytes: e.backend.bytes,
-		SlowBytes: e.store.BytesRead(),
-		Reads:     e.store.Reads(),
+		SlowBytes: e.store.BytesRead() + e.transfer.BytesRead(),
+		Reads:     e.store.Reads() + e.transfer.Reads(),
 		Wanted:    s.Wanted,
 		Misses:    s.Misses,
 		Early:     s.Early,
@@ -233,6 +237,7 @@ func (e *Engine) counters() Counters {
 		Passes:    t.Tokens * e.profile.Neurons(),
 		Stall:     s.Stall,
 		Predict:   s.Predict,
+		Loading:   t.Loading,
 		Lowered:   int64(e.lowered),
 		Exact:     int64(e.exact),
 	}
@@ -320,6 +325,9 @@ func (e *Engine) Close() error {
 // free releases whatever there is of the engine.
 func (e *Engine) free() error {
 	var errs []error
+	if e.loading != nil {
+		e.loading.close()
+	}
 	if e.coordinator != nil {
 		e.coordinator.Close()
 	}

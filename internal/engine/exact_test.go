@@ -105,6 +105,9 @@ func variants(t *testing.T, path string) []variant {
 		add(fmt.Sprintf("simulated disk at %.0f%%", 100*share), func(s *config.OffloadStrategy) { s.Budget.Share = share }).SimDisk =
 			&weights.SimSpec{IOPS: 1e6, BytesPerSecond: 1e10, Latency: 10 * time.Microsecond}
 	}
+	for _, share := range []float64{smallest(t, path), 0.58, 3} {
+		add(fmt.Sprintf("opened early at %.0f%%", 100*share), func(s *config.OffloadStrategy) { s.Budget.Share = share }).Early = true
+	}
 	for n := range 4 {
 		add(fmt.Sprintf("%d threads", n+1), func(s *config.OffloadStrategy) { s.Threads = n + 1 })
 	}

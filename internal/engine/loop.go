@@ -118,7 +118,9 @@ func (e *Engine) step() {
 		return
 	}
 	e.ec.Ctx = e.stepContext()
+	loading := e.ec.Stats.Loading
 	err := e.run()
+	begin = begin.Add(e.ec.Stats.Loading - loading) // of which nobody can judge a speed
 	if err == nil && e.ec.AuditLayer >= 0 && e.guards != nil {
 		e.watch(e.ec.AuditLayer)
 	}

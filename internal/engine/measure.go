@@ -36,24 +36,37 @@ const (
 	promptTokens = 64
 )
 
-// choose sets the layers' modes for auto: as they were chosen before, or as
-// they are now measured. Who brings a predictor wants it used.
-func (e *Engine) choose(ctx context.Context, o Options) error {
+// choose sets the layers' modes for auto as they were chosen before; it reports
+// false where that is still to be done, by chooseNow. Who brings a predictor wants
+// it used.
+func (e *Engine) choose(o Options) (chosen bool, err error) {
 	if !e.place.Auto || o.Auto == nil || o.Predictor != nil {
-		return nil
+		return true, nil
 	}
 	if e.place.Mode != config.Predicted {
-		return e.chosenBare(o)
+		return true, e.chosenBare(o)
 	}
-	key := AutoKey(e.pack.Layout, e.place, o)
-	c, ok := o.Auto.Known(key)
+	c, ok := o.Auto.Known(AutoKey(e.pack.Layout, e.place, o))
 	if !ok || !c.valid(e.profile.Layers) {
-		var err error
-		if c, err = e.measure(ctx); err != nil {
-			return err
-		}
-		o.Auto.Learned(key, c)
+		return false, nil
 	}
+	e.adopt(c)
+	return true, nil
+}
+
+// chooseNow sets the layers' modes for auto as they are now measured.
+func (e *Engine) chooseNow(ctx context.Context, o Options) error {
+	c, err := e.measure(ctx)
+	if err != nil {
+		return err
+	}
+	o.Auto.Learned(AutoKey(e.pack.Layout, e.place, o), c)
+	e.adopt(c)
+	return nil
+}
+
+// adopt sets the layers' modes to those of c.
+func (e *Engine) adopt(c Choice) {
 	for l := range e.profile.Layers {
 		m := letters[c.Modes[l]]
 		if m == config.Predicted && !e.place.Predicted[l] {
@@ -65,7 +78,6 @@ func (e *Engine) choose(ctx context.Context, o Options) error {
 		e.coordinator.Prompts = letters[c.Prompts[0]]
 	}
 	e.choice = &c
-	return nil
 }
 
 // chosenBare takes over the choice of a placement without predictors.

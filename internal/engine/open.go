@@ -78,6 +78,11 @@ type Options struct {
 	Planned func(*placement.Placement)
 	// Progress, if not nil, is told of bytes loaded out of a total.
 	Progress func(done, total int64)
+	// Early has Open return before everything is loaded, where that is possible:
+	// the first step then waits, layer by layer, for what it needs. What fails to
+	// load is an error of every request, and Progress is told by another
+	// goroutine, the last time with done equal to total.
+	Early bool
 }
 
 // ioWorkers is how many reads run at a time where the file has no queue. A few are what a disk needs to
@@ -285,24 +290,38 @@ func (e *Engine) open(ctx context.Context, o Options) (err error) {
 		k = *o.Kernels
 	}
 	e.backend = &meter{Backend: cpu.New(k, e.place.Threads)}
+	e.transfer = e.newTransfer(o)
+	e.ec = model.NewExecutionContext(e.profile, e.place.Chunk, e.memory)
+	if err := e.build(ctx, o); err != nil {
+		return err
+	}
+	load := e.loading
+	chosen, err := e.choose(o)
+	if err == nil && !chosen {
+		if err = load.read(ctx); err == nil {
+			err = e.chooseNow(ctx, o)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	load.warm() // after chooseNow, which uses the slots
+	e.ec.Observe, e.ec.ObserveInput = o.Observe, o.ObserveInput
+	if o.Early && e.transfer.Async() && e.place.Streamed == 0 {
+		load.start()
+		return nil
+	}
+	defer load.transfer.Close()
+	return load.read(ctx)
+}
+
+// newTransfer is a transfer in the way that o asks for.
+func (e *Engine) newTransfer(o Options) *weights.AsyncWeightTransfer {
 	workers := 0
 	if o.Strategy.AsyncTransfer {
 		workers = ioWorkers
 	}
-	e.transfer = weights.NewAsyncWeightTransfer(e.store, workers)
-	e.ec = model.NewExecutionContext(e.profile, e.place.Chunk, e.memory)
-	hot := e.hot(o)
-	if err := e.load(ctx, o, hot); err != nil {
-		return err
-	}
-	if err := e.choose(ctx, o); err != nil {
-		return err
-	}
-	if err := e.preload(ctx, o, hot); err != nil { // after choose, which uses the slots
-		return err
-	}
-	e.ec.Observe, e.ec.ObserveInput = o.Observe, o.ObserveInput
-	return nil
+	return weights.NewAsyncWeightTransfer(e.store, workers)
 }
 
 // openFile is the pack's file in the way that o asks for.
@@ -321,8 +340,9 @@ func diskSpeed(o Options) weights.DiskSpeed {
 	return weights.AssumedDisk()
 }
 
-// load reads what is resident and makes the model; hot is what is loaded next.
-func (e *Engine) load(ctx context.Context, o Options, hot [][]int32) error {
+// build finds room for what is resident and makes the model, which can run once
+// that has been loaded.
+func (e *Engine) build(ctx context.Context, o Options) error {
 	mem, place := e.memory, e.place
 	shape := kv.Shape{Layers: e.profile.Layers, Heads: e.profile.KVHeads, HeadDim: e.profile.HeadDim(), DType: o.Strategy.KV}
 	e.kv = kv.New(shape, mem.Piece(place.KVBytes))
@@ -334,24 +354,16 @@ func (e *Engine) load(ctx context.Context, o Options, hot [][]int32) error {
 	}
 	scrap := mem.Buffer(weights.ScrapBytes(e.pack.BundleStride()))
 	slots, ringFirst := e.slots()
-	blocks := weights.NewBlockReader(e.transfer, stream)
-	loader := &model.Loader{Store: e.store, Memory: mem, Resident: place.Resident, Stream: blocks}
+	e.loading = e.newLoading(o, stream)
+	loader := &e.loading.loader
 	separate := e.backend.Separate
-	if m, ok := o.File.(*weights.Mapping); ok {
-		loader.Mapped = m.Data
-		slots.Data = m.Data[e.pack.BundleOffset(0, 0):]
+	mapping, mapped := o.File.(*weights.Mapping)
+	if mapped {
+		loader.Mapped = mapping.Data
+		slots.Data = mapping.Data[e.pack.BundleOffset(0, 0):]
 		separate = nil
-	} else {
-		e.prepare(slots, hot)
 	}
-	if o.Progress != nil {
-		total, done := place.LoadBytes, int64(0)
-		loader.Progress = func(n int64) {
-			done += n
-			o.Progress(done, total)
-		}
-	}
-	w, err := loader.Load(ctx)
+	w, err := loader.Weights()
 	if err != nil {
 		return err
 	}
@@ -362,6 +374,9 @@ func (e *Engine) load(ctx context.Context, o Options, hot [][]int32) error {
 	policy, err := policyOf(o, e.profile.FFN)
 	if err != nil {
 		return err
+	}
+	if !mapped {
+		e.prepare(slots)
 	}
 	bias := make([][]float32, e.profile.Layers)
 	for l := range bias {
@@ -395,7 +410,7 @@ func (e *Engine) load(ctx context.Context, o Options, hot [][]int32) error {
 		KV:          e.kv,
 		Coordinator: e.coordinator,
 		Store:       e.store,
-		Stream:      blocks,
+		Stream:      weights.NewBlockReader(e.transfer, stream), // once the loader is done with the memory
 		RowBuffer:   row,
 	})
 	e.wanted = o.Wanted
@@ -435,7 +450,7 @@ func (e *Engine) predictor(ctx context.Context, o Options, l *model.Loader, w *m
 			if !here {
 				continue
 			}
-			m, err := l.Up(ctx, i, staging)
+			m, err := l.Up(ctx, i, staging) // now, through memory that the first step uses
 			if err != nil {
 				return nil, 0, err
 			}
@@ -443,7 +458,7 @@ func (e *Engine) predictor(ctx context.Context, o Options, l *model.Loader, w *m
 		}
 		return p, 1, nil
 	}
-	return e.sketch(ctx, o, l, w)
+	return e.sketch(o, l, w)
 }
 
 // defaultQuality is the largest relative change of perplexity that a

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -15,9 +14,9 @@ import (
 // takes for active, as long as a model is not calibrated.
 const sketchMultiple = 2
 
-// sketch loads the predictors of the layers that have room for one: sketches,
+// sketch makes the predictors of the layers that have room for one: sketches,
 // but where the calibration found something better.
-func (e *Engine) sketch(ctx context.Context, o Options, l *model.Loader, w *model.Weights) (predict.ActivationPredictor, float64, error) {
+func (e *Engine) sketch(o Options, l *model.Loader, w *model.Weights) (predict.ActivationPredictor, float64, error) {
 	p := &predict.Sketch{Backend: e.backend, Layers: make([]device.SketchMat, e.profile.Layers)}
 	for i, here := range e.place.Predicted {
 		if !here || o.Calibration != nil && (o.Calibration.Layers[i].Dead || o.Calibration.Layers[i].Kind != predict.KindSketch) {
@@ -27,7 +26,7 @@ func (e *Engine) sketch(ctx context.Context, o Options, l *model.Loader, w *mode
 			p.Layers[i] = e.ownCodes(o.Calibration.Layers[i].Codes)
 			continue
 		}
-		m, err := l.Sketch(ctx, i, w.Layers[i].UpBias)
+		m, err := l.Sketch(i, w.Layers[i].UpBias)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -42,7 +41,7 @@ func (e *Engine) sketch(ctx context.Context, o Options, l *model.Loader, w *mode
 		e.relax = func(layer int, _, wider float64) { e.coordinator.SetMultiple(layer, multiple*wider) }
 		return p, multiple, nil
 	}
-	return e.calibrated(o, p), 1, nil
+	return e.calibrated(o, l, p), 1, nil
 }
 
 // ownCodes is a sketch of a layer's own codes. They stay on the heap, where the
@@ -59,7 +58,7 @@ func (e *Engine) ownCodes(c predict.Codes) device.SketchMat {
 
 // calibrated sets the predictors to the point of their calibration that the
 // quality asked for allows.
-func (e *Engine) calibrated(o Options, p *predict.Sketch) predict.ActivationPredictor {
+func (e *Engine) calibrated(o Options, loader *model.Loader, p *predict.Sketch) predict.ActivationPredictor {
 	c := o.Calibration
 	allowed := quality(o.Strategy)
 	point, ok := c.Choose(allowed)
@@ -90,9 +89,11 @@ func (e *Engine) calibrated(o Options, p *predict.Sketch) predict.ActivationPred
 		case lc.Kind == predict.KindSketch:
 			bars[l] = e.memory.Floats(e.profile.FFN)
 			p.Layers[l].Bias = bars[l]
-			for i, slope := range lc.Slope {
-				p.Layers[l].Scales[i] *= slope
-			}
+			loader.After(l, func() {
+				for i, slope := range lc.Slope {
+					p.Layers[l].Scales[i] *= slope
+				}
+			})
 		}
 	}
 	e.relax = func(layer int, share, _ float64) {

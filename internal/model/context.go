@@ -62,6 +62,7 @@ type Stats struct {
 	Active   int64 // of these, activations that were not zero
 	Attend   time.Duration
 	MLP      time.Duration
+	Loading  time.Duration // spent waiting for layers to be loaded
 }
 
 // LogitRows is how many tokens' logits are computed at a time.

@@ -1,7 +1,9 @@
 package model
 
 import (
+	"context"
 	"fmt"
+	"time"
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
@@ -21,6 +23,9 @@ type Parts struct {
 	Store       *weights.DiskWeightStore
 	Stream      *weights.BlockReader // of the matrices that are not resident
 	RowBuffer   []byte               // for rows of tables that are not resident
+	// Loaded, if not nil, waits until a layer, or Shared, is in memory as far as
+	// it is resident. Nil: everything is.
+	Loaded func(ctx context.Context, layer int) error
 }
 
 // Model computes steps. One goroutine uses it at a time.
@@ -60,11 +65,17 @@ func (m *Model) Forward(ec *ExecutionContext, ids []int32) error {
 
 func (m *Model) forward(ec *ExecutionContext, ids []int32) error {
 	ec.begin(len(ids))
+	if err := m.loaded(ec, Shared); err != nil {
+		return err
+	}
 	if err := m.embed(ec, ids); err != nil {
 		return err
 	}
 	for i := range m.layers {
 		if err := ec.Ctx.Err(); err != nil {
+			return err
+		}
+		if err := m.loaded(ec, i); err != nil {
 			return err
 		}
 		if err := m.layers[i].attn.Forward(ec); err != nil {
@@ -79,6 +90,16 @@ func (m *Model) forward(ec *ExecutionContext, ids []int32) error {
 	}
 	ec.Stats.Tokens += int64(len(ids))
 	return nil
+}
+
+// loaded waits for a layer, or Shared.
+func (m *Model) loaded(ec *ExecutionContext, layer int) error {
+	if m.Loaded == nil {
+		return nil
+	}
+	begin := time.Now()
+	defer func() { ec.Stats.Loading += time.Since(begin) }()
+	return m.Loaded(ec.Ctx, layer)
 }
 
 // embed sets x to the tokens' embeddings plus their positions'.

@@ -42,7 +42,9 @@ func (m *Matrix) mat(data []byte, rows int) device.Mat {
 	return device.Mat{Data: data, DType: m.DType, Rows: rows, Cols: m.Tensor.Cols}
 }
 
-// Loader reads weights from a store into fast memory.
+// Loader finds room in fast memory for all that is resident and then reads it
+// there, part by part: what every step begins and ends with, then layer by layer.
+// Room is found by one goroutine; the reads may be another's.
 type Loader struct {
 	Store  *weights.DiskWeightStore
 	Memory *weights.Memory
@@ -55,12 +57,32 @@ type Loader struct {
 	Mapped []byte
 	// Progress, if not nil, is told how many bytes have been read.
 	Progress func(bytes int64)
+
+	parts []part // Shared, then the layers; none before Weights
 }
 
-// Load reads all that is resident.
-func (l *Loader) Load(ctx context.Context) (*Weights, error) {
+// part is what has room and is still to be read.
+type part struct {
+	places []place
+	after  []func()
+}
+
+// place is where a tensor goes: one of bytes and floats.
+type place struct {
+	tensor pack.Tensor
+	bytes  []byte
+	floats []float32 // of a tensor of float32 elements
+}
+
+// Shared is, where a layer is asked for, what belongs to none.
+const Shared = -1
+
+// Weights finds room for all that is resident but predictors. It is there once
+// every part has been read.
+func (l *Loader) Weights() (*Weights, error) {
 	p := l.Store.Pack().Profile()
-	r := reader{l: l, ctx: ctx, bias: p.Bias}
+	l.parts = make([]part, 1+p.Layers)
+	r := finder{l: l, to: &l.parts[0], bias: p.Bias}
 	w := &Weights{
 		EmbedTokens:    r.matrix("embed.tokens", false),
 		EmbedPositions: r.matrix("embed.positions", false),
@@ -78,6 +100,7 @@ func (l *Loader) Load(ctx context.Context) (*Weights, error) {
 		w.FinalNorm = &n
 	}
 	for i := range p.Layers {
+		r.to = &l.parts[1+i]
 		at := fmt.Sprintf("layers.%d.", i)
 		lw := LayerWeights{
 			AttnNorm: r.norm(at+"attn_norm", p),
@@ -92,12 +115,13 @@ func (l *Loader) Load(ctx context.Context) (*Weights, error) {
 		}
 		w.Layers = append(w.Layers, lw)
 	}
-	return w, r.read()
+	return w, r.err
 }
 
-// Sketch reads the 4-bit sketch of one layer's first MLP half.
-func (l *Loader) Sketch(ctx context.Context, layer int, bias []float32) (device.SketchMat, error) {
-	r := reader{l: l, ctx: ctx}
+// Sketch finds room for the 4-bit sketch of one layer's first MLP half, as a
+// part of the layer.
+func (l *Loader) Sketch(layer int, bias []float32) (device.SketchMat, error) {
+	r := finder{l: l, to: &l.parts[1+layer]}
 	name := fmt.Sprintf("layers.%d.mlp.sketch", layer)
 	t := r.tensor(name)
 	m := device.SketchMat{
@@ -108,7 +132,7 @@ func (l *Loader) Sketch(ctx context.Context, layer int, bias []float32) (device.
 		Rows:     t.Rows,
 		Cols:     l.Store.Pack().Profile().HiddenSize,
 	}
-	return m, r.read()
+	return m, r.err
 }
 
 // Up reads the first halves of all neurons of a layer, [ffn, d], through
@@ -128,94 +152,53 @@ func (l *Loader) Up(ctx context.Context, layer int, slots device.Slots) (device.
 		}
 		copy(m.Data[int64(i)*row:], slots.Vec(0, 0))
 	}
-	l.read(int64(len(m.Data)))
+	l.progress(int64(len(m.Data)))
 	return m, nil
 }
 
-func (l *Loader) read(bytes int64) {
-	if l.Progress != nil {
-		l.Progress(bytes)
+// Room is the memory of a layer's matrices and sketch, or of those of Shared.
+func (l *Loader) Room(layer int) (all [][]byte) {
+	for _, p := range l.parts[1+layer].places {
+		if p.bytes != nil {
+			all = append(all, p.bytes)
+		}
 	}
+	return all
 }
 
-// reader finds room for tensors, until the first error, and then reads them
-// all.
-type reader struct {
-	l    *Loader
-	ctx  context.Context
-	bias bool
-	err  error
-	to   []place
+// After has f called when a layer has been read, by whoever reads it.
+func (l *Loader) After(layer int, f func()) {
+	p := &l.parts[1+layer]
+	p.after = append(p.after, f)
 }
 
-// place is where a tensor goes: one of bytes and floats.
-type place struct {
-	tensor pack.Tensor
-	bytes  []byte
-	floats []float32 // of a tensor of float32 elements
-}
-
-func (r *reader) fail(err error) {
-	if r.err == nil {
-		r.err = err
+// Read reads what has room of a layer, or of Shared, and was not read before: one
+// block after the other, with the next ones on their way.
+func (l *Loader) Read(ctx context.Context, layer int) error {
+	p := &l.parts[1+layer]
+	for _, x := range p.places {
+		l.Stream.Queue(x.tensor)
 	}
-}
-
-func (r *reader) tensor(name string) pack.Tensor {
-	t, ok := r.l.Store.Pack().Tensor(name)
-	if !ok {
-		r.fail(fmt.Errorf("model: load %s: got no tensor %s, want one", r.l.Store.Pack().Path(), name))
-	}
-	return t
-}
-
-// bytes is fast memory that read fills with a whole tensor.
-func (r *reader) bytes(t pack.Tensor) []byte {
-	if r.err != nil {
-		return nil
-	}
-	p := place{tensor: t, bytes: r.l.Memory.Piece(t.Bytes())}
-	r.to = append(r.to, p)
-	return p.bytes
-}
-
-// vector is fast memory that read fills with a tensor of float32 elements.
-func (r *reader) vector(name string) []float32 {
-	t := r.tensor(name)
-	if r.err != nil {
-		return nil
-	}
-	p := place{tensor: t, floats: r.l.Memory.Floats(int(t.Bytes() / 4))}
-	r.to = append(r.to, p)
-	return p.floats
-}
-
-// read reads everything that room was found for, one block after the other,
-// with the next ones on their way.
-func (r *reader) read() error {
-	if r.err != nil {
-		return r.err
-	}
-	stream := r.l.Stream
-	for _, p := range r.to {
-		stream.Queue(p.tensor)
-	}
-	for _, p := range r.to {
-		if err := r.fill(p); err != nil {
-			stream.Reset()
+	for _, x := range p.places {
+		if err := l.fill(ctx, x); err != nil {
+			l.Stream.Reset()
 			return err
 		}
-		r.l.read(p.tensor.Bytes())
+		l.progress(x.tensor.Bytes())
 	}
+	for _, f := range p.after {
+		f()
+	}
+	*p = part{}
 	return nil
 }
 
-func (r *reader) fill(p place) error {
+func (l *Loader) fill(ctx context.Context, p place) error {
 	for b := range p.tensor.Blocks() {
-		if err := r.ctx.Err(); err != nil {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-		data, err := r.l.Stream.Block(p.tensor, b)
+		data, err := l.Stream.Block(p.tensor, b)
 		if err != nil {
 			return err
 		}
@@ -230,7 +213,56 @@ func (r *reader) fill(p place) error {
 	return nil
 }
 
-func (r *reader) norm(name string, p config.ModelProfile) device.NormParams {
+func (l *Loader) progress(bytes int64) {
+	if l.Progress != nil {
+		l.Progress(bytes)
+	}
+}
+
+// finder finds room for the tensors of a part, until the first error.
+type finder struct {
+	l    *Loader
+	to   *part
+	bias bool
+	err  error
+}
+
+func (r *finder) fail(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+}
+
+func (r *finder) tensor(name string) pack.Tensor {
+	t, ok := r.l.Store.Pack().Tensor(name)
+	if !ok {
+		r.fail(fmt.Errorf("model: load %s: got no tensor %s, want one", r.l.Store.Pack().Path(), name))
+	}
+	return t
+}
+
+// bytes is room for a whole tensor.
+func (r *finder) bytes(t pack.Tensor) []byte {
+	if r.err != nil {
+		return nil
+	}
+	p := place{tensor: t, bytes: r.l.Memory.Piece(t.Bytes())}
+	r.to.places = append(r.to.places, p)
+	return p.bytes
+}
+
+// vector is room for a tensor of float32 elements.
+func (r *finder) vector(name string) []float32 {
+	t := r.tensor(name)
+	if r.err != nil {
+		return nil
+	}
+	p := place{tensor: t, floats: r.l.Memory.Floats(int(t.Bytes() / 4))}
+	r.to.places = append(r.to.places, p)
+	return p.floats
+}
+
+func (r *finder) norm(name string, p config.ModelProfile) device.NormParams {
 	n := device.NormParams{Kind: p.Norm, Eps: p.NormEps}
 	if p.NormAffine {
 		n.Weight = r.vector(name + ".weight")
@@ -241,9 +273,9 @@ func (r *reader) norm(name string, p config.ModelProfile) device.NormParams {
 	return n
 }
 
-// matrix reads a matrix if it is to be resident. Those of a linear layer are
+// matrix finds room for a matrix if it is to be resident. Those of a linear layer are
 // called name.weight, and have a bias if the model has biases.
-func (r *reader) matrix(name string, linear bool) Matrix {
+func (r *finder) matrix(name string, linear bool) Matrix {
 	var m Matrix
 	if linear && r.bias {
 		m.Bias = r.vector(name + ".bias")

@@ -184,7 +184,7 @@ func (c *TransferCoordinator) readAhead() {
 	slots := c.work.slotsFor(len(ids))
 	grants := c.Cache.Acquire(layer, ids, slots, true, c.work.grants[:0])
 	c.work.grants = grants
-	c.start(c.plan(layer, ids, slots, grants))
+	c.read(layer, ids, slots, grants)
 	c.submit()
 	for _, i := range grants {
 		c.ahead = append(c.ahead, aheadRead{layer, slots[i], ids[i]})
@@ -412,8 +412,10 @@ func (c *TransferCoordinator) joins(run, gap, next int) bool {
 	return c.Join != nil && c.Join(int64(run)*stride, int64(gap)*stride, int64(next)*stride)
 }
 
-// start starts a plan's reads, with the next submit.
-func (c *TransferCoordinator) start(p *NeuronTransferPlan) {
+// read starts the reads of neurons, as plan plans them, with the next submit.
+func (c *TransferCoordinator) read(layer int, ids, slots, which []int32) {
+	p := &c.planned
+	c.plan(p, layer, ids, slots, which)
 	for _, run := range p.Runs {
 		r := c.Transfer.StartBundles(p.Layer, int(run.First), run.Slots, c.Slots, c.Scrap)
 		for _, s := range run.Slots {

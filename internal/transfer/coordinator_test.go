@@ -264,11 +264,11 @@ func TestEviction(t *testing.T) {
 	wantIn(5, 6, 7)
 	h.one(t, seq(10, 14))
 	wantIn(5, 6, 7)
-	reads := f.store.Reads()
+	reads := h.Transfer.Reads()
 	h.forecast(t, seq(10, 14))
 	h.reap(true)
 	wantIn(5, 6, 7)
-	if n := f.store.Reads() - reads; n != 0 {
+	if n := h.Transfer.Reads() - reads; n != 0 {
 		t.Errorf("a forecast larger than the cache: got %d reads, want none", n)
 	}
 	h.settled(t)

@@ -3,18 +3,20 @@ package transfer
 import (
 	"cmp"
 	"slices"
+
+	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
-// plan plans to read the neurons ids[i], ascending, into slots[i], for the
-// indices i in which, ascending. The plan is valid until the next.
-func (c *TransferCoordinator) plan(layer int, ids, slots, which []int32) *NeuronTransferPlan {
+// plan makes p the plan to read the neurons ids[i], ascending, into slots[i],
+// for the indices i in which, ascending.
+func (c *TransferCoordinator) plan(p *NeuronTransferPlan, layer int, ids, slots, which []int32) {
 	ids, slots, which = c.placed(layer, ids, slots, which)
 	most := maxRun
 	if !c.Transfer.Async() {
 		most = len(c.all) // nothing to spread over several reads: one long read is the fastest
 	}
-	c.planned.make(layer, ids, slots, which, most, c.joins)
-	return &c.planned
+	p.make(layer, ids, slots, which, most, c.joins)
 }
 
 // bundle is a place in the pack and the slot that it is read into.
@@ -42,9 +44,17 @@ func (c *TransferCoordinator) placed(layer int, ids, slots, which []int32) (plac
 	return places, to, c.all[:len(b)]
 }
 
-// Preload reads neurons of a layer, the hottest first, into free slots and
-// waits for them. It is for before the first pass.
-func (c *TransferCoordinator) Preload(layer int, hottest []int32) error {
+// Preload is the reads that fill slots of a layer before its first pass.
+type Preload struct {
+	plan  NeuronTransferPlan
+	slots device.Slots
+	scrap []byte
+}
+
+// Preload gives neurons of a layer, the hottest first, its free slots, and returns
+// the reads that fill these, to be made by any goroutine. Until they have ended
+// well the coordinator is not to be asked for the layer.
+func (c *TransferCoordinator) Preload(layer int, hottest []int32) *Preload {
 	// Acquired from the coldest on, so that the hottest is the most recent.
 	ids := slices.Clone(hottest)
 	slices.Reverse(ids)
@@ -54,19 +64,36 @@ func (c *TransferCoordinator) Preload(layer int, hottest []int32) error {
 	for n, i := range grants {
 		b[n] = bundle{ids[i], slots[i]}
 	}
+	c.Cache.Release(layer, slots, false)
 	slices.SortFunc(b, func(x, y bundle) int { return cmp.Compare(x.place, y.place) })
 	for n, x := range b {
-		ids[n], grants[n] = x.place, int32(n)
-		slots[n] = x.slot
+		ids[n], slots[n], grants[n] = x.place, x.slot, int32(n)
 	}
-	slots = slots[:len(b)]
-	c.start(c.plan(layer, ids, slots, grants))
+	p := &Preload{slots: c.Slots, scrap: c.Scrap}
+	c.plan(&p.plan, layer, ids, slots, grants)
+	return p
+}
+
+// Bytes is how many bytes of neurons fill the slots.
+func (p *Preload) Bytes() int64 { return int64(p.plan.Neurons()) * p.slots.Stride }
+
+// Read makes the reads and waits for them all.
+func (p *Preload) Read(t *weights.AsyncWeightTransfer) error {
+	reads := make([]*weights.Read, len(p.plan.Runs))
+	for i, run := range p.plan.Runs {
+		reads[i] = t.StartBundles(p.plan.Layer, int(run.First), run.Slots, p.slots, p.scrap)
+	}
+	t.Submit()
 	var first error
-	for _, s := range slots {
-		if err := c.arrived(layer, s); err != nil && first == nil {
+	for i, r := range reads {
+		if err := r.Wait(); err != nil && first == nil {
 			first = err
 		}
+		for _, s := range p.plan.Runs[i].Slots {
+			if s >= 0 {
+				r.Release()
+			}
+		}
 	}
-	c.Cache.Release(layer, slots, false)
 	return first
 }

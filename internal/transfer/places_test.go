@@ -3,6 +3,8 @@ package transfer
 import (
 	"slices"
 	"testing"
+
+	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // Neurons that lie side by side in an ordered pack are one read, each into its
@@ -16,7 +18,8 @@ func TestPlanByPlace(t *testing.T) {
 	for i := range h.Places[1] {
 		h.Places[1][i] = int32(testFFN - 1 - i) // the last neuron first
 	}
-	p := h.plan(1, []int32{1, 3, 4, 5, 9}, []int32{20, 21, 22, 23, 24}, []int32{0, 2, 3, 4})
+	var p NeuronTransferPlan
+	h.plan(&p, 1, []int32{1, 3, 4, 5, 9}, []int32{20, 21, 22, 23, 24}, []int32{0, 2, 3, 4})
 	last := int32(testFFN - 1)
 	want := []Run{
 		{First: last - 9, Slots: []int32{24}},
@@ -35,9 +38,11 @@ func TestPreload(t *testing.T) {
 	f.file.set(0)
 	for _, workers := range []int{0, 2} {
 		h := newHarness(f, setup{slots: []int{4, 0}, ring: 4, hidden: testFFN, workers: workers, predicted: []bool{true, true}})
-		if err := h.Preload(0, []int32{7, 2, 9}); err != nil {
-			t.Fatal(err)
+		p := h.Preload(0, []int32{7, 2, 9})
+		if n := p.Bytes(); n != 3*f.BundleStride() {
+			t.Errorf("got %d bytes, want those of three neurons", n)
 		}
+		h.preload(t, p)
 		if in := h.contents(0); len(in) != 3 {
 			t.Errorf("got %v, want three neurons", in)
 		}
@@ -50,9 +55,7 @@ func TestPreload(t *testing.T) {
 	}
 	h := newHarness(f, setup{slots: []int{2, 0}, ring: 4, hidden: testFFN, workers: 1, predicted: []bool{true, true}})
 	defer h.close()
-	if err := h.Preload(0, []int32{7, 2}); err != nil {
-		t.Fatal(err)
-	}
+	h.preload(t, h.Preload(0, []int32{7, 2}))
 	h.one(t, []int32{5})
 	in := h.contents(0)
 	_, hot := in[7]
@@ -60,16 +63,25 @@ func TestPreload(t *testing.T) {
 	if len(in) != 2 || !hot || !new {
 		t.Errorf("got %v, want 5 in the place of the colder 2", in)
 	}
-	// A read that fails is an error and leaves nothing behind.
+	// A read that fails is an error, though the others have ended well.
 	f.file.set(0, f.BundleOffset(0, 3))
 	broken := newHarness(f, setup{slots: []int{4, 0}, ring: 4, hidden: testFFN, workers: 1, predicted: []bool{true, true}})
 	defer broken.close()
-	if err := broken.Preload(0, []int32{3}); err == nil {
+	if err := broken.Preload(0, []int32{3, 8}).Read(broken.Transfer); err == nil {
 		t.Error("a failed read: got no error")
 	}
 	f.file.set(0)
-	if in := broken.contents(0); len(in) != 0 {
-		t.Errorf("after a failed read: got %v, want nothing", in)
+}
+
+// preload makes the reads by a transfer of their own, as a start does.
+func (h *harness) preload(t *testing.T, p *Preload) {
+	t.Helper()
+	own := weights.NewAsyncWeightTransfer(h.Transfer.Store(), 2)
+	defer own.Close()
+	if err := p.Read(own); err != nil {
+		t.Fatal(err)
 	}
-	broken.settled(t)
+	if h.Transfer.Reads() != 0 || own.Reads() == 0 {
+		t.Errorf("got %d reads by the model's transfer and %d by the start's own, want none and some", h.Transfer.Reads(), own.Reads())
+	}
 }

@@ -75,7 +75,7 @@ func (c *TransferCoordinator) newWork(layer, tokens int, ids []int32, wants []ui
 	// still not be whole for the next token that wants the same.
 	evict := decode && len(ids) <= c.Cache.Slots(layer)
 	w.grants = c.Cache.Acquire(layer, ids, w.slots, evict, w.grants)
-	c.start(c.plan(layer, ids, w.slots, w.grants))
+	c.read(layer, ids, w.slots, w.grants)
 	w.cut()
 	w.count()
 	w.startSegment(0)
@@ -105,7 +105,7 @@ func (w *Work) fetch() {
 	c.reapBut(w.ids)
 	if w.missing > 0 {
 		w.grants = c.Cache.Grant(w.layer, w.ids, w.slots, true, w.grants)
-		c.start(c.plan(w.layer, w.ids, w.slots, w.grants))
+		c.read(w.layer, w.ids, w.slots, w.grants)
 		if w.missing > len(w.grants) {
 			w.cut()
 			w.startSegment(0)
@@ -180,7 +180,7 @@ func (w *Work) startSegment(i int) {
 		return
 	}
 	if seg := w.segments[i]; seg.ringHi > seg.ringLo {
-		w.c.start(w.c.plan(w.layer, w.ids, w.slots, w.ring[seg.ringLo:seg.ringHi]))
+		w.c.read(w.layer, w.ids, w.slots, w.ring[seg.ringLo:seg.ringHi])
 	}
 }
 

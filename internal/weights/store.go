@@ -27,8 +27,7 @@ type DiskWeightStore struct {
 	blockChecked  []atomic.Uint32  // a bit per block of rows
 	firstBlock    map[string]int64 // of each tensor, in blockChecked
 
-	bytesRead atomic.Int64
-	reads     atomic.Int64
+	Traffic // of reads that the caller waits for; a transfer has its own
 }
 
 // NewDiskWeightStore makes a store that reads p's weights through f, which it
@@ -68,12 +67,6 @@ func NewDiskWeightStore(p *pack.Pack, f File) (*DiskWeightStore, error) {
 
 // Pack is the pack that the store reads.
 func (s *DiskWeightStore) Pack() *pack.Pack { return s.pack }
-
-// BytesRead is the number of bytes read so far.
-func (s *DiskWeightStore) BytesRead() int64 { return s.bytesRead.Load() }
-
-// Reads is the number of reads so far.
-func (s *DiskWeightStore) Reads() int64 { return s.reads.Load() }
 
 // Close closes the file.
 func (s *DiskWeightStore) Close() error { return s.file.Close() }
@@ -194,7 +187,7 @@ func (s *DiskWeightStore) span(buf []byte, off, n int64) (part, data []byte, fro
 func (s *DiskWeightStore) read(bufs [][]byte, off int64) error {
 	a := attempt{Request: Request{Bufs: bufs, Off: off}, bufs: bufs, off: off}
 	for {
-		if n, err := s.file.ReadVec(a.Bufs, a.Off); !a.next(s, n, err) {
+		if n, err := s.file.ReadVec(a.Bufs, a.Off); !a.next(s, &s.Traffic, n, err) {
 			break
 		}
 	}

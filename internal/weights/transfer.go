@@ -67,7 +67,7 @@ func (r *Read) Wait() error {
 // Ended takes in what the request brought, for the AsyncFile.
 func (r *Read) Ended(n int, err error) {
 	t := r.transfer
-	if !r.next(t.store, n, err) {
+	if !r.next(t.store, &t.Traffic, n, err) {
 		r.ended.Store(true)
 		t.open.Add(-1)
 	} else if t.file != nil {
@@ -112,6 +112,7 @@ func (r *Read) check() error {
 // With no workers it is synchronous: a read happens when somebody waits for
 // it. That is the --async-transfer=false of benchmarks and of the oracle.
 type AsyncWeightTransfer struct {
+	Traffic
 	store *DiskWeightStore
 	file  AsyncFile    // nil: synchronous
 	pool  *readPool    // the same, where the store's file is no AsyncFile

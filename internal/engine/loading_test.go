@@ -1,0 +1,206 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/weights"
+	"github.com/sparseflow/sparseflow/models/tiny"
+)
+
+// heldFile lets nobody read a tensor until it is released, and then fails with
+// err if there is one.
+type heldFile struct {
+	weights.File
+	first, end int64
+	release    func()
+	released   chan struct{}
+	err        error
+}
+
+func (h *heldFile) ReadVec(bufs [][]byte, off int64) (int, error) {
+	end := off
+	for _, b := range bufs {
+		end += int64(len(b))
+	}
+	if off < h.end && end > h.first {
+		<-h.released
+		if h.err != nil {
+			return 0, h.err
+		}
+	}
+	return h.File.ReadVec(bufs, off)
+}
+
+// hold opens path's pack for an engine that cannot read a tensor for now.
+func hold(t *testing.T, path, tensor string) (*pack.Pack, *heldFile) {
+	t.Helper()
+	p, err := pack.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := weights.OpenFile(p, config.IODirect)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, ok := p.Tensor(tensor)
+	if !ok {
+		t.Fatalf("got no tensor %s", tensor)
+	}
+	h := &heldFile{File: f, first: x.Offset, end: x.Offset + x.Bytes(), released: make(chan struct{})}
+	h.release = sync.OnceFunc(func() { close(h.released) })
+	return p, h
+}
+
+// lastMatrix is the last matrix of tiny that is loaded.
+const lastMatrix = "layers.5.attn.o.weight"
+
+// A model that is opened early computes its first layers while the last are still
+// to be read, and gives what it gives otherwise.
+func TestEarlyOpen(t *testing.T) {
+	path := packOf(t, tiny.Files, "tiny")
+	counts := profiled(t, path, prompt(4096, 90))
+	ids := prompt(4096, 20)
+	s := strategy(config.Predicted, 0.8)
+	want := outcomeOf(t, open(t, path, engine.Options{Strategy: s, Counts: counts}), ids, 1)
+	if want.stats.Loading != 0 {
+		t.Errorf("opened and then asked: got %v waiting to be loaded, want none", want.stats.Loading)
+	}
+
+	p, file := hold(t, path, lastMatrix)
+	late := time.AfterFunc(time.Minute, func() {
+		t.Error("the first layer is not computed before the last is read")
+		file.release()
+	})
+	var done, total int64
+	e, err := engine.Open(t.Context(), p, engine.Options{
+		Strategy: s, Counts: counts, File: file, Early: true,
+		Observe: func(layer, _ int, _ device.Work, _ []float32) {
+			if layer == 0 {
+				file.release()
+			}
+		},
+		Progress: func(d, all int64) { done, total = d, all },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := outcomeOf(t, e, ids, 1)
+	late.Stop()
+	if got.logits != want.logits || !slices.Equal(got.ids, want.ids) {
+		t.Errorf("got %x %v, want %x %v", got.logits, got.ids, want.logits, want.ids)
+	}
+	// What a start reads is no request's.
+	if got.stats.Misses != want.stats.Misses || got.stats.SlowBytes != want.stats.SlowBytes || got.stats.Reads != want.stats.Reads {
+		t.Errorf("got %d misses, %d bytes, %d reads, want %d, %d, %d", got.stats.Misses, got.stats.SlowBytes, got.stats.Reads,
+			want.stats.Misses, want.stats.SlowBytes, want.stats.Reads)
+	}
+	if got.stats.Loading <= 0 {
+		t.Error("got no time waiting to be loaded, want some")
+	}
+	if again := outcomeOf(t, e, ids, 1); again.logits != want.logits || again.stats.Loading > time.Second {
+		t.Errorf("once it is loaded: got %x after %v of waiting, want %x at once", again.logits, again.stats.Loading, want.logits)
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+	if place := e.Placement(); done != total || total <= place.LoadBytes {
+		t.Errorf("loaded %d of %d bytes, of which %d are no neurons", done, total, place.LoadBytes)
+	}
+}
+
+// What cannot be read at an early start is every request's error, and names the
+// file and the tensor.
+func TestEarlyOpenFails(t *testing.T) {
+	path := packOf(t, tiny.Files, "tiny")
+	p, file := hold(t, path, lastMatrix)
+	file.err = syscall.EIO
+	var done, total int64
+	e, err := engine.Open(t.Context(), p, engine.Options{
+		Strategy: strategy(config.Predicted, 0.8), File: file, Early: true,
+		Progress: func(d, all int64) { done, total = d, all },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file.release()
+	for range 2 {
+		_, err = e.Run(t.Context(), engine.Request{IDs: prompt(4096, 5), MaxTokens: 1})
+		if !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), lastMatrix) {
+			t.Errorf("got %v, want EIO that names %s of %s", err, lastMatrix, path)
+		}
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+	if done != total || total == 0 {
+		t.Errorf("got progress %d of %d at the end, want all", done, total)
+	}
+}
+
+// Who waits for a model to be loaded can stop waiting, and a model can be closed
+// before it is loaded.
+func TestEarlyOpenStops(t *testing.T) {
+	path := packOf(t, tiny.Files, "tiny")
+	p, file := hold(t, path, lastMatrix)
+	first := make(chan struct{})
+	seen := sync.OnceFunc(func() { close(first) })
+	e, err := engine.Open(t.Context(), p, engine.Options{
+		Strategy: strategy(config.Gate, 3), File: file, Early: true,
+		Observe: func(int, int, device.Work, []float32) { seen() },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-first
+		cancel()
+	}()
+	req := engine.Request{IDs: prompt(4096, 5), MaxTokens: 1}
+	if _, err := e.Run(ctx, req); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: got %v, want that", err)
+	}
+	running := make(chan error)
+	go func() {
+		_, err := e.Run(t.Context(), req)
+		running <- err
+	}()
+	closed := make(chan error)
+	go func() { closed <- e.Close() }()
+	if err := <-running; !errors.Is(err, engine.ErrClosed) {
+		t.Errorf("closed: got %v, want %v", err, engine.ErrClosed)
+	}
+	file.release() // a read that has begun cannot be stopped
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+}
+
+// Where nothing may happen beside, or matrices are never loaded, an early Open
+// loads everything.
+func TestEarlyOpenWaits(t *testing.T) {
+	path := packOf(t, tiny.Files, "tiny")
+	synchronous := strategy(config.Dense, 3)
+	synchronous.AsyncTransfer = false
+	for _, s := range []config.OffloadStrategy{synchronous, strategy(config.Dense, smallest(t, path))} {
+		var done, total int64
+		e := open(t, path, engine.Options{Strategy: s, Early: true, Progress: func(d, all int64) { done, total = d, all }})
+		if done != total || total == 0 {
+			t.Errorf("loaded %d of %d when Open returned, want all", done, total)
+		}
+		if got := outcomeOf(t, e, prompt(4096, 5), 1); got.stats.Loading != 0 {
+			t.Errorf("got %v waiting to be loaded, want none", got.stats.Loading)
+		}
+	}
+}
