@@ -18,8 +18,8 @@ type loading struct {
 	e        *Engine
 	loader   model.Loader
 	transfer *weights.AsyncWeightTransfer // of its own, so that no request is taken to have read this
-	hot      [][]int32                    // [layers], nil where no neurons are hot
-	warming  []*transfer.Preload          // [layers] of hot, nil before warm
+	hot      [][]int32                    // [layers]
+	warming  []*transfer.Preload          // [layers], none before warm
 	progress func(done, total int64)      // may be nil
 	loaded   int64                        // bytes
 	total    int64
@@ -65,10 +65,10 @@ const preloadTokens = 12
 // hottest first: as many as a profile says will be wanted, and have slots. Where
 // every neuron is computed none is hotter than another.
 func (e *Engine) hot(o Options) [][]int32 {
-	if o.Counts == nil || e.place.Mode != config.Predicted {
-		return nil
-	}
 	hot := make([][]int32, e.profile.Layers)
+	if o.Counts == nil || e.place.Mode != config.Predicted {
+		return hot
+	}
 	for l, slots := range e.place.Slots {
 		if !e.place.Predicted[l] {
 			continue
@@ -93,10 +93,7 @@ func (e *Engine) prepare(slots device.Slots) {
 	for layer, n := range e.place.Slots {
 		fill := n
 		if e.place.Mode == config.Predicted {
-			fill = 0
-			if l.hot != nil {
-				fill = len(l.hot[layer])
-			}
+			fill = len(l.hot[layer])
 		}
 		parts = append(parts, l.loader.Room(layer)...)
 		parts = append(parts, slots.Data[int64(first)*slots.Stride:][:int64(fill)*slots.Stride])
@@ -125,18 +122,19 @@ func (l *loading) read(ctx context.Context) error {
 
 // part reads what is still to be read of a layer, or of model.Shared.
 func (l *loading) part(ctx context.Context, layer int) error {
-	if err := l.loader.Read(ctx, layer); err != nil {
+	if layer == model.Shared || l.warming == nil {
+		return l.loader.Read(ctx, layer)
+	}
+	hot := l.warming[layer]
+	hot.Start(l.transfer) // which come while matrices are copied
+	err := l.loader.Read(ctx, layer)
+	if failed := hot.Wait(); err == nil {
+		err = failed
+	}
+	if err != nil {
 		return err
 	}
-	if layer == model.Shared || l.warming == nil {
-		return nil
-	}
-	if hot := l.warming[layer]; hot != nil {
-		if err := hot.Read(l.transfer); err != nil {
-			return err
-		}
-		l.count(hot.Bytes())
-	}
+	l.count(hot.Bytes())
 	if layer == l.e.profile.Layers-1 {
 		l.count(l.total - l.loaded) // predictors that were read before
 	}

@@ -49,6 +49,7 @@ type Preload struct {
 	plan  NeuronTransferPlan
 	slots device.Slots
 	scrap []byte
+	reads []*weights.Read // of the plan's runs, once started
 }
 
 // Preload gives neurons of a layer, the hottest first, its free slots, and returns
@@ -77,15 +78,18 @@ func (c *TransferCoordinator) Preload(layer int, hottest []int32) *Preload {
 // Bytes is how many bytes of neurons fill the slots.
 func (p *Preload) Bytes() int64 { return int64(p.plan.Neurons()) * p.slots.Stride }
 
-// Read makes the reads and waits for them all.
-func (p *Preload) Read(t *weights.AsyncWeightTransfer) error {
-	reads := make([]*weights.Read, len(p.plan.Runs))
-	for i, run := range p.plan.Runs {
-		reads[i] = t.StartBundles(p.plan.Layer, int(run.First), run.Slots, p.slots, p.scrap)
+// Start begins the reads.
+func (p *Preload) Start(t *weights.AsyncWeightTransfer) {
+	for _, run := range p.plan.Runs {
+		p.reads = append(p.reads, t.StartBundles(p.plan.Layer, int(run.First), run.Slots, p.slots, p.scrap))
 	}
 	t.Submit()
+}
+
+// Wait waits for all reads that were begun.
+func (p *Preload) Wait() error {
 	var first error
-	for i, r := range reads {
+	for i, r := range p.reads {
 		if err := r.Wait(); err != nil && first == nil {
 			first = err
 		}
@@ -95,5 +99,6 @@ func (p *Preload) Read(t *weights.AsyncWeightTransfer) error {
 			}
 		}
 	}
+	p.reads = nil
 	return first
 }

@@ -67,7 +67,9 @@ func TestPreload(t *testing.T) {
 	f.file.set(0, f.BundleOffset(0, 3))
 	broken := newHarness(f, setup{slots: []int{4, 0}, ring: 4, hidden: testFFN, workers: 1, predicted: []bool{true, true}})
 	defer broken.close()
-	if err := broken.Preload(0, []int32{3, 8}).Read(broken.Transfer); err == nil {
+	p := broken.Preload(0, []int32{3, 8})
+	p.Start(broken.Transfer)
+	if err := p.Wait(); err == nil {
 		t.Error("a failed read: got no error")
 	}
 	f.file.set(0)
@@ -78,7 +80,8 @@ func (h *harness) preload(t *testing.T, p *Preload) {
 	t.Helper()
 	own := weights.NewAsyncWeightTransfer(h.Transfer.Store(), 2)
 	defer own.Close()
-	if err := p.Read(own); err != nil {
+	p.Start(own)
+	if err := p.Wait(); err != nil {
 		t.Fatal(err)
 	}
 	if h.Transfer.Reads() != 0 || own.Reads() == 0 {

@@ -1,6 +1,9 @@
 package weights
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
 // Request is one read of an AsyncFile: as many bytes as Bufs hold, from Off
 // on. It belongs to the file from Submit until it has ended.
@@ -33,6 +36,25 @@ type AsyncFile interface {
 	// Submit starts requests, in their order. It does not wait.
 	Submit(rs []*Request)
 	// Poll tells the owners of the requests that have ended. With wait and
-	// where there are none yet it waits for one, unless none is under way.
+	// where there are none yet it waits for one, unless none is under way; or, if
+	// another is polling, for that: its own may be what the other then told of.
 	Poll(wait bool)
 }
+
+// pollTurn lets one goroutine poll at a time.
+type pollTurn struct{ mu sync.Mutex }
+
+// take reports whether it is the caller's turn, who then gives it back, and whether
+// there is still to be waited. Who does not wait has nothing to do while another
+// polls.
+func (p *pollTurn) take(wait bool) (mine, still bool) {
+	if p.mu.TryLock() {
+		return true, wait
+	}
+	if wait {
+		p.mu.Lock()
+	}
+	return wait, false
+}
+
+func (p *pollTurn) give() { p.mu.Unlock() }

@@ -17,7 +17,7 @@ type readPool struct {
 	open   int        // requests whose owners have not been told
 	closed bool
 
-	polling sync.Mutex
+	polling pollTurn
 	told    []*Request // by the latest poll
 }
 
@@ -64,12 +64,11 @@ func (p *readPool) Submit(rs []*Request) {
 }
 
 func (p *readPool) Poll(wait bool) {
-	if wait {
-		p.polling.Lock()
-	} else if !p.polling.TryLock() {
+	mine, wait := p.polling.take(wait)
+	if !mine {
 		return
 	}
-	defer p.polling.Unlock()
+	defer p.polling.give()
 	p.mu.Lock()
 	for wait && len(p.ended) == 0 && p.open > 0 {
 		p.fewer.Wait()

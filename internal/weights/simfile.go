@@ -31,7 +31,7 @@ type simFile struct {
 	mu      sync.Mutex
 	free    time.Duration // when the disk has served all requests so far
 	queue   []*Request    // under way, in the order in which they end
-	polling sync.Mutex
+	polling pollTurn
 }
 
 // OpenSim opens p's file behind a simulated disk.
@@ -102,12 +102,11 @@ func (s *simFile) Submit(rs []*Request) {
 
 // Poll tells the owners of the requests whose time has come.
 func (s *simFile) Poll(wait bool) {
-	if wait {
-		s.polling.Lock()
-	} else if !s.polling.TryLock() {
+	mine, wait := s.polling.take(wait)
+	if !mine {
 		return
 	}
-	defer s.polling.Unlock()
+	defer s.polling.give()
 	for {
 		s.mu.Lock()
 		var r *Request

@@ -38,7 +38,7 @@ type ring struct {
 
 	refused atomic.Bool // some have ended without an outcome in the queue
 
-	polling sync.Mutex // held by who tells owners or waits for the kernel
+	polling pollTurn   // of who tells owners or waits for the kernel
 	told    []*Request // of the last reap
 }
 
@@ -232,15 +232,16 @@ func (r *ring) end(id uint32, res int32) {
 	r.ended = append(r.ended, q)
 }
 
-// Poll tells the owners of what has ended. One goroutine at a time does; who
-// comes without waiting while another is at it has nothing to do.
+// Poll tells the owners of what has ended. One goroutine at a time does.
 func (r *ring) Poll(wait bool) {
-	if wait {
-		r.polling.Lock()
-	} else if atomic.LoadUint32(r.tail) == atomic.LoadUint32(r.head) && !r.refused.Load() || !r.polling.TryLock() {
+	if !wait && atomic.LoadUint32(r.tail) == atomic.LoadUint32(r.head) && !r.refused.Load() {
 		return
 	}
-	defer r.polling.Unlock()
+	mine, wait := r.polling.take(wait)
+	if !mine {
+		return
+	}
+	defer r.polling.give()
 	ended, flying := r.reap()
 	if wait && len(ended) == 0 && flying {
 		// A signal may end the wait early; whoever waits will be back.
