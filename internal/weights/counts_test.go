@@ -2,9 +2,14 @@ package weights
 
 import (
 	"bytes"
+	"cmp"
+	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"github.com/sparseflow/sparseflow/internal/sidecar"
 )
@@ -56,5 +61,32 @@ func TestCountsObserve(t *testing.T) {
 	c.Observe(1, 2, []int32{3}, []float32{1, 1})
 	if !slices.Equal(c.Neurons[1], []uint32{2, 0, 0, 3}) || !slices.Equal(c.Neurons[0], make([]uint32, 4)) {
 		t.Errorf("got %v, want 2 of neuron 0 and 3 of neuron 3 in layer 1", c.Neurons)
+	}
+}
+
+// The order is that of a stable sort, however large the counts.
+func TestHottest(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		most := rapid.SampledFrom([]uint32{0, 3, 1<<11 - 1, 1 << 11, 1 << 22, math.MaxUint32}).Draw(t, "most")
+		counts := rapid.SliceOf(rapid.Uint32Range(0, most)).Draw(t, "counts")
+		want := make([]int32, len(counts))
+		for i := range want {
+			want[i] = int32(i)
+		}
+		slices.SortStableFunc(want, func(a, b int32) int { return cmp.Compare(counts[b], counts[a]) })
+		if got := Hottest(counts); !slices.Equal(got, want) {
+			t.Fatalf("got %v, want %v", got, want)
+		}
+	})
+}
+
+func BenchmarkHottest(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 2))
+	counts := make([]uint32, 16384)
+	for i := range counts {
+		counts[i] = uint32(8000 * math.Pow(r.Float64(), 4))
+	}
+	for b.Loop() {
+		Hottest(counts)
 	}
 }
