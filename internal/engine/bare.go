@@ -38,16 +38,19 @@ func withoutPredictors(p *pack.Layout, place *placement.Placement, o Options) (*
 	return bare, AutoKey(p, place, o) + ", or all weights without predictors"
 }
 
-// measurePredictors makes that choice, unless it was made before.
-func measurePredictors(ctx context.Context, p *pack.Pack, o Options) error {
-	place, err := plan(p.Layout, o)
-	if err != nil {
-		return err
+// better is bare where that was chosen, else place.
+func better(place, bare *placement.Placement, key string, o Options) *placement.Placement {
+	if bare != nil {
+		if c, ok := o.Auto.Known(key); ok && c.Exact() {
+			return bare
+		}
 	}
-	bare, key := withoutPredictors(p.Layout, place, o)
-	if bare == nil {
-		return nil
-	}
+	return place
+}
+
+// measurePredictors makes the choice that is stored under key, unless it was made
+// before.
+func measurePredictors(ctx context.Context, p *pack.Pack, key string, o Options) error {
 	if _, ok := o.Auto.Known(key); ok || p.WeightBytes() > bareBytes {
 		return nil
 	}

@@ -99,12 +99,8 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	if err != nil {
 		return place, err
 	}
-	if bare, key := withoutPredictors(p, place, o); bare != nil {
-		if c, ok := o.Auto.Known(key); ok && c.Exact() {
-			return bare, nil
-		}
-	}
-	return place, nil
+	bare, key := withoutPredictors(p, place, o)
+	return better(place, bare, key, o), nil
 }
 
 func plan(p *pack.Layout, o Options) (*placement.Placement, error) {
@@ -248,10 +244,17 @@ func policyOf(o Options, ffn int) (weights.NewPolicy, error) {
 // Open places and loads the model of p, which it closes together with the
 // engine or on an error.
 func Open(ctx context.Context, p *pack.Pack, o Options) (*Engine, error) {
-	if err := measurePredictors(ctx, p, o); err != nil {
+	place, err := plan(p.Layout, o)
+	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	e := &Engine{pack: p, profile: p.Profile(), sampled: model.NewAudit(p.Profile().Layers), holds: true, notify: o.Notify}
+	bare, key := withoutPredictors(p.Layout, place, o)
+	if bare != nil {
+		if err := measurePredictors(ctx, p, key, o); err != nil {
+			return nil, errors.Join(err, p.Close())
+		}
+	}
+	e := &Engine{pack: p, place: better(place, bare, key, o), profile: p.Profile(), sampled: model.NewAudit(p.Profile().Layers), holds: true, notify: o.Notify}
 	if err := e.open(ctx, o); err != nil {
 		return nil, errors.Join(err, e.free())
 	}
@@ -260,9 +263,6 @@ func Open(ctx context.Context, p *pack.Pack, o Options) (*Engine, error) {
 }
 
 func (e *Engine) open(ctx context.Context, o Options) (err error) {
-	if e.place, err = Plan(e.pack.Layout, o); err != nil {
-		return err
-	}
 	if o.SimDisk != nil {
 		e.place.Notices = append(e.place.Notices, fmt.Sprintf("the pack is read from a simulated disk of %v", o.SimDisk))
 	}

@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sparseflow/sparseflow/internal/checkpoint"
 )
@@ -72,21 +75,32 @@ func read(r io.ReaderAt, h *checkpoint.SafetensorsHeader) (*Sidecar, error) {
 	if n < 0 || h.Entries[n].Name != crcName || h.Entries[n].Bytes != crcBytes {
 		return nil, fmt.Errorf("got no checksum at the end, want a tensor %s of %d bytes there", crcName, crcBytes)
 	}
-	sum := newChecksum()
-	header, err := readPart(r, 0, h.HeaderBytes, sum)
+	header, err := readPart(r, 0, h.HeaderBytes)
 	if err != nil {
 		return nil, err
 	}
-	for _, e := range h.Entries[:n] {
-		if err := s.readTensor(r, e, sum); err != nil {
+	// Several at a time: fresh memory can be slower to come than the file.
+	parts := make([][]byte, n+1)
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, e := range h.Entries {
+		g.Go(func() (err error) {
+			parts[i], err = readPart(r, e.Offset, e.Bytes)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	sum := newChecksum()
+	sum.Write(header)
+	for i, e := range h.Entries[:n] {
+		sum.Write(parts[i])
+		if err := s.take(e, parts[i]); err != nil {
 			return nil, err
 		}
 	}
-	got := sum.Sum32()
-	crc, err := readPart(r, h.Entries[n].Offset, crcBytes, sum)
-	if err != nil {
-		return nil, err
-	}
+	got, crc := sum.Sum32(), parts[n]
 	if want := binary.LittleEndian.Uint32(crc); got != want {
 		return nil, fmt.Errorf("got CRC-32C %08x, want %08x", got, want)
 	}
@@ -119,16 +133,12 @@ func readMetadata(meta map[string]string) (*Sidecar, error) {
 	return s, nil
 }
 
-// readTensor reads a tensor into its section.
-func (s *Sidecar) readTensor(r io.ReaderAt, e checkpoint.SafetensorsEntry, sum io.Writer) error {
+// take puts a tensor, b, into its section.
+func (s *Sidecar) take(e checkpoint.SafetensorsEntry, b []byte) error {
 	section, name, _ := strings.Cut(e.Name, "/")
 	sec, ok := s.sections[section]
 	if !ok && e.Name != padName {
 		return fmt.Errorf("got tensor %.200q, want its section in the metadata", e.Name)
-	}
-	b, err := readPart(r, e.Offset, e.Bytes, sum)
-	if err != nil {
-		return err
 	}
 	if e.Name == padName {
 		if len(bytes.Trim(b, "\x00")) > 0 {
@@ -140,10 +150,9 @@ func (s *Sidecar) readTensor(r io.ReaderAt, e checkpoint.SafetensorsEntry, sum i
 	return nil
 }
 
-// readPart returns n bytes, which the file has, and adds them to sum. Each part
-// is its own allocation, so that one section in use does not keep the others in
-// memory.
-func readPart(r io.ReaderAt, offset, n int64, sum io.Writer) ([]byte, error) {
+// readPart returns n bytes, which the file has. Each part is its own allocation, so
+// that one section in use does not keep the others in memory.
+func readPart(r io.ReaderAt, offset, n int64) ([]byte, error) {
 	b := make([]byte, n)
 	if got, err := r.ReadAt(b, offset); got < len(b) {
 		if err == nil || err == io.EOF {
@@ -151,6 +160,5 @@ func readPart(r io.ReaderAt, offset, n int64, sum io.Writer) ([]byte, error) {
 		}
 		return nil, fmt.Errorf("got %d bytes at offset %d, want %d: %w", got, offset, n, err)
 	}
-	_, err := sum.Write(b)
-	return b, err
+	return b, nil
 }
