@@ -3,7 +3,6 @@ package weights
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 	"sync"
@@ -51,18 +50,18 @@ func OpenSim(p *pack.Pack, spec SimSpec) (AsyncFile, error) {
 	return s, nil
 }
 
-// warm has the bundles in the page cache.
+// warm has the bundles in the page cache: it reads where the system has let go of
+// them.
 func (s *simFile) warm(size int64) error {
-	if inPageCache(s.cached, s.first, size-s.first) {
-		return nil
-	}
 	buf := make([]byte, 1<<20)
-	for off := s.first; off < size; {
-		n, err := s.cached.ReadAt(buf[:min(int64(len(buf)), size-off)], off)
-		if err != nil && !(errors.Is(err, io.EOF) && off+int64(n) == size) {
+	for off := s.first; off < size; off += int64(len(buf)) {
+		buf = buf[:min(int64(len(buf)), size-off)]
+		if inPageCache(s.cached, off, int64(len(buf))) {
+			continue
+		}
+		if _, err := s.cached.ReadAt(buf, off); err != nil {
 			return err
 		}
-		off += int64(n)
 	}
 	return nil
 }
