@@ -162,7 +162,7 @@ func longest(tests []Test) (n int) {
 	return n
 }
 
-// first is what was read until the first token of this process, and how long
+// first is what had to be read for the first token of this process, and how long
 // that took.
 func (c *child) first(ctx context.Context) (Rate, error) {
 	res, err := c.e.Run(ctx, engine.Request{IDs: c.prompt(min(firstTokens, len(c.IDs))), MaxTokens: 1, IgnoreEOS: true})
@@ -170,7 +170,7 @@ func (c *child) first(ctx context.Context) (Rate, error) {
 		return Rate{}, err
 	}
 	return Rate{
-		c.e.Placement().LoadBytes + res.Stats.Misses*c.e.Pack().BundleStride(),
+		c.e.Placement().LoadBytes + res.Stats.Wanted*c.e.Pack().BundleStride(),
 		time.Since(c.Started).Seconds(),
 	}, nil
 }
