@@ -45,14 +45,7 @@ func (h *heldFile) ReadVec(bufs [][]byte, off int64) (int, error) {
 // hold opens path's pack for an engine that cannot read a tensor for now.
 func hold(t *testing.T, path, tensor string) (*pack.Pack, *heldFile) {
 	t.Helper()
-	p, err := pack.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := weights.OpenFile(p, config.IODirect)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p, f := openDirect(t, path)
 	x, ok := p.Tensor(tensor)
 	if !ok {
 		t.Fatalf("got no tensor %s", tensor)

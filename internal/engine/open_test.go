@@ -29,19 +29,27 @@ func (c *countingFile) ReadVec(bufs [][]byte, off int64) (int, error) {
 	return n, err
 }
 
+// openDirect opens a pack and its file, for an engine that is to read through
+// something before it.
+func openDirect(t *testing.T, path string) (*pack.Pack, weights.File) {
+	t.Helper()
+	p, err := pack.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := weights.OpenFile(p, config.IODirect)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, f
+}
+
 // Opening reads what is resident, nothing else: no neuron, and no matrix that
 // streams.
 func TestOpenReadsWhatIsResident(t *testing.T) {
 	path := packOf(t, tiny.Files, "tiny")
 	for _, share := range []float64{smallest(t, path), 0.3, 0.58, 3} {
-		p, err := pack.Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f, err := weights.OpenFile(p, config.IODirect)
-		if err != nil {
-			t.Fatal(err)
-		}
+		p, f := openDirect(t, path)
 		count := &countingFile{File: f}
 		e, err := engine.Open(context.Background(), p, engine.Options{Strategy: strategy(config.Predicted, share), File: count})
 		if err != nil {
@@ -108,14 +116,7 @@ func TestDiskFails(t *testing.T) {
 	path := packOf(t, tiny.Files, "tiny")
 	for _, mode := range []config.Mode{config.Dense, config.Predicted} {
 		for _, async := range []bool{true, false} {
-			p, err := pack.Open(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			f, err := weights.OpenFile(p, config.IODirect)
-			if err != nil {
-				t.Fatal(err)
-			}
+			p, f := openDirect(t, path)
 			file := &brokenFile{File: f}
 			s := strategy(mode, 0.5)
 			s.AsyncTransfer = async
