@@ -164,20 +164,10 @@ func TestAutoWithoutPredictors(t *testing.T) {
 // their thresholds, then they turn exact, and say so.
 func TestRecallFloor(t *testing.T) {
 	path := packOf(t, tiny.Files, "tiny")
-	c := &predict.Calibration{Floor: predict.FloorPerplexity, Layers: make([]predict.LayerCalibration, 6)}
-	for l := range c.Layers {
-		lc := &c.Layers[l]
-		for _, v := range []*[]float32{&lc.Slope, &lc.Offset, &lc.Sigma, &lc.Norm} {
-			*v = slices.Repeat([]float32{1}, 1024)
-		}
-		clear(lc.Offset)
-		lc.Sigma = slices.Repeat([]float32{1e-3}, 1024)
-	}
-	point := predict.Point{MinEnergy: 1e6} // nothing is worth computing
+	c := calibrated(1, 0, 1e-3, 1e6) // nothing is worth computing
 	for range c.Layers {
-		point.Layers = append(point.Layers, predict.LayerPoint{RecallWeighted: 0.99})
+		c.Points[0].Layers = append(c.Points[0].Layers, predict.LayerPoint{RecallWeighted: 0.99})
 	}
-	c.Points = []predict.Point{point}
 	var mu sync.Mutex
 	var notices []string
 	e := open(t, path, engine.Options{Strategy: strategy(config.Predicted, 3), Calibration: c, Notify: func(s string) {

@@ -50,10 +50,14 @@ func hold(t *testing.T, path, tensor string) (*pack.Pack, *heldFile) {
 	if !ok {
 		t.Fatalf("got no tensor %s", tensor)
 	}
-	h := &heldFile{File: f, first: x.Offset, end: x.Offset + x.Bytes(), released: make(chan struct{})}
+	h := &heldFile{File: f, released: make(chan struct{})}
 	h.release = sync.OnceFunc(func() { close(h.released) })
+	h.holds(x.Offset, x.Bytes())
 	return p, h
 }
+
+// holds is which bytes it does not read.
+func (h *heldFile) holds(off, n int64) { h.first, h.end = off, off+n }
 
 // lastMatrix is the last matrix of tiny that is loaded.
 const lastMatrix = "layers.5.attn.o.weight"
@@ -88,7 +92,9 @@ func TestEarlyOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	begin := time.Now()
 	got := outcomeOf(t, e, ids, 1)
+	took := time.Since(begin)
 	late.Stop()
 	if got.logits != want.logits || !slices.Equal(got.ids, want.ids) {
 		t.Errorf("got %x %v, want %x %v", got.logits, got.ids, want.logits, want.ids)
@@ -98,8 +104,8 @@ func TestEarlyOpen(t *testing.T) {
 		t.Errorf("got %d misses, %d bytes, %d reads, want %d, %d, %d", got.stats.Misses, got.stats.SlowBytes, got.stats.Reads,
 			want.stats.Misses, want.stats.SlowBytes, want.stats.Reads)
 	}
-	if got.stats.Loading <= 0 {
-		t.Error("got no time waiting to be loaded, want some")
+	if s := got.stats; s.Loading <= 0 || s.Loading+s.Prefill > took {
+		t.Errorf("got %v waiting to be loaded and %v for the prompt within %v, want some, and as a part of its own", s.Loading, s.Prefill, took)
 	}
 	if again := outcomeOf(t, e, ids, 1); again.logits != want.logits || again.stats.Loading > time.Second {
 		t.Errorf("once it is loaded: got %x after %v of waiting, want %x at once", again.logits, again.stats.Loading, want.logits)
@@ -116,21 +122,34 @@ func TestEarlyOpen(t *testing.T) {
 // file and the tensor.
 func TestEarlyOpenFails(t *testing.T) {
 	path := packOf(t, tiny.Files, "tiny")
-	p, file := hold(t, path, lastMatrix)
-	file.err = syscall.EIO
+	counts := profiled(t, path, prompt(4096, 90))
+	s := strategy(config.Predicted, 0.8)
+	hottest := int(counts.Hottest(5)[0])
+	for what, name := range map[string]string{"a matrix": lastMatrix, "a hot neuron": "of layer 5"} {
+		p, file := hold(t, path, lastMatrix)
+		if name != lastMatrix {
+			file.holds(p.BundleOffset(5, hottest), p.BundleStride())
+		}
+		file.err = syscall.EIO
+		file.release()
+		t.Run(what, func(t *testing.T) { checkFailingStart(t, p, file, engine.Options{Strategy: s, Counts: counts}, name) })
+	}
+}
+
+// checkFailingStart opens a pack early of which something cannot be read, that an
+// error names.
+func checkFailingStart(t *testing.T, p *pack.Pack, file weights.File, o engine.Options, name string) {
+	path := p.Path()
 	var done, total int64
-	e, err := engine.Open(t.Context(), p, engine.Options{
-		Strategy: strategy(config.Predicted, 0.8), File: file, Early: true,
-		Progress: func(d, all int64) { done, total = d, all },
-	})
+	o.File, o.Early, o.Progress = file, true, func(d, all int64) { done, total = d, all }
+	e, err := engine.Open(t.Context(), p, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	file.release()
 	for range 2 {
 		_, err = e.Run(t.Context(), engine.Request{IDs: prompt(4096, 5), MaxTokens: 1})
-		if !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), lastMatrix) {
-			t.Errorf("got %v, want EIO that names %s of %s", err, lastMatrix, path)
+		if !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), name) {
+			t.Errorf("got %v, want EIO that names %s of %s", err, name, path)
 		}
 	}
 	if err := e.Close(); err != nil {
