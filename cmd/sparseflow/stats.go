@@ -13,7 +13,7 @@ import (
 // statsJSON is what a request took, as --json prints it everywhere.
 type statsJSON struct {
 	Tokens    int      `json:"tokens"`     // generated
-	PrefillS  float64  `json:"prefill_s"`  // until the first token
+	PrefillS  float64  `json:"prefill_s"`  // until the first token, once the model is loaded
 	DecodeS   float64  `json:"decode_s"`   // after it
 	TokS      float64  `json:"tok_s"`      // of decoding
 	HitRate   float64  `json:"hit_rate"`   // share of wanted neurons that were in fast memory
