@@ -13,9 +13,6 @@ import (
 // resident: what os.File.Stat returns, by which each step sees that the pack is
 // still the one that was opened. All else is a request's own.
 func TestNoAllocationPerToken(t *testing.T) {
-	if testing.Short() {
-		t.Skip("the race detector, for which short is, allocates too")
-	}
 	path := packOf(t, tiny.Files, "tiny")
 	for _, mode := range []config.Mode{config.Dense, config.Gate, config.Predicted} {
 		t.Run(string(mode), func(t *testing.T) {
