@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/pack"
@@ -41,7 +42,7 @@ const mostChoices = 64
 // auto is how the engine of pack p gets and keeps its choice. What it learns is
 // added to known.
 func auto(ctx context.Context, p *pack.Pack, o options, known map[string]Choice) (*engine.Auto, error) {
-	dir, err := o.cache()
+	dir, err := hub.CacheDir(o.cacheDir)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +99,7 @@ func plannedChoice(src hub.Source, place *Placement, o options) error {
 	if !place.Auto || !place.Fits {
 		return nil
 	}
-	path, err := knownPack(src, o)
+	path, err := convert.KnownPack(context.Background(), src, o.cacheDir)
 	if err != nil || path == "" {
 		return err
 	}
@@ -106,7 +107,7 @@ func plannedChoice(src hub.Source, place *Placement, o options) error {
 	if err != nil {
 		return err
 	}
-	dir, err := o.cache()
+	dir, err := hub.CacheDir(o.cacheDir)
 	if err == nil {
 		if c, ok := knownChoice(p.Path(), dir, p.SourceSHA256(), engine.AutoKey(p.Layout, place, o.engine)); ok {
 			place.Chosen = c.String()

@@ -54,7 +54,7 @@ func (o options) wantsFactors() bool { return o.engine.Strategy.Predictor == "lo
 // embedded model, came with it.
 func learnedOf(src hub.Source, p *pack.Pack, o options) (l learned, err error) {
 	l.choices = make(map[string]Choice)
-	dir, err := o.cache()
+	dir, err := hub.CacheDir(o.cacheDir)
 	if err != nil {
 		return l, err
 	}
@@ -108,7 +108,7 @@ func (l *learned) read(s *sidecar.Sidecar, p ModelProfile, wanted bool) (err err
 // knownLearned is what Open would use, as far as that is known without
 // converting or hashing a checkpoint.
 func knownLearned(src hub.Source, o options) (l learned, err error) {
-	path, err := knownPack(src, o)
+	path, err := convert.KnownPack(context.Background(), src, o.cacheDir)
 	if err != nil {
 		return l, err
 	}
@@ -121,19 +121,6 @@ func knownLearned(src hub.Source, o options) (l learned, err error) {
 	}
 	l, err = learnedOf(src, p, o)
 	return l, errors.Join(err, p.Close())
-}
-
-// knownPack is the path of a model's pack, "" where its checkpoint has not been
-// converted as far as is known without hashing it.
-func knownPack(src hub.Source, o options) (string, error) {
-	if src.Kind != hub.Checkpoint {
-		return src.Path, nil
-	}
-	dir, err := o.cache()
-	if err != nil {
-		return "", err
-	}
-	return convert.Known(context.Background(), src.FS, src.Path, dir, convert.Options{Name: src.Name})
 }
 
 // embeddedLearned is what comes with the embedded model, nothing for others.

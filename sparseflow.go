@@ -264,14 +264,6 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 	return &Engine{e: e, tok: tok}, nil
 }
 
-// cache is the directory of converted models.
-func (o options) cache() (string, error) {
-	if o.cacheDir != "" {
-		return o.cacheDir, nil
-	}
-	return hub.DefaultCacheDir()
-}
-
 // tokenizerOf is a pack's tokenizer, nil if it has none.
 func tokenizerOf(p *pack.Pack) (*tokenizer.Tokenizer, error) {
 	tok, err := tokenizer.Load(p.Tokenizer(), p.Path())

@@ -188,7 +188,7 @@ const runtimeShare = 40 << 20
 // an hour.
 func (t *trainer) output(ctx context.Context) error {
 	if t.t.Output == "" {
-		dir, err := t.o.cache()
+		dir, err := hub.CacheDir(t.o.cacheDir)
 		if err != nil {
 			return err
 		}

@@ -273,7 +273,7 @@ func (b *benchmark) ready(ctx context.Context, model string, m *modelFlags, bar 
 	}
 	b.o.Free = placement.FreeBytes(os.DirFS("/"))
 	doing("measuring memory and disk")
-	b.o.Limits, err = bench.Measure(ctx, p, b.o.SimDisk, place.Threads)
+	b.o.Limits, err = bench.Measure(ctx, p.Path(), p.Layout, b.o.SimDisk, place.Threads)
 	b.o.Command = func(ctx context.Context) (*exec.Cmd, error) {
 		self, err := os.Executable()
 		if err != nil {

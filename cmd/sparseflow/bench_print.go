@@ -93,13 +93,7 @@ func printBench(w io.Writer, o *benchJSON) {
 		weights += " synthetic weights"
 	}
 	fmt.Fprintf(w, "%s, %s, on %s (%s); forced text: %s\n", o.Model, weights, o.Device, o.Machine, o.Text)
-	l := o.Limits
-	disk := "disk"
-	if l.Simulated != "" {
-		disk = "simulated disk"
-	}
-	fmt.Fprintf(w, "limits: memory %.1f GB/s in order, %.1f neuron by neuron (%s); %s %.2f GB/s in %.0f random reads/s of %s, %.2f once more, %.2f in sequence\n\n",
-		l.MemoryGBs, l.NeuronGBs, count(l.Threads, "thread"), disk, l.RandomGBs, l.RandomIOPS, config.FormatSize(l.ReadBytes), l.RandomWarmGBs, l.SequentialGBs)
+	fmt.Fprintf(w, "limits: %s\n\n", limitsLine(&o.Limits))
 	printRows(w, o.Rows)
 	if len(o.Ablation) > 0 {
 		fmt.Fprintf(w, "\nwhat each part adds\n")
@@ -114,6 +108,17 @@ func printBench(w io.Writer, o *benchJSON) {
 	}
 	printStarts(w, o.Rows)
 	printQuality(w, slices.Concat(o.Rows, o.Sweep))
+}
+
+// limitsLine is limits in words.
+func limitsLine(l *bench.Limits) string {
+	disk := "disk"
+	if l.Simulated != "" {
+		disk = "simulated disk"
+	}
+	return fmt.Sprintf("memory %.1f GB/s in order, products %.1f of matrices, %.1f of neurons, %.1f of whole layers (%s); %s %.2f GB/s in %.0f random reads/s of %s, %.2f once more, %.2f in sequence",
+		l.MemoryGBs, l.RowsGBs, l.NeuronsGBs, l.CompleteGBs, count(l.Threads, "thread"),
+		disk, l.RandomGBs, l.RandomIOPS, config.FormatSize(l.ReadBytes), l.RandomWarmGBs, l.SequentialGBs)
 }
 
 // printStarts says, once for each mode, how long a new process took to its first

@@ -45,12 +45,9 @@ func addToolFlags(cmd *cobra.Command, json *bool, config *string) {
 }
 
 func (a *app) list(f *listFlags) error {
-	dir := f.cacheDir
-	if dir == "" {
-		var err error
-		if dir, err = hub.DefaultCacheDir(); err != nil {
-			return err
-		}
+	dir, err := hub.CacheDir(f.cacheDir)
+	if err != nil {
+		return err
 	}
 	models, err := hub.List(dir)
 	if err != nil {

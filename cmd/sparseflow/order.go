@@ -50,10 +50,8 @@ func storedCounts(path, cacheDir string) (*weights.Counts, error) {
 	if err := p.Close(); err != nil {
 		return nil, err
 	}
-	if cacheDir == "" {
-		if cacheDir, err = hub.DefaultCacheDir(); err != nil {
-			return nil, err
-		}
+	if cacheDir, err = hub.CacheDir(cacheDir); err != nil {
+		return nil, err
 	}
 	unknown := fmt.Errorf("%w; run: sparseflow profile %s", errNoProfile, path)
 	side, err := sidecar.Lookup(path, cacheDir, source)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,19 +10,23 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sparseflow/sparseflow"
+	"github.com/sparseflow/sparseflow/internal/bench"
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/convert"
+	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/placement"
 )
 
-// assumedRates are what a token's estimate is made of until a machine is
+// assumedRates are what a token's estimate is made of where the machine is not
 // measured: those of ordinary memory and of an ordinary NVMe disk.
 func assumedRates() placement.Rates {
-	return placement.Rates{Memory: 10e9, Neurons: 7e9, Slow: 1e9}
+	return placement.Rates{Rows: 10e9, Neurons: 7e9, Complete: 10e9, Slow: 1e9}
 }
 
 func (a *app) planCommand() *cobra.Command {
 	var m modelFlags
 	var svg string
+	var measure bool
 	cmd := &cobra.Command{
 		Use:     "plan MODEL",
 		GroupID: groupTool,
@@ -33,24 +38,30 @@ headers alone: nothing is loaded, and a checkpoint is not converted.
 A budget in percent is a share of the model's weights. A budget in bytes is for
 the whole process, KV cache and program included. The smallest one depends on
 the model, --ctx, --kv and --threads alone. Below it the exit status is 3, with
-every command. The time of a token is a rough guess from 10 GB/s of memory and
-1 GB/s of disk.`,
+every command.
+
+The time of a token is a rough guess from 10 GB/s of memory and 1 GB/s of disk.
+With --measure it is from what this machine does with weights of that shape, from
+memory and from the pack's disk, which takes some seconds and up to 2 GiB of
+memory; reading and computing, which overlap, are counted one after the other.`,
 		Example: `  sparseflow plan tiny
   sparseflow plan tiny --budget 58%
   sparseflow plan tiny --budget 100MB --ctx 256 --json
   sparseflow plan tiny --gpu-cache-ratio 0.3
+  sparseflow plan model.sflow --budget 58% --measure
   sparseflow plan tiny --budget 58% --svg tiers.svg`,
 		Args: argsNamed(1, "MODEL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.plan(cmd, args[0], &m, svg)
+			return a.plan(cmd, args[0], &m, svg, measure)
 		},
 	}
 	m.add(cmd, sparseflow.Auto)
+	cmd.Flags().BoolVar(&measure, "measure", false, "estimate a token's time from what this machine does")
 	cmd.Flags().StringVar(&svg, "svg", "", "also draw the tiers into this file")
 	return cmd
 }
 
-func (a *app) plan(cmd *cobra.Command, model string, m *modelFlags, svg string) error {
+func (a *app) plan(cmd *cobra.Command, model string, m *modelFlags, svg string, measure bool) error {
 	strategy, err := m.strategy(cmd)
 	if err != nil {
 		return err
@@ -67,11 +78,38 @@ func (a *app) plan(cmd *cobra.Command, model string, m *modelFlags, svg string) 
 			return err
 		}
 	}
-	if m.json {
-		return errors.Join(a.printJSON(newPlanJSON(p)), err)
+	var limits *bench.Limits
+	if measure && err == nil {
+		if limits, err = measured(cmd.Context(), model, m.cacheDir, p.Threads); err != nil {
+			return err
+		}
 	}
-	printPlan(a.stdout, model, p)
+	if m.json {
+		return errors.Join(a.printJSON(newPlanJSON(p, limits)), err)
+	}
+	printPlan(a.stdout, model, p, limits)
 	return err
+}
+
+// measured is what this machine does with a model's pack.
+func measured(ctx context.Context, model, cacheDir string, threads int) (*bench.Limits, error) {
+	src, err := hub.Find(model)
+	if err != nil {
+		return nil, err
+	}
+	path, err := convert.KnownPack(ctx, src, cacheDir)
+	if err != nil {
+		return nil, err
+	}
+	if path == "" {
+		return nil, fmt.Errorf("plan: --measure: got checkpoint %s, of which there is no pack whose disk could be measured, want one: \"sparseflow run %s\" makes it", model, model)
+	}
+	layout, err := convert.Layout(src)
+	if err != nil {
+		return nil, err
+	}
+	l, err := bench.Measure(ctx, path, layout, nil, threads)
+	return &l, err
 }
 
 // writeSVG draws the tiers of a plan.
@@ -93,13 +131,14 @@ func writeSVG(path, model string, s sparseflow.OffloadStrategy, p *sparseflow.Pl
 // planJSON is what plan --json prints. The top level is the whole process,
 // weights the view that a share is of.
 type planJSON struct {
-	Schema       int          `json:"schema"`
-	BudgetBytes  int64        `json:"budget_bytes"`
-	MinimumBytes int64        `json:"minimum_bytes"`
-	Weights      weightsJSON  `json:"weights"`
-	Fits         bool         `json:"fits"`
-	Tiers        []tierJSON   `json:"tiers"`
-	PerToken     perTokenJSON `json:"per_token"`
+	Schema       int           `json:"schema"`
+	BudgetBytes  int64         `json:"budget_bytes"`
+	MinimumBytes int64         `json:"minimum_bytes"`
+	Weights      weightsJSON   `json:"weights"`
+	Fits         bool          `json:"fits"`
+	Tiers        []tierJSON    `json:"tiers"`
+	PerToken     perTokenJSON  `json:"per_token"`
+	Limits       *bench.Limits `json:"limits,omitempty"` // as bench's, where they were measured
 }
 
 type weightsJSON struct {
@@ -125,14 +164,15 @@ type perTokenJSON struct {
 	SecondsEstimate float64 `json:"seconds_estimate"`
 }
 
-func newPlanJSON(p *sparseflow.Placement) planJSON {
+func newPlanJSON(p *sparseflow.Placement, l *bench.Limits) planJSON {
 	out := planJSON{
 		Schema:       schema,
 		BudgetBytes:  p.Process.BudgetBytes,
 		MinimumBytes: p.Process.MinimumBytes,
 		Weights:      weightsJSON(p.Share),
 		Fits:         p.Fits,
-		PerToken:     perTokenJSON{p.Token.FastBytes, p.Token.SlowBytes, estimate(p)},
+		PerToken:     perTokenJSON{p.Token.FastBytes, p.Token.SlowBytes, estimate(p, l)},
+		Limits:       l,
 	}
 	for _, t := range p.Tiers {
 		tier := tierJSON{Name: t.Name, Bytes: t.Bytes, Items: []itemJSON{}}
@@ -144,13 +184,15 @@ func newPlanJSON(p *sparseflow.Placement) planJSON {
 	return out
 }
 
-// estimate is the seconds of a token by the assumed rates, reading and
-// computing one after the other.
-func estimate(p *sparseflow.Placement) float64 {
-	return p.Token.Seconds(assumedRates())
+// estimate is the seconds of a token by what was measured, if anything was.
+func estimate(p *sparseflow.Placement, l *bench.Limits) float64 {
+	if l == nil {
+		return p.Token.Seconds(assumedRates())
+	}
+	return p.Token.Seconds(l.Rates())
 }
 
-func printPlan(w io.Writer, model string, p *sparseflow.Placement) {
+func printPlan(w io.Writer, model string, p *sparseflow.Placement, l *bench.Limits) {
 	fmt.Fprintf(w, "%s: mode %s, context of %s, %s, prompts %d tokens at a time\n\n",
 		model, p.Mode, count(p.Context, "token"), count(p.Threads, "thread"), p.Chunk)
 	switch {
@@ -180,6 +222,11 @@ func printPlan(w io.Writer, model string, p *sparseflow.Placement) {
 	if !p.Fits {
 		fits = "does not fit"
 	}
-	fmt.Fprintf(w, "\na token moves %s, of it %s from the pack (some %s ms)\n%s\n",
-		config.FormatSize(p.Token.FastBytes), config.FormatSize(p.Token.SlowBytes), figures(1000*estimate(p)), fits)
+	seconds := estimate(p, l)
+	fmt.Fprintf(w, "\na token moves %s, of it %s from the pack (some %s ms)\n",
+		config.FormatSize(p.Token.FastBytes), config.FormatSize(p.Token.SlowBytes), figures(1000*seconds))
+	if l != nil {
+		fmt.Fprintf(w, "some %s tokens/s by what was measured: %s\n", figures(1/seconds), limitsLine(l))
+	}
+	fmt.Fprintln(w, fits)
 }

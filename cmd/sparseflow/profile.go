@@ -291,11 +291,9 @@ func (p *profiling) input(ids []int32, keep int64, before int, bar *progress) pr
 
 // storeCounts adds the counts to the sidecar of a pack.
 func storeCounts(ctx context.Context, c *weights.Counts, path, cacheDir, source string, bar *progress) error {
-	if cacheDir == "" {
-		var err error
-		if cacheDir, err = hub.DefaultCacheDir(); err != nil {
-			return err
-		}
+	cacheDir, err := hub.CacheDir(cacheDir)
+	if err != nil {
+		return err
 	}
 	side, err := sidecar.PathFor(path, cacheDir, source)
 	if err != nil {

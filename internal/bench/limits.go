@@ -3,21 +3,25 @@ package bench
 import (
 	"context"
 	"errors"
-	"slices"
+	"os"
 	"time"
 
-	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/device/cpu"
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/placement"
 	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // Limits is what the machine can do, in units of 1e9 bytes per second.
 type Limits struct {
 	Threads   int     `json:"threads"`
-	MemoryGBs float64 `json:"memory_gb_s"`         // reading memory in order, on all threads
-	NeuronGBs float64 `json:"memory_neurons_gb_s"` // the first halves of all neurons, then the second
+	MemoryGBs float64 `json:"memory_gb_s"` // reading memory in order, on all threads
+	// What the kernels multiply of weights of the model's shape and element
+	// types: rows of matrices, neurons that lie apart, and whole layers.
+	RowsGBs     float64 `json:"rows_gb_s"`
+	NeuronsGBs  float64 `json:"neurons_gb_s"`
+	CompleteGBs float64 `json:"complete_layers_gb_s"`
 	// Random reads of single neurons, many at a time: of neurons not read
 	// before in this run, and once more of the same ones. A virtual machine's
 	// host may have them cached either time.
@@ -29,17 +33,25 @@ type Limits struct {
 	Simulated     string  `json:"disk_simulated,omitempty"` // what the disk figures are of, if not of the disk
 }
 
-// How memory is measured.
+// Rates are the limits by which a plan estimates a token's time.
+func (l *Limits) Rates() placement.Rates {
+	return placement.Rates{Rows: 1e9 * l.RowsGBs, Neurons: 1e9 * l.NeuronsGBs, Complete: 1e9 * l.CompleteGBs, Slow: 1e9 * l.RandomGBs}
+}
+
+// How memory is measured: over as much as the weights take, but more than common
+// processors cache, and less than makes a start long; three passes or more.
 const (
-	memoryBytes = 512 << 20 // more than any processor's cache
+	leastMemory = 512 << 20
+	mostMemory  = 2 << 30
 	memoryTime  = 800 * time.Millisecond
 )
 
-// Measure measures the limits of memory and of the disk that p is on; of a
-// simulated disk (sim is not nil) it says what that is.
-func Measure(ctx context.Context, p *pack.Pack, sim *weights.SimSpec, threads int) (l Limits, err error) {
-	l.Threads, l.ReadBytes = threads, p.BundleStride()
-	if l.MemoryGBs, l.NeuronGBs, err = memorySpeed(ctx, p, threads); err != nil {
+// Measure measures the limits of memory, with weights as l has them, and of the
+// disk that the file at path is on; of a simulated disk (sim is not nil) it says
+// what that is.
+func Measure(ctx context.Context, path string, layout *pack.Layout, sim *weights.SimSpec, threads int) (l Limits, err error) {
+	l.Threads, l.ReadBytes = threads, layout.BundleStride()
+	if err = l.measureMemory(ctx, layout, threads); err != nil {
 		return l, err
 	}
 	if sim != nil {
@@ -50,44 +62,38 @@ func Measure(ctx context.Context, p *pack.Pack, sim *weights.SimSpec, threads in
 		return l, nil
 	}
 	align := min(l.ReadBytes&-l.ReadBytes, 4096)
-	r, err := weights.MeasureDisk(p.Path(), l.ReadBytes, align)
+	r, err := weights.MeasureDisk(path, l.ReadBytes, align)
 	l.RandomIOPS, l.RandomGBs = r.Random, r.Random*r.ReadBytes/1e9
 	l.RandomWarmGBs, l.SequentialGBs = r.Warm*r.ReadBytes/1e9, r.InOrder/1e9
 	return l, errors.Join(err, ctx.Err())
 }
 
-// memorySpeed is the median of several passes over memory, in order and as over
-// the neurons of p, in turns.
-func memorySpeed(ctx context.Context, p *pack.Pack, threads int) (inOrder, neurons float64, err error) {
-	m, err := weights.NewMemory(memoryBytes)
+// measureMemory sets each speed to the median of several passes, in turns.
+func (l *Limits) measureMemory(ctx context.Context, layout *pack.Layout, threads int) (err error) {
+	size := min(max(layout.WeightBytes(), leastMemory), mostMemory)
+	if free := placement.FreeBytes(os.DirFS("/")); free > 0 {
+		size = min(size, free/2)
+	}
+	size = max(size, 2*layout.BundleStride()+partBytes) &^ (partBytes - 1)
+	m, err := weights.NewMemory(size)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	b := cpu.New(kernel.Best(), threads)
 	defer func() {
 		b.Close()
 		err = errors.Join(err, m.Close())
 	}()
-	all := m.Piece(memoryBytes)
-	for i := 0; i < len(all); i += 4096 {
-		all[i] = 1 // pages that nobody wrote to are one page
+	passes := newPasses(b, m.Piece(size), layout, threads)
+	var rates [4][]Rate
+	for begin := time.Now(); len(rates[0]) < 3 || time.Since(begin) < memoryTime && ctx.Err() == nil; {
+		for i, pass := range []func() int64{passes.load, passes.rows, passes.neurons, passes.complete} {
+			begin := time.Now()
+			rates[i] = append(rates[i], Rate{pass(), time.Since(begin).Seconds()})
+		}
 	}
-	parts := slices.Collect(slices.Chunk(all, 64<<10))
-	slots := device.Slots{Data: all, Stride: p.BundleStride(), DType: p.MLPDType(), Cols: p.Profile().HiddenSize, Parts: p.Profile().NeuronParts}
-	ids := make([]int32, memoryBytes/slots.Stride)
-	for i := range ids {
-		ids[i] = int32(i)
+	for i, gbs := range []*float64{&l.MemoryGBs, &l.RowsGBs, &l.NeuronsGBs, &l.CompleteGBs} {
+		*gbs = median(rates[i]).PerSecond() / 1e9
 	}
-	perPass := 2 * int64(len(ids)) * slots.DType.RowBytes(slots.Cols)
-	var ordered, apart []Rate
-	for begin := time.Now(); len(apart) == 0 || time.Since(begin) < memoryTime && ctx.Err() == nil; {
-		pass := time.Now()
-		b.Load(parts)
-		ordered = append(ordered, Rate{memoryBytes, time.Since(pass).Seconds()})
-		pass = time.Now()
-		b.LoadUp(slots, ids)
-		b.LoadDown(slots, ids)
-		apart = append(apart, Rate{perPass, time.Since(pass).Seconds()})
-	}
-	return median(ordered).PerSecond() / 1e9, median(apart).PerSecond() / 1e9, ctx.Err()
+	return ctx.Err()
 }

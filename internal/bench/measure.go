@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/sparseflow/sparseflow/internal/engine"
-	"github.com/sparseflow/sparseflow/internal/placement"
 )
 
 // Rate is bytes over time.
@@ -250,12 +249,12 @@ func (c *child) rate(r *Row, load float64) {
 		r.LimitGBs = load
 	}
 	r.ShareOfLimit = ratio(r.GBs, r.LimitGBs)
-	disk := l.RandomGBs
+	rates := l.Rates()
 	if c.Mode == Naive {
-		disk = l.SequentialGBs
+		rates.Slow = 1e9 * l.SequentialGBs
 	}
-	if l.MemoryGBs > 0 && disk > 0 && !r.Test.Prompt && c.Mode != Mmap {
-		r.EstimateSeconds = c.e.Placement().Token.Seconds(placement.Rates{Memory: 1e9 * l.MemoryGBs, Neurons: 1e9 * l.NeuronGBs, Slow: 1e9 * disk})
+	if rates.Rows > 0 && rates.Slow > 0 && !r.Test.Prompt && c.Mode != Mmap {
+		r.EstimateSeconds = c.e.Placement().Token.Seconds(rates)
 		r.OfEstimate = r.TokS * r.EstimateSeconds
 	}
 }

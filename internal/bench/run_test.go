@@ -204,23 +204,23 @@ func TestMeasure(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	l, err := Measure(t.Context(), p, nil, 2)
+	l, err := Measure(t.Context(), p.Path(), p.Layout, nil, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l.Threads != 2 || l.ReadBytes != p.BundleStride() || min(l.MemoryGBs, l.NeuronGBs, l.RandomGBs, l.RandomWarmGBs, l.SequentialGBs, l.RandomIOPS) <= 0 {
+	if l.Threads != 2 || l.ReadBytes != p.BundleStride() || min(l.MemoryGBs, l.RowsGBs, l.NeuronsGBs, l.CompleteGBs, l.RandomGBs, l.RandomWarmGBs, l.SequentialGBs, l.RandomIOPS) <= 0 {
 		t.Errorf("got %+v", l)
 	}
 	sim, err := weights.ParseSim("57kiops,0.95GB/s,100us")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l, err = Measure(t.Context(), p, &sim, 1); err != nil || l.SequentialGBs != 0.95 || math.Round(l.RandomIOPS) != 57e3 || math.Round(1e6*l.RandomGBs) != math.Round(57*float64(l.ReadBytes)) || l.Simulated == "" {
+	if l, err = Measure(t.Context(), p.Path(), p.Layout, &sim, 1); err != nil || l.SequentialGBs != 0.95 || math.Round(l.RandomIOPS) != 57e3 || math.Round(1e6*l.RandomGBs) != math.Round(57*float64(l.ReadBytes)) || l.Simulated == "" {
 		t.Errorf("simulated: got %+v, %v", l, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Measure(ctx, p, nil, 2); !errors.Is(err, context.Canceled) {
+	if _, err := Measure(ctx, p.Path(), p.Layout, nil, 2); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: got %v", err)
 	}
 }

@@ -24,17 +24,28 @@ func Layout(src hub.Source) (*pack.Layout, error) {
 	return p.Layout, p.Close()
 }
 
+// KnownPack is the path of a model's pack, "" where its checkpoint has not been
+// converted as far as is known without hashing it. See hub.CacheDir.
+func KnownPack(ctx context.Context, src hub.Source, cacheDir string) (string, error) {
+	if src.Kind != hub.Checkpoint {
+		return src.Path, nil
+	}
+	cacheDir, err := hub.CacheDir(cacheDir)
+	if err != nil {
+		return "", err
+	}
+	return Known(ctx, src.FS, src.Path, cacheDir, Options{Name: src.Name})
+}
+
 // Open opens a model's pack, which is made in cacheDir first if the model is a
-// checkpoint; see Cached. An empty cacheDir is hub.DefaultCacheDir.
+// checkpoint; see Cached and hub.CacheDir.
 func Open(ctx context.Context, src hub.Source, cacheDir string, o Options) (*pack.Pack, error) {
 	if src.Kind != hub.Checkpoint {
 		return pack.Open(src.Path)
 	}
-	if cacheDir == "" {
-		var err error
-		if cacheDir, err = hub.DefaultCacheDir(); err != nil {
-			return nil, err
-		}
+	cacheDir, err := hub.CacheDir(cacheDir)
+	if err != nil {
+		return nil, err
 	}
 	o.Name = src.Name
 	path, err := Cached(ctx, src.FS, src.Path, cacheDir, o)

@@ -101,10 +101,13 @@ func snapshotOf(repo string) (string, error) {
 	return dir, nil
 }
 
-// DefaultCacheDir is where packs of checkpoints go unless the user says
-// otherwise: sparseflow under XDG_CACHE_HOME or ~/.cache, or without a home
-// directory sparseflow-<uid> under the directory for temporary files.
-func DefaultCacheDir() (string, error) {
+// CacheDir is where packs of checkpoints go: asked or, where that is empty,
+// sparseflow under XDG_CACHE_HOME or ~/.cache, or without a home directory
+// sparseflow-<uid> under the directory for temporary files.
+func CacheDir(asked string) (string, error) {
+	if asked != "" {
+		return asked, nil
+	}
 	// The specification has programs ignore a relative XDG_CACHE_HOME.
 	if dir := os.Getenv("XDG_CACHE_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "sparseflow"), nil

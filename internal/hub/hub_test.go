@@ -149,15 +149,18 @@ func TestHubCache(t *testing.T) {
 	}
 }
 
-func TestDefaultCacheDir(t *testing.T) {
+func TestCacheDir(t *testing.T) {
 	dir := home(t)
 	check := func(want string) {
 		t.Helper()
-		if got, err := DefaultCacheDir(); err != nil || got != want {
+		if got, err := CacheDir(""); err != nil || got != want {
 			t.Errorf("got %s, %v, want %s", got, err, want)
 		}
 	}
 	check(filepath.Join(dir, ".cache", "sparseflow"))
+	if got, err := CacheDir("asked"); err != nil || got != "asked" {
+		t.Errorf("asked: got %s, %v", got, err)
+	}
 	t.Setenv("XDG_CACHE_HOME", "relative")
 	check(filepath.Join(dir, ".cache", "sparseflow"))
 	t.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "xdg"))

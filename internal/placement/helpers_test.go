@@ -88,6 +88,11 @@ func (in Input) ratio(r float64) Input {
 	return in
 }
 
+func (in Input) async() Input {
+	in.Strategy.AsyncTransfer = true
+	return in
+}
+
 func mustPlan(t rapid.TB, in Input) *Placement {
 	t.Helper()
 	p, err := Plan(in)

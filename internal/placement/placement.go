@@ -73,9 +73,10 @@ type Account struct {
 
 // PerToken is what one decoded token is expected to move.
 type PerToken struct {
-	FastBytes   int64 // of weights multiplied, wherever they were before
-	NeuronBytes int64 // of these, of neurons: vectors that lie apart in memory
-	SlowBytes   int64 // read from the pack
+	FastBytes     int64 // of weights multiplied, wherever they were before
+	NeuronBytes   int64 // of these, of neurons that lie apart in memory
+	CompleteBytes int64 // of these, of layers that are computed as a whole, all in memory
+	SlowBytes     int64 // read from the pack
 }
 
 // assumedWanted is the share of neurons that a token is assumed to want in

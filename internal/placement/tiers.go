@@ -73,23 +73,32 @@ func (p *planner) traffic() PerToken {
 		}
 		bytes := int64(computed * float64(p.in.Layout.BundleBytes()))
 		t.FastBytes += bytes
-		if p.Predicted[l] || p.Slots[l] < p.profile.FFN { // else they lie in order
+		switch complete := p.Slots[l] == p.profile.FFN; {
+		case complete && !p.Predicted[l]:
+			t.CompleteBytes += bytes
+		default:
 			t.NeuronBytes += bytes
+			if !complete && p.Predicted[l] && p.in.Strategy.AsyncTransfer {
+				t.FastBytes += p.predictor(l) // once more, for the forecast
+			}
 		}
 		t.SlowBytes += int64(p.missing(l) * computed * float64(p.stride))
 	}
 	return t
 }
 
-// Rates are what a machine moves, in bytes per second.
+// Rates are how many bytes of weights a machine multiplies in a second, from
+// memory, and how many it reads.
 type Rates struct {
-	Memory  float64 // read in order
-	Neurons float64 // read from memory vector by vector
-	Slow    float64 // read from the pack
+	Rows     float64 // rows of matrices, in order
+	Neurons  float64 // neurons that lie apart
+	Complete float64 // all neurons of layers
+	Slow     float64 // read from the pack
 }
 
-// Seconds is how long a token takes if what it moves is all that takes time, and
-// reading and computing come one after the other.
+// Seconds is how long a token takes if products with weights are all that takes
+// time, and reading and computing come one after the other.
 func (t PerToken) Seconds(r Rates) float64 {
-	return float64(t.FastBytes-t.NeuronBytes)/r.Memory + float64(t.NeuronBytes)/r.Neurons + float64(t.SlowBytes)/r.Slow
+	rows := t.FastBytes - t.NeuronBytes - t.CompleteBytes
+	return float64(rows)/r.Rows + float64(t.NeuronBytes)/r.Neurons + float64(t.CompleteBytes)/r.Complete + float64(t.SlowBytes)/r.Slow
 }

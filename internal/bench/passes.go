@@ -1,0 +1,127 @@
+package bench
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/device/cpu"
+	"github.com/sparseflow/sparseflow/internal/pack"
+)
+
+// passes are operations of decoding over as many weights of a model's shape as
+// some memory holds, or as the model has if these are fewer. Each returns the
+// bytes that it read.
+type passes struct {
+	b        *cpu.Backend
+	parts    [][]byte
+	matrices []device.Mat
+	apart    []device.Slots // layers, as a cache has them
+	together []device.Slots // layers all of whose neurons are in memory
+	ids      []int32        // of all neurons of a layer
+	some     []int32
+	x, y     device.Act
+	h        []float32
+	turn     int // of neurons
+}
+
+// partBytes is what a thread loads at a time.
+const partBytes = 64 << 10
+
+// wantedOf is one in how many neurons a token of a ReLU model wants.
+const wantedOf = 20
+
+func newPasses(b *cpu.Backend, mem []byte, layout *pack.Layout, threads int) *passes {
+	var wg sync.WaitGroup
+	for part := range slices.Chunk(mem, len(mem)/threads+1) { // a machine may give out memory slowly
+		wg.Go(func() {
+			for i := range part {
+				part[i] = 0x3c // a normal number of every element type
+			}
+		})
+	}
+	wg.Wait()
+	profile, d := layout.Profile(), layout.Profile().HiddenSize
+	p := &passes{b: b, x: device.NewAct(1, d), y: device.NewAct(1, d), parts: slices.Collect(slices.Chunk(mem, partBytes))}
+	for i := range p.x.Data {
+		p.x.Data[i] = 1
+	}
+	w := device.Mat{DType: layout.AttnDType().OfRow(d), Rows: d, Cols: d}
+	w.Rows = int(min(int64(d), int64(len(mem))/w.DType.RowBytes(d)))
+	size := w.DType.RowBytes(d) * int64(w.Rows)
+	for at := int64(0); at+size <= int64(len(mem)) && len(p.matrices) < 4*profile.Layers; at += size {
+		w.Data = mem[at : at+size]
+		p.matrices = append(p.matrices, w)
+	}
+	// One half of the memory for layers as a cache has them, one for complete ones.
+	half := int64(len(mem) / 2)
+	s := device.Slots{Stride: layout.BundleStride(), DType: layout.MLPDType(), Cols: d, Parts: profile.NeuronParts}
+	n := min(int64(profile.FFN), half/s.Stride)
+	for i := range n {
+		p.ids = append(p.ids, int32(i))
+	}
+	p.h = make([]float32, n)
+	for at := int64(0); at+n*s.Stride <= half && len(p.apart) < profile.Layers; at += n * s.Stride {
+		s.Data = mem[at : at+n*s.Stride]
+		p.apart = append(p.apart, s)
+		s.Data = mem[half+at : half+at+n*s.Stride]
+		p.together = append(p.together, b.Separate(s, 0, p.ids))
+	}
+	return p
+}
+
+// load loads all of the memory and computes nothing.
+func (p *passes) load() (bytes int64) {
+	p.b.Load(p.parts)
+	return int64(len(p.parts)) * partBytes
+}
+
+// rows multiplies a token with matrices.
+func (p *passes) rows() (bytes int64) {
+	for _, w := range p.matrices {
+		p.b.Linear(p.y, p.x, w, nil)
+		bytes += int64(len(w.Data))
+	}
+	return bytes
+}
+
+// complete computes all neurons of the layers.
+func (p *passes) complete() (bytes int64) {
+	for _, s := range p.together {
+		bytes += p.mlp(s, p.ids)
+	}
+	return bytes
+}
+
+// neurons computes a few neurons of every layer at a time, until all have been
+// computed once.
+func (p *passes) neurons() (bytes int64) {
+	for range wantedOf {
+		ids := p.wanted()
+		for _, s := range p.apart {
+			bytes += p.mlp(s, ids)
+		}
+		p.turn++
+	}
+	return bytes
+}
+
+// wanted is one of every wantedOf neurons, another each turn, in no order.
+func (p *passes) wanted() []int32 {
+	p.some = p.some[:0]
+	for at := 0; at < len(p.ids); at += wantedOf {
+		if i := at + (p.turn+at/wantedOf*7)%wantedOf; i < len(p.ids) {
+			p.some = append(p.some, int32(i))
+		}
+	}
+	return p.some
+}
+
+// mlp computes some neurons of a layer for a token.
+func (p *passes) mlp(s device.Slots, ids []int32) (bytes int64) {
+	w := device.Work{IDs: ids, Slots: ids, Act: config.ReLU}
+	p.b.Up(p.h[:len(ids)], p.x, s, w, p.ids[:len(ids)])
+	p.b.Down(p.y, p.h[:len(ids)], s, w)
+	return 2 * int64(len(ids)) * s.DType.RowBytes(s.Cols)
+}
