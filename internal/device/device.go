@@ -136,7 +136,14 @@ type Slots struct {
 	// vectors of the last part are in. A piece of all of them lies together:
 	// [piece, slot, Cols/Pieces].
 	Pieces int
+	// Dealt says that within a piece slots are dealt to Streams runs of memory in
+	// turn, [piece, stream, slot/Streams, Cols/Pieces].
+	Dealt bool
 }
+
+// Streams is how many runs of memory slots are dealt to: as many neurons as an
+// addition to the output takes at a time, so that each is read in order.
+const Streams = 4
 
 // Bundle is all Stride bytes of a slot, of slots whose Plane is 0.
 func (s Slots) Bundle(slot int32) []byte {
@@ -166,8 +173,12 @@ func (s Slots) Columns(b0, b1 int64) Columns {
 		return Columns{data: s.Data, first: s.First, stride: s.Stride, at: int64(s.Parts-1)*row + b0, n: b1 - b0}
 	}
 	piece := s.DType.RowBytes(s.PieceCols())
-	k := b0 / piece
-	return Columns{data: s.Data, first: s.First, stride: s.Stride / (row / piece), at: int64(s.Parts-1)*s.Plane + k*(s.Plane/(row/piece)) + b0 - k*piece, n: b1 - b0}
+	k, all := b0/piece, s.Plane/(row/piece) // of all slots
+	c := Columns{data: s.Data, first: s.First, stride: s.Stride / (row / piece), at: int64(s.Parts-1)*s.Plane + k*all + b0 - k*piece, n: b1 - b0}
+	if s.Dealt {
+		c.stream = all / Streams
+	}
+	return c
 }
 
 // Columns is some columns of the vectors that make the output.
@@ -175,11 +186,17 @@ type Columns struct {
 	data          []byte
 	first         int32
 	stride, at, n int64
+	stream        int64 // distance of the streams, 0: slots are not dealt
 }
 
 // Of is the columns of a slot.
 func (c *Columns) Of(slot int32) []byte {
-	at := int64(slot-c.first)*c.stride + c.at
+	i, at := int64(slot-c.first), c.at
+	if c.stream != 0 {
+		at += i % Streams * c.stream
+		i /= Streams
+	}
+	at += i * c.stride
 	return c.data[at : at+c.n : at+c.n]
 }
 

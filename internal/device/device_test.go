@@ -72,6 +72,16 @@ func TestSlots(t *testing.T) {
 	if v := s2.Of(7); v[0] != 96+24+16 {
 		t.Errorf("slot 7, the second piece: got from %d, want from %d", v[0], 96+24+16)
 	}
+	// Eight neurons dealt to four streams: slot 10 is the second of stream 1.
+	s.Plane, s.Data, s.Dealt = 8*16, make([]byte, 3*8*16), true
+	for i := range s.Data {
+		s.Data[i] = byte(i / 2)
+	}
+	columns(s, 5+5, (2*8*16+3*8+4)/2)
+	s2 = s.Columns(8, 12)
+	if v := s2.Of(5 + 5); v[0] != (2*8*16+8*8+3*8)/2 {
+		t.Errorf("slot 10, the second piece: got from %d, want from %d", v[0], (2*8*16+8*8+3*8)/2)
+	}
 }
 
 func TestWanted(t *testing.T) {

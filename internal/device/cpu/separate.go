@@ -7,9 +7,11 @@ import "github.com/sparseflow/sparseflow/internal/device"
 // one after the other, those of part 1 after them, and so on, the i-th of each
 // being neuron i's, whose bundle was in slot first+at[i]. The last part's, of
 // which a thread reads some columns only, are in a piece for each thread, where
-// that leaves pieces of whole strips. It returns that memory as slots of the
-// same numbers. Besides, it needs some bytes a vector, to find the cycles of the
-// permutation, and a piece for each thread.
+// that leaves pieces of whole strips, and dealt to streams, where the neurons are a
+// multiple of these: Down reads that many at a time, and of each page of memory a
+// processor fetches ahead by itself for one reader alone. It returns that memory as
+// slots of the same numbers. Besides, it needs some bytes a vector, to find the
+// cycles of the permutation, and a piece for each thread.
 func (b *Backend) Separate(s device.Slots, first int, at []int32) device.Slots {
 	row := s.DType.RowBytes(s.Cols)
 	n := int64(len(at))
@@ -24,7 +26,8 @@ func (b *Backend) Separate(s device.Slots, first int, at []int32) device.Slots {
 	if s.Cols%(b.pool.threads()*downStrips) == 0 {
 		s.Pieces = b.pool.threads()
 	}
-	t := &separate{data: region, size: row / int64(s.Pieces), parts: s.Parts, pieces: s.Pieces, at: at, spare: make([][]byte, b.pool.threads())}
+	s.Dealt = len(at)%device.Streams == 0
+	t := &separate{data: region, size: row / int64(s.Pieces), parts: s.Parts, pieces: s.Pieces, dealt: s.Dealt, at: at, spare: make([][]byte, b.pool.threads())}
 	t.find()
 	b.pool.run(t, len(t.begins), b.units(t.size))
 	return s
@@ -36,6 +39,7 @@ type separate struct {
 	size   int64 // of a piece
 	parts  int
 	pieces int // of a vector
+	dealt  bool
 	at     []int32
 	begins []int32  // a piece of each cycle that moves anything
 	spare  [][]byte // [threads]
@@ -48,6 +52,10 @@ func (t *separate) from(k int32) int32 {
 	neuron, piece := in/pieces, in%pieces
 	if int(part) == t.parts-1 {
 		neuron, piece = in%n, in/n
+		if t.dealt {
+			each := n / device.Streams
+			neuron = neuron%each*device.Streams + neuron/each
+		}
 	}
 	return (t.at[neuron]*int32(t.parts)+part)*pieces + piece
 }

@@ -35,6 +35,9 @@ func TestSeparate(t *testing.T) {
 						if want := max(1, cols/1536*threads); got.Pieces != want {
 							t.Errorf("got %d pieces, want %d", got.Pieces, want)
 						}
+						if want := n%4 == 0; got.Dealt != want {
+							t.Errorf("got dealt %v, want %v", got.Dealt, want)
+						}
 						for id := range n {
 							for part := range parts - 1 {
 								if !bytes.Equal(got.Vec(int32(first+id), part), before.Vec(first+at[id], part)) {
@@ -65,7 +68,7 @@ func TestSeparate(t *testing.T) {
 // What is computed of neurons, all or some, does not depend on whether they were
 // moved, and all of their bytes are read.
 func TestSeparatedMLP(t *testing.T) {
-	const n, cols = 150, 1536
+	const n, cols = 148, 1536 // dealt; threads take whole words of pieces
 	for _, threads := range []int{1, 2, 3} {
 		be := cpu.New(kernel.Best(), threads)
 		defer be.Close()
