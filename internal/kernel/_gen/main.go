@@ -219,6 +219,13 @@ func prefetch(p reg.Register, disp, n int) {
 	}
 }
 
+// prefetchAhead is prefetch from p+ahead on.
+func prefetchAhead(p, ahead reg.Register, n int) {
+	for o := 0; o < n; o += 64 {
+		PREFETCHT1(Mem{Base: p, Index: ahead, Scale: 1, Disp: o})
+	}
+}
+
 // pace delays a YMM register of weights by n operations that change nothing. A
 // core that streams runs hundreds of instructions ahead, and its own loads of
 // lines that are still on their way then compete with the prefetches; the

@@ -273,7 +273,7 @@ func (s isa) matVecQuant(q quant) {
 	c := s.quantConsts(q)
 	wp, n, xp, np, ahead := GP64(), GP64(), GP64(), GP64(), aheadBytes()
 	if s.width == 16 {
-		s.matVecPairs(q, c, yp, rows, row, rowBytes, x, ahead)
+		s.dotQuantPairs(q, c, yp, rows, row, rowBytes, x, ahead)
 	}
 	TESTQ(rows, rows)
 	JZ(LabelRef("end"))
@@ -292,58 +292,31 @@ func (s isa) matVecQuant(q quant) {
 	RET()
 }
 
-// matVecPairs takes two rows at a time, one of each half of all rows, and leaves
-// what is left of them. By itself a processor fetches but some lines ahead of one
-// reader, and what the program asks for besides occupies one of a dozen or so
-// buffers for as long as memory takes to answer; two readers have twice as many
-// lines under way. (A Xeon, two threads: q8_0 25.5 to 28.1 GB/s, q4_0 24.5 to 27.1.)
-func (s isa) matVecPairs(q quant, c quantConsts, yp, rows, row, rowBytes, x, ahead reg.Register) {
+// dotQuantPairs takes pairs of rows, where rows are whole groups.
+func (s isa) dotQuantPairs(q quant, c quantConsts, yp, rows, row, rowBytes, x, ahead reg.Register) {
 	group := 4 * q.bytes
-	n, half, y2 := GP64(), GP64(), GP64()
-	Comment("Whole groups only.")
+	n, xp := GP64(), GP64()
 	MOVQ(rowBytes, n)
 	Label("whole")
 	SUBQ(U32(group), n)
 	JG(LabelRef("whole"))
 	JL(LabelRef("single"))
-	MOVQ(rows, half)
-	SHRQ(U8(1), half)
-	JZ(LabelRef("single"))
-	wp, wp2, xp := GP64(), GP64(), GP64()
-	LEAQ(Mem{Base: yp, Index: half, Scale: 4}, y2)
-	MOVQ(half, wp2)
-	IMULQ(rowBytes, wp2)
-	ADDQ(row, wp2)
-	SUBQ(half, rows)
-	SUBQ(half, rows)
-	Label("pair")
-	MOVQ(row, wp)
-	MOVQ(rowBytes, n)
-	MOVQ(x, xp)
-	acc := s.vecs(2)
-	s.zero(acc...)
-	Label("pair_group")
-	for i, w := range []reg.GPVirtual{wp, wp2} {
-		for o := 0; o < group; o += 64 {
-			PREFETCHT1(Mem{Base: w, Index: ahead, Scale: 1, Disp: o})
+	s.rowPairs(yp, rows, row, rowBytes, func(wp [2]reg.Register) (sums [2]reg.VecVirtual) {
+		MOVQ(rowBytes, n)
+		MOVQ(x, xp)
+		acc := s.vecs(2)
+		s.zero(acc...)
+		Label("pair_group")
+		for i, w := range wp {
+			prefetchAhead(w, ahead, group)
+			s.addQuant(q, c, s.load512(q, c, w), func(disp int) Mem { return at(xp, disp) }, 0, acc[i])
+			ADDQ(U32(group), w)
 		}
-		s.addQuant(q, c, s.load512(q, c, w), func(disp int) Mem { return at(xp, disp) }, 0, acc[i])
-	}
-	ADDQ(U32(group), wp)
-	ADDQ(U32(group), wp2)
-	ADDQ(U32(recordBytes), xp)
-	SUBQ(U32(group), n)
-	JNZ(LabelRef("pair_group"))
-	VMOVSS(s.reduce(acc[:1]), at(yp, 0))
-	VMOVSS(s.reduce(acc[1:]), at(y2, 0))
-	ADDQ(U8(4), yp)
-	ADDQ(U8(4), y2)
-	MOVQ(wp, row)
-	DECQ(half)
-	JNZ(LabelRef("pair"))
-	MOVQ(wp2, row)
-	MOVQ(y2, yp)
-	Label("single")
+		ADDQ(U32(recordBytes), xp)
+		SUBQ(U32(group), n)
+		JNZ(LabelRef("pair_group"))
+		return [2]reg.VecVirtual{s.reduce(acc[:1]), s.reduce(acc[1:])}
+	})
 }
 
 // dotQuantRow is the product of the n bytes of blocks at wp and the records at

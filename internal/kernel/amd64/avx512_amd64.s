@@ -654,12 +654,101 @@ done:
 // func MatVecF32AVX512(y []float32, w []float32, x []float32)
 // Requires: AVX, AVX512F, FMA3, MMX+
 TEXT ·MatVecF32AVX512(SB), NOSPLIT, $0-72
-	MOVQ  y_base+0(FP), AX
-	MOVQ  y_len+8(FP), CX
-	MOVQ  w_base+24(FP), DX
-	MOVQ  x_base+48(FP), BX
-	MOVQ  x_len+56(FP), SI
-	MOVQ  ·Ahead+0(SB), R10
+	MOVQ   y_base+0(FP), AX
+	MOVQ   y_len+8(FP), CX
+	MOVQ   w_base+24(FP), DX
+	MOVQ   x_base+48(FP), BX
+	MOVQ   x_len+56(FP), SI
+	MOVQ   ·Ahead+0(SB), R10
+	MOVQ   SI, DI
+	TESTQ  DI, DI
+	JZ     single
+	TESTQ  $0x0000003f, DI
+	JNZ    single
+	IMUL3Q $0x00000004, DI, DI
+	MOVQ   CX, R9
+	SHRQ   $0x01, R9
+	JZ     single
+	LEAQ   (AX)(R9*4), R11
+	MOVQ   R9, R12
+	IMULQ  DI, R12
+	ADDQ   DX, R12
+	ANDQ   $0x01, CX
+
+pair:
+	MOVQ   BX, R8
+	MOVQ   SI, DI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+pair_block:
+	PREFETCHT1    (DX)(R10*1)
+	PREFETCHT1    64(DX)(R10*1)
+	PREFETCHT1    128(DX)(R10*1)
+	PREFETCHT1    192(DX)(R10*1)
+	VMOVUPS       (DX), Z8
+	VFMADD231PS   (R8), Z8, Z0
+	VMOVUPS       64(DX), Z8
+	VFMADD231PS   64(R8), Z8, Z1
+	VMOVUPS       128(DX), Z8
+	VFMADD231PS   128(R8), Z8, Z2
+	VMOVUPS       192(DX), Z8
+	VFMADD231PS   192(R8), Z8, Z3
+	ADDQ          $0x00000100, DX
+	PREFETCHT1    (R12)(R10*1)
+	PREFETCHT1    64(R12)(R10*1)
+	PREFETCHT1    128(R12)(R10*1)
+	PREFETCHT1    192(R12)(R10*1)
+	VMOVUPS       (R12), Z8
+	VFMADD231PS   (R8), Z8, Z4
+	VMOVUPS       64(R12), Z8
+	VFMADD231PS   64(R8), Z8, Z5
+	VMOVUPS       128(R12), Z8
+	VFMADD231PS   128(R8), Z8, Z6
+	VMOVUPS       192(R12), Z8
+	VFMADD231PS   192(R8), Z8, Z7
+	ADDQ          $0x00000100, R12
+	ADDQ          $0x00000100, R8
+	SUBQ          $0x00000040, DI
+	JNZ           pair_block
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y8
+	VADDPS        Y8, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X8
+	VADDPS        X8, X0, X0
+	VMOVHLPS      X0, X0, X8
+	VADDPS        X8, X0, X0
+	VMOVSHDUP     X0, X8
+	VADDSS        X8, X0, X0
+	VADDPS        Z6, Z4, Z4
+	VADDPS        Z7, Z5, Z5
+	VADDPS        Z5, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y8
+	VADDPS        Y8, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X8
+	VADDPS        X8, X4, X4
+	VMOVHLPS      X4, X4, X8
+	VADDPS        X8, X4, X4
+	VMOVSHDUP     X4, X8
+	VADDSS        X8, X4, X4
+	VMOVSS        X0, (AX)
+	VMOVSS        X4, (R11)
+	ADDQ          $0x04, AX
+	ADDQ          $0x04, R11
+	DECQ          R9
+	JNZ           pair
+	MOVQ          R12, DX
+	MOVQ          R11, AX
+
+single:
 	TESTQ CX, CX
 	JZ    end
 
@@ -667,10 +756,10 @@ row:
 	MOVQ   SI, R8
 	MOVQ   BX, R9
 	LEAQ   (DX)(R10*1), DI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
 	MOVQ   R8, R11
 	SHRQ   $0x06, R11
 	JZ     rest
@@ -680,14 +769,14 @@ block:
 	PREFETCHT1  64(DI)
 	PREFETCHT1  128(DI)
 	PREFETCHT1  192(DI)
-	VMOVUPS     (DX), Z4
-	VFMADD231PS (R9), Z4, Z0
-	VMOVUPS     64(DX), Z4
-	VFMADD231PS 64(R9), Z4, Z1
-	VMOVUPS     128(DX), Z4
-	VFMADD231PS 128(R9), Z4, Z2
-	VMOVUPS     192(DX), Z4
-	VFMADD231PS 192(R9), Z4, Z3
+	VMOVUPS     (DX), Z0
+	VFMADD231PS (R9), Z0, Z9
+	VMOVUPS     64(DX), Z0
+	VFMADD231PS 64(R9), Z0, Z10
+	VMOVUPS     128(DX), Z0
+	VFMADD231PS 128(R9), Z0, Z11
+	VMOVUPS     192(DX), Z0
+	VFMADD231PS 192(R9), Z0, Z12
 	ADDQ        $0x00000100, DX
 	ADDQ        $0x00000100, DI
 	ADDQ        $0x00000100, R9
@@ -698,51 +787,51 @@ rest:
 	ANDQ        $0x0000003f, R8
 	CMPQ        R8, $0x00000010
 	JL          reduce
-	VMOVUPS     (DX), Z4
-	VFMADD231PS (R9), Z4, Z0
+	VMOVUPS     (DX), Z0
+	VFMADD231PS (R9), Z0, Z9
 	ADDQ        $0x00000040, DX
 	ADDQ        $0x00000040, R9
 	SUBQ        $0x00000010, R8
 	CMPQ        R8, $0x00000010
 	JL          reduce
-	VMOVUPS     (DX), Z4
-	VFMADD231PS (R9), Z4, Z1
+	VMOVUPS     (DX), Z0
+	VFMADD231PS (R9), Z0, Z10
 	ADDQ        $0x00000040, DX
 	ADDQ        $0x00000040, R9
 	SUBQ        $0x00000010, R8
 	CMPQ        R8, $0x00000010
 	JL          reduce
-	VMOVUPS     (DX), Z4
-	VFMADD231PS (R9), Z4, Z2
+	VMOVUPS     (DX), Z0
+	VFMADD231PS (R9), Z0, Z11
 	ADDQ        $0x00000040, DX
 	ADDQ        $0x00000040, R9
 	SUBQ        $0x00000010, R8
 
 reduce:
-	VADDPS        Z2, Z0, Z0
-	VADDPS        Z3, Z1, Z1
-	VADDPS        Z1, Z0, Z0
-	VEXTRACTF64X4 $0x01, Z0, Y4
-	VADDPS        Y4, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X4
-	VADDPS        X4, X0, X0
-	VMOVHLPS      X0, X0, X4
-	VADDPS        X4, X0, X0
-	VMOVSHDUP     X0, X4
-	VADDSS        X4, X0, X0
+	VADDPS        Z11, Z9, Z9
+	VADDPS        Z12, Z10, Z10
+	VADDPS        Z10, Z9, Z9
+	VEXTRACTF64X4 $0x01, Z9, Y0
+	VADDPS        Y0, Y9, Y9
+	VEXTRACTF128  $0x01, Y9, X0
+	VADDPS        X0, X9, X9
+	VMOVHLPS      X9, X9, X0
+	VADDPS        X0, X9, X9
+	VMOVSHDUP     X9, X0
+	VADDSS        X0, X9, X9
 	TESTQ         R8, R8
 	JZ            done
 
 one:
-	VMOVSS      (DX), X4
-	VFMADD231SS (R9), X4, X0
+	VMOVSS      (DX), X0
+	VFMADD231SS (R9), X0, X9
 	ADDQ        $0x00000004, DX
 	ADDQ        $0x00000004, R9
 	DECQ        R8
 	JNZ         one
 
 done:
-	VMOVSS X0, (AX)
+	VMOVSS X9, (AX)
 	ADDQ   $0x04, AX
 	DECQ   CX
 	JNZ    row
@@ -1055,12 +1144,97 @@ done:
 // func MatVecF16AVX512(y []float32, w []uint16, x []float32)
 // Requires: AVX, AVX512F, F16C, FMA3, MMX+
 TEXT ·MatVecF16AVX512(SB), NOSPLIT, $0-72
-	MOVQ  y_base+0(FP), AX
-	MOVQ  y_len+8(FP), CX
-	MOVQ  w_base+24(FP), DX
-	MOVQ  x_base+48(FP), BX
-	MOVQ  x_len+56(FP), SI
-	MOVQ  ·Ahead+0(SB), R10
+	MOVQ   y_base+0(FP), AX
+	MOVQ   y_len+8(FP), CX
+	MOVQ   w_base+24(FP), DX
+	MOVQ   x_base+48(FP), BX
+	MOVQ   x_len+56(FP), SI
+	MOVQ   ·Ahead+0(SB), R10
+	MOVQ   SI, DI
+	TESTQ  DI, DI
+	JZ     single
+	TESTQ  $0x0000003f, DI
+	JNZ    single
+	IMUL3Q $0x00000002, DI, DI
+	MOVQ   CX, R9
+	SHRQ   $0x01, R9
+	JZ     single
+	LEAQ   (AX)(R9*4), R11
+	MOVQ   R9, R12
+	IMULQ  DI, R12
+	ADDQ   DX, R12
+	ANDQ   $0x01, CX
+
+pair:
+	MOVQ   BX, R8
+	MOVQ   SI, DI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+pair_block:
+	PREFETCHT1    (DX)(R10*1)
+	PREFETCHT1    64(DX)(R10*1)
+	VCVTPH2PS     (DX), Z8
+	VFMADD231PS   (R8), Z8, Z0
+	VCVTPH2PS     32(DX), Z8
+	VFMADD231PS   64(R8), Z8, Z1
+	VCVTPH2PS     64(DX), Z8
+	VFMADD231PS   128(R8), Z8, Z2
+	VCVTPH2PS     96(DX), Z8
+	VFMADD231PS   192(R8), Z8, Z3
+	ADDQ          $0x00000080, DX
+	PREFETCHT1    (R12)(R10*1)
+	PREFETCHT1    64(R12)(R10*1)
+	VCVTPH2PS     (R12), Z8
+	VFMADD231PS   (R8), Z8, Z4
+	VCVTPH2PS     32(R12), Z8
+	VFMADD231PS   64(R8), Z8, Z5
+	VCVTPH2PS     64(R12), Z8
+	VFMADD231PS   128(R8), Z8, Z6
+	VCVTPH2PS     96(R12), Z8
+	VFMADD231PS   192(R8), Z8, Z7
+	ADDQ          $0x00000080, R12
+	ADDQ          $0x00000100, R8
+	SUBQ          $0x00000040, DI
+	JNZ           pair_block
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y8
+	VADDPS        Y8, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X8
+	VADDPS        X8, X0, X0
+	VMOVHLPS      X0, X0, X8
+	VADDPS        X8, X0, X0
+	VMOVSHDUP     X0, X8
+	VADDSS        X8, X0, X0
+	VADDPS        Z6, Z4, Z4
+	VADDPS        Z7, Z5, Z5
+	VADDPS        Z5, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y8
+	VADDPS        Y8, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X8
+	VADDPS        X8, X4, X4
+	VMOVHLPS      X4, X4, X8
+	VADDPS        X8, X4, X4
+	VMOVSHDUP     X4, X8
+	VADDSS        X8, X4, X4
+	VMOVSS        X0, (AX)
+	VMOVSS        X4, (R11)
+	ADDQ          $0x04, AX
+	ADDQ          $0x04, R11
+	DECQ          R9
+	JNZ           pair
+	MOVQ          R12, DX
+	MOVQ          R11, AX
+
+single:
 	TESTQ CX, CX
 	JZ    end
 
@@ -1068,10 +1242,10 @@ row:
 	MOVQ   SI, R8
 	MOVQ   BX, R9
 	LEAQ   (DX)(R10*1), DI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
 	MOVQ   R8, R11
 	SHRQ   $0x06, R11
 	JZ     rest
@@ -1079,14 +1253,14 @@ row:
 block:
 	PREFETCHT1  (DI)
 	PREFETCHT1  64(DI)
-	VCVTPH2PS   (DX), Z4
-	VFMADD231PS (R9), Z4, Z0
-	VCVTPH2PS   32(DX), Z4
-	VFMADD231PS 64(R9), Z4, Z1
-	VCVTPH2PS   64(DX), Z4
-	VFMADD231PS 128(R9), Z4, Z2
-	VCVTPH2PS   96(DX), Z4
-	VFMADD231PS 192(R9), Z4, Z3
+	VCVTPH2PS   (DX), Z0
+	VFMADD231PS (R9), Z0, Z9
+	VCVTPH2PS   32(DX), Z0
+	VFMADD231PS 64(R9), Z0, Z10
+	VCVTPH2PS   64(DX), Z0
+	VFMADD231PS 128(R9), Z0, Z11
+	VCVTPH2PS   96(DX), Z0
+	VFMADD231PS 192(R9), Z0, Z12
 	ADDQ        $0x00000080, DX
 	ADDQ        $0x00000080, DI
 	ADDQ        $0x00000100, R9
@@ -1097,53 +1271,53 @@ rest:
 	ANDQ        $0x0000003f, R8
 	CMPQ        R8, $0x00000010
 	JL          reduce
-	VCVTPH2PS   (DX), Z4
-	VFMADD231PS (R9), Z4, Z0
+	VCVTPH2PS   (DX), Z0
+	VFMADD231PS (R9), Z0, Z9
 	ADDQ        $0x00000020, DX
 	ADDQ        $0x00000040, R9
 	SUBQ        $0x00000010, R8
 	CMPQ        R8, $0x00000010
 	JL          reduce
-	VCVTPH2PS   (DX), Z4
-	VFMADD231PS (R9), Z4, Z1
+	VCVTPH2PS   (DX), Z0
+	VFMADD231PS (R9), Z0, Z10
 	ADDQ        $0x00000020, DX
 	ADDQ        $0x00000040, R9
 	SUBQ        $0x00000010, R8
 	CMPQ        R8, $0x00000010
 	JL          reduce
-	VCVTPH2PS   (DX), Z4
-	VFMADD231PS (R9), Z4, Z2
+	VCVTPH2PS   (DX), Z0
+	VFMADD231PS (R9), Z0, Z11
 	ADDQ        $0x00000020, DX
 	ADDQ        $0x00000040, R9
 	SUBQ        $0x00000010, R8
 
 reduce:
-	VADDPS        Z2, Z0, Z0
-	VADDPS        Z3, Z1, Z1
-	VADDPS        Z1, Z0, Z0
-	VEXTRACTF64X4 $0x01, Z0, Y4
-	VADDPS        Y4, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X4
-	VADDPS        X4, X0, X0
-	VMOVHLPS      X0, X0, X4
-	VADDPS        X4, X0, X0
-	VMOVSHDUP     X0, X4
-	VADDSS        X4, X0, X0
+	VADDPS        Z11, Z9, Z9
+	VADDPS        Z12, Z10, Z10
+	VADDPS        Z10, Z9, Z9
+	VEXTRACTF64X4 $0x01, Z9, Y0
+	VADDPS        Y0, Y9, Y9
+	VEXTRACTF128  $0x01, Y9, X0
+	VADDPS        X0, X9, X9
+	VMOVHLPS      X9, X9, X0
+	VADDPS        X0, X9, X9
+	VMOVSHDUP     X9, X0
+	VADDSS        X0, X9, X9
 	TESTQ         R8, R8
 	JZ            done
 
 one:
 	MOVWLZX     (DX), DI
-	VMOVD       DI, X4
-	VCVTPH2PS   X4, X4
-	VFMADD231SS (R9), X4, X0
+	VMOVD       DI, X0
+	VCVTPH2PS   X0, X0
+	VFMADD231SS (R9), X0, X9
 	ADDQ        $0x00000002, DX
 	ADDQ        $0x00000004, R9
 	DECQ        R8
 	JNZ         one
 
 done:
-	VMOVSS X0, (AX)
+	VMOVSS X9, (AX)
 	ADDQ   $0x04, AX
 	DECQ   CX
 	JNZ    row
@@ -1463,12 +1637,105 @@ done:
 // func MatVecBF16AVX512(y []float32, w []uint16, x []float32)
 // Requires: AVX, AVX512F, FMA3, MMX+
 TEXT ·MatVecBF16AVX512(SB), NOSPLIT, $0-72
-	MOVQ  y_base+0(FP), AX
-	MOVQ  y_len+8(FP), CX
-	MOVQ  w_base+24(FP), DX
-	MOVQ  x_base+48(FP), BX
-	MOVQ  x_len+56(FP), SI
-	MOVQ  ·Ahead+0(SB), R10
+	MOVQ   y_base+0(FP), AX
+	MOVQ   y_len+8(FP), CX
+	MOVQ   w_base+24(FP), DX
+	MOVQ   x_base+48(FP), BX
+	MOVQ   x_len+56(FP), SI
+	MOVQ   ·Ahead+0(SB), R10
+	MOVQ   SI, DI
+	TESTQ  DI, DI
+	JZ     single
+	TESTQ  $0x0000003f, DI
+	JNZ    single
+	IMUL3Q $0x00000002, DI, DI
+	MOVQ   CX, R9
+	SHRQ   $0x01, R9
+	JZ     single
+	LEAQ   (AX)(R9*4), R11
+	MOVQ   R9, R12
+	IMULQ  DI, R12
+	ADDQ   DX, R12
+	ANDQ   $0x01, CX
+
+pair:
+	MOVQ   BX, R8
+	MOVQ   SI, DI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+pair_block:
+	PREFETCHT1    (DX)(R10*1)
+	PREFETCHT1    64(DX)(R10*1)
+	VPMOVZXWD     (DX), Z8
+	VPSLLD        $0x10, Z8, Z8
+	VFMADD231PS   (R8), Z8, Z0
+	VPMOVZXWD     32(DX), Z8
+	VPSLLD        $0x10, Z8, Z8
+	VFMADD231PS   64(R8), Z8, Z1
+	VPMOVZXWD     64(DX), Z8
+	VPSLLD        $0x10, Z8, Z8
+	VFMADD231PS   128(R8), Z8, Z2
+	VPMOVZXWD     96(DX), Z8
+	VPSLLD        $0x10, Z8, Z8
+	VFMADD231PS   192(R8), Z8, Z3
+	ADDQ          $0x00000080, DX
+	PREFETCHT1    (R12)(R10*1)
+	PREFETCHT1    64(R12)(R10*1)
+	VPMOVZXWD     (R12), Z8
+	VPSLLD        $0x10, Z8, Z8
+	VFMADD231PS   (R8), Z8, Z4
+	VPMOVZXWD     32(R12), Z8
+	VPSLLD        $0x10, Z8, Z8
+	VFMADD231PS   64(R8), Z8, Z5
+	VPMOVZXWD     64(R12), Z8
+	VPSLLD        $0x10, Z8, Z8
+	VFMADD231PS   128(R8), Z8, Z6
+	VPMOVZXWD     96(R12), Z8
+	VPSLLD        $0x10, Z8, Z8
+	VFMADD231PS   192(R8), Z8, Z7
+	ADDQ          $0x00000080, R12
+	ADDQ          $0x00000100, R8
+	SUBQ          $0x00000040, DI
+	JNZ           pair_block
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y8
+	VADDPS        Y8, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X8
+	VADDPS        X8, X0, X0
+	VMOVHLPS      X0, X0, X8
+	VADDPS        X8, X0, X0
+	VMOVSHDUP     X0, X8
+	VADDSS        X8, X0, X0
+	VADDPS        Z6, Z4, Z4
+	VADDPS        Z7, Z5, Z5
+	VADDPS        Z5, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y8
+	VADDPS        Y8, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X8
+	VADDPS        X8, X4, X4
+	VMOVHLPS      X4, X4, X8
+	VADDPS        X8, X4, X4
+	VMOVSHDUP     X4, X8
+	VADDSS        X8, X4, X4
+	VMOVSS        X0, (AX)
+	VMOVSS        X4, (R11)
+	ADDQ          $0x04, AX
+	ADDQ          $0x04, R11
+	DECQ          R9
+	JNZ           pair
+	MOVQ          R12, DX
+	MOVQ          R11, AX
+
+single:
 	TESTQ CX, CX
 	JZ    end
 
@@ -1476,10 +1743,10 @@ row:
 	MOVQ   SI, R8
 	MOVQ   BX, R9
 	LEAQ   (DX)(R10*1), DI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
 	MOVQ   R8, R11
 	SHRQ   $0x06, R11
 	JZ     rest
@@ -1487,18 +1754,18 @@ row:
 block:
 	PREFETCHT1  (DI)
 	PREFETCHT1  64(DI)
-	VPMOVZXWD   (DX), Z4
-	VPSLLD      $0x10, Z4, Z4
-	VFMADD231PS (R9), Z4, Z0
-	VPMOVZXWD   32(DX), Z4
-	VPSLLD      $0x10, Z4, Z4
-	VFMADD231PS 64(R9), Z4, Z1
-	VPMOVZXWD   64(DX), Z4
-	VPSLLD      $0x10, Z4, Z4
-	VFMADD231PS 128(R9), Z4, Z2
-	VPMOVZXWD   96(DX), Z4
-	VPSLLD      $0x10, Z4, Z4
-	VFMADD231PS 192(R9), Z4, Z3
+	VPMOVZXWD   (DX), Z0
+	VPSLLD      $0x10, Z0, Z0
+	VFMADD231PS (R9), Z0, Z9
+	VPMOVZXWD   32(DX), Z0
+	VPSLLD      $0x10, Z0, Z0
+	VFMADD231PS 64(R9), Z0, Z10
+	VPMOVZXWD   64(DX), Z0
+	VPSLLD      $0x10, Z0, Z0
+	VFMADD231PS 128(R9), Z0, Z11
+	VPMOVZXWD   96(DX), Z0
+	VPSLLD      $0x10, Z0, Z0
+	VFMADD231PS 192(R9), Z0, Z12
 	ADDQ        $0x00000080, DX
 	ADDQ        $0x00000080, DI
 	ADDQ        $0x00000100, R9
@@ -1509,56 +1776,56 @@ rest:
 	ANDQ        $0x0000003f, R8
 	CMPQ        R8, $0x00000010
 	JL          reduce
-	VPMOVZXWD   (DX), Z4
-	VPSLLD      $0x10, Z4, Z4
-	VFMADD231PS (R9), Z4, Z0
+	VPMOVZXWD   (DX), Z0
+	VPSLLD      $0x10, Z0, Z0
+	VFMADD231PS (R9), Z0, Z9
 	ADDQ        $0x00000020, DX
 	ADDQ        $0x00000040, R9
 	SUBQ        $0x00000010, R8
 	CMPQ        R8, $0x00000010
 	JL          reduce
-	VPMOVZXWD   (DX), Z4
-	VPSLLD      $0x10, Z4, Z4
-	VFMADD231PS (R9), Z4, Z1
+	VPMOVZXWD   (DX), Z0
+	VPSLLD      $0x10, Z0, Z0
+	VFMADD231PS (R9), Z0, Z10
 	ADDQ        $0x00000020, DX
 	ADDQ        $0x00000040, R9
 	SUBQ        $0x00000010, R8
 	CMPQ        R8, $0x00000010
 	JL          reduce
-	VPMOVZXWD   (DX), Z4
-	VPSLLD      $0x10, Z4, Z4
-	VFMADD231PS (R9), Z4, Z2
+	VPMOVZXWD   (DX), Z0
+	VPSLLD      $0x10, Z0, Z0
+	VFMADD231PS (R9), Z0, Z11
 	ADDQ        $0x00000020, DX
 	ADDQ        $0x00000040, R9
 	SUBQ        $0x00000010, R8
 
 reduce:
-	VADDPS        Z2, Z0, Z0
-	VADDPS        Z3, Z1, Z1
-	VADDPS        Z1, Z0, Z0
-	VEXTRACTF64X4 $0x01, Z0, Y4
-	VADDPS        Y4, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X4
-	VADDPS        X4, X0, X0
-	VMOVHLPS      X0, X0, X4
-	VADDPS        X4, X0, X0
-	VMOVSHDUP     X0, X4
-	VADDSS        X4, X0, X0
+	VADDPS        Z11, Z9, Z9
+	VADDPS        Z12, Z10, Z10
+	VADDPS        Z10, Z9, Z9
+	VEXTRACTF64X4 $0x01, Z9, Y0
+	VADDPS        Y0, Y9, Y9
+	VEXTRACTF128  $0x01, Y9, X0
+	VADDPS        X0, X9, X9
+	VMOVHLPS      X9, X9, X0
+	VADDPS        X0, X9, X9
+	VMOVSHDUP     X9, X0
+	VADDSS        X0, X9, X9
 	TESTQ         R8, R8
 	JZ            done
 
 one:
 	MOVWLZX     (DX), DI
 	SHLL        $0x10, DI
-	VMOVD       DI, X4
-	VFMADD231SS (R9), X4, X0
+	VMOVD       DI, X0
+	VFMADD231SS (R9), X0, X9
 	ADDQ        $0x00000002, DX
 	ADDQ        $0x00000004, R9
 	DECQ        R8
 	JNZ         one
 
 done:
-	VMOVSS X0, (AX)
+	VMOVSS X9, (AX)
 	ADDQ   $0x04, AX
 	DECQ   CX
 	JNZ    row

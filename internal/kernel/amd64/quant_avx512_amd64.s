@@ -146,27 +146,24 @@ TEXT ·MatVecQ8AVX512(SB), NOSPLIT, $192-80
 	VPSLLQ       $0x20, Y1, Y2
 	VPOR         Y2, Y1, Y1
 	MOVQ         ·Ahead+0(SB), R11
-
-	// Whole groups only.
-	MOVQ BX, DI
+	MOVQ         BX, DI
 
 whole:
 	SUBQ  $0x00000088, DI
 	JG    whole
 	JL    single
-	MOVQ  CX, R8
-	SHRQ  $0x01, R8
+	MOVQ  CX, R9
+	SHRQ  $0x01, R9
 	JZ    single
-	LEAQ  (AX)(R8*4), R9
-	MOVQ  R8, R10
-	IMULQ BX, R10
-	ADDQ  DX, R10
-	SUBQ  R8, CX
-	SUBQ  R8, CX
+	LEAQ  (AX)(R9*4), R10
+	MOVQ  R9, R12
+	IMULQ BX, R12
+	ADDQ  DX, R12
+	ANDQ  $0x01, CX
 
 pair:
 	MOVQ   BX, DI
-	MOVQ   SI, R12
+	MOVQ   SI, R8
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 
@@ -187,37 +184,37 @@ pair_group:
 	VMOVDQU32       (DX), Z7
 	VPERMT2W        64(DX), Z1, Z7
 	VCVTPH2PS       Y7, Z7
-	VMOVDQU32       128(R12), Z8
-	VPDPBUSD        (R12), Z2, Z8
-	VPDPBUSD        64(R12), Z6, Z8
+	VMOVDQU32       128(R8), Z8
+	VPDPBUSD        (R8), Z2, Z8
+	VPDPBUSD        64(R8), Z6, Z8
 	VCVTDQ2PS       Z8, Z8
-	VMULPS          192(R12), Z7, Z2
+	VMULPS          192(R8), Z7, Z2
 	VFMADD231PS     Z2, Z8, Z3
-	PREFETCHT1      (R10)(R11*1)
-	PREFETCHT1      64(R10)(R11*1)
-	PREFETCHT1      128(R10)(R11*1)
-	VBROADCASTI32X4 2(R10), Z2
-	VINSERTI32X4    $0x01, 36(R10), Z2, Z2
-	VINSERTI32X4    $0x02, 70(R10), Z2, Z2
-	VINSERTI32X4    $0x03, 104(R10), Z2, Z2
-	VBROADCASTI32X4 18(R10), Z6
-	VINSERTI32X4    $0x01, 52(R10), Z6, Z6
-	VINSERTI32X4    $0x02, 86(R10), Z6, Z6
-	VINSERTI32X4    $0x03, 120(R10), Z6, Z6
+	ADDQ            $0x00000088, DX
+	PREFETCHT1      (R12)(R11*1)
+	PREFETCHT1      64(R12)(R11*1)
+	PREFETCHT1      128(R12)(R11*1)
+	VBROADCASTI32X4 2(R12), Z2
+	VINSERTI32X4    $0x01, 36(R12), Z2, Z2
+	VINSERTI32X4    $0x02, 70(R12), Z2, Z2
+	VINSERTI32X4    $0x03, 104(R12), Z2, Z2
+	VBROADCASTI32X4 18(R12), Z6
+	VINSERTI32X4    $0x01, 52(R12), Z6, Z6
+	VINSERTI32X4    $0x02, 86(R12), Z6, Z6
+	VINSERTI32X4    $0x03, 120(R12), Z6, Z6
 	VPXORD          Z0, Z2, Z2
 	VPXORD          Z0, Z6, Z6
-	VMOVDQU32       (R10), Z7
-	VPERMT2W        64(R10), Z1, Z7
+	VMOVDQU32       (R12), Z7
+	VPERMT2W        64(R12), Z1, Z7
 	VCVTPH2PS       Y7, Z7
-	VMOVDQU32       128(R12), Z8
-	VPDPBUSD        (R12), Z2, Z8
-	VPDPBUSD        64(R12), Z6, Z8
+	VMOVDQU32       128(R8), Z8
+	VPDPBUSD        (R8), Z2, Z8
+	VPDPBUSD        64(R8), Z6, Z8
 	VCVTDQ2PS       Z8, Z8
-	VMULPS          192(R12), Z7, Z2
+	VMULPS          192(R8), Z7, Z2
 	VFMADD231PS     Z2, Z8, Z4
-	ADDQ            $0x00000088, DX
-	ADDQ            $0x00000088, R10
-	ADDQ            $0x00000100, R12
+	ADDQ            $0x00000088, R12
+	ADDQ            $0x00000100, R8
 	SUBQ            $0x00000088, DI
 	JNZ             pair_group
 	VEXTRACTF64X4   $0x01, Z3, Y2
@@ -228,7 +225,6 @@ pair_group:
 	VADDPS          X2, X3, X3
 	VMOVSHDUP       X3, X2
 	VADDSS          X2, X3, X3
-	VMOVSS          X3, (AX)
 	VEXTRACTF64X4   $0x01, Z4, Y2
 	VADDPS          Y2, Y4, Y4
 	VEXTRACTF128    $0x01, Y4, X2
@@ -237,13 +233,14 @@ pair_group:
 	VADDPS          X2, X4, X4
 	VMOVSHDUP       X4, X2
 	VADDSS          X2, X4, X4
-	VMOVSS          X4, (R9)
+	VMOVSS          X3, (AX)
+	VMOVSS          X4, (R10)
 	ADDQ            $0x04, AX
-	ADDQ            $0x04, R9
-	DECQ            R8
+	ADDQ            $0x04, R10
+	DECQ            R9
 	JNZ             pair
-	MOVQ            R10, DX
-	MOVQ            R9, AX
+	MOVQ            R12, DX
+	MOVQ            R10, AX
 
 single:
 	TESTQ CX, CX
@@ -661,27 +658,24 @@ TEXT ·MatVecQ4AVX512(SB), NOSPLIT, $192-80
 	VPOR         Y2, Y1, Y1
 	VMOVDQU32    quantQ4Body<>+0(SB), Z2
 	MOVQ         ·Ahead+0(SB), R11
-
-	// Whole groups only.
-	MOVQ BX, DI
+	MOVQ         BX, DI
 
 whole:
 	SUBQ  $0x00000048, DI
 	JG    whole
 	JL    single
-	MOVQ  CX, R8
-	SHRQ  $0x01, R8
+	MOVQ  CX, R9
+	SHRQ  $0x01, R9
 	JZ    single
-	LEAQ  (AX)(R8*4), R9
-	MOVQ  R8, R10
-	IMULQ BX, R10
-	ADDQ  DX, R10
-	SUBQ  R8, CX
-	SUBQ  R8, CX
+	LEAQ  (AX)(R9*4), R10
+	MOVQ  R9, R12
+	IMULQ BX, R12
+	ADDQ  DX, R12
+	ANDQ  $0x01, CX
 
 pair:
 	MOVQ   BX, DI
-	MOVQ   SI, R12
+	MOVQ   SI, R8
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 
@@ -696,31 +690,31 @@ pair_group:
 	VPANDD        Z0, Z7, Z7
 	VPERMW        Z8, Z1, Z8
 	VCVTPH2PS     Y8, Z8
-	VMOVDQU32     128(R12), Z9
-	VPDPBUSD      (R12), Z6, Z9
-	VPDPBUSD      64(R12), Z7, Z9
+	VMOVDQU32     128(R8), Z9
+	VPDPBUSD      (R8), Z6, Z9
+	VPDPBUSD      64(R8), Z7, Z9
 	VCVTDQ2PS     Z9, Z9
-	VMULPS        192(R12), Z8, Z6
+	VMULPS        192(R8), Z8, Z6
 	VFMADD231PS   Z6, Z9, Z3
-	PREFETCHT1    (R10)(R11*1)
-	PREFETCHT1    64(R10)(R11*1)
-	VMOVDQU32     (R10), Z8
+	ADDQ          $0x00000048, DX
+	PREFETCHT1    (R12)(R11*1)
+	PREFETCHT1    64(R12)(R11*1)
+	VMOVDQU32     (R12), Z8
 	VPERMW        Z8, Z2, Z6
-	VINSERTI32X4  $0x03, 56(R10), Z6, Z6
+	VINSERTI32X4  $0x03, 56(R12), Z6, Z6
 	VPSRLW        $0x04, Z6, Z7
 	VPANDD        Z0, Z6, Z6
 	VPANDD        Z0, Z7, Z7
 	VPERMW        Z8, Z1, Z8
 	VCVTPH2PS     Y8, Z8
-	VMOVDQU32     128(R12), Z9
-	VPDPBUSD      (R12), Z6, Z9
-	VPDPBUSD      64(R12), Z7, Z9
+	VMOVDQU32     128(R8), Z9
+	VPDPBUSD      (R8), Z6, Z9
+	VPDPBUSD      64(R8), Z7, Z9
 	VCVTDQ2PS     Z9, Z9
-	VMULPS        192(R12), Z8, Z6
+	VMULPS        192(R8), Z8, Z6
 	VFMADD231PS   Z6, Z9, Z4
-	ADDQ          $0x00000048, DX
-	ADDQ          $0x00000048, R10
-	ADDQ          $0x00000100, R12
+	ADDQ          $0x00000048, R12
+	ADDQ          $0x00000100, R8
 	SUBQ          $0x00000048, DI
 	JNZ           pair_group
 	VEXTRACTF64X4 $0x01, Z3, Y6
@@ -731,7 +725,6 @@ pair_group:
 	VADDPS        X6, X3, X3
 	VMOVSHDUP     X3, X6
 	VADDSS        X6, X3, X3
-	VMOVSS        X3, (AX)
 	VEXTRACTF64X4 $0x01, Z4, Y6
 	VADDPS        Y6, Y4, Y4
 	VEXTRACTF128  $0x01, Y4, X6
@@ -740,13 +733,14 @@ pair_group:
 	VADDPS        X6, X4, X4
 	VMOVSHDUP     X4, X6
 	VADDSS        X6, X4, X4
-	VMOVSS        X4, (R9)
+	VMOVSS        X3, (AX)
+	VMOVSS        X4, (R10)
 	ADDQ          $0x04, AX
-	ADDQ          $0x04, R9
-	DECQ          R8
+	ADDQ          $0x04, R10
+	DECQ          R9
 	JNZ           pair
-	MOVQ          R10, DX
-	MOVQ          R9, AX
+	MOVQ          R12, DX
+	MOVQ          R10, AX
 
 single:
 	TESTQ CX, CX
