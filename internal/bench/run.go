@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
@@ -92,6 +93,11 @@ func (r *runner) mode(ctx context.Context, m Mode) error {
 	if m.Budgeted() && m != Mmap { // the others do not read, and a mapping is of a real disk
 		j.SimDisk = r.o.SimDisk
 	}
+	if j.SimDisk != nil {
+		if err := r.fillSim(); err != nil {
+			return err
+		}
+	}
 	if m == Sparse {
 		j.Trace, j.TraceText = r.o.Trace, r.o.TraceText
 	}
@@ -120,6 +126,21 @@ func (r *runner) mode(ctx context.Context, m Mode) error {
 	}
 	r.keep(m, res)
 	return nil
+}
+
+// fillSim has what stands for the disk in the page cache, so that a mode's process
+// need not read it there before its first token.
+func (r *runner) fillSim() error {
+	p, err := pack.Open(r.o.Pack)
+	if err != nil {
+		return err
+	}
+	r.o.Progress("filling the simulated disk")
+	f, err := weights.OpenSim(p, *r.o.SimDisk)
+	if err != nil {
+		return errors.Join(err, p.Close())
+	}
+	return errors.Join(f.Close(), p.Close())
 }
 
 // limit is the memory of a process under the budget.
