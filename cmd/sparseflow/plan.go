@@ -80,7 +80,11 @@ func (a *app) plan(cmd *cobra.Command, model string, m *modelFlags, svg string, 
 	}
 	var limits *bench.Limits
 	if measure && err == nil {
-		if limits, err = measured(cmd.Context(), model, m.cacheDir, p.Threads); err != nil {
+		status := a.newStatusLine()
+		status.show("measuring memory and disk")
+		limits, err = measured(cmd.Context(), model, m.cacheDir, p.Threads)
+		status.close()
+		if err != nil {
 			return err
 		}
 	}
