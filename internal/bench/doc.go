@@ -27,8 +27,9 @@
 //
 // # Limits
 //
-// Memory and disk are measured in the same run on the same file (Measure). A
-// row's own limit is sharper: after it is timed, the process loads from memory
-// the very bytes that its last tokens multiplied, in the same pattern on the
-// same threads, and computes nothing.
+// Memory and disk are measured in the same run on the same file (Measure), and
+// how fast the kernels multiply weights of the model's shape and types: with these
+// rates a plan estimates a token's time. A row's own limit is sharper: after it is
+// timed, the process loads from memory the very bytes that its last tokens
+// multiplied, in the same pattern on the same threads, and computes nothing.
 package bench

@@ -86,7 +86,7 @@ func (l *Limits) measureMemory(ctx context.Context, layout *pack.Layout, threads
 	}()
 	passes := newPasses(b, m.Piece(size), layout, threads)
 	var rates [4][]Rate
-	for begin := time.Now(); len(rates[0]) < 3 || time.Since(begin) < memoryTime && ctx.Err() == nil; {
+	for begin := time.Now(); ctx.Err() == nil && (len(rates[0]) < 3 || time.Since(begin) < memoryTime); {
 		for i, pass := range []func() int64{passes.load, passes.rows, passes.neurons, passes.complete} {
 			begin := time.Now()
 			rates[i] = append(rates[i], Rate{pass(), time.Since(begin).Seconds()})
