@@ -123,6 +123,7 @@ func All() []Set {
 	wide.AxpyF32, wide.Axpy4F32 = amd64.AxpyF32AVX512, amd64.Axpy4F32AVX512
 	wide.AxpyF16, wide.Axpy4F16 = amd64.AxpyF16AVX512, amd64.Axpy4F16AVX512
 	wide.AxpyBF16, wide.Axpy4BF16 = amd64.AxpyBF16AVX512, amd64.Axpy4BF16AVX512
+	wide.Axpy4Q4 = amd64.Axpy4Q4NearAVX512
 	if intel() {
 		return append(all, avx512, wide)
 	}

@@ -125,7 +125,10 @@ func (s isa) quantKernels() {
 		if s.width == 8 || q == q4 { // Q8 is bound by the stores of y, which AVX2 does faster
 			s.axpyQuant(q)
 		}
-		s.axpy4Quant(q)
+		s.axpy4Quant(q, false)
+	}
+	if s.width == 16 {
+		s.axpy4Quant(q4, true)
 	}
 	if s.width == 8 {
 		s.quantizeX()

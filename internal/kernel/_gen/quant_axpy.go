@@ -61,13 +61,16 @@ func (s isa) codes(q quant) func(wp reg.Register) []reg.VecVirtual {
 		}
 	}
 	if s.width == 16 {
-		values := s.q4Values()
+		// The low code of each byte picks its value from a table, the high one
+		// becomes the last bits of a float of 2^19 or a little more: the two take
+		// other units of a processor.
+		values, mask, bias, zero := s.q4Values(), broadcast32Z(0xf0), broadcast32Z(0x49000000), broadcast32Z(0x49000080) // 2^19 and 2^19+8
 		return func(wp reg.Register) []reg.VecVirtual {
 			v := s.vecs(2)
-			VPMOVZXBD(at(wp, 2), v[0])
-			VPSRLD(U8(4), v[0], v[1])
-			VPERMPS(values, v[0], v[0]) // by the low four bits of each
-			VPERMPS(values, v[1], v[1])
+			VPMOVZXBD(at(wp, 2), v[1])
+			VPERMPS(values, v[1], v[0])            // by the low four bits of each
+			VPTERNLOGD(U8(0xec), mask, bias, v[1]) // v AND mask OR bias
+			VSUBPS(zero, v[1], v[1])
 			return v
 		}
 	}

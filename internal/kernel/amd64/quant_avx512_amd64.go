@@ -48,3 +48,8 @@ func AxpyQ4AVX512(y []float32, a float32, w []byte, next *byte)
 //
 //go:noescape
 func Axpy4Q4AVX512(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+
+// Axpy4Q4NearAVX512 is Set.Axpy4Q4 of package kernel.
+//
+//go:noescape
+func Axpy4Q4NearAVX512(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
