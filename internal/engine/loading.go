@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -25,6 +26,7 @@ type loading struct {
 	total    int64
 
 	// Of start.
+	ctx    context.Context // until close
 	cancel context.CancelFunc
 	parts  []loadingPart // Shared, then the layers
 	beside sync.WaitGroup
@@ -144,30 +146,49 @@ func (l *loading) part(ctx context.Context, layer int) error {
 // start reads beside the first steps, which wait.
 func (l *loading) start() {
 	l.parts = make([]loadingPart, 1+l.e.profile.Layers)
-	for i := range l.parts {
-		l.parts[i].done = make(chan struct{})
-	}
 	l.e.model.Loaded = l.wait
-	var ctx context.Context
-	ctx, l.cancel = context.WithCancel(context.Background())
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.readFrom(0)
+}
+
+// readFrom reads the parts from first on beside what waits for them. After an error
+// there is no more to come.
+func (l *loading) readFrom(first int) {
+	parts := l.parts[first:]
+	for i := range parts {
+		parts[i] = loadingPart{done: make(chan struct{})}
+	}
 	l.beside.Go(func() {
-		defer l.transfer.Close()
 		var err error
-		for i := range l.parts {
+		for i := range parts {
 			if err == nil {
-				if err = l.part(ctx, i-1); err != nil {
-					l.count(l.total - l.loaded) // there is no more to come
-				}
+				err = l.part(l.ctx, first+i-1)
 			}
-			l.parts[i].err = err
-			close(l.parts[i].done)
+			parts[i].err = err
+			close(parts[i].done)
 		}
+		if err != nil {
+			l.count(l.total - l.loaded)
+			l.progress = nil // should it be read after all
+			return
+		}
+		l.transfer.Close()
 	})
 }
 
-// wait waits for a layer, or model.Shared.
+// wait waits for a layer, or model.Shared. What could not be read before is read
+// again: a disk that failed once, or a share that was away, is no reason to fail
+// every request from then on. One goroutine waits at a time.
 func (l *loading) wait(ctx context.Context, layer int) error {
 	p := &l.parts[1+layer]
+	select {
+	case <-p.done:
+		if p.err != nil {
+			l.beside.Wait()
+			l.readFrom(slices.IndexFunc(l.parts, func(p loadingPart) bool { return p.err != nil }))
+		}
+	default:
+	}
 	select {
 	case <-p.done:
 		return p.err

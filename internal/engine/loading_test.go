@@ -118,8 +118,8 @@ func TestEarlyOpen(t *testing.T) {
 	}
 }
 
-// What cannot be read at an early start is every request's error, and names the
-// file and the tensor.
+// What cannot be read at an early start is the error of every request until it
+// can, and names the file and the tensor.
 func TestEarlyOpenFails(t *testing.T) {
 	path := packOf(t, tiny.Files, "tiny")
 	counts := profiled(t, path, prompt(4096, 90))
@@ -157,6 +157,45 @@ func checkFailingStart(t *testing.T, p *pack.Pack, file weights.File, o engine.O
 	}
 	if done != total || total == 0 {
 		t.Errorf("got progress %d of %d at the end, want all", done, total)
+	}
+}
+
+// What could not be read at an early start is read for the next request.
+func TestEarlyOpenRecovers(t *testing.T) {
+	path := packOf(t, tiny.Files, "tiny")
+	counts := profiled(t, path, prompt(4096, 90))
+	o := engine.Options{Strategy: strategy(config.Predicted, 0.8), Counts: counts}
+	ids := prompt(4096, 20)
+	want := outcomeOf(t, open(t, path, o), ids, 1)
+	for _, what := range []string{"a matrix", "a hot neuron"} {
+		t.Run(what, func(t *testing.T) {
+			p, file := hold(t, path, lastMatrix)
+			if what == "a hot neuron" {
+				file.holds(p.BundleOffset(3, int(counts.Hottest(3)[0])), p.BundleStride())
+			}
+			file.err = syscall.EIO
+			file.release()
+			var done, total int64
+			o.File, o.Early, o.Progress = file, true, func(d, all int64) { done, total = d, all }
+			e, err := engine.Open(t.Context(), p, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req := engine.Request{IDs: ids, MaxTokens: 1}
+			if _, err := e.Run(t.Context(), req); !errors.Is(err, syscall.EIO) {
+				t.Errorf("while it cannot be read: got %v, want EIO", err)
+			}
+			file.err = nil
+			if got := outcomeOf(t, e, ids, 1); got.logits != want.logits || !slices.Equal(got.ids, want.ids) {
+				t.Errorf("once it can: got %x %v, want %x %v", got.logits, got.ids, want.logits, want.ids)
+			}
+			if err := e.Close(); err != nil {
+				t.Error(err)
+			}
+			if done != total || total == 0 {
+				t.Errorf("got progress %d of %d at the end, want all", done, total)
+			}
+		})
 	}
 }
 

@@ -80,8 +80,9 @@ type Options struct {
 	Progress func(done, total int64)
 	// Early has Open return before everything is loaded, where that is possible:
 	// the first step then waits, layer by layer, for what it needs. What fails to
-	// load is an error of every request, and Progress is told by another
-	// goroutine, the last time with done equal to total.
+	// load is an error of the request that waits for it, and is read again for
+	// the next one. Progress is told by another goroutine, the last time with done
+	// equal to total, when all is there or something failed.
 	Early bool
 }
 
