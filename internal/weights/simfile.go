@@ -15,15 +15,13 @@ import (
 // when it begins, as much a burden on the processor as a real read's, and are
 // said to be there when the disk would have brought them.
 //
-// The bundles come from the system's page cache, which is the copy in memory
+// The bytes come from the system's page cache, which is the copy in memory
 // that stands for the disk: it is no part of the budget nor of this process's
 // resident memory, and serves every process. Opening the file reads them
-// there. Everything else comes from the real disk, past the cache, and takes
-// the longer of both times.
+// there.
 type simFile struct {
-	File   // what is not bundles
+	File   // the real disk's, which is how reads are to be aligned
 	cached *os.File
-	first  int64 // offset of the bundles
 	spec   SimSpec
 	start  time.Time // of the clock
 
@@ -43,18 +41,17 @@ func OpenSim(p *pack.Pack, spec SimSpec) (AsyncFile, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("weights: open: %w", err), f.Close())
 	}
-	s := &simFile{File: f, cached: cached, first: p.BundleOffset(0, 0), spec: spec, start: time.Now()}
+	s := &simFile{File: f, cached: cached, spec: spec, start: time.Now()}
 	if err := s.warm(p.Size()); err != nil {
 		return nil, errors.Join(fmt.Errorf("weights: read %s into the page cache: %w", p.Path(), err), s.Close())
 	}
 	return s, nil
 }
 
-// warm has the bundles in the page cache: it reads where the system has let go of
-// them.
+// warm has the file in the page cache: it reads where the system has let go of it.
 func (s *simFile) warm(size int64) error {
 	buf := make([]byte, 1<<20)
-	for off := s.first; off < size; off += int64(len(buf)) {
+	for off := int64(0); off < size; off += int64(len(buf)) {
 		buf = buf[:min(int64(len(buf)), size-off)]
 		if inPageCache(s.cached, off, int64(len(buf))) {
 			continue
@@ -74,11 +71,7 @@ func (s *simFile) begin(r *Request) time.Duration {
 	s.free = max(s.free, s.now()) + time.Duration(s.spec.Speed().Seconds(size(r.Bufs))*float64(time.Second))
 	due := s.free + s.spec.Latency
 	s.mu.Unlock()
-	if r.Off >= s.first {
-		r.n, r.err = readCached(s.cached, r.Bufs, r.Off)
-	} else {
-		r.n, r.err = s.File.ReadVec(r.Bufs, r.Off)
-	}
+	r.n, r.err = readCached(s.cached, r.Bufs, r.Off)
 	return due
 }
 
