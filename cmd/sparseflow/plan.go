@@ -20,7 +20,7 @@ import (
 // assumedRates are what a token's estimate is made of where the machine is not
 // measured: those of ordinary memory and of an ordinary NVMe disk.
 func assumedRates() placement.Rates {
-	return placement.Rates{Rows: 10e9, Neurons: 7e9, Complete: 10e9, Slow: 1e9}
+	return placement.Rates{Rows: 10e9, Neurons: 7e9, Complete: 10e9, Random: 1e9, InOrder: 1e9}
 }
 
 func (a *app) planCommand() *cobra.Command {

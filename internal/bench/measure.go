@@ -251,9 +251,9 @@ func (c *child) rate(r *Row, load float64) {
 	r.ShareOfLimit = ratio(r.GBs, r.LimitGBs)
 	rates := l.Rates()
 	if c.Mode == Naive {
-		rates.Slow = 1e9 * l.SequentialGBs
+		rates.Random = rates.InOrder
 	}
-	if rates.Rows > 0 && rates.Slow > 0 && !r.Test.Prompt && c.Mode != Mmap {
+	if rates.Rows > 0 && rates.Random > 0 && !r.Test.Prompt && c.Mode != Mmap {
 		r.EstimateSeconds = c.e.Placement().Token.Seconds(rates)
 		r.OfEstimate = r.TokS * r.EstimateSeconds
 	}

@@ -77,6 +77,7 @@ type PerToken struct {
 	NeuronBytes   int64 // of these, of neurons that lie apart in memory
 	CompleteBytes int64 // of these, of layers that are computed as a whole, all in memory
 	SlowBytes     int64 // read from the pack
+	StreamedBytes int64 // of these, of matrices, which are read in order
 }
 
 // assumedWanted is the share of neurons that a token is assumed to want in

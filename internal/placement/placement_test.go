@@ -134,14 +134,14 @@ func TestTraffic(t *testing.T) {
 		in   Input
 		want PerToken
 	}{
-		{"everything resident, dense", config.Dense, in, PerToken{head + row + attention + norms + biases + neurons*bundle, 0, neurons * bundle, 0}},
-		{"everything resident, predicted", config.Predicted, in, PerToken{head + row + attention + norms + biases + 2*640 + neurons/10*bundle, neurons / 10 * bundle, 0, 0}},
-		{"a quarter in slots", config.Dense, in.ratio(0.25), PerToken{head + row + attention + norms + biases + neurons*bundle, neurons * bundle, 0, neurons * 3 / 4 * stride}},
-		{"a quarter in slots, predicted", config.Predicted, in.ratio(0.25), PerToken{head + row + attention + norms + biases + 2*640 + neurons/10*bundle, neurons / 10 * bundle, 0, neurons / 10 * 3 / 4 * stride}},
-		{"a quarter in slots, asked ahead too", config.Predicted, in.async().ratio(0.25), PerToken{head + row + attention + norms + biases + 2*2*640 + neurons/10*bundle, neurons / 10 * bundle, 0, neurons / 10 * 3 / 4 * stride}},
-		{"everything resident, so that nothing is ahead", config.Predicted, in.async(), PerToken{head + row + attention + norms + biases + 2*640 + neurons/10*bundle, neurons / 10 * bundle, 0, 0}},
+		{"everything resident, dense", config.Dense, in, PerToken{head + row + attention + norms + biases + neurons*bundle, 0, neurons * bundle, 0, 0}},
+		{"everything resident, predicted", config.Predicted, in, PerToken{head + row + attention + norms + biases + 2*640 + neurons/10*bundle, neurons / 10 * bundle, 0, 0, 0}},
+		{"a quarter in slots", config.Dense, in.ratio(0.25), PerToken{head + row + attention + norms + biases + neurons*bundle, neurons * bundle, 0, neurons * 3 / 4 * stride, 0}},
+		{"a quarter in slots, predicted", config.Predicted, in.ratio(0.25), PerToken{head + row + attention + norms + biases + 2*640 + neurons/10*bundle, neurons / 10 * bundle, 0, neurons / 10 * 3 / 4 * stride, 0}},
+		{"a quarter in slots, asked ahead too", config.Predicted, in.async().ratio(0.25), PerToken{head + row + attention + norms + biases + 2*2*640 + neurons/10*bundle, neurons / 10 * bundle, 0, neurons / 10 * 3 / 4 * stride, 0}},
+		{"everything resident, so that nothing is ahead", config.Predicted, in.async(), PerToken{head + row + attention + norms + biases + 2*640 + neurons/10*bundle, neurons / 10 * bundle, 0, 0, 0}},
 		{"nothing resident", config.Predicted, in.budget(config.Budget{Bytes: mustPlan(t, in).Process.MinimumBytes}),
-			PerToken{head + row + attention + norms + biases + neurons*bundle, neurons * bundle, 0, head + row + attention + neurons*stride}},
+			PerToken{head + row + attention + norms + biases + neurons*bundle, neurons * bundle, 0, head + row + attention + neurons*stride, head + row + attention}},
 	} {
 		c.in.Strategy.Mode = c.mode
 		if got := mustPlan(t, c.in).Token; got != c.want {
@@ -212,8 +212,8 @@ func TestMoreThanFree(t *testing.T) {
 
 // Each kind of byte takes the time of its own rate, one after the other.
 func TestSeconds(t *testing.T) {
-	got := PerToken{FastBytes: 50, NeuronBytes: 20, CompleteBytes: 16, SlowBytes: 6}.Seconds(Rates{Rows: 7, Neurons: 4, Complete: 8, Slow: 2})
-	if want := 2.0 + 5 + 2 + 3; got != want {
+	got := PerToken{FastBytes: 50, NeuronBytes: 20, CompleteBytes: 16, SlowBytes: 9, StreamedBytes: 3}.Seconds(Rates{Rows: 7, Neurons: 4, Complete: 8, Random: 2, InOrder: 3})
+	if want := 2.0 + 5 + 2 + 3 + 1; got != want {
 		t.Errorf("got %v s, want %v", got, want)
 	}
 }

@@ -21,6 +21,9 @@ func check(t *rapid.T, in Input, p *Placement) {
 	if used := vectors(m) + g.total(); used > p.Share.BudgetBytes {
 		t.Fatalf("weights: got %d bytes given out, want at most the budget of %d", used, p.Share.BudgetBytes)
 	}
+	if tok := p.Token; tok.StreamedBytes > tok.SlowBytes || p.Streamed > 0 && tok.StreamedBytes == 0 {
+		t.Fatalf("%d matrices stream: got %d bytes of them a token, and %d read in all", p.Streamed, tok.StreamedBytes, tok.SlowBytes)
+	}
 	if used := p.Tiers[0].Bytes; used > p.Process.BudgetBytes {
 		t.Fatalf("process: got %d bytes used, want at most the budget of %d", used, p.Process.BudgetBytes)
 	}

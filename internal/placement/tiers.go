@@ -58,6 +58,7 @@ func (p *planner) traffic() PerToken {
 		t.FastBytes += n
 		if !p.Resident[x.Name] {
 			t.SlowBytes += n
+			t.StreamedBytes += n
 		}
 	}
 	for _, x := range p.matrices {
@@ -93,12 +94,14 @@ type Rates struct {
 	Rows     float64 // rows of matrices, in order
 	Neurons  float64 // neurons that lie apart
 	Complete float64 // all neurons of layers
-	Slow     float64 // read from the pack
+	Random   float64 // read from the pack, neuron by neuron
+	InOrder  float64 // read from the pack, in order
 }
 
 // Seconds is how long a token takes if products with weights are all that takes
 // time, and reading and computing come one after the other.
 func (t PerToken) Seconds(r Rates) float64 {
 	rows := t.FastBytes - t.NeuronBytes - t.CompleteBytes
-	return float64(rows)/r.Rows + float64(t.NeuronBytes)/r.Neurons + float64(t.CompleteBytes)/r.Complete + float64(t.SlowBytes)/r.Slow
+	return float64(rows)/r.Rows + float64(t.NeuronBytes)/r.Neurons + float64(t.CompleteBytes)/r.Complete +
+		float64(t.SlowBytes-t.StreamedBytes)/r.Random + float64(t.StreamedBytes)/r.InOrder
 }
