@@ -41,7 +41,7 @@ var layers = [][]string{
 	{"internal/kv", "internal/sample", "internal/tokenizer", "internal/hub"},
 	{"internal/config"},
 	{"internal/tensor"},
-	{"internal/closest", "internal/chart", "models/tiny", "models/text", "internal/archtest"}, // import nothing of the module
+	{"internal/closest", "internal/chart", "internal/nap", "models/tiny", "models/text", "internal/archtest"}, // import nothing of the module
 }
 
 // foundations are packages whose own test files keep to the layers too, so

@@ -3,7 +3,6 @@ package weights
 import (
 	"io/fs"
 	"os"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -102,13 +101,6 @@ func dropCache(f *os.File, off, n int64) {
 	page := int64(os.Getpagesize())
 	lo := off / page * page
 	_ = unix.Fadvise(int(f.Fd()), lo, alignUp(off+n, page)-lo, unix.FADV_DONTNEED)
-}
-
-// nap sleeps, more to the point than time.Sleep, which rounds up to
-// milliseconds.
-func nap(d time.Duration) {
-	t := unix.NsecToTimespec(d.Nanoseconds())
-	_ = unix.Nanosleep(&t, nil) // a signal may end it early
 }
 
 // inPageCache reports whether the system is known to have n bytes of f from off

@@ -4,7 +4,6 @@ package weights
 
 import (
 	"os"
-	"time"
 )
 
 // directFile is for systems that have direct reads.
@@ -23,7 +22,5 @@ func readCached(f *os.File, bufs [][]byte, off int64) (int, error) { return read
 func noReadahead(*os.File) {}
 
 func dropCache(*os.File, int64, int64) {}
-
-func nap(d time.Duration) { time.Sleep(d) }
 
 func inPageCache(*os.File, int64, int64) bool { return false }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sparseflow/sparseflow/internal/nap"
 	"github.com/sparseflow/sparseflow/internal/pack"
 )
 
@@ -121,17 +122,16 @@ func (s *simFile) Poll(wait bool) {
 // it asleep, the end of it awake, since timers come late by as much as a read
 // takes.
 func (s *simFile) sleep(until time.Duration) {
-	const late = 120 * time.Microsecond
+	const late, mostNap = 120 * time.Microsecond, 200 * time.Microsecond
 	for {
 		left := until - s.now()
-		switch {
-		case left <= 0:
+		if left <= 0 {
 			return
-		case left > late:
-			nap(left - late)
-		default:
-			runtime.Gosched()
 		}
+		if left > late {
+			nap.For(min(left-late, mostNap))
+		}
+		runtime.Gosched()
 	}
 }
 
