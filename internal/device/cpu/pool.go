@@ -41,12 +41,15 @@ type pool struct {
 
 	shares []share // [threads]
 
+	naps int // how often a thread naps
+
 	beside []func() // what a run does first, while the helpers compute
 	passed int      // runs of one chunk that left it to a later one
 
 	unfinished atomic.Int64  // chunks that are not computed yet
 	waiting    atomic.Bool   // run sleeps: whoever clears it sends on finished, or stays awake
 	finished   chan struct{} // one message
+	closed     atomic.Bool   // helpers need not look any more
 }
 
 // share is the chunks from lo to hi that nobody has begun, hi in the upper half.
@@ -113,6 +116,9 @@ const mostPassed = 2
 // newPool starts threads-1 helpers.
 func newPool(threads int) *pool {
 	p := &pool{helpers: make([]*helper, threads-1), shares: make([]share, threads), finished: make(chan struct{}, 1)}
+	if threads <= runtime.GOMAXPROCS(0) { // else who naps keeps who computes from its processor
+		p.naps = naps
+	}
 	for i := range p.helpers {
 		h := &helper{wake: make(chan struct{}, 1)}
 		p.helpers[i] = h
@@ -184,7 +190,7 @@ func (p *pool) doBeside() {
 
 // wait returns when no chunk is unfinished.
 func (p *pool) wait() {
-	for looked := range spins + naps {
+	for looked := range spins + p.naps {
 		if p.unfinished.Load() == 0 {
 			return
 		}
@@ -243,7 +249,7 @@ func (p *pool) help(h *helper, worker int) {
 // spin works, and returns when it has found nothing to do for a while since it
 // last did.
 func (p *pool) spin(worker int) {
-	for idle := 0; idle < spins+naps; idle++ {
+	for idle := 0; idle < spins+p.naps && !p.closed.Load(); idle++ {
 		if p.dealt() {
 			p.work(worker)
 			idle = 0
@@ -262,6 +268,7 @@ func lookAgain(looked int) {
 
 // close ends the helpers. None computes, since no operation is under way.
 func (p *pool) close() {
+	p.closed.Store(true)
 	for _, h := range p.helpers {
 		close(h.wake)
 	}
