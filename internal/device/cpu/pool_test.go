@@ -90,11 +90,32 @@ func TestPoolSleeps(t *testing.T) {
 		c.check(t, p, 200, 1)
 	}
 	for i, h := range p.helpers {
-		// How long it takes is the other programs' doing too.
-		for end := time.Now().Add(30 * time.Second); !h.asleep.Load(); time.Sleep(time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("helper %d does not sleep, with nothing to do", i)
-			}
+		wantSleep(t, i, h)
+	}
+}
+
+// Threads nap where each has a processor of its own, and sleep in the end.
+func TestPoolNaps(t *testing.T) {
+	procs := runtime.GOMAXPROCS(0)
+	for _, threads := range []int{max(2, procs), procs + 1} {
+		p := newPool(threads)
+		if nap := threads <= procs; nap != (p.naps > 0) {
+			t.Errorf("%d threads, %d processors: got %d naps", threads, procs, p.naps)
+		}
+		for i, h := range p.helpers {
+			wantSleep(t, i, h)
+		}
+		p.close()
+	}
+}
+
+// wantSleep waits for a helper to sleep.
+func wantSleep(t *testing.T, i int, h *helper) {
+	t.Helper()
+	// How long it takes is the other programs' doing too.
+	for end := time.Now().Add(30 * time.Second); !h.asleep.Load(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("helper %d does not sleep, with nothing to do", i)
 		}
 	}
 }
