@@ -3,8 +3,8 @@
 // A goroutine that waits for another, or by time.Sleep, gives its processor up,
 // and has to be put on one again. Go wakes a thread of the system for that, and
 // the system may let it wait on a processor that computes though another is idle:
-// Linux takes an idle processor of a virtual machine for one that the host has
-// taken away, and finds out at the next tick, after up to 4 ms. Two threads of a
+// Linux can take an idle processor of a virtual machine for one that the host
+// has taken away, and finds out at the next tick, after up to 4 ms. Two threads of a
 // Zen 4's virtual machine that wait for each other every few hundred
 // microseconds computed alone in a sixth of their time by that.
 //
