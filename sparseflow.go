@@ -189,10 +189,10 @@ func WithProgress(f func(what string, done, total int64)) Option {
 
 // WithEarlyOpen has Open return as soon as the model can take requests, before all
 // of it is loaded: the first request computes the first layers while the last are
-// read. What cannot be read is then the error of the request that waits for it, and read
-// again for the next one; WithProgress reports from another goroutine, until all is
-// loaded or something fails. Where nothing can be gained by it, Open loads
-// everything.
+// read. What cannot be read is then the error of the request that waits for it,
+// and read again for the next one; WithProgress reports from another goroutine,
+// until all is loaded or something fails. Where nothing can be gained by it, Open
+// loads everything.
 func WithEarlyOpen() Option {
 	return func(o *options) { o.engine.Early = true }
 }

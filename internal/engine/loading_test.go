@@ -176,7 +176,13 @@ func TestEarlyOpenRecovers(t *testing.T) {
 			file.err = syscall.EIO
 			file.release()
 			var done, total int64
-			o.File, o.Early, o.Progress = file, true, func(d, all int64) { done, total = d, all }
+			o.File, o.Early = file, true
+			o.Progress = func(d, all int64) {
+				if d > all {
+					t.Errorf("got progress %d of %d", d, all)
+				}
+				done, total = d, all
+			}
 			e, err := engine.Open(t.Context(), p, o)
 			if err != nil {
 				t.Fatal(err)

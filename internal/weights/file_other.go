@@ -2,9 +2,7 @@
 
 package weights
 
-import (
-	"os"
-)
+import "os"
 
 // directFile is for systems that have direct reads.
 type directFile struct{ bufferedFile }

@@ -98,9 +98,9 @@ type helper struct {
 // pairs of runs, -0.4 to 10).
 const spins = 4000
 
-// naps and napTime are how often it then looks between naps, and how long it means
-// to nap, before it sleeps: some 7 ms in all, in which most reads end that a token
-// waits for. See package nap for what sleeping costs; at 58 % of OPT-6.7B's size in
+// naps and napTime are how often a thread then looks between naps before it sleeps,
+// and how long it asks to nap, which the system makes some 70 us: 7 ms in all, in
+// which most reads end that a token waits for. See package nap for what sleeping costs; at 58 % of OPT-6.7B's size in
 // q4_0 a Zen 4 did 10.2, 10.7 and 10.1 tokens/s without naps and 10.8, 10.6 and
 // 10.9 with them, in turns.
 const (
