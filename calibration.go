@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/hub"
@@ -14,7 +15,6 @@ import (
 	"github.com/sparseflow/sparseflow/internal/predict"
 	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
 	"github.com/sparseflow/sparseflow/internal/sidecar"
-	"github.com/sparseflow/sparseflow/internal/weights"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
@@ -33,7 +33,7 @@ func (e *Engine) Point() *OperatingPoint { return e.e.Point() }
 type learned struct {
 	calibration *Calibration
 	factors     []lowrank.Layer // [layers] of the trained predictors
-	counts      *weights.Counts
+	counts      *cache.Counts
 	choices     map[string]Choice // of auto, by key; not nil where learnedOf made it
 }
 
@@ -97,8 +97,8 @@ func (l *learned) read(s *sidecar.Sidecar, p ModelProfile, wanted bool) (err err
 			}
 		}
 	}
-	if sec, ok := s.Section(weights.CountsSection); ok && l.counts == nil {
-		if l.counts, err = weights.ReadCounts(sec, p.Layers, p.FFN); err != nil {
+	if sec, ok := s.Section(cache.CountsSection); ok && l.counts == nil {
+		if l.counts, err = cache.ReadCounts(sec, p.Layers, p.FFN); err != nil {
 			return err
 		}
 	}

@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"github.com/sparseflow/sparseflow"
+	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/kernel"
-	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // TestPlan wants the plan that Open follows, and both a plan and an error
@@ -58,7 +58,7 @@ func TestPlanLeavesRoomOnTheHeap(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		heap := p.Tiers[0].Bytes - p.MemoryBytes - weights.QueueBytes
+		heap := p.Tiers[0].Bytes - p.MemoryBytes - disk.QueueBytes
 		for _, it := range p.Tiers[0].Items {
 			if it.What == "runtime" || it.What == "tables and tokenizer" {
 				heap -= it.Bytes

@@ -47,16 +47,17 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
+	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/placement"
 	"github.com/sparseflow/sparseflow/internal/predict"
 	"github.com/sparseflow/sparseflow/internal/tensor"
-	"github.com/sparseflow/sparseflow/internal/tokenizer"
-	"github.com/sparseflow/sparseflow/internal/weights"
+	"github.com/sparseflow/sparseflow/internal/token"
 )
 
 // What a model is and what is to be done with it.
@@ -106,14 +107,14 @@ type (
 	ActivationPredictor = predict.ActivationPredictor
 	// EvictionPolicy decides which neuron of a layer gives way to a missing
 	// one.
-	EvictionPolicy = weights.EvictionPolicy
+	EvictionPolicy = cache.EvictionPolicy
 )
 
 // SimDisk is a simulated disk, for measuring what another machine's would give.
-type SimDisk = weights.SimSpec
+type SimDisk = disk.SimSpec
 
 // ParseSimDisk reads a simulated disk such as "57kiops,0.95GB/s,100us".
-func ParseSimDisk(s string) (SimDisk, error) { return weights.ParseSim(s) }
+func ParseSimDisk(s string) (SimDisk, error) { return disk.ParseSim(s) }
 
 // BudgetError is the error of a budget below the smallest that works.
 type BudgetError = placement.BudgetError
@@ -172,7 +173,7 @@ func WithEvictionPolicy(newPolicy func(layer, slots int) EvictionPolicy) Option 
 // WithSimDisk reads the model's neurons from a simulated disk. They come from
 // the system's page cache, which is outside the budget.
 func WithSimDisk(d SimDisk) Option {
-	return func(o *options) { o.engine.SimDisk = &d }
+	return func(o *options) { o.engine.OpenFile, o.engine.Disk = d.Opener(), d.Speed() }
 }
 
 // WithCacheDir sets the directory that converted models are kept in; without
@@ -210,7 +211,7 @@ func WithPlacement(f func(*Placement)) Option {
 // Engine is an open model. Close it.
 type Engine struct {
 	e   *engine.Engine
-	tok *tokenizer.Tokenizer // nil where the model has no tokenizer files
+	tok *token.Tokenizer // nil where the model has no tokenizer files
 }
 
 func makeOptions(opts []Option) options {
@@ -266,8 +267,8 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 }
 
 // tokenizerOf is a pack's tokenizer, nil if it has none.
-func tokenizerOf(p *pack.Pack) (*tokenizer.Tokenizer, error) {
-	tok, err := tokenizer.Load(p.Tokenizer(), p.Path())
+func tokenizerOf(p *pack.Pack) (*token.Tokenizer, error) {
+	tok, err := token.Load(p.Tokenizer(), p.Path())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

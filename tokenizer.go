@@ -9,18 +9,18 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/pack"
-	"github.com/sparseflow/sparseflow/internal/tokenizer"
+	"github.com/sparseflow/sparseflow/internal/token"
 )
 
 // Tokenizer turns text into token ids and back.
-type Tokenizer = tokenizer.Tokenizer
+type Tokenizer = token.Tokenizer
 
 // LoadTokenizer reads the tokenizer of a model, which is named as for Open,
 // without looking at the weights. A directory that holds tokenizer files alone
 // will do. A model without tokenizer files is ErrNoTokenizer.
 func LoadTokenizer(model string) (*Tokenizer, error) {
 	if info, err := os.Stat(model); err == nil && info.IsDir() && model != hub.Tiny {
-		t, err := tokenizer.Load(os.DirFS(model), filepath.Clean(model))
+		t, err := token.Load(os.DirFS(model), filepath.Clean(model))
 		return t, orNoTokenizer(err, model)
 	}
 	src, err := hub.Find(model)
@@ -36,7 +36,7 @@ func LoadTokenizer(model string) (*Tokenizer, error) {
 		defer p.Close()
 		files = p.Tokenizer()
 	}
-	t, err := tokenizer.Load(files, src.Path)
+	t, err := token.Load(files, src.Path)
 	return t, orNoTokenizer(err, src.Path)
 }
 

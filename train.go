@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/calibrate"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
@@ -17,9 +18,8 @@ import (
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/predict"
 	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
+	"github.com/sparseflow/sparseflow/internal/sample"
 	"github.com/sparseflow/sparseflow/internal/sidecar"
-	"github.com/sparseflow/sparseflow/internal/synth"
-	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // Floor is what OffloadStrategy.Quality stands for: a rise of perplexity or,
@@ -143,7 +143,7 @@ func (t *trainer) tokens() error {
 	case !errors.Is(err, ErrNoTokenizer) || t.t.Text != "":
 		return err
 	default:
-		t.ids, t.t.Name = synth.Tokens(p.Profile().VocabSize, drawnTokens, t.t.Seed|1<<63), "drawn token ids"
+		t.ids, t.t.Name = sample.DrawTokens(p.Profile().VocabSize, drawnTokens, t.t.Seed|1<<63), "drawn token ids"
 	}
 	h := sha256.New()
 	fmt.Fprint(h, t.ids, t.t.Seed, p.AttnDType(), p.MLPDType(), t.kind)
@@ -285,8 +285,8 @@ func (t *trainer) store(ctx context.Context, r calibrate.Result) error {
 		if len(r.Factors) > 0 {
 			s = s.With(lowrank.SectionName, factors)
 		}
-		if _, ok := s.Section(weights.CountsSection); !ok { // a profile has seen more
-			s = s.With(weights.CountsSection, counts)
+		if _, ok := s.Section(cache.CountsSection); !ok { // a profile has seen more
+			s = s.With(cache.CountsSection, counts)
 		}
 		return s
 	})

@@ -13,11 +13,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sparseflow/sparseflow"
-	"github.com/sparseflow/sparseflow/internal/bench"
+	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/lab/bench"
 	"github.com/sparseflow/sparseflow/internal/placement"
-	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // benchFlags are the flags of bench alone.
@@ -134,7 +134,7 @@ func (a *app) replay(model string, m *modelFlags, path string) error {
 	if err != nil {
 		return err
 	}
-	var seen *weights.Counts
+	var seen *cache.Counts
 	if src.Kind == hub.Pack {
 		if seen, err = storedCounts(src.Path, m.cacheDir); err != nil && !errors.Is(err, errNoProfile) {
 			return err

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/sidecar"
-	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // orderJSON is what pack --order --json prints.
@@ -41,7 +41,7 @@ func (a *app) order(ctx context.Context, f *packFlags) error {
 var errNoProfile = errors.New("got no profile of the model, want one")
 
 // storedCounts is the profile in the sidecar of the pack at path.
-func storedCounts(path, cacheDir string) (*weights.Counts, error) {
+func storedCounts(path, cacheDir string) (*cache.Counts, error) {
 	p, err := pack.Open(path)
 	if err != nil {
 		return nil, err
@@ -61,9 +61,9 @@ func storedCounts(path, cacheDir string) (*weights.Counts, error) {
 	if err != nil {
 		return nil, err
 	}
-	sec, ok := side.Section(weights.CountsSection)
+	sec, ok := side.Section(cache.CountsSection)
 	if !ok {
 		return nil, unknown
 	}
-	return weights.ReadCounts(sec, profile.Layers, profile.FFN)
+	return cache.ReadCounts(sec, profile.Layers, profile.FFN)
 }

@@ -12,14 +12,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sparseflow/sparseflow"
+	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/lab/profile"
 	"github.com/sparseflow/sparseflow/internal/pack"
-	"github.com/sparseflow/sparseflow/internal/profile"
 	"github.com/sparseflow/sparseflow/internal/sidecar"
-	"github.com/sparseflow/sparseflow/internal/weights"
 	sampletext "github.com/sparseflow/sparseflow/models/text"
 )
 
@@ -290,7 +290,7 @@ func (p *profiling) input(ids []int32, keep int64, before int, bar *progress) pr
 }
 
 // storeCounts adds the counts to the sidecar of a pack.
-func storeCounts(ctx context.Context, c *weights.Counts, path, cacheDir, source string, bar *progress) error {
+func storeCounts(ctx context.Context, c *cache.Counts, path, cacheDir, source string, bar *progress) error {
 	cacheDir, err := hub.CacheDir(cacheDir)
 	if err != nil {
 		return err
@@ -304,7 +304,7 @@ func storeCounts(ctx context.Context, c *weights.Counts, path, cacheDir, source 
 		return err
 	}
 	err = sidecar.Update(ctx, side, source, func(s *sidecar.Sidecar) *sidecar.Sidecar {
-		return s.With(weights.CountsSection, section)
+		return s.With(cache.CountsSection, section)
 	})
 	if err != nil {
 		return err

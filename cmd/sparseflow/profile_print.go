@@ -6,7 +6,7 @@ import (
 	"io"
 	"os"
 
-	"github.com/sparseflow/sparseflow/internal/profile"
+	"github.com/sparseflow/sparseflow/internal/lab/profile"
 )
 
 // profileJSON is what profile --json prints. Figures that could not be told

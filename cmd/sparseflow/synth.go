@@ -9,7 +9,7 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
-	"github.com/sparseflow/sparseflow/internal/synth"
+	"github.com/sparseflow/sparseflow/internal/lab/synth"
 )
 
 // synthFlags are the flags of synth.

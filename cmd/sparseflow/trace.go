@@ -6,9 +6,9 @@ import (
 	"os"
 	"slices"
 
+	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
-	"github.com/sparseflow/sparseflow/internal/trace"
-	"github.com/sparseflow/sparseflow/internal/weights"
+	"github.com/sparseflow/sparseflow/internal/lab/trace"
 )
 
 // replayShares are the sizes of cache that a trace is judged at, in shares of
@@ -39,7 +39,7 @@ type replayJSON struct {
 // replayTrace judges the policies by the trace at path. seen is a profile of
 // the model on another text; where there is none, the first quarter of the
 // trace serves as one for the rest of it.
-func (a *app) replayTrace(path string, seen *weights.Counts, asJSON bool) error {
+func (a *app) replayTrace(path string, seen *cache.Counts, asJSON bool) error {
 	t, err := trace.Load(path)
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ func (a *app) replayTrace(path string, seen *weights.Counts, asJSON bool) error 
 // judge fills in the rows: a profile's by the steps of rest, the others, whose
 // caches begin empty, by all of t but those that warm them up. bytes is the size
 // of the trace, for progress.
-func (a *app) judge(out *replayJSON, t, rest *trace.Trace, seen *weights.Counts, bytes int64) error {
+func (a *app) judge(out *replayJSON, t, rest *trace.Trace, seen *cache.Counts, bytes int64) error {
 	bar := a.newProgress()
 	defer bar.close()
 	replays := []struct {
@@ -80,9 +80,9 @@ func (a *app) judge(out *replayJSON, t, rest *trace.Trace, seen *weights.Counts,
 		t    *trace.Trace
 		o    trace.Options
 	}{
-		{&out.Cold, t, trace.Options{Policies: weights.PolicyNames(), Skip: t.Steps() / profileShare}},
-		{&out.Rows, rest, trace.Options{Policies: weights.PolicyNames(), Seen: seen}},
-		{&out.Equal, rest, trace.Options{Policies: []string{weights.DefaultPolicy}, Seen: seen, Equal: true}},
+		{&out.Cold, t, trace.Options{Policies: cache.PolicyNames(), Skip: t.Steps() / profileShare}},
+		{&out.Rows, rest, trace.Options{Policies: cache.PolicyNames(), Seen: seen}},
+		{&out.Equal, rest, trace.Options{Policies: []string{cache.DefaultPolicy}, Seen: seen, Equal: true}},
 	}
 	for i, r := range replays {
 		r.o.Shares, r.o.Gap = replayShares[:], replayGap
@@ -109,13 +109,13 @@ func printReplay(w io.Writer, path string, r replayJSON) {
 	t = replayTable()
 	t.misses("", r.Cold)
 	t.print(w)
-	fmt.Fprintf(w, "\nreads a token with %s, neighbours within %s joined\n", weights.DefaultPolicy, config.FormatSize(r.GapBytes))
+	fmt.Fprintf(w, "\nreads a token with %s, neighbours within %s joined\n", cache.DefaultPolicy, config.FormatSize(r.GapBytes))
 	t = replayTable()
-	t.line(weights.DefaultPolicy, r.Rows, "not joined", func(x trace.Row) string {
+	t.line(cache.DefaultPolicy, r.Rows, "not joined", func(x trace.Row) string {
 		return fmt.Sprintf("%.1f", x.Misses*float64(r.Trace.Layers*r.Trace.FFN))
 	})
-	t.line(weights.DefaultPolicy, r.Rows, "source order", func(x trace.Row) string { return fmt.Sprintf("%.1f", x.Reads) })
-	t.line(weights.DefaultPolicy, r.Rows, "hot first", func(x trace.Row) string { return fmt.Sprintf("%.1f", *x.ReadsHot) })
+	t.line(cache.DefaultPolicy, r.Rows, "source order", func(x trace.Row) string { return fmt.Sprintf("%.1f", x.Reads) })
+	t.line(cache.DefaultPolicy, r.Rows, "hot first", func(x trace.Row) string { return fmt.Sprintf("%.1f", *x.ReadsHot) })
 	t.print(w)
 }
 
@@ -138,7 +138,7 @@ func replayTable() *replayRows {
 func (t *replayRows) misses(note string, rows []trace.Row) {
 	var names []string
 	for _, r := range rows {
-		if !slices.Contains(names, r.Policy) && (note == "" || slices.Contains(weights.PolicyNames(), r.Policy)) {
+		if !slices.Contains(names, r.Policy) && (note == "" || slices.Contains(cache.PolicyNames(), r.Policy)) {
 			names = append(names, r.Policy)
 		}
 	}

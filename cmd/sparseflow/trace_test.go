@@ -7,12 +7,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sparseflow/sparseflow/internal/trace"
-	"github.com/sparseflow/sparseflow/internal/weights"
+	"github.com/sparseflow/sparseflow/internal/cache"
+	"github.com/sparseflow/sparseflow/internal/lab/trace"
 )
 
 // replayed replays the trace at path and returns what is printed.
-func replayed(t *testing.T, path string, seen *weights.Counts, asJSON bool) (string, error) {
+func replayed(t *testing.T, path string, seen *cache.Counts, asJSON bool) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
 	a := &app{stdin: newInterruptible(t.Context(), strings.NewReader("")), stdout: &output{to: &out}, stderr: &bytes.Buffer{}}
@@ -45,7 +45,7 @@ func TestReplayTrace(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &got); err != nil {
 		t.Fatal(err)
 	}
-	perSize := len(weights.PolicyNames()) + 2
+	perSize := len(cache.PolicyNames()) + 2
 	if got.Schema != 1 || got.Steps != 40 || got.Trace.FFN != 300 || len(got.Rows) != perSize*len(replayShares) || len(got.Cold) != len(got.Rows) || len(got.Equal) != 3*len(replayShares) {
 		t.Errorf("got %d steps, %d, %d and %d rows, want 40 and %d policies and bounds at each of %d sizes", got.Steps, len(got.Rows), len(got.Cold), len(got.Equal), perSize, len(replayShares))
 	}

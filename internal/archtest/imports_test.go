@@ -21,27 +21,26 @@ import (
 // here is an error: whoever adds one decides where it belongs.
 var layers = [][]string{
 	{"cmd/sparseflow", "examples/generation"},
-	{"internal/server", "internal/bench"},
-	{"internal/profile"},
+	{"internal/lab"}, // measures the product: cmd alone imports it
+	{"internal/server"},
 	{"."}, // the public API
 	{"internal/calibrate"},
 	{"internal/quality"},
 	{"internal/engine"},
-	{"internal/synth"},
 	{"internal/convert"},
 	{"internal/model"},
 	{"internal/transfer"},
 	{"internal/predict"},
-	{"internal/trace"},
-	{"internal/placement"}, // plans for weights, whose buffers' sizes it asks
-	{"internal/weights"},
+	{"internal/placement"}, // plans for caches and buffers, whose sizes it asks
+	{"internal/cache", "internal/disk"},
 	{"internal/device"},
 	{"internal/kernel"},
-	{"internal/pack", "internal/checkpoint", "internal/sidecar"},
-	{"internal/kv", "internal/sample", "internal/tokenizer", "internal/hub"},
+	{"internal/pack", "internal/arch", "internal/sidecar"},
+	{"internal/source"},
+	{"internal/kv", "internal/sample", "internal/token", "internal/hub"},
 	{"internal/config"},
 	{"internal/tensor"},
-	{"internal/closest", "internal/chart", "internal/nap", "models/tiny", "models/text", "internal/archtest"}, // import nothing of the module
+	{"internal/closest", "internal/memory", "internal/nap", "models/tiny", "models/text", "internal/archtest"}, // import nothing of the module
 }
 
 // foundations are packages whose own test files keep to the layers too, so

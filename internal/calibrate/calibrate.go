@@ -22,13 +22,13 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/predict"
 	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
-	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // Options is how a model is calibrated.
@@ -82,7 +82,7 @@ type Options struct {
 type Result struct {
 	Calibration *predict.Calibration
 	Factors     map[int]lowrank.Factors
-	Counts      *weights.Counts // how often each neuron fired
+	Counts      *cache.Counts // how often each neuron fired
 }
 
 // Check is the error that Calibrate would return before any work: of a model, a
@@ -122,7 +122,7 @@ type calibrator struct {
 	layers  []float64               // [layers] the same of each layer
 	bars    []float64               // [layers] see fitted
 	factors map[int]lowrank.Factors // of the layers that use them
-	counts  *weights.Counts
+	counts  *cache.Counts
 	out     predict.Calibration
 }
 
@@ -149,7 +149,7 @@ func (c *calibrator) close() error {
 func (c *calibrator) check() (err error) {
 	p := c.profile
 	c.out.DType = c.Layout.MLPDType().String()
-	c.counts = weights.NewCounts(p.Layers, p.FFN)
+	c.counts = cache.NewCounts(p.Layers, p.FFN)
 	if !p.Sparse() {
 		return fmt.Errorf("calibrate: got a model with activation %s, want relu: no neuron is ever silent", p.Activation)
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/placement"
 	"github.com/sparseflow/sparseflow/internal/predict"
 	"github.com/sparseflow/sparseflow/internal/quality"
-	"github.com/sparseflow/sparseflow/internal/tokenizer"
+	"github.com/sparseflow/sparseflow/internal/token"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
@@ -59,7 +59,7 @@ func ids(t *testing.T, file string, from, n int) []int32 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tok, err := tokenizer.Load(tiny.Files, "tiny")
+	tok, err := token.Load(tiny.Files, "tiny")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,11 +9,12 @@ import (
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/device/cpu"
+	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/kernel"
+	"github.com/sparseflow/sparseflow/internal/memory"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/predict"
 	"github.com/sparseflow/sparseflow/internal/tensor"
-	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // blockNeurons is how many neurons are fitted at a time.
@@ -33,11 +34,11 @@ func (c *calibrator) fit(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
-	f, err := weights.OpenFile(p, config.IODirect)
+	f, err := disk.OpenFile(p, config.IODirect)
 	if err != nil {
 		return err
 	}
-	store, err := weights.NewDiskWeightStore(p, f)
+	store, err := disk.NewDiskWeightStore(p, f)
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
@@ -81,7 +82,7 @@ func (c *calibrator) fit(ctx context.Context) (err error) {
 type fitter struct {
 	c      *calibrator
 	p      *pack.Pack
-	store  *weights.DiskWeightStore
+	store  *disk.DiskWeightStore
 	be     *cpu.Backend
 	d, ffn int
 }
@@ -183,8 +184,8 @@ func (f *fitter) sketch(l int, x device.Act) (*candidate, []float32, error) {
 }
 
 // slots is room for a block of neurons, to be closed.
-func (f *fitter) slots() (*weights.Memory, device.Slots, error) {
-	m, err := weights.NewMemory(weights.BufferBytes(blockNeurons * f.p.BundleStride()))
+func (f *fitter) slots() (*memory.Memory, device.Slots, error) {
+	m, err := memory.New(memory.BufferBytes(blockNeurons * f.p.BundleStride()))
 	if err != nil {
 		return nil, device.Slots{}, err
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/predict"
 	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
 	"github.com/sparseflow/sparseflow/internal/quality"
-	"github.com/sparseflow/sparseflow/internal/synth"
+	"github.com/sparseflow/sparseflow/internal/sample"
 )
 
 // randomPack is a pack of random weights: 2 layers of 64 x 256.
@@ -37,7 +37,7 @@ func randomPack(t *testing.T) string {
 func TestRecallFloor(t *testing.T) {
 	path := randomPack(t)
 	o := optionsOf(t, path)
-	o.IDs, o.Floor = synth.Tokens(400, 2000, 1), predict.FloorRecall
+	o.IDs, o.Floor = sample.DrawTokens(400, 2000, 1), predict.FloorRecall
 	res, err := calibrate.Calibrate(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +51,7 @@ func TestRecallFloor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	r, err := quality.Evaluate(context.Background(), e, synth.Tokens(400, 1000, 2), quality.Options{})
+	r, err := quality.Evaluate(context.Background(), e, sample.DrawTokens(400, 1000, 2), quality.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestLowRank(t *testing.T) {
 	path := randomPack(t)
 	run := func(trained map[int]lowrank.Factors, stopAfter int) (calibrate.Result, map[int]lowrank.Factors, error) {
 		o := optionsOf(t, path)
-		o.IDs, o.Floor, o.Predictor, o.Trained = synth.Tokens(400, 2400, 1), predict.FloorRecall, "lowrank", trained
+		o.IDs, o.Floor, o.Predictor, o.Trained = sample.DrawTokens(400, 2400, 1), predict.FloorRecall, "lowrank", trained
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		kept := make(map[int]lowrank.Factors)
@@ -128,7 +128,7 @@ func TestLowRank(t *testing.T) {
 // goes on.
 func TestClosedForm(t *testing.T) {
 	o := optionsOf(t, randomPack(t))
-	o.IDs, o.Floor, o.Predictor, o.TrainTime = synth.Tokens(400, 2400, 1), predict.FloorRecall, "lowrank", 1
+	o.IDs, o.Floor, o.Predictor, o.TrainTime = sample.DrawTokens(400, 2400, 1), predict.FloorRecall, "lowrank", 1
 	o.Finished = func(map[int]lowrank.Factors) error {
 		t.Error("trained a layer")
 		return nil
@@ -159,7 +159,7 @@ func TestClosedForm(t *testing.T) {
 // Too little memory is an error before any work.
 func TestNeeds(t *testing.T) {
 	o := optionsOf(t, randomPack(t))
-	o.IDs, o.HeapBytes = synth.Tokens(400, 2000, 1), 100_000
+	o.IDs, o.HeapBytes = sample.DrawTokens(400, 2000, 1), 100_000
 	o.Open = func(context.Context, bool, int64, engine.Options) (*engine.Engine, error) {
 		t.Error("opened the model")
 		return nil, config.OffloadStrategy{Threads: -1}.Validate()

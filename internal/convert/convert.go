@@ -13,10 +13,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/sparseflow/sparseflow/internal/checkpoint"
+	"github.com/sparseflow/sparseflow/internal/arch/opt"
 	"github.com/sparseflow/sparseflow/internal/config"
-	"github.com/sparseflow/sparseflow/internal/model/opt"
 	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/source"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
@@ -42,16 +42,16 @@ func Describe(src fs.FS, srcName string, o Options) (pack.Spec, error) {
 }
 
 // A source is an open checkpoint whose every tensor was found.
-type source struct {
+type opened struct {
 	fsys      fs.FS
 	name      string // path for errors
 	profile   config.ModelProfile
-	ckpt      *checkpoint.Checkpoint
+	ckpt      *source.Checkpoint
 	tensors   *opt.Mapping
 	tokenizer map[string][]byte // by file name
 }
 
-func openSource(src fs.FS, srcName string) (*source, error) {
+func openSource(src fs.FS, srcName string) (*opened, error) {
 	raw, err := readSmall(src, srcName, configFile, maxConfigBytes)
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func openSource(src fs.FS, srcName string) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := checkpoint.Open(src, srcName)
+	c, err := source.Open(src, srcName)
 	if err != nil {
 		return nil, fmt.Errorf("convert: %w", err)
 	}
@@ -72,7 +72,7 @@ func openSource(src fs.FS, srcName string) (*source, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("convert: %w", err), c.Close())
 	}
-	return &source{src, srcName, profile, c, m, tokenizer}, nil
+	return &opened{src, srcName, profile, c, m, tokenizer}, nil
 }
 
 // readTokenizer reads what there is of a tokenizer's files.
@@ -94,7 +94,7 @@ func readTokenizer(src fs.FS, srcName string) (map[string][]byte, error) {
 }
 
 // kept is the narrowest element type of each class that keeps every value.
-func (s *source) kept() (attn, mlp tensor.DType) {
+func (s *opened) kept() (attn, mlp tensor.DType) {
 	attn = s.tensors.Resident["embed.tokens"].DType
 	for _, t := range s.tensors.Resident {
 		if len(t.Shape) == 2 { // vectors are stored as F32 whatever they were
@@ -109,7 +109,7 @@ func (s *source) kept() (attn, mlp tensor.DType) {
 }
 
 // spec is the pack that o asks for.
-func (s *source) spec(o Options) (pack.Spec, error) {
+func (s *opened) spec(o Options) (pack.Spec, error) {
 	attn, mlp := s.kept()
 	attn, err := o.Attn.dtype(attn)
 	if err != nil {
@@ -127,7 +127,7 @@ func (s *source) spec(o Options) (pack.Spec, error) {
 }
 
 // unfilled tells of the rows that o asks to quantise and that stay F16.
-func (s *source) unfilled(o Options) (notices []string) {
+func (s *opened) unfilled(o Options) (notices []string) {
 	tell := func(q Quant, what string, n int) {
 		if d, err := q.dtype(tensor.F32); err == nil && d.OfRow(n) != d {
 			notices = append(notices, fmt.Sprintf("%s with rows of %d elements stay f16: %s takes multiples of %d", what, n, q, tensor.QuantBlock))
@@ -141,7 +141,7 @@ func (s *source) unfilled(o Options) (notices []string) {
 	return notices
 }
 
-func (s *source) convert(ctx context.Context, dst string, o Options) (Result, error) {
+func (s *opened) convert(ctx context.Context, dst string, o Options) (Result, error) {
 	spec, err := s.spec(o)
 	if err != nil {
 		return Result{}, err
@@ -162,7 +162,7 @@ func (s *source) convert(ctx context.Context, dst string, o Options) (Result, er
 
 // writeAll writes every part of the pack, with a few workers that take tasks in
 // file order, and meanwhile hashes the source.
-func (s *source) writeAll(ctx context.Context, w *pack.Writer, spec pack.Spec, o Options) (hash string, err error) {
+func (s *opened) writeAll(ctx context.Context, w *pack.Writer, spec pack.Spec, o Options) (hash string, err error) {
 	workers := min(runtime.GOMAXPROCS(0), maxWorkers)
 	j := newJob(s, w, spec, o)
 	g, ctx := errgroup.WithContext(ctx)
@@ -243,7 +243,7 @@ type task func(context.Context, *buffers) error
 
 // A job is one conversion under way.
 type job struct {
-	source *source
+	source *opened
 	w      *pack.Writer
 	spec   pack.Spec
 	ffn, d int
@@ -256,7 +256,7 @@ type job struct {
 	progress func(what string, done, total int64)
 }
 
-func newJob(s *source, w *pack.Writer, spec pack.Spec, o Options) *job {
+func newJob(s *opened, w *pack.Writer, spec pack.Spec, o Options) *job {
 	j := &job{source: s, w: w, spec: spec, ffn: s.profile.FFN, d: s.profile.HiddenSize,
 		byName: make(map[string]pack.Tensor), progress: o.Progress}
 	for _, t := range w.Tensors() {
@@ -332,12 +332,12 @@ func (j *job) block(ctx context.Context, t pack.Tensor, b int, buf *buffers) err
 	return nil
 }
 
-func (j *job) badValue(t *checkpoint.Tensor, err error) error {
+func (j *job) badValue(t *source.Tensor, err error) error {
 	return fmt.Errorf("convert: %s: tensor %q: %w", j.source.name, t.Name, err)
 }
 
 // readFull fills p from byte off of t on.
-func readFull(t *checkpoint.Tensor, p []byte, off int64) error {
+func readFull(t *source.Tensor, p []byte, off int64) error {
 	if _, err := t.ReadAt(p, off); err != nil {
 		return fmt.Errorf("convert: %w", err)
 	}

@@ -15,10 +15,10 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/sparseflow/sparseflow/internal/checkpoint"
+	"github.com/sparseflow/sparseflow/internal/arch/opt"
 	"github.com/sparseflow/sparseflow/internal/convert/randopt"
-	"github.com/sparseflow/sparseflow/internal/model/opt"
 	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/source"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const goldenDir = "../../testdata/opt"
 
 // values reads a whole tensor of a checkpoint as numbers.
-func values(t *testing.T, x *checkpoint.Tensor) []float32 {
+func values(t *testing.T, x *source.Tensor) []float32 {
 	t.Helper()
 	b := make([]byte, x.Bytes())
 	if _, err := x.ReadAt(b, 0); err != nil {
@@ -58,7 +58,7 @@ func checkPack(t *testing.T, dir, path string) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	c, err := checkpoint.Open(os.DirFS(dir), dir)
+	c, err := source.Open(os.DirFS(dir), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -327,7 +327,7 @@ func poison(tensorName string, bits uint32) func(*testing.T, string) {
 		}
 		defer f.Close()
 		info, _ := f.Stat()
-		h, err := checkpoint.ParseSafetensors(f, info.Size(), f.Name())
+		h, err := source.ParseSafetensors(f, info.Size(), f.Name())
 		if err != nil {
 			t.Fatal(err)
 		}

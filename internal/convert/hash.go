@@ -12,7 +12,7 @@ import (
 	"path"
 	"slices"
 
-	"github.com/sparseflow/sparseflow/internal/checkpoint"
+	"github.com/sparseflow/sparseflow/internal/source"
 )
 
 // configFile is what makes a directory a checkpoint.
@@ -38,7 +38,7 @@ func SourceHash(ctx context.Context, src fs.FS, srcName string) (string, error) 
 
 // sourceFiles lists the files that make up a checkpoint, sorted.
 func sourceFiles(src fs.FS, srcName string) ([]string, error) {
-	c, err := checkpoint.Open(src, srcName)
+	c, err := source.Open(src, srcName)
 	if err != nil {
 		return nil, fmt.Errorf("convert: %w", err)
 	}

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/sparseflow/sparseflow/internal/model/opt"
+	"github.com/sparseflow/sparseflow/internal/arch/opt"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )

@@ -9,14 +9,15 @@ import (
 	"time"
 
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/kv"
+	"github.com/sparseflow/sparseflow/internal/memory"
 	"github.com/sparseflow/sparseflow/internal/model"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/placement"
 	"github.com/sparseflow/sparseflow/internal/predict"
 	"github.com/sparseflow/sparseflow/internal/sample"
 	"github.com/sparseflow/sparseflow/internal/transfer"
-	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // Engine is a loaded model that takes requests.
@@ -27,9 +28,9 @@ type Engine struct {
 	point       *predict.Point // of the calibration, nil without one
 	holds       bool           // the predictor is within the quality asked for, as far as is known
 	choice      *Choice        // of auto, nil where it did not choose
-	store       *weights.DiskWeightStore
-	memory      *weights.Memory
-	transfer    *weights.AsyncWeightTransfer
+	store       *disk.DiskWeightStore
+	memory      *memory.Memory
+	transfer    *disk.AsyncWeightTransfer
 	backend     *meter
 	kv          *kv.Cache
 	coordinator *transfer.TransferCoordinator

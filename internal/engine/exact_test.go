@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/model"
 	"github.com/sparseflow/sparseflow/internal/pack"
-	"github.com/sparseflow/sparseflow/internal/weights"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
@@ -102,8 +102,8 @@ func variants(t *testing.T, path string) []variant {
 	add("synchronous, smallest", func(s *config.OffloadStrategy) { s.AsyncTransfer, s.Budget = false, least })
 	add("mmap", func(s *config.OffloadStrategy) { s.IO = config.IOMmap })
 	for _, share := range []float64{smallest(t, path), 0.58} {
-		add(fmt.Sprintf("simulated disk at %.0f%%", 100*share), func(s *config.OffloadStrategy) { s.Budget.Share = share }).SimDisk =
-			&weights.SimSpec{IOPS: 1e6, BytesPerSecond: 1e10, Latency: 10 * time.Microsecond}
+		add(fmt.Sprintf("simulated disk at %.0f%%", 100*share), func(s *config.OffloadStrategy) { s.Budget.Share = share }).OpenFile =
+			disk.SimSpec{IOPS: 1e6, BytesPerSecond: 1e10, Latency: 10 * time.Microsecond}.Opener()
 	}
 	for _, share := range []float64{smallest(t, path), 0.58, 3} {
 		add(fmt.Sprintf("opened early at %.0f%%", 100*share), func(s *config.OffloadStrategy) { s.Budget.Share = share }).Early = true

@@ -8,24 +8,24 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/lab/trace"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/placement"
-	"github.com/sparseflow/sparseflow/internal/trace"
-	"github.com/sparseflow/sparseflow/internal/weights"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
 // profiled counts which neurons a prompt activates.
-func profiled(t *testing.T, path string, ids []int32) *weights.Counts {
+func profiled(t *testing.T, path string, ids []int32) *cache.Counts {
 	t.Helper()
-	var c *weights.Counts
+	var c *cache.Counts
 	e := open(t, path, engine.Options{Strategy: strategy(config.Gate, 3), Observe: func(layer, tokens int, w device.Work, h []float32) {
 		c.Observe(layer, tokens, w.IDs, h)
 	}})
-	c = weights.NewCounts(e.Profile().Layers, e.Profile().FFN)
+	c = cache.NewCounts(e.Profile().Layers, e.Profile().FFN)
 	c.Tokens = len(ids)
 	if _, err := e.Run(context.Background(), engine.Request{IDs: ids}); err != nil {
 		t.Fatal(err)
@@ -74,7 +74,7 @@ func TestExactWhateverTheProfile(t *testing.T) {
 			}
 		}
 	}
-	for _, policy := range weights.PolicyNames() {
+	for _, policy := range cache.PolicyNames() {
 		s := strategy(config.Predicted, 0.58)
 		s.Policy = policy
 		check(policy, config.Predicted, of(path, engine.Options{Strategy: s, Counts: counts}))
@@ -94,7 +94,7 @@ func TestProfileWarmsTheCache(t *testing.T) {
 	path := packOf(t, tiny.Files, "tiny")
 	ids := prompt(4096, 300)
 	counts := profiled(t, path, ids[:200])
-	of := func(c *weights.Counts, policy string) engine.Counters {
+	of := func(c *cache.Counts, policy string) engine.Counters {
 		t.Helper()
 		s := strategy(config.Predicted, 0.8)
 		s.Policy, s.AsyncTransfer = policy, false
@@ -150,7 +150,7 @@ func TestTraceReplaysTheEngine(t *testing.T) {
 		}
 		missed, wanted := 0, 0
 		for l := range tr.Sets {
-			make, err := weights.PolicyByName(policy, tr.FFN, nil)
+			make, err := cache.PolicyByName(policy, tr.FFN, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

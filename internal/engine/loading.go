@@ -7,9 +7,9 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/model"
 	"github.com/sparseflow/sparseflow/internal/transfer"
-	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // loading is what is read before the model can run, layer after layer: what is
@@ -18,11 +18,11 @@ import (
 type loading struct {
 	e        *Engine
 	loader   model.Loader
-	transfer *weights.AsyncWeightTransfer // of its own, so that no request is taken to have read this
-	hot      [][]int32                    // [layers]
-	warming  []*transfer.Preload          // [layers], none before warm
-	progress func(done, total int64)      // may be nil
-	loaded   int64                        // bytes
+	transfer *disk.AsyncWeightTransfer // of its own, so that no request is taken to have read this
+	hot      [][]int32                 // [layers]
+	warming  []*transfer.Preload       // [layers], none before warm
+	progress func(done, total int64)   // may be nil
+	loaded   int64                     // bytes
 	total    int64
 
 	// Of start.
@@ -42,7 +42,7 @@ type loadingPart struct {
 func (e *Engine) newLoading(o Options, stream [][]byte) *loading {
 	l := &loading{e: e, transfer: e.newTransfer(o), hot: e.hot(o), progress: o.Progress, total: e.place.LoadBytes}
 	l.loader = model.Loader{Store: e.store, Memory: e.memory, Resident: e.place.Resident, Progress: l.count,
-		Stream: weights.NewBlockReader(l.transfer, stream)}
+		Stream: disk.NewBlockReader(l.transfer, stream)}
 	for _, ids := range l.hot {
 		l.total += int64(len(ids)) * e.pack.BundleStride()
 	}

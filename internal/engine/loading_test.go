@@ -12,16 +12,16 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/pack"
-	"github.com/sparseflow/sparseflow/internal/weights"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
 // heldFile lets nobody read a tensor until it is released, and then fails with
 // err if there is one.
 type heldFile struct {
-	weights.File
+	disk.File
 	first, end int64
 	release    func()
 	released   chan struct{}
@@ -138,7 +138,7 @@ func TestEarlyOpenFails(t *testing.T) {
 
 // checkFailingStart opens a pack early of which something cannot be read, that an
 // error names.
-func checkFailingStart(t *testing.T, p *pack.Pack, file weights.File, o engine.Options, name string) {
+func checkFailingStart(t *testing.T, p *pack.Pack, file disk.File, o engine.Options, name string) {
 	path := p.Path()
 	var done, total int64
 	o.File, o.Early, o.Progress = file, true, func(d, all int64) { done, total = d, all }

@@ -9,18 +9,20 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/device/cpu"
+	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/kv"
+	"github.com/sparseflow/sparseflow/internal/memory"
 	"github.com/sparseflow/sparseflow/internal/model"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/placement"
 	"github.com/sparseflow/sparseflow/internal/predict"
 	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
 	"github.com/sparseflow/sparseflow/internal/transfer"
-	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // Options is how a model is opened.
@@ -36,7 +38,7 @@ type Options struct {
 	// Counts, if not nil, is how often each neuron was active on some text: the
 	// cache begins with the hottest, the policy knows them, and layers get slots
 	// by what they gain.
-	Counts *weights.Counts
+	Counts *cache.Counts
 	// Unprofiled keeps the counts that a profile left from being looked for: the
 	// first neurons are those that stay, and layers have the same slots.
 	Unprofiled bool
@@ -51,15 +53,17 @@ type Options struct {
 	Notify func(string)
 	// Policy makes each layer's eviction policy in place of the one that the
 	// strategy names.
-	Policy weights.NewPolicy
+	Policy cache.NewPolicy
 	// Kernels is what the cpu backend computes with; nil: the best there are.
 	Kernels *kernel.Set
 	// File, if not nil, is the pack's file as the store reads it. Where it is
-	// a *weights.Mapping, what is resident is the mapping itself: the system
+	// a *disk.Mapping, what is resident is the mapping itself: the system
 	// decides what of it is in memory, and no budget holds.
-	File weights.File
-	// SimDisk, if not nil, is a simulated disk that the pack is read from.
-	SimDisk *weights.SimSpec
+	File disk.File
+	// OpenFile, if not nil, opens the pack's file in place of the strategy's way,
+	// and Disk is what that file's disk does; zero: what disks are taken to do.
+	OpenFile func(*pack.Pack) (disk.File, error)
+	Disk     disk.DiskSpeed
 	// RingSlots, if not 0, is the staging slots, beyond the budget; see
 	// placement.Input.
 	RingSlots int
@@ -180,7 +184,7 @@ func Predictors() []string { return []string{"sketch", "lowrank", "oracle", "all
 // the heap, where the sidecar was read to: factors, and codes of a layer's own.
 func predictorBytes(p *pack.Layout, o Options) (all, heap func(layer int) int64, err error) {
 	profile := p.Profile()
-	rows := weights.PieceBytes(4 * int64(profile.FFN)) // a float32 for each neuron
+	rows := memory.PieceBytes(4 * int64(profile.FFN)) // a float32 for each neuron
 	if c := o.Calibration; c != nil {
 		for l := range c.Layers {
 			if c.Layers[l].Kind == predict.KindLowRank && (l >= len(o.LowRank) || o.LowRank[l].Empty()) {
@@ -194,7 +198,7 @@ func predictorBytes(p *pack.Layout, o Options) (all, heap func(layer int) int64,
 	case name == "lowrank" && !slices.ContainsFunc(o.LowRank, func(l lowrank.Layer) bool { return !l.Empty() }):
 		return nil, nil, errors.New("engine: predictor: got lowrank and no trained factors, want some: run train --predictor lowrank first")
 	case name == "" || name == "sketch" || name == "lowrank":
-		codes := weights.PieceBytes(int64(profile.FFN) * int64(pack.SketchBytes(profile.HiddenSize)))
+		codes := memory.PieceBytes(int64(profile.FFN) * int64(pack.SketchBytes(profile.HiddenSize)))
 		if o.Calibration == nil {
 			return func(int) int64 { return codes + rows }, nil, nil
 		}
@@ -220,7 +224,7 @@ func predictorBytes(p *pack.Layout, o Options) (all, heap func(layer int) int64,
 			return codes + 2*rows
 		}, heap, nil
 	case name == "oracle":
-		n := weights.PieceBytes(int64(profile.FFN) * p.MLPDType().RowBytes(profile.HiddenSize))
+		n := memory.PieceBytes(int64(profile.FFN) * p.MLPDType().RowBytes(profile.HiddenSize))
 		return func(int) int64 { return n }, nil, nil
 	default:
 		return nil, nil, fmt.Errorf("engine: predictor: got %q, want one of %s", name, strings.Join(Predictors(), ", "))
@@ -228,18 +232,18 @@ func predictorBytes(p *pack.Layout, o Options) (all, heap func(layer int) int64,
 }
 
 // policyOf is the eviction policy for layers of ffn neurons.
-func policyOf(o Options, ffn int) (weights.NewPolicy, error) {
+func policyOf(o Options, ffn int) (cache.NewPolicy, error) {
 	name := o.Strategy.Policy
 	switch {
 	case o.Policy != nil:
 		return o.Policy, nil
 	case name != "":
 	case o.Strategy.UseLRUEviction:
-		name = weights.DefaultPolicy
+		name = cache.DefaultPolicy
 	default:
 		name = "frozen"
 	}
-	return weights.PolicyByName(name, ffn, o.Counts)
+	return cache.PolicyByName(name, ffn, o.Counts)
 }
 
 // Open places and loads the model of p, which it closes together with the
@@ -264,9 +268,6 @@ func Open(ctx context.Context, p *pack.Pack, o Options) (*Engine, error) {
 }
 
 func (e *Engine) open(ctx context.Context, o Options) (err error) {
-	if o.SimDisk != nil {
-		e.place.Notices = append(e.place.Notices, fmt.Sprintf("the pack is read from a simulated disk of %v", o.SimDisk))
-	}
 	if e.place.Mode != config.Predicted {
 		// The heap has no room for predictors that are not used.
 		o.Calibration, o.LowRank = nil, nil
@@ -280,10 +281,10 @@ func (e *Engine) open(ctx context.Context, o Options) (err error) {
 			return err
 		}
 	}
-	if e.store, err = weights.NewDiskWeightStore(e.pack, f); err != nil {
+	if e.store, err = disk.NewDiskWeightStore(e.pack, f); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	if e.memory, err = weights.NewMemory(e.place.MemoryBytes); err != nil {
+	if e.memory, err = memory.New(e.place.MemoryBytes); err != nil {
 		return err
 	}
 	k := kernel.Best()
@@ -317,28 +318,28 @@ func (e *Engine) open(ctx context.Context, o Options) (err error) {
 }
 
 // newTransfer is a transfer in the way that o asks for.
-func (e *Engine) newTransfer(o Options) *weights.AsyncWeightTransfer {
+func (e *Engine) newTransfer(o Options) *disk.AsyncWeightTransfer {
 	workers := 0
 	if o.Strategy.AsyncTransfer {
 		workers = ioWorkers
 	}
-	return weights.NewAsyncWeightTransfer(e.store, workers)
+	return disk.NewAsyncWeightTransfer(e.store, workers)
 }
 
 // openFile is the pack's file in the way that o asks for.
-func openFile(p *pack.Pack, o Options) (weights.File, error) {
-	if o.SimDisk != nil {
-		return weights.OpenSim(p, *o.SimDisk)
+func openFile(p *pack.Pack, o Options) (disk.File, error) {
+	if o.OpenFile != nil {
+		return o.OpenFile(p)
 	}
-	return weights.OpenFile(p, o.Strategy.IO)
+	return disk.OpenFile(p, o.Strategy.IO)
 }
 
 // diskSpeed is what the disk is taken to do.
-func diskSpeed(o Options) weights.DiskSpeed {
-	if o.SimDisk != nil {
-		return o.SimDisk.Speed()
+func diskSpeed(o Options) disk.DiskSpeed {
+	if o.Disk != (disk.DiskSpeed{}) {
+		return o.Disk
 	}
-	return weights.AssumedDisk()
+	return disk.AssumedDisk()
 }
 
 // build finds room for what is resident and makes the model, which can run once
@@ -349,16 +350,16 @@ func (e *Engine) build(ctx context.Context, o Options) error {
 	e.kv = kv.New(shape, mem.Piece(place.KVBytes))
 	e.pages = kv.Pages(place.Context)
 	row := mem.Buffer(place.BlockBytes)
-	stream := make([][]byte, weights.StreamBuffers)
+	stream := make([][]byte, disk.StreamBuffers)
 	for i := range stream {
 		stream[i] = mem.Buffer(place.BlockBytes)
 	}
-	scrap := mem.Buffer(weights.ScrapBytes(e.pack.BundleStride()))
+	scrap := mem.Buffer(disk.ScrapBytes(e.pack.BundleStride()))
 	slots, ringFirst := e.slots()
 	e.loading = e.newLoading(o, stream)
 	loader := &e.loading.loader
 	separate := e.backend.Separate
-	mapping, mapped := o.File.(*weights.Mapping)
+	mapping, mapped := o.File.(*disk.Mapping)
 	if mapped {
 		loader.Mapped = mapping.Data
 		slots.Data = mapping.Data[e.pack.BundleOffset(0, 0):]
@@ -385,7 +386,7 @@ func (e *Engine) build(ctx context.Context, o Options) error {
 	}
 	e.coordinator = transfer.NewTransferCoordinator(transfer.Options{
 		Profile:   e.profile,
-		Cache:     weights.NewWeightCache(e.profile.FFN, place.Slots, policy),
+		Cache:     cache.NewWeightCache(e.profile.FFN, place.Slots, policy),
 		Transfer:  e.transfer,
 		Slots:     slots,
 		Separate:  separate,
@@ -411,7 +412,7 @@ func (e *Engine) build(ctx context.Context, o Options) error {
 		KV:          e.kv,
 		Coordinator: e.coordinator,
 		Store:       e.store,
-		Stream:      weights.NewBlockReader(e.transfer, stream), // once the loader is done with the memory
+		Stream:      disk.NewBlockReader(e.transfer, stream), // once the loader is done with the memory
 		RowBuffer:   row,
 	})
 	e.wanted = o.Wanted

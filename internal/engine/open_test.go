@@ -11,15 +11,15 @@ import (
 	"testing"
 
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/pack"
-	"github.com/sparseflow/sparseflow/internal/weights"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
 // countingFile counts the bytes that are read.
 type countingFile struct {
-	weights.File
+	disk.File
 	bytes atomic.Int64
 }
 
@@ -31,13 +31,13 @@ func (c *countingFile) ReadVec(bufs [][]byte, off int64) (int, error) {
 
 // openDirect opens a pack and its file, for an engine that is to read through
 // something before it.
-func openDirect(t *testing.T, path string) (*pack.Pack, weights.File) {
+func openDirect(t *testing.T, path string) (*pack.Pack, disk.File) {
 	t.Helper()
 	p, err := pack.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := weights.OpenFile(p, config.IODirect)
+	f, err := disk.OpenFile(p, config.IODirect)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestPackChanges(t *testing.T) {
 
 // brokenFile fails every read while broken.
 type brokenFile struct {
-	weights.File
+	disk.File
 	broken atomic.Bool
 	after  atomic.Int64 // reads that still succeed
 }

@@ -11,9 +11,9 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
+	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/kernel"
-	"github.com/sparseflow/sparseflow/internal/weights"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
@@ -177,7 +177,7 @@ func noting(s *spans) kernel.Set {
 func TestMapping(t *testing.T) {
 	path := packOf(t, tiny.Files, "tiny")
 	ids := prompt(4096, 40)
-	logits := func(f weights.File) (all []float32, slow int64) {
+	logits := func(f disk.File) (all []float32, slow int64) {
 		e := open(t, path, engine.Options{Strategy: strategy(config.Dense, 3), File: f})
 		res, err := e.Run(context.Background(), engine.Request{IDs: ids, Logits: func(_ int, l []float32) { all = append(all, l...) }})
 		if err != nil {
@@ -185,7 +185,7 @@ func TestMapping(t *testing.T) {
 		}
 		return all, res.Stats.SlowBytes
 	}
-	m, err := weights.OpenMapping(path)
+	m, err := disk.OpenMapping(path)
 	if err != nil && runtime.GOOS != "linux" {
 		t.Skip(err) // not every system has mappings
 	}

@@ -5,9 +5,9 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/engine"
-	"github.com/sparseflow/sparseflow/internal/weights"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
@@ -26,7 +26,7 @@ func (p everyOther) Scores(_, tokens int, x, scores []float32) error {
 }
 
 // keeper is a policy that evicts nothing.
-type keeper struct{ weights.EvictionPolicy }
+type keeper struct{ cache.EvictionPolicy }
 
 func (keeper) Victim(func(int) bool) int { return -1 }
 
@@ -35,7 +35,7 @@ func (keeper) Victim(func(int) bool) int { return -1 }
 // that are there are computed.
 func TestExactWithoutRoom(t *testing.T) {
 	path := packOf(t, tiny.Files, "tiny")
-	run := func(share float64, p weights.NewPolicy) outcome {
+	run := func(share float64, p cache.NewPolicy) outcome {
 		o := engine.Options{Strategy: strategy(config.Predicted, share), Predictor: everyOther{1024}, Multiple: 1, Policy: p}
 		e := open(t, path, o)
 		if place := e.Placement(); p != nil && (slices.Min(place.Slots) < 512 || slices.Max(place.Slots) > 1000-place.RingSlots) {
@@ -44,7 +44,7 @@ func TestExactWithoutRoom(t *testing.T) {
 		return outcomeOf(t, e, prompt(4096, 10), 40)
 	}
 	want := run(3, nil)
-	got := run(0.8, func(_, slots int) weights.EvictionPolicy { return keeper{weights.NewLRU(slots)} })
+	got := run(0.8, func(_, slots int) cache.EvictionPolicy { return keeper{cache.NewLRU(slots)} })
 	if got.logits != want.logits || !slices.Equal(got.ids, want.ids) || got.stats.Computed != want.stats.Computed {
 		t.Errorf("got %x %v, want %x %v", got.logits, got.ids, want.logits, want.ids)
 	}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
-	"github.com/sparseflow/sparseflow/internal/weights"
+	"github.com/sparseflow/sparseflow/internal/memory"
 )
 
 // ExecutionContext is the state of one step: which tokens are computed, their
@@ -82,16 +82,16 @@ func buffers(p config.ModelProfile) []int {
 
 // ScratchBytes is the memory of an ExecutionContext for chunk tokens.
 func ScratchBytes(p config.ModelProfile, chunk int) int64 {
-	n := weights.PieceBytes(4*int64(min(chunk, LogitRows))*int64(p.VocabSize)) + weights.PieceBytes(4*int64(HiddenSize(p, chunk)))
+	n := memory.PieceBytes(4*int64(min(chunk, LogitRows))*int64(p.VocabSize)) + memory.PieceBytes(4*int64(HiddenSize(p, chunk)))
 	for _, cols := range buffers(p) {
-		n += weights.PieceBytes(4 * int64(chunk) * int64(cols))
+		n += memory.PieceBytes(4 * int64(chunk) * int64(cols))
 	}
 	return n
 }
 
 // NewExecutionContext makes a context for chunk tokens a step out of
 // ScratchBytes of mem.
-func NewExecutionContext(p config.ModelProfile, chunk int, mem *weights.Memory) *ExecutionContext {
+func NewExecutionContext(p config.ModelProfile, chunk int, mem *memory.Memory) *ExecutionContext {
 	act := func(rows, cols int) device.Act {
 		return device.Act{Data: mem.Floats(rows * cols), Rows: rows, Cols: cols, Stride: cols}
 	}

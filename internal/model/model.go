@@ -7,10 +7,10 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/kv"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 	"github.com/sparseflow/sparseflow/internal/transfer"
-	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // Parts is what a Model is wired from.
@@ -20,9 +20,9 @@ type Parts struct {
 	Backend     device.Backend
 	KV          *kv.Cache
 	Coordinator *transfer.TransferCoordinator
-	Store       *weights.DiskWeightStore
-	Stream      *weights.BlockReader // of the matrices that are not resident
-	RowBuffer   []byte               // for rows of tables that are not resident
+	Store       *disk.DiskWeightStore
+	Stream      *disk.BlockReader // of the matrices that are not resident
+	RowBuffer   []byte            // for rows of tables that are not resident
 	// Loaded, if not nil, waits until a layer, or Shared, is in memory as far as
 	// it is resident. Nil: everything is.
 	Loaded func(ctx context.Context, layer int) error

@@ -6,9 +6,10 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/disk"
+	"github.com/sparseflow/sparseflow/internal/memory"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/tensor"
-	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // Weights is everything but the neurons: matrices, which are resident or
@@ -46,12 +47,12 @@ func (m *Matrix) mat(data []byte, rows int) device.Mat {
 // there, part by part: what every step begins and ends with, then layer by layer.
 // Room is found by one goroutine; the reads may be another's.
 type Loader struct {
-	Store  *weights.DiskWeightStore
-	Memory *weights.Memory
+	Store  *disk.DiskWeightStore
+	Memory *memory.Memory
 	// Resident says which matrices are loaded; the others stream.
 	Resident map[string]bool
 	// Stream reads blocks ahead of the one that is being copied.
-	Stream *weights.BlockReader
+	Stream *disk.BlockReader
 	// Mapped, if not nil, is the whole pack in memory, of which matrices are
 	// then parts instead of being loaded.
 	Mapped []byte

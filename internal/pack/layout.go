@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/sparseflow/sparseflow/internal/checkpoint"
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/source"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
@@ -174,10 +174,10 @@ type description struct {
 // whose length is known last, until [Layout.shift].
 type Layout struct {
 	description
-	tensors []Tensor                      // resident ones, in file order
-	entries []checkpoint.SafetensorsEntry // everything in the file, in file order
-	pads    int                           // how many entries are padding
-	blocks  int                           // entries of crc.blocks
+	tensors []Tensor                  // resident ones, in file order
+	entries []source.SafetensorsEntry // everything in the file, in file order
+	pads    int                       // how many entries are padding
+	blocks  int                       // entries of crc.blocks
 
 	blocksOffset, bundlesOffset, headOffset int64 // of the tables
 	bundles                                 int64 // offset of the first bundle
@@ -318,7 +318,7 @@ func (l *Layout) pad() {
 // entry places n bytes and returns their offset.
 func (l *Layout) entry(name, dtype string, shape []int64, n int64) int64 {
 	off := l.size
-	l.entries = append(l.entries, checkpoint.SafetensorsEntry{Name: name, DType: dtype, Shape: shape, Offset: off, Bytes: n})
+	l.entries = append(l.entries, source.SafetensorsEntry{Name: name, DType: dtype, Shape: shape, Offset: off, Bytes: n})
 	l.size += n
 	return off
 }

@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/sparseflow/sparseflow/internal/checkpoint"
+	"github.com/sparseflow/sparseflow/internal/source"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
@@ -36,26 +36,26 @@ var ErrVersion = errors.New("the pack's version is not known to this program: pa
 
 // header builds the header of a file with the given source hash; an empty one
 // stands for any, since all have the same length.
-func (l *Layout) header(source string) ([]byte, error) {
-	if source == "" {
-		source = strings.Repeat("0", sourceDigits)
+func (l *Layout) header(sha256 string) ([]byte, error) {
+	if sha256 == "" {
+		sha256 = strings.Repeat("0", sourceDigits)
 	}
-	if !isSource(source) {
-		return nil, fmt.Errorf("pack: build header: got source hash %q, want %d hexadecimal digits", source, sourceDigits)
+	if !isSource(sha256) {
+		return nil, fmt.Errorf("pack: build header: got source hash %q, want %d hexadecimal digits", sha256, sourceDigits)
 	}
 	profile, err := json.Marshal(l.profile)
 	if err != nil {
 		return nil, fmt.Errorf("pack: build header: %w", err)
 	}
-	entries := make([]checkpoint.HeaderEntry, len(l.entries))
+	entries := make([]source.HeaderEntry, len(l.entries))
 	for i, e := range l.entries {
-		entries[i] = checkpoint.HeaderEntry{Name: e.Name, DType: e.DType, Shape: e.Shape, Bytes: e.Bytes}
+		entries[i] = source.HeaderEntry{Name: e.Name, DType: e.DType, Shape: e.Shape, Bytes: e.Bytes}
 	}
 	meta := map[string]string{
 		keyVersion: version,
 		keyName:    l.name,
 		keyProfile: string(profile),
-		keySource:  source,
+		keySource:  sha256,
 		keyAttn:    l.attn.String(),
 		keyMLP:     l.mlp.String(),
 		keyStride:  strconv.FormatInt(l.stride, 10),
@@ -63,7 +63,7 @@ func (l *Layout) header(source string) ([]byte, error) {
 	if l.ordered {
 		meta[keyOrdered] = "true"
 	}
-	h, err := checkpoint.BuildHeader(meta, entries, pageBytes)
+	h, err := source.BuildHeader(meta, entries, pageBytes)
 	if err != nil {
 		return nil, fmt.Errorf("pack: build header: %w", err)
 	}
@@ -76,7 +76,7 @@ func isSource(s string) bool {
 
 // describe reads what the layout is computed from out of a header. The version
 // was checked before.
-func describe(h *checkpoint.SafetensorsHeader) (d description, err error) {
+func describe(h *source.SafetensorsHeader) (d description, err error) {
 	m := h.Metadata
 	dec := json.NewDecoder(strings.NewReader(m[keyProfile]))
 	dec.DisallowUnknownFields()
@@ -119,7 +119,7 @@ func describe(h *checkpoint.SafetensorsHeader) (d description, err error) {
 
 // compare holds a file's entries to those of the layout, which has at most one
 // answer for every description.
-func (l *Layout) compare(h *checkpoint.SafetensorsHeader) error {
+func (l *Layout) compare(h *source.SafetensorsHeader) error {
 	for i, want := range l.entries {
 		if i >= len(h.Entries) {
 			return fmt.Errorf("got %d tensors, want %d, of them %q", len(h.Entries), len(l.entries), want.Name)

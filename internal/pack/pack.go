@@ -7,7 +7,7 @@ import (
 	"os"
 	"strconv"
 
-	"github.com/sparseflow/sparseflow/internal/checkpoint"
+	"github.com/sparseflow/sparseflow/internal/source"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
@@ -17,15 +17,15 @@ import (
 // opens Path itself.
 type Pack struct {
 	path string
-	file source
+	file handle
 	*Layout
 	byName    map[string]int // index in tensors
 	blockCRC  []uint32       // [blocks]
 	bundleCRC []uint32       // [layers, ffn]
 }
 
-// source is the open file: the seam at which tests change bytes.
-type source interface {
+// handle is the open file: the seam at which tests change bytes.
+type handle interface {
 	io.ReaderAt
 	io.Closer
 }
@@ -55,8 +55,8 @@ func openFile(f *os.File, path string) (*Pack, error) {
 	return open(f, info.Size(), path)
 }
 
-func open(f source, size int64, path string) (*Pack, error) {
-	h, err := checkpoint.ParseSafetensors(f, size, path)
+func open(f handle, size int64, path string) (*Pack, error) {
+	h, err := source.ParseSafetensors(f, size, path)
 	if err != nil {
 		return nil, fmt.Errorf("pack: open: not a .sflow pack: %w", err)
 	}
@@ -77,7 +77,7 @@ func open(f source, size int64, path string) (*Pack, error) {
 // readLayout computes the layout that the header describes and holds the
 // header's tensors, which tile the file, to it. From then on every offset and
 // size of the layout lies inside the file.
-func readLayout(h *checkpoint.SafetensorsHeader) (*Layout, error) {
+func readLayout(h *source.SafetensorsHeader) (*Layout, error) {
 	if err := checkVersion(h.Metadata); err != nil {
 		return nil, err
 	}

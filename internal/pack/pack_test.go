@@ -14,8 +14,8 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/sparseflow/sparseflow/internal/checkpoint"
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/source"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
@@ -137,7 +137,7 @@ func TestSafetensorsNames(t *testing.T) {
 	}
 	defer f.Close()
 	info, _ := f.Stat()
-	h, err := checkpoint.ParseSafetensors(f, info.Size(), path)
+	h, err := source.ParseSafetensors(f, info.Size(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +236,7 @@ func TestBlocks(t *testing.T) {
 func TestOpenErrors(t *testing.T) {
 	dir := t.TempDir()
 	notPack := filepath.Join(dir, "model.safetensors")
-	h, err := checkpoint.BuildHeader(nil, nil, 8)
+	h, err := source.BuildHeader(nil, nil, 8)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +244,7 @@ func TestOpenErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	newer := filepath.Join(dir, "newer.sflow")
-	h, err = checkpoint.BuildHeader(map[string]string{keyVersion: "2"}, nil, 8)
+	h, err = source.BuildHeader(map[string]string{keyVersion: "2"}, nil, 8)
 	if err != nil {
 		t.Fatal(err)
 	}

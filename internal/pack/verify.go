@@ -4,7 +4,7 @@ import (
 	"context"
 	"strings"
 
-	"github.com/sparseflow/sparseflow/internal/checkpoint"
+	"github.com/sparseflow/sparseflow/internal/source"
 )
 
 // verifyBytes is how much Verify reads at a time, unless one bundle is longer.
@@ -44,7 +44,7 @@ type verifier struct {
 	layer    int // the next layer of bundles
 }
 
-func (v *verifier) entry(ctx context.Context, e checkpoint.SafetensorsEntry) error {
+func (v *verifier) entry(ctx context.Context, e source.SafetensorsEntry) error {
 	switch {
 	case v.tensor < len(v.tensors) && v.tensors[v.tensor].Name == e.Name:
 		t := v.tensors[v.tensor]

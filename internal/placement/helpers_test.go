@@ -7,9 +7,9 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/memory"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/tensor"
-	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // profile is an OPT model of these sizes.
@@ -51,7 +51,7 @@ func drawLayout(t *rapid.T) *pack.Layout {
 
 // scratch is activations of n bytes per token.
 func scratch(n int64) func(int) int64 {
-	return func(chunk int) int64 { return weights.PieceBytes(1000 + int64(chunk)*n) }
+	return func(chunk int) int64 { return memory.PieceBytes(1000 + int64(chunk)*n) }
 }
 
 // each is a predictor of n bytes a layer.
@@ -130,9 +130,9 @@ func givenOut(in Input, p *Placement) (g given) {
 		switch {
 		case !p.Resident[x.Name]:
 		case x.Name == "embed.positions" || x.Name == "embed.tokens" && !in.Layout.Profile().TiedHead:
-			g.tables += weights.PieceBytes(x.Bytes())
+			g.tables += memory.PieceBytes(x.Bytes())
 		default:
-			g.matrices += weights.PieceBytes(x.Bytes())
+			g.matrices += memory.PieceBytes(x.Bytes())
 		}
 	}
 	for _, n := range p.Slots {
@@ -147,7 +147,7 @@ func (g given) total() int64 { return g.predictors + g.matrices + g.slots + g.ta
 func vectors(m *pack.Layout) (n int64) {
 	for _, x := range m.Tensors() {
 		if x.Kind == pack.Vector {
-			n += weights.PieceBytes(x.Bytes())
+			n += memory.PieceBytes(x.Bytes())
 		}
 	}
 	return n

@@ -3,11 +3,13 @@ package placement
 import (
 	"fmt"
 
+	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/kv"
+	"github.com/sparseflow/sparseflow/internal/memory"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/tensor"
-	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // Input is what a plan is made from.
@@ -23,7 +25,7 @@ type Input struct {
 	// 0: unknown, and taken to be assumedWanted.
 	Wanted float64
 	// Counts, if not nil, is how often each neuron was active on a text.
-	Counts *weights.Counts
+	Counts *cache.Counts
 	// ScratchBytes is the size of the activations for chunk tokens at a time.
 	ScratchBytes func(chunk int) int64
 	// FreeBytes is what the system, or its memory cgroup, has free.
@@ -52,7 +54,7 @@ type Placement struct {
 
 	KVBytes     int64
 	BlockBytes  int64 // size of a staging buffer for a block of any tensor
-	MemoryBytes int64 // all that is taken from weights.Memory
+	MemoryBytes int64 // all that is taken from memory.Memory
 	LoadBytes   int64 // what is read at the start
 
 	Share   Account // weights alone
@@ -93,7 +95,7 @@ const (
 	// (4), slot and neuron (8), pins and free list (6), what the policy knows,
 	// the read that fills it (8), how often it was active (4), where it lies in
 	// a pack with an order of its own (4), its calibration (16), rounded up.
-	neuronBytes = 52 + weights.PolicyBytes
+	neuronBytes = 52 + cache.PolicyBytes
 	// ringBytes is about what the ring of staging slots takes.
 	ringBytes = 4 << 20
 	// defaultContext is the longest sequence if none is asked for and the
@@ -181,13 +183,13 @@ func (p *planner) kvShape() kv.Shape {
 func (p *planner) survey() {
 	for _, t := range p.in.Layout.Tensors() {
 		if t.Kind != pack.Tokenizer {
-			p.BlockBytes = max(p.BlockBytes, weights.BlockBuffer(t))
+			p.BlockBytes = max(p.BlockBytes, disk.BlockBuffer(t))
 		}
 		switch t.Kind {
 		case pack.Vector:
-			p.vectors += weights.PieceBytes(t.Bytes())
+			p.vectors += memory.PieceBytes(t.Bytes())
 		case pack.Matrix:
-			p.matrixB += weights.PieceBytes(t.Bytes())
+			p.matrixB += memory.PieceBytes(t.Bytes())
 			// The embedding of an untied model and the position table give
 			// one row to a token.
 			if t.Name == "embed.positions" || t.Name == "embed.tokens" && !p.profile.TiedHead {
@@ -214,19 +216,19 @@ func OnHeap(n int64) int64 { return n + n/10 }
 
 // fixedBytes is what every run needs besides weights, for a chunk.
 func (p *planner) fixedBytes(chunk int) int64 {
-	return runtimeBytes + p.tables + weights.QueueBytes + p.takenBytes(chunk)
+	return runtimeBytes + p.tables + disk.QueueBytes + p.takenBytes(chunk)
 }
 
-// takenBytes is the part of fixedBytes that is taken from weights.Memory.
+// takenBytes is the part of fixedBytes that is taken from memory.Memory.
 func (p *planner) takenBytes(chunk int) int64 {
-	return weights.PieceBytes(p.KVBytes) + p.in.ScratchBytes(chunk) + p.stagingBytes()
+	return memory.PieceBytes(p.KVBytes) + p.in.ScratchBytes(chunk) + p.stagingBytes()
 }
 
 // stagingBytes is the ring, what is read between bundles, and the buffers for
 // matrix blocks and for rows.
 func (p *planner) stagingBytes() int64 {
-	return weights.BufferBytes(int64(p.RingSlots)*p.stride) + weights.BufferBytes(weights.ScrapBytes(p.stride)) +
-		(weights.StreamBuffers+1)*weights.BufferBytes(p.BlockBytes)
+	return memory.BufferBytes(int64(p.RingSlots)*p.stride) + memory.BufferBytes(disk.ScrapBytes(p.stride)) +
+		(disk.StreamBuffers+1)*memory.BufferBytes(p.BlockBytes)
 }
 
 // neuronSlots is the size of n slots in every layer.
@@ -319,7 +321,7 @@ func (p *planner) predictors(room *int64) {
 // are not.
 func (p *planner) residents(ts []pack.Tensor, room *int64) (streamed int) {
 	for _, t := range ts {
-		n := weights.PieceBytes(t.Bytes())
+		n := memory.PieceBytes(t.Bytes())
 		if *room < n {
 			streamed++
 			continue

@@ -7,8 +7,9 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/disk"
+	"github.com/sparseflow/sparseflow/internal/memory"
 	"github.com/sparseflow/sparseflow/internal/pack"
-	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // check holds a placement that fits to what is true of all.
@@ -55,11 +56,11 @@ func check(t *rapid.T, in Input, p *Placement) {
 	}
 	all, resident := int64(0), 0
 	for _, x := range m.Tensors() {
-		if x.Kind != pack.Tokenizer && weights.BlockBuffer(x) > p.BlockBytes {
-			t.Fatalf("got blocks of %d bytes, want %d for %s", p.BlockBytes, weights.BlockBuffer(x), x.Name)
+		if x.Kind != pack.Tokenizer && disk.BlockBuffer(x) > p.BlockBytes {
+			t.Fatalf("got blocks of %d bytes, want %d for %s", p.BlockBytes, disk.BlockBuffer(x), x.Name)
 		}
 		if x.Kind == pack.Matrix {
-			all += weights.PieceBytes(x.Bytes())
+			all += memory.PieceBytes(x.Bytes())
 			if p.Resident[x.Name] {
 				resident++
 			}
@@ -82,7 +83,7 @@ func check(t *rapid.T, in Input, p *Placement) {
 		t.Fatalf("got %d slots and %d bytes left over, want another slot of %d", p.Slots[0], left, perSlot)
 	}
 	for _, x := range m.Tensors() {
-		if x.Kind == pack.Matrix && !p.Resident[x.Name] && weights.PieceBytes(x.Bytes()) <= left {
+		if x.Kind == pack.Matrix && !p.Resident[x.Name] && memory.PieceBytes(x.Bytes()) <= left {
 			t.Fatalf("got %d bytes left over, want %s resident", left, x.Name)
 		}
 	}
@@ -92,14 +93,14 @@ func check(t *rapid.T, in Input, p *Placement) {
 // take takes all pieces from a Memory as the engine does.
 func take(t *rapid.T, in Input, p *Placement) {
 	t.Helper()
-	mem, err := weights.NewMemory(p.MemoryBytes)
+	mem, err := memory.New(p.MemoryBytes)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer mem.Close()
 	mem.Piece(in.ScratchBytes(p.Chunk))
 	mem.Piece(p.KVBytes)
-	for range 1 + weights.StreamBuffers {
+	for range 1 + disk.StreamBuffers {
 		mem.Buffer(p.BlockBytes)
 	}
 	slots := p.RingSlots

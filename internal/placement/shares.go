@@ -1,8 +1,8 @@
 package placement
 
 import (
+	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
-	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 const (
@@ -26,7 +26,7 @@ const (
 //
 // The order of dealing does not depend on total: with more slots no layer gets
 // fewer.
-func Deal(total int, counts *weights.Counts) []int {
+func Deal(total int, counts *cache.Counts) []int {
 	d := dealer{slots: make([]int, len(counts.Neurons))}
 	for l, n := range counts.Neurons {
 		d.add(counts.Hottest(l), n, counts.Tokens)
@@ -110,7 +110,7 @@ func (p *planner) deal(n int) []int {
 
 // hot is the counts, nil where they say nothing: in a mode that computes every
 // neuron, or where some layer does for want of a predictor.
-func (p *planner) hot() *weights.Counts {
+func (p *planner) hot() *cache.Counts {
 	if p.Mode != config.Predicted {
 		return nil
 	}

@@ -6,13 +6,13 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
-	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // drawCounts is any profile of a few layers.
-func drawCounts(t *rapid.T, layers, ffn int) *weights.Counts {
-	c := weights.NewCounts(layers, ffn)
+func drawCounts(t *rapid.T, layers, ffn int) *cache.Counts {
+	c := cache.NewCounts(layers, ffn)
 	c.Tokens = rapid.IntRange(1, 1000).Draw(t, "tokens")
 	for l := range c.Neurons {
 		most := uint32(rapid.IntRange(0, c.Tokens).Draw(t, "most"))
@@ -24,7 +24,7 @@ func drawCounts(t *rapid.T, layers, ffn int) *weights.Counts {
 }
 
 // missed is the activations of neurons without a slot.
-func missed(c *weights.Counts, slots []int) (n uint64) {
+func missed(c *cache.Counts, slots []int) (n uint64) {
 	for l, k := range slots {
 		for _, id := range c.Hottest(l)[k:] {
 			n += uint64(c.Neurons[l][id])
@@ -80,7 +80,7 @@ func TestDeal(t *testing.T) {
 
 // By hand: a layer that is never active leaves its slots to the one that gains.
 func TestDealByGain(t *testing.T) {
-	c := weights.NewCounts(3, 8)
+	c := cache.NewCounts(3, 8)
 	c.Tokens = 100
 	c.Neurons[0] = []uint32{0, 10, 9, 8, 7, 6, 0, 0}
 	c.Neurons[2] = []uint32{1, 1, 1, 1, 1, 1, 1, 1}
@@ -94,7 +94,7 @@ func TestDealByGain(t *testing.T) {
 		t.Errorf("more than there are neurons: got %v, want all", got)
 	}
 	// Equal gains are dealt equally.
-	if got := Deal(7, weights.NewCounts(3, 8)); !slices.Equal(got, []int{3, 2, 2}) {
+	if got := Deal(7, cache.NewCounts(3, 8)); !slices.Equal(got, []int{3, 2, 2}) {
 		t.Errorf("without activations: got %v, want 3, 2, 2", got)
 	}
 }

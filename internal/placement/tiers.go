@@ -1,8 +1,8 @@
 package placement
 
 import (
+	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/pack"
-	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // Tier is a kind of memory and what lives in it.
@@ -27,7 +27,7 @@ func (p *planner) describe() {
 		{"neuron slots", p.slotBytes},
 		{"KV cache", p.KVBytes},
 		{"activations", p.in.ScratchBytes(p.Chunk)},
-		{"staging", p.stagingBytes() + weights.QueueBytes},
+		{"staging", p.stagingBytes() + disk.QueueBytes},
 		{"tables and tokenizer", p.tables},
 		{"runtime", runtimeBytes},
 	}}

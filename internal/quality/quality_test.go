@@ -12,7 +12,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/quality"
-	"github.com/sparseflow/sparseflow/internal/tokenizer"
+	"github.com/sparseflow/sparseflow/internal/token"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
@@ -37,7 +37,7 @@ func evaluate(t *testing.T, file string, tokens int, s config.OffloadStrategy, o
 	if err != nil {
 		t.Fatal(err)
 	}
-	tok, err := tokenizer.Load(tiny.Files, "tiny")
+	tok, err := token.Load(tiny.Files, "tiny")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/sparseflow/sparseflow/internal/checkpoint"
+	"github.com/sparseflow/sparseflow/internal/source"
 )
 
 // Keys of the metadata.
@@ -40,7 +40,7 @@ const sourceDigits = 64
 
 // A part is one tensor of the file.
 type part struct {
-	checkpoint.HeaderEntry
+	source.HeaderEntry
 	data []byte
 }
 
@@ -85,19 +85,19 @@ func (l *layout) finish(meta map[string]string) (err error) {
 		l.parts = append(l.parts, newPart(padName, Tensor{"U8", []int64{n}, make([]byte, n)}))
 		data += n
 	}
-	entries := make([]checkpoint.HeaderEntry, 0, len(l.parts)+1)
+	entries := make([]source.HeaderEntry, 0, len(l.parts)+1)
 	for _, p := range l.parts {
 		entries = append(entries, p.HeaderEntry)
 	}
-	entries = append(entries, checkpoint.HeaderEntry{Name: crcName, DType: "U32", Shape: []int64{1}, Bytes: crcBytes})
-	if l.header, err = checkpoint.BuildHeader(meta, entries, 8); err != nil {
+	entries = append(entries, source.HeaderEntry{Name: crcName, DType: "U32", Shape: []int64{1}, Bytes: crcBytes})
+	if l.header, err = source.BuildHeader(meta, entries, 8); err != nil {
 		return err
 	}
 	return checkSize(int64(len(l.header)) + data + crcBytes)
 }
 
 func newPart(name string, t Tensor) part {
-	return part{checkpoint.HeaderEntry{Name: name, DType: t.DType, Shape: t.Shape, Bytes: int64(len(t.Data))}, t.Data}
+	return part{source.HeaderEntry{Name: name, DType: t.DType, Shape: t.Shape, Bytes: int64(len(t.Data))}, t.Data}
 }
 
 // checkSection finds what the header's builder does not.

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/sparseflow/sparseflow/internal/checkpoint"
+	"github.com/sparseflow/sparseflow/internal/source"
 )
 
 // remedy ends the errors about a file that cannot be used.
@@ -49,7 +49,7 @@ func Read(r io.ReaderAt, size int64, name, sourceSHA256 string) (*Sidecar, error
 	if err := checkSize(size); err != nil {
 		return nil, fmt.Errorf("sidecar: open %s: %w", name, err)
 	}
-	h, err := checkpoint.ParseSafetensors(r, size, name)
+	h, err := source.ParseSafetensors(r, size, name)
 	if err != nil {
 		return nil, fmt.Errorf("sidecar: open: not a sidecar: %w; %s", err, remedy)
 	}
@@ -66,7 +66,7 @@ func Read(r io.ReaderAt, size int64, name, sourceSHA256 string) (*Sidecar, error
 
 // read reads all of a file, and demands that it is what would be written for
 // what was read. The header's tensors tile the file.
-func read(r io.ReaderAt, h *checkpoint.SafetensorsHeader) (*Sidecar, error) {
+func read(r io.ReaderAt, h *source.SafetensorsHeader) (*Sidecar, error) {
 	s, err := readMetadata(h.Metadata)
 	if err != nil {
 		return nil, err
@@ -134,7 +134,7 @@ func readMetadata(meta map[string]string) (*Sidecar, error) {
 }
 
 // take puts a tensor, b, into its section.
-func (s *Sidecar) take(e checkpoint.SafetensorsEntry, b []byte) error {
+func (s *Sidecar) take(e source.SafetensorsEntry, b []byte) error {
 	section, name, _ := strings.Cut(e.Name, "/")
 	sec, ok := s.sections[section]
 	if !ok && e.Name != padName {

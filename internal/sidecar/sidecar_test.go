@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"github.com/sparseflow/sparseflow/internal/checkpoint"
+	"github.com/sparseflow/sparseflow/internal/source"
 )
 
 var update = flag.Bool("update", false, "rewrite testdata")
@@ -92,7 +92,7 @@ func TestDeterministic(t *testing.T) {
 func TestSafetensors(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		file := encode(t, randomSidecar(t))
-		h, err := checkpoint.ParseSafetensors(bytes.NewReader(file), int64(len(file)), "x.side")
+		h, err := source.ParseSafetensors(bytes.NewReader(file), int64(len(file)), "x.side")
 		if err != nil {
 			t.Fatal(err)
 		}

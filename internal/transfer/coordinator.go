@@ -5,17 +5,18 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/predict"
-	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // Options is what a TransferCoordinator is made of.
 type Options struct {
 	Profile  config.ModelProfile
-	Cache    *weights.WeightCache
-	Transfer *weights.AsyncWeightTransfer
+	Cache    *cache.WeightCache
+	Transfer *disk.AsyncWeightTransfer
 	// Slots is the memory of the cache's slots and, after them, the ring.
 	Slots device.Slots
 	// Separate moves a layer's bundles, all of which are in slots; see
@@ -77,13 +78,13 @@ type TransferCoordinator struct {
 	// Wanted, if not nil, sees what each pass is to compute, ascending.
 	Wanted func(layer int, ids []int32)
 
-	ordered  []device.Slots  // [layers] of layers that Separate has moved
-	modes    []config.Mode   // [layers] Predicted, Gate or Dense
-	multiple []float64       // [layers] of the Selection
-	guesses  []guess         // [layers] what the forecasts were worth
-	all      []int32         // 0 to ffn-1
-	inflight []*weights.Read // [slots] what fills each, nil if nothing does
-	flying   int             // of inflight, how many are not nil
+	ordered  []device.Slots // [layers] of layers that Separate has moved
+	modes    []config.Mode  // [layers] Predicted, Gate or Dense
+	multiple []float64      // [layers] of the Selection
+	guesses  []guess        // [layers] what the forecasts were worth
+	all      []int32        // 0 to ffn-1
+	inflight []*disk.Read   // [slots] what fills each, nil if nothing does
+	flying   int            // of inflight, how many are not nil
 	ahead    []aheadRead
 	fresh    []int32  // neurons that the latest Lookahead reads, ascending
 	prepared *Work    // made by Lookahead, waiting for Begin
@@ -117,7 +118,7 @@ func NewTransferCoordinator(o Options) *TransferCoordinator {
 		multiple: make([]float64, o.Profile.Layers),
 		guesses:  make([]guess, o.Profile.Layers),
 		all:      make([]int32, o.Profile.FFN),
-		inflight: make([]*weights.Read, o.RingFirst+o.RingSlots),
+		inflight: make([]*disk.Read, o.RingFirst+o.RingSlots),
 	}
 	for l := range c.modes {
 		c.multiple[l] = o.Selection.Multiple

@@ -16,12 +16,13 @@ import (
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
+	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/predict"
 	"github.com/sparseflow/sparseflow/internal/tensor"
-	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -36,7 +37,7 @@ const (
 type fixture struct {
 	*pack.Pack
 	file    *faultyFile
-	store   *weights.DiskWeightStore
+	store   *disk.DiskWeightStore
 	bundles [][][]byte // [layers][ffn], each a stride long
 }
 
@@ -77,12 +78,12 @@ func makePack(t testing.TB) *fixture {
 	if f.Pack, err = pack.Open(path); err != nil {
 		t.Fatal(err)
 	}
-	file, err := weights.OpenFile(f.Pack, config.IOMmap)
+	file, err := disk.OpenFile(f.Pack, config.IOMmap)
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.file = &faultyFile{File: file}
-	if f.store, err = weights.NewDiskWeightStore(f.Pack, f.file); err != nil {
+	if f.store, err = disk.NewDiskWeightStore(f.Pack, f.file); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -96,7 +97,7 @@ func makePack(t testing.TB) *fixture {
 // faultyFile fails to read the bytes at some offsets, takes its time, and can
 // be held up.
 type faultyFile struct {
-	weights.File
+	disk.File
 	mu     sync.Mutex
 	bad    map[int64]bool
 	spoilt map[int64]bool // offsets of bytes that come wrong
@@ -188,7 +189,7 @@ func (p *setPredictor) input(layer int, sets ...[]int32) device.Act {
 
 // watchedLRU notes which neurons it is told were used.
 type watchedLRU struct {
-	*weights.LRU
+	*cache.LRU
 	neuron   map[int]int // by slot
 	used     []int32
 	stubborn bool // evicts nothing
@@ -235,8 +236,8 @@ type setup struct {
 
 func newHarness(f *fixture, s setup) *harness {
 	h := &harness{f: f, predictor: &setPredictor{}}
-	policy := func(_, slots int) weights.EvictionPolicy {
-		w := &watchedLRU{LRU: weights.NewLRU(slots), neuron: map[int]int{}, stubborn: s.stubborn}
+	policy := func(_, slots int) cache.EvictionPolicy {
+		w := &watchedLRU{LRU: cache.NewLRU(slots), neuron: map[int]int{}, stubborn: s.stubborn}
 		h.policies = append(h.policies, w)
 		return w
 	}
@@ -247,8 +248,8 @@ func newHarness(f *fixture, s setup) *harness {
 	stride := f.BundleStride()
 	h.TransferCoordinator = NewTransferCoordinator(Options{
 		Profile:  f.Profile(),
-		Cache:    weights.NewWeightCache(testFFN, s.slots, policy),
-		Transfer: weights.NewAsyncWeightTransfer(f.store, s.workers),
+		Cache:    cache.NewWeightCache(testFFN, s.slots, policy),
+		Transfer: disk.NewAsyncWeightTransfer(f.store, s.workers),
 		Slots: device.Slots{Data: make([]byte, int64(first+s.ring)*stride), Stride: stride, DType: tensor.F16,
 			Cols: f.Profile().HiddenSize, Parts: 2},
 		RingFirst: first, RingSlots: s.ring,

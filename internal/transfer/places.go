@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/sparseflow/sparseflow/internal/device"
-	"github.com/sparseflow/sparseflow/internal/weights"
+	"github.com/sparseflow/sparseflow/internal/disk"
 )
 
 // plan makes p the plan to read the neurons ids[i], ascending, into slots[i],
@@ -49,7 +49,7 @@ type Preload struct {
 	plan  NeuronTransferPlan
 	slots device.Slots
 	scrap []byte
-	reads []*weights.Read // of the plan's runs, once started
+	reads []*disk.Read // of the plan's runs, once started
 }
 
 // Preload gives neurons of a layer, the hottest first, its free slots, and returns
@@ -79,7 +79,7 @@ func (c *TransferCoordinator) Preload(layer int, hottest []int32) *Preload {
 func (p *Preload) Bytes() int64 { return int64(p.plan.Neurons()) * p.slots.Stride }
 
 // Start begins the reads.
-func (p *Preload) Start(t *weights.AsyncWeightTransfer) {
+func (p *Preload) Start(t *disk.AsyncWeightTransfer) {
 	for _, run := range p.plan.Runs {
 		p.reads = append(p.reads, t.StartBundles(p.plan.Layer, int(run.First), run.Slots, p.slots, p.scrap))
 	}

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/sparseflow/sparseflow/internal/weights"
+	"github.com/sparseflow/sparseflow/internal/disk"
 )
 
 // Neurons that lie side by side in an ordered pack are one read, each into its
@@ -78,7 +78,7 @@ func TestPreload(t *testing.T) {
 // preload makes the reads by a transfer of their own, as a start does.
 func (h *harness) preload(t *testing.T, p *Preload) {
 	t.Helper()
-	own := weights.NewAsyncWeightTransfer(h.Transfer.Store(), 2)
+	own := disk.NewAsyncWeightTransfer(h.Transfer.Store(), 2)
 	defer own.Close()
 	p.Start(own)
 	if err := p.Wait(); err != nil {

@@ -46,7 +46,7 @@ if [ ! -d "$dir/node_modules/node-llama-cpp" ]; then
 fi
 file=$dir/$shape-$type.gguf
 if [ ! -f "$file" ]; then
-  go run ./internal/bench/mkgguf "${sizes[@]}" -type "$type" "$file.part"
+  go run ./internal/lab/bench/mkgguf "${sizes[@]}" -type "$type" "$file.part"
   mv "$file.part" "$file"
 fi
 

@@ -12,8 +12,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/sparseflow/sparseflow/internal/checkpoint"
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/source"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
@@ -84,12 +84,12 @@ func write(dir string, o Options) error {
 	return os.WriteFile(filepath.Join(dir, "model.safetensors.index.json"), index, 0o666)
 }
 
-func writeFile(path string, tensors []checkpoint.TensorSpec) error {
+func writeFile(path string, tensors []source.TensorSpec) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
-	if err := checkpoint.WriteSafetensors(f, map[string]string{"format": "pt"}, tensors); err != nil {
+	if err := source.WriteSafetensors(f, map[string]string{"format": "pt"}, tensors); err != nil {
 		f.Close()
 		return err
 	}
@@ -114,7 +114,7 @@ func transformersConfig(o Options) map[string]any {
 type generator struct {
 	o       Options
 	normal  []float32 // standard normal values
-	tensors []checkpoint.TensorSpec
+	tensors []source.TensorSpec
 }
 
 // normalCount is a power of two, so that 16 random bits choose one.
@@ -194,8 +194,8 @@ func (g *generator) add(name string, mean, std float64, shape ...int) {
 		dims[i] = int64(s)
 	}
 	index := uint64(len(g.tensors))
-	g.tensors = append(g.tensors, checkpoint.TensorSpec{
-		HeaderEntry: checkpoint.HeaderEntry{Name: name, DType: g.o.DType.String(), Shape: dims, Bytes: g.o.DType.RowBytes(n)},
+	g.tensors = append(g.tensors, source.TensorSpec{
+		HeaderEntry: source.HeaderEntry{Name: name, DType: g.o.DType.String(), Shape: dims, Bytes: g.o.DType.RowBytes(n)},
 		Write:       func(w io.Writer) error { return g.values(w, index, n, mean, std) },
 	})
 }

@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/sparseflow/sparseflow/internal/checkpoint"
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/source"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
@@ -31,7 +31,7 @@ func TestWrite(t *testing.T) {
 		if got.EOS[0] != want.EOS[0] || got.HiddenSize != want.HiddenSize || got.FFN != want.FFN || !got.TiedHead || !got.PreNorm {
 			t.Errorf("profile: got %+v, want %+v", got, want)
 		}
-		c, err := checkpoint.Open(os.DirFS(dir), dir)
+		c, err := source.Open(os.DirFS(dir), dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,7 +53,7 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-func statistics(t *testing.T, x *checkpoint.Tensor) (mean, std float64) {
+func statistics(t *testing.T, x *source.Tensor) (mean, std float64) {
 	t.Helper()
 	b := make([]byte, x.Bytes())
 	if _, err := x.ReadAt(b, 0); err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/sparseflow/sparseflow/internal/device/cpu"
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/kv"
+	"github.com/sparseflow/sparseflow/internal/memory"
 	"github.com/sparseflow/sparseflow/internal/tensor"
-	"github.com/sparseflow/sparseflow/internal/weights"
 )
 
 // eachThreads runs f over the fastest kernels with 1 and 2 threads.
@@ -35,7 +35,7 @@ func gbs(b *testing.B, bytesPerOp int64) {
 // filled is n bytes of small float16 numbers, in the memory that an engine's
 // weights and caches lie in.
 func filled(b *testing.B, n int64) []byte {
-	m, err := weights.NewMemory(n)
+	m, err := memory.New(n)
 	if err != nil {
 		b.Fatal(err)
 	}

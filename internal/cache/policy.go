@@ -1,0 +1,222 @@
+package cache
+
+import (
+	"fmt"
+	"strings"
+)
+
+// EvictionPolicy decides which slot of one layer gives way to a missing
+// neuron. Slots are numbered 0 to n-1 within the layer. The cache calls it
+// from one goroutine.
+type EvictionPolicy interface {
+	// Insert says that a neuron was placed in slot.
+	Insert(slot, neuron int)
+	// Hit says that the neuron in slot was used.
+	Hit(slot int)
+	// Victim is the slot to empty, one for which evictable is true (the
+	// others are in use), or -1 to keep them all. Unless it is -1, an Insert
+	// into that slot follows.
+	Victim(evictable func(slot int) bool) int
+}
+
+// NewPolicy makes the policy of one layer with slots slots.
+type NewPolicy func(layer, slots int) EvictionPolicy
+
+// DefaultPolicy is the policy that misses least on recorded traces; see
+// docs/cache.md.
+const DefaultPolicy = "lfu"
+
+// PolicyNames are the policies that PolicyByName knows.
+func PolicyNames() []string { return []string{"lfu", "mix", "lru", "sieve", "hot", "frozen"} }
+
+// PolicyBytes is the most memory that a policy of PolicyByName takes for a
+// neuron of the model that has a slot: Mix's score (4), neuron (4), heap (8),
+// queue (4), list (8) and two marks.
+const PolicyBytes = 30
+
+// PolicyByName finds a policy that comes with SparseFlow, for layers of ffn
+// neurons. seen, if not nil, is how often each neuron was active before.
+func PolicyByName(name string, ffn int, seen *Counts) (NewPolicy, error) {
+	before := func(layer int) []uint32 {
+		if seen == nil {
+			return nil
+		}
+		return seen.Neurons[layer]
+	}
+	switch name {
+	case "lfu":
+		return func(layer, slots int) EvictionPolicy { return NewLFU(ffn, slots, before(layer)) }, nil
+	case "mix":
+		return func(layer, slots int) EvictionPolicy { return NewMix(ffn, slots, before(layer)) }, nil
+	case "lru":
+		return func(_, slots int) EvictionPolicy { return NewLRU(slots) }, nil
+	case "sieve":
+		return func(_, slots int) EvictionPolicy { return NewSieve(slots) }, nil
+	case "hot":
+		return func(layer, slots int) EvictionPolicy { return NewHot(ffn, slots, before(layer)) }, nil
+	case "frozen":
+		return func(int, int) EvictionPolicy { return Frozen{} }, nil
+	}
+	return nil, fmt.Errorf("cache: eviction policy: got %q, want one of %s", name, strings.Join(PolicyNames(), ", "))
+}
+
+// Frozen never evicts: the neurons that came first stay.
+type Frozen struct{}
+
+// Insert does nothing.
+func (Frozen) Insert(int, int) {}
+
+// Hit does nothing.
+func (Frozen) Hit(int) {}
+
+// Victim is -1.
+func (Frozen) Victim(func(int) bool) int { return -1 }
+
+// LRU evicts the slot that has gone unused the longest: the policy of the
+// original system. It is a doubly linked list laid over the slots, so that a
+// hit costs a few writes and nothing is allocated.
+type LRU struct {
+	prev, next []int32 // per slot; the list's ends hang on the extra last slot
+}
+
+// NewLRU makes an LRU of slots slots, none of them in use.
+func NewLRU(slots int) *LRU {
+	l := &LRU{prev: make([]int32, slots+1), next: make([]int32, slots+1)}
+	for i := range l.next {
+		l.prev[i], l.next[i] = int32(i), int32(i)
+	}
+	return l
+}
+
+// Insert makes slot the most recent.
+func (l *LRU) Insert(slot, _ int) { l.Hit(slot) }
+
+// Hit makes slot the most recent.
+func (l *LRU) Hit(slot int) {
+	l.unlink(slot)
+	s, end := int32(slot), int32(len(l.next)-1)
+	first := l.next[end]
+	l.prev[s], l.next[s] = end, first
+	l.next[end], l.prev[first] = s, s
+}
+
+// unlink takes slot out of the list; a slot that is not in it is linked to
+// itself, and stays so.
+func (l *LRU) unlink(slot int) {
+	s := int32(slot)
+	l.next[l.prev[s]], l.prev[l.next[s]] = l.next[s], l.prev[s]
+	l.prev[s], l.next[s] = s, s
+}
+
+// Victim is the least recent evictable slot.
+func (l *LRU) Victim(evictable func(int) bool) int {
+	end := int32(len(l.next) - 1)
+	for s := l.prev[end]; s != end; s = l.prev[s] {
+		if evictable(int(s)) {
+			return int(s)
+		}
+	}
+	return -1
+}
+
+// Hot keeps the hottest neurons of a profile for good once they are in, and
+// gives the other slots to the least recently used.
+type Hot struct {
+	LRU
+	pinned []bool // [ffn]
+}
+
+// hotPinned is the share of slots that Hot keeps for the hottest, the best of
+// those tried; see docs/cache.md.
+const hotPinned = 0.75
+
+// NewHot makes a Hot of slots slots for a layer of ffn neurons, of which before
+// says how often each was active; nil: nobody knows, and none is kept.
+func NewHot(ffn, slots int, before []uint32) *Hot {
+	h := &Hot{LRU: *NewLRU(slots), pinned: make([]bool, ffn)}
+	if before != nil {
+		for _, id := range Hottest(before)[:int(hotPinned*float64(slots))] {
+			h.pinned[id] = before[id] > 0
+		}
+	}
+	return h
+}
+
+// Insert makes slot the most recent, or takes it out of what can be evicted.
+func (h *Hot) Insert(slot, neuron int) {
+	if h.pinned[neuron] {
+		h.unlink(slot)
+		return
+	}
+	h.LRU.Hit(slot)
+}
+
+// Hit makes slot the most recent unless its neuron is kept anyway.
+func (h *Hot) Hit(slot int) {
+	if h.next[slot] != int32(slot) {
+		h.LRU.Hit(slot)
+	}
+}
+
+// Sieve evicts the oldest slot that has not been used since it was last passed
+// over (Zhang et al., "SIEVE is Simpler than LRU", NSDI 2024): a queue by age,
+// through which a hand goes from the oldest on, round and round, that clears the
+// marks of the used and empties the first slot without one.
+type Sieve struct {
+	LRU         // its list, by age: a hit moves nothing
+	mark []mark // [slots]
+	hand int32  // slot to look at next, or the list's end
+}
+
+// mark is what Sieve knows of a slot.
+type mark uint8
+
+const (
+	unused mark = iota
+	loaded      // for a use that is still to come, and says nothing
+	used
+)
+
+// NewSieve makes a Sieve of slots slots, none of them in use.
+func NewSieve(slots int) *Sieve {
+	return &Sieve{LRU: *NewLRU(slots), mark: make([]mark, slots), hand: int32(slots)}
+}
+
+// Insert makes slot the youngest.
+func (s *Sieve) Insert(slot, _ int) {
+	if s.hand == int32(slot) {
+		s.hand = s.prev[slot]
+	}
+	s.LRU.Hit(slot)
+	s.mark[slot] = loaded
+}
+
+// Hit marks slot as used, unless it is the use that slot was filled for.
+func (s *Sieve) Hit(slot int) {
+	if s.mark[slot] == loaded {
+		s.mark[slot] = unused
+		return
+	}
+	s.mark[slot] = used
+}
+
+// Victim is the next slot without a mark. Two rounds find one if there is one.
+func (s *Sieve) Victim(evictable func(int) bool) int {
+	end := int32(len(s.mark))
+	at := s.hand
+	for range 2 * (len(s.mark) + 1) {
+		if at == end {
+			at = s.prev[end]
+			continue
+		}
+		if slot := int(at); evictable(slot) {
+			if s.mark[slot] != used {
+				s.hand = s.prev[at]
+				return slot
+			}
+			s.mark[slot] = unused
+		}
+		at = s.prev[at]
+	}
+	return -1
+}

@@ -1,0 +1,167 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/sparseflow/sparseflow"
+	"github.com/sparseflow/sparseflow/internal/disk"
+	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/lab/trace"
+	"github.com/sparseflow/sparseflow/internal/pack"
+)
+
+// message is a line that a job's process writes: one of the fields.
+type message struct {
+	Doing  string  `json:"doing,omitempty"` // for whoever waits
+	Result *Result `json:"result,omitempty"`
+	Error  string  `json:"error,omitempty"`
+}
+
+// Result is what a job found.
+type Result struct {
+	Proof   Proof
+	Backend string
+	Quality *Quality // nil for an exact mode
+	Load    Rate     // of the bytes of decoding, from memory
+	Start   Rate     // of the reads up to the first token, and the time that it took
+	Auto    string   // what mode auto chose
+	Rows    []Row
+}
+
+// Child carries out the job that in holds and writes to out what it does and
+// what it finds. The end of in, where whoever wrote the job waits for the
+// result, ends the job. open is sparseflow.Open with the limits of this
+// process on its heap.
+func Child(ctx context.Context, in io.Reader, out io.Writer, open Opener) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	dec := json.NewDecoder(in)
+	var j Job
+	if err := dec.Decode(&j); err != nil {
+		return fmt.Errorf("bench: read job: %w", err)
+	}
+	if err := j.check(); err != nil {
+		return err
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, io.MultiReader(dec.Buffered(), in))
+		cancel(errAbandoned)
+	}()
+	enc := json.NewEncoder(out)
+	c := &child{Job: j, tell: func(what string) { _ = enc.Encode(message{Doing: what}) }}
+	res, err := c.run(ctx, open)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		return enc.Encode(message{Error: err.Error()})
+	}
+	return enc.Encode(message{Result: res})
+}
+
+var errAbandoned = errors.New("bench: got no reader for the result")
+
+// Opener opens a model.
+type Opener func(ctx context.Context, model string, opts ...sparseflow.Option) (*sparseflow.Engine, error)
+
+// child is a job under way.
+type child struct {
+	Job
+	tell   func(what string)
+	e      *engine.Engine
+	tracer *trace.Recorder // of Wanted, nil while nothing is traced
+	reads  *engine.Reads   // of decoded tokens, to load, nil if there are none
+	peak   int64           // bytes resident at most, before anything but the model's own
+}
+
+func (c *child) run(ctx context.Context, open Opener) (res *Result, err error) {
+	if c.Cgroup != "" {
+		if err := enterCgroup(c.Cgroup); err != nil {
+			return nil, err
+		}
+	}
+	file, err := c.file()
+	if err != nil {
+		return nil, err
+	}
+	c.tell("loading")
+	eng, err := open(ctx, c.Model,
+		sparseflow.WithStrategy(c.Strategy),
+		sparseflow.WithCacheDir(c.CacheDir),
+		sparseflow.WithInternals(func(o *engine.Options) {
+			o.File, o.RingSlots, o.Unprofiled = file, c.RingSlots, c.Mode == Naive
+			if c.SimDisk != nil {
+				o.OpenFile, o.Disk = c.SimDisk.Opener(), c.SimDisk.Speed()
+			}
+			o.Wanted, o.Early = c.want, true
+		}))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, eng.Close()) }()
+	c.e = eng.Internals()
+	res = &Result{Backend: c.e.Backend()}
+	if a := c.e.Choice(); a != nil {
+		res.Auto = a.Summary()
+	}
+	if res.Start, err = c.first(ctx); err != nil {
+		return nil, err
+	}
+	c.tell("checking")
+	if res.Proof, res.Quality, err = c.prove(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.measure(ctx, res); err != nil {
+		return nil, err
+	}
+	if c.Trace != "" {
+		if err := c.trace(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+// file is what the mode reads the pack by, nil for the strategy's own way.
+func (c *child) file() (disk.File, error) {
+	switch c.Mode {
+	case Mmap:
+		return disk.OpenMapping(c.Pack)
+	case Naive, AblatePredictor, AblateCache:
+		p, err := pack.Open(c.Pack)
+		if err != nil {
+			return nil, err
+		}
+		var f disk.File
+		if c.SimDisk != nil {
+			f, err = disk.OpenSim(p, *c.SimDisk)
+		} else {
+			f, err = disk.OpenFile(p, c.Strategy.IO)
+		}
+		if err != nil {
+			return nil, errors.Join(err, p.Close())
+		}
+		if c.Mode == Naive {
+			return joined{f}, p.Close()
+		}
+		return halves{f, p.BundleOffset(0, 0)}, p.Close()
+	}
+	return nil, nil
+}
+
+// enterCgroup moves this process, all of whose memory is still to come, into a
+// memory cgroup.
+func enterCgroup(dir string) error {
+	err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(os.Getpid())), 0o600)
+	if err != nil {
+		return fmt.Errorf("bench: enter the memory limit: %w", err)
+	}
+	return nil
+}

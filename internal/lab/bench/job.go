@@ -1,0 +1,110 @@
+package bench
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/disk"
+)
+
+// Job is what one process measures: one mode of one model.
+type Job struct {
+	Model    string // as the user calls it
+	Pack     string // path of its pack
+	CacheDir string
+	Mode     Mode
+	Strategy config.OffloadStrategy
+	// RingSlots is the staging slots of naive, which holds a layer's whole
+	// rest; 0: as many as are sensible.
+	RingSlots int
+	Limits    Limits
+	SimDisk   *disk.SimSpec // the disk to simulate, nil for the one there is
+	// Trace, if not empty, is where to write which neurons the timed text
+	// wants, and TraceText what that is.
+	Trace, TraceText string
+	Tests            []Test
+	Reps             int
+	AllReps          bool    // though they take long
+	IDs              []int32 // the text
+	// Cgroup is the directory of the memory cgroup to enter, "" for none, and
+	// LimitBytes its limit.
+	Cgroup     string
+	LimitBytes int64
+	Expect     *Proof // what the output must be, nil if this job is the first
+	// Started is when the process was started.
+	Started time.Time
+}
+
+// Proof is what shows that a mode computes the model.
+type Proof struct {
+	// LogitsSHA256 is of the exact logits of the first checkTokens tokens.
+	LogitsSHA256 string
+	// Greedy is how an exact mode goes on after these tokens.
+	Greedy []int32
+}
+
+// The tokens that a mode is checked on, and how many follow greedily.
+const (
+	checkTokens  = 32
+	greedyTokens = 8
+	// auditTokens is what the cost of leaving neurons out is measured on.
+	auditTokens = 128
+	// slowTokens is what naive and mmap decode in place of more: enough for a
+	// speed that does not change, and at seconds a token all that is bearable.
+	slowTokens = 8
+	// firstTokens is the prompt that the first token of a new process follows.
+	firstTokens = 8
+	// warmTokens are decoded before the first repetition, to fill the cache.
+	warmTokens = 128
+)
+
+// MostReps is the most repetitions.
+const MostReps = 100
+
+// LeastContext is the shortest context that has room for the checks.
+const LeastContext = 2 * greedyTokens
+
+// check reports what of a job could not be carried out.
+func (j *Job) check() error {
+	switch {
+	case j.Reps < 1 || j.Reps > MostReps:
+		return fmt.Errorf("bench: job: got %d repetitions, want 1 to %d", j.Reps, MostReps)
+	case len(j.IDs) < TextTokens(j.Tests, j.Reps):
+		return fmt.Errorf("bench: job: got a text of %d tokens, want %d", len(j.IDs), TextTokens(j.Tests, j.Reps))
+	case j.Strategy.Context < LeastContext:
+		return fmt.Errorf("bench: job: got a context of %d tokens, want at least %d", j.Strategy.Context, LeastContext)
+	}
+	return nil
+}
+
+// TextTokens is how long a text the jobs of these tests need.
+func TextTokens(tests []Test, reps int) int {
+	return auditTokens + warmTokens + reps*(longest(tests)+1) + 1
+}
+
+// audited is the tokens, after the begin of text, that quality is told from.
+func (j *Job) audited(context int) int {
+	n := auditTokens
+	if j.Mode.exact() {
+		n = checkTokens
+	}
+	return min(n, context-greedyTokens-1, len(j.IDs))
+}
+
+// tokens is how many tokens of a test are timed.
+func (j *Job) tokens(t Test) int {
+	if j.Mode == Naive || j.Mode == Mmap {
+		return min(t.N, slowTokens)
+	}
+	return t.N
+}
+
+// tests is what is timed in this mode: the slow ones decode only.
+func (j *Job) tests() []Test {
+	if j.Mode != Naive && j.Mode != Mmap {
+		return j.Tests
+	}
+	return slices.DeleteFunc(slices.Clone(j.Tests), func(t Test) bool { return t.Prompt })
+}

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package memory
+
+func adviseHuge([]byte) {}
+
+func populate([]byte) bool { return false }

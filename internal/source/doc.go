@@ -1,0 +1,51 @@
+// Package checkpoint reads the weights of a Hugging Face model directory in
+// place: opening one reads headers only, and a tensor is then read at any
+// offset straight from its file, so that a checkpoint far larger than memory
+// can be converted piece by piece.
+//
+// # Formats
+//
+// [Open] takes the first of these that the directory holds, in the order that
+// the transformers library has:
+//
+//   - model.safetensors
+//   - model.safetensors.index.json and the shards it names
+//   - pytorch_model.bin
+//   - pytorch_model.bin.index.json and the shards it names
+//
+// A safetensors file is an 8-byte little-endian header length, a JSON header
+// and one byte buffer that the tensors tile without holes
+// (https://huggingface.co/docs/safetensors, "Format"). [ParseSafetensors] and
+// [BuildHeader] are that header's reader and writer, for any container made
+// of it; [WriteSafetensors] streams a whole file.
+//
+// A .bin file is what torch.save has written since PyTorch 1.6: a zip archive
+// with uncompressed entries, of which <archive>/data.pkl is a pickle (protocol
+// 2 to 4) of a dict from names to tensors, and <archive>/data/<key> the bytes
+// of one storage. A tensor is an element offset, a shape and strides over a
+// storage; tied tensors share one. The legacy format before 1.6 is refused
+// with the way out.
+//
+// # Guarantees
+//
+//   - A pickle is a program, and this one is never run. Opcodes and classes
+//     are checked against the short lists that torch.save needs for weights;
+//     anything else is an error that names the class and the file.
+//   - Bad input of any kind gives an error that names the file, what was found
+//     and what was expected. Nothing is allocated by a size that the file only
+//     claims; headers are bounded (100 MB of JSON, 64 MiB of pickle, 16 MiB of
+//     zip directory) and so is the memory that a pickle's opcodes can ask for.
+//   - Every tensor lies inside its file when it was opened.
+//   - A [Tensor] and a [Checkpoint] may be read from many goroutines at once.
+//
+// # Caveats
+//
+//   - Names are kept as stored, with or without a "model." prefix.
+//   - Element types other than those of package tensor, and .bin tensors that
+//     are not contiguous, are listed, but reading one is an error
+//     ([Tensor.Err]): harmless extras (int64 position ids) do not stop a model
+//     from loading.
+//   - The index is the authority: what a shard holds beyond it is not listed.
+//   - The zip archive's CRC-32 is not checked, because it covers whole
+//     storages and reads are partial.
+package source

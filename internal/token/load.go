@@ -1,0 +1,160 @@
+package token
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+)
+
+const (
+	tokenizerFile   = "tokenizer.json"
+	vocabFile       = "vocab.json"
+	mergesFile      = "merges.txt"
+	configFile      = "tokenizer_config.json"
+	specialFile     = "special_tokens_map.json"
+	addedTokensFile = "added_tokens.json"
+)
+
+// maxFileBytes bounds what is read of one file. The largest tokenizer.json in
+// use, of 256 000 tokens, has some 35 MB.
+const maxFileBytes = 64 << 20
+
+// Files returns the names of all files that Load looks for: what to carry
+// along with a model so that its text can be encoded later.
+func Files() []string {
+	return []string{tokenizerFile, vocabFile, mergesFile, configFile, specialFile, addedTokensFile}
+}
+
+// Load reads the tokenizer in the top folder of fsys. Errors call that folder
+// name. They are fs.ErrNotExist (errors.Is) when it holds neither
+// tokenizer.json nor vocab.json nor merges.txt, and only then.
+func Load(fsys fs.FS, name string) (*Tokenizer, error) {
+	f := folder{fsys, name}
+	b := builder{at: map[string]int{}}
+	if err := f.readModel(&b); err != nil {
+		return nil, err
+	}
+	d, err := f.readDeclarations(b.complete)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.declare(d); err != nil {
+		return nil, fmt.Errorf("tokenizer: load %s: %w", name, err)
+	}
+	t, err := b.build()
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer: load %s: %w", name, err)
+	}
+	return t, nil
+}
+
+// folder is where the files are.
+type folder struct {
+	fsys fs.FS
+	name string
+}
+
+// fail wraps an error with the file that it is about.
+func (f folder) fail(file string, err error) error {
+	return fmt.Errorf("tokenizer: load %s/%s: %w", strings.TrimSuffix(f.name, "/"), file, err)
+}
+
+// read returns a file's bytes, nil if there is no such file.
+func (f folder) read(file string) ([]byte, error) {
+	r, err := f.fsys.Open(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, f.fail(file, err)
+	}
+	defer r.Close()
+	// A file's size is as its file system says, which may be a pack from
+	// elsewhere: the buffer grows with what is really there.
+	data, err := io.ReadAll(io.LimitReader(r, maxFileBytes+1))
+	if err != nil {
+		return nil, f.fail(file, err)
+	}
+	if len(data) > maxFileBytes {
+		return nil, f.fail(file, fmt.Errorf("got more than %d bytes, want a tokenizer file", maxFileBytes))
+	}
+	if data == nil {
+		data = []byte{}
+	}
+	return data, nil
+}
+
+// readModel fills b from tokenizer.json, else from vocab.json and merges.txt.
+func (f folder) readModel(b *builder) error {
+	data, err := f.read(tokenizerFile)
+	if err != nil {
+		return err
+	}
+	if data != nil {
+		if err := b.readTokenizer(data); err != nil {
+			return f.fail(tokenizerFile, err)
+		}
+		return nil
+	}
+	vocab, err := f.read(vocabFile)
+	if err != nil {
+		return err
+	}
+	merges, err := f.read(mergesFile)
+	if err != nil {
+		return err
+	}
+	switch {
+	case vocab == nil && merges == nil:
+		return fmt.Errorf("tokenizer: load %s: got no tokenizer files, want %s, or %s and %s: %w",
+			f.name, tokenizerFile, vocabFile, mergesFile, fs.ErrNotExist)
+	case vocab == nil:
+		return f.fail(vocabFile, fmt.Errorf("got no such file beside %s, want both", mergesFile))
+	case merges == nil:
+		return f.fail(mergesFile, fmt.Errorf("got no such file beside %s, want both", vocabFile))
+	}
+	if err := b.readVocab(vocab); err != nil {
+		return f.fail(vocabFile, err)
+	}
+	if err := b.readMerges(merges); err != nil {
+		return f.fail(mergesFile, err)
+	}
+	return nil
+}
+
+// readMerges reads merges.txt: a line "#version: ..." that may be missing,
+// then two tokens a line, in the order of their ranks.
+func (b *builder) readMerges(data []byte) error {
+	line := 0
+	for text := range strings.SplitSeq(string(data), "\n") {
+		line++
+		// A carriage return is no part of a token: byte 13 is spelled č.
+		text = strings.TrimSuffix(text, "\r")
+		if text == "" || line == 1 && strings.HasPrefix(text, "#version") {
+			continue
+		}
+		left, right, _ := strings.Cut(text, " ")
+		if err := b.addMerge(left, right); err != nil {
+			return fmt.Errorf("line %d: %w", line, err)
+		}
+	}
+	return nil
+}
+
+// addMerge appends the merge of the next rank.
+func (b *builder) addMerge(left, right string) error {
+	if left == "" || right == "" || strings.Contains(right, " ") {
+		return fmt.Errorf("got merge %q, want two tokens with a space between", left+" "+right)
+	}
+	b.joined = append(append(b.joined[:0], left...), right...)
+	l, okLeft := b.vocab[left]
+	r, okRight := b.vocab[right]
+	id, ok := b.vocab[string(b.joined)]
+	if !ok || !okLeft || !okRight {
+		return fmt.Errorf("got merge %q, want %q, %q and %q all in the vocabulary", left+" "+right, left, right, b.joined)
+	}
+	b.merges = append(b.merges, merge{l, r, id})
+	return nil
+}

@@ -1,9 +1,0 @@
-//go:build !unix
-
-package weights
-
-// mapMemory is n zero bytes; without mmap they come from the Go heap, whose
-// large blocks start at page boundaries.
-func mapMemory(n int64) ([]byte, error) { return make([]byte, n), nil }
-
-func unmapMemory([]byte) error { return nil }
