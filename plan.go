@@ -16,7 +16,7 @@ type Placement = placement.Placement
 // together with a *BudgetError.
 func Plan(model string, opts ...Option) (*Placement, error) {
 	o := makeOptions(opts)
-	src, err := hub.Find(model)
+	src, err := hub.FindIn(model, o.cacheDir)
 	if err != nil {
 		return nil, err
 	}

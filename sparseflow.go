@@ -227,7 +227,7 @@ func makeOptions(opts []Option) options {
 // a *BudgetError.
 func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 	o := makeOptions(opts)
-	src, err := hub.Find(model)
+	src, err := hub.FindIn(model, o.cacheDir)
 	if err != nil {
 		return nil, err
 	}

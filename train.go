@@ -70,7 +70,7 @@ type Training struct {
 // had finished are kept, and the next training on the same text goes on there.
 func Train(ctx context.Context, model string, t Training, opts ...Option) (*Calibration, string, error) {
 	o := makeOptions(opts)
-	src, err := hub.Find(model)
+	src, err := hub.FindIn(model, o.cacheDir)
 	if err != nil {
 		return nil, "", err
 	}

@@ -103,7 +103,7 @@ func (a *app) pack(cmd *cobra.Command, f *packFlags, args []string) error {
 	case f.output == "":
 		return usagef(cmd, "got no output file, want -o FILE such as -o model.sflow")
 	}
-	src, err := hub.Find(args[0])
+	src, err := hub.FindIn(args[0], f.cacheDir)
 	if err != nil {
 		return err
 	}

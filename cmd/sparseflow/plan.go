@@ -97,7 +97,7 @@ func (a *app) plan(cmd *cobra.Command, model string, m *modelFlags, svg string, 
 
 // measured is what this machine does with a model's pack.
 func measured(ctx context.Context, model, cacheDir string, threads int) (*bench.Limits, error) {
-	src, err := hub.Find(model)
+	src, err := hub.FindIn(model, cacheDir)
 	if err != nil {
 		return nil, err
 	}

@@ -128,7 +128,7 @@ func plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 			return model.ScratchBytes(profile, chunk) + recordBytes(p, chunk) + tileBytes(profile, o.Strategy, chunk)
 		},
 		FreeBytes:  placement.FreeBytes(os.DirFS("/")),
-		Processors: runtime.NumCPU(),
+		Processors: processors(),
 		RingSlots:  o.RingSlots,
 	})
 	if place != nil && profile.Synthetic {
@@ -147,11 +147,14 @@ func recordBytes(p *pack.Layout, chunk int) int64 {
 	return max(cpu.RecordBytes(p.AttnDType(), chunk, cols), cpu.RecordBytes(p.MLPDType(), chunk, cols))
 }
 
+// processors is the number of compute threads where none is asked for.
+func processors() int { return placement.Processors(os.DirFS("/"), runtime.NumCPU()) }
+
 // tileBytes is what the backend needs to compute chunk tokens together.
 func tileBytes(p config.ModelProfile, s config.OffloadStrategy, chunk int) int64 {
 	threads := s.Threads
 	if threads == 0 {
-		threads = runtime.NumCPU()
+		threads = processors()
 	}
 	return cpu.TileBytes(threads, max(p.HiddenSize, p.EmbedDim), chunk, model.HiddenSize(p, chunk))
 }

@@ -52,4 +52,5 @@ func (p *keep) encode(dst []byte, src []float32, dt tensor.DType) {
 	default:
 		tensor.Encode(dst, src, dt)
 	}
+	kv.Saturate(dst, src, dt)
 }
