@@ -42,7 +42,7 @@ func (m *modelFlags) add(cmd *cobra.Command, mode sparseflow.Mode) {
 	fs.Var(enum{&m.mode, modes()}, "mode", "which neurons are computed: all (dense, exact), the active ones (gate, exact), the predicted ones, or what is fastest")
 	fs.Var(enum{&m.predictor, engine.Predictors()}, "predictor", "who predicts; oracle knows the truth and is for comparison; naming one means --mode predicted unless --mode says otherwise")
 	fs.Var(percentage{&m.quality}, "quality", "largest rise of perplexity that a calibrated predictor may cost; default: 0.5%")
-	fs.Var(enum{&m.policy, cache.PolicyNames()}, "policy", "which neuron gives way to a missing one: the least often used (lfu), the least recently (lru), none (frozen), ...; default: lfu, or frozen without --use-lru-eviction")
+	fs.Var(enum{&m.policy, cache.PolicyNames()}, "policy", "which neuron gives way to a missing one: the least often used (lfu), the least recently (lru), or none (frozen); default: lfu, or frozen without --use-lru-eviction")
 	fs.BoolVar(&m.lru, "use-lru-eviction", true, "missing neurons take the place of others, as --policy says; if false, the hottest neurons stay for good")
 	fs.BoolVar(&m.async, "async-transfer", true, "read missing neurons while attention computes")
 	fs.Var(enum{&m.io, []string{"direct", "mmap"}}, "io", "read the pack past the page cache, or map it")

@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sparseflow/sparseflow/internal/convert/randopt"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/pack/filelock"
 	"github.com/sparseflow/sparseflow/internal/tensor"
@@ -25,9 +24,7 @@ import (
 func makeCheckpoint(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "model")
-	if err := randopt.Write(dir, randopt.Options{Profile: randopt.Profile(20, 8, 2, 2, 24, 10), DType: tensor.F16, Shards: 2}); err != nil {
-		t.Fatal(err)
-	}
+	randomOPT{vocab: 20, d: 8, layers: 2, heads: 2, ffn: 24, positions: 10, dtype: tensor.F16, shards: 2}.write(t, dir)
 	if err := os.WriteFile(filepath.Join(dir, "vocab.json"), []byte("{}"), 0o666); err != nil {
 		t.Fatal(err)
 	}

@@ -63,10 +63,10 @@ func Measure(ctx context.Context, path string, layout *pack.Layout, sim *disk.Si
 		l.RandomWarmGBs, l.SequentialGBs = l.RandomGBs, sim.BytesPerSecond/1e9
 		return l, nil
 	}
-	align := min(l.ReadBytes&-l.ReadBytes, 4096)
-	r, err := disk.MeasureDisk(path, l.ReadBytes, align)
-	l.RandomIOPS, l.RandomGBs = r.Random, r.Random*r.ReadBytes/1e9
-	l.RandomWarmGBs, l.SequentialGBs = r.Warm*r.ReadBytes/1e9, r.InOrder/1e9
+	r, err := measureDisk(path)
+	bytes := float64(r.readBytes)
+	l.RandomIOPS, l.RandomGBs = r.random, r.random*bytes/1e9
+	l.RandomWarmGBs, l.SequentialGBs = r.warm*bytes/1e9, r.inOrder/1e9
 	return l, errors.Join(err, ctx.Err())
 }
 
