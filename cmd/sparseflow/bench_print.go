@@ -2,15 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/sparseflow/sparseflow/internal/atomicfile"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/lab/bench"
 	"github.com/sparseflow/sparseflow/internal/pack"
@@ -232,12 +231,11 @@ func (s *statusLine) close() {
 
 // writeBenchSVG draws a sweep.
 func writeBenchSVG(path, model string, o *benchJSON) error {
-	f, err := os.Create(path)
+	err := atomicfile.Write(path, func(w io.Writer) error {
+		return bench.SweepSVG(w, filepath.Base(model)+", "+o.DType+", on "+o.Machine, o.Sweep, o.Rows)
+	})
 	if err != nil {
 		return fmt.Errorf("bench: draw: %w", err)
 	}
-	if err := bench.SweepSVG(f, filepath.Base(model)+", "+o.DType+", on "+o.Machine, o.Sweep, o.Rows); err != nil {
-		return errors.Join(fmt.Errorf("bench: draw: %w", err), f.Close())
-	}
-	return f.Close()
+	return nil
 }

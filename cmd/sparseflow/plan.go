@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sparseflow/sparseflow"
+	"github.com/sparseflow/sparseflow/internal/atomicfile"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/hub"
@@ -122,14 +122,13 @@ func writeSVG(path, model string, s sparseflow.OffloadStrategy, p *sparseflow.Pl
 	if !s.Budget.IsZero() {
 		title += ", budget " + s.Budget.String()
 	}
-	f, err := os.Create(path)
+	err := atomicfile.Write(path, func(w io.Writer) error {
+		return p.SVG(w, title)
+	})
 	if err != nil {
 		return fmt.Errorf("plan: draw: %w", err)
 	}
-	if err := p.SVG(f, title); err != nil {
-		return errors.Join(fmt.Errorf("plan: draw: %w", err), f.Close())
-	}
-	return f.Close()
+	return nil
 }
 
 // planJSON is what plan --json prints. The top level is the whole process,

@@ -1,11 +1,10 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"os"
 
+	"github.com/sparseflow/sparseflow/internal/atomicfile"
 	"github.com/sparseflow/sparseflow/internal/lab/profile"
 )
 
@@ -38,14 +37,13 @@ func newProfileJSON(r *profile.Report) profileJSON {
 
 // writeReportSVG draws a report.
 func writeReportSVG(path, title string, r *profile.Report) error {
-	f, err := os.Create(path)
+	err := atomicfile.Write(path, func(w io.Writer) error {
+		return r.SVG(w, title)
+	})
 	if err != nil {
 		return fmt.Errorf("profile: draw: %w", err)
 	}
-	if err := r.SVG(f, title); err != nil {
-		return errors.Join(fmt.Errorf("profile: draw: %w", err), f.Close())
-	}
-	return f.Close()
+	return nil
 }
 
 func printProfile(w io.Writer, title string, r *profile.Report) {

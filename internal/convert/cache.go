@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -63,6 +64,9 @@ func Cached(ctx context.Context, src fs.FS, srcName, cacheDir string, o Options)
 		return "", err
 	}
 	r, err := s.convert(ctx, path, o)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		err = fmt.Errorf("%w; choose another directory by --cache-dir", err)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -122,18 +126,23 @@ func usable(path string, o Options) bool {
 func lock(ctx context.Context, path string, o Options) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
-		return nil, fmt.Errorf("convert: lock: %w; choose another directory by --cache-dir", err)
+		// Another user's, perhaps. If nothing can be written here at all, creating
+		// the pack will tell.
+		f, err = os.Open(path)
+	}
+	if err != nil {
+		o.notify("%s cannot be made: processes that start now may each pack this model (%v)", path, err)
+		return func() {}, nil
 	}
 	for told := false; ; told = true {
 		held, err := filelock.Try(f)
-		if held || errors.Is(err, errors.ErrUnsupported) {
+		if err != nil {
+			o.notify("files cannot be locked here: processes that start now may each pack this model (%v)", err)
+		}
+		if held || err != nil {
 			// Whoever waits on the removed file still gets its lock, and whoever
 			// makes a new one packs again at worst.
 			return func() { os.Remove(path); f.Close() }, nil
-		}
-		if err != nil {
-			f.Close()
-			return nil, fmt.Errorf("convert: lock: %w", err)
 		}
 		if !told {
 			o.notify("another process is packing this model; waiting for it")

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package pack
+package atomicfile
 
 // SyncDir does nothing: here directories cannot be opened to be synced.
 func SyncDir(string) error { return nil }
