@@ -56,7 +56,7 @@ type Training struct {
 	// estimate; where it would take longer, factors are in closed form. 0: 20
 	// minutes.
 	Time time.Duration
-	// Bits is the width of every sketch, 1 to 4, and Rank that of all low-rank
+	// Bits is the width of every sketch, 3 or 4, and Rank that of all low-rank
 	// factors; 0: what costs least, layer by layer.
 	Bits, Rank int
 }

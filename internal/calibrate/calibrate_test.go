@@ -102,7 +102,7 @@ func TestCalibrateTiny(t *testing.T) {
 	for _, l := range c.Layers {
 		switch {
 		case l.Codes.Bits > 0:
-			own, bytes = own+1, bytes+placement.OnHeap(1024*int64(kernel.PlaneBytes(256, l.Codes.Bits)))+1024*8
+			own, bytes = own+1, bytes+placement.OnHeap(1024*int64(kernel.Sketch3Bytes(256)))+1024*8
 		case !l.Dead:
 			bytes += 1024 * int64(pack.SketchBytes(256)+8)
 		}

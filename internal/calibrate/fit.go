@@ -118,9 +118,7 @@ func (f *fitter) layer(ctx context.Context, l int) (fitted, error) {
 		if err != nil {
 			return fitted{}, err
 		}
-		for _, c := range codes {
-			candidates = append(candidates, codesCandidate(f.be, in, c, f.ffn))
-		}
+		candidates = append(candidates, codesCandidate(f.be, in, codes, f.ffn))
 		if f.c.Bits > 0 {
 			candidates = candidates[1:]
 		}

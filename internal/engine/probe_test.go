@@ -143,29 +143,17 @@ func (s *spans) take() (joined [][2]uintptr) {
 func noting(s *spans) kernel.Set {
 	k := kernel.Best()
 	best := k
-	k.DotF32 = func(w, x []float32, next *float32) float32 { note(s, w); return best.DotF32(w, x, next) }
-	k.DotF16 = func(w []uint16, x []float32, next *uint16) float32 { note(s, w); return best.DotF16(w, x, next) }
-	k.DotBF16 = func(w []uint16, x []float32, next *uint16) float32 { note(s, w); return best.DotBF16(w, x, next) }
-	k.DotQ8 = func(w, x []byte, next *byte) float32 { note(s, w); return best.DotQ8(w, x, next) }
-	k.DotQ4 = func(w, x []byte, next *byte) float32 { note(s, w); return best.DotQ4(w, x, next) }
 	k.DotU4S8 = func(w []byte, x []int8) int32 { note(s, w); return best.DotU4S8(w, x) }
-	k.MatVecF32 = func(y, w, x []float32) { note(s, w); best.MatVecF32(y, w, x) }
-	k.MatVecF16 = func(y []float32, w []uint16, x []float32) { note(s, w); best.MatVecF16(y, w, x) }
-	k.MatVecBF16 = func(y []float32, w []uint16, x []float32) { note(s, w); best.MatVecBF16(y, w, x) }
-	k.MatVecQ8 = func(y []float32, w []byte, rowBytes int, x []byte) { note(s, w); best.MatVecQ8(y, w, rowBytes, x) }
-	k.MatVecQ4 = func(y []float32, w []byte, rowBytes int, x []byte) { note(s, w); best.MatVecQ4(y, w, rowBytes, x) }
-	k.AxpyF32 = func(y []float32, a float32, w []float32, next *float32) { note(s, w); best.AxpyF32(y, a, w, next) }
-	k.AxpyF16 = func(y []float32, a float32, w []uint16, next *uint16) { note(s, w); best.AxpyF16(y, a, w, next) }
-	k.AxpyBF16 = func(y []float32, a float32, w []uint16, next *uint16) { note(s, w); best.AxpyBF16(y, a, w, next) }
-	k.AxpyQ8 = func(y []float32, a float32, w []byte, next *byte) { note(s, w); best.AxpyQ8(y, a, w, next) }
-	k.AxpyQ4 = func(y []float32, a float32, w []byte, next *byte) { note(s, w); best.AxpyQ4(y, a, w, next) }
-	for _, axpy4 := range []*func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte){&k.Axpy4F32, &k.Axpy4F16, &k.Axpy4BF16, &k.Axpy4Q8, &k.Axpy4Q4} {
-		best := *axpy4
-		*axpy4 = func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte) {
+	for _, rows := range []*kernel.Rows{&k.F32, &k.F16, &k.BF16, &k.Q8, &k.Q4} {
+		best := *rows
+		rows.Dot = func(w, x []byte, next *byte) float32 { note(s, w); return best.Dot(w, x, next) }
+		rows.MatVec = func(y []float32, w []byte, rowBytes int, x []byte) { note(s, w); best.MatVec(y, w, rowBytes, x) }
+		rows.Axpy = func(y []float32, a float32, w []byte, next *byte) { note(s, w); best.Axpy(y, a, w, next) }
+		rows.Axpy4 = func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte) {
 			for _, row := range w {
 				note(s, row)
 			}
-			best(y, a, w, next)
+			best.Axpy4(y, a, w, next)
 		}
 	}
 	k.LoadNext = func(b []byte, next *byte) uint64 { note(s, b); return best.LoadNext(b, next) }
