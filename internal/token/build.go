@@ -88,8 +88,12 @@ func (b *builder) declare(d declarations) error {
 	for _, r := range d.roles.all() {
 		anySpecial = anySpecial || r.text != ""
 	}
+	stated := d.roles
 	b.fillRoles(&d.roles, anySpecial)
-	for _, r := range d.roles.all() {
+	if !b.complete {
+		stated = d.roles
+	}
+	for _, r := range stated.all() {
 		if r.text == "" {
 			continue
 		}
@@ -237,14 +241,12 @@ func (b *builder) build() (*Tokenizer, error) {
 			raw = append(raw, token)
 			continue
 		}
-		for _, n := range b.normalize {
-			token.text = n(&matcher{steps: 1 << 20}, token.text)
-		}
-		if token.text != "" {
+		if token.text = b.normalizedText(a); token.text != "" {
 			normalized = append(normalized, token)
 		}
 	}
 	t.raw, t.normalized = newAddedSet(raw), newAddedSet(normalized)
+	t.decoder.bytes = b.bytes && b.decoder.bytes
 	if t.decoder.spelled = b.bytes && !b.decoder.bytes; t.decoder.spelled {
 		t.decoder.added = make(map[int32]bool, len(b.added))
 		for _, a := range b.added {
@@ -257,6 +259,18 @@ func (b *builder) build() (*Tokenizer, error) {
 		t.model, err = b.bpe(t.texts)
 	}
 	return t, err
+}
+
+// normalizedText returns the text by which an added token is found, and which
+// the reference decodes it to.
+func (b *builder) normalizedText(a addedDecl) string {
+	text := strings.Clone(a.text)
+	for _, n := range b.normalize {
+		if a.normalized {
+			text = n(&matcher{steps: 1 << 20}, text)
+		}
+	}
+	return text
 }
 
 // byID returns the spelling of each id, "" for ids that name no token. Where
@@ -301,6 +315,7 @@ func (b *builder) texts(spelled []string) *texts {
 	own := make(map[int32]bool, len(b.added))
 	for _, a := range b.added {
 		own[a.id] = true
+		spelled[a.id] = b.normalizedText(a)
 	}
 	size := 0
 	for _, token := range spelled {

@@ -279,7 +279,7 @@ func bertNormalizer(clean, chinese, accents, lower bool) normalizer {
 				switch {
 				case r == '\t', r == '\n', r == '\r', unicode.IsSpace(r):
 					return ' '
-				case r == 0, r == 0xFFFD, categoriesOf("C").is(r):
+				case r == 0, r == 0xFFFD, (categoriesOf("C") &^ categoriesOf("Cn")).is(r):
 					return -1
 				}
 				return r
