@@ -197,8 +197,12 @@ func (f *finder) layer(m *Mapping, p config.ModelProfile, i int) (l Layer, err e
 func (f *finder) find(t demand) (*source.Tensor, error) {
 	x, ok := f.c.Tensor(t.name)
 	if !ok {
-		return nil, fmt.Errorf("opt: map %s: got no tensor %q (%s) in %s, want one of shape %v by config.json",
-			f.path, t.name, t.role, strings.Join(f.c.Files(), ", "), t.shape)
+		why := f.c.Why(t.name)
+		if why != "" {
+			why = "; " + why
+		}
+		return nil, fmt.Errorf("opt: map %s: got no tensor %q (%s) in %s, want one of shape %v by config.json%s",
+			f.path, t.name, t.role, strings.Join(f.c.Files(), ", "), t.shape, why)
 	}
 	f.used[t.name] = true
 	if err := x.Err(); err != nil {
