@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
@@ -98,6 +99,11 @@ func (t *Tensor) ReadAt(p []byte, off int64) (int, error) {
 
 func (t *Tensor) wrap(err error) error {
 	return fmt.Errorf("checkpoint: read %s: tensor %.200q: %w", t.file, t.Name, err)
+}
+
+// Same reports whether t and u are the same bytes of a file, as tied tensors are.
+func (t *Tensor) Same(u *Tensor) bool {
+	return t.r == u.r && t.off == u.off && t.sizeBytes == u.sizeBytes && slices.Equal(t.strides, u.strides)
 }
 
 // read reads p, which lies inside the tensor.
