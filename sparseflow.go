@@ -45,7 +45,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -142,6 +141,7 @@ type options struct {
 	engine   engine.Options
 	profile  *ModelProfile
 	cacheDir string
+	text     bool // the caller will hand over text
 	notify   func(string)
 	progress func(what string, done, total int64)
 }
@@ -198,6 +198,12 @@ func WithEarlyOpen() Option {
 	return func(o *options) { o.engine.Early = true }
 }
 
+// WithTokenizer has Open fail at once, before anything is converted, if the model
+// has no tokenizer that can be used. Without it such a model takes token ids.
+func WithTokenizer() Option {
+	return func(o *options) { o.text = true }
+}
+
 // WithNotices reports what a person may want to know, in whole sentences.
 func WithNotices(f func(string)) Option {
 	return func(o *options) { o.notify = f }
@@ -210,8 +216,9 @@ func WithPlacement(f func(*Placement)) Option {
 
 // Engine is an open model. Close it.
 type Engine struct {
-	e   *engine.Engine
-	tok *token.Tokenizer // nil where the model has no tokenizer files
+	e     *engine.Engine
+	tok   *token.Tokenizer // nil where the model has none that can be used
+	noTok error            // why
 }
 
 func makeOptions(opts []Option) options {
@@ -231,18 +238,22 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	tok, noTok := tokenizerOf(src)
+	if noTok != nil && o.text {
+		return nil, noTok
+	}
+	var refused *refusedTokenizer
+	if errors.As(noTok, &refused) && o.notify != nil {
+		o.notify(fmt.Sprintf("the tokenizer cannot be used, so that token ids alone will do: %v", refused.reason))
+	}
 	p, err := openPack(ctx, src, o)
 	if err != nil {
 		return nil, err
 	}
-	tok, err := tokenizerOf(p)
+	known, err := learnedOf(src, p, o)
+	known.use(&o.engine)
 	if err == nil {
-		var known learned
-		known, err = learnedOf(src, p, o)
-		known.use(&o.engine)
-		if err == nil {
-			o.engine.Auto, err = auto(ctx, p, o, known.choices)
-		}
+		o.engine.Auto, err = auto(ctx, p, o, known.choices)
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
@@ -263,16 +274,7 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 			notify(n)
 		}
 	}
-	return &Engine{e: e, tok: tok}, nil
-}
-
-// tokenizerOf is a pack's tokenizer, nil if it has none.
-func tokenizerOf(p *pack.Pack) (*token.Tokenizer, error) {
-	tok, err := token.Load(p.Tokenizer(), p.Path())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return tok, err
+	return &Engine{e: e, tok: tok, noTok: noTok}, nil
 }
 
 // openPack opens a model's pack, which is made first if the model is a
@@ -296,6 +298,7 @@ func openPack(ctx context.Context, src hub.Source, o options) (*pack.Pack, error
 
 // sameProfile demands that a config describes the model.
 func sameProfile(want, got ModelProfile, model string) error {
+	want.Generation, got.Generation = config.Generation{}, config.Generation{} // of another file
 	w, g := fmt.Sprintf("%+v", want), fmt.Sprintf("%+v", got)
 	if w != g {
 		return fmt.Errorf("sparseflow: open %s: got a model of %s, want that of the config, %s", model, g, w)

@@ -252,7 +252,7 @@ func (b *benchmark) ready(ctx context.Context, model string, m *modelFlags, bar 
 		return err
 	}
 	tok, err := sparseflow.LoadTokenizer(model)
-	if err != nil && !errors.Is(err, sparseflow.ErrNoTokenizer) {
+	if err != nil && !errors.Is(err, sparseflow.ErrNoTokenizer) { // else drawn ids
 		return err
 	}
 	t, err := bench.ForcedText(b.o.Profile, tok, bench.TextTokens(b.o.Tests, b.o.Reps))

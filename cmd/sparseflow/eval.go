@@ -82,7 +82,7 @@ func (a *app) eval(cmd *cobra.Command, m *modelFlags, model string, in input, f 
 	if f.window < 0 || f.stride < 0 || f.maxTokens < 0 {
 		return usagef(cmd, "got a negative --window, --stride or --max-tokens, want 0 or more")
 	}
-	eng, err := a.open(ctx, cmd, model, m, false)
+	eng, err := a.open(ctx, cmd, model, m, false, in.from != "")
 	if err != nil {
 		return err
 	}

@@ -10,8 +10,9 @@ import (
 )
 
 // open opens the model that the flags describe, with progress and notices on
-// standard error. An early one shows its progress until it is loaded.
-func (a *app) open(ctx context.Context, cmd *cobra.Command, model string, m *modelFlags, early bool) (*sparseflow.Engine, error) {
+// standard error. An early one shows its progress until it is loaded. text says
+// that text will be handed over, so that there must be a tokenizer.
+func (a *app) open(ctx context.Context, cmd *cobra.Command, model string, m *modelFlags, early, text bool) (*sparseflow.Engine, error) {
 	strategy, err := m.strategy(cmd)
 	if err != nil {
 		return nil, err
@@ -30,6 +31,9 @@ func (a *app) open(ctx context.Context, cmd *cobra.Command, model string, m *mod
 	}
 	if early {
 		options = append(options, sparseflow.WithEarlyOpen())
+	}
+	if text {
+		options = append(options, sparseflow.WithTokenizer())
 	}
 	eng, err := sparseflow.Open(ctx, model, options...)
 	if err != nil || !early {

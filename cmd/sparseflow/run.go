@@ -89,10 +89,11 @@ func (a *app) run(cmd *cobra.Command, f *runFlags, args []string) error {
 	if f.model.budget.IsZero() && f.model.ratio == nil && model == "tiny" {
 		f.model.budget = sparseflow.Budget{Share: tinyShare}
 	}
-	eng, err := a.open(ctx, cmd, model, &f.model, !ask) // a bar would get in the way of who types
+	eng, err := a.open(ctx, cmd, model, &f.model, !ask, in.ids == nil) // a bar would get in the way of who types
 	if err != nil {
 		return err
 	}
+	a.asPublished(cmd, eng, &request)
 	if ask {
 		err = a.converse(ctx, eng, f, request)
 	} else {

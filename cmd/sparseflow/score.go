@@ -60,7 +60,7 @@ type scoreJSON struct {
 
 func (a *app) score(cmd *cobra.Command, m *modelFlags, model string, in input, logits bool) error {
 	ctx := cmd.Context()
-	eng, err := a.open(ctx, cmd, model, m, false)
+	eng, err := a.open(ctx, cmd, model, m, false, in.ids == nil)
 	if err != nil {
 		return err
 	}

@@ -117,7 +117,8 @@ func (a *app) train(cmd *cobra.Command, m *modelFlags, model string, f trainFlag
 		}
 		t.Name = f.file
 	} else if tok, err := sparseflow.LoadTokenizer(model); errors.Is(err, sparseflow.ErrNoTokenizer) && tok == nil {
-		t.Text = "" // drawn token ids
+		t.Text = ""
+		fmt.Fprintf(a.stderr, "note: learning from drawn token ids: %v\n", err)
 	}
 	bar := a.newProgress()
 	limitToConvert()

@@ -40,7 +40,7 @@ func Cached(ctx context.Context, src fs.FS, srcName, cacheDir string, o Options)
 	}
 	defer s.ckpt.Close()
 	if o.SourceSHA256 == "" {
-		if o.SourceSHA256, err = rememberedHash(ctx, src, srcName, cacheDir, false); err != nil {
+		if o.SourceSHA256, err = s.rememberedHash(ctx, cacheDir, false); err != nil {
 			return "", err
 		}
 	}
@@ -79,11 +79,16 @@ func Cached(ctx context.Context, src fs.FS, srcName, cacheDir string, o Options)
 // Known is the path of the pack that Cached would return without making or
 // hashing anything, "" if it would.
 func Known(ctx context.Context, src fs.FS, srcName, cacheDir string, o Options) (string, error) {
-	spec, err := Describe(src, srcName, o)
+	s, err := openSource(src, srcName)
 	if err != nil {
 		return "", err
 	}
-	hash, err := rememberedHash(ctx, src, srcName, cacheDir, true)
+	defer s.ckpt.Close()
+	spec, err := s.spec(o)
+	if err != nil {
+		return "", err
+	}
+	hash, err := s.rememberedHash(ctx, cacheDir, true)
 	if hash == "" || err != nil {
 		return "", err
 	}
@@ -97,7 +102,7 @@ func Known(ctx context.Context, src fs.FS, srcName, cacheDir string, o Options) 
 // cacheKey names a pack by all that determines its contents but its layout.
 func cacheKey(spec pack.Spec, source string) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s %v %v\n", source, spec.Attn, spec.MLP)
+	fmt.Fprintf(h, "%s %v %v %+v\n", source, spec.Attn, spec.MLP, spec.Profile)
 	for _, name := range pack.TokenizerFiles() {
 		if b, ok := spec.Tokenizer[name]; ok {
 			fmt.Fprintf(h, "%s %d\n", name, len(b))

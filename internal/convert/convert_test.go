@@ -331,3 +331,51 @@ func poison(tensorName string, bits uint32) func(*testing.T, string) {
 		t.Fatalf("got no tensor %s", tensorName)
 	}
 }
+
+// A head of its own beside a tied embedding does not count, as in the reference
+// implementation, but is told of; one that is equal is not worth a word.
+func TestTiedModelWithAHead(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "m")
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(goldenDir, "untied"))); err != nil {
+		t.Fatal(err)
+	}
+	edit(t, dir, "config.json", `"tie_word_embeddings": false`, `"tie_word_embeddings": true`)
+	notices := func() string {
+		t.Helper()
+		r, err := Convert(t.Context(), os.DirFS(dir), dir, filepath.Join(t.TempDir(), "m.sflow"), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !r.Profile.TiedHead {
+			t.Error("got an untied head, want it tied")
+		}
+		return strings.Join(r.Notices, "\n")
+	}
+	if got := notices(); !strings.Contains(got, "the stored lm_head.weight differs from the token embedding") {
+		t.Errorf("another head: got notices %q, want it told", got)
+	}
+	// The embedding's bytes in the head's place.
+	path := filepath.Join(dir, "model.safetensors")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := source.ParseSafetensors(bytes.NewReader(b), int64(len(b)), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := map[string]source.SafetensorsEntry{}
+	for _, e := range h.Entries {
+		at[e.Name] = e
+	}
+	head, embed := at["lm_head.weight"], at["model.decoder.embed_tokens.weight"]
+	if copy(b[head.Offset:][:head.Bytes], b[embed.Offset:]) == 0 {
+		t.Fatalf("got entries %+v and %+v", head, embed)
+	}
+	if err := os.WriteFile(path, b, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if got := notices(); strings.Contains(got, "lm_head") {
+		t.Errorf("an equal head: got notices %q, want none of it", got)
+	}
+}
