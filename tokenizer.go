@@ -18,12 +18,14 @@ type Tokenizer = token.Tokenizer
 // LoadTokenizer reads the tokenizer of a model, which is named as for Open,
 // without looking at the weights. A directory that holds tokenizer files alone
 // will do. A model without tokenizer files is ErrNoTokenizer.
-func LoadTokenizer(model string) (*Tokenizer, error) {
+//
+// Of the options WithCacheDir says where models of a name are looked for.
+func LoadTokenizer(model string, opts ...Option) (*Tokenizer, error) {
 	if info, err := os.Stat(model); err == nil && info.IsDir() && model != hub.Tiny {
 		t, err := token.Load(os.DirFS(model), filepath.Clean(model))
 		return t, orNoTokenizer(err, model)
 	}
-	src, err := hub.Find(model)
+	src, err := hub.FindIn(model, makeOptions(opts).cacheDir)
 	if err != nil {
 		return nil, err
 	}
