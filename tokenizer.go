@@ -19,11 +19,13 @@ type Tokenizer = token.Tokenizer
 // without looking at the weights. A directory that holds tokenizer files alone
 // will do. A model without tokenizer files, or with some that cannot be used, is
 // ErrNoTokenizer.
-func LoadTokenizer(model string) (*Tokenizer, error) {
+//
+// Of the options WithCacheDir says where models of a name are looked for.
+func LoadTokenizer(model string, opts ...Option) (*Tokenizer, error) {
 	if info, err := os.Stat(model); err == nil && info.IsDir() && model != hub.Tiny {
 		return loadTokenizer(os.DirFS(model), filepath.Clean(model))
 	}
-	src, err := hub.Find(model)
+	src, err := hub.FindIn(model, makeOptions(opts).cacheDir)
 	if err != nil {
 		return nil, err
 	}

@@ -136,7 +136,7 @@ const drawnTokens = 40_000
 // tokens sets the ids to learn from.
 func (t *trainer) tokens() error {
 	p := t.layout
-	tok, err := LoadTokenizer(t.model)
+	tok, err := LoadTokenizer(t.model, WithCacheDir(t.o.cacheDir))
 	switch {
 	case err == nil:
 		t.ids = tok.Encode(t.t.Text, false)

@@ -47,19 +47,18 @@ A share of the neurons is of all neurons and tokens. A large model takes long:
   sparseflow eval tiny --file book.txt --predictor oracle`,
 		Args: argsNamed(1, "MODEL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in, err := t.read(cmd, "", nil)
+			in, err := t.read(a, cmd, "", nil, false)
 			if err != nil {
 				return err
 			}
 			if in.from == "" {
-				drawn, err := isSynthetic(args[0])
+				profile, err := profileOf(args[0], m.cacheDir)
 				if err != nil {
 					return err
 				}
-				if drawn {
-					return a.eval(cmd, &m, args[0], in, f)
+				if !profile.Synthetic {
+					return usagef(cmd, "got no text, want --file or --text")
 				}
-				return usagef(cmd, "got no text, want --file or --text")
 			}
 			if !utf8.ValidString(in.text) {
 				return fmt.Errorf("eval: %s: got a text that is not UTF-8, want UTF-8", in.from)

@@ -27,6 +27,7 @@ func (a *app) open(ctx context.Context, cmd *cobra.Command, model string, m *mod
 		sparseflow.WithPlacement(limitToPlan),
 	}
 	if m.simDisk != nil {
+		bar.note(fmt.Sprintf("the pack is read from a simulated disk of %v", m.simDisk))
 		options = append(options, sparseflow.WithSimDisk(*m.simDisk))
 	}
 	if early {

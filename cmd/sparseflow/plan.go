@@ -24,11 +24,11 @@ func assumedRates() placement.Rates {
 }
 
 func (a *app) planCommand() *cobra.Command {
-	var m modelFlags
+	var f runFlags
 	var svg string
 	var measure bool
 	cmd := &cobra.Command{
-		Use:     "plan MODEL",
+		Use:     "plan MODEL [PROMPT]",
 		GroupID: groupTool,
 		Short:   "Show what would live where for a budget",
 		Long: `Plan prints what would be in fast memory and what would stay in the pack for a
@@ -40,6 +40,10 @@ the whole process, KV cache and program included. The smallest one depends on
 the model, --ctx, --kv and --threads alone. Below it the exit status is 3, with
 every command.
 
+All flags of run are taken and have the same defaults, so that what is planned is
+what run would do: the context is what the prompt, or a page of 64 tokens where
+none is given, and --max-tokens need.
+
 The time of a token is a rough guess from 10 GB/s of memory and 1 GB/s of disk.
 With --measure it is from what this machine does with weights of that shape, from
 memory and from the pack's disk, which takes some seconds and up to 2 GiB of
@@ -50,12 +54,22 @@ memory; reading and computing, which overlap, are counted one after the other.`,
   sparseflow plan tiny --gpu-cache-ratio 0.3
   sparseflow plan model.sflow --budget 58% --measure
   sparseflow plan tiny --budget 58% --svg tiers.svg`,
-		Args: argsNamed(1, "MODEL"),
+		Args: argsNamed(1, "MODEL", "PROMPT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.plan(cmd, args[0], &m, svg, measure)
+			in, err := f.text.read(a, cmd, "PROMPT", args[1:], false)
+			if err != nil {
+				return err
+			}
+			if err := f.setDefaults(args[0], in); err != nil {
+				return err
+			}
+			return a.plan(cmd, args[0], &f.model, svg, measure)
 		},
 	}
-	m.add(cmd, sparseflow.Auto)
+	f.add(cmd)
+	for _, name := range []string{"seed", "sim-disk", "stats", "temperature", "top-k", "top-p", "min-p", "repetition-penalty", "stop", "ignore-eos"} {
+		cmd.Flags().Lookup(name).Hidden = true // taken, for they are run's, and of no effect
+	}
 	cmd.Flags().BoolVar(&measure, "measure", false, "estimate a token's time from what this machine does")
 	cmd.Flags().StringVar(&svg, "svg", "", "also draw the tiers into this file")
 	return cmd
@@ -89,7 +103,7 @@ func (a *app) plan(cmd *cobra.Command, model string, m *modelFlags, svg string, 
 		}
 	}
 	if m.json {
-		return errors.Join(a.printJSON(newPlanJSON(p, limits)), err)
+		return errors.Join(a.printJSON(newPlanJSON(p, m.kv, limits)), err)
 	}
 	printPlan(a.stdout, model, p, limits)
 	return err
@@ -142,6 +156,12 @@ type planJSON struct {
 	Tiers        []tierJSON    `json:"tiers"`
 	PerToken     perTokenJSON  `json:"per_token"`
 	Limits       *bench.Limits `json:"limits,omitempty"` // as bench's, where they were measured
+
+	Mode    string  `json:"mode"`
+	Ctx     int     `json:"ctx"` // tokens
+	KV      string  `json:"kv"`
+	Threads int     `json:"threads"`
+	TokS    float64 `json:"tok_s_estimate"`
 }
 
 type weightsJSON struct {
@@ -167,7 +187,7 @@ type perTokenJSON struct {
 	SecondsEstimate float64 `json:"seconds_estimate"`
 }
 
-func newPlanJSON(p *sparseflow.Placement, l *bench.Limits) planJSON {
+func newPlanJSON(p *sparseflow.Placement, kv string, l *bench.Limits) planJSON {
 	out := planJSON{
 		Schema:       schema,
 		BudgetBytes:  p.Process.BudgetBytes,
@@ -176,6 +196,8 @@ func newPlanJSON(p *sparseflow.Placement, l *bench.Limits) planJSON {
 		Fits:         p.Fits,
 		PerToken:     perTokenJSON{p.Token.FastBytes, p.Token.SlowBytes, estimate(p, l)},
 		Limits:       l,
+
+		Mode: string(p.Mode), Ctx: p.Context, KV: kv, Threads: p.Threads, TokS: 1 / estimate(p, l),
 	}
 	for _, t := range p.Tiers {
 		tier := tierJSON{Name: t.Name, Bytes: t.Bytes, Items: []itemJSON{}}
@@ -219,7 +241,7 @@ func printPlan(w io.Writer, model string, p *sparseflow.Placement, l *bench.Limi
 	b.add("", "budget", "minimum", "everything")
 	b.add("whole process", config.FormatSize(p.Process.BudgetBytes), config.FormatSize(p.Process.MinimumBytes), config.FormatSize(p.Process.TotalBytes))
 	b.add("weights", config.FormatSize(p.Share.BudgetBytes), config.FormatSize(p.Share.MinimumBytes), config.FormatSize(p.Share.TotalBytes))
-	b.add("  share", percent(p.Share.BudgetBytes, p.Share.TotalBytes), percent(p.Share.MinimumBytes, p.Share.TotalBytes), "100.0 %")
+	b.add("  share", percent(min(p.Share.BudgetBytes, p.Share.TotalBytes), p.Share.TotalBytes), percent(p.Share.MinimumBytes, p.Share.TotalBytes), "100.0 %")
 	b.print(w)
 	fits := "fits"
 	if !p.Fits {

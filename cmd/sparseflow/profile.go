@@ -7,7 +7,6 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -96,7 +95,7 @@ type profiling struct {
 
 func (a *app) profile(cmd *cobra.Command, model string, m *modelFlags, f profileFlags) error {
 	ctx := cmd.Context()
-	p, err := prepareProfile(cmd, model, m, f)
+	p, err := a.prepareProfile(cmd, model, m, f)
 	if err != nil {
 		return err
 	}
@@ -135,7 +134,7 @@ func (a *app) profile(cmd *cobra.Command, model string, m *modelFlags, f profile
 }
 
 // prepareProfile checks what can be checked from headers and the texts.
-func prepareProfile(cmd *cobra.Command, model string, m *modelFlags, f profileFlags) (*profiling, error) {
+func (a *app) prepareProfile(cmd *cobra.Command, model string, m *modelFlags, f profileFlags) (*profiling, error) {
 	p := &profiling{text: "the bundled sample"}
 	var err error
 	if p.strategy, err = m.strategy(cmd); err != nil {
@@ -150,13 +149,13 @@ func prepareProfile(cmd *cobra.Command, model string, m *modelFlags, f profileFl
 	text := sampletext.Sample
 	if f.file != "" {
 		p.text = f.file
-		if text, err = readUTF8("--file", f.file); err != nil {
+		if text, err = a.readUTF8("--file", f.file); err != nil {
 			return nil, err
 		}
 	}
 	against := ""
 	if f.against != "" {
-		if against, err = readUTF8("--against", f.against); err != nil {
+		if against, err = a.readUTF8("--against", f.against); err != nil {
 			return nil, err
 		}
 	}
@@ -200,18 +199,6 @@ func prepareProfile(cmd *cobra.Command, model string, m *modelFlags, f profileFl
 	}
 	p.reserve(place)
 	return p, nil
-}
-
-// readUTF8 reads the text of a flag.
-func readUTF8(flag, path string) (string, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", flag, err)
-	}
-	if !utf8.Valid(b) {
-		return "", fmt.Errorf("%s: %s: got a text that is not UTF-8, want UTF-8", flag, path)
-	}
-	return string(b), nil
 }
 
 // tokenize is the first tokens of a text, at least a window of them.

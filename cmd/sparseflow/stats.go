@@ -22,6 +22,22 @@ type statsJSON struct {
 	StallS    float64  `json:"stall_s"`    // waiting for reads
 	Recall    *float64 `json:"recall"`     // of one layer in 64 tokens; null: too few tokens
 	PeakRSS   int64    `json:"peak_rss_bytes"`
+	*runStatsJSON
+}
+
+// runStatsJSON is what stats hold in addition where the request was run's.
+type runStatsJSON struct {
+	UnitsWanted int64  `json:"units_wanted"` // neurons of layer passes
+	UnitsHit    int64  `json:"units_hit"`    // of these, in fast memory when the pass began
+	Seed        uint64 `json:"seed"`
+	BudgetBytes int64  `json:"budget_bytes"` // of the whole process
+	Mode        string `json:"mode"`
+}
+
+func newRunStatsJSON(s sparseflow.Stats, seed uint64, eng *sparseflow.Engine) statsJSON {
+	out, p := newStatsJSON(s), eng.Placement()
+	out.runStatsJSON = &runStatsJSON{s.Wanted, s.Wanted - s.Misses, seed, p.Process.BudgetBytes, string(p.Mode)}
+	return out
 }
 
 func newStatsJSON(s sparseflow.Stats) statsJSON {
@@ -76,16 +92,17 @@ func summary(w io.Writer, s sparseflow.Stats, eng *sparseflow.Engine) {
 	p := eng.Placement()
 	fmt.Fprintf(w, "%s (prompt of %s in %s, mode %s)\n", speedLine(s), count(s.PromptTokens, "token"), seconds(s.Prefill), modeText(eng))
 	c, tokens := perToken(s)
-	fmt.Fprintf(w, "budget %s; %.1f %% cache hits; a token moves %s fast, %s slow; peak RSS %s\n",
-		budgetText(p), 100*c.HitRate(),
+	fmt.Fprintf(w, "budget %s; %s; a token moves %s fast, %s slow; peak RSS %s\n",
+		budgetText(p), "cache hits "+hitText(c),
 		config.FormatSize(c.FastBytes/tokens), config.FormatSize(c.SlowBytes/tokens), rssText())
 }
 
 // statsTable is all that is known about a request.
-func statsTable(w io.Writer, s sparseflow.Stats, eng *sparseflow.Engine) {
+func statsTable(w io.Writer, s sparseflow.Stats, seed uint64, eng *sparseflow.Engine) {
 	p := eng.Placement()
 	var t table
 	t.add("mode", modeText(eng))
+	t.add("seed", fmt.Sprint(seed))
 	t.add("threads", fmt.Sprint(p.Threads))
 	t.add("budget", budgetText(p))
 	t.add("prompt", count(s.PromptTokens, "token"))
@@ -111,7 +128,10 @@ func statsTable(w io.Writer, s sparseflow.Stats, eng *sparseflow.Engine) {
 	if r, ok := s.Recall(); ok {
 		t.add("recall, sampled", fmt.Sprintf("%.1f %%", 100*r))
 	}
-	t.add("cache hits", fmt.Sprintf("%.1f %%", 100*s.HitRate()))
+	if s.Filled > 0 {
+		t.add("loaded into empty slots", count(int(s.Filled), "neuron"))
+	}
+	t.add("cache hits", hitText(s.Counters))
 	t.add("wanted, cached or not", fmt.Sprint(s.Wanted))
 	t.add("missing", fmt.Sprint(s.Misses))
 	t.add("read early", fmt.Sprint(s.Early))
@@ -120,6 +140,17 @@ func statsTable(w io.Writer, s sparseflow.Stats, eng *sparseflow.Engine) {
 	t.add("from slow memory", config.FormatSize(s.SlowBytes))
 	t.add("peak RSS", rssText())
 	t.print(w)
+}
+
+// hitText is the share of wanted neurons that were in fast memory. Those that
+// went into empty slots are left out: they say that the cache was being loaded,
+// not how good it is.
+func hitText(c engine.Counters) string {
+	loaded := min(c.Filled, c.Misses)
+	if c.Wanted > 0 && c.Wanted == loaded {
+		return "none yet"
+	}
+	return percent(c.Wanted-c.Misses, c.Wanted-loaded)
 }
 
 // perToken is what decoding took and its number of tokens, or those of the

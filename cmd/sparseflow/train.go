@@ -112,11 +112,11 @@ func (a *app) train(cmd *cobra.Command, m *modelFlags, model string, f trainFlag
 		t.Floor = sparseflow.Floor(f.floor)
 	}
 	if f.file != "" {
-		if t.Text, err = readUTF8("--file", f.file); err != nil {
+		if t.Text, err = a.readUTF8("--file", f.file); err != nil {
 			return err
 		}
 		t.Name = f.file
-	} else if tok, err := sparseflow.LoadTokenizer(model); errors.Is(err, sparseflow.ErrNoTokenizer) && tok == nil {
+	} else if tok, err := sparseflow.LoadTokenizer(model, sparseflow.WithCacheDir(m.cacheDir)); errors.Is(err, sparseflow.ErrNoTokenizer) && tok == nil {
 		t.Text = ""
 		fmt.Fprintf(a.stderr, "note: learning from drawn token ids: %v\n", err)
 	}

@@ -62,6 +62,14 @@ func NewWeightCache(ffn int, slots []int, policy NewPolicy) *WeightCache {
 // Slots is the number of slots of a layer.
 func (c *WeightCache) Slots(layer int) int { return len(c.layers[layer].idOf) }
 
+// Filled is the number of slots with a neuron, in all layers.
+func (c *WeightCache) Filled() (n int64) {
+	for l := range c.layers {
+		n += int64(len(c.layers[l].idOf) - len(c.layers[l].free))
+	}
+	return n
+}
+
 // Complete reports whether every neuron of a layer has a slot.
 func (c *WeightCache) Complete(layer int) bool {
 	lc := &c.layers[layer]

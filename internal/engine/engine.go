@@ -155,6 +155,7 @@ type Counters struct {
 	Reads     int64         // that brought them
 	Wanted    int64         // neurons of layer passes
 	Misses    int64         // of these, not in fast memory when the pass began
+	Filled    int64         // slots that were empty and no longer are
 	Early     int64         // neurons read early, by a forecast
 	Wasted    int64         // of these, not wanted after all
 	Computed  int64         // neurons x tokens computed
@@ -201,6 +202,7 @@ func (c Counters) minus(d Counters) Counters {
 	c.Reads -= d.Reads
 	c.Wanted -= d.Wanted
 	c.Misses -= d.Misses
+	c.Filled -= d.Filled
 	c.Early -= d.Early
 	c.Wasted -= d.Wasted
 	c.Computed -= d.Computed
@@ -231,6 +233,7 @@ func (e *Engine) counters() Counters {
 		Reads:     e.store.Reads() + e.transfer.Reads(),
 		Wanted:    s.Wanted,
 		Misses:    s.Misses,
+		Filled:    e.coordinator.Cache.Filled(),
 		Early:     s.Early,
 		Wasted:    s.Wasted,
 		Computed:  t.Computed,

@@ -16,6 +16,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/sample"
+	"github.com/sparseflow/sparseflow/internal/tensor"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
@@ -101,6 +102,7 @@ func strategy(mode config.Mode, share float64) config.OffloadStrategy {
 	s := config.DefaultStrategy()
 	s.Mode = mode
 	s.Budget.Share = share
+	s.KV = tensor.F32 // as the reference's
 	return s
 }
 

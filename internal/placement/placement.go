@@ -283,6 +283,7 @@ func (p *planner) place() error {
 		p.MemoryBytes += int64(n-p.RingSlots) * p.stride
 		p.RingSlots = n
 	}
+	p.noticeKV()
 	if !p.Fits {
 		return p.tooSmall(asked, need)
 	}
@@ -331,6 +332,21 @@ func (p *planner) residents(ts []pack.Tensor, room *int64) (streamed int) {
 		p.Resident[t.Name] = true
 	}
 	return streamed
+}
+
+// noticeKV says what to change where the KV cache, not the weights, takes much
+// of a budget of bytes.
+func (p *planner) noticeKV() {
+	if b := p.in.Strategy.Budget.Bytes; b == 0 || p.KVBytes <= b/3 {
+		return
+	}
+	how := fmt.Sprintf("lower --ctx, which is %d", p.Context)
+	if p.in.Strategy.KV == tensor.F32 {
+		how += ", or use --kv f16"
+	} else if p.in.Strategy.KV == tensor.F16 && p.profile.HeadDim()%tensor.QuantBlock == 0 {
+		how += ", or use --kv q8_0"
+	}
+	p.notice("the KV cache takes %s of the budget of %s: %s", config.FormatSize(p.KVBytes), config.FormatSize(p.in.Strategy.Budget.Bytes), how)
 }
 
 func (p *planner) notice(format string, args ...any) {

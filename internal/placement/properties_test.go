@@ -10,6 +10,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/memory"
 	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 // check holds a placement that fits to what is true of all.
@@ -325,4 +326,26 @@ func TestDefaultBudget(t *testing.T) {
 			t.Fatalf("got %+v, want everything resident", all)
 		}
 	})
+}
+
+// Where the KV cache takes much of a budget of bytes, one note says what to
+// change.
+func TestNoticeOfKV(t *testing.T) {
+	in := Input{Layout: layoutOf(t, profile(10, 64, 64, 100, 2048)), ScratchBytes: scratch(100), Processors: 1}
+	for kv, want := range map[tensor.DType]string{
+		tensor.F32:  "lower --ctx, which is 2048, or use --kv f16",
+		tensor.F16:  "lower --ctx, which is 2048, or use --kv q8_0",
+		tensor.Q8_0: "",
+	} {
+		in.Strategy.KV = kv
+		least := mustPlan(t, in).Process.MinimumBytes
+		p := mustPlan(t, in.budget(config.Budget{Bytes: least}))
+		got := strings.Join(p.Notices, "\n")
+		if much := 3*p.KVBytes > least; much != strings.Contains(got, "the KV cache takes") || !strings.Contains(got, want) {
+			t.Errorf("%v: got notices %q for %d bytes of %d, want %q", kv, got, p.KVBytes, least, want)
+		}
+		if want != "" && 3*p.KVBytes <= least {
+			t.Errorf("%v: got a KV cache of %d bytes in %d, want more for this test", kv, p.KVBytes, least)
+		}
+	}
 }
