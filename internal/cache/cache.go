@@ -62,6 +62,9 @@ func NewWeightCache(ffn int, slots []int, policy NewPolicy) *WeightCache {
 // Slots is the number of slots of a layer.
 func (c *WeightCache) Slots(layer int) int { return len(c.layers[layer].idOf) }
 
+// Free is the number of slots of a layer that hold no neuron and are not pinned.
+func (c *WeightCache) Free(layer int) int { return len(c.layers[layer].free) }
+
 // Complete reports whether every neuron of a layer has a slot.
 func (c *WeightCache) Complete(layer int) bool {
 	lc := &c.layers[layer]
