@@ -70,6 +70,9 @@ func (c *WeightCache) Filled() (n int64) {
 	return n
 }
 
+// Free is the number of slots of a layer that hold no neuron and are not pinned.
+func (c *WeightCache) Free(layer int) int { return len(c.layers[layer].free) }
+
 // Complete reports whether every neuron of a layer has a slot.
 func (c *WeightCache) Complete(layer int) bool {
 	lc := &c.layers[layer]

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/kv"
@@ -34,10 +35,14 @@ type Engine struct {
 	backend     *meter
 	kv          *kv.Cache
 	coordinator *transfer.TransferCoordinator
-	model       *model.Model
-	ec          *model.ExecutionContext
-	loading     *loading
-	wanted      func(layer int, ids []int32) // Options.Wanted
+	cache       *cache.WeightCache
+	// modes are how layers decide what they compute while decoding, prompts for
+	// prompts; the coordinator's Policy has both.
+	modes, prompts []config.Mode
+	model          *model.Model
+	ec             *model.ExecutionContext
+	loading        *loading
+	wanted         func(layer int, ids []int32) // Options.Wanted
 
 	submit  chan *sequence
 	stop    context.CancelFunc // ends the loop
@@ -220,7 +225,7 @@ func (c Counters) minus(d Counters) Counters {
 
 // counters is the state of all counters now.
 func (e *Engine) counters() Counters {
-	s, t := e.coordinator.Stats, e.ec.Stats
+	s, t := e.ec.Stats.Transfer, e.ec.Stats
 	var a model.LayerAudit
 	for _, l := range e.sampled.Layers {
 		a.Add(l)

@@ -71,7 +71,7 @@ func (g *guard) below(now model.LayerAudit) bool {
 // floor, the layer computes more, and if that has not helped, everything.
 func (e *Engine) watch(layer int) {
 	g, now := &e.guards[layer], e.sampled.Layers[layer]
-	if g.exact || e.coordinator.Mode(layer) != config.Predicted || !g.below(now) {
+	if g.exact || e.modes[layer] != config.Predicted || !g.below(now) {
 		return
 	}
 	share := (now.FoundWeight - g.since.FoundWeight) / (now.ActiveWeight - g.since.ActiveWeight)
@@ -84,7 +84,7 @@ func (e *Engine) watch(layer int) {
 	}
 	g.exact = true
 	e.exact++
-	e.coordinator.SetMode(layer, config.Gate)
+	e.setMode(layer, config.Gate)
 	e.tell("layer %d: sampled recall %.3f is below its floor of %.3f whatever the threshold: it turns exact (gate)", layer, share, g.floor)
 }
 

@@ -152,12 +152,12 @@ func (e *Engine) schedule() {
 			e.finish(s, s.ctx.Err())
 		}
 	}
-	e.ec.Decode, e.ec.Audit, e.ec.AuditLayer, e.coordinator.Exact = true, nil, -1, false
-	e.coordinator.Wanted = e.wanted
+	e.ec.Decode, e.ec.Audit, e.ec.AuditLayer, e.ec.Exact = true, nil, -1, false
+	e.ec.Wanted = e.wanted
 	for _, s := range e.running {
 		if s.prefilling() {
-			e.ec.Decode, e.ec.Audit, e.coordinator.Exact = false, s.req.Audit, s.req.Exact
-			e.coordinator.Wanted = nil
+			e.ec.Decode, e.ec.Audit, e.ec.Exact = false, s.req.Audit, s.req.Exact
+			e.ec.Wanted = nil
 			e.add(s, min(e.ec.Chunk(), s.prompt-s.seq.Len()))
 			return
 		}
@@ -182,7 +182,7 @@ func (e *Engine) sampleRecall() {
 		return
 	}
 	if e.steps++; e.steps%recallEvery == 0 {
-		if l := (e.steps/recallEvery - 1) % e.profile.Layers; e.coordinator.Mode(l) == config.Predicted {
+		if l := (e.steps/recallEvery - 1) % e.profile.Layers; e.modes[l] == config.Predicted {
 			e.ec.Audit, e.ec.AuditLayer = e.sampled, l
 		}
 	}

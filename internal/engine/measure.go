@@ -72,12 +72,19 @@ func (e *Engine) adopt(c Choice) {
 		if m == config.Predicted && !e.place.Predicted[l] {
 			m = config.Gate
 		}
-		e.coordinator.SetMode(l, m)
+		e.setMode(l, m)
 	}
 	if c.Prompts != "" {
-		e.coordinator.Prompts = letters[c.Prompts[0]]
+		e.setPrompts(letters[c.Prompts[0]])
 	}
 	e.choice = &c
+}
+
+// setPrompts has all layers compute prompts in one mode.
+func (e *Engine) setPrompts(m config.Mode) {
+	for l := range e.prompts {
+		e.prompts[l] = m
+	}
 }
 
 // chosenBare takes over the choice of a placement without predictors.
@@ -175,7 +182,7 @@ func (e *Engine) probeInputs(ctx context.Context, until time.Time) ([][][]float3
 		}
 		ids = append(ids, id)
 	}
-	e.coordinator.Settle()
+	e.coordinator.Close()
 	return inputs, nil
 }
 
@@ -216,9 +223,9 @@ func (e *Engine) timeLayers(ctx context.Context, inputs [][][]float32, until tim
 
 // timeLayer is the seconds that one layer takes in a mode.
 func (e *Engine) timeLayer(layer int, mode config.Mode, x []float32) (float64, error) {
-	was := e.coordinator.Mode(layer)
-	defer e.coordinator.SetMode(layer, was)
-	e.coordinator.SetMode(layer, mode)
+	was := e.modes[layer]
+	defer func() { e.modes[layer] = was }()
+	e.modes[layer] = mode
 	begin := time.Now()
 	err := e.model.Probe(e.ec, layer, device.Act{Data: x, Rows: 1, Cols: len(x), Stride: len(x)}, true)
 	return time.Since(begin).Seconds(), err
@@ -241,7 +248,7 @@ func (e *Engine) timePrompt(layer int, inputs [][][]float32, until time.Time) (s
 	for m := range times {
 		times[m] = math.Inf(1)
 	}
-	defer func() { e.coordinator.Prompts = "" }()
+	defer func() { copy(e.prompts, e.modes) }()
 	for r := range rounds {
 		for m, mode := range probeModes {
 			if mode == config.Predicted && !e.predictable(layer) {
@@ -250,7 +257,7 @@ func (e *Engine) timePrompt(layer int, inputs [][][]float32, until time.Time) (s
 			if r > 0 && time.Now().After(until) {
 				break
 			}
-			e.coordinator.Prompts = mode
+			e.setPrompts(mode)
 			begin := time.Now()
 			if err := e.model.Probe(e.ec, layer, x, false); err != nil {
 				return "", err
@@ -303,10 +310,10 @@ func (e *Engine) probed() []probe {
 // forget empties the layers that hold what an exact pass happened to leave in
 // their slots: decoding would not have put that there.
 func (e *Engine) forget() {
-	e.coordinator.Settle()
+	e.coordinator.Close()
 	for _, p := range e.probed() {
 		if e.place.Slots[p.layer] < e.profile.FFN {
-			e.coordinator.Cache.Clear(p.layer)
+			e.cache.Clear(p.layer)
 		}
 	}
 }
@@ -329,7 +336,7 @@ func (e *Engine) probesDone(probes []probe) []probe {
 // predictable reports whether a layer may be predicted: it has a predictor,
 // and that holds the quality floor.
 func (e *Engine) predictable(layer int) bool {
-	return e.place.Predicted[layer] && e.holds && e.coordinator.Mode(layer) == config.Predicted
+	return e.place.Predicted[layer] && e.holds && e.modes[layer] == config.Predicted
 }
 
 // decide makes a choice of what was measured.

@@ -357,7 +357,7 @@ func (e *Engine) build(ctx context.Context, o Options) error {
 	for i := range stream {
 		stream[i] = mem.Buffer(place.BlockBytes)
 	}
-	scrap := mem.Buffer(disk.ScrapBytes(e.pack.BundleStride()))
+	gaps := mem.Buffer(disk.ScrapBytes(e.pack.BundleStride()))
 	slots, ringFirst := e.slots()
 	e.loading = e.newLoading(o, stream)
 	loader := &e.loading.loader
@@ -383,31 +383,39 @@ func (e *Engine) build(ctx context.Context, o Options) error {
 	if !mapped {
 		e.prepare(slots)
 	}
-	bias := make([][]float32, e.profile.Layers)
-	for l := range bias {
-		bias[l] = w.Layers[l].UpBias
+	e.cache = cache.NewWeightCache(e.profile.FFN, place.Slots, policy)
+	e.modes = make([]config.Mode, e.profile.Layers)
+	for l := range e.modes {
+		if e.modes[l] = place.Mode; place.Mode == config.Predicted && !place.Predicted[l] {
+			e.modes[l] = config.Gate
+		}
 	}
-	e.coordinator = transfer.NewTransferCoordinator(transfer.Options{
-		Profile:   e.profile,
-		Cache:     cache.NewWeightCache(e.profile.FFN, place.Slots, policy),
-		Transfer:  e.transfer,
-		Slots:     slots,
-		Separate:  separate,
-		RingFirst: ringFirst,
-		RingSlots: place.RingSlots,
-		Bias:      bias,
-		Predicted: place.Predicted,
-		Predictor: predictor,
-		Selection: predict.Selection{Multiple: multiple},
-		SkipZero:  place.Mode != config.Dense,
-		Scores:    e.ec.Scores(),
-		Beside:    e.backend.Beside,
-		Hidden:    e.ec.Hidden(),
-		Join:      diskSpeed(o).Joins,
-		Scrap:     scrap,
-		Places:    e.store.Places(),
-	})
+	e.prompts = slices.Clone(e.modes)
 	e.gates(o.Calibration)
+	e.coordinator = transfer.NewTransferCoordinator(transfer.Options{
+		Units:   e.profile.FFN,
+		Overlap: e.backend.Beside,
+		Memory: transfer.Memory{
+			Cache:       e.cache,
+			Slots:       slots,
+			Staging:     place.RingSlots,
+			Activations: e.ec.Hidden(),
+			Reorder:     separate,
+		},
+		Policy: transfer.Policy{
+			Modes:     e.modes,
+			Prompts:   e.prompts,
+			Predictor: predictor,
+			Selection: predict.Selection{Multiple: multiple},
+			Scores:    e.ec.Scores(),
+		},
+		Reader: transfer.Reader{
+			Transfer: e.transfer,
+			Places:   e.store.Places(),
+			Join:     diskSpeed(o).Joins,
+			Gaps:     gaps,
+		},
+	})
 	e.model = model.New(model.Parts{
 		Profile:     e.profile,
 		Weights:     w,

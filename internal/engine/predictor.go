@@ -38,7 +38,6 @@ func (e *Engine) sketch(o Options, l *model.Loader, w *model.Weights) (predict.A
 			multiple = max(o.Multiple, 1)
 		}
 		e.guards = newGuards(nil, nil, e.profile.Layers)
-		e.relax = func(layer int, _, wider float64) { e.coordinator.SetMultiple(layer, multiple*wider) }
 		return p, multiple, nil
 	}
 	return e.calibrated(o, l, p), 1, nil
@@ -124,9 +123,17 @@ func (e *Engine) gates(c *predict.Calibration) {
 	}
 	for l := range c.Layers {
 		if c.Layers[l].Kind == predict.KindGate && !c.Layers[l].Dead {
-			e.coordinator.SetMode(l, config.Gate)
+			e.setMode(l, config.Gate)
 		}
 	}
+}
+
+// setMode sets a layer's mode, for prompts too unless they have one of their own.
+func (e *Engine) setMode(layer int, m config.Mode) {
+	if e.prompts[layer] == e.modes[layer] {
+		e.prompts[layer] = m
+	}
+	e.modes[layer] = m
 }
 
 func (e *Engine) notice(format string, args ...any) {
