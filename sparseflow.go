@@ -53,6 +53,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/learned"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/placement"
 	"github.com/sparseflow/sparseflow/internal/predict"
@@ -237,11 +238,11 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 	}
 	tok, err := tokenizerOf(p)
 	if err == nil {
-		var known learned
-		known, err = learnedOf(src, p, o)
-		known.use(&o.engine)
+		var known learned.Learned
+		known, err = o.finder().Of(src, p)
+		known.Use(&o.engine)
 		if err == nil {
-			o.engine.Auto, err = auto(ctx, p, o, known.choices)
+			o.engine.Auto, err = auto(ctx, p, o, readChoices(known.Sidecar))
 		}
 	}
 	if err != nil {
