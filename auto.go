@@ -23,10 +23,13 @@ func (e *Engine) Choice() *Choice { return e.e.Choice() }
 // object of them by key.
 const choiceSection = "auto"
 
-// readChoices is a sidecar's choices. What cannot be read is none: it will be
-// measured anew.
+// readChoices is a sidecar's choices, none where s is nil. What cannot be read
+// is none: it will be measured anew.
 func readChoices(s *sidecar.Sidecar) map[string]Choice {
 	choices := make(map[string]Choice)
+	if s == nil {
+		return choices
+	}
 	if sec, ok := s.Section(choiceSection); ok {
 		if err := json.Unmarshal(sec.JSON, &choices); err != nil || choices == nil {
 			return make(map[string]Choice)

@@ -24,11 +24,11 @@ func Plan(model string, opts ...Option) (*Placement, error) {
 	if err != nil {
 		return nil, err
 	}
-	known, err := knownLearned(src, o)
+	known, err := o.finder().Known(src)
 	if err != nil {
 		return nil, err
 	}
-	known.use(&o.engine)
+	known.Use(&o.engine)
 	place, err := engine.Plan(l, o.engine)
 	if err == nil {
 		err = plannedChoice(src, place, o)

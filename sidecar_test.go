@@ -27,12 +27,12 @@ func TestSidecarIsLetGo(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer p.Close()
-				l, err := learnedOf(src, p, *o)
+				l, err := o.finder().Of(src, p)
 				if err != nil {
 					t.Fatal(err)
 				}
-				l.use(&o.engine)
-				runtime.AddCleanup(&l.calibration.Layers[0], func(gone chan bool) { close(gone) }, gone)
+				l.Use(&o.engine)
+				runtime.AddCleanup(&l.Calibration.Layers[0], func(gone chan bool) { close(gone) }, gone)
 			})
 			if err != nil {
 				t.Fatal(err)

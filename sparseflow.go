@@ -250,10 +250,10 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	known, err := learnedOf(src, p, o)
-	known.use(&o.engine)
+	known, err := o.finder().Of(src, p)
+	known.Use(&o.engine)
 	if err == nil {
-		o.engine.Auto, err = auto(ctx, p, o, known.choices)
+		o.engine.Auto, err = auto(ctx, p, o, readChoices(known.Sidecar))
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.Close())

@@ -9,9 +9,13 @@ import (
 
 	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/convert"
+	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/sample"
 )
 
-// evalDrawnTokens is how many token ids are drawn for a synthetic model.
+// evalDrawnTokens is how many token ids are drawn for a synthetic model, the
+// same each time, and none of the draws that it was made with.
 const evalDrawnTokens = 2048
 
 // evalFlags are the flags of eval alone.
@@ -87,7 +91,7 @@ func (a *app) eval(cmd *cobra.Command, m *modelFlags, model string, in input, f 
 	}
 	var ids []int32
 	if in.from == "" {
-		ids = drawnIDs(eng.Profile().VocabSize, evalDrawnTokens)
+		ids = sample.DrawTokens(eng.Profile().VocabSize, evalDrawnTokens, 0)
 	} else if ids, err = eng.TokenizePlain(in.text); err != nil {
 		return errors.Join(err, eng.Close())
 	}
@@ -187,4 +191,18 @@ func (l layerJSON) cells() []string {
 		fmt.Sprintf("%.4f", l.Recall), fmt.Sprintf("%.4f", l.RecallWeighted),
 		fmt.Sprintf("%.3f", l.Precision), fmt.Sprintf("%.4f", l.MLPError),
 	}
+}
+
+// isSynthetic reports whether a model's weights were drawn. It reads headers
+// only.
+func isSynthetic(model string) (bool, error) {
+	src, err := hub.Find(model)
+	if err != nil {
+		return false, err
+	}
+	layout, err := convert.Layout(src)
+	if err != nil {
+		return false, err
+	}
+	return layout.Profile().Synthetic, nil
 }

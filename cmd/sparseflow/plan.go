@@ -9,11 +9,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sparseflow/sparseflow"
-	"github.com/sparseflow/sparseflow/internal/atomicfile"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/lab/bench"
+	"github.com/sparseflow/sparseflow/internal/lab/chart"
 	"github.com/sparseflow/sparseflow/internal/placement"
 )
 
@@ -88,7 +88,11 @@ func (a *app) plan(cmd *cobra.Command, model string, m *modelFlags, svg string, 
 		return err
 	}
 	if svg != "" {
-		if err := writeSVG(svg, model, strategy, p); err != nil {
+		title := model
+		if !strategy.Budget.IsZero() {
+			title += ", budget " + strategy.Budget.String()
+		}
+		if err := chart.Save(svg, chart.Tiers(title, p)); err != nil {
 			return err
 		}
 	}
@@ -128,21 +132,6 @@ func measured(ctx context.Context, model, cacheDir string, threads int) (*bench.
 	}
 	l, err := bench.Measure(ctx, path, layout, nil, threads)
 	return &l, err
-}
-
-// writeSVG draws the tiers of a plan.
-func writeSVG(path, model string, s sparseflow.OffloadStrategy, p *sparseflow.Placement) error {
-	title := model
-	if !s.Budget.IsZero() {
-		title += ", budget " + s.Budget.String()
-	}
-	err := atomicfile.Write(path, func(w io.Writer) error {
-		return p.SVG(w, title)
-	})
-	if err != nil {
-		return fmt.Errorf("plan: draw: %w", err)
-	}
-	return nil
 }
 
 // planJSON is what plan --json prints. The top level is the whole process,
@@ -251,7 +240,7 @@ func printPlan(w io.Writer, model string, p *sparseflow.Placement, l *bench.Limi
 	fmt.Fprintf(w, "\na token moves %s, of it %s from the pack (some %s ms)\n",
 		config.FormatSize(p.Token.FastBytes), config.FormatSize(p.Token.SlowBytes), figures(1000*seconds))
 	if l != nil {
-		fmt.Fprintf(w, "some %s tokens/s by what was measured: %s\n", figures(1/seconds), limitsLine(l))
+		fmt.Fprintf(w, "some %s tokens/s by what was measured: %s\n", figures(1/seconds), l)
 	}
 	fmt.Fprintln(w, fits)
 }

@@ -21,7 +21,7 @@ func TestKillWhileTraining(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache"))
 	model := filepath.Join(dir, "drawn")
-	sizes := synth.Sizes{Hidden: 64, Layers: 2, Heads: 2, FFN: 256, Vocab: 400, Context: 128}
+	sizes := synth.Sizes{Hidden: 32, Layers: 2, Heads: 2, FFN: 128, Vocab: 400, Context: 128}
 	if _, err := synth.WriteDir(t.Context(), model, synth.Options{Profile: sizes.Profile()}); err != nil {
 		t.Fatal(err)
 	}
@@ -40,8 +40,11 @@ func TestKillWhileTraining(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := rand.New(rand.NewPCG(3, 5))
-	killed := 0
-	for range 4 {
+	killed, kills := 0, 4
+	if testing.Short() {
+		kills = 2
+	}
+	for range kills {
 		cmd := train("2")
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

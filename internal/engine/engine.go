@@ -238,7 +238,7 @@ func (e *Engine) counters() Counters {
 		Reads:     e.store.Reads() + e.transfer.Reads(),
 		Wanted:    s.Wanted,
 		Misses:    s.Misses,
-		Filled:    e.coordinator.Cache.Filled(),
+		Filled:    e.cache.Filled(),
 		Early:     s.Early,
 		Wasted:    s.Wasted,
 		Computed:  t.Computed,

@@ -1,9 +1,6 @@
 package placement
 
 import (
-	"encoding/xml"
-	"errors"
-	"io"
 	"strings"
 	"testing"
 
@@ -147,53 +144,6 @@ func TestTraffic(t *testing.T) {
 		if got := mustPlan(t, c.in).Token; got != c.want {
 			t.Errorf("%s: got %+v, want %+v", c.what, got, c.want)
 		}
-	}
-}
-
-// broken is a writer that does not write.
-type broken struct{}
-
-func (broken) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
-
-// The drawing is well-formed, whatever the title, and names all that there is.
-func TestSVG(t *testing.T) {
-	p := mustPlan(t, Input{Layout: layoutOf(t, profile(10, 8, 2, 100, 10)), ScratchBytes: scratch(100), Processors: 1}.ratio(0.5))
-	var b strings.Builder
-	if err := p.SVG(&b, `a <b> & "c"`); err != nil {
-		t.Fatal(err)
-	}
-	text := ""
-	for d := xml.NewDecoder(strings.NewReader(b.String())); ; {
-		token, err := d.Token()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if c, ok := token.(xml.CharData); ok {
-			text += string(c) + "\n"
-		}
-	}
-	want := []string{`a <b> & "c"`}
-	for _, tier := range p.Tiers {
-		want = append(want, tier.Name+": "+config.FormatSize(tier.Bytes))
-		for _, it := range tier.Items {
-			if it.Bytes > 0 {
-				want = append(want, it.What, config.FormatSize(it.Bytes))
-			}
-		}
-	}
-	for _, w := range want {
-		if !strings.Contains(text, w+"\n") {
-			t.Errorf("got no %q in the drawing", w)
-		}
-	}
-	if strings.Contains(text, "matrices that stream") {
-		t.Error("what there is none of is in the drawing")
-	}
-	if err := p.SVG(broken{}, ""); !errors.Is(err, io.ErrClosedPipe) {
-		t.Errorf("got %v, want %v", err, io.ErrClosedPipe)
 	}
 }
 

@@ -5,8 +5,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-
-	"github.com/sparseflow/sparseflow/internal/cache"
 )
 
 // Synthetic is a model whose neurons are wanted independently of each other and
@@ -20,12 +18,6 @@ type Synthetic struct {
 	Active, Skew, Computed float64
 	Steps                  int
 	Seed                   uint64
-}
-
-// OPT67B is a Synthetic of OPT-6.7B's shape and published statistics, of which
-// 1.7 neurons are wanted for one that is active.
-func OPT67B(steps int) Synthetic {
-	return Synthetic{Layers: 32, FFN: 16384, Active: 0.033, Skew: 0.26, Computed: 1.7, Steps: steps, Seed: 1}
 }
 
 // mostOften is the most that a neuron is active.
@@ -132,13 +124,16 @@ func draw(r *rand.Rand, p []float64, steps int) (s Sets) {
 	return s
 }
 
-// Profile is the counts of the first steps of a trace, as if they were another
-// text of the same kind, and the trace of the others.
-func (t *Trace) Profile(steps int) (*cache.Counts, *Trace) {
-	first := t.Part(0, steps)
-	c := &cache.Counts{Tokens: steps, Neurons: make([][]uint32, t.Layers)}
-	for l := range c.Neurons {
-		c.Neurons[l] = first.Counts(l)
+// Write writes a trace to path.
+func (t *Trace) Write(path string) error {
+	r, err := Create(path, t.Info)
+	if err != nil {
+		return err
 	}
-	return c, t.Part(steps, t.Steps())
+	for step := range t.Steps() {
+		for l := range t.Sets {
+			r.Want(l, t.Sets[l].At(step))
+		}
+	}
+	return r.Close()
 }
