@@ -46,6 +46,10 @@ is asked for; then it tells what that mode makes of the text.`,
 	cmd.Flags().BoolVar(&logits, "logits", false, "add the logits after the last token (with --json)")
 	m.add(cmd, sparseflow.Dense)
 	m.addRun(cmd)
+	// A score is exact unless it is told otherwise: every neuron, and keys and
+	// values as they are computed.
+	m.kv = "f32"
+	cmd.Flags().Lookup("kv").DefValue = m.kv
 	return cmd
 }
 
