@@ -34,7 +34,6 @@ type learned struct {
 	calibration *Calibration
 	factors     []lowrank.Layer // [layers] of the trained predictors
 	counts      *cache.Counts
-	choices     map[string]Choice // of auto, by key; not nil where learnedOf made it
 }
 
 // use sets what the caller of Open did not.
@@ -53,7 +52,6 @@ func (o options) wantsFactors() bool { return o.engine.Strategy.Predictor == "lo
 // learnedOf is what was learned about a pack's weights by the user or, for the
 // embedded model, came with it.
 func learnedOf(src hub.Source, p *pack.Pack, o options) (l learned, err error) {
-	l.choices = make(map[string]Choice)
 	dir, err := hub.CacheDir(o.cacheDir)
 	if err != nil {
 		return l, err
@@ -68,7 +66,6 @@ func learnedOf(src hub.Source, p *pack.Pack, o options) (l learned, err error) {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return l, err
 	case err == nil:
-		l.choices = readChoices(side)
 		if err := l.read(side, p.Profile(), o.wantsFactors()); err != nil {
 			return l, err
 		}
