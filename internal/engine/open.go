@@ -74,6 +74,9 @@ type Options struct {
 	// is to compute, ascending, cached or not: what a trace records. It must not
 	// keep ids.
 	Wanted func(layer int, ids []int32)
+	// Reads, if not nil, sees which weights each operation reads from memory. It
+	// must not keep a Read's Slots.
+	Reads func(Read)
 	// Planned, if not nil, is told what will live where before anything is
 	// loaded.
 	Planned func(*placement.Placement)
@@ -269,7 +272,7 @@ func (e *Engine) open(ctx context.Context, o Options) (err error) {
 	if o.Kernels != nil {
 		k = *o.Kernels
 	}
-	e.backend = &meter{Backend: cpu.New(k, e.place.Threads)}
+	e.backend = &meter{Backend: cpu.New(k, e.place.Threads), reads: o.Reads}
 	e.transfer = e.newTransfer(o)
 	e.ec = model.NewExecutionContext(e.profile, e.place.Chunk, e.memory)
 	if err := e.build(ctx, o); err != nil {

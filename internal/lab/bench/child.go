@@ -13,6 +13,7 @@ import (
 	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/lab/reads"
 	"github.com/sparseflow/sparseflow/internal/lab/trace"
 	"github.com/sparseflow/sparseflow/internal/pack"
 )
@@ -77,8 +78,10 @@ type child struct {
 	tell   func(what string)
 	e      *engine.Engine
 	tracer *trace.Recorder // of Wanted, nil while nothing is traced
-	reads  *engine.Reads   // of decoded tokens, to load, nil if there are none
-	peak   int64           // bytes resident at most, before anything but the model's own
+	rec    reads.Recorder
+	reads  []engine.Read // of decoded tokens, to load
+	loader *reads.Loader // nil if there are none
+	peak   int64         // bytes resident at most, before anything but the model's own
 }
 
 func (c *child) run(ctx context.Context, open Opener) (res *Result, err error) {
@@ -100,7 +103,7 @@ func (c *child) run(ctx context.Context, open Opener) (res *Result, err error) {
 			if c.SimDisk != nil {
 				o.OpenFile, o.Disk = c.SimDisk.Opener(), c.SimDisk.Speed()
 			}
-			o.Wanted, o.Early = c.want, true
+			o.Wanted, o.Reads, o.Early = c.want, c.rec.Note, true
 		}))
 	if err != nil {
 		return nil, err
@@ -118,6 +121,11 @@ func (c *child) run(ctx context.Context, open Opener) (res *Result, err error) {
 	if res.Proof, res.Quality, err = c.prove(ctx); err != nil {
 		return nil, err
 	}
+	defer func() {
+		if c.loader != nil {
+			c.loader.Close()
+		}
+	}()
 	if err := c.measure(ctx, res); err != nil {
 		return nil, err
 	}
