@@ -30,9 +30,6 @@ func Plan(model string, opts ...Option) (*Placement, error) {
 	}
 	known.Use(&o.engine)
 	place, err := engine.Plan(l, o.engine)
-	if err == nil {
-		err = plannedChoice(src, place, o)
-	}
 	if place != nil && o.notify != nil {
 		for _, n := range place.Notices {
 			o.notify(n)

@@ -9,7 +9,8 @@ import (
 )
 
 // What a sidecar brings is on the heap, where the modes without predictors have
-// no room for it: an engine in such a mode does not hold it.
+// no room for it: an engine in such a mode does not hold it. Predicted mode holds
+// the codes of layers that have their own.
 func TestSidecarIsLetGo(t *testing.T) {
 	for mode, want := range map[Mode]bool{Dense: true, Gate: true, Predicted: false} {
 		t.Run(string(mode), func(t *testing.T) {
@@ -32,7 +33,7 @@ func TestSidecarIsLetGo(t *testing.T) {
 					t.Fatal(err)
 				}
 				l.Use(&o.engine)
-				runtime.AddCleanup(&l.Calibration.Layers[0], func(gone chan bool) { close(gone) }, gone)
+				runtime.AddCleanup(&l.Calibration.Layers[2].Codes.Rows[0], func(gone chan bool) { close(gone) }, gone)
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -24,9 +24,11 @@
 // In the modes Dense and Gate the output is that of the full model, whatever
 // the budget: the same logits bit for bit. In mode Predicted neurons that the
 // predictor does not ask for are left out; how much that changes depends on the
-// model and the predictor. Mode Auto, the default, measures at the first opening
-// which mode is fastest in each layer within the quality asked for, and keeps
-// its choice beside the pack, so that the next opening gives the same output.
+// model and the predictor. Mode Auto, the default, is Predicted where the model's
+// sidecar says that this holds the quality asked for, and in large models
+// without a sidecar; else it is Gate. Whatever the mode, output depends on the
+// model, its sidecar, the options that name a computation and the request, and
+// on nothing that ran before.
 //
 // # Swapping parts
 //
@@ -253,7 +255,6 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 	known, err := o.finder().Of(src, p)
 	known.Use(&o.engine)
 	if err == nil {
-		o.engine.Auto, err = auto(ctx, p, o, readChoices(known.Sidecar))
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
@@ -290,8 +291,19 @@ func openPack(ctx context.Context, src hub.Source, o options) (*pack.Pack, error
 			return nil, err
 		}
 	}
-	if _, err := engine.Plan(l, o.engine); err != nil {
+	path, err := convert.KnownPack(ctx, src, o.cacheDir)
+	if err != nil {
 		return nil, err
+	}
+	if path == "" { // else engine.Open says so, which knows the pack's sidecar
+		known, err := o.finder().Known(src)
+		if err != nil {
+			return nil, err
+		}
+		known.Use(&o.engine)
+		if _, err := engine.Plan(l, o.engine); err != nil {
+			return nil, err
+		}
 	}
 	return convert.Open(ctx, src, o.cacheDir, convert.Options{Notify: o.notify, Progress: o.progress})
 }

@@ -151,17 +151,11 @@ func (t *trainer) tokens() error {
 	return nil
 }
 
-// place sees whether there is room for all predictors, and how much for
-// training.
+// place sees how much room there is for training.
 func (t *trainer) place() error {
 	place, err := engine.Plan(t.layout, t.o.engine)
 	if err != nil {
 		return err
-	}
-	for l, here := range place.Predicted {
-		if !here {
-			return fmt.Errorf("sparseflow: budget: got room for the predictors of %d of %d layers, want all to measure them; raise --budget", l, len(place.Predicted))
-		}
 	}
 	t.context, t.threads = place.Context, place.Threads
 	// While a layer is fitted the model is closed.

@@ -209,11 +209,8 @@ func estimate(p *sparseflow.Placement, l *bench.Limits) float64 {
 func printPlan(w io.Writer, model string, p *sparseflow.Placement, l *bench.Limits) {
 	fmt.Fprintf(w, "%s: mode %s, context of %s, %s, prompts %d tokens at a time\n\n",
 		model, p.Mode, count(p.Context, "token"), count(p.Threads, "thread"), p.Chunk)
-	switch {
-	case p.Chosen != "":
-		fmt.Fprintf(w, "auto chose: %s\n\n", p.Chosen)
-	case p.Auto:
-		fmt.Fprintf(w, "auto: the first run here measures what is fastest in each layer\n\n")
+	if p.Auto {
+		fmt.Fprintf(w, "auto: %s\n\n", p.Chosen)
 	}
 	t := table{right: []bool{false, true, true}}
 	for _, tier := range p.Tiers {

@@ -34,9 +34,10 @@ before it, dimmed. With --json one object is printed when the text is complete.
 
 What is exact: in the modes dense and gate the text is that of the full model,
 whatever the budget. In mode predicted neurons that the predictor does not ask
-for are left out, so that the text may differ. Mode auto measures, the first time
-that a model runs at a placement on a machine, which of them is fastest in each
-layer and for prompts, and keeps to that from then on; --stats shows what it chose.
+for are left out, so that the text may differ. Mode auto is predicted where the
+model's sidecar says that this holds --quality, and in models without a sidecar
+whose neurons take 128 MiB or more; else it is gate. The same request gets the
+same text whatever the budget and whatever ran before.
 
 Without --budget and --gpu-cache-ratio tiny runs with 58 % of its weights in
 fast memory, other models with all of them or as much as 80 % of what is free.

@@ -208,17 +208,6 @@ func (c *WeightCache) Order(layer int) (first int, was []int32) {
 	return int(lc.base), was
 }
 
-// Clear empties a layer, none of whose slots is pinned.
-func (c *WeightCache) Clear(layer int) {
-	lc := &c.layers[layer]
-	for s := len(lc.idOf) - 1; s >= 0; s-- {
-		if id := lc.idOf[s]; id >= 0 {
-			lc.slotOf[id], lc.idOf[s] = -1, -1
-			lc.free = append(lc.free, int32(s))
-		}
-	}
-}
-
 // filled is n times v.
 func filled(n int, v int32) []int32 {
 	s := make([]int32, n)

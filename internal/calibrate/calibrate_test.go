@@ -103,7 +103,7 @@ func TestCalibrateTiny(t *testing.T) {
 		switch {
 		case l.Codes.Bits > 0:
 			own, bytes = own+1, bytes+placement.OnHeap(1024*int64(kernel.Sketch3Bytes(256)))+1024*8
-		case !l.Dead:
+		default:
 			bytes += 1024 * int64(pack.SketchBytes(256)+8)
 		}
 	}

@@ -209,7 +209,7 @@ func (c *calibrator) mostTokens(train bool) int {
 func (c *calibrator) heapBytes(tokens int, train bool) int64 {
 	p, n := c.profile, int64(tokens)
 	d, ffn := int64(p.HiddenSize), int64(p.FFN)
-	b := sketchBytes(p) + 16*ffn*int64(p.Layers) // its sketch; all moments
+	b := sketchBytes(p) + 17*ffn*int64(p.Layers) // its sketch; all moments, and who is silent
 	b += blockNeurons * c.Layout.BundleStride()
 	b += n * (4*d + 2*4*blockNeurons + 8) // inputs; scores and pre-activations
 	if c.rounds() {

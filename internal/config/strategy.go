@@ -11,7 +11,7 @@ type Mode string
 
 // The modes. Dense and Gate are exact; the loss of Predicted is measured.
 const (
-	Auto      Mode = "auto"      // the fastest that holds the quality floor
+	Auto      Mode = "auto"      // predicted where the sidecar says that it holds the quality, or the model is large; else gate
 	Dense     Mode = "dense"     // every neuron
 	Gate      Mode = "gate"      // the first half of every neuron, the second half of the active ones
 	Predicted Mode = "predicted" // the neurons that the predictor asks for

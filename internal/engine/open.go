@@ -45,9 +45,6 @@ type Options struct {
 	// LowRank, [layers], is the trained factors of the layers that the
 	// calibration wants predicted by them.
 	LowRank []lowrank.Layer
-	// Auto, if not nil, lets mode auto measure which modes are fastest; without
-	// it auto is predicted.
-	Auto *Auto
 	// Notify, if not nil, is told in whole sentences what happens to a model
 	// while it runs. It is called by one goroutine and must not block.
 	Notify func(string)
@@ -77,6 +74,9 @@ type Options struct {
 	// is to compute, ascending, cached or not: what a trace records. It must not
 	// keep ids.
 	Wanted func(layer int, ids []int32)
+	// Reads, if not nil, sees which weights each operation reads from memory. It
+	// must not keep a Read's Slots.
+	Reads func(Read)
 	// Planned, if not nil, is told what will live where before anything is
 	// loaded.
 	Planned func(*placement.Placement)
@@ -96,19 +96,7 @@ const ioWorkers = 8
 
 // Plan places a pack, which need not exist yet, without loading anything. A
 // *placement.BudgetError comes with the placement.
-//
-// In mode auto, where Options.Auto knows that all weights without predictors
-// are faster than what fits beside predictors, there are none.
 func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
-	place, err := plan(p, o)
-	if err != nil {
-		return place, err
-	}
-	bare, key := withoutPredictors(p, place, o)
-	return better(place, bare, key, o), nil
-}
-
-func plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	profile := p.Profile()
 	if _, err := policyOf(o, profile.FFN); err != nil {
 		return nil, err
@@ -120,6 +108,7 @@ func plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	place, err := placement.Plan(placement.Input{
 		Layout:             p,
 		Strategy:           o.Strategy,
+		Modes:              modesOf(p, o),
 		PredictorBytes:     bytes,
 		PredictorHeapBytes: heap,
 		Wanted:             wanted(o),
@@ -131,6 +120,9 @@ func plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 		Processors: processors(),
 		RingSlots:  o.RingSlots,
 	})
+	if place != nil && place.Auto {
+		place.Chosen = choiceOf(place).Summary()
+	}
 	if place != nil && profile.Synthetic {
 		place.Notices = append(place.Notices, syntheticNotice)
 	}
@@ -165,10 +157,11 @@ const syntheticNotice = "the weights are synthetic: drawn, not trained; speed an
 // wanted is the share of neurons that a calibrated sketch computes, 0 if there
 // is none.
 func wanted(o Options) float64 {
-	if o.Calibration == nil || o.Predictor != nil || o.Strategy.Predictor == "oracle" || o.Strategy.Predictor == "all" {
+	c := o.calibrated()
+	if c == nil {
 		return 0
 	}
-	point, _ := o.Calibration.Choose(quality(o.Strategy))
+	point, _ := c.Choose(quality(o.Strategy))
 	return point.Computed
 }
 
@@ -206,19 +199,13 @@ func predictorBytes(p *pack.Layout, o Options) (all, heap func(layer int) int64,
 			return func(int) int64 { return codes + rows }, nil, nil
 		}
 		heap = func(layer int) int64 {
-			switch c := &o.Calibration.Layers[layer]; {
-			case c.Dead, c.Kind == predict.KindGate:
-				return 0
-			case c.Kind == predict.KindLowRank:
-				return placement.OnHeap(o.LowRank[layer].Bytes())
-			default:
+			if c := &o.Calibration.Layers[layer]; c.Kind != predict.KindLowRank {
 				return placement.OnHeap(int64(len(c.Codes.Rows)))
 			}
+			return placement.OnHeap(o.LowRank[layer].Bytes())
 		}
 		return func(layer int) int64 {
 			switch c := &o.Calibration.Layers[layer]; {
-			case c.Dead, c.Kind == predict.KindGate:
-				return 0
 			case c.Kind == predict.KindLowRank:
 				return heap(layer) + rows
 			case c.Codes.Bits > 0:
@@ -252,17 +239,11 @@ func policyOf(o Options, ffn int) (cache.NewPolicy, error) {
 // Open places and loads the model of p, which it closes together with the
 // engine or on an error.
 func Open(ctx context.Context, p *pack.Pack, o Options) (*Engine, error) {
-	place, err := plan(p.Layout, o)
+	place, err := Plan(p.Layout, o)
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	bare, key := withoutPredictors(p.Layout, place, o)
-	if bare != nil {
-		if err := measurePredictors(ctx, p, key, o); err != nil {
-			return nil, errors.Join(err, p.Close())
-		}
-	}
-	e := &Engine{pack: p, place: better(place, bare, key, o), profile: p.Profile(), sampled: model.NewAudit(p.Profile().Layers), holds: true, notify: o.Notify}
+	e := &Engine{pack: p, place: place, profile: p.Profile(), drift: newDrift(p.Profile().Layers), notify: o.Notify}
 	if err := e.open(ctx, o); err != nil {
 		return nil, errors.Join(err, e.free())
 	}
@@ -294,23 +275,14 @@ func (e *Engine) open(ctx context.Context, o Options) (err error) {
 	if o.Kernels != nil {
 		k = *o.Kernels
 	}
-	e.backend = &meter{Backend: cpu.New(k, e.place.Threads)}
+	e.backend = &meter{Backend: cpu.New(k, e.place.Threads), reads: o.Reads}
 	e.transfer = e.newTransfer(o)
 	e.ec = model.NewExecutionContext(e.profile, e.place.Chunk, e.memory)
 	if err := e.build(ctx, o); err != nil {
 		return err
 	}
 	load := e.loading
-	chosen, err := e.choose(o)
-	if err == nil && !chosen {
-		if err = load.read(ctx); err == nil {
-			err = e.chooseNow(ctx, o)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	load.warm() // after chooseNow, which uses the slots
+	load.warm()
 	e.ec.Observe, e.ec.ObserveInput = o.Observe, o.ObserveInput
 	if o.Early && e.transfer.Async() && e.place.Streamed == 0 {
 		load.start()
@@ -384,14 +356,12 @@ func (e *Engine) build(ctx context.Context, o Options) error {
 		e.prepare(slots)
 	}
 	e.cache = cache.NewWeightCache(e.profile.FFN, place.Slots, policy)
-	e.modes = make([]config.Mode, e.profile.Layers)
-	for l := range e.modes {
-		if e.modes[l] = place.Mode; place.Mode == config.Predicted && !place.Predicted[l] {
-			e.modes[l] = config.Gate
+	modes := make([]config.Mode, e.profile.Layers)
+	for l := range modes {
+		if modes[l] = place.Mode; place.Mode == config.Predicted && !place.Predicted[l] {
+			modes[l] = config.Gate
 		}
 	}
-	e.prompts = slices.Clone(e.modes)
-	e.gates(o.Calibration)
 	e.coordinator = transfer.NewTransferCoordinator(transfer.Options{
 		Units:   e.profile.FFN,
 		Overlap: e.backend.Beside,
@@ -403,8 +373,7 @@ func (e *Engine) build(ctx context.Context, o Options) error {
 			Reorder:     separate,
 		},
 		Policy: transfer.Policy{
-			Modes:     e.modes,
-			Prompts:   e.prompts,
+			Modes:     modes,
 			Predictor: predictor,
 			Selection: predict.Selection{Multiple: multiple},
 			Scores:    e.ec.Scores(),

@@ -23,7 +23,6 @@ import (
 
 // Learned is what is known of a model: nil where nothing is.
 type Learned struct {
-	Sidecar     *sidecar.Sidecar // the user's own
 	Calibration *predict.Calibration
 	Factors     []lowrank.Layer // [layers] of the trained predictors
 	Counts      *cache.Counts
@@ -66,7 +65,6 @@ func (f Finder) Of(src hub.Source, p *pack.Pack) (l Learned, err error) {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return l, err
 	case err == nil:
-		l.Sidecar = side
 		if err := l.read(side, p.Profile(), f.Factors); err != nil {
 			return l, err
 		}

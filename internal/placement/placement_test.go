@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -64,11 +65,34 @@ func TestModes(t *testing.T) {
 		}
 	}
 	in := Input{Layout: layouts[config.ReLU], PredictorBytes: each(640), ScratchBytes: scratch(100), Processors: 3}
-	p := mustPlan(t, in.budget(config.Budget{Bytes: mustPlan(t, in).Process.MinimumBytes}))
-	for _, want := range []string{"no room for the predictors of 2 of 2 layers", "9 of 9 matrices do not fit"} {
-		if !hasNotice(p, want) {
-			t.Errorf("at the minimum: got notices %q, want %q", p.Notices, want)
-		}
+	least := mustPlan(t, in).Process.MinimumBytes
+	p := mustPlan(t, in.budget(config.Budget{Bytes: least}))
+	if !hasNotice(p, "9 of 9 matrices do not fit") || !p.Predicted[0] || !p.Predicted[1] {
+		t.Errorf("at the minimum: got predicted %v, notices %q, want both layers predicted and no matrix resident", p.Predicted, p.Notices)
+	}
+	// What an exact mode saves is what the predictors take.
+	_, err := Plan(in.budget(config.Budget{Bytes: least - 1}))
+	if err == nil || !strings.Contains(err.Error(), "use --mode gate, which saves the predictors' 1.28 kB") {
+		t.Errorf("below the minimum: got %v, want a word about mode gate", err)
+	}
+	in.Strategy.Mode = config.Gate
+	if q := mustPlan(t, in); q.Process.MinimumBytes != least-2*640 {
+		t.Errorf("gate: got a minimum of %d, want %d, less by the predictors", q.Process.MinimumBytes, least-2*640)
+	}
+}
+
+// Layers have modes of their own: those that are predicted have a predictor,
+// and the others take no room for one.
+func TestModesByLayer(t *testing.T) {
+	in := Input{Layout: layoutOf(t, profile(10, 8, 3, 100, 10)), PredictorBytes: each(640), ScratchBytes: scratch(100), Processors: 1}
+	in.Modes = []config.Mode{config.Gate, config.Predicted, config.Gate}
+	p := mustPlan(t, in)
+	if p.Mode != config.Predicted || !p.Auto || !slices.Equal(p.Predicted, []bool{false, true, false}) || givenOut(in, p).predictors != 640 {
+		t.Errorf("got mode %s, predicted %v, want layer 1 predicted", p.Mode, p.Predicted)
+	}
+	in.Modes[1] = config.Gate
+	if p := mustPlan(t, in); p.Mode != config.Gate || !p.Auto {
+		t.Errorf("all by the gate: got mode %s, auto %v, want gate and true", p.Mode, p.Auto)
 	}
 }
 
@@ -138,7 +162,7 @@ func TestTraffic(t *testing.T) {
 		{"a quarter in slots, asked ahead too", config.Predicted, in.async().ratio(0.25), PerToken{head + row + attention + norms + biases + 2*2*640 + neurons/10*bundle, neurons / 10 * bundle, 0, neurons / 10 * 3 / 4 * stride, 0}},
 		{"everything resident, so that nothing is ahead", config.Predicted, in.async(), PerToken{head + row + attention + norms + biases + 2*640 + neurons/10*bundle, neurons / 10 * bundle, 0, 0, 0}},
 		{"nothing resident", config.Predicted, in.budget(config.Budget{Bytes: mustPlan(t, in).Process.MinimumBytes}),
-			PerToken{head + row + attention + norms + biases + neurons*bundle, neurons * bundle, 0, head + row + attention + neurons*stride, head + row + attention}},
+			PerToken{head + row + attention + norms + biases + 2*640 + neurons/10*bundle, neurons / 10 * bundle, 0, head + row + attention + neurons/10*stride, head + row + attention}},
 	} {
 		c.in.Strategy.Mode = c.mode
 		if got := mustPlan(t, c.in).Token; got != c.want {

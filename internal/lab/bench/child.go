@@ -13,6 +13,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/lab/reads"
 	"github.com/sparseflow/sparseflow/internal/lab/trace"
 	"github.com/sparseflow/sparseflow/internal/memory"
 	"github.com/sparseflow/sparseflow/internal/pack"
@@ -80,8 +81,10 @@ type child struct {
 	tell   func(what string)
 	e      *engine.Engine
 	tracer *trace.Recorder // of Wanted, nil while nothing is traced
-	reads  *engine.Reads   // of decoded tokens, to load, nil if there are none
-	peak   int64           // bytes resident at most, before anything but the model's own
+	rec    reads.Recorder
+	reads  []engine.Read // of decoded tokens, to load
+	loader *reads.Loader // nil if there are none
+	peak   int64         // bytes resident at most, before anything but the model's own
 }
 
 func (c *child) run(ctx context.Context, open func(*child, context.Context) (*engine.Engine, error)) (res *Result, err error) {
@@ -106,6 +109,11 @@ func (c *child) run(ctx context.Context, open func(*child, context.Context) (*en
 	if res.Proof, res.Quality, err = c.prove(ctx); err != nil {
 		return nil, err
 	}
+	defer func() {
+		if c.loader != nil {
+			c.loader.Close()
+		}
+	}()
 	if err := c.measure(ctx, res); err != nil {
 		return nil, err
 	}
@@ -138,12 +146,8 @@ func (c *child) open(ctx context.Context) (*engine.Engine, error) {
 	}
 	o := engine.Options{
 		Strategy: c.Strategy, File: file, RingSlots: c.RingSlots, Unprofiled: c.Mode == Naive,
-		Wanted: c.want, Early: true,
+		Wanted: c.want, Reads: c.rec.Note, Early: true,
 		Planned: func(p *placement.Placement) { memory.LimitHeap(p.Process.BudgetBytes, p.MemoryBytes) },
-		Auto: &engine.Auto{
-			Known:   func(string) (engine.Choice, bool) { return engine.Choice{}, false },
-			Learned: func(string, engine.Choice) {},
-		},
 	}
 	if c.SimDisk != nil {
 		o.OpenFile, o.Disk = c.SimDisk.Opener(), c.SimDisk.Speed()

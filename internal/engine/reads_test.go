@@ -14,6 +14,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/kernel"
+	"github.com/sparseflow/sparseflow/internal/lab/reads"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
@@ -48,20 +49,22 @@ func checkLoad(t *testing.T, path string, s config.OffloadStrategy) {
 	seen := new(spans)
 	k := noting(seen)
 	s.Threads = 3
-	e := open(t, path, engine.Options{Strategy: s, Kernels: &k})
+	var rec reads.Recorder
+	e := open(t, path, engine.Options{Strategy: s, Kernels: &k, Reads: rec.Note})
+	loader := reads.NewLoader(k, s.Threads)
+	defer loader.Close()
 	if e.Placement().Streamed > 0 {
 		t.Fatal("got matrices that stream, which are not loaded")
 	}
 	seen.take()
-	e.Record()
+	rec.Begin()
 	// The prompt's token and one decoded one.
 	res, err := e.Run(context.Background(), engine.Request{IDs: prompt(4096, 1), MaxTokens: 2, IgnoreEOS: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := seen.take()
-	both := e.Recorded(2)
-	bytes, took := e.Load(both)
+	bytes, took := loader.Load(rec.End(2))
 	if got := seen.take(); !slices.Equal(got, want) {
 		t.Errorf("got %d runs of memory loaded, %d read; want the same", len(got), len(want))
 	}
@@ -94,16 +97,19 @@ func TestCompleteLayersAreReadInOrder(t *testing.T) {
 
 // The last steps are those after the last heads.
 func TestRecordedSteps(t *testing.T) {
-	e := open(t, packOf(t, tiny.Files, "tiny"), engine.Options{Strategy: strategy(config.Dense, 3)})
-	e.Record()
+	var rec reads.Recorder
+	e := open(t, packOf(t, tiny.Files, "tiny"), engine.Options{Strategy: strategy(config.Dense, 3), Reads: rec.Note})
+	loader := reads.NewLoader(kernel.Best(), 2)
+	defer loader.Close()
+	rec.Begin()
 	res, err := e.Run(context.Background(), engine.Request{IDs: prompt(4096, 1), MaxTokens: 4, IgnoreEOS: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := e.Load(e.Recorded(2)); got != res.Stats.FastBytes/2 {
+	if got, _ := loader.Load(rec.End(2)); got != res.Stats.FastBytes/2 {
 		t.Errorf("got %d bytes of 2 steps, want half of the %d of 4", got, res.Stats.FastBytes)
 	}
-	if got, _ := e.Load(e.Recorded(2)); got != 0 {
+	if got, _ := loader.Load(rec.End(2)); got != 0 {
 		t.Errorf("got %d bytes of steps that were not recorded, want 0", got)
 	}
 }
