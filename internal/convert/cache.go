@@ -129,36 +129,18 @@ func usable(path string, o Options) bool {
 // lock waits until this process alone may make the pack, and returns what ends
 // that.
 func lock(ctx context.Context, path string, o Options) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
-	if err != nil {
-		// Another user's, perhaps. If nothing can be written here at all, creating
-		// the pack will tell.
-		f, err = os.Open(path)
-	}
-	if err != nil {
-		o.notify("%s cannot be made: processes that start now may each pack this model (%v)", path, err)
+	f, err := filelock.Acquire(ctx, path, lockPoll, func() {
+		o.notify("another process is packing this model; waiting for it")
+	})
+	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("convert: %w", err)
+	case err != nil:
+		// If nothing can be written here at all, creating the pack will tell.
+		o.notify("no lock, so that processes that start now may each pack this model: %v", err)
 		return func() {}, nil
 	}
-	for told := false; ; told = true {
-		held, err := filelock.Try(f)
-		if err != nil {
-			o.notify("files cannot be locked here: processes that start now may each pack this model (%v)", err)
-		}
-		if held || err != nil {
-			// Whoever waits on the removed file still gets its lock, and whoever
-			// makes a new one packs again at worst.
-			return func() { os.Remove(path); f.Close() }, nil
-		}
-		if !told {
-			o.notify("another process is packing this model; waiting for it")
-		}
-		select {
-		case <-time.After(lockPoll):
-		case <-ctx.Done():
-			f.Close()
-			return nil, fmt.Errorf("convert: wait for %s: %w", path, ctx.Err())
-		}
-	}
+	return func() { os.Remove(path); f.Close() }, nil
 }
 
 // RoomFor reports that dir's file system has less space left than want bytes,
