@@ -184,6 +184,9 @@ func construct(c any, args tuple) (any, error) {
 		return nil, fmt.Errorf("got a %s that is called, want a class", kindOf(c))
 	}
 	f := makerOf(string(name))
+	if f == nil && strings.HasSuffix(string(name), "Tensor") {
+		f = unlike("a tensor in a form before PyTorch 0.4")
+	}
 	if f == nil {
 		return nil, fmt.Errorf("got a call of %.100q, want only what rebuilds tensors", string(name))
 	}
