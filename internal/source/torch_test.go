@@ -456,7 +456,7 @@ func TestTorchWeightsOnly(t *testing.T) {
 		pStr("twice"), pTensor(pStorage("FloatStorage", "0", 4), 0, pInts(1), pInts(1)),
 		pStr("twice"), vector,
 		pStr("sparse"), call("torch._utils", "_rebuild_sparse_tensor", "N", "N"),
-		pStr("old"), pClass("torch", "FloatTensor") + ")\x81N" + "b",
+		pStr("old"), pClass("torch", "FloatTensor")+")\x81N"+"b",
 		pStr("dtype"), pClass("torch", "bfloat16"),
 		pStr("size"), call("torch", "Size", pInts(1, 2)),
 		pStr("device"), call("torch", "device", pStr("cuda"), pInt(0)),
