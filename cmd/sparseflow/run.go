@@ -42,6 +42,9 @@ for are left out, so that the text may differ. Mode auto measures, the first tim
 that a model runs at a placement on a machine, which of them is fastest in each
 layer and for prompts, and keeps to that from then on; --stats shows what it chose.
 
+Where no flag says otherwise, tokens are chosen as the model's makers say in its
+generation_config.json; without one the likeliest is taken each time.
+
 Without --budget and --gpu-cache-ratio tiny runs with 58 % of its weights in
 fast memory, other models with all of them or as much as 80 % of what is free.`,
 		Example: `  sparseflow run tiny "Once upon a time"
