@@ -46,12 +46,11 @@ type Request struct {
 	OnToken func(id int32)
 }
 
-// Defaults is a request, but for its prompt and its length, as the makers of the
-// checkpoint would have it by generation_config.json: the zero Request where
-// there is none.
+// Defaults is a request, but for its prompt, as the makers of the checkpoint
+// would have it by generation_config.json: the zero Request where there is none.
 func (e *Engine) Defaults() Request {
 	g := e.e.Profile().Generation
-	r := Request{Sampling: Sampling{Temperature: g.Temperature, TopK: g.TopK, TopP: g.TopP, MinP: g.MinP, RepetitionPenalty: g.RepetitionPenalty}}
+	r := Request{MaxTokens: g.MaxTokens, Sampling: Sampling{Temperature: g.Temperature, TopK: g.TopK, TopP: g.TopP, MinP: g.MinP, RepetitionPenalty: g.RepetitionPenalty}}
 	if e.tok != nil {
 		r.Stop = slices.Clone(g.Stop)
 	}

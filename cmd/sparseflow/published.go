@@ -31,6 +31,9 @@ func (a *app) asPublished(cmd *cobra.Command, eng *sparseflow.Engine, r *sparsef
 	if !given("repetition-penalty") {
 		r.Sampling.RepetitionPenalty = d.Sampling.RepetitionPenalty
 	}
+	if n := d.MaxTokens; n > 0 && !given("max-tokens") {
+		r.MaxTokens = min(r.MaxTokens, n) // what there is room for
+	}
 	if !given("stop") {
 		r.Stop = append(r.Stop, d.Stop...)
 	}

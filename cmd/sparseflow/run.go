@@ -39,6 +39,9 @@ model's sidecar says that this holds --quality, and in models without a sidecar
 whose neurons take 128 MiB or more; else it is gate. The same request gets the
 same text whatever the budget and whatever ran before.
 
+Where no flag says otherwise, tokens are chosen as the model's makers say in its
+generation_config.json; without one the likeliest is taken each time.
+
 Without --budget and --gpu-cache-ratio tiny runs with 58 % of its weights in
 fast memory, other models with all of them or as much as 80 % of what is free.
 Without --ctx the context is what the prompt and --max-tokens need.`,

@@ -4,6 +4,7 @@ package atomicfile
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"syscall"
 )
@@ -12,6 +13,9 @@ import (
 // directories do without.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // files may be made in it, but it cannot be read
+	}
 	if err != nil {
 		return err
 	}

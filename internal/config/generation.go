@@ -14,6 +14,8 @@ import (
 type Generation struct {
 	EOS  []int32  `json:"eos,omitempty"`  // end a text besides the profile's own
 	Stop []string `json:"stop,omitempty"` // end a text before they begin
+	// MaxTokens is the most tokens to generate.
+	MaxTokens int `json:"max_tokens,omitempty"`
 	// Sample says to draw tokens rather than take the likeliest. What follows is
 	// zero where it is off or not said.
 	Sample            bool    `json:"sample,omitempty"`
@@ -55,6 +57,9 @@ func readGeneration(r *reader, vocab int) Generation {
 	}
 	if v, ok := r.number("repetition_penalty", positive, "a number above 0"); ok {
 		g.RepetitionPenalty = float32(v)
+	}
+	if v, ok := r.number("max_new_tokens", size, "a whole number of at least 0"); ok {
+		g.MaxTokens = int(v)
 	}
 	g.Stop = r.strings("stop_strings")
 	if asked := r.unfollowed(); len(asked) > 0 {

@@ -270,12 +270,13 @@ func TestGeneration(t *testing.T) {
 		`{"do_sample":true,"temperature":null,"top_k":null}`:                                                {Sample: true, Temperature: 1, TopK: 50},
 		`{"do_sample":true,"temperature":0,"top_k":-1}`:                                                     {Sample: true, Temperature: 1, TopK: 50},
 		`{"repetition_penalty":Infinity,"top_k":20.0}`:                                                      {TopK: 20},
-		`{"stop_strings":"###"}`:                                                                            {Stop: []string{"###"}},
-		`{"stop_strings":["a","b"]}`:                                                                        {Stop: []string{"a", "b"}},
-		`{"stop_strings":3,"eos_token_id":null}`:                                                            {},
-		`[]`:                                                                                                {},
-		`{"do_sample":true`:                                                                                 {},
-		"":                                                                                                  {},
+		`{"max_new_tokens":40}`:                  {MaxTokens: 40},
+		`{"stop_strings":"###"}`:                 {Stop: []string{"###"}},
+		`{"stop_strings":["a","b"]}`:             {Stop: []string{"a", "b"}},
+		`{"stop_strings":3,"eos_token_id":null}`: {},
+		`[]`:                                     {},
+		`{"do_sample":true`:                      {},
+		"":                                       {},
 	} {
 		p, notices, err := ReadTransformers(smallWith("vocab_size", "64"), []byte(in))
 		if err != nil {

@@ -25,8 +25,8 @@ const lockPoll = 100 * time.Millisecond
 // it makes in cacheDir unless it is there. srcName is the checkpoint's path, for
 // errors and to remember its hash by: pass an absolute one.
 //
-// The pack is called by a hash of the source, its tokenizer files and the
-// element types. Of processes that want the same pack at once, one makes it and
+// The pack is called by a hash of the source, what its configuration says, its
+// tokenizer files and the element types. Of processes that want the same pack at once, one makes it and
 // the others wait; where files cannot be locked each makes it and the last one's
 // stays. A pack there that cannot be opened, such as one of an older version, is
 // made again.
@@ -44,13 +44,9 @@ func Cached(ctx context.Context, src fs.FS, srcName, cacheDir string, o Options)
 			return "", err
 		}
 	}
-	spec, err := s.spec(o)
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(cacheDir, cacheKey(spec, o.SourceSHA256)+".sflow")
-	if usable(path, o) {
-		return path, nil
+	spec, path, err := s.cachePath(cacheDir, o)
+	if err != nil || usable(path, o) {
+		return path, err
 	}
 	unlock, err := lock(ctx, path+".lock", o)
 	if err != nil {
@@ -84,32 +80,32 @@ func Known(ctx context.Context, src fs.FS, srcName, cacheDir string, o Options) 
 		return "", err
 	}
 	defer s.ckpt.Close()
-	spec, err := s.spec(o)
-	if err != nil {
+	o.SourceSHA256, err = s.rememberedHash(ctx, cacheDir, true)
+	if o.SourceSHA256 == "" || err != nil {
 		return "", err
 	}
-	hash, err := s.rememberedHash(ctx, cacheDir, true)
-	if hash == "" || err != nil {
+	_, path, err := s.cachePath(cacheDir, o)
+	if err != nil || !usable(path, Options{}) {
 		return "", err
-	}
-	path := filepath.Join(cacheDir, cacheKey(spec, hash)+".sflow")
-	if !usable(path, Options{}) {
-		return "", nil
 	}
 	return path, nil
 }
 
-// cacheKey names a pack by all that determines its contents but its layout.
-func cacheKey(spec pack.Spec, source string) string {
+// cachePath is the pack that o asks for, and its path, which is called by all
+// that determines its contents but its layout.
+func (s *opened) cachePath(cacheDir string, o Options) (spec pack.Spec, path string, err error) {
+	if spec, err = s.spec(o); err != nil {
+		return spec, "", err
+	}
 	h := sha256.New()
-	fmt.Fprintf(h, "%s %v %v %+v\n", source, spec.Attn, spec.MLP, spec.Profile)
+	fmt.Fprintf(h, "%s %v %v %+v\n", o.SourceSHA256, spec.Attn, spec.MLP, spec.Profile)
 	for _, name := range pack.TokenizerFiles() {
 		if b, ok := spec.Tokenizer[name]; ok {
 			fmt.Fprintf(h, "%s %d\n", name, len(b))
 			h.Write(b)
 		}
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	return spec, filepath.Join(cacheDir, hex.EncodeToString(h.Sum(nil))+".sflow"), nil
 }
 
 // usable reports whether there is a pack at path that opens.
@@ -129,36 +125,18 @@ func usable(path string, o Options) bool {
 // lock waits until this process alone may make the pack, and returns what ends
 // that.
 func lock(ctx context.Context, path string, o Options) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
-	if err != nil {
-		// Another user's, perhaps. If nothing can be written here at all, creating
-		// the pack will tell.
-		f, err = os.Open(path)
-	}
-	if err != nil {
-		o.notify("%s cannot be made: processes that start now may each pack this model (%v)", path, err)
+	f, err := filelock.Acquire(ctx, path, lockPoll, func() {
+		o.notify("another process is packing this model; waiting for it")
+	})
+	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("convert: %w", err)
+	case err != nil:
+		// If nothing can be written here at all, creating the pack will tell.
+		o.notify("no lock, so that processes that start now may each pack this model: %v", err)
 		return func() {}, nil
 	}
-	for told := false; ; told = true {
-		held, err := filelock.Try(f)
-		if err != nil {
-			o.notify("files cannot be locked here: processes that start now may each pack this model (%v)", err)
-		}
-		if held || err != nil {
-			// Whoever waits on the removed file still gets its lock, and whoever
-			// makes a new one packs again at worst.
-			return func() { os.Remove(path); f.Close() }, nil
-		}
-		if !told {
-			o.notify("another process is packing this model; waiting for it")
-		}
-		select {
-		case <-time.After(lockPoll):
-		case <-ctx.Done():
-			f.Close()
-			return nil, fmt.Errorf("convert: wait for %s: %w", path, ctx.Err())
-		}
-	}
+	return func() { os.Remove(path); f.Close() }, nil
 }
 
 // RoomFor reports that dir's file system has less space left than want bytes,

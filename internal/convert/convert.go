@@ -155,7 +155,7 @@ func (s *opened) convert(ctx context.Context, dst string, o Options) (Result, er
 		return Result{}, fmt.Errorf("convert: %w", err)
 	}
 	if j.otherHead {
-		r.Notices = append(r.Notices, fmt.Sprintf("the stored %s differs from the token embedding and is left out, since config.json ties the two; \"tie_word_embeddings\": false there makes it count", s.tensors.Head.Name))
+		r.Notices = append(r.Notices, fmt.Sprintf("the stored %s differs from the token embedding and is left out, since config.json ties the two (as transformers before 5 have it; later ones take the stored head, which \"tie_word_embeddings\": false does here)", s.tensors.Head.Name))
 	}
 	return r, nil
 }

@@ -22,9 +22,9 @@ func freeBytes(dir string) (n int64, ok bool) {
 // freeOf reads what statfs said. A file system of no blocks at all does not
 // count them: ramfs, and some in user space.
 func freeOf(st unix.Statfs_t) (n int64, ok bool) {
-	unit := st.Frsize
+	unit := int64(st.Frsize)
 	if unit <= 0 {
-		unit = st.Bsize // before Linux 2.6
+		unit = int64(st.Bsize) // before Linux 2.6
 	}
 	if st.Blocks == 0 || unit <= 0 || st.Bavail > math.MaxInt64/uint64(unit) {
 		return 0, false

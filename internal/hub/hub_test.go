@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/fstest"
 )
 
 func write(t testing.TB, path, content string) {
@@ -363,4 +364,12 @@ func FuzzPackMetadata(f *testing.F) {
 			t.Errorf("got %+v of %q, want an error", m, b)
 		}
 	})
+}
+
+// A config.json is read as Python writes it.
+func TestAboutPythonJSON(t *testing.T) {
+	fsys := fstest.MapFS{"config.json": {Data: []byte(`{"dropout": NaN, "model_type": "opt"}`)}}
+	if got := readAbout(fsys); got.ModelType != "opt" {
+		t.Errorf("got %+v, want an opt", got)
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
@@ -155,7 +156,8 @@ func readAbout(fsys fs.FS) (a about) {
 		return about{}
 	}
 	defer f.Close()
-	if json.NewDecoder(io.LimitReader(f, 1<<20)).Decode(&a) != nil {
+	raw, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	if err != nil || json.Unmarshal(config.FromPythonJSON(raw), &a) != nil {
 		return about{}
 	}
 	return a

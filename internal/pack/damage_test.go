@@ -165,7 +165,7 @@ func hostile() []struct{ old, new, want string } {
 		{`"sparseflow.version":"1"`, `"sparseflow.version":"2"`, "pack the model again"},
 		{`"sparseflow.version"`, `"sparseflow.Version"`, "is this a checkpoint?"},
 		{`tokenizer/vocab.json`, `tokenizer/../../abcd`, "tokenizer"},
-		{`"pad.0"`, `"pad.9"`, "pad.9"},
+		{`"pad.0"`, `"pad.9"`, "belong to no tensor"},
 		{`[1024]`, `[2,512]`, "crc.head"},
 		{testSource, strings.Repeat("Z", 64), "hexadecimal"},
 		{testSource, "", "hexadecimal"},

@@ -38,7 +38,7 @@ func (o *directOutput) WriteAt(p []byte, off int64) (int, error) {
 		return o.File.WriteAt(p, off)
 	}
 	n, err := o.direct.WriteAt(p, off)
-	if errors.Is(err, unix.EINVAL) {
+	if err != nil && !errors.Is(err, unix.ENOSPC) {
 		o.refused.Store(true)
 		return o.File.WriteAt(p, off)
 	}

@@ -34,10 +34,10 @@ func reserve(f *os.File, n int64) error {
 		case err == nil:
 			return nil
 		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS):
-			return f.Truncate(n)
-		default:
+		case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT), errors.Is(err, unix.EFBIG):
 			return fmt.Errorf("got %w, want %d bytes of free space", err, n)
+		default: // not here
+			return f.Truncate(n)
 		}
 	}
 }

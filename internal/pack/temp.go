@@ -32,21 +32,14 @@ func createTemp(dir string) (*os.File, error) {
 		held, err := filelock.Try(f)
 		// Without locks nobody can sweep it either. With them a sweep may have
 		// taken it for left over between creation and lock.
-		if err != nil || held && sameFile(f, path) {
+		if err != nil {
+			return f, nil
+		}
+		if same, err := filelock.LeadsTo(path, f); held && same && err == nil {
 			return f, nil
 		}
 		f.Close()
 	}
-}
-
-// sameFile reports whether path still leads to f.
-func sameFile(f *os.File, path string) bool {
-	a, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	b, err := os.Lstat(path)
-	return err == nil && os.SameFile(a, b)
 }
 
 // sweepTemps removes the temporary files in dir that no living process holds.

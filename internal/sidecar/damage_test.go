@@ -81,11 +81,11 @@ func hostile() []struct{ old, new, want string } {
 		{`"section.predictors":"null"`, `"section.predictors":"nul"`, "want a JSON value"},
 		{`"section.predictors":"null"`, `"section.predictors":""`, "want a JSON value"},
 		{`"section.predictors":"null"`, `"section.predictors":7`, "want a string"},
-		{`"section.predictors":"null"`, `"section.auto":"null"`, "twice"},
+		{`"section.predictors":"null"`, `"section.auto":"null"`, "want its section"},
 		{`"section.predictors":"null"`, `"section.predictors":"\ud800"`, "want a JSON value"},
 		{`"predictors/bits"`, `"predictors/"`, "without a name"},
 		{`"predictors/bits"`, `"bits"`, "want its section"},
-		{`"predictors/bits"`, `"crc"`, "twice"},
+		{`"predictors/bits"`, `"crc"`, "belong to no tensor"},
 		{`"predictors/bits"`, `"../bits"`, "want its section"},
 		{`"predictors/bits"`, `"profile/bits"`, ""}, // a tensor of another section
 		{`"predictors/rank"`, `"profile/rank"`, "differently"},

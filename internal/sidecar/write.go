@@ -83,40 +83,17 @@ func createPending(ctx context.Context, path string) (*pending, error) {
 	if err := atomicfile.Replaceable(path); err != nil {
 		return nil, err
 	}
-	temp := path + tempSuffix
-	for {
-		f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE, 0o666)
-		if err != nil {
-			return nil, err
-		}
-		held, err := filelock.Try(f)
-		if err != nil { // no locks here
-			f.Close()
-			os.Remove(temp)
-			return createUnlocked(path)
-		}
-		// The writer before may have given the file its final name, or removed
-		// it, since it was opened. Then it must not be touched.
-		same := false
-		if held {
-			same, err = leadsTo(temp, f)
-		}
-		if same {
-			err = f.Truncate(0)
-		}
-		if err != nil {
-			return nil, errors.Join(err, f.Close())
-		}
-		if same {
-			return &pending{path: path, file: f, out: f, locked: true}, nil
-		}
-		f.Close()
-		select {
-		case <-time.After(lockPoll):
-		case <-ctx.Done():
-			return nil, fmt.Errorf("wait for the writer of %s: %w", temp, ctx.Err())
-		}
+	f, err := filelock.Acquire(ctx, path+tempSuffix, lockPoll, nil)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return createUnlocked(path)
 	}
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Truncate(0); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &pending{path: path, file: f, out: f, locked: true}, nil
 }
 
 // createUnlocked makes a pending file where there are no locks.
@@ -126,23 +103,6 @@ func createUnlocked(path string) (*pending, error) {
 		return nil, err
 	}
 	return &pending{path: path, file: f, out: f}, nil
-}
-
-// leadsTo reports whether path is still the name of f. A link there is refused:
-// what it points to is not ours.
-func leadsTo(path string, f *os.File) (bool, error) {
-	at, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	if !at.Mode().IsRegular() {
-		return false, fmt.Errorf("got %v at %s, want a regular file or none; remove it", at.Mode().Type(), path)
-	}
-	opened, err := f.Stat()
-	return err == nil && os.SameFile(at, opened), err
 }
 
 // store writes the sidecar and gives the file its name.
@@ -169,7 +129,7 @@ func (p *pending) release() {
 	remove := !p.locked
 	if p.locked {
 		// Once the file has its name, the temporary one may be another writer's.
-		remove, _ = leadsTo(p.file.Name(), p.file)
+		remove, _ = filelock.LeadsTo(p.file.Name(), p.file)
 	} else {
 		p.file.Close()
 	}

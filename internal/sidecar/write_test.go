@@ -240,35 +240,6 @@ func TestWaitEnds(t *testing.T) {
 	}
 }
 
-// A pending file is the writer's only as long as its name leads to it.
-func TestLeadsTo(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.tmp")
-	var opened []*os.File
-	for range 2 {
-		f, err := os.Create(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		opened = append(opened, f)
-		if got, err := leadsTo(path, f); !got || err != nil {
-			t.Errorf("its file: got %v, %v, want true", got, err)
-		}
-		if err := os.Rename(path, path+strconv.Itoa(len(opened))); err != nil {
-			t.Skip(err) // a system that renames no open file has no locks either
-		}
-		if got, err := leadsTo(path, f); got || err != nil {
-			t.Errorf("no file: got %v, %v, want false", got, err)
-		}
-	}
-	if err := os.Rename(path+"2", path); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := leadsTo(path, opened[0]); got || err != nil {
-		t.Errorf("another file: got %v, %v, want false", got, err)
-	}
-}
-
 // A writer that has finished leaves the next one's file alone.
 func TestNextWriter(t *testing.T) {
 	if !locksWork(t) {

@@ -64,8 +64,18 @@ func Open(fsys fs.FS, name string) (*Checkpoint, error) {
 	if _, err := fs.Stat(fsys, "."); err != nil {
 		return nil, fmt.Errorf("checkpoint: open %s: %w", name, cause(err))
 	}
-	return nil, fmt.Errorf("checkpoint: open %s: got none of the files %s, want one of them",
-		name, strings.Join(looked, ", "))
+	return nil, fmt.Errorf("checkpoint: open %s: got none of the files %s, want one of them%s",
+		name, strings.Join(looked, ", "), otherWeights(fsys))
+}
+
+// otherWeights tells of weights in formats that are not read.
+func otherWeights(fsys fs.FS) string {
+	for _, pattern := range []string{"*.gguf", "*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.onnx"} {
+		if files, err := fs.Glob(fsys, pattern); err == nil && len(files) > 0 {
+			return "; there is " + files[0] + ", which is not read"
+		}
+	}
+	return ""
 }
 
 // indexSuffix ends the name of an index, which begins as the one file would be

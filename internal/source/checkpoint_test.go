@@ -249,7 +249,7 @@ func TestOpenErrors(t *testing.T) {
 		want  []string
 	}{
 		{"nothing there", map[string][]byte{"flax_model.msgpack": {1}},
-			[]string{"open dir:", "model.safetensors, model.safetensors.index.json, pytorch_model.bin, pytorch_model.bin.index.json"}},
+			[]string{"open dir:", "model.safetensors, model.safetensors.index.json, pytorch_model.bin, pytorch_model.bin.index.json", "; there is flax_model.msgpack, which is not read"}},
 		{"a directory instead", map[string][]byte{"model.safetensors/x": {1}}, []string{"dir/model.safetensors", "want a regular one"}},
 		{"Git LFS pointer", map[string][]byte{"model.safetensors": []byte("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")},
 			[]string{"dir/model.safetensors", "git lfs pull"}},

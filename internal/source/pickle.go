@@ -86,14 +86,14 @@ func findClass(module, name string) (any, error) {
 	switch {
 	case makerOf(full) != nil:
 		return class(full), nil
-	case module == "torch" && torchDType(name) != "":
+	case module == "torch" && typeOf(torchTypes, name) != "":
 		return class(full), nil
 	case module == "torch" && strings.HasPrefix(name, "per_"): // ways to quantise
 		return class(full), nil
 	case slices.Contains(tensorModules(), module) && strings.HasSuffix(name, "Tensor"):
 		return class(full), nil
 	}
-	if kind, ok := strings.CutSuffix(name, "Storage"); ok && slices.Contains(tensorModules(), module) && storageDType(kind) != "" {
+	if kind, ok := strings.CutSuffix(name, "Storage"); ok && slices.Contains(tensorModules(), module) && typeOf(storageTypes, kind) != "" {
 		return class(full), nil
 	}
 	return nil, fmt.Errorf("got class %.100q, want only tensors: a pickle can run code, so no other class is loaded; "+
@@ -105,86 +105,31 @@ func tensorModules() []string {
 	return []string{"torch", "torch.cuda", "torch.sparse", "torch.cuda.sparse", "torch.storage"}
 }
 
-// storageDType maps the classes *Storage to safetensors' names, or for types
-// that safetensors lacks to ones of dtypeBits.
-func storageDType(kind string) string {
-	switch kind {
-	case "Float":
-		return "F32"
-	case "Half":
-		return "F16"
-	case "BFloat16":
-		return "BF16"
-	case "Double":
-		return "F64"
-	case "Long":
-		return "I64"
-	case "Int", "QInt32":
-		return "I32"
-	case "Short":
-		return "I16"
-	case "Char", "QInt8":
-		return "I8"
-	case "Byte", "QUInt8", "QUInt4x2", "QUInt2x4", "Untyped": // untyped ones are bytes, whose type their tensor names
-		return "U8"
-	case "Bool":
-		return "BOOL"
-	case "ComplexFloat":
-		return "C64"
-	case "ComplexDouble":
-		return "C128"
-	}
-	return ""
-}
+// storageTypes and torchTypes are the classes *Storage and the names of
+// torch.dtype, each before what safetensors calls the type or, where it has none,
+// dtypeBits. What is packed closer than bytes is bytes; untyped storages are too,
+// since their tensors name the type.
+const (
+	storageTypes = "Float F32 Half F16 BFloat16 BF16 Double F64 Long I64 Int I32 Short I16 Char I8 Byte U8 Bool BOOL " +
+		"ComplexFloat C64 ComplexDouble C128 QInt32 I32 QInt8 I8 QUInt8 U8 QUInt4x2 U8 QUInt2x4 U8 Untyped U8"
+	torchTypes = "float32 F32 float F32 float16 F16 half F16 bfloat16 BF16 float64 F64 double F64 " +
+		"int64 I64 long I64 int32 I32 int I32 int16 I16 short I16 int8 I8 bool BOOL " +
+		"uint64 U64 uint32 U32 uint16 U16 uint8 U8 complex32 C32 complex64 C64 cfloat C64 complex128 C128 cdouble C128 " +
+		"float8_e4m3fn F8_E4M3 float8_e4m3fnuz F8_E4M3FNUZ float8_e5m2 F8_E5M2 float8_e5m2fnuz F8_E5M2FNUZ " +
+		"float8_e8m0fnu F8_E8M0 float4_e2m1fn_x2 U8 qint32 I32 qint8 I8 quint8 U8 quint4x2 U8 quint2x4 U8 " +
+		"bits16 U16 bits8 U8 bits1x8 U8 bits2x4 U8 bits4x2 U8 " +
+		"int1 I8 int2 I8 int3 I8 int4 I8 int5 I8 int6 I8 int7 I8 uint1 U8 uint2 U8 uint3 U8 uint4 U8 uint5 U8 uint6 U8 uint7 U8"
+)
 
-// torchDType maps the names of torch.dtype in the same way.
-func torchDType(name string) string {
-	switch name {
-	case "float32", "float":
-		return "F32"
-	case "float16", "half":
-		return "F16"
-	case "bfloat16":
-		return "BF16"
-	case "float64", "double":
-		return "F64"
-	case "int64", "long":
-		return "I64"
-	case "int32", "int", "qint32":
-		return "I32"
-	case "int16", "short":
-		return "I16"
-	case "int8", "qint8", "int1", "int2", "int3", "int4", "int5", "int6", "int7":
-		return "I8"
-	case "uint64":
-		return "U64"
-	case "uint32":
-		return "U32"
-	case "uint16", "bits16":
-		return "U16"
-	case "uint8", "quint8", "quint4x2", "quint2x4", "bits8", "bits1x8", "bits2x4", "bits4x2",
-		"uint1", "uint2", "uint3", "uint4", "uint5", "uint6", "uint7":
-		return "U8"
-	case "bool":
-		return "BOOL"
-	case "complex32", "chalf":
-		return "C32"
-	case "complex64", "cfloat":
-		return "C64"
-	case "complex128", "cdouble":
-		return "C128"
-	case "float8_e4m3fn":
-		return "F8_E4M3"
-	case "float8_e4m3fnuz":
-		return "F8_E4M3FNUZ"
-	case "float8_e5m2":
-		return "F8_E5M2"
-	case "float8_e5m2fnuz":
-		return "F8_E5M2FNUZ"
-	case "float8_e8m0fnu":
-		return "F8_E8M0"
-	case "float4_e2m1fn_x2": // two to a byte
-		return "U8"
+// typeOf finds a name in one of these lists, "" if it is not there.
+func typeOf(list, name string) string {
+	even, found := true, false
+	for word := range strings.FieldsSeq(list) {
+		if found {
+			return word
+		}
+		found = even && word == name
+		even = !even
 	}
 	return ""
 }
@@ -239,6 +184,9 @@ func construct(c any, args tuple) (any, error) {
 		return nil, fmt.Errorf("got a %s that is called, want a class", kindOf(c))
 	}
 	f := makerOf(string(name))
+	if f == nil && strings.HasSuffix(string(name), "Tensor") {
+		f = unlike("a tensor in a form before PyTorch 0.4")
+	}
 	if f == nil {
 		return nil, fmt.Errorf("got a call of %.100q, want only what rebuilds tensors", string(name))
 	}
@@ -302,7 +250,7 @@ func loadStorage(id any) (any, error) {
 	c, isClass := t[1].(class)
 	key, isKey := t[2].(string)
 	n, isInt := t[4].(int64)
-	dtype := storageDType(strings.TrimSuffix(string(c)[strings.LastIndexByte(string(c), '.')+1:], "Storage"))
+	dtype := typeOf(storageTypes, strings.TrimSuffix(string(c)[strings.LastIndexByte(string(c), '.')+1:], "Storage"))
 	if tag != "storage" || !isClass || dtype == "" || !isKey || !isInt || n < 0 {
 		return nil, fmt.Errorf("got a persistent id of %s, %s, %s, .., %s, want 'storage', a torch storage class, a key, a device and a count",
 			kindOf(t[0]), kindOf(t[1]), kindOf(t[2]), kindOf(t[4]))
@@ -342,7 +290,7 @@ func rebuildTyped(args tuple) (any, error) {
 	}
 	c, _ := args[6].(class)
 	name, ok := strings.CutPrefix(string(c), "torch.")
-	dtype := torchDType(name)
+	dtype := typeOf(torchTypes, name)
 	if !ok || dtype == "" {
 		return nil, fmt.Errorf("got a %s, want an element type", kindOf(args[6]))
 	}

@@ -116,14 +116,20 @@ func (u *unpickler) run(op byte) error {
 		items, err := u.popN(int(op - '\x84'))
 		u.push(tuple(slices.Clone(items)))
 		return err
-	case 'a', 'e', '\x90': // APPEND, APPENDS, ADDITEMS
-		return u.append(op == 'a')
-	case 's', 'u': // SETITEM, SETITEMS
-		return u.set(op == 's')
+	case 'a', 'e', '\x90', 's', 'u': // APPEND, APPENDS, ADDITEMS, SETITEM, SETITEMS
+		return u.fill(op)
 	case 'q', 'r', '\x94': // BINPUT, LONG_BINPUT, MEMOIZE
-		return u.put(op)
+		key, err := u.memoKey(op)
+		u.memo[key] = u.top()
+		return err
 	case 'h', 'j': // BINGET, LONG_BINGET
-		return u.get(op)
+		key, err := u.memoKey(op)
+		v, ok := u.memo[key]
+		if err == nil && !ok {
+			err = fmt.Errorf("got no value %d in the memo, want it stored before", key)
+		}
+		u.push(v)
+		return err
 	case 'c', '\x93': // GLOBAL, STACK_GLOBAL
 		return u.global(op)
 	case 'R', '\x81': // REDUCE, NEWOBJ
@@ -242,73 +248,50 @@ func (u *unpickler) top() any {
 	return u.stack[len(u.stack)-1]
 }
 
-func (u *unpickler) append(one bool) error {
-	items, err := u.items(one, 1)
+// fill adds items to the list, set or dict below them.
+func (u *unpickler) fill(op byte) (err error) {
+	var items []any
+	switch op {
+	case 'a':
+		items, err = u.popN(1)
+	case 's':
+		items, err = u.popN(2)
+	default:
+		items, err = u.popMark()
+	}
 	if err != nil {
 		return err
 	}
-	switch l := u.top().(type) {
+	pairs := op == 's' || op == 'u'
+	switch to := u.top().(type) {
+	case opaque:
+		return nil
 	case *list:
-		l.items = append(l.items, items...)
-		return nil
-	case opaque:
-		return nil
-	}
-	return fmt.Errorf("got a %T to append to, want a list", u.top())
-}
-
-func (u *unpickler) set(one bool) error {
-	items, err := u.items(one, 2)
-	if err != nil {
-		return err
-	}
-	switch d := u.top().(type) {
+		if !pairs {
+			to.items = append(to.items, items...)
+			return nil
+		}
 	case *dict:
-		if len(items)%2 != 0 {
-			return fmt.Errorf("got %d keys and values, want pairs", len(items))
+		if pairs && len(items)%2 == 0 {
+			for i := 0; i < len(items); i += 2 {
+				to.items = append(to.items, item{items[i], items[i+1]})
+			}
+			return nil
 		}
-		for i := 0; i < len(items); i += 2 {
-			d.items = append(d.items, item{items[i], items[i+1]})
-		}
-		return nil
-	case opaque:
-		return nil
 	}
-	return fmt.Errorf("got a %T to set items of, want a dict", u.top())
+	return fmt.Errorf("got %d items for a %s, want a list or pairs for a dict", len(items), kindOf(u.top()))
 }
 
-// items takes n values, or all down to the mark.
-func (u *unpickler) items(one bool, n int) ([]any, error) {
-	if one {
-		return u.popN(n)
-	}
-	return u.popMark()
-}
-
-func (u *unpickler) put(op byte) error {
+// memoKey is where an opcode puts or finds a value.
+func (u *unpickler) memoKey(op byte) (uint32, error) {
 	key, err := uint64(len(u.memo)), error(nil)
 	switch op {
-	case 'q':
+	case 'q', 'h':
 		key, err = u.number(1)
-	case 'r':
+	case 'r', 'j':
 		key, err = u.number(4)
 	}
-	u.memo[uint32(key)] = u.top()
-	return err
-}
-
-func (u *unpickler) get(op byte) error {
-	size := 1
-	if op == 'j' {
-		size = 4
-	}
-	key, err := u.number(size)
-	v, ok := u.memo[uint32(key)]
-	if err == nil && !ok {
-		err = fmt.Errorf("got no value %d in the memo, want it stored before", key)
-	}
-	u.push(v)
-	return err
+	return uint32(key), err
 }
 
 // global pushes a class, if it is one of the list.

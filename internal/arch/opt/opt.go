@@ -39,7 +39,7 @@ type Mapping struct {
 	Layers   []Layer                   // [layers]
 	Notices  []string                  // tensors that no part of the model wants
 	// Head is the stored head of a model that config.json ties to the embedding,
-	// nil if there is none: the reference implementation ignores it.
+	// nil if there is none. transformers ignores it, from 5 on if the two agree.
 	Head *source.Tensor
 }
 
