@@ -2,7 +2,6 @@ package model
 
 import (
 	"math"
-	"time"
 
 	"github.com/sparseflow/sparseflow/internal/device"
 )
@@ -18,7 +17,6 @@ type SparseAttentionLayer struct {
 
 // Forward adds the layer's attention to the residual stream.
 func (l *SparseAttentionLayer) Forward(ec *ExecutionContext) error {
-	begin := time.Now()
 	m, w := l.m, l.w
 	m.queue(&w.Q, &w.K, &w.V, &w.O)
 	if err := l.prefetch(ec); err != nil {
@@ -51,13 +49,12 @@ func (l *SparseAttentionLayer) Forward(ec *ExecutionContext) error {
 	if !m.Profile.PreNorm {
 		m.Backend.Norm(ec.x, ec.x, w.AttnNorm)
 	}
-	ec.Stats.Attend += time.Since(begin)
 	return nil
 }
 
 // prefetch starts reads for a forecast of the MLP's input: what it would be if
-// attention added nothing. In large models, where a layer changes the residual stream little,
-// the forecast's direction is within a degree or two.
+// attention added nothing. In large models, where a layer changes the residual
+// stream little, the forecast's direction is within a degree or two.
 func (l *SparseAttentionLayer) prefetch(ec *ExecutionContext) error {
 	if ec.audits(l.index) {
 		return nil // everything is computed, and the forecast's memory is taken

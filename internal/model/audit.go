@@ -2,6 +2,7 @@ package model
 
 import (
 	"math"
+	"slices"
 
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/transfer"
@@ -117,12 +118,12 @@ func (l *SparseMLPLayer) audit(ec *ExecutionContext, y, x device.Act) error {
 
 // leaveOut counts a segment and zeroes the activations [neurons, tokens] that
 // are not asked for.
-func (a *LayerAudit) leaveOut(w device.Work, h []float32, asked []uint64, tokens int) {
-	words := (tokens + 63) / 64
+func (a *LayerAudit) leaveOut(w device.Work, h []float32, asked device.Work, tokens int) {
 	for i, id := range w.IDs {
+		at, any := slices.BinarySearch(asked.IDs, id)
 		for t := range tokens {
 			v := &h[i*tokens+t]
-			kept := asked == nil || asked[int(id)*words+t>>6]>>(t&63)&1 != 0
+			kept := any && asked.Wanted(at, t)
 			if kept {
 				a.Computed++
 			}

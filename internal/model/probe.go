@@ -6,7 +6,7 @@ import "github.com/sparseflow/sparseflow/internal/device"
 // a prompt would, and throws the result away: for timing. The statistics count
 // it.
 func (m *Model) Probe(ec *ExecutionContext, layer int, x device.Act, decode bool) error {
-	ec.begin(x.Rows)
+	ec.begin(m.Profile, x.Rows)
 	ec.Decode = decode
 	return m.layers[layer].mlp.neurons(ec, ec.out, x)
 }
