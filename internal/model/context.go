@@ -54,6 +54,11 @@ type ExecutionContext struct {
 	hidden []float32  // [neurons of a segment, tokens]
 }
 
+// audits reports whether the step audits a layer.
+func (ec *ExecutionContext) audits(layer int) bool {
+	return ec.Audit != nil && (ec.AuditLayer < 0 || ec.AuditLayer == layer)
+}
+
 // Stats counts what the steps did.
 type Stats struct {
 	Transfer transfer.Stats
@@ -124,3 +129,10 @@ func (ec *ExecutionContext) Scores() []float32 { return ec.scores.Data }
 
 // Chunk is the most tokens of a step.
 func (ec *ExecutionContext) Chunk() int { return ec.chunk }
+
+// Final is n rows of the last step's result from the first on, [n, d]: the
+// residual stream after the final norm.
+func (ec *ExecutionContext) Final(first, n int) device.Act { return ec.x.Rowspan(first, n) }
+
+// Spare is n rows of memory, [n, d], which the next step overwrites.
+func (ec *ExecutionContext) Spare(n int) device.Act { return ec.norm.Rowspan(0, n) }

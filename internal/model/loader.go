@@ -2,7 +2,6 @@ package model
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/disk"
@@ -45,23 +44,6 @@ type place struct {
 
 // Shared is, where a layer is asked for, what belongs to none.
 const Shared = -1
-
-// Sketch finds room for the 4-bit sketch of one layer's first MLP half, as a
-// part of the layer.
-func (l *Loader) Sketch(layer int, bias []float32) (device.SketchMat, error) {
-	r := finder{l: l, to: &l.parts[1+layer]}
-	name := fmt.Sprintf("layers.%d.mlp.sketch", layer)
-	t := r.tensor(name)
-	m := device.SketchMat{
-		Codes:    r.bytes(t),
-		Scales:   r.vector(name + "_scale"),
-		Bias:     bias,
-		RowBytes: int(t.RowBytes),
-		Rows:     t.Rows,
-		Cols:     l.Store.Pack().Profile().HiddenSize,
-	}
-	return m, r.err
-}
 
 // Up reads the first halves of all neurons of a layer, [ffn, d], through
 // slots.

@@ -1,30 +1,10 @@
 package model
 
 import (
-	"context"
 	"time"
 
-	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
-	"github.com/sparseflow/sparseflow/internal/disk"
-	"github.com/sparseflow/sparseflow/internal/kv"
-	"github.com/sparseflow/sparseflow/internal/transfer"
 )
-
-// Parts is what a Model is wired from.
-type Parts struct {
-	Profile     config.ModelProfile
-	Weights     *Weights
-	Backend     device.Backend
-	KV          *kv.Cache
-	Coordinator *transfer.TransferCoordinator
-	Store       *disk.DiskWeightStore
-	Stream      *disk.BlockReader // of the matrices that are not resident
-	RowBuffer   []byte            // for rows of tables that are not resident
-	// Loaded, if not nil, waits until a layer, or Shared, is in memory as far as
-	// it is resident. Nil: everything is.
-	Loaded func(ctx context.Context, layer int) error
-}
 
 // Model computes steps. One goroutine uses it at a time.
 type Model struct {
@@ -42,7 +22,7 @@ func New(p Parts) *Model {
 	m := &Model{Parts: p}
 	for i := range p.Weights.Layers {
 		w := &p.Weights.Layers[i]
-		m.layers = append(m.layers, layer{SparseAttentionLayer{m, i, w}, SparseMLPLayer{m, i, w}})
+		m.layers = append(m.layers, layer{SparseAttentionLayer{&m.Parts, i, w}, SparseMLPLayer{&m.Parts, i, w}})
 	}
 	return m
 }
@@ -98,13 +78,6 @@ func (m *Model) loaded(ec *ExecutionContext, layer int) error {
 	defer func() { ec.Stats.Loading += time.Since(begin) }()
 	return m.Loaded(ec.Ctx, layer)
 }
-
-// Final is n rows of the last step's result from the first on, [n, d]: the
-// residual stream after the final norm.
-func (ec *ExecutionContext) Final(first, n int) device.Act { return ec.x.Rowspan(first, n) }
-
-// Spare is n rows of memory, [n, d], which the next step overwrites.
-func (ec *ExecutionContext) Spare(n int) device.Act { return ec.norm.Rowspan(0, n) }
 
 // Logits computes the logits [n, vocab] of the rows x, [n, d], of Final or of
 // an earlier step's. They take rows of the memory for LogitRows rows from row

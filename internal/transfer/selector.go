@@ -72,6 +72,3 @@ func above(ids []int32, scores []float32, bar float32) []int32 {
 	}
 	return ids[:n]
 }
-
-// since adds to d the time since begin.
-func since(d *time.Duration, begin time.Time) { *d += time.Since(begin) }

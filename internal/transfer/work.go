@@ -3,7 +3,6 @@ package transfer
 import (
 	"time"
 
-	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 )
 
@@ -37,13 +36,6 @@ type Work struct {
 
 	slots, grants, staged       []int32 // memory that serves again
 	start, next, check, release func()  // method values made once
-}
-
-// pass is one layer of a step.
-type pass struct {
-	step          Step
-	layer, tokens int
-	mode          config.Mode // Gate where an exact step overrules Predicted
 }
 
 // arrivals is how far the reads of a segment have come.
