@@ -211,7 +211,7 @@ func TestPresentAndPending(t *testing.T) {
 				t.Fatal(err)
 			}
 			if arrived = append(arrived, slices.Clone(there)); len(arrived) == 1 {
-				time.AfterFunc(5*time.Millisecond, f.file.gate.Unlock)
+				time.AfterFunc(20*time.Millisecond, f.file.gate.Unlock)
 			}
 		}
 		if diff := cmp.Diff([][]int32{{0, 1}, {2}}, arrived); diff != "" {
@@ -219,7 +219,7 @@ func TestPresentAndPending(t *testing.T) {
 		}
 	}
 	if got := h.stats.Stall - stall; got < 2*time.Millisecond {
-		t.Errorf("waited 5 ms: got a stall of %v", got)
+		t.Errorf("waited 20 ms: got a stall of %v", got)
 	}
 	h.settled(t)
 }
@@ -393,7 +393,8 @@ func TestModes(t *testing.T) {
 func TestAsked(t *testing.T) {
 	f := makePack(t)
 	f.file.set(0)
-	h := newHarness(f, setup{slots: []int{8, 0}, staging: 4, activations: testFFN, workers: 1, modes: []config.Mode{config.Predicted, config.Gate}})
+	h := newHarness(f, setup{slots: []int{8, 0}, staging: 4, activations: testFFN, workers: 1,
+		modes: []config.Mode{config.Predicted, config.Gate}, prompts: []config.Mode{config.Dense, config.Predicted}})
 	defer h.close()
 	var told []int32
 	step := h.step(false)
