@@ -2,9 +2,9 @@ package model
 
 import (
 	"math"
+	"slices"
 
 	"github.com/sparseflow/sparseflow/internal/device"
-	"github.com/sparseflow/sparseflow/internal/transfer"
 )
 
 // Audit is what the predictor gets right and wrong, by layer.
@@ -24,11 +24,6 @@ type LayerAudit struct {
 	ActiveWeight     float64 // sum of |activation| of the active
 	FoundWeight      float64 // of these, the computed
 	Error, Output    float64 // sums of squares: of the difference to the exact output, of that output
-}
-
-// audits reports whether the step audits a layer.
-func (ec *ExecutionContext) audits(layer int) bool {
-	return ec.Audit != nil && (ec.AuditLayer < 0 || ec.AuditLayer == layer)
 }
 
 // Add adds b to a.
@@ -73,56 +68,14 @@ func share(part, all, none float64) float64 {
 	return part / all
 }
 
-// audit is neurons for a step with an audit: it computes every neuron twice
-// over, with and without those that are not asked for.
-func (l *SparseMLPLayer) audit(ec *ExecutionContext, y, x device.Act) error {
-	asked, err := l.m.Coordinator.Asked(ec.Step, l.index, x)
-	if err != nil {
-		return err
-	}
-	var count transfer.Stats // what an audit reads is not the predictor's
-	work, err := l.m.Coordinator.Fetch(transfer.Step{Exact: true, Count: &count}, l.index, x)
-	if err != nil {
-		return err
-	}
-	exact := ec.ahead // no forecast is made in an audit
-	for t := range y.Rows {
-		copy(exact.Row(t), y.Row(t))
-	}
-	a := &ec.Audit.Layers[l.index]
-	err = l.segments(ec, work, x, func(seg device.Work, h []float32) {
-		l.m.Backend.Down(exact, h, work.Memory, seg)
-		before := *a
-		a.leaveOut(seg, h, asked, x.Rows)
-		ec.Stats.Computed += a.Computed - before.Computed
-		ec.Stats.Active += a.Found - before.Found
-		seg.SkipZero = true
-		l.m.Backend.Down(y, h, work.Memory, seg)
-	})
-	ec.Stats.Transfer.Stall += count.Stall
-	if err != nil {
-		return err
-	}
-	a.Tokens += int64(x.Rows)
-	a.Neurons += int64(x.Rows) * int64(l.m.Profile.FFN)
-	for t := range y.Rows {
-		for j, v := range exact.Row(t) {
-			d := float64(y.Row(t)[j]) - float64(v)
-			a.Error += d * d
-			a.Output += float64(v) * float64(v)
-		}
-	}
-	return nil
-}
-
 // leaveOut counts a segment and zeroes the activations [neurons, tokens] that
 // are not asked for.
-func (a *LayerAudit) leaveOut(w device.Work, h []float32, asked []uint64, tokens int) {
-	words := (tokens + 63) / 64
+func (a *LayerAudit) leaveOut(w device.Work, h []float32, asked device.Work, tokens int) {
 	for i, id := range w.IDs {
+		at, any := slices.BinarySearch(asked.IDs, id)
 		for t := range tokens {
 			v := &h[i*tokens+t]
-			kept := asked == nil || asked[int(id)*words+t>>6]>>(t&63)&1 != 0
+			kept := any && asked.Wanted(at, t)
 			if kept {
 				a.Computed++
 			}

@@ -39,9 +39,8 @@ type ExecutionContext struct {
 	Audit      *Audit
 	AuditLayer int
 
-	tokens int
-	chunk  int
-	// Activations, [chunk, ...], of which the first tokens rows are in use.
+	chunk int
+	// Activations by token, [chunk, ...], of which a step uses the first rows.
 	x      device.Act // [chunk, d] the residual stream
 	norm   device.Act // [chunk, d] normalised input of attention or MLP
 	ahead  device.Act // [chunk, d] forecast of the MLP's input
@@ -50,19 +49,22 @@ type ExecutionContext struct {
 	attn   device.Act // [chunk, d] attention before its output projection
 	out    device.Act // [chunk, d] what attention or MLP adds to x
 	embed  device.Act // [chunk, embed dim]
+	scores device.Act // [chunk, ffn] of the predictor
 	logits device.Act // [LogitRows, vocab]
 	hidden []float32  // [neurons of a segment, tokens]
-	scores []float32  // [chunk, ffn]
+}
+
+// audits reports whether the step audits a layer.
+func (ec *ExecutionContext) audits(layer int) bool {
+	return ec.Audit != nil && (ec.AuditLayer < 0 || ec.AuditLayer == layer)
 }
 
 // Stats counts what the steps did.
 type Stats struct {
 	Transfer transfer.Stats
 	Tokens   int64
-	Computed int64 // neurons computed, counted for each token that wanted one
-	Active   int64 // of these, activations that were not zero
-	Attend   time.Duration
-	MLP      time.Duration
+	Computed int64         // neurons computed, counted for each token that wanted one
+	Active   int64         // of these, activations that were not zero
 	Loading  time.Duration // spent waiting for layers to be loaded
 }
 
@@ -74,18 +76,24 @@ const LogitRows = 8
 // and output would go to and from memory for little work.
 func HiddenSize(p config.ModelProfile, chunk int) int { return max(p.FFN, 512*chunk) }
 
-// buffers is the columns of each [chunk, columns] activation, in the order in
-// which NewExecutionContext takes them.
-func buffers(p config.ModelProfile) []int {
-	d := p.HiddenSize
-	return []int{d, d, d, d, p.KVDim(), p.KVDim(), d, d, p.EmbedDim, p.FFN}
+// activation is an activation by token and how many columns it has.
+type activation struct {
+	*device.Act
+	cols int
+}
+
+// byToken is the activations by token.
+func (ec *ExecutionContext) byToken(p config.ModelProfile) [10]activation {
+	d, kv := p.HiddenSize, p.KVDim()
+	return [...]activation{{&ec.x, d}, {&ec.norm, d}, {&ec.ahead, d}, {&ec.q, d}, {&ec.k, kv}, {&ec.v, kv},
+		{&ec.attn, d}, {&ec.out, d}, {&ec.embed, p.EmbedDim}, {&ec.scores, p.FFN}}
 }
 
 // ScratchBytes is the memory of an ExecutionContext for chunk tokens.
 func ScratchBytes(p config.ModelProfile, chunk int) int64 {
 	n := memory.PieceBytes(4*int64(min(chunk, LogitRows))*int64(p.VocabSize)) + memory.PieceBytes(4*int64(HiddenSize(p, chunk)))
-	for _, cols := range buffers(p) {
-		n += memory.PieceBytes(4 * int64(chunk) * int64(cols))
+	for _, a := range new(ExecutionContext).byToken(p) {
+		n += memory.PieceBytes(4 * int64(chunk) * int64(a.cols))
 	}
 	return n
 }
@@ -96,35 +104,35 @@ func NewExecutionContext(p config.ModelProfile, chunk int, mem *memory.Memory) *
 	act := func(rows, cols int) device.Act {
 		return device.Act{Data: mem.Floats(rows * cols), Rows: rows, Cols: cols, Stride: cols}
 	}
-	b := make([]device.Act, 0, len(buffers(p)))
-	for _, cols := range buffers(p) {
-		b = append(b, act(chunk, cols))
-	}
-	ec := &ExecutionContext{
-		Ctx:   context.Background(),
-		chunk: chunk,
-		x:     b[0], norm: b[1], ahead: b[2], q: b[3], k: b[4], v: b[5], attn: b[6], out: b[7], embed: b[8],
-		scores: b[9].Data,
-		logits: act(min(chunk, LogitRows), p.VocabSize),
-		hidden: mem.Floats(HiddenSize(p, chunk)),
-	}
+	ec := &ExecutionContext{Ctx: context.Background(), chunk: chunk}
 	ec.Count = &ec.Stats.Transfer
+	for _, a := range ec.byToken(p) {
+		*a.Act = act(chunk, a.cols)
+	}
+	ec.logits = act(min(chunk, LogitRows), p.VocabSize)
+	ec.hidden = mem.Floats(HiddenSize(p, chunk))
 	return ec
+}
+
+// begin sets the number of rows in use.
+func (ec *ExecutionContext) begin(p config.ModelProfile, tokens int) {
+	for _, a := range ec.byToken(p) {
+		a.Rows = tokens
+	}
 }
 
 // Hidden is the most activations of one MLP segment: neurons x tokens.
 func (ec *ExecutionContext) Hidden() int { return len(ec.hidden) }
 
 // Scores is the memory for a predictor's scores, [chunk, ffn].
-func (ec *ExecutionContext) Scores() []float32 { return ec.scores }
+func (ec *ExecutionContext) Scores() []float32 { return ec.scores.Data }
 
 // Chunk is the most tokens of a step.
 func (ec *ExecutionContext) Chunk() int { return ec.chunk }
 
-// begin sets the number of rows in use.
-func (ec *ExecutionContext) begin(tokens int) {
-	ec.tokens = tokens
-	for _, a := range []*device.Act{&ec.x, &ec.norm, &ec.ahead, &ec.q, &ec.k, &ec.v, &ec.attn, &ec.out, &ec.embed} {
-		a.Rows = tokens
-	}
-}
+// Final is n rows of the last step's result from the first on, [n, d]: the
+// residual stream after the final norm.
+func (ec *ExecutionContext) Final(first, n int) device.Act { return ec.x.Rowspan(first, n) }
+
+// Spare is n rows of memory, [n, d], which the next step overwrites.
+func (ec *ExecutionContext) Spare(n int) device.Act { return ec.norm.Rowspan(0, n) }

@@ -2,7 +2,6 @@ package model
 
 import (
 	"math/bits"
-	"time"
 
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/transfer"
@@ -13,28 +12,25 @@ import (
 // bundles arrive, then the second halves in ascending order, in one pass, so
 // that the sum is the same however the bytes came.
 type SparseMLPLayer struct {
-	m     *Model
+	*Parts
 	index int
 	w     *LayerWeights
 }
 
 // Forward adds the layer's MLP to the residual stream.
 func (l *SparseMLPLayer) Forward(ec *ExecutionContext) error {
-	begin := time.Now()
-	m := l.m
 	in := ec.x
-	if m.Profile.PreNorm {
-		m.Backend.Norm(ec.norm, ec.x, l.w.MLPNorm)
+	if l.Profile.PreNorm {
+		l.Backend.Norm(ec.norm, ec.x, l.w.MLPNorm)
 		in = ec.norm
 	}
 	if err := l.neurons(ec, ec.out, in); err != nil {
 		return err
 	}
-	m.Backend.Add(ec.x, ec.out)
-	if !m.Profile.PreNorm {
-		m.Backend.Norm(ec.x, ec.x, l.w.MLPNorm)
+	l.Backend.Add(ec.x, ec.out)
+	if !l.Profile.PreNorm {
+		l.Backend.Norm(ec.x, ec.x, l.w.MLPNorm)
 	}
-	ec.Stats.MLP += time.Since(begin)
 	return nil
 }
 
@@ -51,12 +47,12 @@ func (l *SparseMLPLayer) neurons(ec *ExecutionContext, y, x device.Act) error {
 	if ec.ObserveInput != nil {
 		ec.ObserveInput(l.index, ec.ahead, x)
 	}
-	work, err := l.m.Coordinator.Fetch(ec.Step, l.index, x)
+	work, err := l.Coordinator.Fetch(ec.Step, l.index, x)
 	if err != nil {
 		return err
 	}
 	return l.segments(ec, work, x, func(seg device.Work, h []float32) {
-		l.m.Backend.Down(y, h, work.Memory, seg)
+		l.Backend.Down(y, h, work.Memory, seg)
 		ec.count(seg, h)
 		if ec.Observe != nil {
 			ec.Observe(l.index, x.Rows, seg, h)
@@ -74,16 +70,58 @@ func (l *SparseMLPLayer) segments(ec *ExecutionContext, work *transfer.Work, x d
 			return err
 		}
 		seg := s.Units
-		seg.Bias, seg.Act = l.w.UpBias, l.m.Profile.Activation
+		seg.Bias, seg.Act = l.w.UpBias, l.Profile.Activation
 		h := ec.hidden[:len(seg.IDs)*x.Rows]
 		for there, err := range s.Arrivals {
 			if err != nil {
 				return err
 			}
 			seg.SameInput, again = again, true
-			l.m.Backend.Up(h, x, work.Memory, seg, there)
+			l.Backend.Up(h, x, work.Memory, seg, there)
 		}
 		then(seg, h)
+	}
+	return nil
+}
+
+// audit is neurons for a step with an audit: it computes every neuron twice
+// over, with and without those that are not asked for.
+func (l *SparseMLPLayer) audit(ec *ExecutionContext, y, x device.Act) error {
+	asked, err := l.Coordinator.Asked(ec.Step, l.index, x)
+	if err != nil {
+		return err
+	}
+	var count transfer.Stats // what an audit reads is not the predictor's
+	work, err := l.Coordinator.Fetch(transfer.Step{Exact: true, Count: &count}, l.index, x)
+	if err != nil {
+		return err
+	}
+	exact := ec.ahead // no forecast is made in an audit
+	for t := range y.Rows {
+		copy(exact.Row(t), y.Row(t))
+	}
+	a := &ec.Audit.Layers[l.index]
+	err = l.segments(ec, work, x, func(seg device.Work, h []float32) {
+		l.Backend.Down(exact, h, work.Memory, seg)
+		before := *a
+		a.leaveOut(seg, h, asked, x.Rows)
+		ec.Stats.Computed += a.Computed - before.Computed
+		ec.Stats.Active += a.Found - before.Found
+		seg.SkipZero = true
+		l.Backend.Down(y, h, work.Memory, seg)
+	})
+	ec.Stats.Transfer.Stall += count.Stall
+	if err != nil {
+		return err
+	}
+	a.Tokens += int64(x.Rows)
+	a.Neurons += int64(x.Rows) * int64(l.Profile.FFN)
+	for t := range y.Rows {
+		for j, v := range exact.Row(t) {
+			d := float64(y.Row(t)[j]) - float64(v)
+			a.Error += d * d
+			a.Output += float64(v) * float64(v)
+		}
 	}
 	return nil
 }

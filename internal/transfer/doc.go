@@ -9,15 +9,10 @@
 // segments each of which fits in fast memory at once. The model computes the
 // units of a segment that are there while the others arrive.
 //
-// Three parts, which are tested alone, do this:
-//
-//   - The forecaster decides which reads start early, and stops guessing in
-//     layers where that does not pay.
-//   - The planner turns what is wanted and what is in the cache into a
-//     NeuronTransferPlan, and units that are to be read into reads. It has no
-//     state and touches nothing.
-//   - The fetcher carries plans out: it owns the reads under way, and pins and
-//     releases slots.
+// Behind it, the forecaster decides which reads start early. The planner turns
+// what is wanted and what is in the cache into a NeuronTransferPlan, and units to
+// read into reads; it touches nothing. The fetcher carries plans out: it owns the
+// reads under way, and pins and releases slots.
 //
 // While a token is decoded, misses go to slots of the cache. They go through
 // staging slots where the cache may not change (a prompt must not evict what
@@ -25,10 +20,8 @@
 // holds some). One half of the staging slots is filled while the units in the
 // other are computed.
 //
-// Chores run while other threads compute, where they can: picking what a
-// forecast asks for, making room for misses, submitting reads, checking what
-// has come, releasing what was used. A layer waits only for its exact scores
-// and for the lookup of the wanted units in the cache.
+// A layer waits only for its exact scores and for the lookup of the wanted units
+// in the cache. All other chores run while other threads compute (overlap).
 //
 // A coordinator, its cache and its Work belong to one goroutine. Every call
 // cleans up what an earlier one, given up halfway, left behind.

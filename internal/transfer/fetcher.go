@@ -124,26 +124,23 @@ func (f *fetcher) releaseEarly(layer int, keep []int32) {
 	left := f.early[:0]
 	for _, e := range f.early {
 		_, kept := slices.BinarySearch(keep, e.id)
-		if r := f.inflight[e.slot]; kept && e.layer == layer || r != nil && !r.Done() {
+		kept = kept && e.layer == layer
+		if r := f.inflight[e.slot]; kept || r != nil && !r.Done() {
 			left = append(left, e)
 			continue
 		}
-		f.finishEarly(e)
+		_ = f.wait(e.layer, e.slot)
+		f.Cache.Release(e.layer, []int32{e.slot}, false)
 	}
 	f.early = left
 }
 
-// settle waits for all early reads, after which only a Work pins slots.
+// settle waits for all early reads and releases them.
 func (f *fetcher) settle() {
 	for _, e := range f.early {
-		f.finishEarly(e)
+		_ = f.wait(e.layer, e.slot)
 	}
-	f.early = f.early[:0]
-}
-
-func (f *fetcher) finishEarly(e earlyRead) {
-	_ = f.wait(e.layer, e.slot)
-	f.Cache.Release(e.layer, []int32{e.slot}, false)
+	f.releaseEarly(0, nil)
 }
 
 // memory is where the slots of a layer are.

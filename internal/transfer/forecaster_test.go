@@ -1,6 +1,10 @@
 package transfer
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/sparseflow/sparseflow/internal/device"
+)
 
 // A layer whose forecasts are mostly wrong stops to read by them; one whose
 // forecasts are mostly right goes on.
@@ -53,9 +57,8 @@ func TestGivenUp(t *testing.T) {
 func TestCompare(t *testing.T) {
 	f := forecaster{layers: make([]record, 1), early: []int32{2, 3, 5, 8}}
 	plan := NeuronTransferPlan{
-		IDs:    []int32{1, 3, 5, 9}, // 2 and 8 are wasted
-		Slots:  []int32{0, 4, -1, -1},
-		Misses: []int32{2, 3}, // 5 had to be read again
+		Units:  device.Work{IDs: []int32{1, 3, 5, 9}, Slots: []int32{0, 4, -1, -1}}, // 2 and 8 are wasted
+		Misses: []int32{2, 3},                                                       // 5 had to be read again
 	}
 	got := Stats{Misses: 10}
 	f.compare(0, &plan, &got)

@@ -3,27 +3,19 @@ package transfer
 // overlap runs chores while other threads compute, in the order in which they
 // are added, all on the goroutine of the coordinator.
 type overlap struct {
-	// run has a function run by the next operation; see device.Backend.
-	run    func(func())
+	begin  func(func()) // has a function run by the next operation; nil: at once
 	chores []func()
 	all    func() // finish, as a value made once
-}
-
-func newOverlap(run func(func())) *overlap {
-	if run == nil {
-		run = func(f func()) { f() }
-	}
-	o := &overlap{run: run}
-	o.all = o.finish
-	return o
 }
 
 // add has f run soon: by the next operation, or when finish is called. No f
 // adds another.
 func (o *overlap) add(f func()) {
-	o.chores = append(o.chores, f)
-	if len(o.chores) == 1 {
-		o.run(o.all)
+	switch o.chores = append(o.chores, f); {
+	case o.begin == nil:
+		o.finish()
+	case len(o.chores) == 1:
+		o.begin(o.all)
 	}
 }
 

@@ -3,6 +3,8 @@ package transfer
 import (
 	"cmp"
 	"slices"
+
+	"github.com/sparseflow/sparseflow/internal/device"
 )
 
 // planner turns what is wanted and what is in fast memory into plans. Its
@@ -38,66 +40,50 @@ func newPlanner(firstStaging int, o Options) planner {
 // NeuronTransferPlan is how the wanted units of one layer come to be computed:
 // in segments, one after the other, each in fast memory at once.
 type NeuronTransferPlan struct {
-	IDs   []int32 // wanted, ascending
-	Slots []int32 // [IDs] where each is; -1 for a miss that has no place yet
-	// Misses are the indices of units to read, ascending, and Staging the
-	// staging slot that each gets if the cache gives it none; -1 for misses
-	// for which the cache has free slots.
-	Misses, Staging []int32
-	Segments        []span
+	Units    device.Work // wanted; a miss has slot -1 until it gets a place
+	Misses   []int32     // indices of units to read, ascending
+	Segments []span
 }
 
 // span is the units lo to hi of a plan, among them the misses missLo to missHi.
 type span struct{ lo, hi, missLo, missHi int }
 
-// segment fills in Misses, Staging and Segments, given IDs and Slots. free is
-// how many misses are sure to get a slot of the cache, the first ones; most is
-// the most units of a segment.
+// segment fills in Misses and Segments. free is how many misses are sure to get
+// a slot of the cache, the first ones; most is the most units of a segment.
 //
 // Whether the cache makes room for more misses is not known yet. A segment has
-// therefore no more of them than one half of the staging slots holds, and
-// segments take the halves in turn.
+// therefore no more of them than one half of the staging slots holds.
 func (p *planner) segment(n *NeuronTransferPlan, free, most int) {
-	n.Misses, n.Staging, n.Segments = n.Misses[:0], n.Staging[:0], n.Segments[:0]
+	n.Misses, n.Segments = n.Misses[:0], n.Segments[:0]
 	seg, staged := span{}, 0
-	for i, slot := range n.Slots {
+	for i, slot := range n.Units.Slots {
 		stages := slot < 0 && len(n.Misses) >= free
 		if i-seg.lo == most || stages && staged == p.half {
 			seg.hi, seg.missHi = i, len(n.Misses)
 			n.Segments = append(n.Segments, seg)
 			seg, staged = span{lo: i, missLo: len(n.Misses)}, 0
 		}
-		if slot >= 0 {
-			continue
+		if slot < 0 {
+			n.Misses = append(n.Misses, int32(i))
 		}
-		to := -1
 		if stages {
-			to = p.firstStaging + len(n.Segments)%2*p.half + staged
 			staged++
 		}
-		n.Misses, n.Staging = append(n.Misses, int32(i)), append(n.Staging, int32(to))
 	}
-	if seg.hi, seg.missHi = len(n.Slots), len(n.Misses); seg.hi > seg.lo {
+	if seg.hi, seg.missHi = len(n.Units.Slots), len(n.Misses); seg.hi > seg.lo {
 		n.Segments = append(n.Segments, seg)
 	}
 }
 
-// stage gives its staging slot to every miss that has no slot.
-func (n *NeuronTransferPlan) stage() {
-	for k, i := range n.Misses {
-		if n.Slots[i] < 0 {
-			n.Slots[i] = n.Staging[k]
-		}
-	}
-}
-
-// staged appends to which the indices of the units of a segment that are in
-// staging slots.
-func (n *NeuronTransferPlan) staged(which []int32, segment int) []int32 {
-	seg := n.Segments[segment]
-	for k := seg.missLo; k < seg.missHi; k++ {
-		if i := n.Misses[k]; n.Slots[i] == n.Staging[k] {
+// stage gives staging slots to the misses of a segment that have no other, and
+// appends their indices to which. Segments take the halves in turn.
+func (p *planner) stage(n *NeuronTransferPlan, segment int, which []int32) []int32 {
+	seg, slot := n.Segments[segment], p.firstStaging+segment%2*p.half
+	for _, i := range n.Misses[seg.missLo:seg.missHi] {
+		if n.Units.Slots[i] < 0 {
+			n.Units.Slots[i] = int32(slot)
 			which = append(which, i)
+			slot++
 		}
 	}
 	return which

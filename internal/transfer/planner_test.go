@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/sparseflow/sparseflow/internal/device"
 )
 
 // readsOf is a plan to read, as runs that can be compared.
@@ -129,42 +131,34 @@ func TestReads(t *testing.T) {
 }
 
 // Whatever is in the cache, and however many misses it then makes room for:
-// segments are all units in order, none too large; every miss has a slot; and no
-// staging slot is used twice by segments that follow one another, of which one
-// is computed while the other is read.
+// segments are all units in order, none too large; every miss gets a slot when
+// its segment is staged; and no staging slot is used twice by segments that
+// follow one another, of which one is computed while the other is read.
 func TestSegments(t *testing.T) {
 	var n NeuronTransferPlan // used again and again
 	rapid.Check(t, func(t *rapid.T) {
 		half := rapid.IntRange(1, 5).Draw(t, "half")
 		p := planner{firstStaging: 100, half: half}
-		n.Slots = nil
+		var slots, misses []int32
 		for _, miss := range rapid.SliceOfN(rapid.Bool(), 0, 40).Draw(t, "misses") {
-			slot := int32(len(n.Slots))
+			slot := int32(len(slots))
 			if miss {
-				slot = -1
+				misses, slot = append(misses, slot), -1
 			}
-			n.Slots = append(n.Slots, slot)
+			slots = append(slots, slot)
 		}
-		n.IDs = seq(0, int32(len(n.Slots)))
+		n.Units = device.Work{IDs: seq(0, int32(len(slots))), Slots: slots}
 		free := rapid.IntRange(0, 8).Draw(t, "free")
 		most := rapid.IntRange(1, 50).Draw(t, "most")
 		p.segment(&n, free, most)
-
-		var misses []int32
-		for i, s := range n.Slots {
-			if s < 0 {
-				misses = append(misses, int32(i))
-			}
-		}
-		if !slices.Equal(n.Misses, misses) || len(n.Staging) != len(misses) {
-			t.Fatalf("got misses %v, staging %v, want %v", n.Misses, n.Staging, misses)
+		if !slices.Equal(n.Misses, misses) {
+			t.Fatalf("got misses %v, want %v", n.Misses, misses)
 		}
 		// The cache has room for the free ones, and perhaps for more.
 		granted := min(len(misses), free+rapid.IntRange(0, 40).Draw(t, "granted"))
 		for k, i := range misses[:granted] {
-			n.Slots[i] = int32(50 + k)
+			slots[i] = int32(50 + k)
 		}
-		n.stage()
 		next, nextMiss, before := 0, 0, []int32(nil)
 		for s, seg := range n.Segments {
 			if seg.lo != next || seg.hi <= seg.lo || seg.hi-seg.lo > most || seg.missLo != nextMiss {
@@ -172,25 +166,26 @@ func TestSegments(t *testing.T) {
 			}
 			next, nextMiss = seg.hi, seg.missHi
 			var staging []int32
-			for _, i := range n.staged(nil, s) {
-				if int(i) < seg.lo || int(i) >= seg.hi || slices.Contains(misses[:granted], i) {
+			for _, i := range p.stage(&n, s, nil) {
+				if int(i) < seg.lo || int(i) >= seg.hi || !slices.Contains(misses[granted:], i) {
 					t.Fatalf("segment %d: got unit %d staged", s, i)
 				}
-				staging = append(staging, n.Slots[i])
+				if slot := slots[i]; slot < 100 || int(slot) >= 100+2*half {
+					t.Fatalf("segment %d: got staging slot %d, want 100 to %d", s, slot, 100+2*half-1)
+				}
+				staging = append(staging, slots[i])
+			}
+			if slices.Contains(slots[seg.lo:seg.hi], -1) {
+				t.Fatalf("segment %d: got slots %v, want one for each unit", s, slots[seg.lo:seg.hi])
 			}
 			all := slices.Sorted(slices.Values(slices.Concat(staging, before)))
 			if len(slices.Compact(all)) != len(staging)+len(before) {
 				t.Fatalf("segment %d: got staging slots %v after %v, want none twice", s, staging, before)
 			}
-			for _, slot := range staging {
-				if slot < 100 || int(slot) >= 100+2*half {
-					t.Fatalf("segment %d: got staging slot %d, want 100 to %d", s, slot, 100+2*half-1)
-				}
-			}
 			before = staging
 		}
-		if next != len(n.IDs) || nextMiss != len(misses) || slices.Contains(n.Slots, -1) {
-			t.Fatalf("got segments of %d units and %d misses, slots %v; want %d and %d, each with a slot", next, nextMiss, n.Slots, len(n.IDs), len(misses))
+		if next != len(slots) || nextMiss != len(misses) {
+			t.Fatalf("got segments of %d units and %d misses, want %d and %d", next, nextMiss, len(slots), len(misses))
 		}
 	})
 }
@@ -198,19 +193,13 @@ func TestSegments(t *testing.T) {
 // A segment has as many units as fit, and no more misses than may need one half
 // of the staging slots.
 func TestSegmentsAreLong(t *testing.T) {
-	n := NeuronTransferPlan{IDs: seq(0, 8), Slots: []int32{-1, 5, -1, -1, 6, -1, -1, 7}}
 	p := planner{firstStaging: 100, half: 2}
+	n := NeuronTransferPlan{Units: device.Work{Slots: []int32{-1, 5, -1, -1, 6, -1, -1, 7}}}
 	p.segment(&n, 1, 7)
-	want := NeuronTransferPlan{
-		IDs: n.IDs, Slots: n.Slots,
-		Misses:   []int32{0, 2, 3, 5, 6},
-		Staging:  []int32{-1, 100, 101, 102, 103},
-		Segments: []span{{0, 5, 0, 3}, {5, 8, 3, 5}},
+	if diff := cmp.Diff([]span{{0, 5, 0, 3}, {5, 8, 3, 5}}, n.Segments, cmp.AllowUnexported(span{})); diff != "" {
+		t.Errorf("got other segments (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(want, n, cmp.AllowUnexported(span{})); diff != "" {
-		t.Errorf("got another plan (-want +got):\n%s", diff)
-	}
-	n.Slots = seq(0, 8)
+	n.Units.Slots = seq(0, 8)
 	p.segment(&n, 0, 7)
 	if diff := cmp.Diff([]span{{0, 7, 0, 0}, {7, 8, 0, 0}}, n.Segments, cmp.AllowUnexported(span{})); diff != "" {
 		t.Errorf("without misses: got other segments (-want +got):\n%s", diff)

@@ -11,82 +11,50 @@ import (
 // selector asks the predictor which units of a layer tokens want.
 type selector struct {
 	Policy
-	units int      // of a layer
-	ids   []int32  // of the latest pick
-	marks []uint64 // [units, words] which token wants which unit
-}
+	units int // of a layer
 
-// wanted is the units that any of some tokens wants. It is valid until the
-// selector's next pick.
-type wanted struct {
-	ids []int32 // ascending
-	// tokens has a bit per unit and token, in words of 64 tokens as in
-	// device.Work. Nil: every token wants every unit.
-	tokens []uint64
+	ids   []int32  // of the latest pick
+	wants []uint64 // [units, words] which token wants which unit
 }
 
 // score has the predictor score all units for x, [tokens, d].
 func (s *selector) score(layer int, x device.Act, count *Stats) error {
-	begin := time.Now()
-	defer func() { count.Predict += time.Since(begin) }()
+	defer since(&count.Predict, time.Now())
 	if err := s.Predictor.Scores(layer, x.Rows, x.Data[:x.Rows*x.Cols], s.Scores[:x.Rows*s.units]); err != nil {
 		return fmt.Errorf("transfer: predict layer %d: %w", layer, err)
 	}
 	return nil
 }
 
-// pick is the units that the latest scores ask for.
-func (s *selector) pick(tokens int, count *Stats) wanted {
-	begin := time.Now()
-	defer func() { count.Predict += time.Since(begin) }()
+// pick is the units that the latest scores ask for, valid until the next pick.
+func (s *selector) pick(tokens int, count *Stats) device.Work {
+	defer since(&count.Predict, time.Now())
 	if tokens == 1 {
 		scores := s.Scores[:s.units]
 		s.ids = above(s.ids[:0], scores, s.Selection.Threshold(scores))
-		return wanted{ids: s.ids}
+		return device.Work{IDs: s.ids}
 	}
-	words := wantWords(tokens)
-	s.marks = append(s.marks[:0], make([]uint64, s.units*words)...)
+	words := (tokens + 63) / 64
+	s.wants = append(s.wants[:0], make([]uint64, s.units*words)...)
 	for t := range tokens {
 		row := s.Scores[t*s.units : (t+1)*s.units]
 		s.ids = above(s.ids[:0], row, s.Selection.Threshold(row))
 		for _, i := range s.ids {
-			s.marks[int(i)*words+t>>6] |= 1 << (t & 63)
+			s.wants[int(i)*words+t>>6] |= 1 << (t & 63)
 		}
 	}
-	return s.compact(words)
-}
-
-// compact closes the gaps that units which no token wants leave in marks.
-func (s *selector) compact(words int) wanted {
+	// Close the gaps of units that no token wants.
 	s.ids = s.ids[:0]
-	tokens := s.marks[:0]
+	wants := s.wants[:0]
 	for i := range s.units {
-		m := s.marks[i*words : (i+1)*words]
-		if slices.ContainsFunc(m, func(w uint64) bool { return w != 0 }) {
+		w := s.wants[i*words : (i+1)*words]
+		if slices.ContainsFunc(w, func(bits uint64) bool { return bits != 0 }) {
 			s.ids = append(s.ids, int32(i))
-			tokens = append(tokens, m...)
+			wants = append(wants, w...)
 		}
 	}
-	return wanted{ids: s.ids, tokens: tokens}
+	return device.Work{IDs: s.ids, Wants: wants, WantWords: words}
 }
-
-// spread is a bit per unit of the layer and token, in to's memory, that says
-// which token wants which unit.
-func (w wanted) spread(to []uint64, units, tokens int) []uint64 {
-	words := wantWords(tokens)
-	to = append(to[:0], make([]uint64, units*words)...)
-	for i, id := range w.ids {
-		at := to[int(id)*words : (int(id)+1)*words]
-		if w.tokens == nil {
-			at[0] = 1 // of the one token
-		} else {
-			copy(at, w.tokens[i*words:])
-		}
-	}
-	return to
-}
-
-func wantWords(tokens int) int { return (tokens + 63) / 64 }
 
 // above appends to ids the indices of the scores that are above bar. It writes
 // every index and keeps only those: a branch for each score would be

@@ -25,24 +25,17 @@ type Work struct {
 	fetcher    *fetcher
 	forecaster *forecaster
 	overlap    *overlap
-	pass       pass
-	plan       NeuronTransferPlan
-	wanted     wanted
-	evict      bool // misses may evict
-	skipZero   bool // a unit whose activation is 0 needs no second half
-	open       bool // not ended
-	ahead      bool // made by Prefetch, for Fetch to find
-	used       bool // the cache's policy is to hear of a use
-	arrivals   arrivals
 
-	grants, staged        []int32 // memory that serves again
-	start, check, release func()  // method values made once
-}
+	pass     pass
+	plan     NeuronTransferPlan
+	arrivals arrivals
+	open     bool // not ended
+	ahead    bool // made by Prefetch, for Fetch to find
+	used     bool // the cache's policy is to hear of a use
+	staging  int  // segment whose staging slots are filled next
 
-// pass is what a Work is for.
-type pass struct {
-	step          Step
-	layer, tokens int
+	slots, grants, staged       []int32 // memory that serves again
+	start, next, check, release func()  // method values made once
 }
 
 // arrivals is how far the reads of a segment have come.
@@ -52,46 +45,32 @@ type arrivals struct {
 	failed           error   // of a check
 }
 
-func (w *Work) init(f *fetcher, g *forecaster, o *overlap) {
-	w.fetcher, w.forecaster, w.overlap = f, g, o
-	w.start, w.check, w.release = w.startReads, w.checkPresent, w.releaseSlots
-	w.plan.Slots = make([]int32, f.units)
-}
-
-// begin plans the work for what is wanted and looks up which of it is there.
-func (w *Work) begin(p pass, want wanted, evict, skipZero bool) {
-	f := w.fetcher
-	w.Memory, w.pass, w.wanted, w.evict, w.skipZero = f.memory(p.layer), p, want, evict, skipZero
-	w.open, w.used, w.arrivals.failed = true, false, nil
-	w.plan.IDs, w.plan.Slots = want.ids, w.plan.Slots[:len(want.ids)]
-	f.Cache.Pin(p.layer, want.ids, w.plan.Slots)
-	f.segment(&w.plan, f.Cache.Free(p.layer), max(1, f.Activations/p.tokens))
-	w.overlap.add(w.start)
-}
-
 // startReads makes room for the misses and starts their reads.
 func (w *Work) startReads() {
-	f, p := w.fetcher, &w.plan
-	w.forecaster.compare(w.pass.layer, p, w.pass.step.Count)
-	f.releaseEarly(w.pass.layer, p.IDs)
-	if len(p.Misses) == 0 {
+	f, layer, u := w.fetcher, w.pass.layer, &w.plan.Units
+	w.forecaster.compare(layer, &w.plan, w.pass.step.Count)
+	f.releaseEarly(layer, u.IDs)
+	if len(w.plan.Misses) == 0 {
 		return
 	}
-	w.grants = f.Cache.Grant(w.pass.layer, p.IDs, p.Slots, w.evict, w.grants[:0])
-	p.stage()
-	f.read(w.pass.layer, p.IDs, p.Slots, w.grants)
-	w.readStaged(0)
-	w.readStaged(1)
-	f.Transfer.Submit()
+	// A set larger than the cache would evict what other tokens want and still
+	// not be whole for the next token that wants the same.
+	evict := w.pass.step.Decode && len(u.IDs) <= f.Cache.Slots(layer)
+	w.grants = f.Cache.Grant(layer, u.IDs, u.Slots, evict, w.grants[:0])
+	f.read(layer, u.IDs, u.Slots, w.grants)
+	w.stageNext()
+	w.stageNext()
 }
 
-// readStaged asks for the units of a segment that go through staging slots.
-func (w *Work) readStaged(segment int) {
-	if segment >= len(w.plan.Segments) {
-		return
+// stageNext starts the reads of the next segment's units that go through staging
+// slots, and of what else was asked for.
+func (w *Work) stageNext() {
+	if w.staging < len(w.plan.Segments) {
+		w.staged = w.fetcher.stage(&w.plan, w.staging, w.staged[:0])
+		w.fetcher.read(w.pass.layer, w.plan.Units.IDs, w.plan.Units.Slots, w.staged)
+		w.staging++
 	}
-	w.staged = w.plan.staged(w.staged[:0], segment)
-	w.fetcher.read(w.pass.layer, w.plan.IDs, w.plan.Slots, w.staged)
+	w.fetcher.Transfer.Submit()
 }
 
 // Segments yields the segments in ascending order.
@@ -100,27 +79,22 @@ func (w *Work) Segments(yield func(Segment) bool) {
 	for i, span := range w.plan.Segments {
 		if i > 0 {
 			// The half of the staging slots that the last segment used is free.
-			w.readStaged(i + 1)
-			w.fetcher.Transfer.Submit()
+			w.overlap.add(w.next)
 		}
-		if !yield(Segment{w.units(span), w, span.lo}) {
+		if !yield(Segment{w.units(span), w}) {
 			return
 		}
 	}
 	// Every unit of a layer used says nothing about any of them.
-	w.used = len(w.plan.IDs) < w.fetcher.units
+	w.used = len(w.plan.Units.IDs) < w.fetcher.units
 }
 
 // units is the units of a segment, as the backend wants them.
 func (w *Work) units(s span) device.Work {
-	u := device.Work{
-		IDs:      w.plan.IDs[s.lo:s.hi],
-		Slots:    w.plan.Slots[s.lo:s.hi],
-		SkipZero: w.skipZero,
-	}
-	if w.wanted.tokens != nil {
-		u.WantWords = wantWords(w.pass.tokens)
-		u.Wants = w.wanted.tokens[s.lo*u.WantWords : s.hi*u.WantWords]
+	u := w.plan.Units
+	u.IDs, u.Slots = u.IDs[s.lo:s.hi], u.Slots[s.lo:s.hi]
+	if u.Wants != nil {
+		u.Wants = u.Wants[s.lo*u.WantWords : s.hi*u.WantWords]
 	}
 	return u
 }
@@ -132,7 +106,6 @@ type Segment struct {
 	Units device.Work
 
 	work *Work
-	lo   int // of Units in the plan
 }
 
 // Arrivals yields the indices, in Units, of units as they come: first those
@@ -201,8 +174,7 @@ func (w *Work) wait(s Segment) error {
 	if a.failed != nil || len(a.pending) == 0 {
 		return a.failed
 	}
-	begin := time.Now()
-	defer func() { w.pass.step.Count.Stall += time.Since(begin) }()
+	defer since(&w.pass.step.Count.Stall, time.Now())
 	for _, i := range a.pending {
 		if err := w.fetcher.wait(w.pass.layer, s.Units.Slots[i]); err != nil {
 			return err
@@ -219,13 +191,12 @@ func (w *Work) end() {
 	}
 	w.open, w.ahead = false, false
 	w.overlap.finish()
-	for _, slot := range w.plan.Slots {
-		if w.fetcher.pending == 0 {
-			break
+	for _, slot := range w.plan.Units.Slots {
+		if slot >= 0 && w.fetcher.pending > 0 {
+			w.fetcher.abandon(w.pass.layer, slot)
 		}
-		w.fetcher.abandon(w.pass.layer, slot)
 	}
 	w.overlap.add(w.release)
 }
 
-func (w *Work) releaseSlots() { w.fetcher.Cache.Release(w.pass.layer, w.plan.Slots, w.used) }
+func (w *Work) releaseSlots() { w.fetcher.Cache.Release(w.pass.layer, w.plan.Units.Slots, w.used) }

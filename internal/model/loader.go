@@ -1,0 +1,124 @@
+package model
+
+import (
+	"context"
+
+	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/disk"
+	"github.com/sparseflow/sparseflow/internal/memory"
+	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
+// Loader finds room in fast memory for all that is resident and then reads it
+// there, part by part: what every step begins and ends with, then layer by layer.
+// Room is found by one goroutine; the reads may be another's.
+type Loader struct {
+	Store  *disk.DiskWeightStore
+	Memory *memory.Memory
+	// Resident says which matrices are loaded; the others stream.
+	Resident map[string]bool
+	// Stream reads blocks ahead of the one that is being copied.
+	Stream *disk.BlockReader
+	// Mapped, if not nil, is the whole pack in memory, of which matrices are
+	// then parts instead of being loaded.
+	Mapped []byte
+	// Progress is told how many bytes have been read.
+	Progress func(bytes int64)
+
+	parts []part // Shared, then the layers; none before Weights
+}
+
+// part is what has room and is still to be read.
+type part struct {
+	places []place
+	after  []func()
+}
+
+// place is where a tensor goes: one of bytes and floats.
+type place struct {
+	tensor pack.Tensor
+	bytes  []byte
+	floats []float32 // of a tensor of float32 elements
+}
+
+// Shared is, where a layer is asked for, what belongs to none.
+const Shared = -1
+
+// Up reads the first halves of all neurons of a layer, [ffn, d], through
+// slots.
+func (l *Loader) Up(ctx context.Context, layer int, slots device.Slots) (device.Mat, error) {
+	p := l.Store.Pack().Profile()
+	m := device.Mat{DType: slots.DType, Rows: p.FFN, Cols: p.HiddenSize}
+	row := m.DType.RowBytes(m.Cols)
+	m.Data = l.Memory.Piece(int64(m.Rows) * row)
+	dst := [][]byte{slots.Bundle(0)}
+	for i := range p.FFN {
+		if err := ctx.Err(); err != nil {
+			return m, err
+		}
+		if err := l.Store.ReadNeurons(layer, i, dst); err != nil {
+			return m, err
+		}
+		copy(m.Data[int64(i)*row:], slots.Vec(0, 0))
+	}
+	l.Progress(int64(len(m.Data)))
+	return m, nil
+}
+
+// Room is the memory of a layer's matrices and sketch, or of those of Shared.
+func (l *Loader) Room(layer int) (all [][]byte) {
+	for _, p := range l.parts[1+layer].places {
+		if p.bytes != nil {
+			all = append(all, p.bytes)
+		}
+	}
+	return all
+}
+
+// After has f called when a layer has been read, by whoever reads it.
+func (l *Loader) After(layer int, f func()) {
+	p := &l.parts[1+layer]
+	p.after = append(p.after, f)
+}
+
+// Read reads what has room of a layer, or of Shared, and was not read before: one
+// block after the other, with the next ones on their way.
+func (l *Loader) Read(ctx context.Context, layer int) error {
+	p := &l.parts[1+layer]
+	for _, x := range p.places {
+		l.Stream.Queue(x.tensor)
+	}
+	for _, x := range p.places {
+		if err := l.fill(ctx, x); err != nil {
+			l.Stream.Reset()
+			return err
+		}
+		l.Progress(x.tensor.Bytes())
+	}
+	for _, f := range p.after {
+		f()
+	}
+	*p = part{}
+	return nil
+}
+
+func (l *Loader) fill(ctx context.Context, p place) error {
+	for b := range p.tensor.Blocks() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		data, err := l.Stream.Block(p.tensor, b)
+		if err != nil {
+			return err
+		}
+		row, _ := p.tensor.Block(b)
+		at := int64(row) * p.tensor.RowBytes
+		if p.bytes != nil {
+			copy(p.bytes[at:], data)
+			continue
+		}
+		tensor.Decode(p.floats[at/4:at/4+int64(len(data)/4)], data, tensor.F32)
+	}
+	return nil
+}

@@ -1,0 +1,138 @@
+package model
+
+import (
+	"fmt"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/pack"
+)
+
+// Weights finds room for all that is resident but predictors. It is there once
+// every part has been read.
+func (l *Loader) Weights() (*Weights, error) {
+	p := l.Store.Pack().Profile()
+	l.parts = make([]part, 1+p.Layers)
+	r := finder{Loader: l, to: &l.parts[0], profile: p}
+	w := &Weights{
+		EmbedTokens:    r.matrix("embed.tokens", false),
+		EmbedPositions: r.matrix("embed.positions", false),
+	}
+	w.Head = w.EmbedTokens
+	if !p.TiedHead {
+		w.Head = r.matrix("head", false)
+	}
+	if p.EmbedDim != p.HiddenSize {
+		in, out := r.matrix("project.in", false), r.matrix("project.out", false)
+		w.ProjectIn, w.ProjectOut = &in, &out
+	}
+	if p.FinalNorm {
+		n := r.norm("final_norm")
+		w.FinalNorm = &n
+	}
+	for i := range p.Layers {
+		r.to = &l.parts[1+i]
+		at := fmt.Sprintf("layers.%d.", i)
+		lw := LayerWeights{
+			AttnNorm: r.norm(at + "attn_norm"),
+			MLPNorm:  r.norm(at + "mlp_norm"),
+			Q:        r.matrix(at+"attn.q", true),
+			K:        r.matrix(at+"attn.k", true),
+			V:        r.matrix(at+"attn.v", true),
+			O:        r.matrix(at+"attn.o", true),
+		}
+		if p.Bias {
+			lw.UpBias, lw.DownBias = r.vector(at+"mlp.up.bias"), r.vector(at+"mlp.down.bias")
+		}
+		w.Layers = append(w.Layers, lw)
+	}
+	return w, r.err
+}
+
+// Sketch finds room for the 4-bit sketch of one layer's first MLP half, as a
+// part of the layer.
+func (l *Loader) Sketch(layer int, bias []float32) (device.SketchMat, error) {
+	r := finder{Loader: l, to: &l.parts[1+layer]}
+	name := fmt.Sprintf("layers.%d.mlp.sketch", layer)
+	t := r.tensor(name)
+	m := device.SketchMat{
+		Codes:    r.bytes(t),
+		Scales:   r.vector(name + "_scale"),
+		Bias:     bias,
+		RowBytes: int(t.RowBytes),
+		Rows:     t.Rows,
+		Cols:     l.Store.Pack().Profile().HiddenSize,
+	}
+	return m, r.err
+}
+
+// finder finds room for the tensors of a part, until the first error.
+type finder struct {
+	*Loader
+	to      *part
+	profile config.ModelProfile
+	err     error
+}
+
+func (r *finder) tensor(name string) pack.Tensor {
+	t, ok := r.Store.Pack().Tensor(name)
+	if !ok && r.err == nil {
+		r.err = fmt.Errorf("model: load %s: got no tensor %s, want one", r.Store.Pack().Path(), name)
+	}
+	return t
+}
+
+// bytes is room for a whole tensor.
+func (r *finder) bytes(t pack.Tensor) []byte {
+	if r.err != nil {
+		return nil
+	}
+	p := place{tensor: t, bytes: r.Memory.Piece(t.Bytes())}
+	r.to.places = append(r.to.places, p)
+	return p.bytes
+}
+
+// vector is room for a tensor of float32 elements.
+func (r *finder) vector(name string) []float32 {
+	t := r.tensor(name)
+	if r.err != nil {
+		return nil
+	}
+	p := place{tensor: t, floats: r.Memory.Floats(int(t.Bytes() / 4))}
+	r.to.places = append(r.to.places, p)
+	return p.floats
+}
+
+func (r *finder) norm(name string) device.NormParams {
+	p := r.profile
+	n := device.NormParams{Kind: p.Norm, Eps: p.NormEps}
+	if p.NormAffine {
+		n.Weight = r.vector(name + ".weight")
+		if p.Norm == config.LayerNorm {
+			n.Bias = r.vector(name + ".bias")
+		}
+	}
+	return n
+}
+
+// matrix finds room for a matrix if it is to be resident. Those of a linear layer are
+// called name.weight, and have a bias if the model has biases.
+func (r *finder) matrix(name string, linear bool) Matrix {
+	var m Matrix
+	if linear && r.profile.Bias {
+		m.Bias = r.vector(name + ".bias")
+	}
+	if linear {
+		name += ".weight"
+	}
+	m.Tensor = r.tensor(name)
+	m.DType = m.Tensor.Elem
+	switch {
+	case r.err != nil:
+	case r.Mapped != nil:
+		m.Data = r.Mapped[m.Tensor.Offset:][:m.Tensor.Bytes()]
+	case r.Resident[name]:
+		m.Data = r.bytes(m.Tensor)
+	}
+	return m
+}
