@@ -160,7 +160,10 @@ func (t *trainer) place() error {
 	}
 	for l, here := range place.Predicted {
 		if !here {
-			return fmt.Errorf("sparseflow: budget: got room for the predictors of %d of %d layers, want all to measure them; raise --budget", l, len(place.Predicted))
+			return &BudgetError{
+				What: "budget", Got: fmt.Sprintf("room for the predictors of %d layers", l),
+				Minimum: fmt.Sprintf("those of all %d, to measure them", len(place.Predicted)), Advice: "raise --budget",
+			}
 		}
 	}
 	t.context, t.threads = place.Context, place.Threads
@@ -170,7 +173,7 @@ func (t *trainer) place() error {
 	} else {
 		t.heap = b - runtimeShare
 		if t.heap <= 0 {
-			return fmt.Errorf("sparseflow: budget: got %s, want more than the %s of a process that trains; raise --budget", config.FormatSize(b), config.FormatSize(runtimeShare))
+			return &BudgetError{What: "budget of a process that trains", Got: config.FormatSize(b), Minimum: config.FormatSize(runtimeShare + 1), Advice: "raise --budget"}
 		}
 	}
 	return nil

@@ -113,7 +113,7 @@ func (p *progress) note(message string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.hide()
-	fmt.Fprintln(p.to, "note:", message)
+	fmt.Fprintln(p.to, "note:", plain(message))
 }
 
 // close takes the bar away.

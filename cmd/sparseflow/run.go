@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -89,16 +88,13 @@ func (a *app) run(cmd *cobra.Command, f *runFlags, args []string) error {
 	} else if err := f.setDefaults(model, in); err != nil {
 		return err
 	}
-	eng, err := a.open(ctx, cmd, model, &f.model, !ask) // a bar would get in the way of who types
-	if err != nil {
-		return err
-	}
-	if ask {
-		err = a.converse(ctx, eng, f, request)
-	} else {
-		err = a.answerOnce(ctx, eng, f, request, in)
-	}
-	return errors.Join(err, eng.Close())
+	early := !ask // a bar would get in the way of who types
+	return a.with(cmd, model, &f.model, early, func(eng *sparseflow.Engine) error {
+		if ask {
+			return a.converse(ctx, eng, f, request)
+		}
+		return a.answerOnce(ctx, eng, f, request, in)
+	})
 }
 
 // request is all of a request but its prompt.
@@ -140,7 +136,7 @@ func (a *app) answerOnce(ctx context.Context, eng *sparseflow.Engine, f *runFlag
 	}
 	switch {
 	case f.model.stats:
-		statsTable(a.stderr, res.Stats, r.Sampling.Seed, eng)
+		statsTable(a.stderr, res.Stats, eng, "seed", fmt.Sprint(r.Sampling.Seed))
 	case !f.model.json:
 		summary(a.stderr, res.Stats, eng)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/placement"
 	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
@@ -203,5 +204,8 @@ func (c *calibrator) tooSmall(train bool) error {
 	if train {
 		tokens = trainLeast
 	}
-	return fmt.Errorf("calibrate: memory: got %s for training, want at least %s; raise --budget", config.FormatSize(c.heap()), config.FormatSize(c.heapBytes(tokens, train)))
+	return &placement.BudgetError{
+		What: "memory", Got: config.FormatSize(c.heap()) + " for training",
+		Minimum: config.FormatSize(c.heapBytes(tokens, train)), Advice: "raise --budget",
+	}
 }
