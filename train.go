@@ -164,7 +164,7 @@ func (t *trainer) place() error {
 	} else {
 		t.heap = b - runtimeShare
 		if t.heap <= 0 {
-			return fmt.Errorf("sparseflow: budget: got %s, want more than the %s of a process that trains; raise --budget", config.FormatSize(b), config.FormatSize(runtimeShare))
+			return &BudgetError{What: "budget of a process that trains", Got: config.FormatSize(b), Minimum: config.FormatSize(runtimeShare + 1), Advice: "raise --budget"}
 		}
 	}
 	return nil

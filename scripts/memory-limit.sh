@@ -8,6 +8,7 @@
 #   scripts/memory-limit.sh [LAYERS]    # 10 layers are 1.05 GB
 set -euo pipefail
 cd "$(dirname "$0")/.."
+export CGO_ENABLED=0
 layers=${1:-10}
 dir=$(mktemp -d)
 group=

@@ -40,6 +40,7 @@ func (f *runFlags) setDefaults(model string, in input) error {
 	if in.ids != nil {
 		prompt = len(in.ids)
 	} else if in.from != "" {
+		limitToConvert() // the tokenizer is read again when the model is open
 		tok, err := sparseflow.LoadTokenizer(model, sparseflow.WithCacheDir(f.model.cacheDir))
 		if err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/closest"
+	"github.com/sparseflow/sparseflow/internal/placement"
 )
 
 // The exit statuses. A signal's is 128 and its number, as in a shell.
@@ -62,8 +63,9 @@ func report(ctx context.Context, stderr io.Writer, err error) int {
 func statusOf(err error) int {
 	var usage *usageError
 	var budget *sparseflow.BudgetError
+	var flag *placement.FlagError
 	switch {
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.As(err, &flag):
 		return exitUsage
 	case errors.As(err, &budget):
 		return exitBudget
@@ -76,9 +78,10 @@ func statusOf(err error) int {
 var packages = regexp.MustCompile(`(^|: |; )((sparseflow|arch|cache|calibrate|config|convert|cpu|device|disk|engine|hub|kv|lowrank|memory|model|pack|placement|predict|quality|sample|sidecar|source|tensor|token|transfer): )+`)
 
 // messageOf is an error in one line for a person.
-func messageOf(err error) string {
-	return packages.ReplaceAllString(strings.ReplaceAll(err.Error(), "\n", "; "), "$1")
-}
+func messageOf(err error) string { return plain(strings.ReplaceAll(err.Error(), "\n", "; ")) }
+
+// plain is a message without the names of packages.
+func plain(message string) string { return packages.ReplaceAllString(message, "$1") }
 
 // nearest is ", did you mean X?" for the known name that word is nearest to, or
 // nothing.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"unicode/utf8"
 
@@ -61,7 +60,12 @@ A share of the neurons is of all neurons and tokens. A large model takes long:
 					return err
 				}
 				if !profile.Synthetic {
-					return usagef(cmd, "got no text, want --file or --text")
+					if in, err = t.read(a, cmd, "", nil, true); err != nil {
+						return err
+					}
+					if in.from == "" {
+						return usagef(cmd, "got no text, want --file, --text or standard input")
+					}
 				}
 			}
 			if !utf8.ValidString(in.text) {
@@ -81,33 +85,30 @@ A share of the neurons is of all neurons and tokens. A large model takes long:
 }
 
 func (a *app) eval(cmd *cobra.Command, m *modelFlags, model string, in input, f evalFlags) error {
-	ctx := cmd.Context()
 	if f.window < 0 || f.stride < 0 || f.maxTokens < 0 {
 		return usagef(cmd, "got a negative --window, --stride or --max-tokens, want 0 or more")
 	}
-	eng, err := a.open(ctx, cmd, model, m, false, in.from != "")
-	if err != nil {
-		return err
-	}
-	var ids []int32
-	if in.from == "" {
-		ids = sample.DrawTokens(eng.Profile().VocabSize, evalDrawnTokens, 0)
-	} else if ids, err = eng.TokenizePlain(in.text); err != nil {
-		return errors.Join(err, eng.Close())
-	}
-	if f.maxTokens > 0 && len(ids) > f.maxTokens {
-		ids = ids[:f.maxTokens]
-	}
-	bar := a.newProgress()
-	rep, err := eng.Evaluate(ctx, ids, sparseflow.EvaluateOptions{
-		Window: f.window, Stride: f.stride,
-		Progress: func(done, total int64) { bar.report("evaluating", done, total) },
+	return a.with(cmd, model, m, false, in.from != "", func(eng *sparseflow.Engine) (err error) {
+		var ids []int32
+		if in.from == "" {
+			ids = sample.DrawTokens(eng.Profile().VocabSize, evalDrawnTokens, 0)
+		} else if ids, err = eng.TokenizePlain(in.text); err != nil {
+			return err
+		}
+		if f.maxTokens > 0 && len(ids) > f.maxTokens {
+			ids = ids[:f.maxTokens]
+		}
+		bar := a.newProgress()
+		rep, err := eng.Evaluate(cmd.Context(), ids, sparseflow.EvaluateOptions{
+			Window: f.window, Stride: f.stride,
+			Progress: func(done, total int64) { bar.report("evaluating", done, total) },
+		})
+		bar.close()
+		if err != nil {
+			return err
+		}
+		return a.printEval(eng, m, rep)
 	})
-	bar.close()
-	if err == nil {
-		err = a.printEval(eng, m, rep)
-	}
-	return errors.Join(err, eng.Close())
 }
 
 // evalJSON is what eval --json prints.

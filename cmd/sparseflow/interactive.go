@@ -43,7 +43,7 @@ func (a *app) answer(ctx context.Context, eng *sparseflow.Engine, f *runFlags, r
 	res, err := a.generate(ctx, eng, f, r, input{text: text, from: "the terminal"})
 	switch {
 	case err == nil && f.model.stats:
-		statsTable(a.stderr, res.Stats, r.Sampling.Seed, eng)
+		statsTable(a.stderr, res.Stats, eng, "seed", fmt.Sprint(r.Sampling.Seed))
 		return nil
 	case err == nil:
 		fmt.Fprintf(a.stderr, "[%s]\n", speedLine(res.Stats))

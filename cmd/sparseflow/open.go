@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -41,6 +42,15 @@ func (a *app) open(ctx context.Context, cmd *cobra.Command, model string, m *mod
 		bar.close()
 	}
 	return eng, err
+}
+
+// with opens a model as open does, for as long as use takes.
+func (a *app) with(cmd *cobra.Command, model string, m *modelFlags, early, text bool, use func(*sparseflow.Engine) error) error {
+	eng, err := a.open(cmd.Context(), cmd, model, m, early, text)
+	if err != nil {
+		return err
+	}
+	return errors.Join(use(eng), eng.Close())
 }
 
 // idsOf is the text as token ids, with the model's begin-of-text token before

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,8 +38,9 @@ func (a *app) newProgress() *progress {
 	return &progress{to: a.stderr, terminal: isTerminal(a.stderr)}
 }
 
-// report is told of work: what it is, and bytes done out of a total. Another
-// total is other work; when all is done the bar goes.
+// report is told of work: what it is, and how much is done out of a total, in
+// the unit of the work. Another total is other work; when all is done the bar
+// goes.
 func (p *progress) report(what string, done, total int64) {
 	if !p.terminal {
 		return
@@ -61,7 +63,25 @@ func (p *progress) report(what string, done, total int64) {
 	}
 }
 
-// show starts a bar. The caller holds the lock.
+// counters shows how much of a kind of work is done: of a model's files bytes,
+// else what the work is counted in.
+func counters(what string) decor.Decorator {
+	unit := ""
+	switch word, _, _ := strings.Cut(what, " "); word {
+	case "running", "evaluating":
+		unit = "tokens"
+	case "fitting", "training":
+		unit = "layers"
+	case "measuring":
+		unit = "passes"
+	default:
+		return decor.Counters(decor.SizeB1000(0), "  % .1f of % .1f")
+	}
+	return decor.CountersNoUnit("  %d of %d " + unit)
+}
+
+// show starts a bar. The caller holds the lock. The time that is left follows
+// from what is done, which of layers is those that are finished.
 func (p *progress) show() {
 	p.bars = mpb.New(mpb.WithOutput(p.to), mpb.WithWidth(barWidth))
 	p.bar = p.bars.AddBar(p.total,
@@ -69,7 +89,7 @@ func (p *progress) show() {
 		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return *p.what.Load() }, decor.WC{C: decor.DindentRight, W: 24})),
 		mpb.AppendDecorators(
 			decor.Percentage(decor.WC{W: 5}),
-			decor.Counters(decor.SizeB1000(0), "  % .1f of % .1f"),
+			counters(*p.what.Load()),
 			decor.Name("  "),
 			decor.AverageETA(decor.ET_STYLE_GO),
 			decor.Name(" left"),
@@ -93,7 +113,7 @@ func (p *progress) note(message string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.hide()
-	fmt.Fprintln(p.to, "note:", message)
+	fmt.Fprintln(p.to, "note:", plain(message))
 }
 
 // close takes the bar away.

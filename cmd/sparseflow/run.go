@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -93,17 +92,14 @@ func (a *app) run(cmd *cobra.Command, f *runFlags, args []string) error {
 	} else if err := f.setDefaults(model, in); err != nil {
 		return err
 	}
-	eng, err := a.open(ctx, cmd, model, &f.model, !ask, in.ids == nil) // a bar would get in the way of who types
-	if err != nil {
-		return err
-	}
-	a.asPublished(cmd, eng, &request)
-	if ask {
-		err = a.converse(ctx, eng, f, request)
-	} else {
-		err = a.answerOnce(ctx, eng, f, request, in)
-	}
-	return errors.Join(err, eng.Close())
+	early := !ask // a bar would get in the way of who types
+	return a.with(cmd, model, &f.model, early, in.ids == nil, func(eng *sparseflow.Engine) error {
+		a.asPublished(cmd, eng, &request)
+		if ask {
+			return a.converse(ctx, eng, f, request)
+		}
+		return a.answerOnce(ctx, eng, f, request, in)
+	})
 }
 
 // request is all of a request but its prompt.
@@ -145,7 +141,7 @@ func (a *app) answerOnce(ctx context.Context, eng *sparseflow.Engine, f *runFlag
 	}
 	switch {
 	case f.model.stats:
-		statsTable(a.stderr, res.Stats, r.Sampling.Seed, eng)
+		statsTable(a.stderr, res.Stats, eng, "seed", fmt.Sprint(r.Sampling.Seed))
 	case !f.model.json:
 		summary(a.stderr, res.Stats, eng)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -63,23 +62,20 @@ type scoreJSON struct {
 }
 
 func (a *app) score(cmd *cobra.Command, m *modelFlags, model string, in input, logits bool) error {
-	ctx := cmd.Context()
-	eng, err := a.open(ctx, cmd, model, m, false, in.ids == nil)
-	if err != nil {
-		return err
-	}
-	ids, err := idsOf(eng, in)
-	if err != nil {
-		return errors.Join(err, eng.Close())
-	}
-	s, err := eng.Score(ctx, ids)
-	if err == nil {
-		err = checkFinite(s)
-	}
-	if err == nil {
-		err = a.printScore(eng, m, s, logits)
-	}
-	return errors.Join(err, eng.Close())
+	return a.with(cmd, model, m, false, in.ids == nil, func(eng *sparseflow.Engine) error {
+		ids, err := idsOf(eng, in)
+		if err != nil {
+			return err
+		}
+		s, err := eng.Score(cmd.Context(), ids)
+		if err != nil {
+			return err
+		}
+		if err := checkFinite(s); err != nil {
+			return err
+		}
+		return a.printScore(eng, m, s, logits)
+	})
 }
 
 // checkFinite refuses what JSON cannot say and no healthy model computes.
@@ -99,7 +95,7 @@ func checkFinite(s *sparseflow.Score) error {
 
 func (a *app) printScore(eng *sparseflow.Engine, m *modelFlags, s *sparseflow.Score, logits bool) error {
 	if m.stats {
-		defer statsTable(a.stderr, s.Stats, m.seed, eng)
+		defer statsTable(a.stderr, s.Stats, eng)
 	}
 	if m.json {
 		out := scoreJSON{Schema: schema, IDs: s.IDs, Logprobs: make([]*float64, len(s.IDs))}

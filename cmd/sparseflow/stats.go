@@ -108,12 +108,14 @@ func summary(w io.Writer, s sparseflow.Stats, eng *sparseflow.Engine) {
 		config.FormatSize(c.FastBytes/tokens), config.FormatSize(c.SlowBytes/tokens), rssText())
 }
 
-// statsTable is all that is known about a request.
-func statsTable(w io.Writer, s sparseflow.Stats, seed uint64, eng *sparseflow.Engine) {
+// statsTable is all that is known about a request, and a row that the verb adds.
+func statsTable(w io.Writer, s sparseflow.Stats, eng *sparseflow.Engine, row ...string) {
 	p := eng.Placement()
 	var t table
 	t.add("mode", modeText(eng))
-	t.add("seed", fmt.Sprint(seed))
+	if len(row) > 0 {
+		t.add(row...)
+	}
 	t.add("threads", fmt.Sprint(p.Threads))
 	t.add("budget", budgetText(p))
 	t.add("prompt", count(s.PromptTokens, "token"))

@@ -32,7 +32,8 @@ there is one point: recall weighted by activation of 0.95 and an output error of
 
 Without --file a bundled text of public-domain books is used. Some 8,000 tokens
 are looked at, 18,000 where factors are trained; a text like those that the model
-will see is best. What it will take is said first and kept within --budget. A
+will see is best. The memory that it will take is said first and kept within
+--budget, the time once a layer is finished. A
 training that ends early changes nothing, and the next one on the same text goes
 on after the last layer that was finished.`,
 		Example: `  sparseflow train tiny

@@ -206,8 +206,5 @@ func (c *calibrator) collect(ctx context.Context) error {
 		c.counts.Tokens += len(ids)
 	}
 	c.pace = time.Since(begin).Seconds() / float64(max(1, c.used))
-	if left := c.left(); err == nil && left > time.Minute {
-		c.notify("ran the model at %.0f tokens/s; about %v left", 1/c.pace, left.Round(time.Minute))
-	}
 	return errors.Join(err, e.Close())
 }

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/predict"
 	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
@@ -193,15 +192,15 @@ func TestInputs(t *testing.T) {
 	}
 }
 
-// TestLeft holds that what is left is scaled by the pace that was found.
+// TestLeft holds that what is left follows from the layers that are finished.
 func TestLeft(t *testing.T) {
-	c := &calibrator{Options: Options{Threads: 2}, profile: config.ModelProfile{Layers: 2, HiddenSize: 64, FFN: 256, VocabSize: 1000, EmbedDim: 64}, used: 5000}
-	ran := c.seconds(float64(c.used) * c.params())
-	c.need.took = ran + time.Hour
-	for _, slower := range []float64{0.5, 1, 3} {
-		c.pace = slower * ran.Seconds() / float64(c.used)
-		if got, want := c.left().Hours(), slower; math.Abs(got-want) > 1e-3 {
-			t.Errorf("at %v times the time a token: got %v hours left, want %v", slower, got, want)
+	for _, c := range []struct {
+		took         time.Duration
+		done, layers int
+		want         time.Duration
+	}{{time.Hour, 1, 24, 23 * time.Hour}, {time.Hour, 12, 24, time.Hour}, {time.Hour, 24, 24, 0}, {time.Hour, 0, 2, 2 * time.Hour}} {
+		if got := leftAfter(c.took, c.done, c.layers); got != c.want {
+			t.Errorf("%+v: got %v", c, got)
 		}
 	}
 }

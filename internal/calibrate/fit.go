@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
@@ -52,8 +53,13 @@ func (c *calibrator) fit(ctx context.Context) (err error) {
 	layerEnergy := make([]float64, layers)
 	c.layers, c.bars = make([]float64, layers), make([]float64, layers)
 	active, total := 0.0, 0.0
+	begin := time.Now()
 	for l := range layers {
 		c.progress("fitting", l, layers)
+		// What finished layers took says more of the others than any estimate.
+		if left := leftAfter(time.Since(begin), l, layers); l == 1 && left > time.Minute {
+			c.notify("fitted one layer of %d; about %v for the others, before quality is measured", layers, left.Round(time.Minute))
+		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -86,6 +92,12 @@ func (c *calibrator) silence(l int) {
 	}
 	delete(c.factors, l)
 	out.Kind, out.Codes = predict.KindSketch, predict.Codes{}
+}
+
+// leftAfter is about how long the rest of the layers take after so many took so
+// long.
+func leftAfter(took time.Duration, done, layers int) time.Duration {
+	return time.Duration(float64(took) / float64(max(1, done)) * float64(layers-done))
 }
 
 // fitter fits the neurons of one layer after the other.

@@ -6,7 +6,7 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/pack"
-	"github.com/sparseflow/sparseflow/internal/predict"
+	"github.com/sparseflow/sparseflow/internal/placement"
 	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
@@ -48,7 +48,6 @@ type needs struct {
 	codes     bool  // of a layer's own
 	heapBytes int64 // beside the open model, or in its place
 	fileBytes int64
-	took      time.Duration // about
 }
 
 // String says it to a person.
@@ -60,8 +59,8 @@ func (n needs) String() string {
 	case n.train:
 		what = "training and calibrating"
 	}
-	return fmt.Sprintf("%s takes about %v, %s of memory beside the model and a file of %s",
-		what, n.took.Round(time.Second), config.FormatSize(n.heapBytes), config.FormatSize(n.fileBytes))
+	return fmt.Sprintf("%s takes %s of memory beside the model and a file of %s",
+		what, config.FormatSize(n.heapBytes), config.FormatSize(n.fileBytes))
 }
 
 // sketchBytes is the memory of one layer's calibrated sketch.
@@ -112,15 +111,6 @@ func (c *calibrator) seconds(work float64) time.Duration {
 	return time.Duration(work / flops / float64(max(1, c.Threads)) * float64(time.Second))
 }
 
-// left is about how long the rest takes, once the text has been run through the
-// model: what was estimated, at the pace that was found. What is done does not
-// depend on it, so that the same seed gives the same sidecar.
-func (c *calibrator) left() time.Duration {
-	ran := c.seconds(float64(c.used) * c.params())
-	pace := c.pace * float64(c.used) / max(1e-9, ran.Seconds())
-	return time.Duration(float64(c.need.took-ran) * pace)
-}
-
 // needs decides how many tokens to learn from.
 func (c *calibrator) needs() (needs, error) {
 	n := needs{train: c.trains(), codes: c.rounds()}
@@ -142,24 +132,16 @@ func (c *calibrator) needs() (needs, error) {
 	}
 	p := c.profile
 	token := c.params() + 2*c.fc1()
-	work := float64(n.tokens) * token
 	if n.train {
 		rank := min(p.HiddenSize/4, mostStart)
 		const epochs, ranks = 12, 2
 		train := ranks * epochs * 3 * float64(n.tokens) * float64(rank) * float64(p.HiddenSize+p.FFN) * float64(p.Layers)
-		if n.closed = c.Rank > 0 || c.seconds(work+train) > c.trainTime(); n.closed {
+		if n.closed = c.Rank > 0 || c.seconds(float64(n.tokens)*token+train) > c.trainTime(); n.closed {
 			n.tokens = min(n.tokens, closedTokens)
-			work, train = float64(n.tokens)*token, 0
 		}
-		work += train + 16*float64(rank)*c.fc1() // and the decomposition
-	}
-	if n.codes {
-		work += c.roundingWork()
 	}
 	n.heapBytes = c.heapBytes(n.tokens, n.train)
 	n.fileBytes = inputBytes(p.Layers, p.HiddenSize, n.tokens)
-	work += min(pointWork, 2*c.params()*float64(c.passes()*pointTokens))
-	n.took = c.seconds(work)
 	return n, nil
 }
 
@@ -176,14 +158,6 @@ func (c *calibrator) params() float64 {
 	p := c.profile
 	d := float64(p.HiddenSize)
 	return float64(p.Layers)*d*(4*d+2*float64(p.FFN)) + float64(p.VocabSize)*float64(p.EmbedDim)
-}
-
-// passes is how often the held-out text is run through the model.
-func (c *calibrator) passes() int {
-	if c.out.Floor == predict.FloorRecall {
-		return recallPasses
-	}
-	return len(thresholds(1))
 }
 
 // heap is the memory that may be used.
@@ -230,5 +204,8 @@ func (c *calibrator) tooSmall(train bool) error {
 	if train {
 		tokens = trainLeast
 	}
-	return fmt.Errorf("calibrate: memory: got %s for training, want at least %s; raise --budget", config.FormatSize(c.heap()), config.FormatSize(c.heapBytes(tokens, train)))
+	return &placement.BudgetError{
+		What: "memory", Got: config.FormatSize(c.heap()) + " for training",
+		Minimum: config.FormatSize(c.heapBytes(tokens, train)), Advice: "raise --budget",
+	}
 }

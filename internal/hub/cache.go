@@ -47,30 +47,27 @@ func openCached(id, repo string) (Source, error) {
 	if name := filepath.Join(snapshot, configFile); !isFile(name) {
 		return Source{}, fmt.Errorf("hub: find %q: got no %s, want it in a complete download%s", id, name, again)
 	}
-	weights, dangling := false, ""
-	for _, name := range weightFiles(snapshot) {
-		if weights = isFile(filepath.Join(snapshot, name)); weights {
-			break
-		}
-		dangling = name
-	}
-	if dangling != "" && !weights {
-		return Source{}, fmt.Errorf("hub: find %q: %s: got a link to a file that is not there, want it in a complete download%s",
-			id, filepath.Join(snapshot, dangling), again)
+	if name := danglingWeights(snapshot); name != "" {
+		return Source{}, fmt.Errorf("hub: find %q: %s: got a link to a file that is not there, want it in a complete download%s", id, name, again)
 	}
 	return Source{Kind: Checkpoint, Name: id, Path: snapshot, FS: os.DirFS(snapshot)}, nil
 }
 
-// weightFiles are the names in a snapshot, whether the files are there or not,
-// that can be of weights.
-func weightFiles(snapshot string) (names []string) {
-	entries, _ := os.ReadDir(snapshot)
+// danglingWeights is a link to weights in a checkpoint's directory that leads
+// nowhere, "" where there is none or other weights are there.
+func danglingWeights(dir string) (dangling string) {
+	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
-		if ext := filepath.Ext(e.Name()); ext == ".safetensors" || ext == ".bin" {
-			names = append(names, e.Name())
+		if ext := filepath.Ext(e.Name()); ext != ".safetensors" && ext != ".bin" {
+			continue
 		}
+		path := filepath.Join(dir, e.Name())
+		if isFile(path) {
+			return ""
+		}
+		dangling = path
 	}
-	return names
+	return dangling
 }
 
 // Download is the command that gets a model from the hub.

@@ -68,6 +68,9 @@ func FindIn(model, cacheDir string) (Source, error) {
 		return findFile(path)
 	case err == nil && info.IsDir():
 		if isFile(filepath.Join(path, configFile)) {
+			if name := danglingWeights(path); name != "" {
+				return Source{}, fmt.Errorf("hub: find %q: %s: got a link to a file that is not there, want weights", model, name)
+			}
 			return Source{Kind: Checkpoint, Name: filepath.Base(path), Path: path, FS: os.DirFS(path)}, nil
 		}
 		looked = append(looked, filepath.Join(path, configFile))
@@ -76,6 +79,9 @@ func FindIn(model, cacheDir string) (Source, error) {
 	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR):
 		return Source{}, fmt.Errorf("hub: find %q: %w", model, err)
 	default:
+		if to, err := os.Readlink(path); err == nil {
+			return Source{}, fmt.Errorf("hub: find %q: got a link to %s, which is not there, want a directory or a regular file", model, to)
+		}
 		looked = append(looked, "a directory or pack "+path)
 	}
 	if isRepoID(model) {

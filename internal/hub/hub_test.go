@@ -233,9 +233,18 @@ func TestDanglingLinks(t *testing.T) {
 		t.Errorf("got %v, want an error that names the link and the command", err)
 	}
 	list(true)
+	if _, err := Find(snap); err == nil || !strings.Contains(err.Error(), "model.safetensors: got a link to a file that is not there") {
+		t.Errorf("the directory itself: got %v, want an error that names the link", err)
+	}
 	write(t, filepath.Join(snap, "pytorch_model.bin"), "")
 	if _, err := Find("org/model"); err != nil {
 		t.Errorf("beside other weights: %v", err)
+	}
+	if err := os.Symlink("gone.sflow", filepath.Join(dir, "m.sflow")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Find("m.sflow"); err == nil || !strings.Contains(err.Error(), "got a link to gone.sflow, which is not there") {
+		t.Errorf("a pack: got %v, want an error that names the link", err)
 	}
 }
 

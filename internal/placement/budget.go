@@ -19,6 +19,13 @@ func (e *BudgetError) Error() string {
 	return fmt.Sprintf("placement: %s: got %s, want at least %s; %s", e.What, e.Got, e.Minimum, e.Advice)
 }
 
+// FlagError says that a setting does not suit the model.
+type FlagError struct{ message string }
+
+func (e *FlagError) Error() string { return "placement: " + e.message }
+
+func flagErrorf(format string, args ...any) error { return &FlagError{fmt.Sprintf(format, args...)} }
+
 // chunks are the numbers of tokens that a prompt may be computed in at a
 // time. The first is what the smallest budget is made of.
 var chunks = [...]int{16, 32, 64, 128, 256, 512}

@@ -150,10 +150,10 @@ func newPlanner(in Input) (*planner, error) {
 		p.Context = min(p.profile.MaxPositions, defaultContext)
 	}
 	if p.Context > p.profile.MaxPositions {
-		return nil, fmt.Errorf("placement: ctx: got %d, want at most %d, the model's longest", p.Context, p.profile.MaxPositions)
+		return nil, flagErrorf("ctx: got %d, want at most %d, the model's longest", p.Context, p.profile.MaxPositions)
 	}
 	if hd := p.profile.HeadDim(); s.KV.Quantised() && hd%tensor.QuantBlock != 0 {
-		return nil, fmt.Errorf("placement: kv: got %v for a model of head dim %d, want a multiple of %d, or f16", s.KV, hd, tensor.QuantBlock)
+		return nil, flagErrorf("kv: got %v for a model of head dim %d, want a multiple of %d, or f16", s.KV, hd, tensor.QuantBlock)
 	}
 	p.modes()
 	p.KVBytes = int64(kv.Pages(p.Context)) * p.kvShape().PageBytes()
