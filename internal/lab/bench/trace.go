@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"errors"
 
 	"github.com/sparseflow/sparseflow/internal/lab/trace"
 )
@@ -26,7 +25,7 @@ func (c *child) trace(ctx context.Context) error {
 	for rep := range c.Reps {
 		if err := c.repeat(ctx, &series{test: Test{N: longest(c.Tests)}}, rep); err != nil {
 			c.tracer = nil
-			return errors.Join(err, r.Abort())
+			return err
 		}
 	}
 	c.tracer = nil
