@@ -16,7 +16,7 @@ func (c *child) want(layer int, ids []int32) {
 // trace decodes the timed text once more and writes down which neurons it
 // wants: writing takes time, so it is not done while that counts.
 func (c *child) trace(ctx context.Context) error {
-	c.tell("writing the trace")
+	c.progress("writing the trace")
 	r, err := trace.Create(c.Trace, trace.InfoOf(c.e.Pack(), c.Model, c.TraceText))
 	if err != nil {
 		return err
