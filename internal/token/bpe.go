@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+
+	"github.com/sparseflow/sparseflow/internal/heap"
 )
 
 // shortPiece is the longest piece in bytes that is merged by scanning all its
@@ -80,7 +82,7 @@ type scratch struct {
 	id    [shortPiece]int32
 	to    [shortPiece]outcome // to[i]: of the pair i, i+1
 	nodes []node
-	heap  minHeap
+	queue heap.Keys
 }
 
 // wordSlot is a slot of the table of whole words. An empty slot has id noByte.
@@ -192,15 +194,14 @@ func (m *merger) mergeLong(s *scratch, dst []int32, piece string) []int32 {
 		nodes[i] = node{to: noMerge, id: m.byteID[piece[i]], prev: int32(i - 1), next: int32(i + 1)}
 	}
 	nodes[len(nodes)-1].next = -1
-	heap := slices.Grow(s.heap[:0], len(piece))
+	queue := slices.Grow(s.queue[:0], len(piece))
 	for i := range nodes[:len(nodes)-1] {
 		nodes[i].to = m.pairs.get(nodes[i].id, nodes[i+1].id)
-		heap = heap.add(nodes[i].to, i)
+		queue = queued(queue, nodes[i].to, i)
 	}
-	heap.init()
-	for len(heap) > 0 {
-		var top uint64
-		top, heap = heap.pop()
+	queue.Init()
+	for len(queue) > 0 {
+		top := queue.Pop()
 		at := int32(uint32(top))
 		left := &nodes[at]
 		if left.to == noMerge || left.to>>32 != top>>32 {
@@ -212,82 +213,36 @@ func (m *merger) mergeLong(s *scratch, dst []int32, piece string) []int32 {
 		left.to, right.to = noMerge, noMerge
 		if left.next >= 0 {
 			nodes[left.next].prev = at
-			heap = m.pair(nodes, heap, at)
+			queue = m.pair(nodes, queue, at)
 		}
 		if left.prev >= 0 {
-			heap = m.pair(nodes, heap, left.prev)
+			queue = m.pair(nodes, queue, left.prev)
 		}
 	}
 	for i := int32(0); i >= 0; i = nodes[i].next {
 		dst = append(dst, m.written(nodes[i].id))
 	}
-	s.heap = heap
+	s.queue = queue
 	return dst
 }
 
 // pair looks up the pair at node at, whose symbols changed, and queues it.
-func (m *merger) pair(nodes []node, heap minHeap, at int32) minHeap {
+func (m *merger) pair(nodes []node, queue heap.Keys, at int32) heap.Keys {
 	n := &nodes[at]
 	n.to = m.pairs.get(n.id, nodes[n.next].id)
 	if n.to == noMerge {
-		return heap
+		return queue
 	}
-	heap = heap.add(n.to, int(at))
-	heap.up(len(heap) - 1)
-	return heap
+	queue = queued(queue, n.to, int(at))
+	queue.Up(len(queue) - 1)
+	return queue
 }
 
-// minHeap is a binary heap of rank<<32 | position. container/heap would box
-// every entry.
-type minHeap []uint64
-
-// add appends an entry without restoring the order; nothing for noMerge.
-func (h minHeap) add(to outcome, at int) minHeap {
+// queued appends the entry rank<<32 | position of a pair, nothing for noMerge. It
+// does not restore the heap's order.
+func queued(queue heap.Keys, to outcome, at int) heap.Keys {
 	if to == noMerge {
-		return h
+		return queue
 	}
-	return append(h, to>>32<<32|uint64(at))
-}
-
-func (h minHeap) init() {
-	for i := len(h)/2 - 1; i >= 0; i-- {
-		h.down(i)
-	}
-}
-
-func (h minHeap) pop() (uint64, minHeap) {
-	top := h[0]
-	last := len(h) - 1
-	h[0] = h[last]
-	h = h[:last]
-	h.down(0)
-	return top, h
-}
-
-func (h minHeap) up(i int) {
-	for i > 0 {
-		parent := (i - 1) / 2
-		if h[parent] <= h[i] {
-			return
-		}
-		h[parent], h[i] = h[i], h[parent]
-		i = parent
-	}
-}
-
-func (h minHeap) down(i int) {
-	for {
-		child := 2*i + 1
-		if child >= len(h) {
-			return
-		}
-		if child+1 < len(h) && h[child+1] < h[child] {
-			child++
-		}
-		if h[i] <= h[child] {
-			return
-		}
-		h[i], h[child] = h[child], h[i]
-		i = child
-	}
+	return append(queue, to>>32<<32|uint64(at))
 }
