@@ -52,9 +52,8 @@ func entered(e uint64) (score float32, slot int32) {
 }
 
 const (
-	// halfLife is how many uses for each slot it takes until a use counts half:
-	// from 16 to 64 nothing is won or lost on text, while independent draws want
-	// it long; see docs/cache.md.
+	// halfLife is how many uses for each slot it takes until a use counts half.
+	// docs/cache.md says how it was chosen.
 	halfLife = 32
 	// largestUnit is when scores are scaled down: they stay far from overflow,
 	// and what is lost below 1/largestUnit counts for nothing.

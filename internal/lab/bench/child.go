@@ -172,9 +172,9 @@ func (c *child) file() (disk.File, error) {
 			return nil, errors.Join(err, p.Close())
 		}
 		if c.Mode == Naive {
-			return joined{f}, p.Close()
+			return joinedFile{f}, p.Close()
 		}
-		return halves{f, p.BundleOffset(0, 0)}, p.Close()
+		return splitFile{f, p.BundleOffset(0, 0)}, p.Close()
 	}
 	return nil, nil
 }

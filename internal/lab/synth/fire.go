@@ -73,7 +73,7 @@ func (m *model) margin(mean, sigma, threshold []float64, want int64) float64 {
 // second halves as rows of down. Like the engine it leaves out what is zero.
 func (m *model) project(down []byte) {
 	d := m.profile.HiddenSize
-	rows := halves(down)
+	rows := elements(down)
 	m.each(m.add.Rows, 1, func(t, _ int) {
 		y := m.add.Row(t)
 		clear(y)

@@ -118,9 +118,9 @@ func (m *model) embed(seed uint64) {
 		for i := range s.N {
 			x := m.x.Row(s.first + i)
 			w.draw(raw, m.space.tokenRows(), int(ids[s.first+i]), 1)
-			m.space.set.DecodeF16(x, halves(raw))
+			m.space.set.DecodeF16(x, elements(raw))
 			w.draw(raw, m.space.positionRows(), m.profile.PositionOffset+i, 1)
-			m.space.set.DecodeF16(position, halves(raw))
+			m.space.set.DecodeF16(position, elements(raw))
 			for j, v := range position {
 				x[j] += v
 			}
@@ -133,7 +133,7 @@ func (m *model) norm() {
 	m.cpu.Norm(m.in, m.x, device.NormParams{Kind: m.profile.Norm, Eps: m.profile.NormEps})
 }
 
-func half(data []byte, rows, cols int) device.Mat {
+func f16Mat(data []byte, rows, cols int) device.Mat {
 	return device.Mat{Data: data, DType: tensor.F16, Rows: rows, Cols: cols}
 }
 
@@ -164,7 +164,7 @@ func (s *space) fill(dst []byte, r rows, first, n, threads int) {
 // transpose sets dst [cols, rows] f16 to the transpose of src [rows, cols].
 func (m *model) transpose(dst, src []byte, rows, cols int) {
 	const side = 32 // of blocks whose cache lines fit in the first level both ways
-	to, from := halves(dst), halves(src)
+	to, from := elements(dst), elements(src)
 	m.each(cols, side, func(c0, c1 int) {
 		for r0 := 0; r0 < rows; r0 += side {
 			r1 := min(rows, r0+side)
@@ -253,6 +253,6 @@ func (m *model) centre(bias []byte) {
 
 // round stores v as float16, and sets v to what is stored.
 func (m *model) round(dst []byte, v []float32) {
-	m.space.set.EncodeF16(halves(dst), v)
-	m.space.set.DecodeF16(v, halves(dst))
+	m.space.set.EncodeF16(elements(dst), v)
+	m.space.set.DecodeF16(v, elements(dst))
 }
