@@ -41,9 +41,6 @@ func (r *Recorder) Want(layer int, ids []int32) {
 	}
 }
 
-// Steps is the number of whole steps so far.
-func (r *Recorder) Steps() int { return r.trace.Steps() }
-
 // Close writes the trace. After an error what had its name before is still
 // there.
 func (r *Recorder) Close() error {
