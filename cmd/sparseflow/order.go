@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/learned"
 	"github.com/sparseflow/sparseflow/internal/pack"
-	"github.com/sparseflow/sparseflow/internal/sidecar"
 )
 
 // orderJSON is what pack --order --json prints.
@@ -46,24 +45,9 @@ func storedCounts(path, cacheDir string) (*cache.Counts, error) {
 	if err != nil {
 		return nil, err
 	}
-	source, profile := p.SourceSHA256(), p.Profile()
-	if err := p.Close(); err != nil {
-		return nil, err
+	known, err := learned.Finder{CacheDir: cacheDir}.Of(hub.Source{}, p)
+	if err = errors.Join(err, p.Close()); err == nil && known.Counts == nil {
+		err = fmt.Errorf("%w; run: sparseflow profile %s", errNoProfile, path)
 	}
-	if cacheDir, err = hub.CacheDir(cacheDir); err != nil {
-		return nil, err
-	}
-	unknown := fmt.Errorf("%w; run: sparseflow profile %s", errNoProfile, path)
-	side, err := sidecar.Lookup(path, cacheDir, source)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, unknown
-	}
-	if err != nil {
-		return nil, err
-	}
-	sec, ok := side.Section(cache.CountsSection)
-	if !ok {
-		return nil, unknown
-	}
-	return cache.ReadCounts(sec, profile.Layers, profile.FFN)
+	return known.Counts, err
 }

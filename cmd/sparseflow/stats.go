@@ -8,6 +8,7 @@ import (
 	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/engine"
+	text "github.com/sparseflow/sparseflow/internal/table"
 )
 
 // statsJSON is what a request took, as --json prints it everywhere.
@@ -195,12 +196,7 @@ func percent(part, whole int64) string {
 	return fmt.Sprintf("%.1f %%", 100*float64(part)/float64(whole))
 }
 
-func count(n int, of string) string {
-	if n == 1 {
-		return "1 " + of
-	}
-	return fmt.Sprintf("%d %ss", n, of)
-}
+func count(n int, of string) string { return text.Count(n, of) }
 
 // seconds is a duration to three figures.
 func seconds(d time.Duration) string {
@@ -215,13 +211,4 @@ func seconds(d time.Duration) string {
 }
 
 // figures is a speed to about three figures.
-func figures(v float64) string {
-	switch {
-	case v < 10:
-		return fmt.Sprintf("%.2f", v)
-	case v < 100:
-		return fmt.Sprintf("%.1f", v)
-	default:
-		return fmt.Sprintf("%.0f", v)
-	}
-}
+func figures(v float64) string { return text.Figures(v) }

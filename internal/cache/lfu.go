@@ -1,5 +1,11 @@
 package cache
 
+import (
+	"math"
+
+	"github.com/sparseflow/sparseflow/internal/heap"
+)
+
 // LFU evicts the slot whose neuron was used least often, where a use counts the
 // less the longer ago it was: half after halfLife uses for each slot.
 //
@@ -23,27 +29,31 @@ type LFU struct {
 	unit   float64
 	growth float64 // of unit, by each use
 
-	neuron []int32 // [slots]
-	heap   []entry // slots that may be emptied, the lowest on top; cap slots
-	aside  []int32 // ring of the slots that are not in the heap; len slots
-	first  int     // of aside
-	n      int     // in aside
-	known  []bool  // [slots] in heap or aside
+	neuron []int32   // [slots]
+	heap   heap.Keys // slots that may be emptied, by entry; cap slots
+	aside  []int32   // ring of the slots that are not in the heap; len slots
+	first  int       // of aside
+	n      int       // in aside
+	known  []bool    // [slots] in heap or aside
 	// released says that slots may have come out of use since aside was looked
 	// through: once for the evictions of a token, which are between its hits.
 	released bool
 }
 
-// entry is a slot in the heap.
-type entry struct {
-	score float32
-	slot  int32
+// entry is a slot in the heap: the order of scores, none of which is negative,
+// is that of their bits.
+func entry(score float32, slot int32) uint64 {
+	return uint64(math.Float32bits(score))<<32 | uint64(slot)
+}
+
+// entered is an entry's score and slot.
+func entered(e uint64) (score float32, slot int32) {
+	return math.Float32frombits(uint32(e >> 32)), int32(uint32(e))
 }
 
 const (
-	// halfLife is how many uses for each slot it takes until a use counts half:
-	// from 16 to 64 nothing is won or lost on text, while independent draws want
-	// it long; see docs/cache.md.
+	// halfLife is how many uses for each slot it takes until a use counts half.
+	// docs/cache.md says how it was chosen.
 	halfLife = 32
 	// largestUnit is when scores are scaled down: they stay far from overflow,
 	// and what is lost below 1/largestUnit counts for nothing.
@@ -59,7 +69,7 @@ func NewLFU(ffn, slots int, before []uint32) *LFU {
 		unit:   1,
 		growth: 1 + ln2/uses,
 		neuron: make([]int32, slots),
-		heap:   make([]entry, 0, slots),
+		heap:   make(heap.Keys, 0, slots),
 		aside:  make([]int32, slots),
 		known:  make([]bool, slots),
 	}
@@ -87,10 +97,10 @@ func (l *LFU) Insert(slot, neuron int) {
 		return
 	}
 	// The slot's last neuron was forgotten, and may have had a higher score.
-	for i := range l.heap {
-		if l.heap[i].slot == int32(slot) {
-			l.heap[i].score = 0
-			l.up(i)
+	for i, e := range l.heap {
+		if _, of := entered(e); of == int32(slot) {
+			l.heap[i] = entry(0, of)
+			l.heap.Up(i)
 			return
 		}
 	}
@@ -111,8 +121,9 @@ func (l *LFU) scaleDown() {
 	for i := range l.score {
 		l.score[i] /= largestUnit
 	}
-	for i := range l.heap {
-		l.heap[i].score /= largestUnit
+	for i, e := range l.heap {
+		score, slot := entered(e)
+		l.heap[i] = entry(score/largestUnit, slot)
 	}
 }
 
@@ -121,7 +132,7 @@ func (l *LFU) Victim(evictable func(int) bool) int {
 	if !l.lowest(evictable) {
 		return -1
 	}
-	slot := l.pop().slot
+	_, slot := entered(l.heap.Pop())
 	l.known[slot] = false
 	return int(slot)
 }
@@ -135,16 +146,17 @@ func (l *LFU) lowest(evictable func(int) bool) bool {
 			l.readmit(evictable)
 		}
 		for len(l.heap) > 0 {
-			top := &l.heap[0]
-			if now := l.score[l.neuron[top.slot]]; now > top.score {
-				top.score = now
-				l.down(0)
+			score, slot := entered(l.heap[0])
+			if now := l.score[l.neuron[slot]]; now > score {
+				l.heap[0] = entry(now, slot)
+				l.heap.Down(0)
 				continue
 			}
-			if evictable(int(top.slot)) {
+			if evictable(int(slot)) {
 				return true
 			}
-			l.setAside(l.pop().slot)
+			l.heap.Pop()
+			l.setAside(slot)
 		}
 	}
 	return false
@@ -156,7 +168,7 @@ func (l *LFU) readmit(evictable func(int) bool) {
 		slot := l.aside[l.first]
 		l.first, l.n = (l.first+1)%len(l.aside), l.n-1
 		if evictable(int(slot)) {
-			l.push(entry{l.score[l.neuron[slot]], slot})
+			l.heap.Push(entry(l.score[l.neuron[slot]], slot))
 		} else {
 			l.setAside(slot)
 		}
@@ -167,55 +179,4 @@ func (l *LFU) readmit(evictable func(int) bool) {
 func (l *LFU) setAside(slot int32) {
 	l.aside[(l.first+l.n)%len(l.aside)] = slot
 	l.n++
-}
-
-// push puts an entry into the heap.
-func (l *LFU) push(e entry) {
-	l.heap = append(l.heap, e)
-	l.up(len(l.heap) - 1)
-}
-
-// up moves entry i up to where it belongs.
-func (l *LFU) up(i int) {
-	h, e := l.heap, l.heap[i]
-	for i > 0 {
-		above := (i - 1) / 2
-		if h[above].score <= e.score {
-			break
-		}
-		h[i] = h[above]
-		i = above
-	}
-	h[i] = e
-}
-
-// pop takes the top off the heap.
-func (l *LFU) pop() entry {
-	top, last := l.heap[0], len(l.heap)-1
-	l.heap[0] = l.heap[last]
-	l.heap = l.heap[:last]
-	if last > 0 {
-		l.down(0)
-	}
-	return top
-}
-
-// down moves entry i down to where it belongs.
-func (l *LFU) down(i int) {
-	h, e := l.heap, l.heap[i]
-	for {
-		child := 2*i + 1
-		if child >= len(h) {
-			break
-		}
-		if child+1 < len(h) && h[child+1].score < h[child].score {
-			child++
-		}
-		if h[child].score >= e.score {
-			break
-		}
-		h[i] = h[child]
-		i = child
-	}
-	h[i] = e
 }

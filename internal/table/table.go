@@ -30,9 +30,6 @@ func Numbers(left int) *Table {
 // Add adds a row.
 func (t *Table) Add(cells ...string) { t.rows = append(t.rows, cells) }
 
-// Rows is how many rows were added.
-func (t *Table) Rows() int { return len(t.rows) }
-
 // Print writes the rows, two spaces between columns.
 func (t *Table) Print(w io.Writer) {
 	var width []int

@@ -146,8 +146,8 @@ func TestFiles(t *testing.T) {
 		}
 		want := data[off:][:units*align]
 		for name, read := range map[string]func(f *memFile) (int, error){
-			"halves": func(f *memFile) (int, error) { return halves{f, first}.ReadVec(bufs, off) },
-			"joined": func(f *memFile) (int, error) { return joined{f}.ReadVec(bufs, off) },
+			"halves": func(f *memFile) (int, error) { return splitFile{f, first}.ReadVec(bufs, off) },
+			"joined": func(f *memFile) (int, error) { return joinedFile{f}.ReadVec(bufs, off) },
 		} {
 			clear(mem)
 			f := &memFile{data: data, align: align}
@@ -171,7 +171,7 @@ func TestJoinedIsOne(t *testing.T) {
 	mem := make([]byte, 6)
 	var got []int
 	f := &lengthsFile{memFile{data: []byte("abcdef"), align: 1}, &got}
-	if _, err := (joined{f}).ReadVec([][]byte{mem[:2], mem[2:3], mem[4:6]}, 0); err != nil {
+	if _, err := (joinedFile{f}).ReadVec([][]byte{mem[:2], mem[2:3], mem[4:6]}, 0); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(got, []int{3, 2}) || string(mem) != "abc\x00de" {

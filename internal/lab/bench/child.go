@@ -62,7 +62,7 @@ func serve(ctx context.Context, in io.Reader, out io.Writer, open func(*child, c
 		cancel(errAbandoned)
 	}()
 	enc := json.NewEncoder(out)
-	c := &child{Job: j, tell: func(what string) { _ = enc.Encode(message{Doing: what}) }}
+	c := &child{Job: j, progress: func(what string) { _ = enc.Encode(message{Doing: what}) }}
 	res, err := c.run(ctx, open)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
@@ -78,13 +78,13 @@ var errAbandoned = errors.New("bench: got no reader for the result")
 // child is a job under way.
 type child struct {
 	Job
-	tell   func(what string)
-	e      *engine.Engine
-	tracer *trace.Recorder // of Wanted, nil while nothing is traced
-	rec    reads.Recorder
-	reads  []engine.Read // of decoded tokens, to load
-	loader *reads.Loader // nil if there are none
-	peak   int64         // bytes resident at most, before anything but the model's own
+	progress func(what string)
+	e        *engine.Engine
+	tracer   *trace.Recorder // of Wanted, nil while nothing is traced
+	rec      reads.Recorder
+	reads    []engine.Read // of decoded tokens, to load
+	loader   *reads.Loader // nil if there are none
+	peak     int64         // bytes resident at most, before anything but the model's own
 }
 
 func (c *child) run(ctx context.Context, open func(*child, context.Context) (*engine.Engine, error)) (res *Result, err error) {
@@ -93,7 +93,7 @@ func (c *child) run(ctx context.Context, open func(*child, context.Context) (*en
 			return nil, err
 		}
 	}
-	c.tell("loading")
+	c.progress("loading")
 	if c.e, err = open(c, ctx); err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (c *child) run(ctx context.Context, open func(*child, context.Context) (*en
 	if res.Start, err = c.first(ctx); err != nil {
 		return nil, err
 	}
-	c.tell("checking")
+	c.progress("checking")
 	if res.Proof, res.Quality, err = c.prove(ctx); err != nil {
 		return nil, err
 	}
@@ -176,9 +176,9 @@ func (c *child) file() (disk.File, error) {
 			return nil, errors.Join(err, p.Close())
 		}
 		if c.Mode == Naive {
-			return joined{f}, p.Close()
+			return joinedFile{f}, p.Close()
 		}
-		return halves{f, p.BundleOffset(0, 0)}, p.Close()
+		return splitFile{f, p.BundleOffset(0, 0)}, p.Close()
 	}
 	return nil, nil
 }

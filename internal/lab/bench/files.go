@@ -6,16 +6,16 @@ import (
 	"github.com/sparseflow/sparseflow/internal/disk"
 )
 
-// halves reads a neuron as if its two vectors lay apart, in the matrices of a
+// splitFile reads a neuron as if its two vectors lay apart, in the matrices of a
 // checkpoint: by two reads of half the size. A run of neurons is two runs of
 // vectors.
-type halves struct {
+type splitFile struct {
 	disk.File
 	first int64 // offset of the first bundle
 }
 
 // ReadVec reads bundles in two reads, all else in one.
-func (h halves) ReadVec(bufs [][]byte, off int64) (int, error) {
+func (h splitFile) ReadVec(bufs [][]byte, off int64) (int, error) {
 	total := 0
 	for _, b := range bufs {
 		total += len(b)
@@ -43,12 +43,12 @@ func (h halves) ReadVec(bufs [][]byte, off int64) (int, error) {
 	return n + m, err
 }
 
-// joined reads into buffers that lie next to each other in memory as into one:
+// joinedFile reads into buffers that lie next to each other in memory as into one:
 // a layer's rest is then one request, not one of many pieces.
-type joined struct{ disk.File }
+type joinedFile struct{ disk.File }
 
 // ReadVec reads into the joined buffers.
-func (j joined) ReadVec(bufs [][]byte, off int64) (int, error) {
+func (j joinedFile) ReadVec(bufs [][]byte, off int64) (int, error) {
 	var long [][]byte
 	for _, b := range bufs {
 		if last := len(long) - 1; last >= 0 && len(b) > 0 && follows(long[last], b) {

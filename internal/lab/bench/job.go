@@ -9,30 +9,34 @@ import (
 	"github.com/sparseflow/sparseflow/internal/disk"
 )
 
+// Setup is what a run and the process of each of its modes know.
+type Setup struct {
+	Model     string // as the user calls it
+	Pack      string // path of its pack
+	CacheDir  string
+	Strategy  config.OffloadStrategy // of mode sparse in a run, of the mode in a job
+	Tests     []Test
+	Reps      int
+	AllReps   bool    // though they take long
+	IDs       []int32 // the text, TextTokens long
+	Limits    Limits
+	SimDisk   *disk.SimSpec // the disk to simulate, nil for the one there is
+	Trace     string        // if not empty, where to write which neurons the sparse mode's text wants
+	TraceText string        // what that text is
+	Expect    *Proof        // what the output must be, nil: as the first mode's
+}
+
 // Job is what one process measures: one mode of one model.
 type Job struct {
-	Model    string // as the user calls it
-	Pack     string // path of its pack
-	CacheDir string
-	Mode     Mode
-	Strategy config.OffloadStrategy
+	Setup
+	Mode Mode
 	// RingSlots is the staging slots of naive, which holds a layer's whole
 	// rest; 0: as many as are sensible.
 	RingSlots int
-	Limits    Limits
-	SimDisk   *disk.SimSpec // the disk to simulate, nil for the one there is
-	// Trace, if not empty, is where to write which neurons the timed text
-	// wants, and TraceText what that is.
-	Trace, TraceText string
-	Tests            []Test
-	Reps             int
-	AllReps          bool    // though they take long
-	IDs              []int32 // the text
 	// Cgroup is the directory of the memory cgroup to enter, "" for none, and
 	// LimitBytes its limit.
 	Cgroup     string
 	LimitBytes int64
-	Expect     *Proof // what the output must be, nil if this job is the first
 	// Started is when the process was started.
 	Started time.Time
 }

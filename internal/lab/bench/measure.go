@@ -105,7 +105,7 @@ func (c *child) measure(ctx context.Context, res *Result) error {
 			if rep > 0 && !c.AllReps && s.took > enoughTime {
 				continue
 			}
-			c.tell(fmt.Sprintf("%v, %d of %d", s.test, rep+1, c.Reps))
+			c.progress(fmt.Sprintf("%v, %d of %d", s.test, rep+1, c.Reps))
 			if err := c.repeat(ctx, s, rep); err != nil {
 				return err
 			}
@@ -133,7 +133,7 @@ func (c *child) warmUp(ctx context.Context, all []*series) error {
 	if c.Mode.exact() || !slices.ContainsFunc(all, func(s *series) bool { return !s.test.Prompt }) {
 		return nil
 	}
-	c.tell("warming up")
+	c.progress("warming up")
 	n := min(warmTokens/4, c.e.Placement().Context-2)
 	for at, begin := 0, time.Now(); at < warmTokens && (at == 0 || c.AllReps || time.Since(begin) < enoughTime); at += warmTokens / 4 {
 		if _, err := c.decode(ctx, auditTokens+at, n); err != nil {
@@ -269,11 +269,11 @@ func ratio(part, whole float64) float64 {
 	return part / whole
 }
 
-// What the load-only probe repeats: tokens whose bytes are loaded, and how
+// What the loading repeats: tokens whose bytes are loaded, and how
 // long loading goes on after each round.
 const (
-	probeTokens = 8
-	probeTime   = time.Second / 5
+	loadTokens = 8
+	loadTime   = time.Second / 5
 )
 
 // recordSteps decodes a few tokens more and notes which bytes they read. Where
@@ -282,7 +282,7 @@ func (c *child) recordSteps(ctx context.Context) error {
 	if c.Mode == Mmap || c.Mode == Naive || c.e.Placement().Streamed > 0 || !slices.ContainsFunc(c.Tests, func(t Test) bool { return !t.Prompt }) {
 		return nil
 	}
-	n := min(probeTokens, longest(c.Tests))
+	n := min(loadTokens, longest(c.Tests))
 	if c.Mode == Dense {
 		n = 1 // they are all alike
 	}
@@ -298,7 +298,7 @@ func (c *child) load() (rates []Rate) {
 	if c.loader == nil {
 		return nil
 	}
-	for begin := time.Now(); len(rates) == 0 || time.Since(begin) < probeTime; {
+	for begin := time.Now(); len(rates) == 0 || time.Since(begin) < loadTime; {
 		bytes, took := c.loader.Load(c.reads)
 		rates = append(rates, Rate{bytes, took.Seconds()})
 	}

@@ -2,12 +2,12 @@ package bench
 
 import (
 	"slices"
-	"sync"
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/device/cpu"
 	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/parallel"
 )
 
 // passes are operations of decoding over as many weights of a model's shape as
@@ -33,16 +33,13 @@ const partBytes = 64 << 10
 const wantedOf = 20
 
 func newPasses(b *cpu.Backend, mem []byte, layout *pack.Layout, threads int) *passes {
-	var wg sync.WaitGroup
-	for part := range slices.Chunk(mem, len(mem)/threads+1) { // a machine may give out memory slowly
-		wg.Go(func() {
-			part[0] = 0x3c // a normal number of every element type
-			for n := 1; n < len(part); n *= 2 {
-				copy(part[n:], part[:n])
-			}
-		})
-	}
-	wg.Wait()
+	parallel.Spans(threads, len(mem), len(mem)/threads+1, func(from, to int) { // a machine may give out memory slowly
+		part := mem[from:to]
+		part[0] = 0x3c // a normal number of every element type
+		for n := 1; n < len(part); n *= 2 {
+			copy(part[n:], part[:n])
+		}
+	})
 	profile, d := layout.Profile(), layout.Profile().HiddenSize
 	p := &passes{b: b, x: device.NewAct(1, d), y: device.NewAct(1, d), parts: slices.Collect(slices.Chunk(mem, partBytes))}
 	for i := range p.x.Data {

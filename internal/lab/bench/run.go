@@ -18,21 +18,10 @@ import (
 
 // Options is what to measure.
 type Options struct {
-	Model            string // as the user calls it
-	Pack             string // path of its pack, which is there
-	CacheDir         string
-	Profile          config.ModelProfile
-	Strategy         config.OffloadStrategy // of mode sparse; its budget is everybody's
-	Tests            []Test
-	Reps             int
-	AllReps          bool    // though they take long
-	IDs              []int32 // the text, TextTokens long
-	Limits           Limits
-	SimDisk          *disk.SimSpec // nil: the disk there is
-	Trace, TraceText string        // of Sparse, see Job
-	Expect           *Proof        // what the output must be, nil: as the first mode's
-	Free             int64         // bytes of memory that are free, 0: unknown
-	Timeout          time.Duration // of a mode
+	Setup
+	Profile config.ModelProfile
+	Free    int64         // bytes of memory that are free, 0: unknown
+	Timeout time.Duration // of a mode
 	// Command makes the process that calls Child.
 	Command func(ctx context.Context) (*exec.Cmd, error)
 	// Progress is told what is being done.
@@ -85,21 +74,18 @@ func (r *runner) mode(ctx context.Context, m Mode) error {
 	if why := p.unavailable(m, r.o.Free); why != "" {
 		return skip(why)
 	}
-	j := Job{
-		Model: r.o.Model, Pack: r.o.Pack, CacheDir: r.o.CacheDir, Mode: m,
-		Strategy: p.strategy, RingSlots: p.ringSlots, Limits: r.o.Limits,
-		Tests: r.o.Tests, Reps: r.o.Reps, AllReps: r.o.AllReps, IDs: r.o.IDs, Expect: r.rep.Proof,
+	j := Job{Setup: r.o.Setup, Mode: m, RingSlots: p.ringSlots}
+	j.Strategy, j.Expect = p.strategy, r.rep.Proof
+	if !m.Budgeted() || m == Mmap { // the others do not read, and a mapping is of a real disk
+		j.SimDisk = nil
 	}
-	if m.Budgeted() && m != Mmap { // the others do not read, and a mapping is of a real disk
-		j.SimDisk = r.o.SimDisk
+	if m != Sparse {
+		j.Trace, j.TraceText = "", ""
 	}
 	if j.SimDisk != nil {
 		if err := r.fillSim(); err != nil {
 			return err
 		}
-	}
-	if m == Sparse {
-		j.Trace, j.TraceText = r.o.Trace, r.o.TraceText
 	}
 	if m == Mmap {
 		if j.LimitBytes, err = r.limit(); err != nil {

@@ -34,8 +34,11 @@ func tinyOptions(t *testing.T, how string) Options {
 	s := config.DefaultStrategy()
 	s.Budget.Share, s.Context, s.Threads = 0.58, 256, 1
 	o := Options{
-		Model: hub.Tiny, Pack: p.Path(), CacheDir: cache, Profile: p.Profile(), Strategy: s,
-		Tests: []Test{{false, 4}}, Reps: 1, Command: behaving(how), Progress: func(string) {},
+		Setup: Setup{
+			Model: hub.Tiny, Pack: p.Path(), CacheDir: cache, Strategy: s,
+			Tests: []Test{{false, 4}}, Reps: 1,
+		},
+		Profile: p.Profile(), Command: behaving(how), Progress: func(string) {},
 	}
 	text, err := ForcedText(o.Profile, nil, TextTokens(o.Tests, o.Reps))
 	if err != nil {

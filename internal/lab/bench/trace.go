@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"errors"
 
 	"github.com/sparseflow/sparseflow/internal/lab/trace"
 )
@@ -17,7 +16,7 @@ func (c *child) want(layer int, ids []int32) {
 // trace decodes the timed text once more and writes down which neurons it
 // wants: writing takes time, so it is not done while that counts.
 func (c *child) trace(ctx context.Context) error {
-	c.tell("writing the trace")
+	c.progress("writing the trace")
 	r, err := trace.Create(c.Trace, trace.InfoOf(c.e.Pack(), c.Model, c.TraceText))
 	if err != nil {
 		return err
@@ -26,7 +25,7 @@ func (c *child) trace(ctx context.Context) error {
 	for rep := range c.Reps {
 		if err := c.repeat(ctx, &series{test: Test{N: longest(c.Tests)}}, rep); err != nil {
 			c.tracer = nil
-			return errors.Join(err, r.Abort())
+			return err
 		}
 	}
 	c.tracer = nil

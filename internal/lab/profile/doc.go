@@ -5,8 +5,9 @@
 // length, each behind the model's begin-of-text token, and gives a Recording:
 // how often each neuron was active, and for the first tokens, as far as memory
 // was granted, which ones at each token. Analyse makes a Report of it, Compare
-// adds what a second text has in common with the first, and the report draws
-// itself (SVG) and marshals to JSON.
+// adds what a second text has in common with the first, and the report prints
+// itself for people and for programs. Prepare and Run.Do do all of this, and
+// store how often each neuron fired beside the pack.
 //
 // Active means that the neuron's activation is not exactly zero. What counts is
 // the positions that predict a token of the text: a window's begin-of-text
@@ -23,17 +24,15 @@
 // are equal: the optimism of an apparent error rate against the pessimism of a
 // cross-validated one (Efron, "Estimating the Error Rate of a Prediction Rule",
 // JASA 78, 1983). Curve therefore averages the two, with the tokens dealt to
-// ten folds in runs of 64 because neighbours are alike. On independent draws
-// from Zipf distributions the shares at 80 % and 95 % come out within a tenth
-// once the mean neuron has fired some eight times; ranking by half of the text
-// alone is up to 60 % too high there, the raw counts up to 20 % too low.
+// ten folds in runs of 64 because neighbours are alike. TestSkewOfZipf says how
+// close it comes.
 //
 // # Cache
 //
 // Miss rates are of one layer's cache of single neurons that replays the
 // recorded sets in order, token by token (see package trace): a miss is a wanted
 // neuron without a slot when its token begins. The policies are those of package
-// weights on its WeightCache: LFU, LRU, and a frozen set of the hottest neurons.
+// cache on its WeightCache: LFU, LRU, and the frozen hot set.
 // All start with the hottest neurons in their slots, chosen by the same text, so
 // at full size nothing misses. The optimum knows the future and its best
 // beginning: no policy, whatever it starts from, misses less.

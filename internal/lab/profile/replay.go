@@ -2,6 +2,7 @@ package profile
 
 import (
 	"math"
+	"slices"
 
 	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/lab/trace"
@@ -22,6 +23,11 @@ type Misses struct {
 	wanted    int
 }
 
+// rates are the miss rates by size, those of the policies and of the optimum.
+func (m *Misses) rates() [4]*[]float64 {
+	return [...]*[]float64{&m.LFU, &m.LRU, &m.FrozenHot, &m.Optimal}
+}
+
 // misses replays the sets of a layer, whose neurons were active as often as
 // counts says. It is nil where no neuron is wanted.
 func (s sets) misses(counts []uint32) *Misses {
@@ -35,29 +41,52 @@ func (s sets) misses(counts []uint32) *Misses {
 		return nil
 	}
 	ffn, hot := len(counts), cache.Hottest(counts)
-	m := &Misses{wanted: tr.Wanted()}
+	policies := [...]cache.NewPolicy{
+		func(_, n int) cache.EvictionPolicy { return cache.NewLFU(ffn, n, counts) },
+		func(_, n int) cache.EvictionPolicy { return cache.NewLRU(n) },
+		func(int, int) cache.EvictionPolicy { return cache.Frozen{} },
+	}
+	m := &Misses{Cache: slices.Clone(cacheShares[:]), wanted: tr.Wanted()}
 	for _, share := range cacheShares {
 		slots := int(math.Round(share * float64(ffn)))
-		m.Cache = append(m.Cache, share)
-		for _, p := range m.policies() {
-			policy := func(_, n int) cache.EvictionPolicy { return p.make(ffn, n, counts) }
-			*p.rates = append(*p.rates, float64(tr.Misses(ffn, slots, hot, policy, nil))/float64(tr.Wanted()))
+		for i, rates := range m.rates() {
+			n := 0
+			if i < len(policies) {
+				n = tr.Misses(ffn, slots, hot, policies[i], nil)
+			} else {
+				n = tr.Optimal(ffn, slots, nil)
+			}
+			*rates = append(*rates, float64(n)/float64(tr.Wanted()))
 		}
-		m.Optimal = append(m.Optimal, float64(tr.Optimal(ffn, slots, nil))/float64(tr.Wanted()))
 	}
 	return m
 }
 
-// replayed is a policy and where its miss rates go.
-type replayed struct {
-	rates *[]float64
-	make  func(ffn, slots int, counts []uint32) cache.EvictionPolicy
-}
-
-func (m *Misses) policies() []replayed {
-	return []replayed{
-		{&m.LFU, func(ffn, n int, counts []uint32) cache.EvictionPolicy { return cache.NewLFU(ffn, n, counts) }},
-		{&m.LRU, func(_, n int, _ []uint32) cache.EvictionPolicy { return cache.NewLRU(n) }},
-		{&m.FrozenHot, func(int, int, []uint32) cache.EvictionPolicy { return cache.Frozen{} }},
+// together is the miss rates of all layers, nil if none has any.
+func together(layers []Stats) *Misses {
+	sum := &Misses{Cache: slices.Clone(cacheShares[:])}
+	for _, l := range layers {
+		if l.Misses != nil {
+			sum.wanted += l.Misses.wanted
+		}
 	}
+	if sum.wanted == 0 {
+		return nil
+	}
+	for _, rates := range sum.rates() {
+		*rates = make([]float64, len(cacheShares))
+	}
+	for _, l := range layers {
+		if l.Misses == nil {
+			continue
+		}
+		weight := float64(l.Misses.wanted) / float64(sum.wanted)
+		to := sum.rates()
+		for i, rates := range l.Misses.rates() {
+			for k, v := range *rates {
+				(*to[i])[k] += weight * v
+			}
+		}
+	}
+	return sum
 }

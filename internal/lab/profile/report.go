@@ -1,10 +1,6 @@
 package profile
 
-import (
-	"slices"
-
-	"github.com/sparseflow/sparseflow/internal/cache"
-)
+import "github.com/sparseflow/sparseflow/internal/cache"
 
 // Report is what a recording says about a model and a text.
 type Report struct {
@@ -131,32 +127,4 @@ func mean(layers []Stats) (m Stats) {
 	}
 	m.Misses = together(layers)
 	return m
-}
-
-// together is the miss rates of all layers, nil if none has any.
-func together(layers []Stats) *Misses {
-	var sum *Misses
-	for _, l := range layers {
-		if l.Misses == nil {
-			continue
-		}
-		if sum == nil {
-			n := len(cacheShares)
-			sum = &Misses{Cache: slices.Clone(cacheShares[:]), LFU: make([]float64, n), LRU: make([]float64, n), FrozenHot: make([]float64, n), Optimal: make([]float64, n)}
-		}
-		sum.wanted += l.Misses.wanted
-	}
-	for _, l := range layers {
-		if l.Misses == nil {
-			continue
-		}
-		weight := float64(l.Misses.wanted) / float64(sum.wanted)
-		for i := range cacheShares {
-			sum.LFU[i] += weight * l.Misses.LFU[i]
-			sum.LRU[i] += weight * l.Misses.LRU[i]
-			sum.FrozenHot[i] += weight * l.Misses.FrozenHot[i]
-			sum.Optimal[i] += weight * l.Misses.Optimal[i]
-		}
-	}
-	return sum
 }

@@ -9,41 +9,18 @@ import (
 )
 
 // hasher hashes a source as convert.SourceHash hashes a directory, each layer
-// while it is in memory, beside whoever reads it.
+// while it is in memory.
 type hasher struct {
 	s      *drawnDir
 	sum    hash.Hash
-	file   int        // at which it is
-	tensor int        // the next one in it; -1: its beginning is next
-	done   chan error // holds what came of the last begin
+	file   int // at which it is
+	tensor int // the next one in it; -1: its beginning is next
 }
 
-func newHasher(s *drawnDir) *hasher {
-	h := &hasher{s: s, sum: sha256.New(), tensor: -1, done: make(chan error, 1)}
-	h.done <- nil
-	return h
-}
-
-// begin hashes up to the end of a layer, which stays in memory until wait has
-// returned.
-func (h *hasher) begin(layer int) {
-	done := make(chan error, 1)
-	h.done = done
-	go func() { done <- h.through(layer) }()
-}
-
-// wait returns when the last begin is done. It can be called again.
-func (h *hasher) wait() error {
-	err := <-h.done
-	h.done <- err
-	return err
-}
+func newHasher(s *drawnDir) *hasher { return &hasher{s: s, sum: sha256.New(), tensor: -1} }
 
 // finish hashes what is left and returns the sum, in hexadecimal.
 func (h *hasher) finish() (string, error) {
-	if err := h.wait(); err != nil {
-		return "", err
-	}
 	if err := h.through(math.MaxInt); err != nil {
 		return "", err
 	}

@@ -42,11 +42,11 @@ type layerWeights struct {
 
 func newLayerWeights(p config.ModelProfile) *layerWeights {
 	d, ffn := p.HiddenSize, p.FFN
-	half := func(n int) []byte { return make([]byte, 2*n) }
+	f16 := func(n int) []byte { return make([]byte, 2*n) }
 	w := &layerWeights{
-		q: half(d * d), k: half(d * d), v: half(d * d), out: half(d * d), up: half(ffn * d), down: half(ffn * d),
-		outBias: half(d), upBias: half(ffn), downBias: half(d), zeros: half(d),
-		outRows: half(d * d), downRow: half(ffn * d),
+		q: f16(d * d), k: f16(d * d), v: f16(d * d), out: f16(d * d), up: f16(ffn * d), down: f16(ffn * d),
+		outBias: f16(d), upBias: f16(ffn), downBias: f16(d), zeros: f16(d),
+		outRows: f16(d * d), downRow: f16(ffn * d),
 	}
 	w.ones, w.final = constant(d, 1), constant(d, finalGain(p))
 	return w
@@ -83,9 +83,9 @@ func (m *model) attention(l int) {
 		m.draw(to, m.space.independent(tensorOf(l, part)), d)
 	}
 	m.norm()
-	m.cpu.Linear(m.q, m.in, half(w.q, d, d), nil)
-	m.cpu.Linear(m.k, m.in, half(w.k, d, d), nil)
-	m.cpu.Linear(m.v, m.in, half(w.v, d, d), nil)
+	m.cpu.Linear(m.q, m.in, f16Mat(w.q, d, d), nil)
+	m.cpu.Linear(m.k, m.in, f16Mat(w.k, d, d), nil)
+	m.cpu.Linear(m.v, m.in, f16Mat(w.v, d, d), nil)
 	for _, s := range m.spans {
 		for i := range s.N {
 			t := s.first + i
@@ -98,7 +98,7 @@ func (m *model) attention(l int) {
 	scale := m.scale(m.variances(m.attn))
 	m.draw(w.outRows, m.space.written(tensorOf(l, partOut), scale), d)
 	m.transpose(w.out, w.outRows, d, d)
-	m.cpu.Linear(m.add, m.attn, half(w.out, d, d), nil)
+	m.cpu.Linear(m.add, m.attn, f16Mat(w.out, d, d), nil)
 	m.centre(w.outBias)
 }
 
@@ -107,7 +107,7 @@ func (m *model) neurons(l int) {
 	w, d, ffn := m.weights, m.profile.HiddenSize, m.profile.FFN
 	m.draw(w.up, m.space.neurons(tensorOf(l, partUp)), ffn)
 	m.norm()
-	m.cpu.Linear(m.hidden, m.in, half(w.up, ffn, d), nil)
+	m.cpu.Linear(m.hidden, m.in, f16Mat(w.up, ffn, d), nil)
 	m.fire(w.upBias, shuffled(frequencies(ffn, m.active[l]), m.space.seed, l))
 	scale := m.scale(m.variances(m.hidden))
 	m.draw(w.downRow, m.space.written(tensorOf(l, partDown), scale), ffn)

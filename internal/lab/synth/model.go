@@ -3,7 +3,6 @@ package synth
 import (
 	"math"
 	"sync"
-	"sync/atomic"
 	"unsafe"
 
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -11,6 +10,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/device/cpu"
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/kv"
+	"github.com/sparseflow/sparseflow/internal/parallel"
 	"github.com/sparseflow/sparseflow/internal/sample"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
@@ -118,9 +118,9 @@ func (m *model) embed(seed uint64) {
 		for i := range s.N {
 			x := m.x.Row(s.first + i)
 			w.draw(raw, m.space.tokenRows(), int(ids[s.first+i]), 1)
-			m.space.set.DecodeF16(x, halves(raw))
+			m.space.set.DecodeF16(x, elements(raw))
 			w.draw(raw, m.space.positionRows(), m.profile.PositionOffset+i, 1)
-			m.space.set.DecodeF16(position, halves(raw))
+			m.space.set.DecodeF16(position, elements(raw))
 			for j, v := range position {
 				x[j] += v
 			}
@@ -133,7 +133,7 @@ func (m *model) norm() {
 	m.cpu.Norm(m.in, m.x, device.NormParams{Kind: m.profile.Norm, Eps: m.profile.NormEps})
 }
 
-func half(data []byte, rows, cols int) device.Mat {
+func f16Mat(data []byte, rows, cols int) device.Mat {
 	return device.Mat{Data: data, DType: tensor.F16, Rows: rows, Cols: cols}
 }
 
@@ -143,20 +143,7 @@ func attentionScale(p config.ModelProfile) float32 {
 
 // each calls do for the spans of at most size elements that make up n, on all
 // threads.
-func (m *model) each(n, size int, do func(from, to int)) { parallel(m.threads, n, size, do) }
-
-func parallel(threads, n, size int, do func(from, to int)) {
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range min(threads, (n+size-1)/size) {
-		wg.Go(func() {
-			for at := int(next.Add(int64(size))) - size; at < n; at = int(next.Add(int64(size))) - size {
-				do(at, min(n, at+size))
-			}
-		})
-	}
-	wg.Wait()
-}
+func (m *model) each(n, size int, do func(from, to int)) { parallel.Spans(m.threads, n, size, do) }
 
 // drawRows is how many rows a thread draws at a time.
 const drawRows = 32
@@ -167,7 +154,7 @@ func (m *model) draw(dst []byte, r rows, n int) { m.space.fill(dst, r, 0, n, m.t
 // fill sets dst to rows first to first+n.
 func (s *space) fill(dst []byte, r rows, first, n, threads int) {
 	pool := sync.Pool{New: func() any { return s.drawer() }}
-	parallel(threads, n, drawRows, func(from, to int) {
+	parallel.Spans(threads, n, drawRows, func(from, to int) {
 		w := pool.Get().(*drawer)
 		w.draw(dst[2*from*s.d:2*to*s.d], r, first+from, to-from)
 		pool.Put(w)
@@ -177,7 +164,7 @@ func (s *space) fill(dst []byte, r rows, first, n, threads int) {
 // transpose sets dst [cols, rows] f16 to the transpose of src [rows, cols].
 func (m *model) transpose(dst, src []byte, rows, cols int) {
 	const side = 32 // of blocks whose cache lines fit in the first level both ways
-	to, from := halves(dst), halves(src)
+	to, from := elements(dst), elements(src)
 	m.each(cols, side, func(c0, c1 int) {
 		for r0 := 0; r0 < rows; r0 += side {
 			r1 := min(rows, r0+side)
@@ -266,6 +253,6 @@ func (m *model) centre(bias []byte) {
 
 // round stores v as float16, and sets v to what is stored.
 func (m *model) round(dst []byte, v []float32) {
-	m.space.set.EncodeF16(halves(dst), v)
-	m.space.set.DecodeF16(v, halves(dst))
+	m.space.set.EncodeF16(elements(dst), v)
+	m.space.set.DecodeF16(v, elements(dst))
 }

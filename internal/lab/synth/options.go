@@ -17,8 +17,6 @@ type Options struct {
 	// Progress, if not nil, is told what is being written and how many bytes
 	// are. Calls do not overlap.
 	Progress func(what string, done, total int64)
-
-	shardBytes int64 // 0: shardBytes; less in tests
 }
 
 // The shares of active neurons that can be asked for: with fewer a layer may
@@ -40,13 +38,6 @@ func (o Options) threads() int {
 		return o.Threads
 	}
 	return runtime.GOMAXPROCS(0)
-}
-
-func (o Options) shard() int64 {
-	if o.shardBytes > 0 {
-		return o.shardBytes
-	}
-	return shardBytes
 }
 
 // Validate reports the first option that cannot be had.

@@ -31,11 +31,7 @@ func makePack(ctx context.Context, path string, o Options, c convert.Options) (c
 		return convert.Result{}, err
 	}
 	s.hash = newHasher(s)
-	defer func() {
-		cancel()
-		s.hash.wait() // nothing uses the weights any more
-		s.close()
-	}()
+	defer s.close()
 	spec, err := convert.Describe(s, "", c)
 	if err != nil {
 		return convert.Result{}, err

@@ -141,7 +141,7 @@ func (w *drawer) draw(dst []byte, r rows, first, n int) {
 		if r.along != 0 {
 			w.addAlong(group, r.along)
 		}
-		w.set.EncodeF16(halves(dst[2*at*w.d:]), w.y[:group*w.d])
+		w.set.EncodeF16(elements(dst[2*at*w.d:]), w.y[:group*w.d])
 	}
 }
 
@@ -156,8 +156,8 @@ func (w *drawer) addAlong(group int, a float32) {
 	}
 }
 
-// halves views the bytes of a weight buffer, which starts at an even address
+// elements views the bytes of a weight buffer, which starts at an even address
 // as every allocation does, as float16 elements.
-func halves(b []byte) []uint16 {
+func elements(b []byte) []uint16 {
 	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/2)
 }

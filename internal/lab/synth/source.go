@@ -9,13 +9,11 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/sparseflow/sparseflow/internal/source"
 )
-
-// shardBytes is about the most that one weight file holds.
-const shardBytes = 5_000_000_000
 
 // drawnDir is a checkpoint directory that is made as it is read: an fs.FS whose
 // weight files hold one layer in memory, the one that was last asked for.
@@ -29,9 +27,9 @@ type drawnDir struct {
 
 	hash *hasher // nil: nobody wants it
 
+	mu    sync.Mutex
 	layer int   // in m.weights; -1: none yet
 	err   error // why there will be no further layer
-	lock  chan struct{}
 }
 
 // file is one file of the directory.
@@ -70,16 +68,14 @@ func (t stored) bytes() int64 {
 // newSource lays the directory out. Headers can be read before start, weights
 // after it.
 func newSource(ctx context.Context, o Options) (*drawnDir, error) {
-	s := &drawnDir{ctx: ctx, o: o, layer: -1, lock: make(chan struct{}, 1)}
+	s := &drawnDir{ctx: ctx, o: o, layer: -1}
 	conf, err := json.MarshalIndent(transformersConfig(o.Profile), "", "  ")
 	if err != nil {
 		return nil, err
 	}
-	s.files = append(s.files, &file{name: "config.json", bytes: int64(len(conf)), head: conf})
-	if err := s.layOut(o.shard()); err != nil {
-		return nil, err
-	}
-	return s, nil
+	weights, err := s.weights()
+	s.files = []*file{{name: "config.json", bytes: int64(len(conf)), head: conf}, weights}
+	return s, err
 }
 
 // start takes the memory that drawing weights needs, and threads: close it.
@@ -99,66 +95,29 @@ func (s *drawnDir) size() (n int64) {
 	return n
 }
 
-// layOut divides the tensors among weight files.
-func (s *drawnDir) layOut(most int64) error {
-	var shards [][]stored
-	room := int64(0)
-	for _, t := range tensors(s.o) {
-		if n := t.bytes(); len(shards) == 0 || n > room {
-			shards, room = append(shards, nil), most
-		}
-		last := len(shards) - 1
-		shards[last], room = append(shards[last], t), room-t.bytes()
-	}
-	if len(shards) == 1 {
-		return s.addShard("model.safetensors", shards[0])
-	}
-	index := struct {
-		Metadata  map[string]any    `json:"metadata"`
-		WeightMap map[string]string `json:"weight_map"`
-	}{map[string]any{}, map[string]string{}}
-	total := int64(0)
-	for i, tensors := range shards {
-		name := fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, len(shards))
-		if err := s.addShard(name, tensors); err != nil {
-			return err
-		}
-		for _, t := range tensors {
-			index.WeightMap[t.name] = name
-			total += t.bytes()
-		}
-	}
-	index.Metadata["total_size"] = total
-	b, err := json.MarshalIndent(index, "", "  ")
-	if err != nil {
-		return err
-	}
-	s.files = append(s.files, &file{name: "model.safetensors.index.json", bytes: int64(len(b)), head: b})
-	return nil
-}
-
-func (s *drawnDir) addShard(name string, list []stored) error {
+// weights lays out the weight file.
+func (s *drawnDir) weights() (*file, error) {
+	list := tensors(s.o)
 	entries := make([]source.HeaderEntry, len(list))
 	for i, t := range list {
 		entries[i] = source.HeaderEntry{Name: t.name, DType: "F16", Shape: t.shape, Bytes: t.bytes()}
 	}
 	head, err := source.BuildHeader(map[string]string{"format": "pt", "sparseflow.synthetic": "true"}, entries, 8)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	f := &file{name: name, head: head, bytes: int64(len(head))}
+	f := &file{name: "model.safetensors", head: head, bytes: int64(len(head))}
 	for _, t := range list {
 		f.tensors = append(f.tensors, placed{t, f.bytes})
 		f.bytes += t.bytes()
 	}
-	s.files = append(s.files, f)
-	return nil
+	return f, nil
 }
 
 // at makes layer l the one in memory.
 func (s *drawnDir) at(l int) error {
-	s.lock <- struct{}{}
-	defer func() { <-s.lock }()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch {
 	case l < s.layer:
 		return fmt.Errorf("synth: read layer %d: got layer %d in memory already, want layers in order", l, s.layer)
@@ -167,7 +126,7 @@ func (s *drawnDir) at(l int) error {
 	}
 	for s.layer < l {
 		if s.hash != nil {
-			if s.err = s.hash.wait(); s.err != nil {
+			if s.err = s.hash.through(s.layer); s.err != nil {
 				return s.err
 			}
 		}
@@ -175,9 +134,6 @@ func (s *drawnDir) at(l int) error {
 		s.layer++
 		if s.err = s.model.layer(s.ctx, s.layer); s.err != nil {
 			return s.err
-		}
-		if s.hash != nil {
-			s.hash.begin(s.layer)
 		}
 	}
 	return nil

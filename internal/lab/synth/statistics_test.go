@@ -89,8 +89,8 @@ func TestPredictability(t *testing.T) {
 	m.draw(m.weights.up, m.space.neurons(tensorOf(1, partUp)), ffn)
 	m.norm()
 	exact := device.NewAct(judged, ffn)
-	m.cpu.Linear(exact, m.in.Top(judged), half(m.weights.up, ffn, d), nil)
-	m.cpu.Linear(m.hidden, m.in, half(m.weights.up, ffn, d), nil)
+	m.cpu.Linear(exact, m.in.Top(judged), f16Mat(m.weights.up, ffn, d), nil)
+	m.cpu.Linear(m.hidden, m.in, f16Mat(m.weights.up, ffn, d), nil)
 	m.fire(m.weights.upBias, shuffled(frequencies(ffn, m.active[1]), o.Seed, 1))
 
 	rows := make([]float32, ffn*d)
@@ -133,7 +133,7 @@ func (m *model) judge(exact device.Act, rows, bias []float32) (r2, recall float6
 	b := make([]byte, 2*len(rows))
 	tensor.Encode(b, rows, tensor.F16)
 	score := device.NewAct(exact.Rows, exact.Cols)
-	m.cpu.Linear(score, m.in.Top(judged), half(b, exact.Cols, m.in.Cols), nil)
+	m.cpu.Linear(score, m.in.Top(judged), f16Mat(b, exact.Cols, m.in.Cols), nil)
 	var xx, yy, xy, found, all float64
 	order := make([]int, exact.Cols)
 	for t := range exact.Rows {

@@ -1,9 +1,10 @@
 package trace
 
 import (
-	"cmp"
 	"math"
 	"slices"
+
+	"github.com/sparseflow/sparseflow/internal/heap"
 )
 
 // never is later than any step.
@@ -34,7 +35,7 @@ func (s *Sets) nextUses(ffn int) []int32 {
 // leave not to cache what was just used, as a neuron without a slot is computed
 // from staging memory). It calls missed, if not nil, with each step's misses.
 func (s *Sets) Optimal(ffn, slots int, missed func(ids []int32)) (misses int) {
-	c := belady{due: make([]int32, ffn), heap: make([]uint64, 0, 4*ffn)}
+	c := belady{due: make([]int32, ffn), heap: make(heap.Keys, 0, 4*ffn)}
 	for i := range c.due {
 		c.due[i] = absent
 	}
@@ -75,11 +76,11 @@ const absent = -1
 type belady struct {
 	due  []int32 // [ffn] step that wants the neuron next, or absent
 	size int
-	// heap has the cached neurons by their due, the latest on top, as
-	// due<<32 | id. Keeping a neuron again leaves its old entry, whose due is
+	// heap has the cached neurons by their due, the latest first, as
+	// (never-due)<<32 | id. Keeping a neuron again leaves its old entry, whose due is
 	// then past: below all that are cached, it never comes to the top. When
 	// they are many, old entries are thrown out.
-	heap []uint64 // cap 4 ffn
+	heap heap.Keys // cap 4 ffn
 }
 
 // keep caches a neuron, or says when a cached one is wanted next.
@@ -89,53 +90,15 @@ func (c *belady) keep(id, due int32) {
 	}
 	c.due[id] = due
 	if len(c.heap) == cap(c.heap) {
-		c.heap = slices.DeleteFunc(c.heap, func(e uint64) bool { return c.due[uint32(e)] != int32(e>>32) })
-		// What falls is a heap.
-		slices.SortFunc(c.heap, func(a, b uint64) int { return cmp.Compare(b, a) })
+		c.heap = slices.DeleteFunc(c.heap, func(e uint64) bool { return c.due[uint32(e)] != never-int32(e>>32) })
+		slices.Sort(c.heap) // what rises is a heap
 	}
-	c.push(uint64(due)<<32 | uint64(id))
-}
-
-// push puts an entry on the heap.
-func (c *belady) push(e uint64) {
-	c.heap = append(c.heap, e)
-	for i := len(c.heap) - 1; i > 0; {
-		up := (i - 1) / 2
-		if c.heap[up] >= e {
-			break
-		}
-		c.heap[up], c.heap[i] = e, c.heap[up]
-		i = up
-	}
+	c.heap.Push(uint64(never-due)<<32 | uint64(id))
 }
 
 // evict empties the slot of the neuron that is wanted last. Whatever was due
 // must have been kept with a new due.
 func (c *belady) evict() {
-	c.due[uint32(c.pop())] = absent
+	c.due[uint32(c.heap.Pop())] = absent
 	c.size--
-}
-
-// pop takes the largest entry off the heap.
-func (c *belady) pop() uint64 {
-	h := c.heap
-	top, last := h[0], len(h)-1
-	h[0] = h[last]
-	h = h[:last]
-	for i := 0; ; {
-		child := 2*i + 1
-		if child >= len(h) {
-			break
-		}
-		if child+1 < len(h) && h[child+1] > h[child] {
-			child++
-		}
-		if h[i] >= h[child] {
-			break
-		}
-		h[i], h[child] = h[child], h[i]
-		i = child
-	}
-	c.heap = h
-	return top
 }

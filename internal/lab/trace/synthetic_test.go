@@ -123,17 +123,3 @@ func draw(r *rand.Rand, p []float64, steps int) (s Sets) {
 	s.ids = slices.Clip(s.ids)
 	return s
 }
-
-// Write writes a trace to path.
-func (t *Trace) Write(path string) error {
-	r, err := Create(path, t.Info)
-	if err != nil {
-		return err
-	}
-	for step := range t.Steps() {
-		for l := range t.Sets {
-			r.Want(l, t.Sets[l].At(step))
-		}
-	}
-	return r.Close()
-}

@@ -144,9 +144,9 @@ func (w *writer) file(s shape, d tensor.DType) {
 		offset += (t.bytes() + alignment - 1) &^ (alignment - 1)
 	}
 	w.pad()
-	r := newRandom()
+	drawn := newTables()
 	for _, t := range ts {
-		w.tensor(t, r)
+		w.tensor(t, drawn)
 		w.pad()
 	}
 }
@@ -233,36 +233,49 @@ func vocabulary(n int) []string {
 	return append(tokens, "<|endoftext|>")
 }
 
-// random draws normal values from a table, which is fast.
-type random struct {
-	rng    *rand.PCG
-	normal [1 << 16]float32
+// tableElements is how many elements are drawn and encoded once, for all
+// tensors of a type and deviation, which take them from random places on.
+const tableElements = 1 << 20
+
+// look is what the elements of tensors are drawn by.
+type look struct {
+	dtype tensor.DType
+	std   float64
 }
 
-func newRandom() *random {
-	r := &random{rng: rand.NewPCG(1, 2)}
-	from := rand.New(rand.NewPCG(3, 4))
-	for i := range r.normal {
-		r.normal[i] = float32(from.NormFloat64())
+// tables draws elements.
+type tables struct {
+	rng     *rand.Rand
+	encoded map[look][]byte // [tableElements]
+}
+
+func newTables() *tables {
+	return &tables{rand.New(rand.NewPCG(1, 2)), map[look][]byte{}}
+}
+
+// of is the table of a tensor.
+func (t *tables) of(s tensorSpec) []byte {
+	key := look{s.dtype, s.std}
+	if t.encoded[key] == nil {
+		values := make([]float32, tableElements)
+		for i := range values {
+			values[i] = 1
+			if s.std > 0 {
+				values[i] = float32(s.std * t.rng.NormFloat64())
+			}
+		}
+		t.encoded[key] = make([]byte, s.dtype.RowBytes(len(values)))
+		tensor.Encode(t.encoded[key], values, s.dtype)
 	}
-	return r
+	return t.encoded[key]
 }
 
 // tensor writes a tensor's elements.
-func (w *writer) tensor(t tensorSpec, r *random) {
-	const chunk = 1 << 16 // elements; whole blocks
-	values := make([]float32, chunk)
-	buf := make([]byte, tensor.F32.RowBytes(chunk))
-	for left := t.elements(); left > 0 && w.err == nil; left -= len(values) {
-		values = values[:min(chunk, left)]
-		for i := range values {
-			values[i] = 1
-			if t.std > 0 {
-				values[i] = float32(t.std) * r.normal[r.rng.Uint64()>>48]
-			}
-		}
-		out := buf[:t.dtype.RowBytes(len(values))]
-		tensor.Encode(out, values, t.dtype)
-		w.write(out)
+func (w *writer) tensor(s tensorSpec, t *tables) {
+	table := t.of(s)
+	const piece = 1 << 14 // elements; whole blocks
+	for left := s.elements(); left > 0 && w.err == nil; left -= piece {
+		at := s.dtype.RowBytes(t.rng.IntN((tableElements-piece)/tensor.QuantBlock) * tensor.QuantBlock)
+		w.write(table[at:][:s.dtype.RowBytes(min(piece, left))])
 	}
 }

@@ -1,0 +1,51 @@
+package trace
+
+import "fmt"
+
+// Recorder makes a trace while a model runs. It is used by one goroutine.
+type Recorder struct {
+	path  string
+	trace Trace
+	step  [][]int32 // [layers] under way
+	layer int       // next one of step
+	err   error     // the first
+}
+
+// Create starts the trace that is to be at path once it is closed.
+func Create(path string, info Info) (*Recorder, error) {
+	if err := info.check(); err != nil {
+		return nil, fmt.Errorf("trace: create %s: %w", path, err)
+	}
+	return &Recorder{path: path, trace: Trace{Info: info, Sets: make([]Sets, info.Layers)}, step: make([][]int32, info.Layers)}, nil
+}
+
+// Want says what the next layer of a step wants, ids ascending. Layers come in
+// order; the first one begins a step anew, whether or not the one before came
+// to its end. Errors are told by Close.
+func (r *Recorder) Want(layer int, ids []int32) {
+	if layer == 0 {
+		r.layer = 0
+	}
+	if layer != r.layer {
+		if r.err == nil {
+			r.err = fmt.Errorf("trace: write %s: got layer %d, want %d", r.path, layer, r.layer)
+		}
+		return
+	}
+	r.step[layer] = append(r.step[layer][:0], ids...)
+	if r.layer++; r.layer < len(r.step) {
+		return
+	}
+	for l, ids := range r.step {
+		r.trace.Sets[l].Add(ids)
+	}
+}
+
+// Close writes the trace. After an error what had its name before is still
+// there.
+func (r *Recorder) Close() error {
+	if r.err != nil {
+		return r.err
+	}
+	return r.trace.Write(r.path)
+}
