@@ -486,22 +486,29 @@ func (b *builder) unigram(t *texts) (*unigram, error) {
 	return m, nil
 }
 
-// rank orders ids by descending score; equal scores have equal ranks.
-func rank(scores []float32, takesPart func(id int) bool) []uint32 {
+// rank orders ids by descending score; equal scores have equal ranks. What has
+// no score takes no part in merges.
+func rank(scores []float32) []uint32 {
 	order := make([]int32, len(scores))
 	for i := range order {
 		order[i] = int32(i)
 	}
-	slices.SortFunc(order, func(a, b int32) int { return cmp.Compare(scores[b], scores[a]) })
+	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(scores[b], scores[a]) })
 	ranks := make([]uint32, len(scores))
 	next := uint32(0)
 	for i, id := range order {
 		if i > 0 && scores[id] != scores[order[i-1]] {
 			next++
 		}
-		if ranks[id] = next; !takesPart(int(id)) {
+		if ranks[id] = next; scores[id] != scores[id] {
 			ranks[id] = math.MaxUint32
 		}
 	}
 	return ranks
+}
+
+// addedHas reports whether text is an added token already.
+func (b *builder) addedHas(text string) bool {
+	_, ok := b.at[text]
+	return ok
 }

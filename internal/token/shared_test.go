@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/sparseflow/sparseflow/internal/source/gguf"
 )
 
 // Vocabularies of other projects keep the licences of their models, so they
@@ -171,4 +173,50 @@ func TestGoldenFamilies(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestGoldenGGUF holds the tokenizers that GGUF files describe against the
+// reference: llama.cpp's own texts, and the models' tokenizer.json.
+func TestGoldenGGUF(t *testing.T) {
+	for golden, file := range map[string]string{
+		"gguf-smollm2": "smollm2-vocab", "gguf-gemma3": "gemma3-vocab", "ggml-vocab-llama-spm": "", "ggml-vocab-phi-3": "",
+		"ggml-vocab-gpt-2": "", "ggml-vocab-deepseek-llm": "", "ggml-vocab-llama-bpe": "", "ggml-vocab-qwen35": "",
+	} {
+		t.Run(golden, func(t *testing.T) {
+			if file == "" {
+				file = golden
+			}
+			g := readGolden(t, golden)
+			tok := sharedGGUF(t, file)
+			if strings.HasPrefix(golden, "ggml-vocab") { // no bos is expected
+				for _, c := range g.Encode {
+					text := c.Text
+					// The models' own files say NFC, which llama.cpp leaves out.
+					if golden == "ggml-vocab-qwen35" && unicodeForm(nfc)(nil, text) != text {
+						continue
+					}
+					if got := tok.Encode(text, false); !slices.Equal(got, c.IDs) {
+						t.Errorf("Encode(%q)\n got %v\nwant %v", text, got, c.IDs)
+					}
+				}
+				return
+			}
+			g.VocabSize = 0 // tokenizer.json adds a token for images
+			g.check(t, tok)
+		})
+	}
+}
+
+func sharedGGUF(tb testing.TB, file string) *Tokenizer {
+	tb.Helper()
+	data := sharedFile(tb, "tokenizers/gguf/"+file+".gguf.gz")
+	h, err := gguf.ReadHeader(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tok, err := FromGGUF(h.Metadata, file)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return tok
 }
