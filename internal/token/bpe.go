@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"unicode/utf8"
 )
 
@@ -117,12 +118,38 @@ func (t *wordTable) find(word string) int32 {
 	return t.slots[i].id
 }
 
-// enter records a token by its text.
+// enter records a token by its text, of several the first.
 func (t *wordTable) enter(id int32) {
 	word := t.bytesOf(id)
 	i, tag := t.slot(word)
-	t.slots[i] = wordSlot{tag, id}
+	if was := t.slots[i].id; was == noByte || id < was {
+		t.slots[i] = wordSlot{tag, id}
+	}
 	t.longest = max(t.longest, len(word))
+}
+
+// knownWords remembers which tokens their own text encodes to. A token that
+// other merges get in the way of, or that no merge makes, is not one of them.
+// What it says is the same for all texts, so it only ever is a shorter way to
+// what merging gives, and it does not grow.
+type knownWords []atomic.Uint32 // two bits a token
+
+const (
+	wordWhole  = 1
+	wordMerges = 2
+)
+
+func newKnownWords(tokens int) knownWords { return make(knownWords, tokens/16+1) }
+
+// state returns wordWhole, wordMerges, or 0 for a token that was never tried.
+func (k knownWords) state(id int32) uint32 { return k[id/16].Load() >> (id % 16 * 2) & 3 }
+
+func (k knownWords) set(id int32, whole bool) {
+	state := uint32(wordMerges)
+	if whole {
+		state = wordWhole
+	}
+	k[id/16].Or(state << (id % 16 * 2))
 }
 
 // texts are the bytes of all tokens, in the order of their ids.
@@ -163,8 +190,9 @@ type symbol struct {
 // (Sennrich et al. 2016, arXiv:1508.07909). Symbols begin as bytes or
 // characters.
 type bpe struct {
-	words   *wordTable
-	whole   bool // a piece that words has is one token, whatever the merges
+	words   *wordTable // the vocabulary
+	whole   bool       // a piece that words has is one token, whatever the merges
+	known   knownWords // else the ones found to be
 	pairs   pairTable
 	unk     int32 // for symbols that the vocabulary lacks; none: they are left out
 	fuseUnk bool  // several such symbols are one unk
@@ -176,7 +204,8 @@ type bpe struct {
 	chars          map[rune]int32
 	prefix, suffix string      // of characters that do not begin, that end a piece
 	fallback       *[256]int32 // the tokens of the bytes of other characters; nil for unk
-	boundary       string      // no merge crosses the place before it; "": none known
+	boundary       string      // no merge crosses the place before it; "": none known,
+	crossed        string      // but where one of these characters is before it
 
 	byText bool     // SentencePiece: any pair whose text is a token merges,
 	ranks  []uint32 // by this rank of the token
@@ -184,25 +213,60 @@ type bpe struct {
 
 // encode appends the ids of piece.
 func (m *bpe) encode(s *scratch, dst []int32, piece string) []int32 {
-	for m.boundary != "" && len(piece) > len(m.boundary) {
-		// The run of boundaries that a word begins with stays with the word.
-		start := len(piece) - len(strings.TrimLeft(piece, m.boundary))
-		n := strings.Index(piece[start:], m.boundary)
-		if n < 0 {
+	for m.boundary != "" {
+		n := m.wordEnd(piece)
+		if n == len(piece) {
 			break
 		}
-		dst = m.merge(s, dst, piece[:start+n])
-		piece = piece[start+n:]
+		dst = m.merge(s, dst, piece[:n])
+		piece = piece[n:]
 	}
 	return m.merge(s, dst, piece)
 }
 
-func (m *bpe) merge(s *scratch, dst []int32, piece string) []int32 {
-	if m.whole && len(piece) <= m.words.longest {
-		if id := m.words.find(piece); id != noByte {
-			return append(dst, id)
+// wordEnd returns the first place in piece that no merge crosses, or its end.
+func (m *bpe) wordEnd(piece string) int {
+	// The run of boundaries that a word begins with stays with the word.
+	at := len(piece) - len(strings.TrimLeft(piece, m.boundary))
+	for {
+		i := strings.Index(piece[at:], m.boundary)
+		if i < 0 {
+			return len(piece)
 		}
+		at += i
+		before, _ := utf8.DecodeLastRuneInString(piece[:at])
+		if _, ok := m.chars[before]; ok && !strings.ContainsRune(m.crossed, before) {
+			return at
+		}
+		at += len(m.boundary)
 	}
+}
+
+func (m *bpe) merge(s *scratch, dst []int32, piece string) []int32 {
+	if len(piece) > m.words.longest {
+		return m.mergeAll(s, dst, piece)
+	}
+	id := m.words.find(piece)
+	if id == noByte {
+		return m.mergeAll(s, dst, piece)
+	}
+	if m.whole {
+		return append(dst, id)
+	}
+	switch m.known.state(id) {
+	case wordWhole:
+		return append(dst, id)
+	case wordMerges:
+		return m.mergeAll(s, dst, piece)
+	}
+	n := len(dst)
+	dst = m.mergeAll(s, dst, piece)
+	m.known.set(id, len(dst) == n+1 && dst[n] == id)
+	return dst
+}
+
+// mergeAll merges a piece whatever words has.
+func (m *bpe) mergeAll(s *scratch, dst []int32, piece string) []int32 {
 	if m.allBytes && len(piece) <= shortPiece {
 		for i := range len(piece) {
 			s.id[i] = m.byteID[piece[i]]

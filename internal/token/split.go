@@ -48,6 +48,14 @@ type splitBy struct {
 
 func (s splitBy) split(m *matcher, p piece, next func(piece)) {
 	out := cutter{p: p, next: next}
+	if s.behavior == isolated { // inverted or not, it cuts at both ends of a match
+		eachMatch(s.by, m, p.text, func(start, end int) {
+			out.cut(start)
+			out.cut(end)
+		})
+		out.cut(len(p.text))
+		return
+	}
 	wasMatch := false // as the reference starts
 	part := func(from, to int, match bool) {
 		if from == to {
