@@ -198,6 +198,10 @@ type matcher struct {
 	err   error
 }
 
+// matchSteps is how many steps matching may take for a text: many times what a
+// useful pattern does.
+func matchSteps(size int) int { return 1<<24 + 128*size }
+
 // choice is where to go on when what was chosen fails.
 type choice struct {
 	pc, pos int32
@@ -267,6 +271,9 @@ func (re *regex) run(m *matcher, text string, pc int32, at, end int) (int, bool)
 				seen = visits{}
 			}
 		}
+		if seen != nil {
+			steps += 16 // remembering takes longer than a step
+		}
 		in := &re.prog[pc]
 		fail := false
 		switch in.op {
@@ -295,7 +302,7 @@ func (re *regex) run(m *matcher, text string, pc int32, at, end int) (int, bool)
 			if to > least && !in.atomic {
 				m.stack = append(m.stack, choice{pc, int32(to), int32(least)})
 			}
-			steps += (to - pos) / 16
+			steps += (to - pos) / 4
 			pos = to
 		case opSplit:
 			if fail = seen.again(pc, pos); fail {

@@ -54,7 +54,7 @@ func (t *Tokenizer) Encode(text string, addSpecial bool) []int32 {
 func (t *Tokenizer) TryEncode(text string, addSpecial bool) ([]int32, error) {
 	e := encoding{t: t, ids: make([]int32, 0, len(text)/3+8)}
 	size := len(text)
-	e.m.steps = 1<<24 + 512*size
+	e.m.steps = matchSteps(size)
 	if addSpecial {
 		e.ids = append(e.ids, t.frame.before...)
 		if !t.AddsBOS() && t.roles.bos != none {
