@@ -30,8 +30,7 @@ type builder struct {
 	decoder    decoder
 
 	// The model.
-	scores         []float64 // by id, of a Unigram model
-	ranks          []uint32  // by id, of a SentencePiece model without merges
+	ranks          []uint32 // by id, of a SentencePiece model without merges
 	fuseUnk        bool
 	byteFallback   bool
 	wholeWords     bool
@@ -253,11 +252,7 @@ func (b *builder) build() (*Tokenizer, error) {
 			t.decoder.added[a.id] = true
 		}
 	}
-	if b.scores != nil {
-		t.model, err = b.unigram(t.texts)
-	} else {
-		t.model, err = b.bpe(t.texts)
-	}
+	t.model, err = b.bpe(t.texts)
 	return t, err
 }
 
@@ -454,17 +449,6 @@ func (b *builder) setBoundary(m *bpe, t *texts) {
 
 // maxCrossed is how many characters at most are looked for before a boundary.
 const maxCrossed = 64
-
-// unigram makes the tables of a Unigram model.
-func (b *builder) unigram(t *texts) (*unigram, error) {
-	m := &unigram{scores: slices.Clone(b.scores), unk: b.unkID(), fallback: nil}
-	if b.byteFallback {
-		m.fallback = b.fallback()
-	}
-	m.unkScore = slices.Min(append(slices.Clone(b.scores), 0)) - unkPenalty
-	m.words = b.allWords(t)
-	return m, nil
-}
 
 // rank orders ids by descending score; equal scores have equal ranks. What has
 // no score takes no part in merges.

@@ -171,7 +171,7 @@ func TestTokenOutOfReach(t *testing.T) {
 // TestWordTable shows that the table of whole words changes nothing.
 func TestWordTable(t *testing.T) {
 	tok := opt(t)
-	model := *tok.model.(*bpe)
+	model := *tok.model
 	model.words = newWordTable(tok.texts, 0)
 	without := *tok
 	without.model = &model
@@ -187,7 +187,7 @@ func TestWordTable(t *testing.T) {
 				t.Fatalf("token %d %q encodes to %v with the table and %v without", id, text, got, want)
 			}
 		}
-		if tok.model.(*bpe).known.state(id) == wordWhole {
+		if tok.model.known.state(id) == wordWhole {
 			words++
 		}
 	}

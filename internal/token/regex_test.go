@@ -24,7 +24,7 @@ func TestBadPatterns(t *testing.T) {
 		"[b-a]":                   "ends before it begins",
 		"(?<=a*)b":                "look-behind",
 		"(?x:a)":                  `got the setting 'x'`,
-		"((ab){1000}){1000}":         "more than 32768 steps",
+		"((ab){1000}){1000}":      "more than 32768 steps",
 		"[[:nope:]]":              "general category or script",
 		strings.Repeat("(", 1000): "groups in each other",
 		strings.Repeat("[", 1000): "sets in each other",

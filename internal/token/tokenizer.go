@@ -19,18 +19,13 @@ type Tokenizer struct {
 	normalize  []normalizer
 	normalized addedSet // added tokens that the normalized text spells
 	split      []splitter
-	model      model
+	model      *bpe
 	frame      frame
 	decoder    decoder
 
 	roles roles
 	names map[string]string // the tokens of roles, such as eos_token
 	chat  map[string]string // chat templates by name
-}
-
-// model turns a piece into ids.
-type model interface {
-	encode(s *scratch, dst []int32, piece string) []int32
 }
 
 // roles are the ids of the tokens with a part to play, or none.
