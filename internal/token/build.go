@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/sparseflow/sparseflow/internal/token/pattern"
 )
 
 // maxGaps bounds how many ids below the largest may name no token, so that a
@@ -52,7 +54,7 @@ type merge struct{ left, right, id int32 }
 func (b *builder) setSlow(d *declarations) error {
 	switch class := strings.TrimSuffix(d.class, "Fast"); class {
 	case "", "GPT2Tokenizer":
-		by, err := compileRegex(gpt2Pattern)
+		by, err := pattern.Compile(gpt2Pattern)
 		if err != nil {
 			return err
 		}
@@ -262,7 +264,7 @@ func (b *builder) normalizedText(a addedDecl) string {
 	text := strings.Clone(a.text)
 	for _, n := range b.normalize {
 		if a.normalized {
-			text = n(&matcher{steps: 1 << 20}, text)
+			text = n(pattern.NewMatcher(0), text)
 		}
 	}
 	return text

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/sparseflow/sparseflow/internal/token/pattern"
 )
 
 // The kinds of tokens in tokenizer.ggml.token_type.
@@ -174,8 +176,8 @@ func (g *ggufDecls) byteLevel() (addBOS bool, err error) {
 	if pre.nfc {
 		g.b.normalize = append(g.b.normalize, unicodeForm(nfc))
 	}
-	for _, pattern := range pre.patterns {
-		by, err := compileRegex(pattern)
+	for _, text := range pre.patterns {
+		by, err := pattern.Compile(text)
 		if err != nil {
 			return false, err
 		}
@@ -272,7 +274,7 @@ func (g *ggufDecls) sentencePiece() error {
 
 // gemma4 sets up Gemma 4's BPE by merges on characters, lines apart.
 func (g *ggufDecls) gemma4() error {
-	by, err := compileRegex(`[^\n]+|[\n]+`)
+	by, err := pattern.Compile(`[^\n]+|[\n]+`)
 	if err != nil {
 		return err
 	}

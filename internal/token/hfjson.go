@@ -10,6 +10,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/sparseflow/sparseflow/internal/token/pattern"
 )
 
 // tokenizerDecls is tokenizer.json, the format of Hugging Face's tokenizers
@@ -104,7 +106,7 @@ func (d *patternDecl) finder() (finder, error) {
 	case d != nil && d.String != nil:
 		return stringFinder(*d.String), nil
 	case d != nil && d.Regex != nil:
-		return compileRegex(*d.Regex)
+		return pattern.Compile(*d.Regex)
 	}
 	return nil, errors.New("got no pattern, want a String or a Regex")
 }
@@ -232,14 +234,14 @@ var splitters = map[string]func(*step) ([]splitter, error){
 		if s.Individual {
 			kind = isolated
 		}
-		return []splitter{splitBy{by: runeFinder(numbers.is), behavior: kind}}, nil
+		return []splitter{splitBy{by: runeFinder(pattern.IsNumber), behavior: kind}}, nil
 	},
 	"Punctuation": func(s *step) ([]splitter, error) {
 		kind, ok := behaviors[s.Behavior]
 		if !ok && s.Behavior != "" {
 			return nil, fmt.Errorf("behavior: %w", unknown(s.Behavior, behaviors))
 		}
-		return []splitter{splitBy{by: runeFinder(isPunctuation), behavior: kind}}, nil
+		return []splitter{splitBy{by: runeFinder(pattern.IsPunctuation), behavior: kind}}, nil
 	},
 	"Whitespace": func(*step) ([]splitter, error) {
 		return []splitter{splitBy{by: wordFinder{}, behavior: removed, invert: true}}, nil
@@ -248,7 +250,7 @@ var splitters = map[string]func(*step) ([]splitter, error){
 		return []splitter{splitBy{by: runeFinder(unicode.IsSpace), behavior: removed}}, nil
 	},
 	"BertPreTokenizer": func(*step) ([]splitter, error) {
-		return []splitter{splitBy{by: runeFinder(unicode.IsSpace), behavior: removed}, splitBy{by: runeFinder(isPunctuation)}}, nil
+		return []splitter{splitBy{by: runeFinder(unicode.IsSpace), behavior: removed}, splitBy{by: runeFinder(pattern.IsPunctuation)}}, nil
 	},
 	"CharDelimiterSplit": func(s *step) ([]splitter, error) {
 		return []splitter{splitBy{by: stringFinder(s.Delimiter), behavior: removed}}, nil
@@ -262,7 +264,7 @@ var splitters = map[string]func(*step) ([]splitter, error){
 		if !orTrue(s.UseRegex) {
 			return []splitter{l}, nil
 		}
-		by, err := compileRegex(gpt2Pattern)
+		by, err := pattern.Compile(gpt2Pattern)
 		l.by = by
 		return []splitter{l}, err
 	},
@@ -364,7 +366,7 @@ var decodeSteps = map[string]func(*step) (decodeStep, error){
 	"Replace": func(s *step) (decodeStep, error) {
 		by, err := s.Pattern.finder()
 		f := replace(by, s.Content)
-		return eachToken(func(text string) string { return f(&matcher{steps: 1 << 20}, text) }), err
+		return eachToken(func(text string) string { return f(pattern.NewMatcher(0), text) }), err
 	},
 	"BPEDecoder": func(s *step) (decodeStep, error) {
 		if s.Suffix == nil {

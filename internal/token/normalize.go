@@ -7,14 +7,16 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/sparseflow/sparseflow/internal/token/pattern"
 )
 
 // normalizer changes a text before it is cut into pieces.
-type normalizer func(m *matcher, text string) string
+type normalizer func(m *pattern.Matcher, text string) string
 
 const nfc, nfd, nfkc, nfkd = norm.NFC, norm.NFD, norm.NFKC, norm.NFKD
 
-func spellText(_ *matcher, text string) string { return spell(text) }
+func spellText(_ *pattern.Matcher, text string) string { return spell(text) }
 
 func isASCII(text string) bool {
 	for i := range len(text) {
@@ -27,7 +29,7 @@ func isASCII(text string) bool {
 
 // unicodeForm is NFC, NFD, NFKC or NFKD.
 func unicodeForm(form norm.Form) normalizer {
-	return func(_ *matcher, text string) string {
+	return func(_ *pattern.Matcher, text string) string {
 		if isASCII(text) {
 			return text
 		}
@@ -98,13 +100,13 @@ func compose(form norm.Form, runes []rune) string {
 
 // lowercase changes characters one by one, so a sigma stays one at a word's
 // end. The reference's lower case of İ is two characters.
-func lowercase(_ *matcher, text string) string {
+func lowercase(_ *pattern.Matcher, text string) string {
 	return strings.ToLower(strings.ReplaceAll(text, "İ", "i\u0307"))
 }
 
-func stripAccents(_ *matcher, text string) string {
+func stripAccents(_ *pattern.Matcher, text string) string {
 	return strings.Map(func(r rune) rune {
-		if r >= utf8.RuneSelf && marks.is(r) {
+		if r >= utf8.RuneSelf && pattern.IsMark(r) {
 			return -1
 		}
 		return r
@@ -112,7 +114,7 @@ func stripAccents(_ *matcher, text string) string {
 }
 
 func strip(left, right bool) normalizer {
-	return func(_ *matcher, text string) string {
+	return func(_ *pattern.Matcher, text string) string {
 		if left {
 			text = strings.TrimLeftFunc(text, unicode.IsSpace)
 		}
@@ -124,7 +126,7 @@ func strip(left, right bool) normalizer {
 }
 
 func prepend(prefix string) normalizer {
-	return func(_ *matcher, text string) string {
+	return func(_ *pattern.Matcher, text string) string {
 		if text == "" {
 			return text
 		}
@@ -135,9 +137,9 @@ func prepend(prefix string) normalizer {
 // replace writes content for every match of by.
 func replace(by finder, content string) normalizer {
 	if s, ok := by.(stringFinder); ok && s != "" {
-		return func(_ *matcher, text string) string { return strings.ReplaceAll(text, string(s), content) }
+		return func(_ *pattern.Matcher, text string) string { return strings.ReplaceAll(text, string(s), content) }
 	}
-	return func(m *matcher, text string) string {
+	return func(m *pattern.Matcher, text string) string {
 		var out strings.Builder
 		at := 0
 		eachMatch(by, m, text, func(start, end int) {
