@@ -31,7 +31,7 @@ func FromGGUF(metadata map[string]any, name string) (*Tokenizer, error) {
 	g := ggufDecls{metadata, newBuilder()}
 	t, err := g.load()
 	if err != nil {
-		return nil, fmt.Errorf("tokenizer: load %s: %w", name, err)
+		return nil, fmt.Errorf("tokenizer of %s: %w", name, err)
 	}
 	return t, nil
 }

@@ -67,7 +67,7 @@ func (t *Tokenizer) TryEncode(text string, addSpecial bool) ([]int32, error) {
 		e.ids = append(e.ids, t.frame.after...)
 	}
 	if e.m.Err != nil {
-		return e.ids, fmt.Errorf("tokenizer: encode %d bytes: %w", size, e.m.Err)
+		return e.ids, fmt.Errorf("text of %d bytes: %w", size, e.m.Err)
 	}
 	return e.ids, nil
 }
