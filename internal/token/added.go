@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/sparseflow/sparseflow/internal/token/pattern"
 )
 
 // addedToken is a token that is looked for in the text itself, before the text
@@ -106,5 +108,5 @@ func (s *addedSet) longest(text string, lo, hi int32) *addedToken {
 func besideWord(text string, start, end int) bool {
 	before, _ := utf8.DecodeLastRuneInString(text[:start])
 	after, _ := utf8.DecodeRuneInString(text[end:])
-	return start > 0 && isWord(before) || end < len(text) && isWord(after)
+	return start > 0 && pattern.IsWord(before) || end < len(text) && pattern.IsWord(after)
 }

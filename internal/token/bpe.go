@@ -1,7 +1,6 @@
 package token
 
 import (
-	"hash/maphash"
 	"math"
 	"math/bits"
 	"slices"
@@ -75,71 +74,6 @@ func (t *pairTable) get(left, right int32) outcome {
 	return t.slots[t.slot(pairOf(left, right))].to
 }
 
-// wordSlot is a slot of the table of whole words. An empty slot has id noByte.
-type wordSlot struct {
-	tag uint32 // high bits of the hash
-	id  int32
-}
-
-// wordTable finds tokens by their text.
-type wordTable struct {
-	*texts
-	seed    maphash.Seed
-	slots   []wordSlot // a power of 2, at most two thirds full
-	longest int        // bytes; longer texts are never in it
-}
-
-func newWordTable(t *texts, n int) *wordTable {
-	slots := make([]wordSlot, 1<<bits.Len(uint(max(n+n/2, 2)-1)))
-	for i := range slots {
-		slots[i].id = noByte
-	}
-	return &wordTable{texts: t, seed: maphash.MakeSeed(), slots: slots}
-}
-
-// slot returns the index of word's slot, or of the empty one where it belongs,
-// and its tag.
-func (t *wordTable) slot(word string) (int, uint32) {
-	h := maphash.String(t.seed, word)
-	i, tag := int(h)&(len(t.slots)-1), uint32(h>>32)
-	for t.slots[i].id != noByte {
-		if t.slots[i].tag == tag && t.bytesOf(t.slots[i].id) == word {
-			break
-		}
-		i = (i + 1) & (len(t.slots) - 1)
-	}
-	return i, tag
-}
-
-// find returns the token of a text, or noByte.
-func (t *wordTable) find(word string) int32 {
-	i, _ := t.slot(word)
-	return t.slots[i].id
-}
-
-// enter records a token by its text.
-func (t *wordTable) enter(id int32) {
-	word := t.bytesOf(id)
-	i, tag := t.slot(word)
-	t.slots[i] = wordSlot{tag, id}
-	t.longest = max(t.longest, len(word))
-}
-
-// texts are the bytes of all tokens, in the order of their ids.
-type texts struct {
-	text string
-	end  []uint32 // [vocab] where each token's bytes end in text
-}
-
-// bytesOf returns the bytes of a token whose id is known to be in range.
-func (t *texts) bytesOf(id int32) string {
-	start := uint32(0)
-	if id > 0 {
-		start = t.end[id-1]
-	}
-	return t.text[start:t.end[id]]
-}
-
 // scratch is what encoding works in: one per text, so that a short piece costs
 // no clearing and a long one no allocation after the first.
 type scratch struct {
@@ -147,7 +81,6 @@ type scratch struct {
 	id      [shortPiece]int32
 	to      [shortPiece]outcome // to[i]: of the pair i, i+1
 	heap    minHeap
-	best    []bestPath // of a Unigram model
 }
 
 // symbol is a part of a piece that merging takes for one, in a list in the
@@ -163,8 +96,9 @@ type symbol struct {
 // (Sennrich et al. 2016, arXiv:1508.07909). Symbols begin as bytes or
 // characters.
 type bpe struct {
-	words   *wordTable
-	whole   bool // a piece that words has is one token, whatever the merges
+	words   *wordTable // the vocabulary
+	whole   bool       // a piece that words has is one token, whatever the merges
+	known   knownWords // else the ones found to be
 	pairs   pairTable
 	unk     int32 // for symbols that the vocabulary lacks; none: they are left out
 	fuseUnk bool  // several such symbols are one unk
@@ -176,7 +110,8 @@ type bpe struct {
 	chars          map[rune]int32
 	prefix, suffix string      // of characters that do not begin, that end a piece
 	fallback       *[256]int32 // the tokens of the bytes of other characters; nil for unk
-	boundary       string      // no merge crosses the place before it; "": none known
+	boundary       string      // no merge crosses the place before it; "": none known,
+	crossed        string      // but where one of these characters is before it
 
 	byText bool     // SentencePiece: any pair whose text is a token merges,
 	ranks  []uint32 // by this rank of the token
@@ -184,25 +119,60 @@ type bpe struct {
 
 // encode appends the ids of piece.
 func (m *bpe) encode(s *scratch, dst []int32, piece string) []int32 {
-	for m.boundary != "" && len(piece) > len(m.boundary) {
-		// The run of boundaries that a word begins with stays with the word.
-		start := len(piece) - len(strings.TrimLeft(piece, m.boundary))
-		n := strings.Index(piece[start:], m.boundary)
-		if n < 0 {
+	for m.boundary != "" {
+		n := m.wordEnd(piece)
+		if n == len(piece) {
 			break
 		}
-		dst = m.merge(s, dst, piece[:start+n])
-		piece = piece[start+n:]
+		dst = m.merge(s, dst, piece[:n])
+		piece = piece[n:]
 	}
 	return m.merge(s, dst, piece)
 }
 
-func (m *bpe) merge(s *scratch, dst []int32, piece string) []int32 {
-	if m.whole && len(piece) <= m.words.longest {
-		if id := m.words.find(piece); id != noByte {
-			return append(dst, id)
+// wordEnd returns the first place in piece that no merge crosses, or its end.
+func (m *bpe) wordEnd(piece string) int {
+	// The run of boundaries that a word begins with stays with the word.
+	at := len(piece) - len(strings.TrimLeft(piece, m.boundary))
+	for {
+		i := strings.Index(piece[at:], m.boundary)
+		if i < 0 {
+			return len(piece)
 		}
+		at += i
+		before, _ := utf8.DecodeLastRuneInString(piece[:at])
+		if _, ok := m.chars[before]; ok && !strings.ContainsRune(m.crossed, before) {
+			return at
+		}
+		at += len(m.boundary)
 	}
+}
+
+func (m *bpe) merge(s *scratch, dst []int32, piece string) []int32 {
+	if len(piece) > m.words.longest {
+		return m.mergeAll(s, dst, piece)
+	}
+	id := m.words.find(piece)
+	if id == noByte {
+		return m.mergeAll(s, dst, piece)
+	}
+	if m.whole {
+		return append(dst, id)
+	}
+	switch m.known.state(id) {
+	case wordWhole:
+		return append(dst, id)
+	case wordMerges:
+		return m.mergeAll(s, dst, piece)
+	}
+	n := len(dst)
+	dst = m.mergeAll(s, dst, piece)
+	m.known.set(id, len(dst) == n+1 && dst[n] == id)
+	return dst
+}
+
+// mergeAll merges a piece whatever words has.
+func (m *bpe) mergeAll(s *scratch, dst []int32, piece string) []int32 {
 	if m.allBytes && len(piece) <= shortPiece {
 		for i := range len(piece) {
 			s.id[i] = m.byteID[piece[i]]

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/sparseflow/sparseflow/internal/token/pattern"
 )
 
 // maxGaps bounds how many ids below the largest may name no token, so that a
@@ -30,8 +32,7 @@ type builder struct {
 	decoder    decoder
 
 	// The model.
-	scores         []float64 // by id, of a Unigram model
-	ranks          []uint32  // by id, of a SentencePiece model without merges
+	ranks          []uint32 // by id, of a SentencePiece model without merges
 	fuseUnk        bool
 	byteFallback   bool
 	wholeWords     bool
@@ -53,7 +54,7 @@ type merge struct{ left, right, id int32 }
 func (b *builder) setSlow(d *declarations) error {
 	switch class := strings.TrimSuffix(d.class, "Fast"); class {
 	case "", "GPT2Tokenizer":
-		by, err := compileRegex(gpt2Pattern)
+		by, err := pattern.Compile(gpt2Pattern)
 		if err != nil {
 			return err
 		}
@@ -253,11 +254,7 @@ func (b *builder) build() (*Tokenizer, error) {
 			t.decoder.added[a.id] = true
 		}
 	}
-	if b.scores != nil {
-		t.model, err = b.unigram(t.texts)
-	} else {
-		t.model, err = b.bpe(t.texts)
-	}
+	t.model, err = b.bpe(t.texts)
 	return t, err
 }
 
@@ -267,7 +264,7 @@ func (b *builder) normalizedText(a addedDecl) string {
 	text := strings.Clone(a.text)
 	for _, n := range b.normalize {
 		if a.normalized {
-			text = n(&matcher{steps: 1 << 20}, text)
+			text = n(pattern.NewMatcher(0), text)
 		}
 	}
 	return text
@@ -359,8 +356,9 @@ func (b *builder) bpe(t *texts) (*bpe, error) {
 	for rank, p := range b.merges {
 		m.pairs.set(p.left, p.right, rank, p.id)
 	}
+	m.words, m.whole, m.known = b.allWords(t), b.wholeWords, newKnownWords(len(t.end))
 	if m.bytes {
-		return m, b.setBytes(m, t)
+		return m, b.setBytes(m)
 	}
 	m.fallback = b.fallback()
 	m.chars = map[rune]int32{}
@@ -369,14 +367,12 @@ func (b *builder) bpe(t *texts) (*bpe, error) {
 			m.chars[r] = id
 		}
 	}
-	m.whole = b.wholeWords
-	m.words = b.allWords(t)
-	m.boundary = b.boundary(m, t)
+	b.setBoundary(m, t)
 	return m, nil
 }
 
 // setBytes sets up a model that works on bytes.
-func (b *builder) setBytes(m *bpe, t *texts) error {
+func (b *builder) setBytes(m *bpe) error {
 	m.allBytes = true
 	for i := range m.byteID {
 		id, ok := b.vocab[string(byteRune(byte(i)))]
@@ -388,34 +384,6 @@ func (b *builder) setBytes(m *bpe, t *texts) error {
 		}
 		m.byteID[i] = id
 	}
-	if b.wholeWords {
-		m.words, m.whole = b.allWords(t), true
-		return nil
-	}
-	// Tokens that their own bytes encode to are whole words: a token that other
-	// merges get in the way of, or that no merge makes, is left out. The table
-	// is only ever a shorter way to what merging gives.
-	m.words = newWordTable(t, len(b.merges)+256)
-	var s scratch
-	var ids []int32
-	enter := func(id int32) {
-		word := t.bytesOf(id)
-		if len(word) > shortPiece {
-			return
-		}
-		if ids = m.merge(&s, ids[:0], word); len(ids) == 1 && ids[0] == id {
-			m.words.enter(id)
-		}
-	}
-	for _, id := range m.byteID {
-		if id != noByte {
-			enter(id)
-		}
-	}
-	for _, p := range b.merges {
-		enter(p.id)
-	}
-	m.whole = true
 	return nil
 }
 
@@ -452,56 +420,61 @@ func (b *builder) fallback() *[256]int32 {
 	return &ids
 }
 
-// boundary returns the character that stands for spaces if no merge has it
-// behind another: then words can be merged one by one.
-func (b *builder) boundary(m *bpe, t *texts) string {
-	const space = "▁"
-	if _, ok := b.vocab[space]; !ok || b.wholeWords || b.prefix != "" || b.suffix != "" {
-		return ""
+// setBoundary finds out behind which characters a merge has the sign that
+// stands for spaces. Behind all others words end, and are merged one by one.
+func (b *builder) setBoundary(m *bpe, t *texts) {
+	if _, ok := b.vocab[spaceSign]; !ok || b.wholeWords || b.prefix != "" || b.suffix != "" {
+		return
 	}
-	crosses := func(id int32) bool { return strings.Contains(strings.TrimLeft(t.bytesOf(id), space), space) }
-	if m.byText {
-		for id := range t.end {
-			if m.ranks[id] != math.MaxUint32 && crosses(int32(id)) {
-				return ""
+	crossed := []rune(spaceSign)
+	cross := func(id int32) {
+		text := strings.TrimLeft(t.bytesOf(id), spaceSign)
+		for i := strings.Index(text, spaceSign); i > 0 && len(crossed) < maxCrossed; i = strings.Index(text, spaceSign) {
+			if before, _ := utf8.DecodeLastRuneInString(text[:i]); !slices.Contains(crossed, before) {
+				crossed = append(crossed, before)
 			}
+			text = strings.TrimLeft(text[i:], spaceSign)
+		}
+	}
+	for id := range m.ranks {
+		if m.ranks[id] != math.MaxUint32 {
+			cross(int32(id))
 		}
 	}
 	for _, p := range b.merges {
-		if crosses(p.id) {
-			return ""
-		}
+		cross(p.id)
 	}
-	return space
+	if len(crossed) < maxCrossed {
+		m.boundary, m.crossed = spaceSign, string(crossed)
+	}
 }
 
-// unigram makes the tables of a Unigram model.
-func (b *builder) unigram(t *texts) (*unigram, error) {
-	m := &unigram{scores: slices.Clone(b.scores), unk: b.unkID(), fallback: nil}
-	if b.byteFallback {
-		m.fallback = b.fallback()
-	}
-	m.unkScore = slices.Min(append(slices.Clone(b.scores), 0)) - unkPenalty
-	m.words = b.allWords(t)
-	return m, nil
-}
+// maxCrossed is how many characters at most are looked for before a boundary.
+const maxCrossed = 64
 
-// rank orders ids by descending score; equal scores have equal ranks.
-func rank(scores []float32, takesPart func(id int) bool) []uint32 {
+// rank orders ids by descending score; equal scores have equal ranks. What has
+// no score takes no part in merges.
+func rank(scores []float32) []uint32 {
 	order := make([]int32, len(scores))
 	for i := range order {
 		order[i] = int32(i)
 	}
-	slices.SortFunc(order, func(a, b int32) int { return cmp.Compare(scores[b], scores[a]) })
+	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(scores[b], scores[a]) })
 	ranks := make([]uint32, len(scores))
 	next := uint32(0)
 	for i, id := range order {
 		if i > 0 && scores[id] != scores[order[i-1]] {
 			next++
 		}
-		if ranks[id] = next; !takesPart(int(id)) {
+		if ranks[id] = next; scores[id] != scores[id] {
 			ranks[id] = math.MaxUint32
 		}
 	}
 	return ranks
+}
+
+// addedHas reports whether text is an added token already.
+func (b *builder) addedHas(text string) bool {
+	_, ok := b.at[text]
+	return ok
 }

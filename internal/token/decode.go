@@ -237,7 +237,10 @@ func (d *StreamDecoder) step(final bool) string {
 	if len(text) <= len(d.text) || waits && !final {
 		return ""
 	}
-	more := text[len(d.text):]
+	more, ok := strings.CutPrefix(text, d.text)
+	if !ok { // what is written should have read otherwise
+		more = d.t.decodeSteps(d.ids[d.shown:], false)
+	}
 	if d.shown > 0 {
 		d.ids = append(d.ids[:0], d.ids[d.shown:]...)
 		text = d.t.decodeSteps(d.ids, false)

@@ -22,12 +22,18 @@ func checkLoaded(t *testing.T, fsys fstest.MapFS) {
 	t.Helper()
 	tok, err := Load(fsys, "fuzz")
 	if err != nil {
-		if !strings.HasPrefix(err.Error(), "tokenizer: load fuzz") {
+		if !strings.HasPrefix(strings.TrimPrefix(err.Error(), "tokenizer of "), "fuzz") {
 			t.Fatalf("got error %q, want one that names the folder", err)
 		}
 		return
 	}
-	for _, text := range []string{"", "hello world", "</s> <a>\xff ab", strings.Repeat("ab", 60)} {
+	checkUse(t, tok)
+}
+
+// checkUse encodes and decodes with a tokenizer of unknown files.
+func checkUse(t *testing.T, tok *Tokenizer) {
+	t.Helper()
+	for _, text := range []string{"", "hello world", "</s> <a>\xff ab", strings.Repeat("ab", 60), "▁a é\n 12"} {
 		ids := tok.Encode(text, true)
 		for _, id := range ids {
 			if id < 0 || int(id) >= tok.VocabSize() {
@@ -112,6 +118,43 @@ func FuzzTokenizerJSON(f *testing.F) {
 	f.Add([]byte(`{"model":{"type":"BPE","vocab":{},"merges":[["a","b"]]},"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"ByteLevel"}]}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		checkLoaded(t, fstest.MapFS{tokenizerFile: {Data: data}})
+	})
+}
+
+// FuzzPipeline loads pipelines of all kinds of steps that are changed anywhere.
+func FuzzPipeline(f *testing.F) {
+	var pipelines []struct{ Tokenizer json.RawMessage }
+	readJSON(f, "pipelines.json.gz", &pipelines)
+	for _, p := range pipelines {
+		f.Add([]byte(p.Tokenizer))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		checkLoaded(t, fstest.MapFS{tokenizerFile: {Data: data}})
+	})
+}
+
+// FuzzGGUF makes tokenizers of metadata of unknown content.
+func FuzzGGUF(f *testing.F) {
+	f.Add("gpt2", "qwen2", "a\nb\nab", "a b", []byte{1, 1, 1}, []byte{3, 2, 1}, uint32(0))
+	f.Add("llama", "", "<s>\n▁\na\n▁a\n<0x41>\n  ", "", []byte{3, 1, 1, 1, 6, 4}, []byte{0, 1, 2, 3, 4, 5}, uint32(9))
+	f.Add("gemma4", "", "▁\na\n▁a", "▁ a", []byte{1, 1, 1}, []byte{}, uint32(1))
+	f.Fuzz(func(t *testing.T, model, pre, tokens, merges string, types, scores []byte, id uint32) {
+		meta := map[string]any{
+			ggmlPrefix + "model": model, ggmlPrefix + "pre": pre, ggmlPrefix + "tokens": strings.Split(tokens, "\n"),
+			ggmlPrefix + "merges": strings.Split(merges, "\n"), ggmlPrefix + "bos_token_id": id, ggmlPrefix + "unknown_token_id": id,
+		}
+		var kinds []int32
+		for _, b := range types {
+			kinds = append(kinds, int32(b))
+		}
+		var values []float32
+		for _, b := range scores {
+			values = append(values, float32(b))
+		}
+		meta[ggmlPrefix+"token_type"], meta[ggmlPrefix+"scores"] = kinds, values
+		if tok, err := FromGGUF(meta, "fuzz"); err == nil {
+			checkUse(t, tok)
+		}
 	})
 }
 

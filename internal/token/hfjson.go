@@ -10,6 +10,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/sparseflow/sparseflow/internal/token/pattern"
 )
 
 // tokenizerDecls is tokenizer.json, the format of Hugging Face's tokenizers
@@ -28,7 +30,6 @@ type modelDecls struct {
 	Type         string          `json:"type"`
 	Dropout      *float64        `json:"dropout"`
 	UnkToken     *string         `json:"unk_token"`
-	UnkID        *int32          `json:"unk_id"`
 	Prefix       *string         `json:"continuing_subword_prefix"`
 	Suffix       *string         `json:"end_of_word_suffix"`
 	FuseUnk      bool            `json:"fuse_unk"`
@@ -57,11 +58,6 @@ type step struct {
 	Prepend     string          `json:"prepend"`
 	Left        bool            `json:"strip_left"`
 	Right       bool            `json:"strip_right"`
-	CharsMap    string          `json:"precompiled_charsmap"`
-	Clean       *bool           `json:"clean_text"`
-	Chinese     *bool           `json:"handle_chinese_chars"`
-	Accents     *bool           `json:"strip_accents"`
-	Lower       *bool           `json:"lowercase"`
 	Start       int             `json:"start"`
 	Stop        int             `json:"stop"`
 	Suffix      *string         `json:"suffix"`
@@ -110,7 +106,7 @@ func (d *patternDecl) finder() (finder, error) {
 	case d != nil && d.String != nil:
 		return stringFinder(*d.String), nil
 	case d != nil && d.Regex != nil:
-		return compileRegex(*d.Regex)
+		return pattern.Compile(*d.Regex)
 	}
 	return nil, errors.New("got no pattern, want a String or a Regex")
 }
@@ -199,24 +195,12 @@ var normalizers = map[string]func(*step) (normalizer, error){
 	"NFKD":         func(*step) (normalizer, error) { return unicodeForm(nfkd), nil },
 	"Lowercase":    func(*step) (normalizer, error) { return lowercase, nil },
 	"StripAccents": func(*step) (normalizer, error) { return stripAccents, nil },
-	"Nmt":          func(*step) (normalizer, error) { return nmt, nil },
 	"ByteLevel":    func(*step) (normalizer, error) { return spellText, nil },
 	"Strip":        func(s *step) (normalizer, error) { return strip(s.Left, s.Right), nil },
 	"Prepend":      func(s *step) (normalizer, error) { return prepend(s.Prepend), nil },
 	"Replace": func(s *step) (normalizer, error) {
 		by, err := s.Pattern.finder()
 		return replace(by, s.Content), err
-	},
-	"Precompiled": func(s *step) (normalizer, error) {
-		c, err := newCharsMap(s.CharsMap)
-		return c.normalize, err
-	},
-	"BertNormalizer": func(s *step) (normalizer, error) {
-		accents := orTrue(s.Lower)
-		if s.Accents != nil {
-			accents = *s.Accents
-		}
-		return bertNormalizer(orTrue(s.Clean), orTrue(s.Chinese), accents, orTrue(s.Lower)), nil
 	},
 }
 
@@ -250,14 +234,14 @@ var splitters = map[string]func(*step) ([]splitter, error){
 		if s.Individual {
 			kind = isolated
 		}
-		return []splitter{splitBy{by: runeFinder(numbers.is), behavior: kind}}, nil
+		return []splitter{splitBy{by: runeFinder(pattern.IsNumber), behavior: kind}}, nil
 	},
 	"Punctuation": func(s *step) ([]splitter, error) {
 		kind, ok := behaviors[s.Behavior]
 		if !ok && s.Behavior != "" {
 			return nil, fmt.Errorf("behavior: %w", unknown(s.Behavior, behaviors))
 		}
-		return []splitter{splitBy{by: runeFinder(isPunctuation), behavior: kind}}, nil
+		return []splitter{splitBy{by: runeFinder(pattern.IsPunctuation), behavior: kind}}, nil
 	},
 	"Whitespace": func(*step) ([]splitter, error) {
 		return []splitter{splitBy{by: wordFinder{}, behavior: removed, invert: true}}, nil
@@ -266,7 +250,7 @@ var splitters = map[string]func(*step) ([]splitter, error){
 		return []splitter{splitBy{by: runeFinder(unicode.IsSpace), behavior: removed}}, nil
 	},
 	"BertPreTokenizer": func(*step) ([]splitter, error) {
-		return []splitter{splitBy{by: runeFinder(unicode.IsSpace), behavior: removed}, splitBy{by: runeFinder(isPunctuation)}}, nil
+		return []splitter{splitBy{by: runeFinder(unicode.IsSpace), behavior: removed}, splitBy{by: runeFinder(pattern.IsPunctuation)}}, nil
 	},
 	"CharDelimiterSplit": func(s *step) ([]splitter, error) {
 		return []splitter{splitBy{by: stringFinder(s.Delimiter), behavior: removed}}, nil
@@ -280,7 +264,7 @@ var splitters = map[string]func(*step) ([]splitter, error){
 		if !orTrue(s.UseRegex) {
 			return []splitter{l}, nil
 		}
-		by, err := compileRegex(gpt2Pattern)
+		by, err := pattern.Compile(gpt2Pattern)
 		l.by = by
 		return []splitter{l}, err
 	},
@@ -382,7 +366,7 @@ var decodeSteps = map[string]func(*step) (decodeStep, error){
 	"Replace": func(s *step) (decodeStep, error) {
 		by, err := s.Pattern.finder()
 		f := replace(by, s.Content)
-		return eachToken(func(text string) string { return f(&matcher{steps: 1 << 20}, text) }), err
+		return eachToken(func(text string) string { return f(pattern.NewMatcher(0), text) }), err
 	},
 	"BPEDecoder": func(s *step) (decodeStep, error) {
 		if s.Suffix == nil {
@@ -412,29 +396,14 @@ func (b *builder) readModel(d *modelDecls) error {
 		d.Type = "BPE" // as the oldest files leave it out
 	}
 	switch {
-	case d.Type != "BPE" && d.Type != "Unigram":
-		return fmt.Errorf("type: got %q, want BPE or Unigram", d.Type)
+	case d.Type != "BPE":
+		return fmt.Errorf("type: got %q, want BPE", d.Type)
 	case d.Vocab == nil:
 		return errors.New("vocab: got none, want an object of token to id")
-	case d.Type == "BPE" && d.Vocab[0] != '{', d.Type == "Unigram" && d.Vocab[0] != '[':
-		return fmt.Errorf("vocab: got %.20q for %s, want an object of token to id for BPE and an array of token and score for Unigram", d.Vocab, d.Type)
 	case d.Dropout != nil && *d.Dropout != 0:
 		return fmt.Errorf("dropout: got %v, want none: it makes ids random", *d.Dropout)
 	}
 	b.fuseUnk, b.byteFallback, b.wholeWords = d.FuseUnk, d.ByteFallback, d.IgnoreMerges
-	if d.Type == "Unigram" {
-		if err := b.readScores(d.Vocab); err != nil {
-			return fmt.Errorf("vocab: %w", err)
-		}
-		if d.UnkID != nil {
-			for token, id := range b.vocab {
-				if id == *d.UnkID {
-					b.unk = token
-				}
-			}
-		}
-		return nil
-	}
 	if err := b.readVocab(d.Vocab); err != nil {
 		return fmt.Errorf("vocab: %w", err)
 	}

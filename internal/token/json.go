@@ -96,29 +96,6 @@ func readPairs(data []byte, add func(left, right string) error) error {
 	return nil
 }
 
-// readScores reads the vocabulary of a Unigram model: tokens with their
-// scores, in the order of their ids.
-func (b *builder) readScores(data []byte) error {
-	var list [][]any
-	if err := json.Unmarshal(data, &list); err != nil {
-		return err
-	}
-	b.vocab = make(map[string]int32, len(list))
-	for i, entry := range list {
-		if len(entry) != 2 {
-			return fmt.Errorf("[%d]: got %d values, want a token and its score", i, len(entry))
-		}
-		token, isText := entry[0].(string)
-		score, isNumber := entry[1].(float64)
-		if !isText || !isNumber {
-			return fmt.Errorf("[%d]: got %v, want a token and its score", i, entry)
-		}
-		b.vocab[token] = int32(i)
-		b.scores = append(b.scores, score)
-	}
-	return nil
-}
-
 // idScanner is a place in the JSON of a vocabulary or its merges.
 type idScanner struct {
 	data []byte

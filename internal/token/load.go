@@ -47,11 +47,11 @@ func Load(fsys fs.FS, name string) (*Tokenizer, error) {
 		}
 	}
 	if err := b.declare(d); err != nil {
-		return nil, fmt.Errorf("tokenizer: load %s: %w", name, err)
+		return nil, fmt.Errorf("tokenizer of %s: %w", name, err)
 	}
 	t, err := b.build()
 	if err != nil {
-		return nil, fmt.Errorf("tokenizer: load %s: %w", name, err)
+		return nil, fmt.Errorf("tokenizer of %s: %w", name, err)
 	}
 	return t, nil
 }
@@ -64,7 +64,7 @@ type folder struct {
 
 // fail wraps an error with the file that it is about.
 func (f folder) fail(file string, err error) error {
-	return fmt.Errorf("tokenizer: load %s/%s: %w", strings.TrimSuffix(f.name, "/"), file, err)
+	return fmt.Errorf("%s/%s: %w", strings.TrimSuffix(f.name, "/"), file, err)
 }
 
 // read returns a file's bytes, nil if there is no such file.
@@ -114,7 +114,7 @@ func (f folder) readModel(b *builder) error {
 	}
 	switch {
 	case vocab == nil && merges == nil:
-		return fmt.Errorf("tokenizer: load %s: got no tokenizer files, want %s, or %s and %s: %w",
+		return fmt.Errorf("%s: got no tokenizer files, want %s, or %s and %s: %w",
 			f.name, tokenizerFile, vocabFile, mergesFile, fs.ErrNotExist)
 	case vocab == nil:
 		return f.fail(vocabFile, fmt.Errorf("got no such file beside %s, want both", mergesFile))

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/sparseflow/sparseflow/internal/source/gguf"
 )
 
 // Vocabularies of other projects keep the licences of their models, so they
@@ -157,6 +159,9 @@ func TestGoldenFamilies(t *testing.T) {
 		"qwen3", "qwen3.5", "llama3", "llama2", "mistral-v3", "mistral-tekken", "gemma3", "gpt-oss", "deepseek-v3", "smollm2", "olmo2",
 	} {
 		t.Run(family, func(t *testing.T) {
+			if testing.Short() && family != "smollm2" && family != "mistral-v3" {
+				t.Skip("the large vocabularies take seconds to load")
+			}
 			g := readGolden(t, family)
 			tok := sharedTokenizer(t, family)
 			g.check(t, tok)
@@ -170,5 +175,112 @@ func TestGoldenFamilies(t *testing.T) {
 				t.Errorf("special ids are %v, want %v", special, g.Special)
 			}
 		})
+	}
+}
+
+// TestGoldenGGUF holds the tokenizers that GGUF files describe against the
+// reference: llama.cpp's own texts, and the models' tokenizer.json.
+func TestGoldenGGUF(t *testing.T) {
+	for golden, file := range map[string]string{
+		"gguf-smollm2": "smollm2-vocab", "gguf-gemma3": "gemma3-vocab", "ggml-vocab-llama-spm": "", "ggml-vocab-phi-3": "",
+		"ggml-vocab-gpt-2": "", "ggml-vocab-deepseek-llm": "", "ggml-vocab-llama-bpe": "", "ggml-vocab-qwen35": "",
+	} {
+		t.Run(golden, func(t *testing.T) {
+			if testing.Short() && golden != "gguf-smollm2" && golden != "ggml-vocab-llama-spm" {
+				t.Skip("the large vocabularies take seconds to load")
+			}
+			if file == "" {
+				file = golden
+			}
+			g := readGolden(t, golden)
+			tok := sharedGGUF(t, file)
+			if strings.HasPrefix(golden, "ggml-vocab") { // no bos is expected
+				for _, c := range g.Encode {
+					text := c.Text
+					// The models' own files say NFC, which llama.cpp leaves out.
+					if golden == "ggml-vocab-qwen35" && unicodeForm(nfc)(nil, text) != text {
+						continue
+					}
+					if got := tok.Encode(text, false); !slices.Equal(got, c.IDs) {
+						t.Errorf("Encode(%q)\n got %v\nwant %v", text, got, c.IDs)
+					}
+				}
+				return
+			}
+			g.VocabSize = 0 // tokenizer.json adds a token for images
+			g.check(t, tok)
+		})
+	}
+}
+
+func sharedGGUF(tb testing.TB, file string) *Tokenizer {
+	tb.Helper()
+	data := sharedFile(tb, "tokenizers/gguf/"+file+".gguf.gz")
+	h, err := gguf.ReadHeader(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tok, err := FromGGUF(h.Metadata, file)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return tok
+}
+
+func TestBadGGUF(t *testing.T) {
+	good := func() map[string]any {
+		return map[string]any{
+			ggmlPrefix + "model": "gpt2", ggmlPrefix + "pre": "gpt-2", ggmlPrefix + "tokens": []string{"a", "b", "ab", "<s>"},
+			ggmlPrefix + "merges": []string{"a b"}, ggmlPrefix + "token_type": []int32{1, 1, 1, 3}, ggmlPrefix + "bos_token_id": uint32(3),
+			ggmlPrefix + "add_bos_token": true, "tokenizer.chat_template": "x", "tokenizer.chat_template.tool_use": "y",
+		}
+	}
+	tok, err := FromGGUF(good(), "f.gguf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := tok.Encode("ab<s>b", tok.AddsBOS()), []int32{3, 2, 3, 1}; !slices.Equal(got, want) || !tok.IsSpecial(3) {
+		t.Errorf("Encode = %v, want %v", got, want)
+	}
+	plain, _ := tok.ChatTemplate("")
+	tools, _ := tok.ChatTemplate("tool_use")
+	if plain != "x" || tools != "y" || tok.Roles()["bos_token"] != "<s>" {
+		t.Errorf("got templates %q and %q and roles %v", plain, tools, tok.Roles())
+	}
+	for _, tt := range []struct {
+		key   string
+		value any
+		want  string
+	}{
+		{"model", "bert", `tokenizer.ggml.model: got "bert", want gpt2, llama or gemma4`},
+		{"model", nil, `tokenizer.ggml.model: got ""`},
+		{"model", "llama", `tokenizer.ggml.scores: got 0, want one of each of 4 tokens`},
+		{"pre", "llama-9", `tokenizer.ggml.pre: got the unknown name "llama-9", want one that llama.cpp 0.5 knows, such as "llama-v3"`},
+		{"tokens", nil, "tokenizer.ggml.tokens: got none"},
+		{"tokens", 5, "tokenizer.ggml.tokens: got none"},
+		{"token_type", []int32{1}, "tokenizer.ggml.token_type: got 1, want one of each of 4 tokens"},
+		{"merges", []string{"a b", "ab"}, `tokenizer.ggml.merges[1]: got "ab", want two tokens`},
+		{"merges", []string{""}, `tokenizer.ggml.merges[0]: got ""`},
+		{"merges", []string{"a z"}, `tokenizer.ggml.merges[0]: got merge "a z"`},
+	} {
+		meta := good()
+		meta[ggmlPrefix+tt.key] = tt.value
+		if _, err := FromGGUF(meta, "f.gguf"); err == nil || !strings.HasPrefix(err.Error(), "tokenizer of f.gguf: ") || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s = %v: got error %v, want %s", tt.key, tt.value, err, tt.want)
+		}
+	}
+	for _, p := range preTokenizers { // each name's patterns are such as can be run
+		for _, name := range p.names {
+			meta := good()
+			meta[ggmlPrefix+"pre"] = name
+			tok, err := FromGGUF(meta, name)
+			if err != nil {
+				t.Errorf("%q: %v", name, err)
+				continue
+			}
+			if got, err := tok.TryEncode("ab ab\n12345 ab's", false); err != nil || len(got) == 0 || got[0] != 2 {
+				t.Errorf("%q: Encode = %v, %v", name, got, err)
+			}
+		}
 	}
 }

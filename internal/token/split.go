@@ -4,6 +4,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/sparseflow/sparseflow/internal/token/pattern"
 )
 
 // piece is a part of the text on its way through the pre-tokenizers.
@@ -14,12 +16,12 @@ type piece struct {
 
 // splitter is a pre-tokenizer: it hands the pieces of a piece on, in order.
 type splitter interface {
-	split(m *matcher, p piece, next func(piece))
+	split(m *pattern.Matcher, p piece, next func(piece))
 }
 
 // finder finds what a split goes by. A match may be empty.
 type finder interface {
-	find(m *matcher, text string, from int) (start, end int, ok bool)
+	Find(m *pattern.Matcher, text string, from int) (start, end int, ok bool)
 }
 
 // behavior is what becomes of the matches that a split goes by.
@@ -46,8 +48,16 @@ type splitBy struct {
 	invert   bool
 }
 
-func (s splitBy) split(m *matcher, p piece, next func(piece)) {
+func (s splitBy) split(m *pattern.Matcher, p piece, next func(piece)) {
 	out := cutter{p: p, next: next}
+	if s.behavior == isolated { // inverted or not, it cuts at both ends of a match
+		eachMatch(s.by, m, p.text, func(start, end int) {
+			out.cut(start)
+			out.cut(end)
+		})
+		out.cut(len(p.text))
+		return
+	}
 	wasMatch := false // as the reference starts
 	part := func(from, to int, match bool) {
 		if from == to {
@@ -90,10 +100,10 @@ func (s splitBy) split(m *matcher, p piece, next func(piece)) {
 
 // eachMatch calls f for the matches in text. An empty match right behind
 // another match does not count.
-func eachMatch(by finder, m *matcher, text string, f func(start, end int)) {
+func eachMatch(by finder, m *pattern.Matcher, text string, f func(start, end int)) {
 	ended := -1
 	for from := 0; from <= len(text); {
-		start, end, ok := by.find(m, text, from)
+		start, end, ok := by.Find(m, text, from)
 		if !ok {
 			return
 		}
@@ -128,7 +138,7 @@ func (c *cutter) cut(to int) {
 // runeFinder finds single characters.
 type runeFinder func(rune) bool
 
-func (f runeFinder) find(_ *matcher, text string, from int) (start, end int, ok bool) {
+func (f runeFinder) Find(_ *pattern.Matcher, text string, from int) (start, end int, ok bool) {
 	for i, r := range text[from:] {
 		if f(r) {
 			return from + i, from + i + runeLen(text[from+i:]), true
@@ -140,7 +150,7 @@ func (f runeFinder) find(_ *matcher, text string, from int) (start, end int, ok 
 // stringFinder finds a text.
 type stringFinder string
 
-func (f stringFinder) find(_ *matcher, text string, from int) (start, end int, ok bool) {
+func (f stringFinder) Find(_ *pattern.Matcher, text string, from int) (start, end int, ok bool) {
 	if i := strings.Index(text[from:], string(f)); i >= 0 && f != "" {
 		return from + i, from + i + len(f), true
 	}
@@ -151,13 +161,13 @@ func (f stringFinder) find(_ *matcher, text string, from int) (start, end int, o
 // white space.
 type wordFinder struct{}
 
-func (wordFinder) find(_ *matcher, text string, from int) (start, end int, ok bool) {
+func (wordFinder) Find(_ *pattern.Matcher, text string, from int) (start, end int, ok bool) {
 	for i, r := range text[from:] {
 		if unicode.IsSpace(r) {
 			continue
 		}
-		word := isWord(r)
-		n := strings.IndexFunc(text[from+i:], func(c rune) bool { return unicode.IsSpace(c) || isWord(c) != word })
+		word := pattern.IsWord(r)
+		n := strings.IndexFunc(text[from+i:], func(c rune) bool { return unicode.IsSpace(c) || pattern.IsWord(c) != word })
 		if n < 0 {
 			n = len(text) - from - i
 		}
@@ -177,7 +187,7 @@ type byteLevel struct {
 	spell  bool
 }
 
-func (s byteLevel) split(m *matcher, p piece, next func(piece)) {
+func (s byteLevel) split(m *pattern.Matcher, p piece, next func(piece)) {
 	if s.prefix && !strings.HasPrefix(p.text, " ") {
 		p.text = " " + p.text
 	}
@@ -199,7 +209,7 @@ type metaspace struct {
 	cut         bool
 }
 
-func (s metaspace) split(m *matcher, p piece, next func(piece)) {
+func (s metaspace) split(m *pattern.Matcher, p piece, next func(piece)) {
 	p.text = strings.ReplaceAll(p.text, " ", s.replacement)
 	if !strings.HasPrefix(p.text, s.replacement) && (s.prepend == "always" || s.prepend == "first" && p.first) {
 		p.text = s.replacement + p.text

@@ -3,6 +3,8 @@ package token
 import (
 	"fmt"
 	"maps"
+
+	"github.com/sparseflow/sparseflow/internal/token/pattern"
 )
 
 // none is the id of a role that no token has.
@@ -19,18 +21,13 @@ type Tokenizer struct {
 	normalize  []normalizer
 	normalized addedSet // added tokens that the normalized text spells
 	split      []splitter
-	model      model
+	model      *bpe
 	frame      frame
 	decoder    decoder
 
 	roles roles
 	names map[string]string // the tokens of roles, such as eos_token
 	chat  map[string]string // chat templates by name
-}
-
-// model turns a piece into ids.
-type model interface {
-	encode(s *scratch, dst []int32, piece string) []int32
 }
 
 // roles are the ids of the tokens with a part to play, or none.
@@ -52,9 +49,8 @@ func (t *Tokenizer) Encode(text string, addSpecial bool) []int32 {
 // TryEncode is Encode with an error where a pattern of the tokenizer's files
 // takes more time on this text than any useful one does.
 func (t *Tokenizer) TryEncode(text string, addSpecial bool) ([]int32, error) {
-	e := encoding{t: t, ids: make([]int32, 0, len(text)/3+8)}
+	e := encoding{t: t, ids: make([]int32, 0, len(text)/3+8), m: pattern.NewMatcher(len(text))}
 	size := len(text)
-	e.m.steps = 1<<24 + 512*size
 	if addSpecial {
 		e.ids = append(e.ids, t.frame.before...)
 		if !t.AddsBOS() && t.roles.bos != none {
@@ -70,8 +66,8 @@ func (t *Tokenizer) TryEncode(text string, addSpecial bool) ([]int32, error) {
 	if addSpecial {
 		e.ids = append(e.ids, t.frame.after...)
 	}
-	if e.m.err != nil {
-		return e.ids, fmt.Errorf("tokenizer: encode %d bytes: %w", size, e.m.err)
+	if e.m.Err != nil {
+		return e.ids, fmt.Errorf("text of %d bytes: %w", size, e.m.Err)
 	}
 	return e.ids, nil
 }
@@ -81,7 +77,7 @@ type encoding struct {
 	t    *Tokenizer
 	ids  []int32
 	s    scratch
-	m    matcher
+	m    *pattern.Matcher
 	into func(piece) // the pre-tokenizers, then the model
 }
 
@@ -92,7 +88,7 @@ func (e *encoding) chain(n int) {
 		s, next := e.t.split[i], e.into
 		e.into = func(p piece) {
 			if p.text != "" {
-				s.split(&e.m, p, next)
+				s.split(e.m, p, next)
 			}
 		}
 	}
@@ -105,7 +101,7 @@ func (e *encoding) addRaw(text string, id int32, first bool) {
 		return
 	}
 	for _, n := range e.t.normalize {
-		text = n(&e.m, text)
+		text = n(e.m, text)
 	}
 	e.t.normalized.each(text, func(p addedPart) {
 		if p.id != none {

@@ -55,10 +55,9 @@ def template(before, after):
 
 
 CASES = {}
-for form in ("NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Nmt"):
+for form in ("NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents"):
     CASES["normalizer " + form] = {"model": LEVEL, "pre_tokenizer": BYTES, "decoder": BYTES, "normalizer": {"type": form}}
 CASES["normalizer Strip"] = {"model": LEVEL, "pre_tokenizer": BYTES, "decoder": BYTES, "normalizer": {"type": "Strip", "strip_left": True, "strip_right": False}}
-CASES["normalizer Bert"] = {"model": LEVEL, "pre_tokenizer": BYTES, "decoder": BYTES, "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True}}
 CASES["normalizer Sequence"] = {"model": PLAIN, "normalizer": seq("normalizers", {"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}, {"type": "Replace", "pattern": {"Regex": "[0-9]+"}, "content": "1"}, {"type": "Replace", "pattern": {"Regex": "(?=b)"}, "content": "-"})}
 CASES["normalizer ByteLevel"] = {"model": LEVEL, "normalizer": {"type": "ByteLevel"}, "pre_tokenizer": split("Ġ", "MergedWithNext", kind="String"), "decoder": BYTES}
 for behavior in ("Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous"):
@@ -93,9 +92,6 @@ CASES["no bytes fused"] = {"model": {**PLAIN, "fuse_unk": True}, "pre_tokenizer"
 CASES["ignore_merges"] = {"model": {**LEVEL, "ignore_merges": True, "vocab": {**LEVEL["vocab"], "cab": 300, "Ġé": 301, "ĠÃ©": 302}}, "pre_tokenizer": BYTES, "decoder": BYTES}
 CASES["suffix"] = {"model": model(["<unk>"] + list(CHARS) + [c + "</w>" for c in CHARS] + ["abc</w>"], ["a b", "b c</w>", "ab c</w>"], unk_token="<unk>", end_of_word_suffix="</w>"), "pre_tokenizer": {"type": "WhitespaceSplit"}, "decoder": {"type": "BPEDecoder", "suffix": "</w>"}}
 CASES["prefix"] = {"model": {**model(["<unk>"] + list(CHARS) + ["##" + c for c in CHARS] + ["ab", "abc", "##bc"], [], unk_token="<unk>"), "merges": ["##b ##c", "a ##bc"], "continuing_subword_prefix": "##"}, "pre_tokenizer": {"type": "WhitespaceSplit"}}
-UNI = {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0]] + [[c, -6.0 - i / 8] for i, c in enumerate(dict.fromkeys(CHARS))] + [["ab", -7.5], ["▁ab", -8.0], ["abc", -9.0], ["bc", -7.0], ["▁a", -7.2]]}
-CASES["Unigram"] = {"model": UNI, "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}, "decoder": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}}
-CASES["Unigram fallback"] = {"model": {**UNI, "byte_fallback": True, "vocab": UNI["vocab"] + [[f"<0x{b:02X}>", -20.0] for b in range(256)]}, "decoder": seq("decoders", {"type": "ByteFallback"}, {"type": "Fuse"})}
 for name, post in {
     "template": template([("a", [3])], []), "template both": template([("a", [3, 4]), ("b", [5])], [("a", [3])]), "Bert": {"type": "BertProcessing", "cls": ["a", 3], "sep": ["b", 4]},
     "Roberta": {"type": "RobertaProcessing", "cls": ["a", 3], "sep": ["b", 4], "trim_offsets": True, "add_prefix_space": False}, "Sequence": seq("processors", BYTES, template([("a", [3])], [("b", [4])])),

@@ -1,4 +1,4 @@
-package token
+package pattern
 
 import (
 	_ "embed"
@@ -53,20 +53,26 @@ const (
 	wordNumbers  categories = 0b1011 << 13 // Nd, Nl, Pc without No
 )
 
-// isWord is \w of Unicode's technical standard 18: alphabetic, mark, decimal
+// IsMark reports whether r is a mark, \p{M}.
+func IsMark(r rune) bool { return marks.is(r) }
+
+// IsNumber reports whether r is a number, \p{N}.
+func IsNumber(r rune) bool { return numbers.is(r) }
+
+// IsWord is \w of Unicode's technical standard 18: alphabetic, mark, decimal
 // number, connector punctuation, and what joins letters.
-func isWord(r rune) bool {
+func IsWord(r rune) bool {
 	if r < 0x80 {
 		return r == '_' || uint32(r|0x20)-'a' < 26 || uint32(r)-'0' < 10
 	}
 	return (markOrLetter | wordNumbers).is(r) || unicode.Is(unicode.Other_Alphabetic, r) || r == 0x200C || r == 0x200D
 }
 
-// isPunctuation is the reference's idea of punctuation, which takes ASCII's
+// IsPunctuation is the reference's idea of punctuation, which takes ASCII's
 // symbols in.
-func isPunctuation(r rune) bool {
+func IsPunctuation(r rune) bool {
 	if r < 0x80 {
-		return r > ' ' && r < 0x7F && !isWord(r) || r == '_'
+		return r > ' ' && r < 0x7F && !IsWord(r) || r == '_'
 	}
 	return punctuation.is(r)
 }

@@ -1,4 +1,4 @@
-package token
+package pattern
 
 import (
 	"fmt"
@@ -67,7 +67,7 @@ func shorthand(c byte) (*charSet, bool) {
 	case 'd':
 		s.cats = categoriesOf("Nd")
 	case 'w':
-		s.is = append(s.is, isWord)
+		s.is = append(s.is, IsWord)
 	case 'h':
 		s.ranges = [][2]rune{{'0', '9'}, {'a', 'f'}, {'A', 'F'}}
 	default:
@@ -101,9 +101,9 @@ func property(name string) (*charSet, error) {
 	case "space", "whitespace":
 		s.is = append(s.is, unicode.IsSpace)
 	case "word":
-		s.is = append(s.is, isWord)
+		s.is = append(s.is, IsWord)
 	case "punct":
-		s.is = append(s.is, isPunctuation)
+		s.is = append(s.is, IsPunctuation)
 	case "lower":
 		s.cats = categoriesOf("Ll")
 	case "upper":

@@ -1,4 +1,7 @@
-package token
+// Package pattern matches the regular expressions of tokenizers as their
+// reference library does: by backtracking, within bounds, with the general
+// categories of Unicode 16.0.
+package pattern
 
 import (
 	"errors"

@@ -1,4 +1,4 @@
-package token
+package pattern
 
 import (
 	"errors"
@@ -34,22 +34,23 @@ type inst struct {
 	anchor   byte
 }
 
-// regex is a compiled pattern. It matches by backtracking, which gives the
+// Pattern is a compiled expression. It matches by backtracking, which gives the
 // same matches as the reference's library does.
-type regex struct {
+type Pattern struct {
 	prog  []inst
 	first *[256]bool // which bytes a match can begin with; nil: any, or none
 }
 
-var errPatternSteps = errors.New("got a text on which a pattern of the tokenizer takes too many steps")
+// ErrSteps ends matching that takes too long.
+var ErrSteps = errors.New("got a text on which a pattern of the tokenizer takes too many steps")
 
-// compileRegex translates a pattern in the reference's syntax.
-func compileRegex(pattern string) (*regex, error) {
+// Compile translates a pattern in the reference's syntax.
+func Compile(pattern string) (*Pattern, error) {
 	n, err := parsePattern(pattern)
 	if err != nil {
 		return nil, err
 	}
-	re := &regex{first: firstBytes(n)}
+	re := &Pattern{first: firstBytes(n)}
 	re.add(n)
 	re.emit(inst{op: opMatch})
 	if len(re.prog) > maxProgram {
@@ -58,15 +59,15 @@ func compileRegex(pattern string) (*regex, error) {
 	return re, nil
 }
 
-func (re *regex) emit(i inst) int {
+func (re *Pattern) emit(i inst) int {
 	re.prog = append(re.prog, i)
 	return len(re.prog) - 1
 }
 
-func (re *regex) here() int32 { return int32(len(re.prog)) }
+func (re *Pattern) here() int32 { return int32(len(re.prog)) }
 
 // add appends the instructions of n.
-func (re *regex) add(n *node) {
+func (re *Pattern) add(n *node) {
 	if len(re.prog) > maxProgram {
 		return
 	}
@@ -105,7 +106,7 @@ func (re *regex) add(n *node) {
 }
 
 // sub appends an instruction with a program of its own.
-func (re *regex) sub(i inst, body *node) {
+func (re *Pattern) sub(i inst, body *node) {
 	at := re.emit(i)
 	re.prog[at].x = re.here()
 	re.add(body)
@@ -113,7 +114,7 @@ func (re *regex) sub(i inst, body *node) {
 	re.prog[at].y = re.here()
 }
 
-func (re *regex) repeat(n *node) {
+func (re *Pattern) repeat(n *node) {
 	body := n.subs[0]
 	switch {
 	case body.kind == nodeSet && !n.lazy:
@@ -191,12 +192,17 @@ func addFirst(n *node, first *[256]bool) bool {
 	return false
 }
 
-// matcher is the state of matching. Its steps bound the work for one text.
-type matcher struct {
+// Matcher is the state of matching in one text, by any patterns. Its steps
+// bound the work.
+type Matcher struct {
 	stack []choice
-	steps int // left
-	err   error
+	steps int   // left
+	Err   error // ErrSteps where they ran out
 }
+
+// NewMatcher returns a matcher for a text of size bytes. The steps that it may
+// take are many times those of a useful pattern.
+func NewMatcher(size int) *Matcher { return &Matcher{steps: 1<<24 + 128*size} }
 
 // choice is where to go on when what was chosen fails.
 type choice struct {
@@ -223,8 +229,8 @@ func (v visits) again(pc int32, pos int) bool {
 // places it was at, so that it visits none twice.
 const memoAfter = 1 << 14
 
-// find returns the first match at from or behind it, and whether there is one.
-func (re *regex) find(m *matcher, text string, from int) (start, end int, ok bool) {
+// Find returns the first match at from or behind it, and whether there is one.
+func (re *Pattern) Find(m *Matcher, text string, from int) (start, end int, ok bool) {
 	for start = from; start <= len(text); start++ {
 		if re.first != nil {
 			for start < len(text) && !re.first[text[start]] {
@@ -241,9 +247,9 @@ func (re *regex) find(m *matcher, text string, from int) (start, end int, ok boo
 			return start, end, true
 		}
 		if m.steps < 0 {
-			m.err = errPatternSteps
+			m.Err = ErrSteps
 		}
-		if m.err != nil {
+		if m.Err != nil {
 			break
 		}
 	}
@@ -252,13 +258,13 @@ func (re *regex) find(m *matcher, text string, from int) (start, end int, ok boo
 
 // run matches the program at pc at a place, up to end if that is not -1, and
 // returns where the match ends.
-func (re *regex) run(m *matcher, text string, pc int32, at, end int) (int, bool) {
+func (re *Pattern) run(m *Matcher, text string, pc int32, at, end int) (int, bool) {
 	base, pos := len(m.stack), at
 	var seen visits
 	for steps := 0; ; steps++ {
 		if steps > memoAfter {
 			if m.steps -= steps; m.steps < 0 {
-				m.err = errPatternSteps
+				m.Err = ErrSteps
 				m.stack = m.stack[:base]
 				return 0, false
 			}
@@ -266,6 +272,9 @@ func (re *regex) run(m *matcher, text string, pc int32, at, end int) (int, bool)
 			if seen == nil {
 				seen = visits{}
 			}
+		}
+		if seen != nil {
+			steps += 16 // remembering takes longer than a step
 		}
 		in := &re.prog[pc]
 		fail := false
@@ -295,7 +304,7 @@ func (re *regex) run(m *matcher, text string, pc int32, at, end int) (int, bool)
 			if to > least && !in.atomic {
 				m.stack = append(m.stack, choice{pc, int32(to), int32(least)})
 			}
-			steps += (to - pos) / 16
+			steps += (to - pos) / 4
 			pos = to
 		case opSplit:
 			if fail = seen.again(pc, pos); fail {
@@ -331,7 +340,7 @@ func (re *regex) run(m *matcher, text string, pc int32, at, end int) (int, bool)
 			pc++
 			continue
 		}
-		if len(m.stack) == base || m.err != nil {
+		if len(m.stack) == base || m.Err != nil {
 			m.steps -= steps
 			m.stack = m.stack[:base]
 			return 0, false
@@ -355,7 +364,7 @@ func (re *regex) run(m *matcher, text string, pc int32, at, end int) (int, bool)
 }
 
 // look runs the program of a look-ahead or look-behind.
-func (re *regex) look(m *matcher, text string, in *inst, pos int) bool {
+func (re *Pattern) look(m *Matcher, text string, in *inst, pos int) bool {
 	if !in.behind {
 		_, ok := re.run(m, text, in.x, pos, -1)
 		return ok
@@ -436,6 +445,6 @@ func anchored(anchor byte, text string, pos int) bool {
 	}
 	before, _ := utf8.DecodeLastRuneInString(text[:pos])
 	after, _ := utf8.DecodeRuneInString(text[pos:])
-	edge := (pos > 0 && isWord(before)) != (pos < len(text) && isWord(after))
+	edge := (pos > 0 && IsWord(before)) != (pos < len(text) && IsWord(after))
 	return edge == (anchor == 'b')
 }
