@@ -47,6 +47,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -143,7 +144,8 @@ type options struct {
 	engine   engine.Options
 	profile  *ModelProfile
 	cacheDir string
-	text     bool // the caller will hand over text
+	notices  []string // of the options themselves
+	text     bool     // the caller will hand over text
 	notify   func(string)
 	progress func(what string, done, total int64)
 }
@@ -175,7 +177,10 @@ func WithEvictionPolicy(newPolicy func(layer, slots int) EvictionPolicy) Option 
 // WithSimDisk reads the model's neurons from a simulated disk. They come from
 // the system's page cache, which is outside the budget.
 func WithSimDisk(d SimDisk) Option {
-	return func(o *options) { o.engine.OpenFile, o.engine.Disk = d.Opener(), d.Speed() }
+	return func(o *options) {
+		o.engine.OpenFile, o.engine.Disk = d.Opener(), d.Speed()
+		o.notices = append(o.notices, fmt.Sprintf("the pack is read from a simulated disk of %v", d))
+	}
 }
 
 // WithCacheDir sets the directory that converted models are kept in; without
@@ -271,7 +276,7 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 		return nil, err
 	}
 	if notify != nil {
-		for _, n := range e.Placement().Notices {
+		for _, n := range slices.Concat(o.notices, e.Placement().Notices) {
 			notify(n)
 		}
 	}

@@ -64,8 +64,9 @@ func avx2() Set {
 func avx512(s Set) Set {
 	s.Name = "avx512"
 	s.F32.Dot4, s.F16.Dot4, s.BF16.Dot4 = amd64.Dot4F32AVX512, amd64.Dot4F16AVX512, amd64.Dot4BF16AVX512
-	s.PanelRow, s.TileF32, s.RowsF32 = amd64.PanelRowAVX512, amd64.TileF32AVX512, amd64.RowsF32AVX512
+	s.PanelRow, s.TileF32, s.TileF16, s.RowsF32 = amd64.PanelRowAVX512, amd64.TileF32AVX512, amd64.TileF16AVX512, amd64.RowsF32AVX512
 	s.Outer, s.OuterAt, s.OuterPairs = amd64.OuterAVX512, amd64.OuterAtAVX512, amd64.OuterPairsAVX512
+	s.Q4.Axpy4 = amd64.Axpy4Q4AVX512
 	s.Load = amd64.LoadAVX512
 	s.Attention.Scores4, s.Attention.Values4 = amd64.Scores4AVX512, amd64.Values4AVX512
 	if cpu.X86.HasAVX512VNNI {

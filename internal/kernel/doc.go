@@ -1,21 +1,22 @@
 // Package kernel holds the inner loops of the CPU path: dot products and
-// scaled additions over weight rows, the products with sketches of 1 to 4 bits, and the
-// conversions between float32 and the 16-bit weight types. Each loop exists in
-// plain Go, which is the oracle, and in amd64 assembly for AVX2 and AVX-512.
+// scaled additions over weight rows, the products with sketches of 3 and 4 bits,
+// and the conversions between float32 and the 16-bit weight types. Each loop
+// exists in plain Go, which is its twin, and in amd64 assembly for AVX2 or AVX-512.
 // [Attention] is the loops over pages of keys and values, in an order of their
 // own.
 //
 // # Use
 //
 // A [Set] is one family of kernels. Take one with [Best] when a backend is
-// made and keep it; [Go] is the oracle's, [All] is for tests. Sets are values
-// and nothing in this package changes after start.
+// made and keep it; [All] is for tests. [Set.Rows] gives the kernels for a type of
+// weights, to be looked up once for a tensor. Sets are values and nothing in this
+// package changes after start.
 //
 // # Guarantees
 //
 // Every set gives the same bits for the same input, NaN payloads aside, at
 // every length and alignment: plain Go, AVX2 and AVX-512 agree exactly, and
-// what Dot4, Rows and Tile return agrees with Dot, and what Outer adds with
+// what Dot4, MatVec and Tile return agrees with Dot, and what Outer adds with
 // Axpy. So results depend neither on the machine nor on how tokens are batched.
 // This holds because the order of summation is part of each kernel's contract:
 //
@@ -28,9 +29,9 @@
 //
 // Against the exact sum the error is at most (n/64+23) * 2^-24 * sum|w*x|,
 // short of overflow and underflow: no product takes part in more than n/64+1
-// additions to its partial sum, 6 halvings and 15 single elements. Go has no float32 fused multiply-add;
-// the twins round one correctly from float64 (see fma32), which costs speed
-// but makes the oracle exact.
+// additions to its partial sum, 6 halvings and 15 single elements. Go has no
+// float32 fused multiply-add. The twins round one correctly from float64 (see
+// fma32), which costs speed and makes them exact.
 //
 // # Quantised rows
 //
@@ -59,41 +60,36 @@
 // Hardware prefetchers follow a row but not a jump to the next active row, and
 // lose a row's first lines. Each streaming kernel therefore takes the address
 // of the row that comes next and asks for its cache lines while it walks the
-// current one; a nil next asks 8 KiB ahead in memory (3 KiB on a Xeon), which is
-// right for rows that lie one after the other. A prefetch never faults, so next may be the
-// start of any row, shorter or not.
-//
-// On one core of an EPYC 9004 and weights on huge pages, against a loop that
-// only loads (33 GB/s), dot products and scaled additions reach 0.85 to 0.91
-// of that rate over rows in order, the sketch 0.83, and 0.66 to 0.72 over a
-// sorted tenth of the rows, where the loading loop itself reaches 0.35 to
-// 0.43. BenchmarkStream measures it. That is by AVX2; a Xeon reads faster by
-// AVX-512, and has a set of its own.
+// current one. A nil next asks some KiB ahead in memory, which is right for rows
+// that lie one after the other. A prefetch never faults, so next may be the start
+// of any row, shorter or not. BenchmarkStream measures kernels beside a loop that
+// only loads.
 //
 // # Many tokens
 //
 // Where many tokens meet the same weights, arithmetic is the limit. A tile
-// ([Set.TileF16]) multiplies 4 weight rows with 6 tokens. It does so in four
+// ([Set.TileF32]) multiplies 4 weight rows with 6 tokens. It does so in four
 // passes, each over the elements that belong to 16 of the 64 partial sums, so
-// that a pass holds the sums of all 24 outputs in registers; the passes' sums
+// that a pass holds the sums of all 24 outputs in registers. The passes' sums
 // are then halved as any other. A panel ([Set.PanelRow]) holds the tokens in
 // the order of the passes, since rows a power of two apart would compete for
-// the same places of the cache. So prompts and decoding have the same bits, at
-// 100 GFLOP/s of one core of an EPYC (Zen 4). The usual outer product, which
-// sums each output in ascending k, reached 102 to 109, and rows that only some
-// tokens want, which are dot products, could not have followed its order.
+// the same places of the cache. So prompts and decoding have the same bits. The
+// usual outer product, which sums each output in ascending k, is hardly faster,
+// and rows that only some tokens want, which are dot products, could not follow
+// its order.
 //
-// Quantised rows are unpacked once for all tokens, into a form that their
-// kernels want: for dot products a set's own ([Set.WidenQ8]), in which a tile
-// of 4 rows and 4 tokens runs at 257 GFLOP/s (AVX-512), for scaled additions
-// pairs of bfloat16 ([Set.PairsQ8]). Both give the bits of DotQ8 and AxpyQ8.
+// Rows of 16 bits and quantised ones are unpacked once for all tokens: to
+// float32, which is exact, and into forms that the kernels of quantised rows want.
+// For dot products that is a set's own ([Rows.Widen]), for scaled additions pairs
+// of bfloat16 ([Rows.Pairs]). All give the bits of Dot and Axpy.
 //
 // # Formats
 //
 // float16 is IEEE 754-2019 binary16; bfloat16 is the upper half of binary32.
 // Conversions to 16 bits round half to even, keep subnormals, overflow to
 // infinity, and turn NaN quiet with the upper payload bits kept, as F16C does.
-// Sketches are described at [Set.DotU4S8] and [Set.DotPlanesS8], quantised blocks in package tensor.
+// Sketches are described at [Set.DotU4S8] and [PackSketch3], quantised blocks in
+// package tensor.
 //
 // # Assembly
 //

@@ -141,6 +141,18 @@ func callTiles(c *caller, n int) {
 	var tile [TileRows * TileTokens]float32
 	c.s.TileF32(&tile, &w, panel)
 	note(c, "TileF32", tile[:]...)
+	var h [TileRows][]uint16
+	for i := range h {
+		h[i] = give(c, c.halves(n))
+		w[i] = make([]float32, n)
+		decodeF16(w[i], h[i])
+	}
+	if c.s.TileF16 != nil {
+		c.s.TileF16(&tile, &h, panel)
+	} else {
+		c.s.TileF32(&tile, &w, panel)
+	}
+	note(c, "TileF16", tile[:]...)
 	var rows [TileRows]float32
 	c.s.RowsF32(&rows, &w, give(c, x[:n]))
 	note(c, "RowsF32", rows[:]...)
@@ -234,6 +246,7 @@ func whole(t *testing.T, name string, v reflect.Value) {
 		switch quantised := field == "Widen" || field == "Tile" || field == "Pairs"; {
 		case v.Field(i).Kind() == reflect.Struct:
 			whole(t, name+"."+field, v.Field(i))
+		case field == "TileF16": // some have none
 		case v.Field(i).IsZero() != (quantised && strings.Contains(name, "F")):
 			t.Errorf("%s: field %s: set is %v", name, field, !v.Field(i).IsZero())
 		}

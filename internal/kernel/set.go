@@ -1,6 +1,7 @@
 package kernel
 
-// Set is one family of kernels for one instruction set. All fields are set.
+// Set is one family of kernels for one instruction set. All fields are set but
+// those that say otherwise.
 // What [Rows] says of slices holds for every function here.
 type Set struct {
 	// Name is "go", "avx2", "avx512", or "avx512-wide", which is avx512 with
@@ -21,6 +22,8 @@ type Set struct {
 	// w, all of the length of the first, with the rows of a panel. Each has the
 	// bits that Dot gives. Rows of 16 bits are converted first, which is exact.
 	TileF32 func(out *[TileRows * TileTokens]float32, w *[TileRows][]float32, panel []float32)
+	// TileF16 is TileF32 for float16 rows, nil where converting them is as fast.
+	TileF16 func(out *[TileRows * TileTokens]float32, w *[TileRows][]uint16, panel []float32)
 	// RowsF32 sets out to the dot products of the rows w, all of the length of
 	// the first, with x. Each has the bits that Dot gives.
 	RowsF32 func(out *[TileRows]float32, w *[TileRows][]float32, x []float32)

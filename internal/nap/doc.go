@@ -4,9 +4,7 @@
 // and has to be put on one again. Go wakes a thread of the system for that, and
 // the system may let it wait on a processor that computes though another is idle:
 // Linux can take an idle processor of a virtual machine for one that the host
-// has taken away, and finds out at the next tick, after up to 4 ms. Two threads of a
-// Zen 4's virtual machine that wait for each other every few hundred
-// microseconds computed alone in a sixth of their time by that.
+// has taken away, and finds out at the next tick, milliseconds later.
 //
 // On Linux For keeps the processor of the system and that of the scheduler. So
 // it is for waits that are about to end, a tenth of a millisecond at a time: the

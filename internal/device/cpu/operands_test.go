@@ -7,9 +7,9 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/device/cpu"
-	"github.com/sparseflow/sparseflow/internal/device/ref"
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
@@ -30,36 +30,16 @@ var (
 // fits reports whether a type can have rows of cols elements.
 func fits(dt tensor.DType, cols int) bool { return dt.OfRow(cols) == dt }
 
-// roundError is what a product of x and a weight row of type dt may lose
-// because x is rounded to 8 bits: half a step of its block in each element.
-func roundError(dt tensor.DType, x []float32, w []float64) (sum float64) {
-	if !dt.Quantised() {
-		return 0
-	}
-	for first := 0; first < len(x); first += tensor.QuantBlock {
-		top, weight := 0.0, 0.0
-		for k := first; k < first+tensor.QuantBlock; k++ {
-			top = max(top, math.Abs(float64(x[k])))
-			weight += math.Abs(w[k])
-		}
-		sum += top / 254 * 1.001 * weight
-	}
-	return sum
-}
-
-// backends runs f over the oracle and over every set of kernels with 1, 2 and
-// 3 threads, with work cut so finely that all threads take part.
+// backends runs f over every set of kernels with 1, 2 and 3 threads, with work
+// cut so finely that all threads take part.
 func backends(t *testing.T, f func(t *testing.T, b device.Backend)) {
-	run := func(name string, b device.Backend) {
-		t.Run(name, func(t *testing.T) {
-			defer b.Close()
-			f(t, b)
-		})
-	}
-	run("ref", ref.New())
 	for _, k := range kernel.All() {
 		for threads := 1; threads <= 3; threads++ {
-			run(fmt.Sprintf("%s/threads=%d", k.Name, threads), cpu.NewFine(k, threads))
+			t.Run(fmt.Sprintf("%s/threads=%d", k.Name, threads), func(t *testing.T) {
+				b := cpu.NewFine(k, threads)
+				defer b.Close()
+				f(t, b)
+			})
 		}
 	}
 }
@@ -105,51 +85,104 @@ func clone(a device.Act) device.Act {
 	return a
 }
 
-// weights is n normal numbers stored as dt, and what is stored as float64.
-func (r random) weights(n int, dt tensor.DType) ([]byte, []float64) {
+// weights is n normal numbers stored as dt.
+func (r random) weights(n int, dt tensor.DType) []byte {
 	raw := make([]byte, dt.RowBytes(n))
-	v := r.floats(n)
-	tensor.Encode(raw, v, dt)
-	tensor.Decode(v, raw, dt)
-	wide := make([]float64, n)
-	for i := range v {
-		wide[i] = float64(v[i])
+	tensor.Encode(raw, r.floats(n), dt)
+	return raw
+}
+
+// mat is a [rows, cols] matrix.
+func (r random) mat(rows, cols int, dt tensor.DType) device.Mat {
+	return device.Mat{Data: r.weights(rows*cols, dt), DType: dt, Rows: rows, Cols: cols}
+}
+
+// mlp is some neurons of a layer in slots, and tokens that want some of them.
+type mlp struct {
+	slots device.Slots
+	work  device.Work
+	x, y  device.Act // [tokens, cols]; y is what Down adds to
+}
+
+// newMLP has neurons of a layer of ffn in slots without order. With masked,
+// each token wants each neuron with probability 0.4.
+func newMLP(tokens, cols, parts, neurons, ffn int, dt tensor.DType, masked bool) *mlp {
+	r := newRandom(uint64(tokens*cols+neurons) + uint64(dt))
+	m := &mlp{x: r.act(tokens, cols), y: r.act(tokens, cols)}
+	slots := neurons + 3
+	vecBytes := dt.RowBytes(cols)
+	m.slots = device.Slots{Stride: (int64(parts)*vecBytes + 63) / 64 * 64, DType: dt, Cols: cols, Parts: parts}
+	m.slots.Data = make([]byte, int64(slots)*m.slots.Stride)
+	for s := range slots {
+		copy(m.slots.Bundle(int32(s)), r.weights(parts*cols, dt))
 	}
-	return raw, wide
-}
-
-// mat is a [rows, cols] matrix and its elements.
-func (r random) mat(rows, cols int, dt tensor.DType) (device.Mat, []float64) {
-	raw, wide := r.weights(rows*cols, dt)
-	return device.Mat{Data: raw, DType: dt, Rows: rows, Cols: cols}, wide
-}
-
-// exact is a result in float64 and the error that float32 may have against it.
-type exact struct {
-	value, bound []float64 // [rows, cols]
-	rows, cols   int
-}
-
-func newExact(rows, cols int) exact {
-	return exact{make([]float64, rows*cols), make([]float64, rows*cols), rows, cols}
-}
-
-func (e exact) set(i, j int, value, bound float64) {
-	e.value[i*e.cols+j], e.bound[i*e.cols+j] = value, bound
-}
-
-// check compares got with want, and the margins of got with what they were.
-func check(t *testing.T, got device.Act, want exact) {
-	t.Helper()
-	for i := range want.rows {
-		for j, g := range got.Row(i) {
-			w, bound := want.value[i*want.cols+j], want.bound[i*want.cols+j]
-			if !(math.Abs(float64(g)-w) <= bound) {
-				t.Fatalf("row %d column %d: got %v, want %v, off by %.3g, bound %.3g", i, j, g, w, math.Abs(float64(g)-w), bound)
+	m.work = device.Work{Bias: r.floats(ffn), Act: config.ReLU, SkipZero: true}
+	for _, id := range r.Perm(ffn)[:neurons] {
+		m.work.IDs = append(m.work.IDs, int32(id))
+	}
+	slices.Sort(m.work.IDs)
+	for _, s := range r.Perm(slots)[:neurons] {
+		m.work.Slots = append(m.work.Slots, int32(s))
+	}
+	if masked {
+		m.work.WantWords = (tokens + 63) / 64
+		m.work.Wants = make([]uint64, neurons*m.work.WantWords)
+		for i := range neurons {
+			for tok := range tokens {
+				if r.Float64() < 0.4 {
+					m.work.Wants[i*m.work.WantWords+tok/64] |= 1 << (tok % 64)
+				}
 			}
 		}
 	}
-	checkMargins(t, got)
+	return m
+}
+
+func (m *mlp) tokens() int { return m.x.Rows }
+
+// all names every neuron of the work.
+func (m *mlp) all() []int32 {
+	sel := make([]int32, len(m.work.IDs))
+	for i := range sel {
+		sel[i] = int32(i)
+	}
+	return sel
+}
+
+// blank is an h for so many tokens that Up has not set.
+func (m *mlp) blank(tokens int) []float32 {
+	h := make([]float32, len(m.work.IDs)*tokens)
+	for i := range h {
+		h[i] = unset
+	}
+	return h
+}
+
+// of is the work of n tokens from first on.
+func (m *mlp) of(first, n int) device.Work {
+	w := m.work
+	if w.Wants == nil {
+		return w
+	}
+	w.WantWords = (n + 63) / 64
+	w.Wants = make([]uint64, len(w.IDs)*w.WantWords)
+	for i := range w.IDs {
+		for t := range n {
+			if m.work.Wanted(i, first+t) {
+				w.Wants[i*w.WantWords+t/64] |= 1 << (t % 64)
+			}
+		}
+	}
+	return w
+}
+
+// transposed is [rows, cols] of v, which is [cols, rows].
+func transposed(v []float32, rows, cols int) device.Act {
+	a := device.NewAct(rows, cols)
+	for i, f := range v {
+		a.Row(i % rows)[i/rows] = f
+	}
+	return a
 }
 
 // checkMargins looks between an emptyAct's rows, as far as its Data goes.
@@ -178,11 +211,4 @@ func sameBits(t *testing.T, what string, got, want device.Act) {
 // vec is a one-row view of v.
 func vec(v []float32) device.Act {
 	return device.Act{Data: v, Rows: 1, Cols: len(v), Stride: len(v)}
-}
-
-// oracle runs f on the oracle.
-func oracle(f func(b device.Backend)) {
-	b := ref.New()
-	defer b.Close()
-	f(b)
 }

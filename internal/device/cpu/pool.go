@@ -22,13 +22,11 @@ type task interface {
 // lies together. It claims a quarter of what is left of its share at a time, and
 // when that is empty takes from the end of another's: a thread that the system
 // has taken away, or that wakes late, then delays nothing but what it is at, and
-// what a kernel asks for beyond the end of a piece is mostly the same thread's
-// next. (Two threads of an Intel Xeon that claimed chunks of 64 KiB in turn
-// loaded 20 GB/s, from halves of their own 31.) A helper that finds nothing to
-// do looks for more a while before it sleeps, since operations of one token
-// follow each other within microseconds, and Go takes some 60 us to move a woken
-// goroutine to another processor, as long as 1.5 MB of weights. (One part per
-// thread, sent over channels, gained nothing up to 4 MB.)
+// what a kernel asks for beyond the end of a chunk is mostly the same thread's
+// next. A helper that finds nothing to do looks for more a while before it sleeps,
+// since operations of one token follow each other within microseconds, and Go
+// takes as long to move a woken goroutine to another processor as to read a
+// megabyte of weights.
 type pool struct {
 	helpers []*helper
 	all     sync.WaitGroup // the helper goroutines
@@ -92,17 +90,14 @@ type helper struct {
 }
 
 // spins is how often a thread looks for work, or for the end of an operation,
-// before it naps: some 0.4 ms if nobody else has use for the processor. With
-// a tenth of that helpers slept while the cache was looked through for a
-// layer's neurons; a token under a budget took 3 % longer (the median of six
-// pairs of runs, -0.4 to 10).
+// before it naps: some 0.4 ms if nobody else has use for the processor, longer than
+// the caller takes between the operations of a token.
 const spins = 4000
 
-// naps and napTime are how often a thread then looks between naps before it sleeps,
-// and how long it asks to nap, which the system makes some 70 us: 7 ms in all, in
-// which most reads end that a token waits for. See package nap for what sleeping costs; at 58 % of OPT-6.7B's size in
-// q4_0 a Zen 4 did 10.2, 10.7 and 10.1 tokens/s without naps and 10.8, 10.6 and
-// 10.9 with them, in turns.
+// naps and napTime are how often a thread then looks between naps before it
+// sleeps, and how long it asks to nap. The system makes that some 70 us, so all
+// naps last 7 ms, in which most reads end that a token waits for. Package nap says
+// what sleeping costs.
 const (
 	naps    = 100
 	napTime = 20 * time.Microsecond

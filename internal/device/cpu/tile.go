@@ -2,15 +2,17 @@ package cpu
 
 import (
 	"github.com/sparseflow/sparseflow/internal/kernel"
+	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 const (
-	// tileBytes is the weights that stay in a core's cache while all tokens pass
-	// by, unpacked if they are to be: half of a level-2 cache. The larger, the less
-	// often tokens are laid out in panels.
+	// tileBytes is the stored weights that stay in a core's cache while all tokens
+	// pass by: a part of a level-2 cache. The larger, the less often tokens are laid
+	// out in panels.
 	tileBytes = 512 << 10
-	// stripElems is the float32 of a thread for weights that it unpacks.
-	stripElems = tileBytes / 4
+	// stripElems is the float32 of a thread for weights that it unpacks: as many
+	// rows of 16 bits as there are in tileBytes.
+	stripElems = tileBytes / 2
 )
 
 // scratch is what one thread needs for operations on many tokens.
@@ -18,6 +20,7 @@ type scratch struct {
 	panel []float32 // [TileTokens, cols], see kernel.Set.PanelRow
 	out   [kernel.TileRows * kernel.TileTokens]float32
 	w32   [kernel.TileRows][]float32
+	w16   [kernel.TileRows][]uint16
 	w8    [kernel.QuantRows][]byte
 	w4    [4][]byte // see down.oneToken
 	next4 [4]*byte
@@ -72,7 +75,9 @@ func (d *dotFunc) tile(s *scratch, op tiled, lo, hi int) {
 
 // floatBlock is tile for rows of floats that stay in a core's cache.
 func (d *dotFunc) floatBlock(s *scratch, op tiled, lo, hi int) {
-	d.unpack(s, op, lo, hi)
+	if !d.inPlace() {
+		d.unpack(s, op, lo, hi)
+	}
 	s.panel = grow(s.panel, kernel.TileTokens*d.x.Cols)
 	for t := 0; t < d.x.Rows; t += kernel.TileTokens {
 		t = min(t, d.x.Rows-kernel.TileTokens) // the last tile overlaps the one before
@@ -80,15 +85,33 @@ func (d *dotFunc) floatBlock(s *scratch, op tiled, lo, hi int) {
 			d.k.PanelRow(s.panel, j, d.x.Row(t+j))
 		}
 		for i := lo; i < hi; i += kernel.TileRows {
-			for j := range s.w32 {
-				s.w32[j] = kernel.Elements[float32](d.unpacked(s, op, min(i+j, hi-1), lo))
-			}
-			d.k.TileF32(&s.out, &s.w32, s.panel)
+			d.oneTile(s, op, i, lo, hi)
 			for j := range min(kernel.TileRows, hi-i) {
 				op.put(i+j, t, s.out[j*kernel.TileTokens:][:kernel.TileTokens])
 			}
 		}
 	}
+}
+
+// inPlace reports whether a tile takes rows as they are stored.
+func (d *dotFunc) inPlace() bool {
+	return d.dt == tensor.F32 || d.dt == tensor.F16 && d.k.TileF16 != nil
+}
+
+// oneTile sets s.out to the products of s.panel with the rows from i on, of those
+// from lo to hi; in place of rows from hi on it takes the last before that.
+func (d *dotFunc) oneTile(s *scratch, op tiled, i, lo, hi int) {
+	if d.dt == tensor.F16 && d.inPlace() {
+		for j := range s.w16 {
+			s.w16[j] = kernel.Elements[uint16](op.row(min(i+j, hi-1)))
+		}
+		d.k.TileF16(&s.out, &s.w16, s.panel)
+		return
+	}
+	for j := range s.w32 {
+		s.w32[j] = kernel.Elements[float32](d.unpacked(s, op, min(i+j, hi-1), lo))
+	}
+	d.k.TileF32(&s.out, &s.w32, s.panel)
 }
 
 // quantBlock is floatBlock for quantised rows.

@@ -40,7 +40,7 @@ func (d *dotFunc) unpackedBytes() int {
 func (d *dotFunc) blockRows() int {
 	switch {
 	case !d.dt.Quantised():
-		return tileRows(tileBytes, int64(max(1, d.unpackedBytes())))
+		return tileRows(4*stripElems, int64(max(1, d.unpackedBytes())))
 	case d.unpacks():
 		return min(mostListed, tileRows(quantBytes, int64(max(1, d.unpackedBytes()))))
 	default:

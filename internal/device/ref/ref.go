@@ -1,11 +1,298 @@
-// Package ref is the oracle: the cpu backend on the plain-Go kernels, one
-// thread. It is slow, and right by inspection.
+// Package ref is the oracle of the other backends: plain loops in float64, one
+// thread, and nothing shared with what it judges. It takes elements from package
+// tensor, keys and values from package kv, and computes as the textbook says.
+//
+// It neither rounds activations nor orders sums, so another backend's results are
+// near its own and not the same bits. How near they have to be follows from
+// [Magnitudes].
 package ref
 
 import (
-	"github.com/sparseflow/sparseflow/internal/device/cpu"
-	"github.com/sparseflow/sparseflow/internal/kernel"
+	"math"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/kv"
+	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
+// Backend computes in float64. It is for small operands.
+type Backend struct {
+	magnitudes bool
+	overlapped []func()
+}
+
+var _ device.Backend = (*Backend)(nil)
+
 // New makes the oracle.
-func New() *cpu.Backend { return cpu.New(kernel.Go(), 1) }
+func New() *Backend { return &Backend{} }
+
+// Magnitudes makes an oracle of rounding errors: it adds absolute values in place
+// of the terms of every sum, and leaves out the activation function. A sum's error
+// in float32 is at most a small multiple of 2^-24 times that.
+func Magnitudes() *Backend { return &Backend{magnitudes: true} }
+
+// Name is "ref".
+func (b *Backend) Name() string { return "ref" }
+
+// Close does nothing: there are no threads.
+func (b *Backend) Close() {}
+
+// Beside has f run by the next operation.
+func (b *Backend) Beside(f func()) { b.overlapped = append(b.overlapped, f) }
+
+// begin is the beginning of every operation.
+func (b *Backend) begin() {
+	for _, f := range b.overlapped {
+		f()
+	}
+	b.overlapped = nil
+}
+
+// term is a term of a sum.
+func (b *Backend) term(v float64) float64 {
+	if b.magnitudes {
+		return math.Abs(v)
+	}
+	return v
+}
+
+// dot is the product of a weight row and an activation row.
+func (b *Backend) dot(w []float64, x []float32) (sum float64) {
+	for k, v := range x {
+		sum += b.term(w[k] * float64(v))
+	}
+	return sum
+}
+
+// elements is n elements of type dt.
+func elements(raw []byte, dt tensor.DType, n int) []float64 {
+	v := make([]float32, n)
+	tensor.Decode(v, raw[:dt.RowBytes(n)], dt)
+	return wide(v)
+}
+
+func wide(v []float32) []float64 {
+	w := make([]float64, len(v))
+	for i, f := range v {
+		w[i] = float64(f)
+	}
+	return w
+}
+
+// Linear sets y to x W^T + bias.
+func (b *Backend) Linear(y, x device.Act, w device.Mat, bias []float32) {
+	b.begin()
+	size := w.DType.RowBytes(w.Cols)
+	for i := range w.Rows {
+		row := elements(w.Data[int64(i)*size:], w.DType, w.Cols)
+		for t := range x.Rows {
+			sum := b.dot(row, x.Row(t))
+			if bias != nil {
+				sum += b.term(float64(bias[i]))
+			}
+			y.Row(t)[i] = float32(sum)
+		}
+	}
+}
+
+// Add adds x to y.
+func (b *Backend) Add(y, x device.Act) {
+	b.begin()
+	for t := range x.Rows {
+		for i, v := range x.Row(t) {
+			y.Row(t)[i] = float32(float64(y.Row(t)[i]) + float64(v))
+		}
+	}
+}
+
+// Norm sets y to the normalised rows of x.
+func (b *Backend) Norm(y, x device.Act, p device.NormParams) {
+	b.begin()
+	for t := range x.Rows {
+		v := wide(x.Row(t))
+		mean, variance := 0.0, 0.0
+		if p.Kind == config.LayerNorm {
+			for _, f := range v {
+				mean += f / float64(len(v))
+			}
+		}
+		for _, f := range v {
+			variance += (f - mean) * (f - mean) / float64(len(v))
+		}
+		for i, f := range v {
+			n := (f - mean) / math.Sqrt(variance+float64(p.Eps))
+			if p.Weight != nil {
+				n *= float64(p.Weight[i])
+			}
+			if p.Bias != nil {
+				n += float64(p.Bias[i])
+			}
+			y.Row(t)[i] = float32(n)
+		}
+	}
+}
+
+// Keep stores keys and values token by token.
+func (b *Backend) Keep(c *kv.Cache, layer int, spans []device.Span, k, v device.Act) {
+	b.begin()
+	row := 0
+	for _, s := range spans {
+		for i := range s.N {
+			c.Put(layer, s.Seq, s.Pos+i, k.Row(row), v.Row(row))
+			row++
+		}
+	}
+}
+
+// Attend sets y to softmax(scale q K^T) V, head by head.
+func (b *Backend) Attend(y, q device.Act, c *kv.Cache, layer int, spans []device.Span, p device.AttendParams) {
+	b.begin()
+	row := 0
+	for _, s := range spans {
+		for pos := s.Pos; pos < s.Pos+s.N; pos++ {
+			for head := range p.Heads {
+				at := head * p.HeadDim
+				attend(y.Row(row)[at:at+p.HeadDim], q.Row(row)[at:at+p.HeadDim], pos+1, p.Scale, func(i int) (key, value []float64) {
+					k, v := c.Row(layer, s.Seq, i, head/(p.Heads/p.KVHeads))
+					return elements(k, c.DType(), p.HeadDim), elements(v, c.DType(), p.HeadDim)
+				})
+			}
+			row++
+		}
+	}
+}
+
+// attend is the attention of one query to n tokens.
+func attend(y, q []float32, n int, scale float32, token func(i int) (key, value []float64)) {
+	weights, values := make([]float64, n), make([][]float64, n)
+	top := math.Inf(-1)
+	for i := range weights {
+		var key []float64
+		key, values[i] = token(i)
+		for k, f := range q {
+			weights[i] += float64(f) * key[k] * float64(scale)
+		}
+		top = max(top, weights[i])
+	}
+	sum := 0.0
+	for i, score := range weights {
+		weights[i] = math.Exp(score - top)
+		sum += weights[i]
+	}
+	for k := range y {
+		out := 0.0
+		for i, w := range weights {
+			out += w / sum * values[i][k]
+		}
+		y[k] = float32(out)
+	}
+}
+
+// Sketch sets y to what the codes of w say of x W^T, plus a bias.
+func (b *Backend) Sketch(y, x device.Act, w device.SketchMat) {
+	b.begin()
+	for i := range w.Rows {
+		row := make([]float64, w.Cols)
+		for k := range row {
+			row[k] = code(w.Codes[i*w.RowBytes:], w.Bits, k) * float64(w.Scales[i])
+		}
+		for t := range x.Rows {
+			sum := b.dot(row, x.Row(t))
+			if w.Bias != nil {
+				sum += b.term(float64(w.Bias[i]))
+			}
+			y.Row(t)[i] = float32(sum)
+		}
+	}
+}
+
+// code is what code k of a row of a sketch stands for, less the row's scale. Of 4
+// bits, a block of 32 bytes holds 64 codes: the low halves of its bytes, then the
+// high ones. Of 3 bits, a block of 96 bytes holds 256 codes: their lower two bits
+// in two runs of 32 bytes, in each of which a byte has one pair of bits of every
+// 32nd code, and then their highest bits in 32 bytes, likewise.
+func code(row []byte, bits, k int) float64 {
+	if bits != 3 {
+		block, e := row[k/64*32:], k%64
+		if e < 32 {
+			return float64(block[e]&15) - 8
+		}
+		return float64(block[e-32]>>4) - 8
+	}
+	block, e := row[k/256*96:], k%256
+	low := block[e/128*32+e%32] >> (2 * (e % 128 / 32)) & 3
+	high := block[64+e%32] >> (e / 32) & 1
+	return float64(low) + 4*float64(high) - 3.5
+}
+
+// Up sets the activations of the neurons that sel names.
+func (b *Backend) Up(h []float32, x device.Act, s device.Slots, w device.Work, sel []int32) {
+	b.begin()
+	for _, i := range sel {
+		row := elements(s.Vec(w.Slots[i], 0), s.DType, s.Cols)
+		for t := range x.Rows {
+			out := &h[int(i)*x.Rows+t]
+			if *out = 0; !w.Wanted(int(i), t) {
+				continue
+			}
+			sum := b.dot(row, x.Row(t))
+			if w.Bias != nil {
+				sum += b.term(float64(w.Bias[w.IDs[i]]))
+			}
+			if !b.magnitudes {
+				sum = activate(w.Act, sum)
+			}
+			*out = float32(sum)
+		}
+	}
+}
+
+// Down adds h times the last part of each neuron to the outputs of the tokens
+// that want it. With SkipZero an activation of 0 adds nothing, even to what is
+// no number.
+func (b *Backend) Down(y device.Act, h []float32, s device.Slots, w device.Work) {
+	b.begin()
+	sums := make([]float64, y.Rows*y.Cols)
+	for t := range y.Rows {
+		for j, v := range y.Row(t) {
+			sums[t*y.Cols+j] = b.term(float64(v))
+		}
+	}
+	for i, slot := range w.Slots {
+		row := elements(s.Vec(slot, s.Parts-1), s.DType, s.Cols)
+		for t := range y.Rows {
+			a := float64(h[i*y.Rows+t])
+			if a == 0 && w.SkipZero || !w.Wanted(i, t) {
+				continue
+			}
+			for j, v := range row {
+				sums[t*y.Cols+j] += b.term(a * v)
+			}
+		}
+	}
+	for t := range y.Rows {
+		for j := range y.Cols {
+			y.Row(t)[j] = float32(sums[t*y.Cols+j])
+		}
+	}
+}
+
+// activate is the activation functions as papers and transformers' activations.py
+// define them.
+func activate(a config.Activation, x float64) float64 {
+	switch a {
+	case config.GELU:
+		return x * 0.5 * math.Erfc(-x/math.Sqrt2)
+	case config.GELUTanh:
+		return 0.5 * x * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*math.Pow(x, 3))))
+	case config.QuickGELU:
+		return x / (1 + math.Exp(-1.702*x))
+	case config.SiLU:
+		return x / (1 + math.Exp(-x))
+	}
+	if x > 0 || x != x { // ReLU
+		return x
+	}
+	return 0
+}

@@ -104,6 +104,8 @@ func (s isa) avx2() {
 // adds. What only memory limits has none.
 func (s isa) avx512() {
 	s.both()
+	s.tile(f16)
+	s.axpy4Q4()
 	s.fourRows() // 16 registers do not hold four rows' sums
 	for _, q := range []quant{q8, q4} {
 		s.widen(q)
@@ -129,7 +131,7 @@ func (s isa) both() {
 		s.dot4Quant(q)
 		s.matVecQuant(q)
 	}
-	s.tile()
+	s.tile(f32)
 	s.panel()
 	s.outer()
 	s.outerAt()

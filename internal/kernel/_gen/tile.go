@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math/bits"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -17,17 +18,17 @@ const (
 	panelStep  = tileTokens * group * 4 // bytes of a panel from group to group
 )
 
-// tile writes TileF32. Quarter q of the work is the groups q, q+4, ..., which
+// tile writes Tile<t>. Quarter q of the work is the groups q, q+4, ..., which
 // hold the lanes 16q to 16q+15 of each output's 64 partial sums: one lane for
 // each element of a group. A register sums those lanes of one output, so that
 // each register of weights serves all tokens, each of activations all rows,
 // and the loop is bound by arithmetic.
-func (s isa) tile() {
-	const name = "TileF32"
-	TEXT(name+s.name, 0, fmt.Sprintf("func(out *[%d]float32, w *[%d][]float32, panel []float32)", tileRows*tileTokens, tileRows))
+func (s isa) tile(t dtype) {
+	name := "Tile" + t.name
+	TEXT(name+s.name, 0, fmt.Sprintf("func(out *[%d]float32, w *[%d][]%s, panel []float32)", tileRows*tileTokens, tileRows, t.elem))
 	Pragma("noescape")
 	Doc(name + s.name + " is Set." + name + " of package kernel.")
-	p := loadRows()
+	p := loadRows(t)
 	p.out, p.panel = Load(Param("out"), GP64()), Load(Param("panel").Base(), GP64())
 
 	// 32 registers hold the sums of all rows, 16 those of half of them and of
@@ -76,6 +77,7 @@ func (s isa) tile() {
 
 // tilePointers are a tile's operands.
 type tilePointers struct {
+	t          dtype
 	out, panel reg.Register
 	n          reg.GPVirtual
 	w          [tileRows]reg.GPVirtual
@@ -83,9 +85,9 @@ type tilePointers struct {
 
 // loadRows loads parameter w: the addresses of rows, and the length of the
 // first.
-func loadRows() tilePointers {
+func loadRows(t dtype) tilePointers {
 	const slice = 24 // bytes of a slice's header: address, length, capacity
-	p := tilePointers{n: GP64()}
+	p := tilePointers{t: t, n: GP64()}
 	w := Load(Param("w"), GP64())
 	for i := range p.w {
 		p.w[i] = GP64()
@@ -123,11 +125,11 @@ func (s isa) pass(p tilePointers, acc [][]reg.VecVirtual, q, row, lane int) {
 	at3 := fmt.Sprintf("%d_%d_%d", q, row, lane)
 	TESTQ(steps, steps)
 	JZ(LabelRef("passed" + at3))
-	MOVQ(U32((q*group+lane)*4), off)
+	MOVQ(U32((q*group+lane)*p.t.size), off)
 	Label("pass" + at3)
 	w := s.vecs(len(acc))
 	for i := range w {
-		VMOVUPS(Mem{Base: p.w[row+i], Index: off, Scale: 1}, w[i])
+		s.loadW(p.t, Mem{Base: p.w[row+i], Index: off, Scale: 1}, w[i])
 	}
 	for j := range tileTokens {
 		v := s.vec()
@@ -136,7 +138,7 @@ func (s isa) pass(p tilePointers, acc [][]reg.VecVirtual, q, row, lane int) {
 			VFMADD231PS(v, w[i], acc[i][j])
 		}
 	}
-	ADDQ(U32(lanes*4), off)
+	ADDQ(U32(lanes*p.t.size), off)
 	ADDQ(U32(panelStep), x)
 	DECQ(steps)
 	JNZ(LabelRef("pass" + at3))
@@ -153,11 +155,11 @@ func (p tilePointers) rest() {
 	JZ(LabelRef("done"))
 	IMUL3Q(U32(tileTokens*4), off, x)
 	ADDQ(p.panel, x)
-	SHLQ(U8(2), off)
+	SHLQ(U8(bits.TrailingZeros(uint(p.t.size))), off)
 	Label("one")
 	for i := range tileRows {
 		w := XMM()
-		VMOVSS(Mem{Base: p.w[i], Index: off, Scale: 1}, w)
+		loadW1(p.t, Mem{Base: p.w[i], Index: off, Scale: 1}, w)
 		for j := range tileTokens {
 			sum, m := XMM(), at(p.out, 4*(i*tileTokens+j))
 			VMOVSS(m, sum)
@@ -165,7 +167,7 @@ func (p tilePointers) rest() {
 			VMOVSS(sum, m)
 		}
 	}
-	ADDQ(U32(4), off)
+	ADDQ(U32(p.t.size), off)
 	ADDQ(U32(tileTokens*4), x)
 	DECQ(n)
 	JNZ(LabelRef("one"))
@@ -241,7 +243,7 @@ func (s isa) panel() {
 func (s isa) fourRows() {
 	s.text("RowsF32", fmt.Sprintf("func(out *[%d]float32, w *[%d][]float32, x []float32)", tileRows, tileRows),
 		"is Set.RowsF32 of package kernel.")
-	p := loadRows()
+	p := loadRows(f32)
 	xp := Load(Param("x").Base(), GP64())
 	var acc [tileRows][]reg.VecVirtual
 	for i := range acc {

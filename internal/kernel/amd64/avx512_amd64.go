@@ -149,6 +149,16 @@ func ScoresQ8AVX512(s []float32, q []float32, keys []byte, next *byte)
 //go:noescape
 func ValuesQ8AVX512(y []float32, c float32, p []float32, values []byte, next *byte)
 
+// TileF16AVX512 is Set.TileF16 of package kernel.
+//
+//go:noescape
+func TileF16AVX512(out *[24]float32, w *[4][]uint16, panel []float32)
+
+// Axpy4Q4AVX512 is Rows.Axpy4 of package kernel.
+//
+//go:noescape
+func Axpy4Q4AVX512(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)
+
 // RowsF32AVX512 is Set.RowsF32 of package kernel.
 //
 //go:noescape
