@@ -23,8 +23,9 @@ given the tokens before it. The first token has none. A text, given by --text,
 --file or standard input, gets the model's begin-of-text token before it; ids
 are taken as they are.
 
-Score computes every neuron (--mode dense), which is exact, unless another mode
-is asked for; then it tells what that mode makes of the text.`,
+Score computes every neuron (--mode dense) and keeps keys and values as float32
+(--kv f32), which is exact, unless another mode or type is asked for; then it
+tells what that makes of the text.`,
 		Example: `  sparseflow score tiny --text "Once upon a time"
   sparseflow score tiny --ids 2,83,1703,553,262,583 --json --logits
   sparseflow score tiny --text "Once upon a time" --mode predicted --budget 58%`,
@@ -44,6 +45,8 @@ is asked for; then it tells what that mode makes of the text.`,
 	t.addIDs(cmd)
 	cmd.Flags().BoolVar(&logits, "logits", false, "add the logits after the last token (with --json)")
 	m.add(cmd, sparseflow.Dense)
+	m.kv = "f32"
+	cmd.Flags().Lookup("kv").DefValue = m.kv
 	m.addRun(cmd)
 	// A score is exact unless it is told otherwise: every neuron, and keys and
 	// values as they are computed.
