@@ -98,6 +98,9 @@ func TestCalibrateTiny(t *testing.T) {
 	if c, err = predict.ReadCalibration(sec, 6, 256, 1024); err != nil {
 		t.Fatal(err)
 	}
+	if slices.Contains(c.Layers[1].Silent, false) || c.Layers[1].Codes.Bits != 0 || !slices.Contains(c.Layers[0].Silent, false) {
+		t.Error("got layer 1 calibrated, want it silent with the pack's sketch: it hardly fires on books")
+	}
 	own, bytes := 0, int64(0)
 	for _, l := range c.Layers {
 		switch {

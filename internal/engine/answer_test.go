@@ -148,6 +148,10 @@ func TestSameRequestSameAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	counts := profiled(t, path, prompt(300, 60))
+	before := 50
+	if testing.Short() { // two of each kind
+		before = 16
+	}
 	seen := map[string]answer{}
 	for name, o := range map[string]engine.Options{
 		"dense":                 {Strategy: strategy(config.Dense, 0)},
@@ -166,7 +170,7 @@ func TestSameRequestSameAnswer(t *testing.T) {
 		seen[name] = want
 		least := smallestOf(t, path, of(1))
 		for at, share := range map[string]float64{"100 %": 1.5, "58 %": 0.58, "the smallest budget": least} {
-			checkAnswers(t, name+" at "+at, want, path, of(share), 50)
+			checkAnswers(t, name+" at "+at, want, path, of(share), before)
 		}
 		if name != "auto, calibrated" { // which has layers of every kind
 			continue

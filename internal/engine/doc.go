@@ -7,6 +7,8 @@
 // One goroutine does all of it, so nothing below needs a lock; Run may be
 // called from any number of goroutines, whose requests share the steps.
 //
-// A request's result does not depend on the others in its steps. If reading
-// fails, the requests of that step fail and the engine goes on.
+// A request's result depends on the model, its sidecar, the options that name a
+// computation and the request alone: not on the others in its steps, on what ran
+// before, or on the budget. Nothing that is measured decides what is computed.
+// If reading fails, the requests of that step fail and the engine goes on.
 package engine
