@@ -17,12 +17,6 @@ import (
 	"github.com/sparseflow/sparseflow/internal/placement"
 )
 
-// assumedRates are what a token's estimate is made of where the machine is not
-// measured: those of ordinary memory and of an ordinary NVMe disk.
-func assumedRates() placement.Rates {
-	return placement.Rates{Rows: 10e9, Neurons: 7e9, Complete: 10e9, Random: 1e9, InOrder: 1e9}
-}
-
 func (a *app) planCommand() *cobra.Command {
 	var m modelFlags
 	var svg string
@@ -165,6 +159,8 @@ type itemJSON struct {
 type perTokenJSON struct {
 	BytesFast       int64   `json:"bytes_fast"`
 	BytesSlow       int64   `json:"bytes_slow"`
+	Misses          float64 `json:"misses"` // neurons
+	Reads           float64 `json:"reads"`
 	SecondsEstimate float64 `json:"seconds_estimate"`
 }
 
@@ -175,7 +171,7 @@ func newPlanJSON(p *sparseflow.Placement, l *bench.Limits) planJSON {
 		MinimumBytes: p.Process.MinimumBytes,
 		Weights:      weightsJSON(p.Share),
 		Fits:         p.Fits,
-		PerToken:     perTokenJSON{p.Token.FastBytes, p.Token.SlowBytes, estimate(p, l)},
+		PerToken:     perTokenJSON{p.Token.FastBytes, p.Token.SlowBytes, p.Token.Misses, p.Token.Reads, estimate(p, l)},
 		Limits:       l,
 	}
 	for _, t := range p.Tiers {
@@ -191,7 +187,7 @@ func newPlanJSON(p *sparseflow.Placement, l *bench.Limits) planJSON {
 // estimate is the seconds of a token by what was measured, if anything was.
 func estimate(p *sparseflow.Placement, l *bench.Limits) float64 {
 	if l == nil {
-		return p.Token.Seconds(assumedRates())
+		return p.Token.Seconds(placement.AssumedRates())
 	}
 	return p.Token.Seconds(l.Rates())
 }

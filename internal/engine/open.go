@@ -122,7 +122,7 @@ func plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 		Strategy:           o.Strategy,
 		PredictorBytes:     bytes,
 		PredictorHeapBytes: heap,
-		Wanted:             wanted(o),
+		Layers:             layers(profile, o),
 		Counts:             o.Counts,
 		ScratchBytes: func(chunk int) int64 {
 			return model.ScratchBytes(profile, chunk) + recordBytes(p, chunk) + tileBytes(profile, o.Strategy, chunk)
@@ -159,14 +159,36 @@ func tileBytes(p config.ModelProfile, s config.OffloadStrategy, chunk int) int64
 // syntheticNotice is what everybody who runs drawn weights is told.
 const syntheticNotice = "the weights are synthetic: drawn, not trained; speed and sparsity mean something, text and perplexity nothing"
 
-// wanted is the share of neurons that a calibrated sketch computes, 0 if there
-// is none.
-func wanted(o Options) float64 {
-	if o.Calibration == nil || o.Predictor != nil || o.Strategy.Predictor == "oracle" || o.Strategy.Predictor == "all" {
-		return 0
+// layers is what a calibration knows of each layer, and how a predictor that
+// needs none chooses; nil where neither is known.
+func layers(p config.ModelProfile, o Options) []placement.Layer {
+	all := make([]placement.Layer, p.Layers)
+	shares := placement.PublishedShares(p.Layers, placement.PublishedActive)
+	var point predict.Point
+	if o.Calibration != nil {
+		point, _ = o.Calibration.Choose(quality(o.Strategy))
+		shares = placement.PublishedShares(p.Layers, point.Active)
 	}
-	point, _ := o.Calibration.Choose(quality(o.Strategy))
-	return point.Computed
+	for l := range all {
+		if o.Counts != nil {
+			shares[l] = o.Counts.Active(l)
+		}
+		all[l] = placement.Layer{Active: shares[l], Computed: min(1, sketchMultiple*shares[l])}
+		switch {
+		case o.Predictor != nil || o.Strategy.Predictor == "oracle":
+			all[l].Computed = shares[l]
+		case o.Strategy.Predictor == "all":
+			all[l].Computed = 1
+		case o.Calibration == nil:
+		case o.Calibration.Layers[l].Dead:
+			all[l].Active, all[l].Computed = 0, 0
+		case o.Calibration.Layers[l].Kind == predict.KindGate:
+			all[l].Mode, all[l].Computed = config.Gate, 1
+		default:
+			all[l].Computed = min(1, shares[l]*point.Computed/point.Active)
+		}
+	}
+	return all
 }
 
 // quality is the largest relative rise of perplexity that s allows.

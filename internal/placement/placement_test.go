@@ -115,41 +115,6 @@ func TestKVBlocks(t *testing.T) {
 	}
 }
 
-// What a token moves, counted by hand: 2 layers of 100 neurons, 8 wide, f16.
-func TestTraffic(t *testing.T) {
-	m := layoutOf(t, profile(10, 8, 2, 100, 10))
-	in := Input{Layout: m, PredictorBytes: each(640), ScratchBytes: scratch(100), Processors: 1}
-	const (
-		head, row = 10 * 8 * 2, 8 * 2
-		attention = 2 * 4 * 8 * 8 * 2
-		norms     = (2*2*2 + 2) * 64               // each vector on a cache line of its own
-		biases    = 2*(4+1)*64 + 2*(4*100/64+1)*64 // 5 of 8, and one of 100
-		neurons   = 2 * 100
-		bundle    = 2 * 8 * 2
-		stride    = 512
-	)
-	for _, c := range []struct {
-		what string
-		mode config.Mode
-		in   Input
-		want PerToken
-	}{
-		{"everything resident, dense", config.Dense, in, PerToken{head + row + attention + norms + biases + neurons*bundle, 0, neurons * bundle, 0, 0}},
-		{"everything resident, predicted", config.Predicted, in, PerToken{head + row + attention + norms + biases + 2*640 + neurons/10*bundle, neurons / 10 * bundle, 0, 0, 0}},
-		{"a quarter in slots", config.Dense, in.ratio(0.25), PerToken{head + row + attention + norms + biases + neurons*bundle, neurons * bundle, 0, neurons * 3 / 4 * stride, 0}},
-		{"a quarter in slots, predicted", config.Predicted, in.ratio(0.25), PerToken{head + row + attention + norms + biases + 2*640 + neurons/10*bundle, neurons / 10 * bundle, 0, neurons / 10 * 3 / 4 * stride, 0}},
-		{"a quarter in slots, asked ahead too", config.Predicted, in.async().ratio(0.25), PerToken{head + row + attention + norms + biases + 2*2*640 + neurons/10*bundle, neurons / 10 * bundle, 0, neurons / 10 * 3 / 4 * stride, 0}},
-		{"everything resident, so that nothing is ahead", config.Predicted, in.async(), PerToken{head + row + attention + norms + biases + 2*640 + neurons/10*bundle, neurons / 10 * bundle, 0, 0, 0}},
-		{"nothing resident", config.Predicted, in.budget(config.Budget{Bytes: mustPlan(t, in).Process.MinimumBytes}),
-			PerToken{head + row + attention + norms + biases + neurons*bundle, neurons * bundle, 0, head + row + attention + neurons*stride, head + row + attention}},
-	} {
-		c.in.Strategy.Mode = c.mode
-		if got := mustPlan(t, c.in).Token; got != c.want {
-			t.Errorf("%s: got %+v, want %+v", c.what, got, c.want)
-		}
-	}
-}
-
 // broken is a writer that does not write.
 type broken struct{}
 
@@ -207,13 +172,5 @@ func TestMoreThanFree(t *testing.T) {
 		if p := mustPlan(t, in); hasNotice(p, "that are free") != (free == needs-1) {
 			t.Errorf("%d bytes free for %d: got notices %q", free, needs, p.Notices)
 		}
-	}
-}
-
-// Each kind of byte takes the time of its own rate, one after the other.
-func TestSeconds(t *testing.T) {
-	got := PerToken{FastBytes: 50, NeuronBytes: 20, CompleteBytes: 16, SlowBytes: 9, StreamedBytes: 3}.Seconds(Rates{Rows: 7, Neurons: 4, Complete: 8, Random: 2, InOrder: 3})
-	if want := 2.0 + 5 + 2 + 3 + 1; got != want {
-		t.Errorf("got %v s, want %v", got, want)
 	}
 }
