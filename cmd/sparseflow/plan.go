@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,15 +16,22 @@ import (
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/lab/bench"
+	"github.com/sparseflow/sparseflow/internal/lab/synth"
 	"github.com/sparseflow/sparseflow/internal/placement"
 )
 
+// planFlags are the flags of plan alone.
+type planFlags struct {
+	svg          string
+	measure      bool
+	shape, quant string
+}
+
 func (a *app) planCommand() *cobra.Command {
 	var m modelFlags
-	var svg string
-	var measure bool
+	var f planFlags
 	cmd := &cobra.Command{
-		Use:     "plan MODEL",
+		Use:     "plan (MODEL | --shape SHAPE)",
 		GroupID: groupTool,
 		Short:   "Show what would live where for a budget",
 		Long: `Plan prints what would be in fast memory and what would stay in the pack for a
@@ -34,7 +43,10 @@ the whole process, KV cache and program included. The smallest one depends on
 the model, --ctx, --kv and --threads alone. Below it the exit status is 3, with
 every command.
 
-The time of a token is a rough guess from 10 GB/s of memory and 1 GB/s of disk.
+A config.json, or a checkpoint's directory with nothing else in it, or --shape is
+enough: whether a model would run here can be seen before it is downloaded.
+
+The time of a token is an estimate from 10 GB/s of memory and 1 GB/s of disk.
 With --measure it is from what this machine does with weights of that shape, from
 memory and from the pack's disk, which takes some seconds and up to 2 GiB of
 memory; reading and computing, which overlap, are counted one after the other.`,
@@ -42,38 +54,67 @@ memory; reading and computing, which overlap, are counted one after the other.`,
   sparseflow plan tiny --budget 58%
   sparseflow plan tiny --budget 100MB --ctx 256 --json
   sparseflow plan tiny --gpu-cache-ratio 0.3
+  sparseflow plan --shape opt-6.7b --budget 8GB --quant q8_0
+  sparseflow plan config.json
   sparseflow plan model.sflow --budget 58% --measure
   sparseflow plan tiny --budget 58% --svg tiers.svg`,
-		Args: argsNamed(1, "MODEL"),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if f.shape != "" {
+				return argsNamed(0)(cmd, args)
+			}
+			return argsNamed(1, "MODEL")(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.plan(cmd, args[0], &m, svg, measure)
+			return a.plan(cmd, firstOf(append(args, f.shape)...), &m, f)
 		},
 	}
 	m.add(cmd, sparseflow.Auto)
-	cmd.Flags().BoolVar(&measure, "measure", false, "estimate a token's time from what this machine does")
-	cmd.Flags().StringVar(&svg, "svg", "", "also draw the tiers into this file")
+	fs := cmd.Flags()
+	fs.BoolVar(&f.measure, "measure", false, "estimate a token's time from what this machine does")
+	fs.StringVar(&f.svg, "svg", "", "also draw the tiers into this file")
+	published := slices.DeleteFunc(synth.Shapes(), func(s string) bool { return s == synth.Custom })
+	f.quant = string(convert.Keep)
+	fs.Var(enum{&f.shape, published}, "shape", "plan this published model without having it, in f16 unless --quant says otherwise")
+	fs.Var(enum{&f.quant, quantWords()}, "quant", "plan as if the weights had this element type")
 	return cmd
 }
 
-func (a *app) plan(cmd *cobra.Command, model string, m *modelFlags, svg string, measure bool) error {
+// place is the plan of a model, or of one without weights.
+func (a *app) place(cmd *cobra.Command, model string, m *modelFlags, f planFlags) (*sparseflow.Placement, error) {
 	strategy, err := m.strategy(cmd)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	p, err := sparseflow.Plan(model,
+	u, err := f.unseen(model)
+	if err != nil {
+		return nil, err
+	}
+	options := []sparseflow.Option{
 		sparseflow.WithStrategy(strategy),
 		sparseflow.WithCacheDir(m.cacheDir), // where what was learned lies too
-		sparseflow.WithNotices(a.newProgress().note))
+		sparseflow.WithNotices(a.newProgress().note)}
+	switch {
+	case u == nil:
+		return sparseflow.Plan(model, options...)
+	case f.measure:
+		return nil, usagef(cmd, "--measure: got %s, want a pack, whose disk can be measured", u.from)
+	}
+	a.newProgress().note(fmt.Sprintf("sizes are computed from %s, with weights in %s", u.from, strings.ToLower(u.weights.String())))
+	return sparseflow.PlanConfig(sparseflow.SparseFlowConfig{Profile: u.profile, Strategy: strategy}, u.weights, options...)
+}
+
+func (a *app) plan(cmd *cobra.Command, model string, m *modelFlags, f planFlags) error {
+	p, err := a.place(cmd, model, m, f)
 	if p == nil {
 		return err
 	}
-	if svg != "" {
-		if err := writeSVG(svg, model, strategy, p); err != nil {
+	if f.svg != "" {
+		if err := writeSVG(f.svg, model, m.budget, p); err != nil {
 			return err
 		}
 	}
 	var limits *bench.Limits
-	if measure && err == nil {
+	if f.measure && err == nil {
 		status := a.newStatusLine()
 		status.show("measuring memory and disk")
 		limits, err = measured(cmd.Context(), model, m.cacheDir, p.Threads)
@@ -111,10 +152,10 @@ func measured(ctx context.Context, model, cacheDir string, threads int) (*bench.
 }
 
 // writeSVG draws the tiers of a plan.
-func writeSVG(path, model string, s sparseflow.OffloadStrategy, p *sparseflow.Placement) error {
+func writeSVG(path, model string, budget sparseflow.Budget, p *sparseflow.Placement) error {
 	title := model
-	if !s.Budget.IsZero() {
-		title += ", budget " + s.Budget.String()
+	if !budget.IsZero() {
+		title += ", budget " + budget.String()
 	}
 	f, err := os.Create(path)
 	if err != nil {
@@ -216,17 +257,20 @@ func printPlan(w io.Writer, model string, p *sparseflow.Placement, l *bench.Limi
 	b.add("", "budget", "minimum", "everything")
 	b.add("whole process", config.FormatSize(p.Process.BudgetBytes), config.FormatSize(p.Process.MinimumBytes), config.FormatSize(p.Process.TotalBytes))
 	b.add("weights", config.FormatSize(p.Share.BudgetBytes), config.FormatSize(p.Share.MinimumBytes), config.FormatSize(p.Share.TotalBytes))
-	b.add("  share", percent(p.Share.BudgetBytes, p.Share.TotalBytes), percent(p.Share.MinimumBytes, p.Share.TotalBytes), "100.0 %")
+	b.add("  share", percent(min(p.Share.BudgetBytes, p.Share.TotalBytes), p.Share.TotalBytes), percent(p.Share.MinimumBytes, p.Share.TotalBytes), "100.0 %")
 	b.print(w)
+	fmt.Fprintf(w, "\nthe smallest budget that works is %s: all weights stream for every token\n", config.FormatSize(p.Process.MinimumBytes))
 	fits := "fits"
 	if !p.Fits {
 		fits = "does not fit"
 	}
 	seconds := estimate(p, l)
-	fmt.Fprintf(w, "\na token moves %s, of it %s from the pack (some %s ms)\n",
+	fmt.Fprintf(w, "a token moves %s, of it %s from the pack (some %s ms)\n",
 		config.FormatSize(p.Token.FastBytes), config.FormatSize(p.Token.SlowBytes), figures(1000*seconds))
 	if l != nil {
 		fmt.Fprintf(w, "some %s tokens/s by what was measured: %s\n", figures(1/seconds), limitsLine(l))
+	} else {
+		fmt.Fprintf(w, "some %s tokens/s, an estimate for ordinary memory and an ordinary NVMe disk; --measure estimates for this machine\n", figures(1/seconds))
 	}
 	fmt.Fprintln(w, fits)
 }

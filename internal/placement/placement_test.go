@@ -23,12 +23,14 @@ func TestRatioRounds(t *testing.T) {
 	}
 }
 
-// Shares beyond all reason are plenty, not an overflow.
+// A share of 100 % is everything, and so is one of more, with a note.
 func TestHugeShare(t *testing.T) {
-	in := Input{Layout: layoutOf(t, profile(10, 8, 1, 100, 10)), ScratchBytes: scratch(100), Processors: 1}
-	for _, share := range []float64{1e4, 1e300} {
-		if p := mustPlan(t, in.budget(config.Budget{Share: share})); p.Slots[0] != 100 || p.Process.BudgetBytes <= p.Share.BudgetBytes || p.Share.BudgetBytes < 1e4*p.Share.TotalBytes {
-			t.Errorf("share %g: got %d slots of 100, budgets of %d and %d", share, p.Slots[0], p.Share.BudgetBytes, p.Process.BudgetBytes)
+	in := Input{Layout: layoutOf(t, profile(10, 8, 1, 100, 10)), PredictorBytes: each(640), ScratchBytes: scratch(100), Processors: 1}
+	in.Strategy.Mode = config.Predicted
+	for _, share := range []float64{1, 1.5, 1e300} {
+		p := mustPlan(t, in.budget(config.Budget{Share: share}))
+		if p.Slots[0] != 100 || p.Tiers[1].Bytes != 0 || p.Process.BudgetBytes != p.Process.TotalBytes || hasNotice(p, "100%, which is everything") != (share > 1) {
+			t.Errorf("share %g: got %d slots of 100, a budget of %d and notices %q", share, p.Slots[0], p.Process.BudgetBytes, p.Notices)
 		}
 	}
 }
