@@ -88,6 +88,8 @@ type Options struct {
 	// the next one. Progress is told by another goroutine, the last time with done
 	// equal to total, when all is there or something failed.
 	Early bool
+	// Fill has slots that nothing fills yet filled in the background.
+	Fill bool
 }
 
 // ioWorkers is how many reads run at a time where the file has no queue. A few are what a disk needs to
@@ -331,6 +333,13 @@ func (e *Engine) open(ctx context.Context, o Options) (err error) {
 	}
 	load.warm() // after chooseNow, which uses the slots
 	e.ec.Observe, e.ec.ObserveInput = o.Observe, o.ObserveInput
+	if _, mapped := o.File.(*disk.Mapping); o.Fill && !mapped {
+		e.fill = e.newFiller(o)
+		e.model.Loaded = func(_ context.Context, layer int) error {
+			e.fill.wait(layer)
+			return nil
+		}
+	}
 	if o.Early && e.transfer.Async() && e.place.Streamed == 0 {
 		load.start()
 		return nil

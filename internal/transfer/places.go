@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/disk"
 )
@@ -50,6 +51,7 @@ type Preload struct {
 	slots device.Slots
 	scrap []byte
 	reads []*disk.Read // of the plan's runs, once started
+	cache *cache.WeightCache
 }
 
 // Preload gives neurons of a layer, the hottest first, its free slots, and returns
@@ -70,7 +72,7 @@ func (c *TransferCoordinator) Preload(layer int, hottest []int32) *Preload {
 	for n, x := range b {
 		ids[n], slots[n], grants[n] = x.place, x.slot, int32(n)
 	}
-	p := &Preload{slots: c.Slots, scrap: c.Scrap}
+	p := &Preload{slots: c.Slots, scrap: c.Scrap, cache: c.Cache}
 	c.plan(&p.plan, layer, ids, slots, grants)
 	return p
 }
@@ -101,4 +103,11 @@ func (p *Preload) Wait() error {
 	}
 	p.reads = nil
 	return first
+}
+
+// Forget makes all its neurons missing again, after Wait told of an error.
+func (p *Preload) Forget() {
+	for _, run := range p.plan.Runs {
+		p.cache.Drop(p.plan.Layer, run.Slots)
+	}
 }
