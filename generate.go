@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/sample"
@@ -45,6 +46,18 @@ type Request struct {
 	OnToken func(id int32)
 }
 
+// Defaults is a request, but for its prompt and its length, as the makers of the
+// checkpoint would have it by generation_config.json: the zero Request where
+// there is none.
+func (e *Engine) Defaults() Request {
+	g := e.e.Profile().Generation
+	r := Request{Sampling: Sampling{Temperature: g.Temperature, TopK: g.TopK, TopP: g.TopP, MinP: g.MinP, RepetitionPenalty: g.RepetitionPenalty}}
+	if e.tok != nil {
+		r.Stop = slices.Clone(g.Stop)
+	}
+	return r
+}
+
 // Result is a generated text.
 type Result struct {
 	PromptIDs []int32
@@ -62,7 +75,7 @@ var ErrNoTokenizer = errors.New("sparseflow: got text for a model without tokeni
 // before them if it uses one.
 func (e *Engine) Tokenize(text string) ([]int32, error) {
 	if e.tok == nil {
-		return nil, ErrNoTokenizer
+		return nil, e.noTok
 	}
 	return e.tok.Encode(text, e.tok.AddsBOS()), nil
 }
@@ -70,7 +83,7 @@ func (e *Engine) Tokenize(text string) ([]int32, error) {
 // TokenizePlain is Tokenize without a begin-of-text token.
 func (e *Engine) TokenizePlain(text string) ([]int32, error) {
 	if e.tok == nil {
-		return nil, ErrNoTokenizer
+		return nil, e.noTok
 	}
 	return e.tok.Encode(text, false), nil
 }
@@ -96,7 +109,7 @@ func (e *Engine) Generate(ctx context.Context, r Request) (*Result, error) {
 		}
 	}
 	if e.tok == nil && len(r.Stop) > 0 {
-		return nil, fmt.Errorf("%w: stop strings need text", ErrNoTokenizer)
+		return nil, fmt.Errorf("stop strings need text: %w", e.noTok)
 	}
 	res, err := e.e.Run(ctx, engine.Request{
 		IDs:       ids,

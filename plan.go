@@ -17,7 +17,7 @@ type Placement = placement.Placement
 // together with a *BudgetError.
 func Plan(model string, opts ...Option) (*Placement, error) {
 	o := makeOptions(opts)
-	src, err := hub.Find(model)
+	src, err := hub.FindIn(model, o.cacheDir)
 	if err != nil {
 		return nil, err
 	}
@@ -25,15 +25,12 @@ func Plan(model string, opts ...Option) (*Placement, error) {
 	if err != nil {
 		return nil, err
 	}
-	known, err := knownLearned(src, o)
+	known, err := o.finder().Known(src)
 	if err != nil {
 		return nil, err
 	}
-	known.use(&o.engine)
+	known.Use(&o.engine)
 	place, err := engine.Plan(l, o.engine)
-	if err == nil {
-		err = plannedChoice(src, place, o)
-	}
 	return o.planned(place), err
 }
 

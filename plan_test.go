@@ -50,7 +50,7 @@ func TestPlanLeavesRoomOnTheHeap(t *testing.T) {
 	s := sparseflow.DefaultStrategy()
 	s.Budget = sparseflow.Budget{Share: 1.2}
 	for mode, want := range map[sparseflow.Mode]int64{
-		sparseflow.Predicted: 2 * 1024 * int64(kernel.PlaneBytes(256, 3)) / 10 * 11, // two layers have codes of their own
+		sparseflow.Predicted: 2 * 1024 * int64(kernel.Sketch3Bytes(256)) / 10 * 11, // two layers have codes of their own
 		sparseflow.Gate:      0,
 	} {
 		s.Mode = mode

@@ -9,7 +9,8 @@ import (
 )
 
 // What a sidecar brings is on the heap, where the modes without predictors have
-// no room for it: an engine in such a mode does not hold it.
+// no room for it: an engine in such a mode does not hold it. Predicted mode holds
+// the codes of layers that have their own.
 func TestSidecarIsLetGo(t *testing.T) {
 	for mode, want := range map[Mode]bool{Dense: true, Gate: true, Predicted: false} {
 		t.Run(string(mode), func(t *testing.T) {
@@ -27,12 +28,12 @@ func TestSidecarIsLetGo(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer p.Close()
-				l, err := learnedOf(src, p, *o)
+				l, err := o.finder().Of(src, p)
 				if err != nil {
 					t.Fatal(err)
 				}
-				l.use(&o.engine)
-				runtime.AddCleanup(&l.calibration.Layers[0], func(gone chan bool) { close(gone) }, gone)
+				l.Use(&o.engine)
+				runtime.AddCleanup(&l.Calibration.Layers[2].Codes.Rows[0], func(gone chan bool) { close(gone) }, gone)
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -24,9 +24,11 @@
 // In the modes Dense and Gate the output is that of the full model, whatever
 // the budget: the same logits bit for bit. In mode Predicted neurons that the
 // predictor does not ask for are left out; how much that changes depends on the
-// model and the predictor. Mode Auto, the default, measures at the first opening
-// which mode is fastest in each layer within the quality asked for, and keeps
-// its choice beside the pack, so that the next opening gives the same output.
+// model and the predictor. Mode Auto, the default, is Predicted where the model's
+// sidecar says that this holds the quality asked for, and in large models
+// without a sidecar; else it is Gate. Whatever the mode, output depends on the
+// model, its sidecar, the options that name a computation and the request, and
+// on nothing that ran before.
 //
 // # Swapping parts
 //
@@ -45,7 +47,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -142,6 +143,7 @@ type options struct {
 	engine   engine.Options
 	profile  *ModelProfile
 	cacheDir string
+	text     bool // the caller will hand over text
 	notify   func(string)
 	progress func(what string, done, total int64)
 }
@@ -198,6 +200,12 @@ func WithEarlyOpen() Option {
 	return func(o *options) { o.engine.Early = true }
 }
 
+// WithTokenizer has Open fail at once, before anything is converted, if the model
+// has no tokenizer that can be used. Without it such a model takes token ids.
+func WithTokenizer() Option {
+	return func(o *options) { o.text = true }
+}
+
 // WithNotices reports what a person may want to know, in whole sentences.
 func WithNotices(f func(string)) Option {
 	return func(o *options) { o.notify = f }
@@ -210,8 +218,9 @@ func WithPlacement(f func(*Placement)) Option {
 
 // Engine is an open model. Close it.
 type Engine struct {
-	e   *engine.Engine
-	tok *token.Tokenizer // nil where the model has no tokenizer files
+	e     *engine.Engine
+	tok   *token.Tokenizer // nil where the model has none that can be used
+	noTok error            // why
 }
 
 func makeOptions(opts []Option) options {
@@ -227,22 +236,25 @@ func makeOptions(opts []Option) options {
 // a *BudgetError.
 func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 	o := makeOptions(opts)
-	src, err := hub.Find(model)
+	src, err := hub.FindIn(model, o.cacheDir)
 	if err != nil {
 		return nil, err
+	}
+	tok, noTok := tokenizerOf(src)
+	if noTok != nil && o.text {
+		return nil, noTok
+	}
+	var refused *refusedTokenizer
+	if errors.As(noTok, &refused) && o.notify != nil {
+		o.notify(fmt.Sprintf("the tokenizer cannot be used, so that token ids alone will do: %v", refused.reason))
 	}
 	p, err := openPack(ctx, src, o)
 	if err != nil {
 		return nil, err
 	}
-	tok, err := tokenizerOf(p)
+	known, err := o.finder().Of(src, p)
+	known.Use(&o.engine)
 	if err == nil {
-		var known learned
-		known, err = learnedOf(src, p, o)
-		known.use(&o.engine)
-		if err == nil {
-			o.engine.Auto, err = auto(ctx, p, o, known.choices)
-		}
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
@@ -264,16 +276,7 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 			notify(n)
 		}
 	}
-	return &Engine{e: e, tok: tok}, nil
-}
-
-// tokenizerOf is a pack's tokenizer, nil if it has none.
-func tokenizerOf(p *pack.Pack) (*token.Tokenizer, error) {
-	tok, err := token.Load(p.Tokenizer(), p.Path())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return tok, err
+	return &Engine{e: e, tok: tok, noTok: noTok}, nil
 }
 
 // openPack opens a model's pack, which is made first if the model is a
@@ -289,14 +292,26 @@ func openPack(ctx context.Context, src hub.Source, o options) (*pack.Pack, error
 			return nil, err
 		}
 	}
-	if _, err := engine.Plan(l, o.engine); err != nil {
+	path, err := convert.KnownPack(ctx, src, o.cacheDir)
+	if err != nil {
 		return nil, err
+	}
+	if path == "" { // else engine.Open says so, which knows the pack's sidecar
+		known, err := o.finder().Known(src)
+		if err != nil {
+			return nil, err
+		}
+		known.Use(&o.engine)
+		if _, err := engine.Plan(l, o.engine); err != nil {
+			return nil, err
+		}
 	}
 	return convert.Open(ctx, src, o.cacheDir, convert.Options{Notify: o.notify, Progress: o.progress})
 }
 
 // sameProfile demands that a config describes the model.
 func sameProfile(want, got ModelProfile, model string) error {
+	want.Generation, got.Generation = config.Generation{}, config.Generation{} // of another file
 	w, g := fmt.Sprintf("%+v", want), fmt.Sprintf("%+v", got)
 	if w != g {
 		return fmt.Errorf("sparseflow: open %s: got a model of %s, want that of the config, %s", model, g, w)

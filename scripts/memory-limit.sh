@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a random checkpoint of about 1 GB under a real memory limit (a memory
+# Runs a checkpoint of drawn weights of about 1 GB under a real memory limit (a memory
 # cgroup) of a third of its size, which is also the byte budget: converting it,
 # loading it and generating. Shows that the process lives, that its peak
 # resident memory is under the budget, and that dense output is that of a run
@@ -18,7 +18,7 @@ cleanup() {
 trap cleanup EXIT
 
 go build -o "$dir/sparseflow" ./cmd/sparseflow
-go run ./internal/convert/randopt/mkrandopt -d 2048 -ffn 8192 -vocab 8192 -layers "$layers" "$dir/model"
+"$dir/sparseflow" synth --shape custom --hidden 2048 --heads 32 --vocab 8192 --layers "$layers" -o "$dir/model"
 size=$(stat -c %s "$dir/model/model.safetensors")
 limit=$((size / 3))
 echo "checkpoint: $size bytes; budget and limit: $limit bytes"

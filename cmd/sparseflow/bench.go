@@ -17,7 +17,8 @@ import (
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/lab/bench"
-	"github.com/sparseflow/sparseflow/internal/placement"
+	"github.com/sparseflow/sparseflow/internal/lab/chart"
+	"github.com/sparseflow/sparseflow/internal/lab/trace"
 )
 
 // benchFlags are the flags of bench alone.
@@ -27,6 +28,7 @@ type benchFlags struct {
 	ablate        bool
 	sweep         []float64 // shares
 	svg           string
+	wide          bool
 	trace, replay string
 	timeout       time.Duration
 }
@@ -71,7 +73,8 @@ Speed of memory and disk is measured in the same run. The share of the limit is
 that of the speed at which the same bytes, in the same pattern on the same
 threads, are loaded without computing.
 
-The default budget is 58% of the weights.`,
+The default budget is 58% of the weights. Tables fit into 80 columns; --wide and
+--json have more figures.`,
 		Example: `  sparseflow bench tiny
   sparseflow bench DIR --budget 45% --kv f16 --json
   sparseflow bench DIR --tests tg64 --modes sparse,naive
@@ -94,6 +97,7 @@ The default budget is 58% of the weights.`,
 	fs.Var(shares{&f.sweep}, "sweep", "also measure sparse decoding with other budgets, a `list` such as 30%,58%; all: 20% to 100%")
 	fs.Lookup("sweep").NoOptDefVal = "all"
 	fs.StringVar(&f.svg, "svg", "", "draw the sweep into this `file`")
+	fs.BoolVar(&f.wide, "wide", false, "print tables with all their columns, wider than 80")
 	fs.StringVar(&f.trace, "trace", "", "also write which neurons the sparse mode's text wants into this `file`")
 	fs.StringVar(&f.replay, "replay", "", "measure nothing, but judge eviction policies by the trace in this `file`")
 	fs.DurationVar(&f.timeout, "timeout", benchTimeout, "longest `time` that a mode may take")
@@ -120,15 +124,13 @@ func (a *app) benchChildCommand() *cobra.Command {
 		Hidden: true,
 		Args:   argsNamed(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			limitToConvert()
-			return bench.Child(cmd.Context(), a.stdin, a.stdout, func(ctx context.Context, model string, opts ...sparseflow.Option) (*sparseflow.Engine, error) {
-				return sparseflow.Open(ctx, model, append(opts, sparseflow.WithPlacement(limitToPlan))...)
-			})
+			return bench.Child(cmd.Context(), a.stdin, a.stdout)
 		},
 	}
 }
 
-// replay judges policies by a trace, with the model's profile if it has one.
+// replay judges eviction policies by a trace, with the model's profile if it
+// has one.
 func (a *app) replay(model string, m *modelFlags, path string) error {
 	src, err := hub.Find(model)
 	if err != nil {
@@ -140,55 +142,63 @@ func (a *app) replay(model string, m *modelFlags, path string) error {
 			return err
 		}
 	}
-	return a.replayTrace(path, seen, m.json)
-}
-
-// benchmark is a run of bench, checked before anything is converted or loaded.
-type benchmark struct {
-	o     bench.Options
-	modes []bench.Mode
-	dtype string // of the weights
-}
-
-func (a *app) bench(cmd *cobra.Command, model string, m *modelFlags, f benchFlags) error {
-	ctx := cmd.Context()
-	b, err := a.prepareBench(cmd, model, m, f)
-	if err != nil {
+	bar := a.newProgress()
+	j, err := trace.JudgeFile(path, seen, func(done, total int64) { bar.report("replaying", done, total) })
+	bar.close()
+	switch {
+	case err != nil:
 		return err
+	case m.json:
+		return a.printJSON(j)
 	}
-	status := a.newStatusLine()
-	err = b.ready(ctx, model, m, a.newProgress(), status.show)
-	var out *benchJSON
-	if err == nil {
-		out, err = b.run(ctx, f)
-	}
-	status.close()
-	if err != nil {
-		return err
-	}
-	if f.svg != "" {
-		if err := writeBenchSVG(f.svg, model, out); err != nil {
-			return err
-		}
-	}
-	if m.json {
-		return a.printJSON(out)
-	}
-	printBench(a.stdout, out)
+	j.Print(a.stdout, path)
 	return nil
 }
 
-// prepareBench checks what can be checked from headers.
-func (a *app) prepareBench(cmd *cobra.Command, model string, m *modelFlags, f benchFlags) (*benchmark, error) {
-	b := &benchmark{o: bench.Options{Model: model, CacheDir: m.cacheDir, SimDisk: m.simDisk, Trace: f.trace, Reps: f.reps, AllReps: f.reps > 0, Timeout: f.timeout}}
+func (a *app) bench(cmd *cobra.Command, model string, m *modelFlags, f benchFlags) error {
+	b, err := f.benchmark(cmd, model, m)
+	if err != nil {
+		return err
+	}
+	bar, status := a.newProgress(), a.newStatusLine()
+	b.Progress = func(what string) {
+		bar.close()
+		status.show(what)
+	}
+	err = b.Prepare(cmd.Context(), convert.Options{Notify: bar.note, Progress: bar.report})
+	bar.close()
+	var out *bench.Results
+	if err == nil {
+		out, err = b.Run(cmd.Context())
+	}
+	status.close()
+	if err == nil && f.svg != "" {
+		err = chart.Save(f.svg, chart.Sweep(out))
+	}
+	switch {
+	case err != nil:
+		return err
+	case m.json:
+		return a.printJSON(out)
+	}
+	out.Print(a.stdout, f.wide)
+	return nil
+}
+
+// benchmark checks what can be checked from headers, before anything is
+// converted or loaded.
+func (f *benchFlags) benchmark(cmd *cobra.Command, model string, m *modelFlags) (*bench.Benchmark, error) {
+	b := &bench.Benchmark{Ablate: f.ablate, Sweep: f.sweep}
+	b.Model, b.CacheDir, b.SimDisk, b.Trace, b.Timeout, b.Command = model, m.cacheDir, m.simDisk, f.trace, f.timeout, benchProcess
+	b.Reps, b.AllReps = f.reps, f.reps > 0
 	if f.reps == 0 {
-		b.o.Reps = benchReps
+		b.Reps = benchReps
 	}
 	var err error
-	if b.modes, err = bench.ParseModes(f.modes); err != nil {
+	if b.Modes, err = bench.ParseModes(f.modes); err != nil {
 		return nil, usagef(cmd, "--modes: %v", err)
 	}
-	if b.o.Tests, err = bench.ParseTests(f.tests); err != nil {
+	if b.Tests, err = bench.ParseTests(f.tests); err != nil {
 		return nil, usagef(cmd, "--tests: %v", err)
 	}
 	switch {
@@ -196,7 +206,7 @@ func (a *app) prepareBench(cmd *cobra.Command, model string, m *modelFlags, f be
 		return nil, usagef(cmd, "--reps: got %d, want 0 to %d", f.reps, bench.MostReps)
 	case f.svg != "" && f.sweep == nil:
 		return nil, usagef(cmd, "--svg: got no sweep to draw, want --sweep too")
-	case f.trace != "" && !slices.Contains(b.modes, bench.Sparse):
+	case f.trace != "" && !slices.Contains(b.Modes, bench.Sparse):
 		return nil, usagef(cmd, "--trace: got --modes %s, want sparse among them, which is traced", f.modes)
 	case f.timeout <= 0:
 		return nil, usagef(cmd, "--timeout: got %v, want more than 0", f.timeout)
@@ -211,77 +221,47 @@ func (a *app) prepareBench(cmd *cobra.Command, model string, m *modelFlags, f be
 	if err != nil {
 		return nil, err
 	}
-	b.o.Profile = layout.Profile()
+	b.Profile = layout.Profile()
 	if err := benchFits(cmd, m, b); err != nil {
 		return nil, err
 	}
-	if b.o.Strategy, err = m.strategy(cmd); err != nil {
+	if b.Strategy, err = m.strategy(cmd); err != nil {
 		return nil, err
 	}
-	if b.o.Strategy.Budget.IsZero() && b.o.Strategy.GPUCacheRatio == nil {
-		b.o.Strategy.Budget.Share = benchBudget
+	if b.Strategy.Budget.IsZero() && b.Strategy.GPUCacheRatio == nil {
+		b.Strategy.Budget.Share = benchBudget
 	}
-	_, err = sparseflow.Plan(model, sparseflow.WithStrategy(b.o.Strategy), sparseflow.WithCacheDir(m.cacheDir))
+	_, err = sparseflow.Plan(model, sparseflow.WithStrategy(b.Strategy), sparseflow.WithCacheDir(m.cacheDir))
 	return b, err
 }
 
 // benchFits chooses the context, if the user did not, and holds the tests to it.
-func benchFits(cmd *cobra.Command, m *modelFlags, b *benchmark) error {
+func benchFits(cmd *cobra.Command, m *modelFlags, b *bench.Benchmark) error {
 	need := benchContext
-	for _, t := range b.o.Tests {
+	for _, t := range b.Tests {
 		need = max(need, t.Context())
 	}
 	if m.ctx == 0 {
-		m.ctx = min(need, b.o.Profile.MaxPositions)
+		m.ctx = min(need, b.Profile.MaxPositions)
 	}
 	if m.ctx < bench.LeastContext {
-		return usagef(cmd, "--ctx: got %d tokens, want at least %d to check the output on (the model's longest is %d)", m.ctx, bench.LeastContext, b.o.Profile.MaxPositions)
+		return usagef(cmd, "--ctx: got %d tokens, want at least %d to check the output on (the model's longest is %d)", m.ctx, bench.LeastContext, b.Profile.MaxPositions)
 	}
-	for _, t := range b.o.Tests {
+	for _, t := range b.Tests {
 		if t.Context() > m.ctx {
-			return usagef(cmd, "--tests: %v: got a context of %d tokens, want at least %d (--ctx; the model's longest is %d)", t, m.ctx, t.Context(), b.o.Profile.MaxPositions)
+			return usagef(cmd, "--tests: %v: got a context of %d tokens, want at least %d (--ctx; the model's longest is %d)", t, m.ctx, t.Context(), b.Profile.MaxPositions)
 		}
 	}
 	return nil
 }
 
-// ready packs the model, finds the text and measures the limits.
-func (b *benchmark) ready(ctx context.Context, model string, m *modelFlags, bar *progress, doing func(string)) error {
-	src, err := hub.Find(model)
+// benchProcess is the process of a mode: this program with the verb for it.
+func benchProcess(ctx context.Context) (*exec.Cmd, error) {
+	self, err := os.Executable()
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("bench: find this program: %w", err)
 	}
-	tok, err := sparseflow.LoadTokenizer(model)
-	if err != nil && !errors.Is(err, sparseflow.ErrNoTokenizer) {
-		return err
-	}
-	t, err := bench.ForcedText(b.o.Profile, tok, bench.TextTokens(b.o.Tests, b.o.Reps))
-	if err != nil {
-		return err
-	}
-	b.o.IDs, b.o.TraceText = t.IDs, t.Name
-	p, err := convert.Open(ctx, src, m.cacheDir, convert.Options{Notify: bar.note, Progress: bar.report})
-	if err != nil {
-		return err
-	}
-	bar.close()
-	b.o.Pack, b.o.Progress = p.Path(), doing
-	b.dtype = dtypes(p.Layout)
-	place, err := sparseflow.Plan(model, sparseflow.WithStrategy(b.o.Strategy), sparseflow.WithCacheDir(m.cacheDir))
-	if err != nil {
-		return errors.Join(err, p.Close())
-	}
-	b.o.Free = placement.FreeBytes(os.DirFS("/"))
-	doing("measuring memory and disk")
-	b.o.Limits, err = bench.Measure(ctx, p.Path(), p.Layout, b.o.SimDisk, place.Threads)
-	b.o.Command = func(ctx context.Context) (*exec.Cmd, error) {
-		self, err := os.Executable()
-		if err != nil {
-			return nil, fmt.Errorf("bench: find this program: %w", err)
-		}
-		c := exec.CommandContext(ctx, self, benchChild)
-		c.Args[0] = os.Args[0] // a program of several names goes by it
-		return c, nil
-	}
-	return errors.Join(err, p.Close())
+	c := exec.CommandContext(ctx, self, benchChild)
+	c.Args[0] = os.Args[0] // a program of several names goes by it
+	return c, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -53,8 +54,12 @@ func report(ctx context.Context, stderr io.Writer, err error) int {
 		fmt.Fprintln(stderr, "sparseflow: ended by", s)
 		return 128 + int(s.Signal)
 	}
-	msg := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\n", "; "), "sparseflow: ")
-	fmt.Fprintln(stderr, "sparseflow:", msg)
+	fmt.Fprintln(stderr, "sparseflow:", messageOf(err))
+	return statusOf(err)
+}
+
+// statusOf is the exit status of an error.
+func statusOf(err error) int {
 	var usage *usageError
 	var budget *sparseflow.BudgetError
 	switch {
@@ -64,6 +69,15 @@ func report(ctx context.Context, stderr io.Writer, err error) int {
 		return exitBudget
 	}
 	return exitFailed
+}
+
+// packages are the words that errors of this module begin with: they say where
+// in the program something went wrong, which is no help to who uses it.
+var packages = regexp.MustCompile(`(^|: |; )((sparseflow|arch|cache|calibrate|config|convert|cpu|device|disk|engine|hub|kv|lowrank|memory|model|pack|placement|predict|quality|sample|sidecar|source|tensor|token|transfer): )+`)
+
+// messageOf is an error in one line for a person.
+func messageOf(err error) string {
+	return packages.ReplaceAllString(strings.ReplaceAll(err.Error(), "\n", "; "), "$1")
 }
 
 // nearest is ", did you mean X?" for the known name that word is nearest to, or
@@ -76,30 +90,49 @@ func nearest(word string, known []string, prefix string) string {
 	return fmt.Sprintf("; did you mean %s%s?", prefix, name)
 }
 
-// checkVerb finds a misspelt verb before its flags, which no verb knows, are
-// complained about.
-func checkVerb(root *cobra.Command, args []string) error {
-	if _, _, err := root.Find(args); err == nil {
-		return nil
+// ours is our flag for what llama.cpp calls it, without the hyphens, or "".
+func ours(name string) string {
+	switch name {
+	case "n", "predict", "n-predict":
+		return "max-tokens"
+	case "p", "prompt":
+		return "text"
+	case "f":
+		return "file"
+	case "c", "ctx-size":
+		return "ctx"
+	case "t":
+		return "threads"
+	case "s":
+		return "seed"
+	case "temp":
+		return "temperature"
+	case "repeat-penalty":
+		return "repetition-penalty"
+	case "ngl", "gpu-layers", "n-gpu-layers":
+		return "budget"
+	case "ctk", "ctv", "cache-type-k", "cache-type-v":
+		return "kv"
 	}
-	word := ""
-	for _, arg := range args {
-		if !strings.HasPrefix(arg, "-") {
-			word = arg
-			break
-		}
-	}
-	return usagef(root, "unknown command %q%s", word, nearest(word, verbs(root), ""))
+	return ""
 }
 
-// verbs are the names of the commands under root that help shows.
-func verbs(root *cobra.Command) (names []string) {
-	for _, c := range root.Commands() {
-		if c.IsAvailableCommand() {
-			names = append(names, c.Name())
-		}
+// tip is what to use in the place of another program's flag, or the nearest
+// flag, or nothing.
+func tip(cmd *cobra.Command, name string) string {
+	if name == "m" || name == "model" {
+		return fmt.Sprintf("; the model is the first word: %s MODEL", cmd.CommandPath())
 	}
-	return names
+	if own := ours(name); own != "" && cmd.Flags().Lookup(own) != nil {
+		return fmt.Sprintf("; use --%s", own)
+	}
+	var known []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			known = append(known, f.Name)
+		}
+	})
+	return nearest(name, known, "--")
 }
 
 // flagError puts a mistake in a flag in words of our own.
@@ -109,12 +142,15 @@ func flagError(cmd *cobra.Command, err error) error {
 	var missing *pflag.ValueRequiredError
 	switch {
 	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "":
-		return usagef(cmd, "unknown flag -%s", unknown.GetSpecifiedName())
+		word := unknown.GetSpecifiedShortnames() // as in -temp
+		if hint := tip(cmd, word); hint != "" {
+			return usagef(cmd, "unknown flag -%s%s", word, hint)
+		}
+		name := unknown.GetSpecifiedName()
+		return usagef(cmd, "unknown flag -%s%s", name, tip(cmd, name))
 	case errors.As(err, &unknown):
 		name := unknown.GetSpecifiedName()
-		var known []string
-		cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
-		return usagef(cmd, "unknown flag --%s%s", name, nearest(name, known, "--"))
+		return usagef(cmd, "unknown flag --%s%s", name, tip(cmd, name))
 	case errors.As(err, &invalid):
 		return usagef(cmd, "--%s: %v", invalid.GetFlag().Name, valueError(invalid.GetFlag(), invalid.GetValue(), invalid.Unwrap()))
 	case errors.As(err, &missing):

@@ -9,9 +9,13 @@ import (
 
 	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/convert"
+	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/sample"
 )
 
-// evalDrawnTokens is how many token ids are drawn for a synthetic model.
+// evalDrawnTokens is how many token ids are drawn for a synthetic model, the
+// same each time, and none of the draws that it was made with.
 const evalDrawnTokens = 2048
 
 // evalFlags are the flags of eval alone.
@@ -47,19 +51,18 @@ A share of the neurons is of all neurons and tokens. A large model takes long:
   sparseflow eval tiny --file book.txt --predictor oracle`,
 		Args: argsNamed(1, "MODEL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in, err := t.read(cmd, "", nil)
+			in, err := t.read(a, cmd, "", nil, false)
 			if err != nil {
 				return err
 			}
 			if in.from == "" {
-				drawn, err := isSynthetic(args[0])
+				profile, err := profileOf(args[0], m.cacheDir)
 				if err != nil {
 					return err
 				}
-				if drawn {
-					return a.eval(cmd, &m, args[0], in, f)
+				if !profile.Synthetic {
+					return usagef(cmd, "got no text, want --file or --text")
 				}
-				return usagef(cmd, "got no text, want --file or --text")
 			}
 			if !utf8.ValidString(in.text) {
 				return fmt.Errorf("eval: %s: got a text that is not UTF-8, want UTF-8", in.from)
@@ -82,13 +85,13 @@ func (a *app) eval(cmd *cobra.Command, m *modelFlags, model string, in input, f 
 	if f.window < 0 || f.stride < 0 || f.maxTokens < 0 {
 		return usagef(cmd, "got a negative --window, --stride or --max-tokens, want 0 or more")
 	}
-	eng, err := a.open(ctx, cmd, model, m, false)
+	eng, err := a.open(ctx, cmd, model, m, false, in.from != "")
 	if err != nil {
 		return err
 	}
 	var ids []int32
 	if in.from == "" {
-		ids = drawnIDs(eng.Profile().VocabSize, evalDrawnTokens)
+		ids = sample.DrawTokens(eng.Profile().VocabSize, evalDrawnTokens, 0)
 	} else if ids, err = eng.TokenizePlain(in.text); err != nil {
 		return errors.Join(err, eng.Close())
 	}
@@ -188,4 +191,18 @@ func (l layerJSON) cells() []string {
 		fmt.Sprintf("%.4f", l.Recall), fmt.Sprintf("%.4f", l.RecallWeighted),
 		fmt.Sprintf("%.3f", l.Precision), fmt.Sprintf("%.4f", l.MLPError),
 	}
+}
+
+// isSynthetic reports whether a model's weights were drawn. It reads headers
+// only.
+func isSynthetic(model string) (bool, error) {
+	src, err := hub.Find(model)
+	if err != nil {
+		return false, err
+	}
+	layout, err := convert.Layout(src)
+	if err != nil {
+		return false, err
+	}
+	return layout.Profile().Synthetic, nil
 }

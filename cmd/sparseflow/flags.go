@@ -1,12 +1,15 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 // modelFlags are the flags of every verb that opens a model.
@@ -36,20 +39,21 @@ type modelFlags struct {
 // says otherwise.
 func (m *modelFlags) add(cmd *cobra.Command, mode sparseflow.Mode) {
 	fs := newGroup(modelFlagsTitle)
-	m.mode, m.predictor, m.io, m.device, m.kv = string(mode), "sketch", "direct", "auto", "f32"
+	d := sparseflow.DefaultStrategy()
+	m.mode, m.predictor, m.io, m.device, m.kv = string(mode), d.Predictor, string(d.IO), "auto", strings.ToLower(d.KV.String())
 	fs.Var(budget{&m.budget}, "budget", "fast memory: a share of the weights (58%) or a size for the whole process (4GB, 4GiB); default: all weights, or 80 % of free memory if that is less")
 	fs.Var(ratio{&m.ratio}, "gpu-cache-ratio", "share of MLP neurons kept in fast memory, 0 to 1; without --budget the budget is what that needs")
 	fs.Var(enum{&m.mode, modes()}, "mode", "which neurons are computed: all (dense, exact), the active ones (gate, exact), the predicted ones, or what is fastest")
 	fs.Var(enum{&m.predictor, engine.Predictors()}, "predictor", "who predicts; oracle knows the truth and is for comparison; naming one means --mode predicted unless --mode says otherwise")
 	fs.Var(percentage{&m.quality}, "quality", "largest rise of perplexity that a calibrated predictor may cost; default: 0.5%")
-	fs.Var(enum{&m.policy, cache.PolicyNames()}, "policy", "which neuron gives way to a missing one: the least often used (lfu), the least recently (lru), none (frozen), ...; default: lfu, or frozen without --use-lru-eviction")
-	fs.BoolVar(&m.lru, "use-lru-eviction", true, "missing neurons take the place of others, as --policy says; if false, the hottest neurons stay for good")
-	fs.BoolVar(&m.async, "async-transfer", true, "read missing neurons while attention computes")
+	fs.Var(enum{&m.policy, cache.PolicyNames()}, "policy", "which neuron gives way to a missing one: the least often used (lfu), the least recently (lru), or none (frozen); default: lfu, or frozen without --use-lru-eviction")
+	fs.BoolVar(&m.lru, "use-lru-eviction", d.UseLRUEviction, "missing neurons take the place of others, as --policy says; if false, the hottest neurons stay for good")
+	fs.BoolVar(&m.async, "async-transfer", d.AsyncTransfer, "read missing neurons while attention computes")
 	fs.Var(enum{&m.io, []string{"direct", "mmap"}}, "io", "read the pack past the page cache, or map it")
 	fs.Var(deviceWord{&m.device}, "device", "what computes")
 	fs.Var(enum{&m.kv, []string{"f32", "f16", "q8_0"}}, "kv", "element type of the KV cache")
-	fs.IntVar(&m.ctx, "ctx", 0, "longest text in `tokens`, prompt included; default: the model's own limit, at most 2048")
-	fs.IntVar(&m.threads, "threads", 0, "compute threads; default: one for each processor")
+	fs.IntVar(&m.ctx, "ctx", 0, "longest text in `tokens`, prompt included; default: what run is asked for, elsewhere the model's own limit, at most 2048")
+	fs.IntVar(&m.threads, "threads", 0, "compute threads; default: one for each processor that may be used")
 	addCacheDir(fs, &m.cacheDir)
 	addConfig(fs, &m.config)
 	addJSON(fs, &m.json)
@@ -59,7 +63,7 @@ func (m *modelFlags) add(cmd *cobra.Command, mode sparseflow.Mode) {
 // addRun declares the flags of those verbs that compute something.
 func (m *modelFlags) addRun(cmd *cobra.Command) {
 	fs := newGroup(modelFlagsTitle)
-	fs.Uint64Var(&m.seed, "seed", 0, "`number` that sampling's random draws start from")
+	fs.Uint64Var(&m.seed, "seed", 0, "`number` that sampling's random draws start from; default: another each time, which --stats and --json tell")
 	m.addSimDisk(fs)
 	fs.BoolVar(&m.stats, "stats", false, "print a table of what it took to standard error")
 	addGroup(cmd, fs)
@@ -96,13 +100,9 @@ func (m *modelFlags) strategy(cmd *cobra.Command) (sparseflow.OffloadStrategy, e
 	s.UseLRUEviction = m.lru
 	s.AsyncTransfer = m.async
 	s.IO = sparseflow.IOMode(m.io)
-	switch m.kv {
-	case "f16":
-		s.KV = sparseflow.F16
-	case "q8_0":
-		s.KV = sparseflow.Q8_0
-	default:
-		s.KV = sparseflow.F32
+	var err error
+	if s.KV, err = tensor.ParseDType(m.kv); err != nil {
+		return s, usagef(cmd, "--kv: %v", err)
 	}
 	s.Context = m.ctx
 	s.Threads = m.threads

@@ -43,7 +43,7 @@ func (a *app) answer(ctx context.Context, eng *sparseflow.Engine, f *runFlags, r
 	res, err := a.generate(ctx, eng, f, r, input{text: text, from: "the terminal"})
 	switch {
 	case err == nil && f.model.stats:
-		statsTable(a.stderr, res.Stats, eng)
+		statsTable(a.stderr, res.Stats, r.Sampling.Seed, eng)
 		return nil
 	case err == nil:
 		fmt.Fprintf(a.stderr, "[%s]\n", speedLine(res.Stats))

@@ -22,3 +22,23 @@ func (a *app) printJSON(v any) error {
 	a.stdout.Write(line.Bytes())
 	return nil
 }
+
+// errorJSON is what --json prints in the place of a result.
+type errorJSON struct {
+	Schema int `json:"schema"`
+	Error  struct {
+		Message string `json:"message"` // as on standard error
+		Status  int    `json:"exit_status"`
+	} `json:"error"`
+}
+
+// printError writes an error as JSON, unless the verb has written a result that
+// says what is wrong.
+func (a *app) printError(err error) {
+	if a.stdout.wrote {
+		return
+	}
+	out := errorJSON{Schema: schema}
+	out.Error.Message, out.Error.Status = messageOf(err), statusOf(err)
+	_ = a.printJSON(out) // can be printed, and is the last to be
+}

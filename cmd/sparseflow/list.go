@@ -66,6 +66,9 @@ func (a *app) list(f *listFlags) error {
 		if m.Synthetic {
 			kind = "synthetic " + kind
 		}
+		if m.Incomplete {
+			kind = "incomplete " + kind
+		}
 		t.add(m.Name, kind, config.FormatSize(m.Bytes), m.Path)
 	}
 	t.print(a.stdout)

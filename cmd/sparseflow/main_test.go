@@ -55,6 +55,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":  exits,
 			"json":   jsonCommand,
+			"same":   same,
 			"golden": golden,
 			"flip":   flip,
 			"lines":  lines,
@@ -83,7 +84,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 
 // jsonCommand looks into the JSON on the last standard output:
 //
-//	json PATH is VALUE     the value, as JSON spells it
+//	json PATH is VALUE     the value, as JSON spells it; ! before it: not that
 //	json PATH above N      a number greater than N
 //	json PATH below N      a number less than N
 //	json PATH keys A B...  an object with these keys and no others
@@ -91,8 +92,8 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 // PATH is keys and indexes with dots between; len is the length of a list, a
 // single dot the whole.
 func jsonCommand(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 3 {
-		ts.Fatalf("usage: json PATH is|above|below|keys VALUE...")
+	if len(args) < 3 || neg && args[1] != "is" {
+		ts.Fatalf("usage: [!] json PATH is VALUE, or json PATH above|below|keys VALUE...")
 	}
 	var v any
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &v))
@@ -101,8 +102,8 @@ func jsonCommand(ts *testscript.TestScript, neg bool, args []string) {
 	case "is":
 		got, err := json.Marshal(v)
 		ts.Check(err)
-		if string(got) != args[2] {
-			ts.Fatalf("%s: got %s, want %s", args[0], got, args[2])
+		if (string(got) == args[2]) == neg {
+			ts.Fatalf("%s: got %s, want %s (negated: %v)", args[0], got, args[2], neg)
 		}
 	case "above", "below":
 		got, ok := v.(float64)
@@ -119,6 +120,24 @@ func jsonCommand(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	default:
 		ts.Fatalf("json: got %q, want is, above, below or keys", args[1])
+	}
+}
+
+// same PATH FILE wants the value at PATH to be that in another file.
+func same(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: same PATH FILE")
+	}
+	var values [2]string
+	for i, file := range []string{"stdout", args[1]} {
+		var v any
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile(file)), &v))
+		b, err := json.Marshal(lookUp(ts, v, args[0]))
+		ts.Check(err)
+		values[i] = string(b)
+	}
+	if values[0] != values[1] {
+		ts.Fatalf("%s: got %s, want that of %s, %s", args[0], values[0], args[1], values[1])
 	}
 }
 

@@ -10,8 +10,9 @@ import (
 )
 
 // open opens the model that the flags describe, with progress and notices on
-// standard error. An early one shows its progress until it is loaded.
-func (a *app) open(ctx context.Context, cmd *cobra.Command, model string, m *modelFlags, early bool) (*sparseflow.Engine, error) {
+// standard error. An early one shows its progress until it is loaded. text says
+// that text will be handed over, so that there must be a tokenizer.
+func (a *app) open(ctx context.Context, cmd *cobra.Command, model string, m *modelFlags, early, text bool) (*sparseflow.Engine, error) {
 	strategy, err := m.strategy(cmd)
 	if err != nil {
 		return nil, err
@@ -26,10 +27,14 @@ func (a *app) open(ctx context.Context, cmd *cobra.Command, model string, m *mod
 		sparseflow.WithPlacement(limitToPlan),
 	}
 	if m.simDisk != nil {
+		bar.note(fmt.Sprintf("the pack is read from a simulated disk of %v", m.simDisk))
 		options = append(options, sparseflow.WithSimDisk(*m.simDisk))
 	}
 	if early {
 		options = append(options, sparseflow.WithEarlyOpen())
+	}
+	if text {
+		options = append(options, sparseflow.WithTokenizer())
 	}
 	eng, err := sparseflow.Open(ctx, model, options...)
 	if err != nil || !early {

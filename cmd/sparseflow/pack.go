@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sparseflow/sparseflow/internal/atomicfile"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/hub"
@@ -103,7 +103,7 @@ func (a *app) pack(cmd *cobra.Command, f *packFlags, args []string) error {
 	case f.output == "":
 		return usagef(cmd, "got no output file, want -o FILE such as -o model.sflow")
 	}
-	src, err := hub.Find(args[0])
+	src, err := hub.FindIn(args[0], f.cacheDir)
 	if err != nil {
 		return err
 	}
@@ -119,15 +119,10 @@ func (a *app) pack(cmd *cobra.Command, f *packFlags, args []string) error {
 // mayWrite refuses to convert for minutes only to find that the result has no
 // place.
 func mayWrite(path string, force bool) error {
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
+	if err := atomicfile.Replaceable(path); err != nil {
 		return fmt.Errorf("--output: %w", err)
-	case info.IsDir():
-		return fmt.Errorf("--output: %s is a directory, want the name of a file", path)
-	case !force:
+	}
+	if _, err := os.Stat(path); err == nil && !force {
 		return fmt.Errorf("--output: %s is there already; --force replaces it", path)
 	}
 	return nil

@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"errors"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -32,21 +30,6 @@ func TestEveryVerbIsExplained(t *testing.T) {
 				t.Errorf("%s: a line of help has %d columns: %s", c.Name(), n, line)
 			}
 		}
-	}
-}
-
-// A chart is published: it names the model, not where somebody keeps it.
-func TestChartNamesNoDirectory(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "speed.svg")
-	if err := writeBenchSVG(path, filepath.Join("somebody", "m.sflow"), &benchJSON{}); err != nil {
-		t.Fatal(err)
-	}
-	svg, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Contains(svg, []byte("m.sflow")) || bytes.Contains(svg, []byte("somebody")) {
-		t.Errorf("want m.sflow without its directory, got\n%s", svg)
 	}
 }
 
@@ -110,14 +93,3 @@ func TestFullDisk(t *testing.T) {
 type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, errors.New("no space left") }
-
-func TestTable(t *testing.T) {
-	var w bytes.Buffer
-	tab := table{right: []bool{false, true}}
-	tab.add("a", "1", "x")
-	tab.add("été", "100")
-	tab.print(&w)
-	if want := "a      1  x\nété  100\n"; w.String() != want {
-		t.Errorf("got %q, want %q", w.String(), want)
-	}
-}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -15,23 +14,25 @@ import (
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/kv"
 	"github.com/sparseflow/sparseflow/internal/lab/bench"
+	"github.com/sparseflow/sparseflow/internal/lab/chart"
 	"github.com/sparseflow/sparseflow/internal/lab/synth"
 	"github.com/sparseflow/sparseflow/internal/placement"
 )
 
 // planFlags are the flags of plan alone.
 type planFlags struct {
+	runFlags
 	svg          string
 	measure      bool
 	shape, quant string
 }
 
 func (a *app) planCommand() *cobra.Command {
-	var m modelFlags
 	var f planFlags
 	cmd := &cobra.Command{
-		Use:     "plan (MODEL | --shape SHAPE)",
+		Use:     "plan (MODEL [PROMPT] | --shape SHAPE)",
 		GroupID: groupTool,
 		Short:   "Show what would live where for a budget",
 		Long: `Plan prints what would be in fast memory and what would stay in the pack for a
@@ -45,6 +46,10 @@ every command.
 
 A config.json, or a checkpoint's directory with nothing else in it, or --shape is
 enough: whether a model would run here can be seen before it is downloaded.
+
+All flags of run are taken and have the same defaults, so that what is planned is
+what run would do: the context is what the prompt, or a page of 64 tokens where
+none is given, and --max-tokens need.
 
 The time of a token is an estimate from 10 GB/s of memory and 1 GB/s of disk.
 With --measure it is from what this machine does with weights of that shape, from
@@ -62,13 +67,23 @@ memory; reading and computing, which overlap, are counted one after the other.`,
 			if f.shape != "" {
 				return argsNamed(0)(cmd, args)
 			}
-			return argsNamed(1, "MODEL")(cmd, args)
+			return argsNamed(1, "MODEL", "PROMPT")(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.plan(cmd, firstOf(append(args, f.shape)...), &m, f)
+			if f.shape != "" {
+				args = []string{f.shape}
+			}
+			in, err := f.text.read(a, cmd, "PROMPT", args[1:], false)
+			if err != nil {
+				return err
+			}
+			return a.plan(cmd, args[0], in, &f)
 		},
 	}
-	m.add(cmd, sparseflow.Auto)
+	f.add(cmd)
+	for _, name := range []string{"seed", "sim-disk", "stats", "temperature", "top-k", "top-p", "min-p", "repetition-penalty", "stop", "ignore-eos"} {
+		cmd.Flags().Lookup(name).Hidden = true // taken, for they are run's, and of no effect
+	}
 	fs := cmd.Flags()
 	fs.BoolVar(&f.measure, "measure", false, "estimate a token's time from what this machine does")
 	fs.StringVar(&f.svg, "svg", "", "also draw the tiers into this file")
@@ -80,18 +95,26 @@ memory; reading and computing, which overlap, are counted one after the other.`,
 }
 
 // place is the plan of a model, or of one without weights.
-func (a *app) place(cmd *cobra.Command, model string, m *modelFlags, f planFlags) (*sparseflow.Placement, error) {
-	strategy, err := m.strategy(cmd)
+func (a *app) place(cmd *cobra.Command, model string, in input, f *planFlags) (*sparseflow.Placement, error) {
+	u, err := f.unseen(model)
+	switch {
+	case err != nil:
+		return nil, err
+	case u == nil:
+		err = f.setDefaults(model, in)
+	case f.model.ctx == 0:
+		f.model.ctx = contextFor(kv.PageTokens, f.sampling.maxTokens, u.profile.MaxPositions)
+	}
 	if err != nil {
 		return nil, err
 	}
-	u, err := f.unseen(model)
+	strategy, err := f.model.strategy(cmd)
 	if err != nil {
 		return nil, err
 	}
 	options := []sparseflow.Option{
 		sparseflow.WithStrategy(strategy),
-		sparseflow.WithCacheDir(m.cacheDir), // where what was learned lies too
+		sparseflow.WithCacheDir(f.model.cacheDir), // where what was learned lies too
 		sparseflow.WithNotices(a.newProgress().note)}
 	switch {
 	case u == nil:
@@ -103,13 +126,18 @@ func (a *app) place(cmd *cobra.Command, model string, m *modelFlags, f planFlags
 	return sparseflow.PlanConfig(sparseflow.SparseFlowConfig{Profile: u.profile, Strategy: strategy}, u.weights, options...)
 }
 
-func (a *app) plan(cmd *cobra.Command, model string, m *modelFlags, f planFlags) error {
-	p, err := a.place(cmd, model, m, f)
+func (a *app) plan(cmd *cobra.Command, model string, in input, f *planFlags) error {
+	m := &f.model
+	p, err := a.place(cmd, model, in, f)
 	if p == nil {
 		return err
 	}
 	if f.svg != "" {
-		if err := writeSVG(f.svg, model, m.budget, p); err != nil {
+		title := model
+		if !m.budget.IsZero() {
+			title += ", budget " + m.budget.String()
+		}
+		if err := chart.Save(f.svg, chart.Tiers(title, p)); err != nil {
 			return err
 		}
 	}
@@ -124,7 +152,7 @@ func (a *app) plan(cmd *cobra.Command, model string, m *modelFlags, f planFlags)
 		}
 	}
 	if m.json {
-		return errors.Join(a.printJSON(newPlanJSON(p, limits)), err)
+		return errors.Join(a.printJSON(newPlanJSON(p, m.kv, limits)), err)
 	}
 	printPlan(a.stdout, model, p, limits)
 	return err
@@ -132,7 +160,7 @@ func (a *app) plan(cmd *cobra.Command, model string, m *modelFlags, f planFlags)
 
 // measured is what this machine does with a model's pack.
 func measured(ctx context.Context, model, cacheDir string, threads int) (*bench.Limits, error) {
-	src, err := hub.Find(model)
+	src, err := hub.FindIn(model, cacheDir)
 	if err != nil {
 		return nil, err
 	}
@@ -151,22 +179,6 @@ func measured(ctx context.Context, model, cacheDir string, threads int) (*bench.
 	return &l, err
 }
 
-// writeSVG draws the tiers of a plan.
-func writeSVG(path, model string, budget sparseflow.Budget, p *sparseflow.Placement) error {
-	title := model
-	if !budget.IsZero() {
-		title += ", budget " + budget.String()
-	}
-	f, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("plan: draw: %w", err)
-	}
-	if err := p.SVG(f, title); err != nil {
-		return errors.Join(fmt.Errorf("plan: draw: %w", err), f.Close())
-	}
-	return f.Close()
-}
-
 // planJSON is what plan --json prints. The top level is the whole process,
 // weights the view that a share is of.
 type planJSON struct {
@@ -178,6 +190,12 @@ type planJSON struct {
 	Tiers        []tierJSON    `json:"tiers"`
 	PerToken     perTokenJSON  `json:"per_token"`
 	Limits       *bench.Limits `json:"limits,omitempty"` // as bench's, where they were measured
+
+	Mode    string  `json:"mode"`
+	Ctx     int     `json:"ctx"` // tokens
+	KV      string  `json:"kv"`
+	Threads int     `json:"threads"`
+	TokS    float64 `json:"tok_s_estimate"`
 }
 
 type weightsJSON struct {
@@ -205,7 +223,7 @@ type perTokenJSON struct {
 	SecondsEstimate float64 `json:"seconds_estimate"`
 }
 
-func newPlanJSON(p *sparseflow.Placement, l *bench.Limits) planJSON {
+func newPlanJSON(p *sparseflow.Placement, kv string, l *bench.Limits) planJSON {
 	out := planJSON{
 		Schema:       schema,
 		BudgetBytes:  p.Process.BudgetBytes,
@@ -214,6 +232,8 @@ func newPlanJSON(p *sparseflow.Placement, l *bench.Limits) planJSON {
 		Fits:         p.Fits,
 		PerToken:     perTokenJSON{p.Token.FastBytes, p.Token.SlowBytes, p.Token.Misses, p.Token.Reads, estimate(p, l)},
 		Limits:       l,
+
+		Mode: string(p.Mode), Ctx: p.Context, KV: kv, Threads: p.Threads, TokS: 1 / estimate(p, l),
 	}
 	for _, t := range p.Tiers {
 		tier := tierJSON{Name: t.Name, Bytes: t.Bytes, Items: []itemJSON{}}
@@ -236,11 +256,8 @@ func estimate(p *sparseflow.Placement, l *bench.Limits) float64 {
 func printPlan(w io.Writer, model string, p *sparseflow.Placement, l *bench.Limits) {
 	fmt.Fprintf(w, "%s: mode %s, context of %s, %s, prompts %d tokens at a time\n\n",
 		model, p.Mode, count(p.Context, "token"), count(p.Threads, "thread"), p.Chunk)
-	switch {
-	case p.Chosen != "":
-		fmt.Fprintf(w, "auto chose: %s\n\n", p.Chosen)
-	case p.Auto:
-		fmt.Fprintf(w, "auto: the first run here measures what is fastest in each layer\n\n")
+	if p.Auto {
+		fmt.Fprintf(w, "auto: %s\n\n", p.Chosen)
 	}
 	t := table{right: []bool{false, true, true}}
 	for _, tier := range p.Tiers {
@@ -268,7 +285,7 @@ func printPlan(w io.Writer, model string, p *sparseflow.Placement, l *bench.Limi
 	fmt.Fprintf(w, "a token moves %s, of it %s from the pack (some %s ms)\n",
 		config.FormatSize(p.Token.FastBytes), config.FormatSize(p.Token.SlowBytes), figures(1000*seconds))
 	if l != nil {
-		fmt.Fprintf(w, "some %s tokens/s by what was measured: %s\n", figures(1/seconds), limitsLine(l))
+		fmt.Fprintf(w, "some %s tokens/s by what was measured: %s\n", figures(1/seconds), l)
 	} else {
 		fmt.Fprintf(w, "some %s tokens/s, an estimate for ordinary memory and an ordinary NVMe disk; --measure estimates for this machine\n", figures(1/seconds))
 	}

@@ -5,9 +5,9 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
-	"github.com/vbauerster/mpb/v8/cwriter"
 )
 
 // textFlags are the ways to hand a text to a verb besides an argument.
@@ -21,7 +21,7 @@ func (t *textFlags) add(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	fs.StringVar(&t.text, "text", "", "the text, a `string`")
-	fs.StringVar(&t.file, "file", "", "take the text from this `file`, as it is")
+	fs.StringVar(&t.file, "file", "", "take the text from this `file`, as it is; -: from standard input")
 }
 
 // addIDs declares --ids.
@@ -36,9 +36,14 @@ type input struct {
 	from string // the source: "PROMPT", "--text"...; empty: none was given
 }
 
+// stdinName is the name of standard input where a file or a text is wanted.
+const stdinName = "-"
+
 // read takes the text from the one source that was given: arg, what an argument
-// called argName said, or a flag. Two are an error.
-func (t *textFlags) read(cmd *cobra.Command, argName string, arg []string) (input, error) {
+// called argName said, or a flag. Two are an error. With pipe, and where no
+// source was given, it is what comes through standard input if that is a pipe
+// or a file; a terminal, or an input that is empty, is no source.
+func (t *textFlags) read(a *app, cmd *cobra.Command, argName string, arg []string, pipe bool) (input, error) {
 	var in input
 	var given []string
 	if len(arg) > 0 {
@@ -51,24 +56,53 @@ func (t *textFlags) read(cmd *cobra.Command, argName string, arg []string) (inpu
 		}
 	}
 	if len(given) == 0 {
-		return input{}, nil
+		if !pipe || isTerminal(a.stdin.from) {
+			return input{}, nil
+		}
+		in, err := a.readStdin()
+		if in.text == "" {
+			in.from = ""
+		}
+		return in, err
 	}
 	if len(given) > 1 {
 		return input{}, usagef(cmd, "got both %s and %s, want one source of the text", given[0], given[1])
 	}
-	switch in.from = given[0]; in.from {
-	case "--text":
-		in.text = t.text
-	case "--ids":
+	switch in.from = given[0]; {
+	case in.from == "--ids":
 		in.ids = t.ids
-	case "--file":
-		b, err := os.ReadFile(t.file)
-		if err != nil {
-			return input{}, fmt.Errorf("--file: %w", err)
-		}
-		in.text = string(b)
+	case in.from == "--text":
+		in.text = t.text
+	case in.from == "--file":
+		var err error
+		in.text, err = a.readFile("--file", t.file)
+		return in, err
+	case in.text == stdinName:
+		return a.readStdin()
 	}
 	return in, nil
+}
+
+// readFile reads the file that a flag names, as it is.
+func (a *app) readFile(flag, path string) (string, error) {
+	if path == stdinName {
+		in, err := a.readStdin()
+		return in.text, err
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", flag, err)
+	}
+	return string(b), nil
+}
+
+// readUTF8 reads the file that a flag names, which must be text.
+func (a *app) readUTF8(flag, path string) (string, error) {
+	text, err := a.readFile(flag, path)
+	if err == nil && !utf8.ValidString(text) {
+		err = fmt.Errorf("%s: %s: got a text that is not UTF-8, want UTF-8", flag, path)
+	}
+	return text, err
 }
 
 // readStdin takes the text from standard input, without the line end that a
@@ -80,10 +114,4 @@ func (a *app) readStdin() (input, error) {
 	}
 	text := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
 	return input{text: text, from: "standard input"}, nil
-}
-
-// isTerminal reports whether f, a file, is a terminal.
-func isTerminal(f any) bool {
-	fd, ok := f.(interface{ Fd() uintptr })
-	return ok && cwriter.IsTerminal(int(fd.Fd()))
 }

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"runtime"
-	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -35,6 +32,9 @@ Every flag of a model or of sampling can also be set in a TOML file (--config)
 or in the environment (SPARSEFLOW_BUDGET=58%, SPARSEFLOW_TOP_K=40). The command
 line wins over the environment, the environment over the file.
 
+'sparseflow completion SHELL' prints what makes a shell complete verbs, flags and
+models: source <(sparseflow completion bash).
+
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 the budget is too small.`,
 		Version:           version(),
 		SilenceUsage:      true,
@@ -53,26 +53,14 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 the budget is too small.`,
 	root.AddCommand(
 		a.runCommand(), a.scoreCommand(), a.evalCommand(), a.profileCommand(),
 		a.trainCommand(), a.planCommand(), a.packCommand(), a.synthCommand(), a.tokenizeCommand(), a.listCommand(),
-		a.benchCommand(), a.benchChildCommand(),
+		a.benchCommand(), a.benchChildCommand(), a.versionCommand(),
 	)
+	complete(root)
 	root.SetHelpCommand(helpCommand(root))
 	// Execute would add these too late for checkVerb.
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	return root
-}
-
-// version is the module's version and what it was built with.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "(unknown)"
-	}
-	v := info.Main.Version
-	if v == "" {
-		v = "(devel)"
-	}
-	return fmt.Sprintf("%s (%s, %s/%s)", v, info.GoVersion, runtime.GOOS, runtime.GOARCH)
 }
 
 // argsNamed takes between least and most arguments, whose names are for errors.
@@ -84,9 +72,7 @@ func argsNamed(least int, names ...string) cobra.PositionalArgs {
 		case len(args) > len(names):
 			extra := args[len(names)]
 			hint := ""
-			if extra == "true" || extra == "false" {
-				hint = "; a switch takes its value by =, as in --async-transfer=" + extra
-			} else if len(names) > 1 {
+			if len(names) > 1 {
 				hint = "; a text of several words goes in quotes"
 			}
 			want := "none"

@@ -11,11 +11,6 @@ import (
 	"github.com/sparseflow/sparseflow"
 )
 
-// tinyShare is the budget of "run tiny" where none is given: tiny fits
-// anywhere, so that without a budget there would be nothing to see. It is the
-// share that the original system's demonstration ran with.
-const tinyShare = 0.58
-
 // runFlags are the flags of run.
 type runFlags struct {
 	model    modelFlags
@@ -31,23 +26,27 @@ func (a *app) runCommand() *cobra.Command {
 		Short:   "Continue a text",
 		Long: `Run continues a text and prints what comes as it comes.
 
-The prompt is the PROMPT argument, --text, --file or --ids; without any of them
-it is read from standard input, and if that is a terminal run asks for one text
-after another until Ctrl-D. The continuation goes to standard output, what it
-took to standard error.
+The prompt is the PROMPT argument, --text, --file or --ids; without any of them,
+and for PROMPT or --file -, it is read from standard input, and if that is a
+terminal run asks for one text after another until Ctrl-D. The continuation goes
+to standard output, what it took to standard error; a terminal shows the prompt
+before it, dimmed. With --json one object is printed when the text is complete.
 
 What is exact: in the modes dense and gate the text is that of the full model,
 whatever the budget. In mode predicted neurons that the predictor does not ask
-for are left out, so that the text may differ. Mode auto measures, the first time
-that a model runs at a placement on a machine, which of them is fastest in each
-layer and for prompts, and keeps to that from then on; --stats shows what it chose.
+for are left out, so that the text may differ. Mode auto is predicted where the
+model's sidecar says that this holds --quality, and in models without a sidecar
+whose neurons take 128 MiB or more; else it is gate. The same request gets the
+same text whatever the budget and whatever ran before.
 
 Without --budget and --gpu-cache-ratio tiny runs with 58 % of its weights in
-fast memory, other models with all of them or as much as 80 % of what is free.`,
+fast memory, other models with all of them or as much as 80 % of what is free.
+Without --ctx the context is what the prompt and --max-tokens need.`,
 		Example: `  sparseflow run tiny "Once upon a time"
   sparseflow run tiny "Once upon a time" --mode dense --max-tokens 40 --stats
   sparseflow run tiny --budget 80MB --gpu-cache-ratio 0.3 "The old man said"
   sparseflow run tiny --temperature 0.8 --top-p 0.95 --seed 7 "Once upon a time"
+  sparseflow run tiny --file story.txt --stats
   echo "Once upon a time" | sparseflow run tiny --json
   sparseflow run tiny --ids 2,83,1703,553,262,583`,
 		Args: argsNamed(1, "MODEL", "PROMPT"),
@@ -55,44 +54,47 @@ fast memory, other models with all of them or as much as 80 % of what is free.`,
 			return a.run(cmd, &f, args)
 		},
 	}
+	f.add(cmd)
+	return cmd
+}
+
+// add declares the flags for cmd.
+func (f *runFlags) add(cmd *cobra.Command) {
 	f.text.add(cmd)
 	f.text.addIDs(cmd)
 	f.model.add(cmd, sparseflow.Auto)
 	f.model.addRun(cmd)
 	f.sampling.add(cmd)
-	return cmd
 }
 
 func (a *app) run(cmd *cobra.Command, f *runFlags, args []string) error {
 	ctx := cmd.Context()
 	model := args[0]
-	request, err := f.request(cmd)
+	request, err := f.request(a, cmd)
 	if err != nil {
 		return err
 	}
-	in, err := f.text.read(cmd, "PROMPT", args[1:])
+	in, err := f.text.read(a, cmd, "PROMPT", args[1:], true)
 	if err != nil {
 		return err
 	}
 	ask := in.from == "" && isTerminal(a.stdin.from)
-	if ask && f.model.json {
+	switch {
+	case ask && f.model.json:
 		return usagef(cmd, "got --json but no prompt, want PROMPT, --text, --file, --ids or standard input")
+	case !ask && in.ids == nil && in.text == "":
+		return usagef(cmd, "got no prompt and nothing on standard input, want PROMPT, --text, --file or --ids")
 	}
-	if in.from == "" && !ask {
-		if in, err = a.readStdin(); err != nil {
-			return err
-		}
-		if in.text == "" {
-			return usagef(cmd, "got no prompt and nothing on standard input, want PROMPT, --text, --file or --ids")
-		}
+	if ask {
+		f.model.setBudget(model)
+	} else if err := f.setDefaults(model, in); err != nil {
+		return err
 	}
-	if f.model.budget.IsZero() && f.model.ratio == nil && model == "tiny" {
-		f.model.budget = sparseflow.Budget{Share: tinyShare}
-	}
-	eng, err := a.open(ctx, cmd, model, &f.model, !ask) // a bar would get in the way of who types
+	eng, err := a.open(ctx, cmd, model, &f.model, !ask, in.ids == nil) // a bar would get in the way of who types
 	if err != nil {
 		return err
 	}
+	a.asPublished(cmd, eng, &request)
 	if ask {
 		err = a.converse(ctx, eng, f, request)
 	} else {
@@ -102,7 +104,10 @@ func (a *app) run(cmd *cobra.Command, f *runFlags, args []string) error {
 }
 
 // request is all of a request but its prompt.
-func (f *runFlags) request(cmd *cobra.Command) (sparseflow.Request, error) {
+func (f *runFlags) request(a *app, cmd *cobra.Command) (sparseflow.Request, error) {
+	if !cmd.Flags().Changed("seed") {
+		f.model.seed = a.random()
+	}
 	params, err := f.sampling.params(cmd, f.model.seed)
 	if err != nil {
 		return sparseflow.Request{}, err
@@ -122,22 +127,41 @@ type runJSON struct {
 	IDs          []int32   `json:"ids"`
 	Text         string    `json:"text"`
 	FinishReason string    `json:"finish_reason"`
+	Note         string    `json:"note,omitempty"` // why the text is shorter than was asked for
 	Stats        statsJSON `json:"stats"`
 }
 
 // answerOnce continues one text and tells what it took.
 func (a *app) answerOnce(ctx context.Context, eng *sparseflow.Engine, f *runFlags, r sparseflow.Request, in input) error {
+	if !f.model.json {
+		a.printPrompt(promptText(eng, in))
+	}
 	res, err := a.generate(ctx, eng, f, r, in)
 	if err != nil {
 		return err
 	}
 	switch {
 	case f.model.stats:
-		statsTable(a.stderr, res.Stats, eng)
+		statsTable(a.stderr, res.Stats, r.Sampling.Seed, eng)
 	case !f.model.json:
 		summary(a.stderr, res.Stats, eng)
 	}
 	return nil
+}
+
+// promptText is the prompt as text, empty where a model without a tokenizer got
+// ids.
+func promptText(eng *sparseflow.Engine, in input) string {
+	if in.ids == nil || eng.Tokenizer() == nil {
+		return in.text
+	}
+	d := eng.Tokenizer().NewDecoder()
+	d.SkipSpecial = true
+	text := ""
+	for _, id := range in.ids {
+		text += d.Push(id)
+	}
+	return text + d.Flush()
 }
 
 // generate continues one text and prints it, or its token ids where the model
@@ -160,7 +184,7 @@ func (a *app) generate(ctx context.Context, eng *sparseflow.Engine, f *runFlags,
 		}
 	default:
 		r.OnText = func(s string) {
-			fmt.Fprint(a.stdout, s)
+			a.printText(s)
 			endsLine = strings.HasSuffix(s, "\n")
 		}
 	}
@@ -171,6 +195,10 @@ func (a *app) generate(ctx context.Context, eng *sparseflow.Engine, f *runFlags,
 	if err != nil {
 		return nil, err
 	}
+	note := cutNote(eng, res, r.MaxTokens)
+	if note != "" {
+		fmt.Fprintln(a.stderr, "note:", note)
+	}
 	if f.model.json {
 		return res, a.printJSON(runJSON{
 			Schema:       schema,
@@ -178,8 +206,23 @@ func (a *app) generate(ctx context.Context, eng *sparseflow.Engine, f *runFlags,
 			IDs:          append([]int32{}, res.IDs...),
 			Text:         res.Text,
 			FinishReason: string(res.Finish),
-			Stats:        newStatsJSON(res.Stats),
+			Note:         note,
+			Stats:        newRunStatsJSON(res.Stats, r.Sampling.Seed, eng),
 		})
 	}
 	return res, nil
+}
+
+// cutNote says that the context, not --max-tokens, ended a text, and what to
+// do; it is empty where it did not.
+func cutNote(eng *sparseflow.Engine, res *sparseflow.Result, maxTokens int) string {
+	if res.Finish != sparseflow.FinishLength || len(res.IDs) >= maxTokens {
+		return ""
+	}
+	n, most := eng.Placement().Context, eng.Profile().MaxPositions
+	note := fmt.Sprintf("the text ends because the context of %s is full", count(n, "token"))
+	if n < most {
+		return note + fmt.Sprintf("; raise --ctx, at most to %d", most)
+	}
+	return note + ", the longest of this model; give it a shorter prompt"
 }

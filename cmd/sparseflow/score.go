@@ -20,9 +20,9 @@ func (a *app) scoreCommand() *cobra.Command {
 		GroupID: groupRun,
 		Short:   "Tell how likely a model finds a text",
 		Long: `Score prints the log-probability (natural logarithm) of every token of a text
-given the tokens before it. The first token has none. A text given by --text or
---file gets the model's begin-of-text token before it; ids are taken as they
-are.
+given the tokens before it. The first token has none. A text, given by --text,
+--file or standard input, gets the model's begin-of-text token before it; ids
+are taken as they are.
 
 Score computes every neuron (--mode dense), which is exact, unless another mode
 is asked for; then it tells what that mode makes of the text.`,
@@ -31,12 +31,12 @@ is asked for; then it tells what that mode makes of the text.`,
   sparseflow score tiny --text "Once upon a time" --mode predicted --budget 58%`,
 		Args: argsNamed(1, "MODEL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in, err := t.read(cmd, "", nil)
+			in, err := t.read(a, cmd, "", nil, true)
 			if err != nil {
 				return err
 			}
 			if in.from == "" {
-				return usagef(cmd, "got no text, want --ids, --text or --file")
+				return usagef(cmd, "got no text, want --ids, --text, --file or standard input")
 			}
 			return a.score(cmd, &m, args[0], in, logits)
 		},
@@ -46,6 +46,10 @@ is asked for; then it tells what that mode makes of the text.`,
 	cmd.Flags().BoolVar(&logits, "logits", false, "add the logits after the last token (with --json)")
 	m.add(cmd, sparseflow.Dense)
 	m.addRun(cmd)
+	// A score is exact unless it is told otherwise: every neuron, and keys and
+	// values as they are computed.
+	m.kv = "f32"
+	cmd.Flags().Lookup("kv").DefValue = m.kv
 	return cmd
 }
 
@@ -60,7 +64,7 @@ type scoreJSON struct {
 
 func (a *app) score(cmd *cobra.Command, m *modelFlags, model string, in input, logits bool) error {
 	ctx := cmd.Context()
-	eng, err := a.open(ctx, cmd, model, m, false)
+	eng, err := a.open(ctx, cmd, model, m, false, in.ids == nil)
 	if err != nil {
 		return err
 	}
@@ -95,7 +99,7 @@ func checkFinite(s *sparseflow.Score) error {
 
 func (a *app) printScore(eng *sparseflow.Engine, m *modelFlags, s *sparseflow.Score, logits bool) error {
 	if m.stats {
-		defer statsTable(a.stderr, s.Stats, eng)
+		defer statsTable(a.stderr, s.Stats, m.seed, eng)
 	}
 	if m.json {
 		out := scoreJSON{Schema: schema, IDs: s.IDs, Logprobs: make([]*float64, len(s.IDs))}

@@ -20,10 +20,13 @@ const envPrefix = "SPARSEFLOW_"
 // applySettings sets the flags that the command line leaves out from the
 // environment and, what that leaves out, from the config file. A setting that
 // only other verbs have is accepted and does nothing here, so that one file
-// and one environment serve all of them; one that no verb has is an error.
+// and one environment serve all of them. One that no verb has is an error in a
+// file and a note in the environment, where others write too: Kubernetes sets
+// SPARSEFLOW_PORT for a service of that name.
 func (a *app) applySettings(cmd *cobra.Command, _ []string) error {
 	known := settingsOf(cmd.Root())
 	given := make(map[string]bool) // on the command line or in the environment
+	var unknown []string
 	cmd.Flags().Visit(func(f *pflag.Flag) { given[f.Name] = true })
 	for _, kv := range a.environ {
 		key, value, _ := strings.Cut(kv, "=")
@@ -33,7 +36,8 @@ func (a *app) applySettings(cmd *cobra.Command, _ []string) error {
 		}
 		name := strings.ReplaceAll(strings.ToLower(word), "_", "-")
 		if !slices.Contains(known, name) || key != envPrefix+strings.ToUpper(word) {
-			return usagef(cmd, "unknown variable %s in the environment%s", key, nearest(key, variables(known), ""))
+			unknown = append(unknown, key+nearest(key, variables(known), ""))
+			continue
 		}
 		// Empty is how a shell spells unset.
 		if given[name] || value == "" || !has(cmd, name) {
@@ -43,6 +47,9 @@ func (a *app) applySettings(cmd *cobra.Command, _ []string) error {
 			return usagef(cmd, "%s: %v", key, err)
 		}
 		given[name] = true
+	}
+	if len(unknown) > 0 {
+		a.newProgress().note("ignored in the environment, since there is no such setting: " + strings.Join(unknown, ", "))
 	}
 	if !has(cmd, "config") {
 		return nil

@@ -22,7 +22,7 @@ func TestSignals(t *testing.T) {
 	}{{syscall.SIGINT, 130}, {syscall.SIGTERM, 143}} {
 		t.Run(tc.signal.String(), func(t *testing.T) {
 			cache := t.TempDir()
-			cmd := exec.Command("sparseflow", "run", "tiny", "Once upon a time", "--max-tokens", "100000", "--ignore-eos", "--ctx", "512", "--budget", "1%", "--cache-dir", cache)
+			cmd := exec.Command("sparseflow", "run", "tiny", "Once upon a time", "--max-tokens", "100000", "--ignore-eos", "--ctx", "512", "--budget", "8%", "--cache-dir", cache)
 			var stderr strings.Builder
 			cmd.Stderr = &stderr
 			stdout, err := cmd.StdoutPipe()

@@ -12,6 +12,7 @@ import (
 
 // statsJSON is what a request took, as --json prints it everywhere.
 type statsJSON struct {
+	Mode      string   `json:"mode"`
 	Tokens    int      `json:"tokens"`     // generated
 	PrefillS  float64  `json:"prefill_s"`  // until the first token, once the model is loaded
 	DecodeS   float64  `json:"decode_s"`   // after it
@@ -21,25 +22,51 @@ type statsJSON struct {
 	BytesSlow int64    `json:"bytes_slow"` // read from the pack
 	StallS    float64  `json:"stall_s"`    // waiting for reads
 	Recall    *float64 `json:"recall"`     // of one layer in 64 tokens; null: too few tokens
-	PeakRSS   int64    `json:"peak_rss_bytes"`
+	// OutputError is sampled as Recall is, and CalibratedError what it was when
+	// the predictor was calibrated.
+	OutputError     *float64 `json:"output_error"`
+	CalibratedError *float64 `json:"output_error_calibrated"`
+	PeakRSS         int64    `json:"peak_rss_bytes"`
+	*runStatsJSON
+}
+
+// runStatsJSON is what stats hold in addition where the request was run's.
+type runStatsJSON struct {
+	UnitsWanted int64  `json:"units_wanted"` // neurons of layer passes
+	UnitsHit    int64  `json:"units_hit"`    // of these, in fast memory when the pass began
+	Seed        uint64 `json:"seed"`
+	BudgetBytes int64  `json:"budget_bytes"` // of the whole process
+}
+
+func newRunStatsJSON(s sparseflow.Stats, seed uint64, eng *sparseflow.Engine) statsJSON {
+	out, p := newStatsJSON(s), eng.Placement()
+	out.runStatsJSON = &runStatsJSON{s.Wanted, s.Wanted - s.Misses, seed, p.Process.BudgetBytes}
+	return out
+}
+
+// known is a value, nil where there is none.
+func known(v float64, ok bool) *float64 {
+	if !ok {
+		return nil
+	}
+	return &v
 }
 
 func newStatsJSON(s sparseflow.Stats) statsJSON {
-	var recall *float64
-	if r, ok := s.Recall(); ok {
-		recall = &r
-	}
 	return statsJSON{
-		Recall:    recall,
-		Tokens:    s.Tokens,
-		PrefillS:  s.Prefill.Seconds(),
-		DecodeS:   s.Decode.Seconds(),
-		TokS:      s.TokensPerSecond(),
-		HitRate:   s.HitRate(),
-		BytesFast: s.FastBytes,
-		BytesSlow: s.SlowBytes,
-		StallS:    s.Stall.Seconds(),
-		PeakRSS:   engine.PeakRSS(),
+		Mode:            string(s.Mode),
+		Recall:          known(s.Recall()),
+		OutputError:     known(s.OutputError()),
+		CalibratedError: known(s.CalibratedError()),
+		Tokens:          s.Tokens,
+		PrefillS:        s.Prefill.Seconds(),
+		DecodeS:         s.Decode.Seconds(),
+		TokS:            s.TokensPerSecond(),
+		HitRate:         s.HitRate(),
+		BytesFast:       s.FastBytes,
+		BytesSlow:       s.SlowBytes,
+		StallS:          s.Stall.Seconds(),
+		PeakRSS:         engine.PeakRSS(),
 	}
 }
 
@@ -76,16 +103,17 @@ func summary(w io.Writer, s sparseflow.Stats, eng *sparseflow.Engine) {
 	p := eng.Placement()
 	fmt.Fprintf(w, "%s (prompt of %s in %s, mode %s)\n", speedLine(s), count(s.PromptTokens, "token"), seconds(s.Prefill), modeText(eng))
 	c, tokens := perToken(s)
-	fmt.Fprintf(w, "budget %s; %.1f %% cache hits; a token moves %s fast, %s slow; peak RSS %s\n",
-		budgetText(p), 100*c.HitRate(),
+	fmt.Fprintf(w, "budget %s; %s; a token moves %s fast, %s slow; peak RSS %s\n",
+		budgetText(p), "cache hits "+hitText(c),
 		config.FormatSize(c.FastBytes/tokens), config.FormatSize(c.SlowBytes/tokens), rssText())
 }
 
 // statsTable is all that is known about a request.
-func statsTable(w io.Writer, s sparseflow.Stats, eng *sparseflow.Engine) {
+func statsTable(w io.Writer, s sparseflow.Stats, seed uint64, eng *sparseflow.Engine) {
 	p := eng.Placement()
 	var t table
 	t.add("mode", modeText(eng))
+	t.add("seed", fmt.Sprint(seed))
 	t.add("threads", fmt.Sprint(p.Threads))
 	t.add("budget", budgetText(p))
 	t.add("prompt", count(s.PromptTokens, "token"))
@@ -100,18 +128,22 @@ func statsTable(w io.Writer, s sparseflow.Stats, eng *sparseflow.Engine) {
 	_, tokens := perToken(s)
 	asked := float64(s.Decoding.Predict.Nanoseconds()) / 1e3 / float64(tokens) / float64(eng.Profile().Layers)
 	t.add("predicting", fmt.Sprintf("%s, %s of decoding, %.1f us a token and layer", seconds(s.Predict), percent(int64(s.Decoding.Predict), int64(s.Decode)), asked))
-	if c := eng.Choice(); c != nil {
-		t.add("auto chose", c.String())
-	}
-	if s.Lowered+s.Exact > 0 {
-		t.add("recall below its floor", fmt.Sprintf("%s lowered, %s turned exact", count(int(s.Lowered), "threshold"), count(int(s.Exact), "layer")))
-	}
 	t.add("neurons computed", percent(s.Computed, s.Passes))
 	t.add("active of computed", percent(s.Active, s.Computed))
 	if r, ok := s.Recall(); ok {
 		t.add("recall, sampled", fmt.Sprintf("%.1f %%", 100*r))
 	}
-	t.add("cache hits", fmt.Sprintf("%.1f %%", 100*s.HitRate()))
+	if v, ok := s.OutputError(); ok {
+		text := fmt.Sprintf("%.1f %%", 100*v)
+		if was, ok := s.CalibratedError(); ok {
+			text += fmt.Sprintf(", %.1f %% when calibrated", 100*was)
+		}
+		t.add("output error, sampled", text)
+	}
+	if s.Filled > 0 {
+		t.add("loaded into empty slots", count(int(s.Filled), "neuron"))
+	}
+	t.add("cache hits", hitText(s.Counters))
 	t.add("wanted, cached or not", fmt.Sprint(s.Wanted))
 	t.add("missing", fmt.Sprint(s.Misses))
 	t.add("read early", fmt.Sprint(s.Early))
@@ -120,6 +152,17 @@ func statsTable(w io.Writer, s sparseflow.Stats, eng *sparseflow.Engine) {
 	t.add("from slow memory", config.FormatSize(s.SlowBytes))
 	t.add("peak RSS", rssText())
 	t.print(w)
+}
+
+// hitText is the share of wanted neurons that were in fast memory. Those that
+// went into empty slots are left out: they say that the cache was being loaded,
+// not how good it is.
+func hitText(c engine.Counters) string {
+	loaded := min(c.Filled, c.Misses)
+	if c.Wanted > 0 && c.Wanted == loaded {
+		return "none yet"
+	}
+	return percent(c.Wanted-c.Misses, c.Wanted-loaded)
 }
 
 // perToken is what decoding took and its number of tokens, or those of the

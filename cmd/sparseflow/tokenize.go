@@ -21,6 +21,8 @@ type tokenizeFlags struct {
 	noBOS  bool
 	json   bool
 	config string
+
+	cacheDir string
 }
 
 func (a *app) tokenizeCommand() *cobra.Command {
@@ -47,19 +49,22 @@ string, and each line of the output its ids as a JSON list.`,
 	f.text.add(cmd)
 	cmd.Flags().BoolVar(&f.lines, "jsonl", false, "one JSON string a line in, one list of ids a line out")
 	cmd.Flags().BoolVar(&f.noBOS, "no-bos", false, "leave out the begin-of-text token")
+	set := newGroup("Flags:")
+	addCacheDir(set, &f.cacheDir)
+	addGroup(cmd, set)
 	addToolFlags(cmd, &f.json, &f.config)
 	return cmd
 }
 
 func (a *app) tokenize(cmd *cobra.Command, f *tokenizeFlags, args []string) error {
-	in, err := f.text.read(cmd, "TEXT", args[1:])
+	in, err := f.text.read(a, cmd, "TEXT", args[1:], false)
 	if err != nil {
 		return err
 	}
 	if f.lines && in.from != "" {
 		return usagef(cmd, "got both --jsonl and %s, want --jsonl with standard input alone", in.from)
 	}
-	t, err := sparseflow.LoadTokenizer(args[0])
+	t, err := sparseflow.LoadTokenizer(args[0], sparseflow.WithCacheDir(f.cacheDir))
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ func (a *app) trainCommand() *cobra.Command {
 		GroupID: groupTool,
 		Short:   "Train and calibrate a model's predictors on a text",
 		Long: `Train learns from a text how far the predictor's 4-bit sketch of each neuron is
-to be trusted, makes sketches of fewer bits that are rounded for such text, and
+to be trusted, makes sketches of 3 bits that are rounded for such text, and
 measures what each degree of trust costs in quality on a part of the text that it
 has not learned from. In models whose layers are large enough
 it also trains factors of low rank, and each layer takes what costs least for the
@@ -51,7 +51,7 @@ on after the last layer that was finished.`,
 	cmd.Flags().Var(enum{&f.floor, []string{floorAuto, string(sparseflow.FloorPerplexity), string(sparseflow.FloorRecall)}}, "floor", "what quality is: a rise of perplexity, or recall and output error in every layer; auto: recall where the weights are synthetic")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "`number` that random choices start from")
 	cmd.Flags().DurationVar(&f.time, "time", 20*time.Minute, "`duration` that training low-rank factors by gradient may take; where it would take longer, they are in closed form")
-	cmd.Flags().IntVar(&f.bits, "bits", 0, "`bits` of every sketch, 1 to 4; 0: what costs least, layer by layer")
+	cmd.Flags().IntVar(&f.bits, "bits", 0, "`bits` of every sketch, 3 or 4; 0: what costs least, layer by layer")
 	cmd.Flags().IntVar(&f.rank, "rank", 0, "`rank` of all low-rank factors, 16, 32, 64 ..., in closed form; 0: what costs least, layer by layer")
 	m.add(cmd, sparseflow.Auto)
 	return cmd
@@ -71,8 +71,8 @@ type trainFlags struct {
 // check refuses widths and ranks that there are not, or not of that predictor.
 func (f trainFlags) check(cmd *cobra.Command, predictor string) error {
 	switch r := f.rank; {
-	case f.bits < 0 || f.bits > 4:
-		return usagef(cmd, "--bits: got %d, want 1 to 4", f.bits)
+	case f.bits != 0 && f.bits != 3 && f.bits != 4:
+		return usagef(cmd, "--bits: got %d, want 3 or 4", f.bits)
 	case f.bits > 0 && predictor == "lowrank":
 		return usagef(cmd, "--bits: got %d with --predictor lowrank, which has no sketch", f.bits)
 	case r != 0 && (r < 16 || r&(r-1) != 0):
@@ -112,12 +112,13 @@ func (a *app) train(cmd *cobra.Command, m *modelFlags, model string, f trainFlag
 		t.Floor = sparseflow.Floor(f.floor)
 	}
 	if f.file != "" {
-		if t.Text, err = readUTF8("--file", f.file); err != nil {
+		if t.Text, err = a.readUTF8("--file", f.file); err != nil {
 			return err
 		}
 		t.Name = f.file
-	} else if tok, err := sparseflow.LoadTokenizer(model); errors.Is(err, sparseflow.ErrNoTokenizer) && tok == nil {
-		t.Text = "" // drawn token ids
+	} else if tok, err := sparseflow.LoadTokenizer(model, sparseflow.WithCacheDir(m.cacheDir)); errors.Is(err, sparseflow.ErrNoTokenizer) && tok == nil {
+		t.Text = ""
+		fmt.Fprintf(a.stderr, "note: learning from drawn token ids: %v\n", err)
 	}
 	bar := a.newProgress()
 	limitToConvert()

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sparseflow/sparseflow/internal/convert/randopt"
+	"github.com/sparseflow/sparseflow/internal/lab/synth"
 )
 
 // TestKillWhileTraining kills trainings of factors at random moments: the
@@ -20,8 +20,9 @@ import (
 func TestKillWhileTraining(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache"))
-	model := filepath.Join(dir, "random")
-	if err := randopt.Write(model, randopt.Options{Profile: randopt.Profile(400, 64, 2, 2, 256, 128)}); err != nil {
+	model := filepath.Join(dir, "drawn")
+	sizes := synth.Sizes{Hidden: 32, Layers: 2, Heads: 2, FFN: 128, Vocab: 400, Context: 128}
+	if _, err := synth.WriteDir(t.Context(), model, synth.Options{Profile: sizes.Profile()}); err != nil {
 		t.Fatal(err)
 	}
 	side := filepath.Join(dir, "own.side")
@@ -39,8 +40,11 @@ func TestKillWhileTraining(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := rand.New(rand.NewPCG(3, 5))
-	killed := 0
-	for range 4 {
+	killed, kills := 0, 4
+	if testing.Short() {
+		kills = 2
+	}
+	for range kills {
 		cmd := train("2")
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

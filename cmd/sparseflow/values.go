@@ -116,6 +116,19 @@ func (b budget) Set(s string) error {
 	if err != nil {
 		return fmt.Errorf("got %q, want a share of the weights such as 58%% or a size such as 4GB or 4GiB", s)
 	}
+	if v.Share > 1 {
+		return fmt.Errorf("got %v, want at most 100%%, which is all weights, or a size such as 4GB", v)
+	}
+	// Nobody means so few bytes who gives no unit.
+	if n, err := strconv.ParseFloat(strings.TrimSpace(s), 64); err == nil && n < 1e4 {
+		hint := fmt.Sprintf("%.6g%%", n)
+		if n < 1 {
+			hint = fmt.Sprintf("%.6g%%", 100*n)
+		} else if n > 100 {
+			hint = fmt.Sprintf("%vMB", n)
+		}
+		return fmt.Errorf("got %v bytes; did you mean %s?", n, hint)
+	}
 	*b.to = v
 	return nil
 }

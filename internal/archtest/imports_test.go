@@ -25,6 +25,7 @@ var layers = [][]string{
 	{"internal/server"},
 	{"."}, // the public API
 	{"internal/calibrate"},
+	{"internal/learned"},
 	{"internal/quality"},
 	{"internal/engine"},
 	{"internal/convert"},
@@ -40,7 +41,7 @@ var layers = [][]string{
 	{"internal/kv", "internal/sample", "internal/token", "internal/hub"},
 	{"internal/config"},
 	{"internal/tensor"},
-	{"internal/closest", "internal/memory", "internal/nap", "models/tiny", "models/text", "internal/archtest"}, // import nothing of the module
+	{"internal/atomicfile", "internal/closest", "internal/memory", "internal/table", "internal/nap", "models/tiny", "models/text", "internal/archtest"}, // import nothing of the module
 }
 
 // foundations are packages whose own test files keep to the layers too, so

@@ -62,6 +62,17 @@ func NewWeightCache(ffn int, slots []int, policy NewPolicy) *WeightCache {
 // Slots is the number of slots of a layer.
 func (c *WeightCache) Slots(layer int) int { return len(c.layers[layer].idOf) }
 
+// Filled is the number of slots with a neuron, in all layers.
+func (c *WeightCache) Filled() (n int64) {
+	for l := range c.layers {
+		n += int64(len(c.layers[l].idOf) - len(c.layers[l].free))
+	}
+	return n
+}
+
+// Free is the number of slots of a layer that hold no neuron and are not pinned.
+func (c *WeightCache) Free(layer int) int { return len(c.layers[layer].free) }
+
 // Complete reports whether every neuron of a layer has a slot.
 func (c *WeightCache) Complete(layer int) bool {
 	lc := &c.layers[layer]
@@ -207,17 +218,6 @@ func (c *WeightCache) Order(layer int) (first int, was []int32) {
 		lc.slotOf[i], lc.idOf[i] = int32(i), int32(i)
 	}
 	return int(lc.base), was
-}
-
-// Clear empties a layer, none of whose slots is pinned.
-func (c *WeightCache) Clear(layer int) {
-	lc := &c.layers[layer]
-	for s := len(lc.idOf) - 1; s >= 0; s-- {
-		if id := lc.idOf[s]; id >= 0 {
-			lc.slotOf[id], lc.idOf[s] = -1, -1
-			lc.free = append(lc.free, int32(s))
-		}
-	}
 }
 
 // filled is n times v.

@@ -27,12 +27,12 @@ type NewPolicy func(layer, slots int) EvictionPolicy
 const DefaultPolicy = "lfu"
 
 // PolicyNames are the policies that PolicyByName knows.
-func PolicyNames() []string { return []string{"lfu", "mix", "lru", "sieve", "hot", "frozen"} }
+func PolicyNames() []string { return []string{"lfu", "lru", "frozen"} }
 
 // PolicyBytes is the most memory that a policy of PolicyByName takes for a
-// neuron of the model that has a slot: Mix's score (4), neuron (4), heap (8),
-// queue (4), list (8) and two marks.
-const PolicyBytes = 30
+// neuron of the model that has a slot: LFU's score (4), neuron (4), heap (8),
+// queue (4) and mark (1).
+const PolicyBytes = 21
 
 // PolicyByName finds a policy that comes with SparseFlow, for layers of ffn
 // neurons. seen, if not nil, is how often each neuron was active before.
@@ -46,21 +46,16 @@ func PolicyByName(name string, ffn int, seen *Counts) (NewPolicy, error) {
 	switch name {
 	case "lfu":
 		return func(layer, slots int) EvictionPolicy { return NewLFU(ffn, slots, before(layer)) }, nil
-	case "mix":
-		return func(layer, slots int) EvictionPolicy { return NewMix(ffn, slots, before(layer)) }, nil
 	case "lru":
 		return func(_, slots int) EvictionPolicy { return NewLRU(slots) }, nil
-	case "sieve":
-		return func(_, slots int) EvictionPolicy { return NewSieve(slots) }, nil
-	case "hot":
-		return func(layer, slots int) EvictionPolicy { return NewHot(ffn, slots, before(layer)) }, nil
 	case "frozen":
 		return func(int, int) EvictionPolicy { return Frozen{} }, nil
 	}
 	return nil, fmt.Errorf("cache: eviction policy: got %q, want one of %s", name, strings.Join(PolicyNames(), ", "))
 }
 
-// Frozen never evicts: the neurons that came first stay.
+// Frozen never evicts: the neurons that came first stay. The engine loads a
+// profile's hottest neurons first, so with a profile it is the frozen hot set.
 type Frozen struct{}
 
 // Insert does nothing.
@@ -115,108 +110,6 @@ func (l *LRU) Victim(evictable func(int) bool) int {
 		if evictable(int(s)) {
 			return int(s)
 		}
-	}
-	return -1
-}
-
-// Hot keeps the hottest neurons of a profile for good once they are in, and
-// gives the other slots to the least recently used.
-type Hot struct {
-	LRU
-	pinned []bool // [ffn]
-}
-
-// hotPinned is the share of slots that Hot keeps for the hottest, the best of
-// those tried; see docs/cache.md.
-const hotPinned = 0.75
-
-// NewHot makes a Hot of slots slots for a layer of ffn neurons, of which before
-// says how often each was active; nil: nobody knows, and none is kept.
-func NewHot(ffn, slots int, before []uint32) *Hot {
-	h := &Hot{LRU: *NewLRU(slots), pinned: make([]bool, ffn)}
-	if before != nil {
-		for _, id := range Hottest(before)[:int(hotPinned*float64(slots))] {
-			h.pinned[id] = before[id] > 0
-		}
-	}
-	return h
-}
-
-// Insert makes slot the most recent, or takes it out of what can be evicted.
-func (h *Hot) Insert(slot, neuron int) {
-	if h.pinned[neuron] {
-		h.unlink(slot)
-		return
-	}
-	h.LRU.Hit(slot)
-}
-
-// Hit makes slot the most recent unless its neuron is kept anyway.
-func (h *Hot) Hit(slot int) {
-	if h.next[slot] != int32(slot) {
-		h.LRU.Hit(slot)
-	}
-}
-
-// Sieve evicts the oldest slot that has not been used since it was last passed
-// over (Zhang et al., "SIEVE is Simpler than LRU", NSDI 2024): a queue by age,
-// through which a hand goes from the oldest on, round and round, that clears the
-// marks of the used and empties the first slot without one.
-type Sieve struct {
-	LRU         // its list, by age: a hit moves nothing
-	mark []mark // [slots]
-	hand int32  // slot to look at next, or the list's end
-}
-
-// mark is what Sieve knows of a slot.
-type mark uint8
-
-const (
-	unused mark = iota
-	loaded      // for a use that is still to come, and says nothing
-	used
-)
-
-// NewSieve makes a Sieve of slots slots, none of them in use.
-func NewSieve(slots int) *Sieve {
-	return &Sieve{LRU: *NewLRU(slots), mark: make([]mark, slots), hand: int32(slots)}
-}
-
-// Insert makes slot the youngest.
-func (s *Sieve) Insert(slot, _ int) {
-	if s.hand == int32(slot) {
-		s.hand = s.prev[slot]
-	}
-	s.LRU.Hit(slot)
-	s.mark[slot] = loaded
-}
-
-// Hit marks slot as used, unless it is the use that slot was filled for.
-func (s *Sieve) Hit(slot int) {
-	if s.mark[slot] == loaded {
-		s.mark[slot] = unused
-		return
-	}
-	s.mark[slot] = used
-}
-
-// Victim is the next slot without a mark. Two rounds find one if there is one.
-func (s *Sieve) Victim(evictable func(int) bool) int {
-	end := int32(len(s.mark))
-	at := s.hand
-	for range 2 * (len(s.mark) + 1) {
-		if at == end {
-			at = s.prev[end]
-			continue
-		}
-		if slot := int(at); evictable(slot) {
-			if s.mark[slot] != used {
-				s.hand = s.prev[at]
-				return slot
-			}
-			s.mark[slot] = unused
-		}
-		at = s.prev[at]
 	}
 	return -1
 }

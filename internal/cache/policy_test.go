@@ -3,7 +3,6 @@ package cache
 import (
 	"math"
 	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -132,113 +131,6 @@ func TestLFUKnowsTheProfile(t *testing.T) {
 	use(c, 0, 0)
 	if held(c, 0, 1)[0] < 0 || held(c, 0, 3)[0] >= 0 {
 		t.Error("of two used once each, the one that the profile calls hotter gave way")
-	}
-}
-
-// Sieve against a list from the oldest to the youngest, with a hand.
-func TestSieve(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.IntRange(1, 8).Draw(t, "slots")
-		s := NewSieve(n)
-		var age []int // the oldest first
-		used, fresh := map[int]bool{}, map[int]bool{}
-		hand := -1 // slot, -1 for the oldest
-		insert := func(slot int) {
-			age = append(age, slot)
-			used[slot], fresh[slot] = false, true
-			s.Insert(slot, 0)
-		}
-		after := func(slot int) int {
-			if i := slices.Index(age, slot); i+1 < len(age) {
-				return age[i+1]
-			}
-			return -1
-		}
-		for slot := range n {
-			insert(slot)
-		}
-		t.Repeat(map[string]func(*rapid.T){
-			"hit": func(t *rapid.T) {
-				slot := rapid.IntRange(0, n-1).Draw(t, "slot")
-				used[slot], fresh[slot] = !fresh[slot], false
-				s.Hit(slot)
-			},
-			"victim": func(t *rapid.T) {
-				free := rapid.Uint8().Draw(t, "evictable")
-				want := -1
-				for range 2 * n {
-					if hand < 0 {
-						hand = age[0]
-					}
-					at := hand
-					hand = after(at)
-					if free>>at&1 == 0 {
-						continue
-					}
-					if !used[at] {
-						want = at
-						break
-					}
-					used[at] = false
-				}
-				got := s.Victim(func(s int) bool { return free>>s&1 != 0 })
-				if got != want {
-					t.Fatalf("got victim %d of %v, used %v, by %08b, want %d", got, age, used, free, want)
-				}
-				if got >= 0 {
-					age = slices.DeleteFunc(age, func(s int) bool { return s == got })
-					insert(got)
-				}
-			},
-		})
-	})
-}
-
-// The hottest of a profile stay once they are in, whatever comes; the others
-// are the least recently used, as all are without a profile.
-func TestHot(t *testing.T) {
-	before := []uint32{0, 9, 8, 7, 1, 1, 1, 1, 1, 1}
-	c := NewWeightCache(10, []int{4}, func(_, n int) EvictionPolicy { return NewHot(10, n, before) })
-	use(c, 0, 1, 2, 3, 4)
-	for i := range int32(30) {
-		use(c, 0, 4+i%6)
-	}
-	if n := use(c, 0, 1, 2, 3, 9); n != 0 {
-		t.Errorf("the three hottest and the most recent: got %d missing, want none", n)
-	}
-	for seed := range uint64(20) {
-		r := rand.New(rand.NewPCG(seed, 0))
-		hot := NewWeightCache(10, []int{4}, func(_, n int) EvictionPolicy { return NewHot(10, n, nil) })
-		lru := NewWeightCache(10, []int{4}, func(_, n int) EvictionPolicy { return NewLRU(n) })
-		for range 100 {
-			id := r.Int32N(10)
-			if use(hot, 0, id) != use(lru, 0, id) {
-				t.Fatal("without a profile: got other misses than the least recently used has")
-			}
-		}
-	}
-}
-
-// Mix: what is used seldom passes through the recent ones and out again; what
-// is used often stays when it has become the least recent.
-func TestMix(t *testing.T) {
-	c := NewWeightCache(100, []int{20}, func(_, n int) EvictionPolicy { return NewMix(100, n, nil) })
-	for range 5 {
-		for id := range int32(18) {
-			use(c, 0, id)
-		}
-	}
-	missed := 0
-	for i := range int32(400) {
-		missed += use(c, 0, 20+i%80)
-		if i%40 == 0 {
-			if n := use(c, 0, 0, 1, 2, 3); n != 0 {
-				t.Fatalf("step %d: got %d of the often used missing, want none", i, n)
-			}
-		}
-	}
-	if missed < 300 {
-		t.Errorf("a scan of 80 neurons: got %d of 400 missing, want most", missed)
 	}
 }
 

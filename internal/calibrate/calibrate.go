@@ -51,7 +51,7 @@ type Options struct {
 	Floor predict.Floor
 	// Predictor is sketch or lowrank, for every layer; empty: what costs least.
 	Predictor string
-	// Bits is the width of every sketch: 4, the pack's, or 1 to 3, codes of the
+	// Bits is the width of every sketch: 4, the pack's, or 3, codes of the
 	// layer's own; 0: what costs least, as far as rounding takes a quarter of
 	// TrainTime at most.
 	Bits int
@@ -162,8 +162,8 @@ func (c *calibrator) check() (err error) {
 	if least := max(2*leastFit, c.Context-1); len(c.IDs) < least {
 		return fmt.Errorf("calibrate: text %s: got %d tokens, want at least %d: one window of the context, and enough to fit and measure", c.Text, len(c.IDs), least)
 	}
-	if b := c.Bits; b < 0 || b > sketchBits {
-		return fmt.Errorf("calibrate: bits: got %d, want 1 to %d, or 0 for what costs least", b, sketchBits)
+	if b := c.Bits; b != 0 && b != codeBits && b != sketchBits {
+		return fmt.Errorf("calibrate: bits: got %d, want %d or %d, or 0 for what costs least", b, codeBits, sketchBits)
 	}
 	if r := c.Rank; r != 0 && (r < 16 || r&(r-1) != 0) {
 		return fmt.Errorf("calibrate: rank: got %d, want 16, 32, 64 ..., or 0 for what costs least", r)

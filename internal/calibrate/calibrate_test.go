@@ -11,9 +11,9 @@ import (
 	"github.com/sparseflow/sparseflow/internal/calibrate"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
-	"github.com/sparseflow/sparseflow/internal/convert/randopt"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/kernel"
+	"github.com/sparseflow/sparseflow/internal/lab/synth"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/placement"
 	"github.com/sparseflow/sparseflow/internal/predict"
@@ -102,8 +102,8 @@ func TestCalibrateTiny(t *testing.T) {
 	for _, l := range c.Layers {
 		switch {
 		case l.Codes.Bits > 0:
-			own, bytes = own+1, bytes+placement.OnHeap(1024*int64(kernel.PlaneBytes(256, l.Codes.Bits)))+1024*8
-		case !l.Dead:
+			own, bytes = own+1, bytes+placement.OnHeap(1024*int64(kernel.Sketch3Bytes(256)))+1024*8
+		default:
 			bytes += 1024 * int64(pack.SketchBytes(256)+8)
 		}
 	}
@@ -132,13 +132,10 @@ func TestCalibrateTiny(t *testing.T) {
 
 func TestRefuses(t *testing.T) {
 	dir := t.TempDir()
-	p := randopt.Profile(300, 32, 2, 2, 64, 64)
+	p := synth.Sizes{Hidden: 32, Layers: 2, Heads: 2, FFN: 64, Vocab: 300, Context: 64}.Profile()
 	p.Activation = config.GELU
-	if err := randopt.Write(filepath.Join(dir, "gelu"), randopt.Options{Profile: p}); err != nil {
-		t.Fatal(err)
-	}
 	path := filepath.Join(dir, "gelu.sflow")
-	if _, err := convert.Convert(context.Background(), os.DirFS(filepath.Join(dir, "gelu")), "gelu", path, convert.Options{}); err != nil {
+	if _, err := synth.Pack(context.Background(), path, synth.Options{Profile: p}, convert.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	calibrated := func(ctx context.Context, path string, tokens int) error {

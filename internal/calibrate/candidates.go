@@ -26,7 +26,7 @@ func newCandidate(kind predict.Kind, bytes int64, ffn int, scores func(first, co
 	for _, v := range []*[]float32{&c.out.Slope, &c.out.Offset, &c.out.Sigma, &c.out.Norm} {
 		*v = make([]float32, ffn)
 	}
-	c.out.Kind = kind
+	c.out.Kind, c.out.Silent = kind, make([]bool, ffn)
 	return c
 }
 

@@ -12,56 +12,43 @@ import (
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
-// sketchBits is the width of the pack's sketch.
-const sketchBits = 4
+const (
+	sketchBits = 4 // the width of the pack's sketch
+	codeBits   = 3 // of codes that a layer may have of its own
+)
 
-// widths are the bits of codes that a layer may have of its own.
-func (c *calibrator) widths() []int {
-	if c.Bits > 0 {
-		return []int{c.Bits}
-	}
-	all := make([]int, kernel.MostPlanes)
-	for i := range all {
-		all[i] = i + 1
-	}
-	return all
-}
-
-// codes are sketches of a layer whose codes were rounded for inputs x, one of
-// each width.
-func (f *fitter) codes(ctx context.Context, l int, x device.Act) (all []predict.Codes, err error) {
+// codes is a sketch of a layer whose codes were rounded for inputs x.
+func (f *fitter) codes(ctx context.Context, l int, x device.Act) (c predict.Codes, err error) {
 	r, err := newRounder(ctx, f.be, x)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	m, slots, err := f.slots()
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
-	for _, bits := range f.c.widths() {
-		all = append(all, predict.Codes{Bits: bits, Rows: make([]byte, f.ffn*kernel.PlaneBytes(f.d, bits))})
-	}
+	c = predict.Codes{Bits: codeBits, Rows: make([]byte, f.ffn*kernel.Sketch3Bytes(f.d))}
 	w, norm := make([]float32, blockNeurons*f.d), make([]float32, blockNeurons)
 	for first := 0; first < f.ffn; first += blockNeurons {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return c, err
 		}
 		count := min(blockNeurons, f.ffn-first)
 		if err := f.neurons(l, first, count, slots, norm); err != nil {
-			return nil, err
+			return c, err
 		}
 		for i := range count {
 			tensor.Decode(w[i*f.d:(i+1)*f.d], slots.Vec(int32(i), 0), slots.DType)
 		}
-		f.roundBlock(r, all, first, w[:count*f.d])
+		f.roundBlock(r, c, first, w[:count*f.d])
 	}
-	return all, nil
+	return c, nil
 }
 
-// roundBlock rounds the weights w [count, d] of the neurons from first on to
-// every width. Rows are rounded apart, so that codes do not depend on threads.
-func (f *fitter) roundBlock(r *rounder, all []predict.Codes, first int, w []float32) {
+// roundBlock rounds the weights w [count, d] of the neurons from first on. Rows
+// are rounded apart, so that codes do not depend on threads.
+func (f *fitter) roundBlock(r *rounder, c predict.Codes, first int, w []float32) {
 	count := len(w) / f.d
 	var wg sync.WaitGroup
 	free := make(chan struct{}, f.c.Threads)
@@ -72,13 +59,11 @@ func (f *fitter) roundBlock(r *rounder, all []predict.Codes, first int, w []floa
 		go func() {
 			defer func() { <-free; wg.Done() }()
 			codes := make([]byte, (to-from)*f.d)
-			for _, c := range all {
-				r.round(codes, w[from*f.d:to*f.d], c.Bits)
-				size := kernel.PlaneBytes(f.d, c.Bits)
-				for i := range to - from {
-					at := (first + from + i) * size
-					kernel.PackPlanes(c.Rows[at:at+size], codes[i*f.d:(i+1)*f.d], c.Bits)
-				}
+			r.round(codes, w[from*f.d:to*f.d])
+			size := kernel.Sketch3Bytes(f.d)
+			for i := range to - from {
+				at := (first + from + i) * size
+				kernel.PackSketch3(c.Rows[at:at+size], codes[i*f.d:(i+1)*f.d])
 			}
 		}()
 	}

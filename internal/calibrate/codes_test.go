@@ -23,6 +23,7 @@ func TestRefusesBitsAndRank(t *testing.T) {
 	}
 	defer p.Close()
 	for want, set := range map[string]func(*calibrate.Options){
+		"bits: got 2":  func(o *calibrate.Options) { o.Bits = 2 },
 		"bits: got 5":  func(o *calibrate.Options) { o.Bits = 5 },
 		"bits: got -1": func(o *calibrate.Options) { o.Bits = -1 },
 		"rank: got 48": func(o *calibrate.Options) { o.Rank = 48 },

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -23,9 +24,9 @@ const blockNeurons = 256
 // fitParts is into how many parts a block of neurons is cut.
 const fitParts = 8
 
-// deadShare is the share of the mean layer's output energy below which a whole
-// layer is not worth a sketch.
-const deadShare = 1e-3
+// silentShare is the share of the mean layer's output energy below which the few
+// neurons of a layer that fired say nothing about the layer.
+const silentShare = 1e-3
 
 // fit fits every neuron, and trains where that may pay.
 func (c *calibrator) fit(ctx context.Context) (err error) {
@@ -68,14 +69,23 @@ func (c *calibrator) fit(ctx context.Context) (err error) {
 	}
 	for l, e := range layerEnergy {
 		// A floor of recall asks for it in every layer, whatever that adds.
-		if c.out.Floor != predict.FloorRecall && e < deadShare*total/float64(layers) {
-			c.out.Layers[l].Dead = true
-			delete(c.factors, l)
-			c.out.Layers[l].Kind, c.out.Layers[l].Codes = predict.KindSketch, predict.Codes{}
+		if e == 0 || c.out.Floor != predict.FloorRecall && e < silentShare*total/float64(layers) {
+			c.silence(l)
 		}
 	}
 	c.energy = total / max(1, active)
 	return nil
+}
+
+// silence takes a layer for one of which nothing is known: what little fired may
+// have chosen a predictor that finds nothing on another text.
+func (c *calibrator) silence(l int) {
+	out := &c.out.Layers[l]
+	for i := range out.Silent {
+		out.Silent[i] = true
+	}
+	delete(c.factors, l)
+	out.Kind, out.Codes = predict.KindSketch, predict.Codes{}
 }
 
 // fitter fits the neurons of one layer after the other.
@@ -118,9 +128,7 @@ func (f *fitter) layer(ctx context.Context, l int) (fitted, error) {
 		if err != nil {
 			return fitted{}, err
 		}
-		for _, c := range codes {
-			candidates = append(candidates, codesCandidate(f.be, in, c, f.ffn))
-		}
+		candidates = append(candidates, codesCandidate(f.be, in, codes, f.ffn))
 		if f.c.Bits > 0 {
 			candidates = candidates[1:]
 		}
@@ -276,12 +284,16 @@ func (c *candidate) fit(i int, norm float32, score, pre []float32, rows int, cur
 	m := predict.Fit(score[:rows], pre[:rows])
 	c.out.Slope[i], c.out.Offset[i], c.out.Sigma[i] = float32(m.Slope), float32(m.Offset), float32(m.Sigma)
 	c.out.Norm[i] = norm
+	c.out.Silent[i] = slices.Max(pre) <= 0
 	if rows == len(score) {
 		rows = 0
 	}
 	for t := rows; t < len(score); t++ {
-		v := max(0, float64(pre[t]))
-		curve.add(m.Energy(float64(score[t]))*float64(norm), v, v*v*float64(norm))
+		expected, v := m.Energy(float64(score[t])), max(0, float64(pre[t]))
+		if c.out.Silent[i] {
+			expected = 0 // it is not asked for by its energy
+		}
+		curve.add(expected*float64(norm), v, v*v*float64(norm))
 	}
 }
 

@@ -96,9 +96,9 @@ func (c *calibrator) rounds() bool {
 	return c.seconds(c.roundingWork()) <= c.trainTime()/4
 }
 
-// roundingWork is the multiplications of rounding all layers to all widths.
+// roundingWork is the multiplications of rounding all layers.
 func (c *calibrator) roundingWork() float64 {
-	return float64(len(c.widths())*len(steps)) / 2 * c.fc1() * float64(c.profile.HiddenSize)
+	return float64(len(steps)) / 2 * c.fc1() * float64(c.profile.HiddenSize)
 }
 
 // fc1 is the elements of all layers' first halves.
@@ -209,11 +209,11 @@ func (c *calibrator) mostTokens(train bool) int {
 func (c *calibrator) heapBytes(tokens int, train bool) int64 {
 	p, n := c.profile, int64(tokens)
 	d, ffn := int64(p.HiddenSize), int64(p.FFN)
-	b := sketchBytes(p) + 16*ffn*int64(p.Layers) // its sketch; all moments
+	b := sketchBytes(p) + 17*ffn*int64(p.Layers) // its sketch; all moments, and who is silent
 	b += blockNeurons * c.Layout.BundleStride()
 	b += n * (4*d + 2*4*blockNeurons + 8) // inputs; scores and pre-activations
 	if c.rounds() {
-		b += 12*d*d + ffn*d + 16*blockNeurons*d // covariance, also in float64; codes of all widths; a block of weights thrice
+		b += 12*d*d + ffn*d + 16*blockNeurons*d // covariance, also in float64; codes; a block of weights thrice
 		b += n * 4 * d                          // inputs across
 	}
 	if train {

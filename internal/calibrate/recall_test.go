@@ -2,7 +2,6 @@ package calibrate_test
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -10,23 +9,20 @@ import (
 	"github.com/sparseflow/sparseflow/internal/calibrate"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
-	"github.com/sparseflow/sparseflow/internal/convert/randopt"
 	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/lab/synth"
 	"github.com/sparseflow/sparseflow/internal/predict"
 	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
 	"github.com/sparseflow/sparseflow/internal/quality"
 	"github.com/sparseflow/sparseflow/internal/sample"
 )
 
-// randomPack is a pack of random weights: 2 layers of 64 x 256.
+// randomPack is a pack of drawn weights: 2 layers of 64 x 256.
 func randomPack(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
-	if err := randopt.Write(dir, randopt.Options{Profile: randopt.Profile(400, 64, 2, 2, 256, 128)}); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "random.sflow")
-	if _, err := convert.Convert(context.Background(), os.DirFS(dir), "random", path, convert.Options{}); err != nil {
+	p := synth.Sizes{Hidden: 64, Layers: 2, Heads: 2, FFN: 256, Vocab: 400, Context: 128}.Profile()
+	path := filepath.Join(t.TempDir(), "random.sflow")
+	if _, err := synth.Pack(context.Background(), path, synth.Options{Profile: p}, convert.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	return path

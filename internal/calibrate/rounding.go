@@ -124,17 +124,21 @@ func (r *rounder) decompose(ctx context.Context) error {
 // few costs little where their inputs are quiet.
 var steps = [...]float64{0.75, 0.85, 0.95, 1.05, 1.2}
 
-// normalStep is the best distance of 1<<bits equal levels for a normal
-// distribution of deviation 1 (J. Max, "Quantizing for minimum distortion",
-// 1960, table II).
-var normalStep = [kernel.MostPlanes + 1]float64{1: 1.596, 2: 0.9957, 3: 0.586}
+const (
+	// normalStep is the best distance of eight equal levels for a normal
+	// distribution of deviation 1 (J. Max, "Quantizing for minimum distortion",
+	// 1960, table II).
+	normalStep = 0.586
+	// middle is the code, between two, that stands for 0.
+	middle = (1<<codeBits - 1) / 2.0
+)
 
-// round sets codes [rows, d] to codes of the given bits for weights w [rows, d];
-// a code u stands for u-(1<<bits-1)/2, times a step of the row's own.
-func (r *rounder) round(codes []byte, w []float32, bits int) {
+// round sets codes [rows, d] for weights w [rows, d]; a code u stands for
+// u-middle, times a step of the row's own.
+func (r *rounder) round(codes []byte, w []float32) {
 	d := r.d
 	rows := len(w) / d
-	t := try{r: r, bits: bits, w: make([]float32, len(w)), err: make([]float32, len(w)), codes: make([]byte, len(w)),
+	t := try{r: r, w: make([]float32, len(w)), err: make([]float32, len(w)), codes: make([]byte, len(w)),
 		step: make([]float64, rows), loss: make([]float64, rows)}
 	rms, least := make([]float64, rows), make([]float64, rows)
 	for i := range rows {
@@ -148,7 +152,7 @@ func (r *rounder) round(codes []byte, w []float32, bits int) {
 	}
 	for _, share := range steps {
 		for i := range rows {
-			t.step[i] = max(share*normalStep[bits]*rms[i], math.SmallestNonzeroFloat32)
+			t.step[i] = max(share*normalStep*rms[i], math.SmallestNonzeroFloat32)
 		}
 		t.run()
 		for i, loss := range t.loss {
@@ -165,7 +169,6 @@ func (r *rounder) round(codes []byte, w []float32, bits int) {
 // try is one rounding of some rows, whose weights are in the rounder's order.
 type try struct {
 	r      *rounder
-	bits   int
 	w, err []float32 // [rows, d]: weights, and by how much they are above their codes
 	codes  []byte    // [rows, d]
 	step   []float64 // [rows]
@@ -176,7 +179,6 @@ type try struct {
 // of L stays near while all rows pass by.
 func (t *try) run() {
 	d := t.r.d
-	middle := float64(int(1)<<t.bits-1) / 2
 	clear(t.loss)
 	for k := d - 1; k >= 0; k-- {
 		feed := t.r.feed[k*d+k+1 : (k+1)*d]

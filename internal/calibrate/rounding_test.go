@@ -96,26 +96,23 @@ func TestRound(t *testing.T) {
 	}{{4, 0.5}, {1000, 1.05}} { // so many directions that none stands out
 		x := correlated(rng, tokens, d, c.rank)
 		r := mustRound(t, be, x)
-		for bits := 1; bits <= kernel.MostPlanes; bits++ {
-			codes, near := make([]byte, rows*d), make([]byte, rows*d)
-			r.round(codes, w, bits)
-			middle := float64(int(1)<<bits-1) / 2
-			for i, v := range w {
-				near[i] = byte(min(max(0, math.Floor(float64(v)/normalStep[bits]+middle+0.5)), 2*middle))
-				if codes[i] >= 1<<bits {
-					t.Fatalf("%d bits: got code %d", bits, codes[i])
-				}
+		codes, near := make([]byte, rows*d), make([]byte, rows*d)
+		r.round(codes, w)
+		for i, v := range w {
+			near[i] = byte(min(max(0, math.Floor(float64(v)/normalStep+middle+0.5)), 2*middle))
+			if codes[i] >= 8 {
+				t.Fatalf("got code %d of 3 bits", codes[i])
 			}
-			if got, want := misfit(x, w, codes, middle), misfit(x, w, near, middle); got > c.most*want {
-				t.Errorf("rank %d, %d bits: got an error of %v, want at most %v of rounding to nearest, %v", c.rank, bits, got, c.most, want)
-			}
+		}
+		if got, want := misfit(x, w, codes), misfit(x, w, near); got > c.most*want {
+			t.Errorf("rank %d: got an error of %v, want at most %v of rounding to nearest, %v", c.rank, got, c.most, want)
 		}
 	}
 }
 
 // misfit is the deviation of rows' products with x from the best lines through
 // those of their codes, which is what a calibration fits, summed over the rows.
-func misfit(x device.Act, w []float32, codes []byte, middle float64) (sum float64) {
+func misfit(x device.Act, w []float32, codes []byte) (sum float64) {
 	d := x.Cols
 	for first := 0; first < len(w); first += d {
 		var n, sa, sb, saa, sab, sbb float64
@@ -146,10 +143,10 @@ func TestRoundHostile(t *testing.T) {
 		r := mustRound(t, be, x)
 		for _, w := range [][]float32{make([]float32, 8), {1, -1, nan, 0.5, 3, -3, float32(math.Inf(1)), 0}} {
 			codes := make([]byte, 8)
-			r.round(codes, w, 2)
+			r.round(codes, w)
 			for _, c := range codes {
-				if c > 3 {
-					t.Errorf("%s: got code %d of 2 bits", name, c)
+				if c > 7 {
+					t.Errorf("%s: got code %d of 3 bits", name, c)
 				}
 			}
 		}
@@ -167,26 +164,23 @@ func TestRoundBlock(t *testing.T) {
 	for i := range w {
 		w[i] = float32(rng.NormFloat64())
 	}
-	round := func(threads int) []predict.Codes {
+	round := func(threads int) predict.Codes {
 		f := &fitter{c: &calibrator{Options: Options{Threads: threads}}, d: d, ffn: ffn}
-		var all []predict.Codes
-		for bits := 1; bits <= kernel.MostPlanes; bits++ {
-			all = append(all, predict.Codes{Bits: bits, Rows: make([]byte, ffn*kernel.PlaneBytes(d, bits))})
-		}
-		f.roundBlock(r, all, 0, w[:9*d])
-		f.roundBlock(r, all, 9, w[9*d:])
-		return all
+		c := predict.Codes{Bits: codeBits, Rows: make([]byte, ffn*kernel.Sketch3Bytes(d))}
+		f.roundBlock(r, c, 0, w[:9*d])
+		f.roundBlock(r, c, 9, w[9*d:])
+		return c
 	}
 	want := round(1)
 	if got := round(3); !reflect.DeepEqual(got, want) {
 		t.Error("got other codes from three threads than from one")
 	}
 	codes := make([]byte, ffn*d)
-	r.round(codes, w, 3)
-	row := make([]byte, kernel.PlaneBytes(d, 3))
+	r.round(codes, w)
+	row := make([]byte, kernel.Sketch3Bytes(d))
 	for i := range ffn {
-		kernel.PackPlanes(row, codes[i*d:(i+1)*d], 3)
-		if got := want[2].Rows[i*len(row) : (i+1)*len(row)]; !slices.Equal(got, row) {
+		kernel.PackSketch3(row, codes[i*d:(i+1)*d])
+		if got := want.Rows[i*len(row) : (i+1)*len(row)]; !slices.Equal(got, row) {
 			t.Errorf("row %d: got codes of another", i)
 		}
 	}

@@ -25,7 +25,7 @@ func activationNamed(name string) (Activation, bool) {
 		return ReLU, true
 	case "gelu", "gelu_python":
 		return GELU, true
-	case "gelu_new", "gelu_fast", "gelu_accurate", "gelu_pytorch_tanh":
+	case "gelu_new", "gelu_fast", "gelu_accurate", "gelu_pytorch_tanh", "gelu_python_tanh":
 		return GELUTanh, true
 	case "quick_gelu":
 		return QuickGELU, true

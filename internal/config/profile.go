@@ -52,6 +52,8 @@ type ModelProfile struct {
 	BOS            int32      `json:"bos"`             // -1 if the model has none
 	PAD            int32      `json:"pad"`             // -1 if the model has none
 	EOS            []int32    `json:"eos"`             // any of them ends a text
+	// Generation is how the checkpoint's makers want text to be generated.
+	Generation Generation `json:"generation,omitzero"`
 	// Synthetic says that the weights were drawn, not trained: speed and
 	// sparsity mean something, the text and its perplexity do not. It is left
 	// out of the JSON of real models.
@@ -72,7 +74,9 @@ func (p ModelProfile) Neurons() int64 { return int64(p.Layers) * int64(p.FFN) }
 func (p ModelProfile) Sparse() bool { return p.Activation.Sparse() }
 
 // IsEOS reports whether id ends a text.
-func (p ModelProfile) IsEOS(id int32) bool { return slices.Contains(p.EOS, id) }
+func (p ModelProfile) IsEOS(id int32) bool {
+	return slices.Contains(p.EOS, id) || slices.Contains(p.Generation.EOS, id)
+}
 
 // BundleBytes is the size of one neuron's vectors stored as type t.
 func (p ModelProfile) BundleBytes(t tensor.DType) int64 {
@@ -119,7 +123,7 @@ func (p ModelProfile) Validate() error {
 	case !(p.NormEps >= 0 && p.NormEps < 1):
 		return fmt.Errorf("config: profile: got norm_eps %v, want 0 to 1", p.NormEps)
 	}
-	for _, id := range append([]int32{p.BOS, p.PAD}, p.EOS...) {
+	for _, id := range slices.Concat([]int32{p.BOS, p.PAD}, p.EOS, p.Generation.EOS) {
 		if id < -1 || int(id) >= p.VocabSize {
 			return fmt.Errorf("config: profile: got special token id %d, want -1 to %d", id, p.VocabSize-1)
 		}

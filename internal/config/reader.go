@@ -3,34 +3,79 @@ package config
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
+	"strings"
 )
 
-// reader takes typed fields from a config.json and remembers the first that
-// it could not take. Keys are matched letter by letter, as Python does and
-// encoding/json's struct fields do not.
+// reader takes typed fields from a JSON object that Python wrote, and remembers
+// the first that it could not take. Keys are matched letter by letter, as Python
+// does and encoding/json's struct fields do not; of equal ones the last counts.
 type reader struct {
-	keys map[string]json.RawMessage
-	err  error
+	file    string
+	keys    map[string]json.RawMessage
+	err     error
+	notices []string // what was left out
+}
+
+func newReader(file string, raw []byte) (*reader, error) {
+	r := &reader{file: file}
+	err := json.Unmarshal(FromPythonJSON(raw), &r.keys)
+	var kind *json.UnmarshalTypeError
+	if errors.As(err, &kind) {
+		return nil, fmt.Errorf("config: %s: got a JSON %s, want an object", file, kind.Value)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("config: %s: got no JSON, want an object: %w", file, err)
+	}
+	return r, nil
+}
+
+// family demands that the model is an OPT: by model_type or, as the oldest
+// files have none, by the name of its class.
+func (r *reader) family() error {
+	var model string
+	if r.given("model_type") {
+		model = r.text("model_type", `"opt"`)
+	} else {
+		var classes []string
+		if json.Unmarshal(r.keys["architectures"], &classes) == nil && len(classes) > 0 {
+			model, _, _ = strings.Cut(classes[0], "For")
+			model = strings.ToLower(strings.TrimSuffix(model, "Model"))
+		}
+	}
+	switch {
+	case r.err != nil:
+		return r.err
+	case model == "":
+		return fmt.Errorf("config: %s: got no model_type, want \"opt\"", r.file)
+	case model != "opt":
+		return fmt.Errorf("config: %s: got model_type %.40s, which is not supported yet; supported: opt", r.file, model)
+	}
+	return nil
 }
 
 // fail records that key holds something other than what is wanted.
 func (r *reader) fail(key, want string) {
-	if r.err != nil {
-		return
+	if r.err == nil {
+		r.err = fmt.Errorf("config: %s: got %s %s, want %s", r.file, key, r.shown(key), want)
 	}
-	got, ok := r.keys[key]
-	if !ok {
-		r.err = fmt.Errorf("config: config.json: got no %s, want %s", key, want)
-		return
-	}
-	// Enough of a value to recognise it by.
+}
+
+// leaveOut tells that something at key does not count.
+func (r *reader) leaveOut(key string, why string) {
+	r.notices = append(r.notices, fmt.Sprintf("%s: %s %s is left out: %s", r.file, key, r.shown(key), why))
+}
+
+// shown is enough of a value to recognise it by.
+func (r *reader) shown(key string) string {
 	const most = 60
+	got := r.keys[key]
 	if len(got) > most {
 		got = append(bytes.Clone(got[:most]), "..."...)
 	}
-	r.err = fmt.Errorf("config: config.json: got %s %s, want %s", key, got, want)
+	return string(got)
 }
 
 // given reports whether key is there and not null.
@@ -41,8 +86,6 @@ func (r *reader) given(key string) bool {
 
 func isNull(raw []byte) bool { return string(raw) == "null" }
 
-const wholeNumber = "a whole number of 32 bits"
-
 // whole reads a whole number, which some tools write as 768.0.
 func whole(raw []byte) (int32, bool) {
 	var f float64
@@ -52,24 +95,20 @@ func whole(raw []byte) (int32, bool) {
 	return int32(f), true
 }
 
-// size is a whole number that must be there.
-func (r *reader) size(key string) int {
-	n, ok := whole(r.keys[key])
+// size is a whole number, def where the key is absent.
+func (r *reader) size(key string, def int) int {
+	raw, ok := r.keys[key]
 	if !ok {
-		r.fail(key, wholeNumber)
+		return def
+	}
+	n, ok := whole(raw)
+	if !ok {
+		r.fail(key, "a whole number of 32 bits")
 	}
 	return int(n)
 }
 
-// sizeOr is size, or def where the key is absent or null.
-func (r *reader) sizeOr(key string, def int) int {
-	if !r.given(key) {
-		return def
-	}
-	return r.size(key)
-}
-
-// text is a string that must be there.
+// text is a string.
 func (r *reader) text(key, want string) (s string) {
 	if !r.given(key) || json.Unmarshal(r.keys[key], &s) != nil {
 		r.fail(key, want)
@@ -77,16 +116,30 @@ func (r *reader) text(key, want string) (s string) {
 	return s
 }
 
-// flag is a boolean, def where the key is absent; null is false.
-func (r *reader) flag(key string, def bool) (b bool) {
+// flag is what Python takes for true: def where the key is absent, no for null,
+// zero and what is empty.
+func (r *reader) flag(key string, def bool) bool {
 	raw, ok := r.keys[key]
 	if !ok {
 		return def
 	}
-	if json.Unmarshal(raw, &b) != nil {
+	var v any
+	if json.Unmarshal(raw, &v) != nil {
 		r.fail(key, "true or false")
 	}
-	return b
+	switch v := v.(type) {
+	case bool:
+		return v
+	case float64:
+		return v != 0
+	case string:
+		return v != ""
+	case []any:
+		return len(v) > 0
+	case map[string]any:
+		return len(v) > 0
+	}
+	return false
 }
 
 // activation is a function by its name, def where the key is absent.
@@ -101,37 +154,55 @@ func (r *reader) activation(key string, def Activation) Activation {
 	return a
 }
 
-// tokens is a token id or a list of them, def alone where the key is absent;
-// null is none.
-func (r *reader) tokens(key string, def int32) []int32 {
+// tokens is a token id or a list of them, def where the key is absent; null and
+// -1 are none. What is no token of the vocabulary is left out.
+func (r *reader) tokens(key string, def []int32, vocab int) (ids []int32) {
 	raw, ok := r.keys[key]
+	list := []json.RawMessage{raw}
 	switch {
 	case !ok:
-		return []int32{def}
-	case isNull(raw):
-		return nil
+		for _, id := range def {
+			if int(id) < vocab {
+				ids = append(ids, id)
+			}
+		}
+		return ids
+	case raw[0] == '[':
+		list = nil
+		if json.Unmarshal(raw, &list) != nil {
+			r.leaveOut(key, "it is no list of token ids")
+		}
 	}
-	var list []json.RawMessage
-	if raw[0] != '[' {
-		list = append(list, raw)
-	} else if json.Unmarshal(raw, &list) != nil {
-		r.fail(key, tokenID)
-	}
-	ids := make([]int32, len(list))
-	for i, one := range list {
-		if ids[i], ok = whole(one); !ok {
-			r.fail(key, tokenID)
+	for _, one := range list {
+		switch id, ok := whole(one); {
+		case isNull(one) || ok && id == -1:
+		case !ok:
+			r.leaveOut(key, "it is no token id")
+		case id < 0 || int(id) >= vocab:
+			r.leaveOut(key, fmt.Sprintf("%d is no token of the vocabulary of %d", id, vocab))
+		default:
+			ids = append(ids, id)
 		}
 	}
 	return ids
 }
 
-const tokenID = "a token id or a list of them"
-
 // token is the first of tokens, -1 where there is none.
-func (r *reader) token(key string, def int32) int32 {
-	if ids := r.tokens(key, def); len(ids) > 0 {
+func (r *reader) token(key string, def int32, vocab int) int32 {
+	if ids := r.tokens(key, []int32{def}, vocab); len(ids) > 0 {
 		return ids[0]
 	}
 	return -1
+}
+
+// number is a number that accept takes, ok false where there is none.
+func (r *reader) number(key string, accept func(float64) bool, want string) (v float64, ok bool) {
+	if !r.given(key) {
+		return 0, false
+	}
+	if json.Unmarshal(r.keys[key], &v) != nil || !accept(v) {
+		r.leaveOut(key, "want "+want)
+		return 0, false
+	}
+	return v, true
 }

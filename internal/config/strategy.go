@@ -11,7 +11,7 @@ type Mode string
 
 // The modes. Dense and Gate are exact; the loss of Predicted is measured.
 const (
-	Auto      Mode = "auto"      // the fastest that holds the quality floor
+	Auto      Mode = "auto"      // predicted where the sidecar says that it holds the quality, or the model is large; else gate
 	Dense     Mode = "dense"     // every neuron
 	Gate      Mode = "gate"      // the first half of every neuron, the second half of the active ones
 	Predicted Mode = "predicted" // the neurons that the predictor asks for
@@ -54,18 +54,22 @@ type OffloadStrategy struct {
 	Mode      Mode         // which neurons are computed; empty: auto
 	Predictor string       // who asks for neurons; empty: sketch
 	IO        IOMode       // how the pack is read; empty: direct
-	KV        tensor.DType // element type of the KV cache: F32, F16 or Q8_0
+	KV        tensor.DType // element type of the KV cache: F32 (which zero is), F16 or Q8_0
 	Context   int          // longest sequence; 0: the model's own limit, at most 2048
-	Threads   int          // compute threads; 0: one per processor
+	Threads   int          // compute threads; 0: one per processor that may be used
 }
 
 // Ratio is a GPUCacheRatio of r.
 func Ratio(r float64) *float64 { return &r }
 
 // DefaultStrategy is the strategy of the original system, with a better choice
-// of what to evict: neurons come and go, and transfers run beside attention.
+// of what to evict: neurons come and go, and transfers run beside attention. It
+// spells out every default that has a word of its own.
 func DefaultStrategy() OffloadStrategy {
-	return OffloadStrategy{UseLRUEviction: true, AsyncTransfer: true}
+	return OffloadStrategy{
+		UseLRUEviction: true, AsyncTransfer: true,
+		Mode: Auto, Predictor: "sketch", IO: IODirect, KV: tensor.F16,
+	}
 }
 
 // Validate reports the first field whose value makes no sense.

@@ -2,7 +2,6 @@ package config
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -34,54 +33,69 @@ func FromTransformersConfig(hf []byte, s OffloadStrategy) (SparseFlowConfig, err
 }
 
 // ProfileFromTransformers reads the model half of FromTransformersConfig.
-//
-// The fields that say how large the model is must be there; any other that is
-// absent has the default of the reference implementation. A null means what
-// None means there: no such token, no, or for word_embed_proj_dim the hidden
-// size. Keys that say nothing about inference are ignored.
 func ProfileFromTransformers(hf []byte) (ModelProfile, error) {
-	var keys map[string]json.RawMessage
-	if err := json.Unmarshal(hf, &keys); err != nil {
-		var kind *json.UnmarshalTypeError
-		if errors.As(err, &kind) {
-			return ModelProfile{}, fmt.Errorf("config: config.json: got a JSON %s, want an object", kind.Value)
+	p, _, err := ReadTransformers(hf, nil)
+	return p, err
+}
+
+// ReadTransformers reads a config.json and, unless it is nil, the
+// generation_config.json beside it. Notices tell what of them is not followed.
+//
+// A field that is absent has the default of the reference implementation. A null
+// means what None means there: no such token, no, or for word_embed_proj_dim the
+// hidden size. Keys that say nothing about inference are ignored, and so are
+// special tokens that the vocabulary does not have. A generation_config.json
+// that cannot be read stops no model.
+func ReadTransformers(hf, generation []byte) (p ModelProfile, notices []string, err error) {
+	r, err := newReader("config.json", hf)
+	if err != nil {
+		return ModelProfile{}, nil, err
+	}
+	if err := r.family(); err != nil {
+		return ModelProfile{}, nil, err
+	}
+	p = optProfile(r)
+	if r.err != nil {
+		return ModelProfile{}, nil, r.err
+	}
+	notices = r.notices
+	if generation != nil {
+		g, err := newReader("generation_config.json", generation)
+		if err != nil {
+			notices = append(notices, fmt.Sprintf("generation_config.json is not followed: %v", err))
+		} else {
+			p.Generation = readGeneration(g, p.VocabSize)
+			notices = append(notices, g.notices...)
 		}
-		return ModelProfile{}, fmt.Errorf("config: config.json: got no JSON, want an object: %w", err)
-	}
-	r := &reader{keys: keys}
-	if r.text("model_type", `"opt"`) != "opt" {
-		r.fail("model_type", `"opt"`)
-	}
-	if r.err != nil {
-		return ModelProfile{}, r.err
-	}
-	p := optProfile(r)
-	if r.err != nil {
-		return ModelProfile{}, r.err
 	}
 	if err := p.Validate(); err != nil {
-		return ModelProfile{}, err
+		return ModelProfile{}, nil, err
 	}
-	return p, nil
+	return p, notices, nil
 }
 
 // optProfile reads an OPTConfig; see transformers,
 // models/opt/configuration_opt.py, for the fields and their defaults.
 func optProfile(r *reader) ModelProfile {
-	hidden := r.size("hidden_size")
-	heads := r.size("num_attention_heads")
+	vocab := r.size("vocab_size", 50272)
+	hidden := r.size("hidden_size", 768)
+	heads := r.size("num_attention_heads", 12)
+	embed := hidden
+	if r.given("word_embed_proj_dim") {
+		embed = r.size("word_embed_proj_dim", hidden)
+	}
 	preNorm := r.flag("do_layer_norm_before", true)
 	return ModelProfile{
 		Family:         "opt",
-		VocabSize:      r.size("vocab_size"),
-		EmbedDim:       r.sizeOr("word_embed_proj_dim", hidden),
+		VocabSize:      vocab,
+		EmbedDim:       embed,
 		HiddenSize:     hidden,
-		Layers:         r.size("num_hidden_layers"),
+		Layers:         r.size("num_hidden_layers", 12),
 		Heads:          heads,
 		KVHeads:        heads,
-		FFN:            r.size("ffn_dim"),
+		FFN:            r.size("ffn_dim", 3072),
 		NeuronParts:    2,
-		MaxPositions:   r.size("max_position_embeddings"),
+		MaxPositions:   r.size("max_position_embeddings", 2048),
 		PositionOffset: 2,
 		Activation:     r.activation("activation_function", ReLU),
 		Norm:           LayerNorm,
@@ -92,9 +106,9 @@ func optProfile(r *reader) ModelProfile {
 		FinalNorm: preNorm && !r.flag("_remove_final_layer_norm", false),
 		Bias:      r.flag("enable_bias", true),
 		TiedHead:  r.flag("tie_word_embeddings", true),
-		BOS:       r.token("bos_token_id", 2),
-		PAD:       r.token("pad_token_id", 1),
-		EOS:       r.tokens("eos_token_id", 2),
+		BOS:       r.token("bos_token_id", 2, vocab),
+		PAD:       r.token("pad_token_id", 1, vocab),
+		EOS:       r.tokens("eos_token_id", []int32{2}, vocab),
 		Synthetic: r.flag(SyntheticKey, false),
 	}
 }
@@ -106,7 +120,7 @@ func TransformersDType(hf []byte) (tensor.DType, error) {
 		Torch string `json:"torch_dtype"`
 		Later string `json:"dtype"` // its name in later versions
 	}
-	if err := json.Unmarshal(hf, &keys); err != nil {
+	if err := json.Unmarshal(FromPythonJSON(hf), &keys); err != nil {
 		return 0, fmt.Errorf("config: config.json: torch_dtype: %w", err)
 	}
 	name := keys.Torch

@@ -88,6 +88,7 @@ func TestFieldsFromTransformers(t *testing.T) {
 		{"activation_function", `"gelu_fast"`, act(GELUTanh)},
 		{"activation_function", `"gelu_accurate"`, act(GELUTanh)},
 		{"activation_function", `"gelu_pytorch_tanh"`, act(GELUTanh)},
+		{"activation_function", `"gelu_python_tanh"`, act(GELUTanh)},
 		{"activation_function", `"quick_gelu"`, act(QuickGELU)},
 		{"activation_function", `"silu"`, act(SiLU)},
 		{"activation_function", `"swish"`, act(SiLU)},
@@ -106,7 +107,39 @@ func TestFieldsFromTransformers(t *testing.T) {
 		{"sparseflow_synthetic", "true", func(p *ModelProfile) { p.Synthetic = true }},
 		{"sparseflow_synthetic", "false", same},
 
+		// OPTConfig's defaults.
+		{"vocab_size", "", func(p *ModelProfile) { p.VocabSize = 50272 }},
+		{"num_hidden_layers", "", func(p *ModelProfile) { p.Layers = 12 }},
+		{"ffn_dim", "", func(p *ModelProfile) { p.FFN = 3072 }},
+		{"num_attention_heads", "", func(p *ModelProfile) { p.Heads, p.KVHeads = 12, 12 }},
+		{"max_position_embeddings", "", func(p *ModelProfile) { p.MaxPositions = 2048 }},
+		{"hidden_size", "", func(p *ModelProfile) { p.HiddenSize, p.EmbedDim = 768, 768 }},
+
+		// What Python takes for true and for false.
+		{"do_layer_norm_before", "1", same},
+		{"do_layer_norm_before", "0", postNorm},
+		{"enable_bias", `"no"`, same},
+		{"enable_bias", `""`, func(p *ModelProfile) { p.Bias = false }},
+		{"layer_norm_elementwise_affine", "{}", func(p *ModelProfile) { p.NormAffine = false }},
+		{"tie_word_embeddings", "[]", func(p *ModelProfile) { p.TiedHead = false }},
+
+		// Tokens that are none.
+		{"eos_token_id", `"2"`, eos()},
+		{"eos_token_id", "[null]", eos()},
+		{"eos_token_id", "[2,[3]]", eos(2)},
+		{"eos_token_id", "2.5", eos()},
+		{"eos_token_id", "4294967298", eos()},
+		{"eos_token_id", "64", eos()},
+		{"eos_token_id", "[2,-2,64,63]", eos(2, 63)},
+		{"eos_token_id", "false", eos()},
+		{"bos_token_id", "64", func(p *ModelProfile) { p.BOS = -1 }},
+		{"pad_token_id", "50000", func(p *ModelProfile) { p.PAD = -1 }},
+		{"pad_token_id", "{}", func(p *ModelProfile) { p.PAD = -1 }},
+
 		// What says nothing about inference, in whatever form.
+		{"torch_dtype", "null", same},
+		{"dtype", `"bfloat16"`, same},
+		{"init_std", `{"a":1e999}`, same},
 		{"dropout", "0.1", same},
 		{"prefix", `"</s>"`, same},
 		{"unknown", `{"a":[1]}`, same},
@@ -131,16 +164,10 @@ func TestFieldsFromTransformers(t *testing.T) {
 func TestErrorsFromTransformers(t *testing.T) {
 	for _, c := range []struct{ key, value, want string }{
 		{"model_type", "", `config: config.json: got no model_type, want "opt"`},
-		{"model_type", "null", `config: config.json: got model_type null, want "opt"`},
-		{"model_type", `"llama"`, `config: config.json: got model_type "llama", want "opt"`},
+		{"model_type", "null", `config: config.json: got no model_type, want "opt"`},
+		{"model_type", `"llama"`, `config: config.json: got model_type llama, which is not supported yet; supported: opt`},
 		{"model_type", `["opt"]`, `config: config.json: got model_type ["opt"], want "opt"`},
 
-		{"vocab_size", "", "config: config.json: got no vocab_size, want a whole number of 32 bits"},
-		{"hidden_size", "", "config: config.json: got no hidden_size, want a whole number of 32 bits"},
-		{"num_hidden_layers", "", "config: config.json: got no num_hidden_layers, want a whole number of 32 bits"},
-		{"ffn_dim", "", "config: config.json: got no ffn_dim, want a whole number of 32 bits"},
-		{"num_attention_heads", "", "config: config.json: got no num_attention_heads, want a whole number of 32 bits"},
-		{"max_position_embeddings", "", "config: config.json: got no max_position_embeddings, want a whole number of 32 bits"},
 		{"hidden_size", "null", "config: config.json: got hidden_size null, want a whole number of 32 bits"},
 		{"hidden_size", "48.5", "config: config.json: got hidden_size 48.5, want a whole number of 32 bits"},
 		{"hidden_size", `"48"`, `config: config.json: got hidden_size "48", want a whole number of 32 bits`},
@@ -159,28 +186,13 @@ func TestErrorsFromTransformers(t *testing.T) {
 		{"max_position_embeddings", "0", "config: profile: got max_positions 0, want 1 to 16777216"},
 		{"word_embed_proj_dim", "0", "config: profile: got embed_dim 0, want 1 to 1048576"},
 
-		{"do_layer_norm_before", "1", "config: config.json: got do_layer_norm_before 1, want true or false"},
-		{"_remove_final_layer_norm", `"no"`, `config: config.json: got _remove_final_layer_norm "no", want true or false`},
-		{"enable_bias", "0", "config: config.json: got enable_bias 0, want true or false"},
-		{"layer_norm_elementwise_affine", "{}", "config: config.json: got layer_norm_elementwise_affine {}, want true or false"},
-		{"tie_word_embeddings", `"true"`, `config: config.json: got tie_word_embeddings "true", want true or false`},
-
 		{"activation_function", `"relu6"`, `config: config.json: got activation_function "relu6", want relu, gelu, gelu_new, quick_gelu or silu`},
 		{"activation_function", "null", "config: config.json: got activation_function null, want relu, gelu, gelu_new, quick_gelu or silu"},
 		{"activation_function", "3", "config: config.json: got activation_function 3, want relu, gelu, gelu_new, quick_gelu or silu"},
 
-		{"eos_token_id", `"2"`, `config: config.json: got eos_token_id "2", want a token id or a list of them`},
-		{"eos_token_id", "[null]", "config: config.json: got eos_token_id [null], want a token id or a list of them"},
-		{"eos_token_id", "[2,[3]]", "config: config.json: got eos_token_id [2,[3]], want a token id or a list of them"},
-		{"eos_token_id", "2.5", "config: config.json: got eos_token_id 2.5, want a token id or a list of them"},
-		{"eos_token_id", "4294967298", "config: config.json: got eos_token_id 4294967298, want a token id or a list of them"},
-		{"eos_token_id", "64", "config: profile: got special token id 64, want -1 to 63"},
-		{"eos_token_id", "[2,-2]", "config: profile: got special token id -2, want -1 to 63"},
-		{"bos_token_id", "64", "config: profile: got special token id 64, want -1 to 63"},
-		{"pad_token_id", "{}", "config: config.json: got pad_token_id {}, want a token id or a list of them"},
 		{
-			"enable_bias", `"` + strings.Repeat("x", 1000) + `"`,
-			`config: config.json: got enable_bias "` + strings.Repeat("x", 59) + "..., want true or false",
+			"activation_function", `"` + strings.Repeat("x", 1000) + `"`,
+			`config: config.json: got activation_function "` + strings.Repeat("x", 59) + "..., want relu, gelu, gelu_new, quick_gelu or silu",
 		},
 	} {
 		got, err := ProfileFromTransformers(smallWith(c.key, c.value))
@@ -205,6 +217,81 @@ func TestErrorsFromTransformers(t *testing.T) {
 		if _, err := ProfileFromTransformers([]byte(in)); err == nil || err.Error() != want {
 			t.Errorf("%q:\n got %v\nwant %s", in, err, want)
 		}
+	}
+}
+
+// What Python's json reads and Go's does not, and what neither does.
+func TestPythonJSON(t *testing.T) {
+	for in, want := range map[string]string{
+		`{"model_type":"opt","dropout":NaN,"x":[Infinity,-Infinity,{"NaN":"NaN \" Infinity"}]}`: "",
+		`{"model_type":"llama","model_type":"opt"}`:                                             "",
+		`{"architectures":["OPTForCausalLM"]}`:                                                  "",
+		`{"architectures":["OPTModel"]}`:                                                        "",
+		`{"architectures":["LlamaForCausalLM"]}`:                                                "model_type llama, which is not supported yet",
+		`{"model_type":"qwen3_moe"}`:                                                            "model_type qwen3_moe, which is not supported yet; supported: opt",
+		`{"model_type":"opt","hidden_size":NaN}`:                                                `got hidden_size "NaN", want a whole number`,
+		`{"model_type":"opt",}`:                                                                 "got no JSON",
+		"\ufeff" + `{"model_type":"opt"}`:                                                       "got no JSON",
+		`{"model_type":"opt","x":nan}`:                                                          "got no JSON",
+		`{"model_type":"opt","x":1NaN}`:                                                         "got no JSON",
+	} {
+		_, err := ProfileFromTransformers([]byte(in))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v, want %q", in, err, want)
+		}
+	}
+}
+
+// What is left out is told.
+func TestNoticesFromTransformers(t *testing.T) {
+	_, notices, err := ReadTransformers(smallWith("pad_token_id", "64"), []byte(`{"eos_token_id":[5,64],"temperature":"hot","num_beams":4,"top_p":2,"typical_p":1.0}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"config.json: pad_token_id 64 is left out: 64 is no token of the vocabulary of 64",
+		"generation_config.json: eos_token_id [5,64] is left out: 64 is no token of the vocabulary of 64",
+		`generation_config.json: temperature "hot" is left out: want a number above 0`,
+		"generation_config.json: top_p 2 is left out: want 0 to 1",
+		"generation_config.json: not followed: num_beams",
+	}
+	if d := cmp.Diff(want, notices); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestGeneration(t *testing.T) {
+	for in, want := range map[string]Generation{
+		`{}`: {},
+		`{"bos_token_id":2,"eos_token_id":[2,55],"pad_token_id":1}`: {EOS: []int32{2, 55}},
+		`{"eos_token_id":7,"do_sample":false,"temperature":0.7}`:    {EOS: []int32{7}},
+		`{"do_sample":true}`: {Sample: true, Temperature: 1, TopK: 50},
+		`{"do_sample":true,"temperature":0.5,"top_k":0,"top_p":0.75,"min_p":0.25,"repetition_penalty":1.5}`: {Sample: true, Temperature: 0.5, TopP: 0.75, MinP: 0.25, RepetitionPenalty: 1.5},
+		`{"do_sample":true,"temperature":null,"top_k":null}`:                                                {Sample: true, Temperature: 1, TopK: 50},
+		`{"do_sample":true,"temperature":0,"top_k":-1}`:                                                     {Sample: true, Temperature: 1, TopK: 50},
+		`{"repetition_penalty":Infinity,"top_k":20.0}`:                                                      {TopK: 20},
+		`{"stop_strings":"###"}`:                                                                            {Stop: []string{"###"}},
+		`{"stop_strings":["a","b"]}`:                                                                        {Stop: []string{"a", "b"}},
+		`{"stop_strings":3,"eos_token_id":null}`:                                                            {},
+		`[]`:                                                                                                {},
+		`{"do_sample":true`:                                                                                 {},
+		"":                                                                                                  {},
+	} {
+		p, notices, err := ReadTransformers(smallWith("vocab_size", "64"), []byte(in))
+		if err != nil {
+			t.Errorf("%s: %v", in, err)
+		}
+		if d := cmp.Diff(want, p.Generation); d != "" {
+			t.Errorf("%s (%q): %s", in, notices, d)
+		}
+	}
+	p := smallProfile()
+	p.Generation.EOS = []int32{9}
+	if !p.IsEOS(2) || !p.IsEOS(9) || p.IsEOS(3) {
+		t.Error("want config.json's and generation_config.json's tokens, and no others, to end a text")
+	}
+	if p.Generation.EOS = []int32{64}; p.Validate() == nil {
+		t.Error("a token outside the vocabulary: got no error")
 	}
 }
 
@@ -273,8 +360,10 @@ func FuzzProfileFromTransformers(f *testing.F) {
 	f.Add(smallWith("hidden_size", "48.0"))
 	f.Add(smallWith("activation_function", `"gelu"`))
 	f.Add(smallWith("tie_word_embeddings", "null"))
+	f.Add([]byte(`{"architectures":["OPTModel"],"dropout":NaN,"eos_token_id":[1,-1,99999]}`))
+	f.Add([]byte(`{"model_type":"opt","do_sample":true,"top_k":3,"stop_strings":["x"],"temperature":1e-3}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		p, err := ProfileFromTransformers(raw)
+		p, _, err := ReadTransformers(raw, raw)
 		if err != nil {
 			if !strings.HasPrefix(err.Error(), "config: ") || !strings.Contains(err.Error(), "got ") {
 				t.Fatalf("got error %q", err)

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/sparseflow/sparseflow/internal/convert/randopt"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
@@ -13,10 +12,7 @@ import (
 // hash is given, as Cached gives it.
 func BenchmarkConvert(b *testing.B) {
 	dir := filepath.Join(b.TempDir(), "m")
-	profile := randopt.Profile(8192, 2048, 3, 32, 8192, 512)
-	if err := randopt.Write(dir, randopt.Options{Profile: profile, DType: tensor.F16, Seed: 1}); err != nil {
-		b.Fatal(err)
-	}
+	randomOPT{vocab: 8192, d: 2048, layers: 3, heads: 32, ffn: 8192, positions: 512, dtype: tensor.F16}.write(b, dir)
 	hash, err := SourceHash(b.Context(), os.DirFS(dir), dir)
 	if err != nil {
 		b.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -39,7 +40,7 @@ func Cached(ctx context.Context, src fs.FS, srcName, cacheDir string, o Options)
 	}
 	defer s.ckpt.Close()
 	if o.SourceSHA256 == "" {
-		if o.SourceSHA256, err = rememberedHash(ctx, src, srcName, cacheDir, false); err != nil {
+		if o.SourceSHA256, err = s.rememberedHash(ctx, cacheDir, false); err != nil {
 			return "", err
 		}
 	}
@@ -63,6 +64,9 @@ func Cached(ctx context.Context, src fs.FS, srcName, cacheDir string, o Options)
 		return "", err
 	}
 	r, err := s.convert(ctx, path, o)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		err = fmt.Errorf("%w; choose another directory by --cache-dir", err)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -75,11 +79,16 @@ func Cached(ctx context.Context, src fs.FS, srcName, cacheDir string, o Options)
 // Known is the path of the pack that Cached would return without making or
 // hashing anything, "" if it would.
 func Known(ctx context.Context, src fs.FS, srcName, cacheDir string, o Options) (string, error) {
-	spec, err := Describe(src, srcName, o)
+	s, err := openSource(src, srcName)
 	if err != nil {
 		return "", err
 	}
-	hash, err := rememberedHash(ctx, src, srcName, cacheDir, true)
+	defer s.ckpt.Close()
+	spec, err := s.spec(o)
+	if err != nil {
+		return "", err
+	}
+	hash, err := s.rememberedHash(ctx, cacheDir, true)
 	if hash == "" || err != nil {
 		return "", err
 	}
@@ -93,7 +102,7 @@ func Known(ctx context.Context, src fs.FS, srcName, cacheDir string, o Options) 
 // cacheKey names a pack by all that determines its contents but its layout.
 func cacheKey(spec pack.Spec, source string) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s %v %v\n", source, spec.Attn, spec.MLP)
+	fmt.Fprintf(h, "%s %v %v %+v\n", source, spec.Attn, spec.MLP, spec.Profile)
 	for _, name := range pack.TokenizerFiles() {
 		if b, ok := spec.Tokenizer[name]; ok {
 			fmt.Fprintf(h, "%s %d\n", name, len(b))
@@ -122,18 +131,23 @@ func usable(path string, o Options) bool {
 func lock(ctx context.Context, path string, o Options) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
-		return nil, fmt.Errorf("convert: lock: %w; choose another directory by --cache-dir", err)
+		// Another user's, perhaps. If nothing can be written here at all, creating
+		// the pack will tell.
+		f, err = os.Open(path)
+	}
+	if err != nil {
+		o.notify("%s cannot be made: processes that start now may each pack this model (%v)", path, err)
+		return func() {}, nil
 	}
 	for told := false; ; told = true {
 		held, err := filelock.Try(f)
-		if held || errors.Is(err, errors.ErrUnsupported) {
+		if err != nil {
+			o.notify("files cannot be locked here: processes that start now may each pack this model (%v)", err)
+		}
+		if held || err != nil {
 			// Whoever waits on the removed file still gets its lock, and whoever
 			// makes a new one packs again at worst.
 			return func() { os.Remove(path); f.Close() }, nil
-		}
-		if err != nil {
-			f.Close()
-			return nil, fmt.Errorf("convert: lock: %w", err)
 		}
 		if !told {
 			o.notify("another process is packing this model; waiting for it")

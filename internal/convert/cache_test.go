@@ -12,9 +12,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
-	"github.com/sparseflow/sparseflow/internal/convert/randopt"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/pack/filelock"
 	"github.com/sparseflow/sparseflow/internal/tensor"
@@ -25,9 +25,7 @@ import (
 func makeCheckpoint(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "model")
-	if err := randopt.Write(dir, randopt.Options{Profile: randopt.Profile(20, 8, 2, 2, 24, 10), DType: tensor.F16, Shards: 2}); err != nil {
-		t.Fatal(err)
-	}
+	randomOPT{vocab: 20, d: 8, layers: 2, heads: 2, ffn: 24, positions: 10, dtype: tensor.F16, shards: 2}.write(t, dir)
 	if err := os.WriteFile(filepath.Join(dir, "vocab.json"), []byte("{}"), 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -165,20 +163,30 @@ func entries(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-// A hash is remembered by size and time, but not while the files are so young
-// that a change might not show.
+// remembered is the hash of the checkpoint in src by the memory in cache.
+func remembered(t *testing.T, src, cache string, quick bool) string {
+	t.Helper()
+	s, err := openSource(os.DirFS(src), src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.ckpt.Close()
+	h, err := s.rememberedHash(t.Context(), cache, quick)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// A hash is remembered, but not while the files are so young that a change might
+// not show.
 func TestRemember(t *testing.T) {
 	src, cache := makeCheckpoint(t), t.TempDir()
-	ctx, fsys := t.Context(), os.DirFS(src)
-	hash := func() string {
-		t.Helper()
-		h, err := rememberedHash(ctx, fsys, src, cache, false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return h
-	}
+	hash := func() string { return remembered(t, src, cache, false) }
 	first := hash()
+	if remembered(t, src, cache, true) != first {
+		t.Error("the same files: got nothing remembered")
+	}
 	edit(t, src, "config.json", "relu", "silu")
 	age(t, src)
 	if hash() == first {
@@ -189,32 +197,142 @@ func TestRemember(t *testing.T) {
 		t.Error("the first contents: got another hash")
 	}
 	edit(t, src, "config.json", "relu", "gelu") // young: must not be remembered by now
-	young := hash()
-	info, err := os.Stat(filepath.Join(src, "config.json"))
+	hash()
+	if got := remembered(t, src, cache, true); got != "" {
+		t.Errorf("young files: got %s remembered, want nothing", got)
+	}
+}
+
+// Other contents of the same size and time are seen: written over the old ones,
+// put in their place, or of a file system that gives no numbers and times.
+func TestRememberSameTimes(t *testing.T) {
+	const shard = "model-00001-of-00002.safetensors"
+	src, cache := makeCheckpoint(t), t.TempDir()
+	path := filepath.Join(src, shard)
+	first := remembered(t, src, cache, false)
+	old, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	edit(t, src, "config.json", "gelu", "silu")
-	if err := os.Chtimes(filepath.Join(src, "config.json"), info.ModTime(), info.ModTime()); err != nil {
+	other := slices.Clone(old)
+	other[len(other)-1] ^= 1 // in the last tensor, which the sample may miss
+	put := func(to string, b []byte) {
+		if err := os.WriteFile(to, b, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		hourAgo, err := os.Stat(filepath.Join(src, "config.json"))
+		if err == nil {
+			err = os.Chtimes(to, hourAgo.ModTime(), hourAgo.ModTime())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(path, other)
+	if remembered(t, src, cache, false) == first {
+		t.Error("written over: got the old hash")
+	}
+	put(path, old)
+	if remembered(t, src, cache, false) != first {
+		t.Error("the first contents: got another hash")
+	}
+	put(path+".new", other)
+	if err := os.Rename(path+".new", path); err != nil {
 		t.Fatal(err)
 	}
-	if hash() == young {
-		t.Error("a change within the clock's grain: got the old hash")
+	if remembered(t, src, cache, false) == first {
+		t.Error("put in its place: got the old hash")
 	}
-	// And what is old is not read again: contents that changed behind the
-	// times' back do not show.
-	age(t, src)
-	old := hash()
-	hourAgo, err := os.Stat(filepath.Join(src, "config.json"))
+
+	// A file system of fixed times and without numbers.
+	files, data := fstest.MapFS{}, []byte(nil)
+	for _, e := range entries(t, src) {
+		b, err := os.ReadFile(filepath.Join(src, e))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e == shard {
+			data = b
+		}
+		files[e] = &fstest.MapFile{Data: b, ModTime: time.Unix(1, 0)}
+	}
+	hash := func() string {
+		s, err := openSource(files, "image")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.ckpt.Close()
+		h, err := s.rememberedHash(t.Context(), cache, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	first = hash()
+	for i := len(data) / 2; i < len(data); i++ {
+		data[i] ^= 1
+	}
+	if hash() == first {
+		t.Error("another image: got the old hash")
+	}
+}
+
+// What generation_config.json says is in the pack, and another one makes
+// another pack of the same source.
+func TestCachedGeneration(t *testing.T) {
+	src := makeCheckpoint(t)
+	c := &cacher{t: t, dir: t.TempDir()}
+	first := c.cached(src, Options{})
+	generation := filepath.Join(src, "generation_config.json")
+	if err := os.WriteFile(generation, []byte(`{"eos_token_id":[2,7,99999],"do_sample":true,"top_p":0.5}`), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	path := c.cached(src, Options{})
+	if path == first || !c.said("99999 is no token") {
+		t.Errorf("got %s and messages %q, want another pack than %s and a note", path, c.log, first)
+	}
+	p, err := pack.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	edit(t, src, "config.json", "silu", "gelu")
-	if err := os.Chtimes(filepath.Join(src, "config.json"), hourAgo.ModTime(), hourAgo.ModTime()); err != nil {
+	defer p.Close()
+	got := p.Profile()
+	if g := got.Generation; !got.IsEOS(7) || !g.Sample || g.TopP != 0.5 || g.TopK != 50 {
+		t.Errorf("got %+v, want what the file says", g)
+	}
+	if err := os.WriteFile(generation, []byte("{half"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if hash() != old {
-		t.Error("the same size and time: got another hash, want the remembered one")
+	if again := c.cached(src, Options{}); again != first || len(c.log) > 0 {
+		t.Errorf("a broken file: got %s and messages %q, want %s", again, c.log, first)
+	}
+}
+
+// Files of a tokenizer that cannot be read are left out, with a note.
+func TestUnreadableTokenizer(t *testing.T) {
+	src := makeCheckpoint(t)
+	if err := os.Mkdir(filepath.Join(src, "tokenizer.json"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	c := &cacher{t: t, dir: t.TempDir()}
+	if c.cached(src, Options{}); !c.said("tokenizer.json is left out") {
+		t.Errorf("got messages %q, want a note of tokenizer.json", c.log)
+	}
+}
+
+// Where files cannot be locked, or the lock is another user's, packing goes on.
+func TestCachedWithoutLock(t *testing.T) {
+	src := makeCheckpoint(t)
+	c := &cacher{t: t, dir: t.TempDir()}
+	path := c.cached(src, Options{})
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path+".lock", 0o777); err != nil { // cannot be opened for writing
+		t.Fatal(err)
+	}
+	if again := c.cached(src, Options{}); again != path {
+		t.Errorf("got %s, want %s", again, path)
 	}
 }
 
@@ -332,11 +450,7 @@ func TestKnown(t *testing.T) {
 		t.Errorf("got %s, want nothing known yet", got)
 	}
 	old := time.Now().Add(-time.Hour)
-	files, err := sourceFiles(fsys, src)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range files {
+	for _, f := range entries(t, src) {
 		if err := os.Chtimes(filepath.Join(src, f), old, old); err != nil {
 			t.Fatal(err)
 		}

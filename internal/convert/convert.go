@@ -41,14 +41,16 @@ func Describe(src fs.FS, srcName string, o Options) (pack.Spec, error) {
 	return s.spec(o)
 }
 
-// A source is an open checkpoint whose every tensor was found.
+// An opened checkpoint is one whose every tensor was found.
 type opened struct {
 	fsys      fs.FS
 	name      string // path for errors
+	config    []byte // config.json
 	profile   config.ModelProfile
 	ckpt      *source.Checkpoint
 	tensors   *opt.Mapping
 	tokenizer map[string][]byte // by file name
+	notices   []string          // what a person may want to know
 }
 
 func openSource(src fs.FS, srcName string) (*opened, error) {
@@ -56,41 +58,35 @@ func openSource(src fs.FS, srcName string) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	profile, err := config.ProfileFromTransformers(raw)
+	s := &opened{fsys: src, name: srcName, config: raw, tokenizer: make(map[string][]byte)}
+	generation := s.readOptional(generationFile, maxConfigBytes)
+	s.profile, s.notices, err = config.ReadTransformers(raw, generation)
 	if err != nil {
 		return nil, fmt.Errorf("convert: read %s: %w", path.Join(srcName, configFile), err)
 	}
-	tokenizer, err := readTokenizer(src, srcName)
-	if err != nil {
-		return nil, err
+	for _, name := range pack.TokenizerFiles() {
+		if b := s.readOptional(name, maxTokenizerBytes); len(b) > 0 {
+			s.tokenizer[name] = b
+		}
 	}
-	c, err := source.Open(src, srcName)
-	if err != nil {
+	if s.ckpt, err = source.Open(src, srcName); err != nil {
 		return nil, fmt.Errorf("convert: %w", err)
 	}
-	m, err := opt.Map(c, profile, srcName)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("convert: %w", err), c.Close())
+	if s.tensors, err = opt.Map(s.ckpt, s.profile, srcName); err != nil {
+		return nil, errors.Join(fmt.Errorf("convert: %w", err), s.ckpt.Close())
 	}
-	return &opened{src, srcName, profile, c, m, tokenizer}, nil
+	s.notices = append(s.notices, s.tensors.Notices...)
+	return s, nil
 }
 
-// readTokenizer reads what there is of a tokenizer's files.
-func readTokenizer(src fs.FS, srcName string) (map[string][]byte, error) {
-	files := make(map[string][]byte)
-	for _, name := range pack.TokenizerFiles() {
-		b, err := readSmall(src, srcName, name, maxTokenizerBytes)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if len(b) > 0 {
-			files[name] = b
-		}
+// readOptional reads a file that a model can do without: nil if it is not there
+// or, which is noted, cannot be read.
+func (s *opened) readOptional(name string, limit int64) []byte {
+	b, err := readSmall(s.fsys, s.name, name, limit)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.notices = append(s.notices, fmt.Sprintf("%s is left out: %v", name, err))
 	}
-	return files, nil
+	return b
 }
 
 // kept is the narrowest element type of each class that keeps every value.
@@ -150,21 +146,24 @@ func (s *opened) convert(ctx context.Context, dst string, o Options) (Result, er
 	if err != nil {
 		return Result{}, fmt.Errorf("convert: %w", err)
 	}
-	r := Result{Profile: s.profile, Attn: spec.Attn, MLP: spec.MLP, Bytes: w.Size(), Notices: slices.Concat(s.tensors.Notices, s.unfilled(o))}
-	if r.SourceSHA256, err = s.writeAll(ctx, w, spec, o); err != nil {
+	r := Result{Profile: s.profile, Attn: spec.Attn, MLP: spec.MLP, Bytes: w.Size(), Notices: slices.Concat(s.notices, s.unfilled(o))}
+	j := newJob(s, w, spec, o)
+	if r.SourceSHA256, err = j.writeAll(ctx, o); err != nil {
 		return Result{}, errors.Join(err, w.Abort())
 	}
 	if err := w.Commit(r.SourceSHA256); err != nil {
 		return Result{}, fmt.Errorf("convert: %w", err)
+	}
+	if j.otherHead {
+		r.Notices = append(r.Notices, fmt.Sprintf("the stored %s differs from the token embedding and is left out, since config.json ties the two; \"tie_word_embeddings\": false there makes it count", s.tensors.Head.Name))
 	}
 	return r, nil
 }
 
 // writeAll writes every part of the pack, with a few workers that take tasks in
 // file order, and meanwhile hashes the source.
-func (s *opened) writeAll(ctx context.Context, w *pack.Writer, spec pack.Spec, o Options) (hash string, err error) {
+func (j *job) writeAll(ctx context.Context, o Options) (hash string, err error) {
 	workers := min(runtime.GOMAXPROCS(0), maxWorkers)
-	j := newJob(s, w, spec, o)
 	g, ctx := errgroup.WithContext(ctx)
 	tasks := make(chan task)
 	emit := func(t task) error {
@@ -195,7 +194,13 @@ func (s *opened) writeAll(ctx context.Context, w *pack.Writer, spec pack.Spec, o
 	}
 	g.Go(func() (err error) {
 		if hash = o.SourceSHA256; hash == "" && o.OnePass == nil {
-			hash, err = SourceHash(ctx, s.fsys, s.name)
+			hash, err = j.source.hash(ctx)
+		}
+		return err
+	})
+	g.Go(func() (err error) {
+		if j.source.tensors.Head != nil && o.OnePass == nil {
+			j.otherHead, err = differ(ctx, j.source.tensors.Head, j.source.tensors.Resident["embed.tokens"])
 		}
 		return err
 	})
@@ -249,6 +254,8 @@ type job struct {
 	ffn, d int
 	byName map[string]pack.Tensor
 	layers []*layerJob
+
+	otherHead bool // a tied model stores a head of its own
 
 	mu       sync.Mutex // held over calls of progress
 	done     int64

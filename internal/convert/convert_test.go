@@ -16,7 +16,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sparseflow/sparseflow/internal/arch/opt"
-	"github.com/sparseflow/sparseflow/internal/convert/randopt"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/source"
 	"github.com/sparseflow/sparseflow/internal/tensor"
@@ -176,10 +175,7 @@ func TestStrips(t *testing.T) {
 		o      Options
 	}{{tensor.F16, 2, Options{}}, {tensor.F16, 1, Options{MLP: BF16}}, {tensor.F32, 1, Options{}}, {tensor.F32, 1, Options{MLP: Q8_0}}} {
 		dir, path := filepath.Join(t.TempDir(), "m"), filepath.Join(t.TempDir(), "m.sflow")
-		profile := randopt.Profile(50, 96, c.layers, 4, 45_000, 10)
-		if err := randopt.Write(dir, randopt.Options{Profile: profile, DType: c.stored, Seed: 3, Shards: 2, Bare: true}); err != nil {
-			t.Fatal(err)
-		}
+		randomOPT{vocab: 50, d: 96, layers: c.layers, heads: 4, ffn: 45_000, positions: 10, dtype: c.stored, shards: 2, bare: true}.write(t, dir)
 		var last, total int64
 		c.o.Progress = func(what string, done, all int64) {
 			if done <= last || what == "" {
@@ -206,10 +202,7 @@ func TestStrips(t *testing.T) {
 // several times that.
 func TestMemory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "m")
-	profile := randopt.Profile(2000, 512, 4, 8, 4096, 64)
-	if err := randopt.Write(dir, randopt.Options{Profile: profile, DType: tensor.F32, Seed: 3}); err != nil {
-		t.Fatal(err)
-	}
+	randomOPT{vocab: 2000, d: 512, layers: 4, heads: 8, ffn: 4096, positions: 64, dtype: tensor.F32}.write(t, dir)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	r, err := Convert(t.Context(), os.DirFS(dir), dir, filepath.Join(t.TempDir(), "m.sflow"), Options{})
@@ -227,10 +220,7 @@ func TestMemory(t *testing.T) {
 // A conversion that is cancelled at any time ends soon and leaves nothing.
 func TestCancel(t *testing.T) {
 	dir, out := filepath.Join(t.TempDir(), "m"), t.TempDir()
-	profile := randopt.Profile(500, 256, 3, 4, 2048, 64)
-	if err := randopt.Write(dir, randopt.Options{Profile: profile, DType: tensor.F16, Seed: 3}); err != nil {
-		t.Fatal(err)
-	}
+	randomOPT{vocab: 500, d: 256, layers: 3, heads: 4, ffn: 2048, positions: 64, dtype: tensor.F16}.write(t, dir)
 	for n := range 12 {
 		ctx, cancel := context.WithCancel(t.Context())
 		var at time.Time
@@ -281,9 +271,7 @@ func TestErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, out := filepath.Join(t.TempDir(), "m"), t.TempDir()
-			if err := randopt.Write(dir, randopt.Options{Profile: randopt.Profile(20, 32, 2, 2, 24, 10), DType: tensor.F32}); err != nil {
-				t.Fatal(err)
-			}
+			randomOPT{vocab: 20, d: 32, layers: 2, heads: 2, ffn: 24, positions: 10, dtype: tensor.F32}.write(t, dir)
 			c.change(t, dir)
 			_, err := Convert(t.Context(), os.DirFS(dir), dir, filepath.Join(out, "m.sflow"), c.o)
 			for _, w := range c.want {
@@ -341,5 +329,53 @@ func poison(tensorName string, bits uint32) func(*testing.T, string) {
 			}
 		}
 		t.Fatalf("got no tensor %s", tensorName)
+	}
+}
+
+// A head of its own beside a tied embedding does not count, as in the reference
+// implementation, but is told of; one that is equal is not worth a word.
+func TestTiedModelWithAHead(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "m")
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(goldenDir, "untied"))); err != nil {
+		t.Fatal(err)
+	}
+	edit(t, dir, "config.json", `"tie_word_embeddings": false`, `"tie_word_embeddings": true`)
+	notices := func() string {
+		t.Helper()
+		r, err := Convert(t.Context(), os.DirFS(dir), dir, filepath.Join(t.TempDir(), "m.sflow"), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !r.Profile.TiedHead {
+			t.Error("got an untied head, want it tied")
+		}
+		return strings.Join(r.Notices, "\n")
+	}
+	if got := notices(); !strings.Contains(got, "the stored lm_head.weight differs from the token embedding") {
+		t.Errorf("another head: got notices %q, want it told", got)
+	}
+	// The embedding's bytes in the head's place.
+	path := filepath.Join(dir, "model.safetensors")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := source.ParseSafetensors(bytes.NewReader(b), int64(len(b)), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := map[string]source.SafetensorsEntry{}
+	for _, e := range h.Entries {
+		at[e.Name] = e
+	}
+	head, embed := at["lm_head.weight"], at["model.decoder.embed_tokens.weight"]
+	if copy(b[head.Offset:][:head.Bytes], b[embed.Offset:]) == 0 {
+		t.Fatalf("got entries %+v and %+v", head, embed)
+	}
+	if err := os.WriteFile(path, b, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if got := notices(); strings.Contains(got, "lm_head") {
+		t.Errorf("an equal head: got notices %q, want none of it", got)
 	}
 }

@@ -15,8 +15,12 @@ import (
 	"github.com/sparseflow/sparseflow/internal/source"
 )
 
-// configFile is what makes a directory a checkpoint.
-const configFile = "config.json"
+// The files of a checkpoint besides weights and tokenizer. The first one is what
+// makes a directory a checkpoint.
+const (
+	configFile     = "config.json"
+	generationFile = "generation_config.json"
+)
 
 // maxConfigBytes and maxTokenizerBytes bound what is read whole.
 const (
@@ -29,30 +33,28 @@ const (
 // name, a zero byte, its size in decimal, a zero byte and its contents. srcName
 // is the checkpoint's path for errors.
 func SourceHash(ctx context.Context, src fs.FS, srcName string) (string, error) {
-	files, err := sourceFiles(src, srcName)
-	if err != nil {
-		return "", err
-	}
-	return hashFiles(ctx, src, srcName, files)
-}
-
-// sourceFiles lists the files that make up a checkpoint, sorted.
-func sourceFiles(src fs.FS, srcName string) ([]string, error) {
 	c, err := source.Open(src, srcName)
 	if err != nil {
-		return nil, fmt.Errorf("convert: %w", err)
+		return "", fmt.Errorf("convert: %w", err)
 	}
-	files := append(c.Files(), configFile)
-	slices.Sort(files)
-	return files, c.Close()
+	hash, err := (&opened{fsys: src, name: srcName, ckpt: c}).hash(ctx)
+	return hash, errors.Join(err, c.Close())
 }
 
-func hashFiles(ctx context.Context, src fs.FS, srcName string, files []string) (string, error) {
+// files lists the files that make up a checkpoint, sorted.
+func (s *opened) files() []string {
+	files := append(s.ckpt.Files(), configFile)
+	slices.Sort(files)
+	return files
+}
+
+// hash is SourceHash.
+func (s *opened) hash(ctx context.Context) (string, error) {
 	h := sha256.New()
 	buf := make([]byte, 1<<20)
-	for _, name := range files {
-		if err := hashFile(ctx, h, src, name, buf); err != nil {
-			return "", fmt.Errorf("convert: hash %s: %w", path.Join(srcName, name), err)
+	for _, name := range s.files() {
+		if err := hashFile(ctx, h, s.fsys, name, buf); err != nil {
+			return "", fmt.Errorf("convert: hash %s: %w", path.Join(s.name, name), err)
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil

@@ -108,12 +108,11 @@ type Span struct {
 
 // SketchMat is a sketch of [Rows, Cols] weights: Codes has one row of unsigned
 // codes per weight row. Those of 4 bits lie in the layout of
-// kernel.Set.DotU4S8, and u of row i stands for (u-8) Scales[i]; fewer bits b
-// lie in that of kernel.Set.DotPlanesS8, and u stands for (u-(2^b-1)/2)
-// Scales[i].
+// kernel.Set.DotU4S8, and u of row i stands for (u-8) Scales[i]. Those of 3 bits
+// lie in that of kernel.Set.DotU3S8, and u stands for (u-3.5) Scales[i].
 type SketchMat struct {
 	Codes      []byte // [Rows, RowBytes]
-	Bits       int    // of a code, 1 to 3; 0: 4
+	Bits       int    // of a code: 3 or, as 0 is too, 4
 	Scales     []float32
 	Bias       []float32 // [Rows] or nil
 	RowBytes   int

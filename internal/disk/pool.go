@@ -21,6 +21,16 @@ type readPool struct {
 	told    []*Request // by the latest poll
 }
 
+// Queue is f where it is an AsyncFile, and otherwise an AsyncFile that reads f
+// by some goroutines. stop ends them, once no request is under way.
+func Queue(f File, workers int) (q AsyncFile, stop func()) {
+	if a, ok := f.(AsyncFile); ok {
+		return a, func() {}
+	}
+	p := newReadPool(f, workers)
+	return p, p.stop
+}
+
 // newReadPool starts workers for requests to f, which stays the caller's.
 func newReadPool(f File, workers int) *readPool {
 	p := &readPool{File: f}

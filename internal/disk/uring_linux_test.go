@@ -3,8 +3,13 @@ package disk
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -134,4 +139,54 @@ func TestNoRing(t *testing.T) {
 	if err := a.StartBundles(1, 7, []int32{0}, s, nil).Wait(); err != nil || !bytes.Equal(s.Bundle(0), f.bundles[1][7]) {
 		t.Errorf("got %v or other bytes", err)
 	}
+}
+
+// TestRefusedRing runs itself where the kernel makes a ring and then refuses to
+// use it: reads must go another way.
+func TestRefusedRing(t *testing.T) {
+	if errno, err := strconv.Atoi(os.Getenv("TEST_REFUSE_ENTER")); err == nil {
+		if err := refuse(unix.SYS_IO_URING_ENTER, errno); err != nil {
+			t.Fatalf("SECCOMP: %v", err)
+		}
+		f := makePack(t, 0)
+		file, err := OpenFile(f.Pack, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		if _, ok := file.(*ringFile); ok {
+			t.Fatal("got a ring that does not work, want none")
+		}
+		return
+	}
+	openRing(t, makePack(t, 0))
+	for _, errno := range []unix.Errno{unix.EPERM, unix.ENOSYS, unix.EAGAIN} {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestRefusedRing$", "-test.timeout=30s")
+		cmd.Env = append(os.Environ(), fmt.Sprintf("TEST_REFUSE_ENTER=%d", errno))
+		if out, err := cmd.CombinedOutput(); bytes.Contains(out, []byte("SECCOMP")) {
+			t.Skipf("no system call can be refused here: %s", out)
+		} else if err != nil {
+			t.Errorf("%v: %v\n%s", errno, err, out)
+		}
+	}
+}
+
+// refuse makes a system call end with an error in all threads; see seccomp(2).
+func refuse(call uint32, errno int) error {
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // the call's number
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: call, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog))); errno != 0 {
+		return errno
+	}
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/kv"
@@ -26,14 +27,13 @@ type Engine struct {
 	profile     config.ModelProfile
 	place       *placement.Placement
 	point       *predict.Point // of the calibration, nil without one
-	holds       bool           // the predictor is within the quality asked for, as far as is known
-	choice      *Choice        // of auto, nil where it did not choose
 	store       *disk.DiskWeightStore
 	memory      *memory.Memory
 	transfer    *disk.AsyncWeightTransfer
 	backend     *meter
 	kv          *kv.Cache
 	coordinator *transfer.TransferCoordinator
+	cache       *cache.WeightCache
 	model       *model.Model
 	ec          *model.ExecutionContext
 	loading     *loading
@@ -51,15 +51,9 @@ type Engine struct {
 	waiting, running []*sequence
 	pages            int // of the KV cache that no running sequence reserved
 	batch            []*sequence
-	steps            int          // of decoding, in predicted mode
-	sampled          *model.Audit // of those steps whose turn it was
-	guards           []guard      // [layers], nil where recall has no floor
-	lowered, exact   int          // thresholds lowered, and layers turned exact
-	// relax makes a layer compute more: with its least energy times share, or
-	// its multiple times wider.
-	relax  func(layer int, share, wider float64)
-	notify func(string)
-	ids    []int32
+	drift            drift
+	notify           func(string)
+	ids              []int32
 }
 
 // ErrClosed is the error of requests to an engine that was closed.
@@ -72,8 +66,14 @@ func (e *Engine) Placement() *placement.Placement { return e.place }
 // not calibrated.
 func (e *Engine) Point() *predict.Point { return e.point }
 
-// Choice is what auto chose, nil in the other modes.
-func (e *Engine) Choice() *Choice { return e.choice }
+// Choice is what auto stands for, nil in the other modes.
+func (e *Engine) Choice() *Choice {
+	if !e.place.Auto {
+		return nil
+	}
+	c := choiceOf(e.place)
+	return &c
+}
 
 // Profile is the model.
 func (e *Engine) Profile() config.ModelProfile { return e.profile }
@@ -132,6 +132,7 @@ type Result struct {
 // (Counters.Loading). Counters cover the steps that the request was
 // part of, other requests of these steps included.
 type Stats struct {
+	Mode         config.Mode // Dense, Gate or, where any layer is, Predicted
 	PromptTokens int
 	Tokens       int // generated
 	Prefill      time.Duration
@@ -156,18 +157,22 @@ type Counters struct {
 	Reads     int64         // that brought them
 	Wanted    int64         // neurons of layer passes
 	Misses    int64         // of these, not in fast memory when the pass began
+	Filled    int64         // slots that were empty and no longer are
 	Early     int64         // neurons read early, by a forecast
 	Wasted    int64         // of these, not wanted after all
 	Computed  int64         // neurons x tokens computed
 	Active    int64         // of these, with an activation that is not zero
 	Passes    int64         // neurons x tokens there were
-	Sampled   int64         // active neurons of the layers whose recall was measured
+	Sampled   int64         // active neurons of the layers that were sampled
 	Found     int64         // of these, computed
 	Stall     time.Duration // waiting for reads
 	Predict   time.Duration // asking the predictor
 	Loading   time.Duration // waiting for a model that was opened early
-	// Lowered and Exact are what a recall below its floor led to: thresholds
-	// lowered, and layers that now compute every active neuron.
+	// SampledOutput is the sum of squares of the sampled layers' exact outputs,
+	// SampledError that of what leaving neurons out changed in them, and
+	// ExpectedError what it would have been as calibrated, 0 without that.
+	SampledOutput, SampledError, ExpectedError float64
+	// Deprecated: what is sampled changes nothing. Lowered and Exact are 0.
 	Lowered, Exact int64
 }
 
@@ -196,12 +201,24 @@ func (c Counters) Recall() (float64, bool) {
 	return float64(c.Found) / float64(c.Sampled), true
 }
 
+// OutputError is how far leaving neurons out moved the outputs of the layers
+// that were sampled, relative to their size; false if none was.
+func (c Counters) OutputError() (float64, bool) { return rootShare(c.SampledError, c.SampledOutput) }
+
+// CalibratedError is what OutputError would be on the calibration's text; false
+// without a calibration or samples.
+func (c Counters) CalibratedError() (float64, bool) {
+	v, ok := rootShare(c.ExpectedError, c.SampledOutput)
+	return v, ok && v > 0
+}
+
 func (c Counters) minus(d Counters) Counters {
 	c.FastBytes -= d.FastBytes
 	c.SlowBytes -= d.SlowBytes
 	c.Reads -= d.Reads
 	c.Wanted -= d.Wanted
 	c.Misses -= d.Misses
+	c.Filled -= d.Filled
 	c.Early -= d.Early
 	c.Wasted -= d.Wasted
 	c.Computed -= d.Computed
@@ -212,26 +229,32 @@ func (c Counters) minus(d Counters) Counters {
 	c.Stall -= d.Stall
 	c.Predict -= d.Predict
 	c.Loading -= d.Loading
-	c.Lowered -= d.Lowered
-	c.Exact -= d.Exact
+	c.SampledOutput -= d.SampledOutput
+	c.SampledError -= d.SampledError
+	c.ExpectedError -= d.ExpectedError
 	return c
 }
 
 // counters is the state of all counters now.
 func (e *Engine) counters() Counters {
-	s, t := e.coordinator.Stats, e.ec.Stats
+	s, t := e.ec.Stats.Transfer, e.ec.Stats
 	var a model.LayerAudit
-	for _, l := range e.sampled.Layers {
+	for _, l := range e.drift.sampled.Layers {
 		a.Add(l)
 	}
 	return Counters{
-		Sampled:   a.Active,
-		Found:     a.Found,
+		Sampled:       a.Active,
+		Found:         a.Found,
+		SampledOutput: a.Output,
+		SampledError:  a.Error,
+		ExpectedError: e.drift.expected(),
+
 		FastBytes: e.backend.bytes,
 		SlowBytes: e.store.BytesRead() + e.transfer.BytesRead(),
 		Reads:     e.store.Reads() + e.transfer.Reads(),
 		Wanted:    s.Wanted,
 		Misses:    s.Misses,
+		Filled:    e.cache.Filled(),
 		Early:     s.Early,
 		Wasted:    s.Wasted,
 		Computed:  t.Computed,
@@ -240,8 +263,6 @@ func (e *Engine) counters() Counters {
 		Stall:     s.Stall,
 		Predict:   s.Predict,
 		Loading:   t.Loading,
-		Lowered:   int64(e.lowered),
-		Exact:     int64(e.exact),
 	}
 }
 
@@ -274,7 +295,9 @@ func (e *Engine) Run(ctx context.Context, r Request) (*Result, error) {
 	if s.err != nil && !s.quit.Load() {
 		return nil, s.err
 	}
-	return s.result(delivered), nil
+	res := s.result(delivered)
+	res.Stats.Mode = e.place.Mode
+	return res, nil
 }
 
 func (e *Engine) newSequence(ctx context.Context, r Request) (*sequence, error) {

@@ -209,7 +209,7 @@ func TestPrefillEqualsDecode(t *testing.T) {
 func TestAuditChangesNothing(t *testing.T) {
 	path := packOf(t, tiny.Files, "tiny")
 	const inBytes = -1
-	for _, share := range []float64{smallest(t, path), 0.58, 3, inBytes} {
+	for _, share := range []float64{smallestOf(t, path, engine.Options{Strategy: strategy(config.Predicted, 1)}), 0.58, 3, inBytes} {
 		s := strategy(config.Predicted, share)
 		if share == inBytes {
 			s.Budget = config.Budget{Bytes: 46e6}

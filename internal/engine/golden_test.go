@@ -16,6 +16,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/sample"
+	"github.com/sparseflow/sparseflow/internal/tensor"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
@@ -101,6 +102,7 @@ func strategy(mode config.Mode, share float64) config.OffloadStrategy {
 	s := config.DefaultStrategy()
 	s.Mode = mode
 	s.Budget.Share = share
+	s.KV = tensor.F32 // as the reference's
 	return s
 }
 
@@ -146,15 +148,22 @@ func (a *activeSets) observe(layer, tokens int, w device.Work, h []float32) {
 	}
 }
 
-// smallest is the least share of the weights that a pack runs in.
+// smallest is the least share of the weights that a pack runs in, with every
+// neuron computed.
 func smallest(t *testing.T, path string) float64 {
+	t.Helper()
+	return smallestOf(t, path, engine.Options{Strategy: strategy(config.Dense, 1)})
+}
+
+// smallestOf is the least share of the weights that a pack runs in with o.
+func smallestOf(t *testing.T, path string, o engine.Options) float64 {
 	t.Helper()
 	p, err := pack.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	place, err := engine.Plan(p.Layout, engine.Options{Strategy: strategy(config.Dense, 1)})
+	place, err := engine.Plan(p.Layout, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,10 +63,7 @@ func TestExactWhateverTheProfile(t *testing.T) {
 			}
 		}
 		for _, m := range modes {
-			for _, share := range []float64{smallest(t, path), 0.58, 3} {
-				if m == config.Predicted && share < 0.58 {
-					continue // without room for predictors
-				}
+			for _, share := range []float64{smallestOf(t, path, engine.Options{Strategy: strategy(m, 1)}), 0.58, 3} {
 				s := strategy(m, share)
 				name := fmt.Sprintf("%s at %.0f%%, ordered %v", m, 100*share, ordered)
 				check(name, m, of(path, engine.Options{Strategy: s}))

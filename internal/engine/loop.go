@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/kv"
 	"github.com/sparseflow/sparseflow/internal/model"
@@ -135,8 +134,8 @@ func (e *Engine) step() {
 	loading := e.ec.Stats.Loading
 	err := e.run()
 	begin = begin.Add(e.ec.Stats.Loading - loading) // of which nobody can judge a speed
-	if err == nil && e.ec.AuditLayer >= 0 && e.guards != nil {
-		e.watch(e.ec.AuditLayer)
+	if err == nil {
+		e.tell()
 	}
 	if err == nil {
 		err = e.post(begin)
@@ -169,12 +168,12 @@ func (e *Engine) schedule() {
 			e.finish(s, s.ctx.Err())
 		}
 	}
-	e.ec.Decode, e.ec.Audit, e.ec.AuditLayer, e.coordinator.Exact = true, nil, -1, false
-	e.coordinator.Wanted = e.wanted
+	e.ec.Decode, e.ec.Audit, e.ec.AuditLayer, e.ec.Exact = true, nil, -1, false
+	e.ec.Wanted = e.wanted
 	for _, s := range e.running {
 		if s.prefilling() {
-			e.ec.Decode, e.ec.Audit, e.coordinator.Exact = false, s.req.Audit, s.req.Exact
-			e.coordinator.Wanted = nil
+			e.ec.Decode, e.ec.Audit, e.ec.Exact = false, s.req.Audit, s.req.Exact
+			e.ec.Wanted = nil
 			e.add(s, min(e.ec.Chunk(), s.prompt-s.seq.Len()))
 			return
 		}
@@ -185,24 +184,7 @@ func (e *Engine) schedule() {
 		}
 		e.add(s, 1)
 	}
-	e.sampleRecall()
-}
-
-// recallEvery is how many steps of decoding there are to one in which a layer's
-// recall is measured, each time the next layer's. Computing all of one layer's
-// neurons once in so many tokens costs a percent or two.
-const recallEvery = 64
-
-// sampleRecall audits one layer of this step if it is its turn.
-func (e *Engine) sampleRecall() {
-	if e.place.Mode != config.Predicted || len(e.batch) == 0 {
-		return
-	}
-	if e.steps++; e.steps%recallEvery == 0 {
-		if l := (e.steps/recallEvery - 1) % e.profile.Layers; e.coordinator.Mode(l) == config.Predicted {
-			e.ec.Audit, e.ec.AuditLayer = e.sampled, l
-		}
-	}
+	e.sample()
 }
 
 // add puts the next n tokens of s into the batch.

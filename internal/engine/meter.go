@@ -7,32 +7,31 @@ import (
 	"github.com/sparseflow/sparseflow/internal/device/cpu"
 )
 
-// meter is the backend, with the weights that its operations read counted, and
-// noted on request for Load to read them again. Model and predictors compute
-// through it, so that what is counted and what is loaded are the same bytes.
+// meter is the backend, with the weights counted that its operations read, each
+// once for all tokens of an operation.
 type meter struct {
 	*cpu.Backend
-	bytes  int64 // of weights read, each once for all tokens of an operation
-	record bool
-	ops    []read // while record
+	bytes int64
+	reads func(Read) // Options.Reads
+	slots []int32    // scratch for it
 }
 
-// read is the weights that one operation reads: the rows of a matrix or one
+// Read is the weights that one operation reads: the rows of a matrix or one
 // half of some neurons.
-type read struct {
-	rows     []byte // nil for neurons
-	rowBytes int
-	memory   device.Slots
-	slots    []int32
-	down     bool // the last part of the neurons, else all before it
+type Read struct {
+	Rows     []byte // nil for neurons
+	RowBytes int
+	Memory   device.Slots
+	Slots    []int32
+	Down     bool // the last part of the neurons, else all before it
 }
 
-// bytes is how many bytes r reads.
-func (r *read) bytes() int64 {
-	if r.rows != nil {
-		return int64(len(r.rows))
+// Bytes is how many bytes r reads.
+func (r *Read) Bytes() int64 {
+	if r.Rows != nil {
+		return int64(len(r.Rows))
 	}
-	return upDownBytes(r.memory, len(r.slots), r.down)
+	return upDownBytes(r.Memory, len(r.Slots), r.Down)
 }
 
 func upDownBytes(s device.Slots, neurons int, down bool) int64 {
@@ -57,38 +56,39 @@ func (m *meter) Sketch(y, x device.Act, w device.SketchMat) {
 
 func (m *meter) matrix(data []byte, rowBytes int64) {
 	m.bytes += int64(len(data))
-	if m.record {
-		m.ops = append(m.ops, read{rows: data, rowBytes: int(rowBytes)})
+	if m.reads != nil {
+		m.reads(Read{Rows: data, RowBytes: int(rowBytes)})
 	}
 }
 
 // Up is the backend's.
 func (m *meter) Up(h []float32, x device.Act, s device.Slots, w device.Work, sel []int32) {
 	m.bytes += upDownBytes(s, len(sel), false)
-	if m.record && len(sel) > 0 {
-		op := read{memory: s, slots: make([]int32, len(sel))}
-		for i, n := range sel {
-			op.slots[i] = w.Slots[n]
+	if m.reads != nil && len(sel) > 0 {
+		m.slots = m.slots[:0]
+		for _, n := range sel {
+			m.slots = append(m.slots, w.Slots[n])
 		}
-		m.ops = append(m.ops, op)
+		m.reads(Read{Memory: s, Slots: m.slots})
 	}
 	m.Backend.Up(h, x, s, w, sel)
 }
 
 // Down is the backend's. Second halves that count for no token are not read.
 func (m *meter) Down(y device.Act, h []float32, s device.Slots, w device.Work) {
-	n, op := 0, read{memory: s, down: true}
+	n := 0
+	m.slots = m.slots[:0]
 	for i, slot := range w.Slots {
 		if !w.SkipZero || slices.ContainsFunc(h[i*y.Rows:(i+1)*y.Rows], func(v float32) bool { return v != 0 }) {
 			n++
-			if m.record {
-				op.slots = append(op.slots, slot)
+			if m.reads != nil {
+				m.slots = append(m.slots, slot)
 			}
 		}
 	}
 	m.bytes += upDownBytes(s, n, true)
-	if m.record && n > 0 {
-		m.ops = append(m.ops, op)
+	if m.reads != nil && n > 0 {
+		m.reads(Read{Memory: s, Slots: m.slots, Down: true})
 	}
 	m.Backend.Down(y, h, s, w)
 }

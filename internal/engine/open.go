@@ -45,9 +45,6 @@ type Options struct {
 	// LowRank, [layers], is the trained factors of the layers that the
 	// calibration wants predicted by them.
 	LowRank []lowrank.Layer
-	// Auto, if not nil, lets mode auto measure which modes are fastest; without
-	// it auto is predicted.
-	Auto *Auto
 	// Notify, if not nil, is told in whole sentences what happens to a model
 	// while it runs. It is called by one goroutine and must not block.
 	Notify func(string)
@@ -77,6 +74,9 @@ type Options struct {
 	// is to compute, ascending, cached or not: what a trace records. It must not
 	// keep ids.
 	Wanted func(layer int, ids []int32)
+	// Reads, if not nil, sees which weights each operation reads from memory. It
+	// must not keep a Read's Slots.
+	Reads func(Read)
 	// Planned, if not nil, is told what will live where before anything is
 	// loaded.
 	Planned func(*placement.Placement)
@@ -98,19 +98,7 @@ const ioWorkers = 8
 
 // Plan places a pack, which need not exist yet, without loading anything. A
 // *placement.BudgetError comes with the placement.
-//
-// In mode auto, where Options.Auto knows that all weights without predictors
-// are faster than what fits beside predictors, there are none.
 func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
-	place, err := plan(p, o)
-	if err != nil {
-		return place, err
-	}
-	bare, key := withoutPredictors(p, place, o)
-	return better(place, bare, key, o), nil
-}
-
-func plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	profile := p.Profile()
 	if _, err := policyOf(o, profile.FFN); err != nil {
 		return nil, err
@@ -122,6 +110,7 @@ func plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	place, err := placement.Plan(placement.Input{
 		Layout:             p,
 		Strategy:           o.Strategy,
+		Modes:              modesOf(p, o),
 		PredictorBytes:     bytes,
 		PredictorHeapBytes: heap,
 		Layers:             layers(profile, o),
@@ -130,9 +119,12 @@ func plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 			return model.ScratchBytes(profile, chunk) + recordBytes(p, chunk) + tileBytes(profile, o.Strategy, chunk)
 		},
 		FreeBytes:  placement.FreeBytes(os.DirFS("/")),
-		Processors: runtime.NumCPU(),
+		Processors: processors(),
 		RingSlots:  o.RingSlots,
 	})
+	if place != nil && place.Auto {
+		place.Chosen = choiceOf(place).Summary()
+	}
 	if place != nil && profile.Synthetic {
 		place.Notices = append(place.Notices, syntheticNotice)
 	}
@@ -149,11 +141,14 @@ func recordBytes(p *pack.Layout, chunk int) int64 {
 	return max(cpu.RecordBytes(p.AttnDType(), chunk, cols), cpu.RecordBytes(p.MLPDType(), chunk, cols))
 }
 
+// processors is the number of compute threads where none is asked for.
+func processors() int { return placement.Processors(os.DirFS("/"), runtime.NumCPU()) }
+
 // tileBytes is what the backend needs to compute chunk tokens together.
 func tileBytes(p config.ModelProfile, s config.OffloadStrategy, chunk int) int64 {
 	threads := s.Threads
 	if threads == 0 {
-		threads = runtime.NumCPU()
+		threads = processors()
 	}
 	return cpu.TileBytes(threads, max(p.HiddenSize, p.EmbedDim), chunk, model.HiddenSize(p, chunk))
 }
@@ -161,34 +156,30 @@ func tileBytes(p config.ModelProfile, s config.OffloadStrategy, chunk int) int64
 // syntheticNotice is what everybody who runs drawn weights is told.
 const syntheticNotice = "the weights are synthetic: drawn, not trained; speed and sparsity mean something, text and perplexity nothing"
 
-// layers is what a calibration knows of each layer, and how a predictor that
-// needs none chooses; nil where neither is known.
+// layers is what is known of the neurons that each layer computes.
 func layers(p config.ModelProfile, o Options) []placement.Layer {
 	all := make([]placement.Layer, p.Layers)
 	shares := placement.PublishedShares(p.Layers, placement.PublishedActive)
 	var point predict.Point
-	if o.Calibration != nil {
-		point, _ = o.Calibration.Choose(quality(o.Strategy))
+	c := o.calibrated()
+	if c != nil {
+		point, _ = c.Choose(quality(o.Strategy))
 		shares = placement.PublishedShares(p.Layers, point.Active)
 	}
 	for l := range all {
 		if o.Counts != nil {
 			shares[l] = o.Counts.Active(l)
 		}
-		all[l] = placement.Layer{Active: shares[l], Computed: min(1, sketchMultiple*shares[l])}
+		computed := predict.SilentMultiple * shares[l]
 		switch {
 		case o.Predictor != nil || o.Strategy.Predictor == "oracle":
-			all[l].Computed = shares[l]
+			computed = shares[l]
 		case o.Strategy.Predictor == "all":
-			all[l].Computed = 1
-		case o.Calibration == nil:
-		case o.Calibration.Layers[l].Dead:
-			all[l].Active, all[l].Computed = 0, 0
-		case o.Calibration.Layers[l].Kind == predict.KindGate:
-			all[l].Mode, all[l].Computed = config.Gate, 1
-		default:
-			all[l].Computed = min(1, shares[l]*point.Computed/point.Active)
+			computed = 1
+		case c != nil:
+			computed = shares[l] * point.Computed / point.Active
 		}
+		all[l] = placement.Layer{Active: shares[l], Computed: min(1, computed)}
 	}
 	return all
 }
@@ -227,19 +218,13 @@ func predictorBytes(p *pack.Layout, o Options) (all, heap func(layer int) int64,
 			return func(int) int64 { return codes + rows }, nil, nil
 		}
 		heap = func(layer int) int64 {
-			switch c := &o.Calibration.Layers[layer]; {
-			case c.Dead, c.Kind == predict.KindGate:
-				return 0
-			case c.Kind == predict.KindLowRank:
-				return placement.OnHeap(o.LowRank[layer].Bytes())
-			default:
+			if c := &o.Calibration.Layers[layer]; c.Kind != predict.KindLowRank {
 				return placement.OnHeap(int64(len(c.Codes.Rows)))
 			}
+			return placement.OnHeap(o.LowRank[layer].Bytes())
 		}
 		return func(layer int) int64 {
 			switch c := &o.Calibration.Layers[layer]; {
-			case c.Dead, c.Kind == predict.KindGate:
-				return 0
 			case c.Kind == predict.KindLowRank:
 				return heap(layer) + rows
 			case c.Codes.Bits > 0:
@@ -273,17 +258,11 @@ func policyOf(o Options, ffn int) (cache.NewPolicy, error) {
 // Open places and loads the model of p, which it closes together with the
 // engine or on an error.
 func Open(ctx context.Context, p *pack.Pack, o Options) (*Engine, error) {
-	place, err := plan(p.Layout, o)
+	place, err := Plan(p.Layout, o)
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	bare, key := withoutPredictors(p.Layout, place, o)
-	if bare != nil {
-		if err := measurePredictors(ctx, p, key, o); err != nil {
-			return nil, errors.Join(err, p.Close())
-		}
-	}
-	e := &Engine{pack: p, place: better(place, bare, key, o), profile: p.Profile(), sampled: model.NewAudit(p.Profile().Layers), holds: true, notify: o.Notify}
+	e := &Engine{pack: p, place: place, profile: p.Profile(), drift: newDrift(p.Profile().Layers), notify: o.Notify}
 	if err := e.open(ctx, o); err != nil {
 		return nil, errors.Join(err, e.free())
 	}
@@ -315,23 +294,14 @@ func (e *Engine) open(ctx context.Context, o Options) (err error) {
 	if o.Kernels != nil {
 		k = *o.Kernels
 	}
-	e.backend = &meter{Backend: cpu.New(k, e.place.Threads)}
+	e.backend = &meter{Backend: cpu.New(k, e.place.Threads), reads: o.Reads}
 	e.transfer = e.newTransfer(o)
 	e.ec = model.NewExecutionContext(e.profile, e.place.Chunk, e.memory)
 	if err := e.build(ctx, o); err != nil {
 		return err
 	}
 	load := e.loading
-	chosen, err := e.choose(o)
-	if err == nil && !chosen {
-		if err = load.read(ctx); err == nil {
-			err = e.chooseNow(ctx, o)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	load.warm() // after chooseNow, which uses the slots
+	load.warm()
 	e.ec.Observe, e.ec.ObserveInput = o.Observe, o.ObserveInput
 	if _, mapped := o.File.(*disk.Mapping); o.Fill && !mapped {
 		e.fill = e.newFiller(o)
@@ -385,7 +355,7 @@ func (e *Engine) build(ctx context.Context, o Options) error {
 	for i := range stream {
 		stream[i] = mem.Buffer(place.BlockBytes)
 	}
-	scrap := mem.Buffer(disk.ScrapBytes(e.pack.BundleStride()))
+	gaps := mem.Buffer(disk.ScrapBytes(e.pack.BundleStride()))
 	slots, ringFirst := e.slots()
 	e.loading = e.newLoading(o, stream)
 	loader := &e.loading.loader
@@ -411,31 +381,36 @@ func (e *Engine) build(ctx context.Context, o Options) error {
 	if !mapped {
 		e.prepare(slots)
 	}
-	bias := make([][]float32, e.profile.Layers)
-	for l := range bias {
-		bias[l] = w.Layers[l].UpBias
+	e.cache = cache.NewWeightCache(e.profile.FFN, place.Slots, policy)
+	modes := make([]config.Mode, e.profile.Layers)
+	for l := range modes {
+		if modes[l] = place.Mode; place.Mode == config.Predicted && !place.Predicted[l] {
+			modes[l] = config.Gate
+		}
 	}
 	e.coordinator = transfer.NewTransferCoordinator(transfer.Options{
-		Profile:   e.profile,
-		Cache:     cache.NewWeightCache(e.profile.FFN, place.Slots, policy),
-		Transfer:  e.transfer,
-		Slots:     slots,
-		Separate:  separate,
-		RingFirst: ringFirst,
-		RingSlots: place.RingSlots,
-		Bias:      bias,
-		Predicted: place.Predicted,
-		Predictor: predictor,
-		Selection: predict.Selection{Multiple: multiple},
-		SkipZero:  place.Mode != config.Dense,
-		Scores:    e.ec.Scores(),
-		Beside:    e.backend.Beside,
-		Hidden:    e.ec.Hidden(),
-		Join:      diskSpeed(o).Joins,
-		Scrap:     scrap,
-		Places:    e.store.Places(),
+		Units:   e.profile.FFN,
+		Overlap: e.backend.Beside,
+		Memory: transfer.Memory{
+			Cache:       e.cache,
+			Slots:       slots,
+			Staging:     place.RingSlots,
+			Activations: e.ec.Hidden(),
+			Reorder:     separate,
+		},
+		Policy: transfer.Policy{
+			Modes:     modes,
+			Predictor: predictor,
+			Selection: predict.Selection{Multiple: multiple},
+			Scores:    e.ec.Scores(),
+		},
+		Reader: transfer.Reader{
+			Transfer: e.transfer,
+			Places:   e.store.Places(),
+			Join:     diskSpeed(o).Joins,
+			Gaps:     gaps,
+		},
 	})
-	e.gates(o.Calibration)
 	e.model = model.New(model.Parts{
 		Profile:     e.profile,
 		Weights:     w,

@@ -48,7 +48,7 @@ func openDirect(t *testing.T, path string) (*pack.Pack, disk.File) {
 // streams.
 func TestOpenReadsWhatIsResident(t *testing.T) {
 	path := packOf(t, tiny.Files, "tiny")
-	for _, share := range []float64{smallest(t, path), 0.3, 0.58, 3} {
+	for _, share := range []float64{smallestOf(t, path, engine.Options{Strategy: strategy(config.Predicted, 1)}), 0.3, 0.58, 3} {
 		p, f := openDirect(t, path)
 		count := &countingFile{File: f}
 		e, err := engine.Open(context.Background(), p, engine.Options{Strategy: strategy(config.Predicted, share), File: count})

@@ -3,23 +3,18 @@ package engine
 import (
 	"fmt"
 
-	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/model"
 	"github.com/sparseflow/sparseflow/internal/predict"
 	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
 )
 
-// sketchMultiple is how many neurons are computed for each that the sketch
-// takes for active, as long as a model is not calibrated.
-const sketchMultiple = 2
-
-// sketch makes the predictors of the layers that have room for one: sketches,
-// but where the calibration found something better.
+// sketch makes the predictors of the layers that are predicted: sketches, but
+// where the calibration found something better.
 func (e *Engine) sketch(o Options, l *model.Loader, w *model.Weights) (predict.ActivationPredictor, float64, error) {
 	p := &predict.Sketch{Backend: e.backend, Layers: make([]device.SketchMat, e.profile.Layers)}
 	for i, here := range e.place.Predicted {
-		if !here || o.Calibration != nil && (o.Calibration.Layers[i].Dead || o.Calibration.Layers[i].Kind != predict.KindSketch) {
+		if !here || o.Calibration != nil && o.Calibration.Layers[i].Kind != predict.KindSketch {
 			continue
 		}
 		if o.Calibration != nil && o.Calibration.Layers[i].Codes.Bits > 0 {
@@ -33,12 +28,10 @@ func (e *Engine) sketch(o Options, l *model.Loader, w *model.Weights) (predict.A
 		p.Layers[i] = m
 	}
 	if o.Calibration == nil {
-		multiple := float64(sketchMultiple)
+		multiple := float64(predict.SilentMultiple) // nothing is known of any neuron
 		if o.Multiple > 0 {
 			multiple = max(o.Multiple, 1)
 		}
-		e.guards = newGuards(nil, nil, e.profile.Layers)
-		e.relax = func(layer int, _, wider float64) { e.coordinator.SetMultiple(layer, multiple*wider) }
 		return p, multiple, nil
 	}
 	return e.calibrated(o, l, p), 1, nil
@@ -69,62 +62,52 @@ func (e *Engine) calibrated(o Options, loader *model.Loader, p *predict.Sketch) 
 	default:
 		e.notice("the calibration has no point within %.3g %% of dense perplexity: using the most careful, at %+.3g %%", 100*allowed, 100*point.Cost())
 	}
-	e.point, e.holds = &point, ok
-	e.guards = newGuards(&point, c, e.profile.Layers)
-	all := mixed{sketch: p, byFactors: make([]bool, e.profile.Layers)}
-	var factors []lowrank.Layer
-	bars := make([][]float32, e.profile.Layers) // the biases that hold the bars
-	var biases [][]float32                      // of the factors
+	e.point = &point
+	for _, l := range point.Layers {
+		e.drift.calibrated = append(e.drift.calibrated, l.MLPError)
+	}
+	all := mixed{sketch: p, factors: make([]lowrank.Layer, e.profile.Layers)}
+	silent := &predict.Silent{ActivationPredictor: &all, IDs: make([][]int32, e.profile.Layers)}
 	for l, here := range e.place.Predicted {
+		if !here {
+			continue
+		}
 		lc := &c.Layers[l]
-		switch {
-		case !here || lc.Dead:
-		case lc.Kind == predict.KindLowRank:
-			if factors == nil {
-				factors, biases = append(factors, o.LowRank...), make([][]float32, e.profile.Layers)
-			}
-			all.byFactors[l] = true
-			biases[l], bars[l] = factors[l].Bias, e.memory.Floats(e.profile.FFN)
-			factors[l].Bias = bars[l]
-		case lc.Kind == predict.KindSketch:
-			bars[l] = e.memory.Floats(e.profile.FFN)
-			p.Layers[l].Bias = bars[l]
-			loader.After(l, func() {
-				for i, slope := range lc.Slope {
-					p.Layers[l].Scales[i] *= slope
-				}
-			})
-		}
-	}
-	e.relax = func(layer int, share, _ float64) {
-		if bars[layer] == nil {
-			return
-		}
-		c.Layers[layer].Bias(bars[layer], share*point.LayerEnergy(layer))
-		if biases != nil && biases[layer] != nil {
-			for i, b := range biases[layer] {
-				bars[layer][i] += b
+		for i := range e.profile.FFN {
+			if lc.IsSilent(i) {
+				silent.IDs[l] = append(silent.IDs[l], int32(i))
 			}
 		}
+		bars := e.memory.Floats(e.profile.FFN) // the biases that hold the bars
+		lc.Bias(bars, point.LayerEnergy(l))
+		if lc.Kind == predict.KindLowRank {
+			all.factors[l] = o.LowRank[l]
+			for i, b := range o.LowRank[l].Bias {
+				bars[i] += b
+			}
+			all.factors[l].Bias = bars
+			continue
+		}
+		raw := p.Layers[l].Bias
+		p.Layers[l].Bias = bars
+		loader.After(l, func() { scale(p.Layers[l], lc, raw) })
 	}
-	for l := range bars {
-		e.relax(l, 1, 1)
-	}
-	if factors == nil {
-		return p
-	}
-	all.factors = lowrank.NewPredictor(e.backend, factors)
-	return all
+	all.lowrank = lowrank.NewPredictor(e.backend, all.factors)
+	return silent
 }
 
-// gates makes the layers exact that the calibration found cheaper so.
-func (e *Engine) gates(c *predict.Calibration) {
-	if c == nil || e.point == nil {
-		return
-	}
-	for l := range c.Layers {
-		if c.Layers[l].Kind == predict.KindGate && !c.Layers[l].Dead {
-			e.coordinator.SetMode(l, config.Gate)
+// scale multiplies the scales of a layer's sketch by the slopes of its
+// calibration. Silent neurons of the pack's own sketch keep their scales and
+// their biases raw; codes of the layer's own mean nothing without slopes.
+func scale(m device.SketchMat, c *predict.LayerCalibration, raw []float32) {
+	for i, slope := range c.Slope {
+		switch {
+		case c.Codes.Bits > 0 || !c.IsSilent(i):
+			m.Scales[i] *= slope
+		case raw != nil:
+			m.Bias[i] = raw[i]
+		default:
+			m.Bias[i] = 0
 		}
 	}
 }
@@ -135,15 +118,15 @@ func (e *Engine) notice(format string, args ...any) {
 
 // mixed predicts some layers by factors and the others by sketches.
 type mixed struct {
-	sketch    *predict.Sketch
-	factors   *lowrank.Predictor
-	byFactors []bool // [layers]
+	sketch  *predict.Sketch
+	lowrank *lowrank.Predictor
+	factors []lowrank.Layer // [layers], empty where the sketch predicts
 }
 
 // Scores asks the layer's predictor.
-func (m mixed) Scores(layer, tokens int, x, scores []float32) error {
-	if m.byFactors[layer] {
-		return m.factors.Scores(layer, tokens, x, scores)
+func (m *mixed) Scores(layer, tokens int, x, scores []float32) error {
+	if !m.factors[layer].Empty() {
+		return m.lowrank.Scores(layer, tokens, x, scores)
 	}
 	return m.sketch.Scores(layer, tokens, x, scores)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"os"
-	"runtime"
 	"slices"
 	"testing"
 
@@ -116,7 +115,7 @@ func TestQuantisedActivationsAreCounted(t *testing.T) {
 			}
 			profile := p.Profile()
 			want := model.ScratchBytes(profile, place.Chunk) +
-				cpu.TileBytes(runtime.NumCPU(), profile.HiddenSize, place.Chunk, model.HiddenSize(profile, place.Chunk))
+				cpu.TileBytes(place.Threads, profile.HiddenSize, place.Chunk, model.HiddenSize(profile, place.Chunk))
 			if q != convert.F16 {
 				want += int64(place.Chunk * kernel.QuantXBytes(p.Profile().HiddenSize))
 			}

@@ -6,70 +6,75 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 )
 
 // repoPrefix starts the name of a model's folder in the hub cache.
 const repoPrefix = "models--"
 
-// hubCache is the directory of the Hugging Face hub cache, and what determined
-// it.
-func hubCache() (dir, from string, err error) {
-	for _, v := range []string{"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"} {
-		if dir := os.Getenv(v); dir != "" {
-			return expand(dir), v, nil
-		}
-	}
-	if dir := os.Getenv("HF_HOME"); dir != "" {
-		return filepath.Join(expand(dir), "hub"), "HF_HOME", nil
-	}
-	if dir := os.Getenv("XDG_CACHE_HOME"); dir != "" {
-		return filepath.Join(dir, "huggingface", "hub"), "XDG_CACHE_HOME", nil
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", "", err
-	}
-	return filepath.Join(home, ".cache", "huggingface", "hub"), "the default", nil
-}
-
-// expand replaces a leading ~ as huggingface_hub does.
-func expand(dir string) string {
-	rest, ok := strings.CutPrefix(dir, "~/")
-	if !ok {
-		return dir
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return dir
-	}
-	return filepath.Join(home, rest)
-}
-
-// findCached looks a repository up in the hub cache. Where it is not there at
-// all, where says what was looked for and both others are zero; a damaged entry
-// is an error.
+// findCached looks a repository up in the hub caches. Where it is in none of
+// them, where says what was looked for and both others are zero; a damaged
+// entry is an error.
 func findCached(id string) (s Source, where string, err error) {
-	cache, from, err := hubCache()
-	if err != nil {
+	caches := hubCaches()
+	if len(caches) == 0 {
 		return Source{}, "no hub cache, since neither HF_HOME nor a home directory is known", nil
 	}
-	repo := filepath.Join(cache, repoPrefix+strings.ReplaceAll(id, "/", "--"))
-	where = fmt.Sprintf("%s in the hub cache (by %s)", repo, from)
-	if _, err := os.Stat(repo); errors.Is(err, fs.ErrNotExist) {
-		return Source{}, where, nil
+	for _, c := range caches {
+		repo := filepath.Join(c.dir, repoPrefix+strings.ReplaceAll(id, "/", "--"))
+		if _, err := os.Stat(repo); !errors.Is(err, fs.ErrNotExist) {
+			s, err := openCached(id, repo)
+			return s, "", err
+		}
+		if where != "" {
+			where += ", "
+		}
+		where += fmt.Sprintf("%s in the hub cache (by %s)", repo, c.from)
 	}
+	return Source{}, where, nil
+}
+
+// openCached is the checkpoint of a repository's folder.
+func openCached(id, repo string) (Source, error) {
+	again := "; download it again: " + Download(id)
 	snapshot, err := snapshotOf(repo)
 	if err != nil {
-		return Source{}, "", fmt.Errorf("hub: find %q: %w; download it again", id, err)
+		return Source{}, fmt.Errorf("hub: find %q: %w%s", id, err, again)
 	}
-	if !isFile(filepath.Join(snapshot, configFile)) {
-		return Source{}, "", fmt.Errorf("hub: find %q: got no %s, want it in a complete download; download it again",
-			id, filepath.Join(snapshot, configFile))
+	// Blobs can be deleted below the links of a snapshot, and a download can
+	// end between two files.
+	if name := filepath.Join(snapshot, configFile); !isFile(name) {
+		return Source{}, fmt.Errorf("hub: find %q: got no %s, want it in a complete download%s", id, name, again)
 	}
-	return Source{Kind: Checkpoint, Name: id, Path: snapshot, FS: os.DirFS(snapshot)}, "", nil
+	weights, dangling := false, ""
+	for _, name := range weightFiles(snapshot) {
+		if weights = isFile(filepath.Join(snapshot, name)); weights {
+			break
+		}
+		dangling = name
+	}
+	if dangling != "" && !weights {
+		return Source{}, fmt.Errorf("hub: find %q: %s: got a link to a file that is not there, want it in a complete download%s",
+			id, filepath.Join(snapshot, dangling), again)
+	}
+	return Source{Kind: Checkpoint, Name: id, Path: snapshot, FS: os.DirFS(snapshot)}, nil
 }
+
+// weightFiles are the names in a snapshot, whether the files are there or not,
+// that can be of weights.
+func weightFiles(snapshot string) (names []string) {
+	entries, _ := os.ReadDir(snapshot)
+	for _, e := range entries {
+		if ext := filepath.Ext(e.Name()); ext == ".safetensors" || ext == ".bin" {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+// Download is the command that gets a model from the hub.
+func Download(id string) string { return "hf download " + id }
 
 // snapshotOf is the directory that refs/main points to, or the only one if
 // there is no such reference (a download of a fixed revision leaves none).
@@ -82,6 +87,7 @@ func snapshotOf(repo string) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return !e.IsDir() })
 		if len(entries) != 1 {
 			return "", fmt.Errorf("got no %s and %d snapshots, want one of either", ref, len(entries))
 		}
@@ -97,27 +103,6 @@ func snapshotOf(repo string) (string, error) {
 	dir := filepath.Join(snapshots, revision)
 	if _, err := os.Stat(dir); err != nil {
 		return "", fmt.Errorf("%s: got revision %.80q, want one under %s: %w", ref, revision, snapshots, err)
-	}
-	return dir, nil
-}
-
-// CacheDir is where packs of checkpoints go: asked or, where that is empty,
-// sparseflow under XDG_CACHE_HOME or ~/.cache, or without a home directory
-// sparseflow-<uid> under the directory for temporary files.
-func CacheDir(asked string) (string, error) {
-	if asked != "" {
-		return asked, nil
-	}
-	// The specification has programs ignore a relative XDG_CACHE_HOME.
-	if dir := os.Getenv("XDG_CACHE_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "sparseflow"), nil
-	}
-	if home, err := os.UserHomeDir(); err == nil && filepath.IsAbs(home) {
-		return filepath.Join(home, ".cache", "sparseflow"), nil
-	}
-	dir, err := filepath.Abs(filepath.Join(os.TempDir(), "sparseflow-"+strconv.Itoa(os.Getuid())))
-	if err != nil {
-		return "", fmt.Errorf("hub: cache directory: %w; choose one by --cache-dir", err)
 	}
 	return dir, nil
 }

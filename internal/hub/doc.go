@@ -8,7 +8,8 @@
 // whose snapshots/<revision> holds the files, as links into blobs. Where the
 // cache lies is looked up in the environment as that library does: HF_HUB_CACHE,
 // HUGGINGFACE_HUB_CACHE, HF_HOME/hub, XDG_CACHE_HOME/huggingface/hub,
-// ~/.cache/huggingface/hub.
+// ~/.cache/huggingface/hub; and TRANSFORMERS_CACHE, which older versions of
+// transformers use.
 //
 // Nothing here reaches for the network or writes a file.
 package hub

@@ -1,15 +1,22 @@
 package hub
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
+	"github.com/sparseflow/sparseflow/internal/closest"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
@@ -36,10 +43,14 @@ type Source struct {
 	FS   fs.FS  // the checkpoint's directory; nil for a pack
 }
 
-// Find resolves what a user calls a model: "tiny", the path of a checkpoint
-// directory or of a pack, or org/name from the Hugging Face hub cache. A path
-// that exists wins over the hub cache; "./tiny" is a path.
-func Find(model string) (Source, error) {
+// Find is FindIn with the cache directory of CacheDir.
+func Find(model string) (Source, error) { return FindIn(model, "") }
+
+// FindIn resolves what a user calls a model: "tiny", the path of a checkpoint
+// directory or of a pack, org/name from the Hugging Face hub cache, or another
+// name that List shows for cacheDir. A path that exists wins over the hub
+// cache; "./tiny" is a path.
+func FindIn(model, cacheDir string) (Source, error) {
 	if model == Tiny {
 		return Source{Kind: Checkpoint, Name: Tiny, Path: Tiny, FS: tiny.Files}, nil
 	}
@@ -74,8 +85,87 @@ func Find(model string) (Source, error) {
 		}
 		looked = append(looked, where)
 	}
-	return Source{}, fmt.Errorf("hub: find %q: got no such model, want tiny, a directory with config.json, a .sflow file or org/name from the hub cache; looked for %s",
-		model, strings.Join(looked, ", "))
+	s, others, err := findListed(model, cacheDir)
+	if err != nil || s.Path != "" {
+		return s, err
+	}
+	return Source{}, fmt.Errorf("hub: find %q: got no such model, want tiny, a directory with config.json, a .sflow file or org/name from the hub cache; looked for %s%s",
+		model, strings.Join(looked, ", "), suggestion(model, others))
+}
+
+// findListed is the model that List calls by that name, or the names that it
+// knows.
+func findListed(model, cacheDir string) (s Source, names []string, err error) {
+	if cacheDir, err = CacheDir(cacheDir); err != nil {
+		return Source{}, nil, err
+	}
+	entries, err := List(cacheDir)
+	if err != nil {
+		return Source{}, nil, nil // what is not there cannot be the model
+	}
+	var found []Entry
+	for _, e := range entries {
+		names = append(names, e.Name)
+		if e.Path != "" && (e.Name == model || e.Kind == string(Pack) && filepath.Base(e.Path) == model) {
+			found = append(found, e)
+		}
+	}
+	switch {
+	case len(found) == 0:
+		return Source{}, names, nil
+	case len(found) > 1:
+		return Source{}, nil, fmt.Errorf("hub: find %q: got %d models of that name, want one: name %s or %s", model, len(found), found[0].Path, found[1].Path)
+	case found[0].Kind == string(Pack):
+		s, err = findFile(found[0].Path)
+		return s, nil, err
+	}
+	s, err = openCached(model, filepath.Dir(filepath.Dir(found[0].Path)))
+	return s, nil, err
+}
+
+// suggestion is what a user may have meant by the name of a model that is not
+// here, and the command that gets it.
+func suggestion(model string, here []string) string {
+	near := slices.Clone(here)
+	dir, _ := filepath.Split(model)
+	entries, _ := os.ReadDir(cmp.Or(dir, "."))
+	for _, e := range entries {
+		if path := dir + e.Name(); filepath.Ext(path) == ".sflow" || isFile(filepath.Join(path, configFile)) {
+			near = append(near, path)
+		}
+	}
+	if name, ok := closest.Match(model, near); ok {
+		return fmt.Sprintf("; did you mean %s? sparseflow run %s", name, name)
+	}
+	if name, ok := published(model); ok {
+		return fmt.Sprintf("; did you mean %s? to get it: %s", name, Download(name))
+	}
+	if isRepoID(model) {
+		return "; to get it from the hub: " + Download(model)
+	}
+	return ""
+}
+
+// published is the model on the hub that a name, with or without an
+// organisation, most likely means.
+func published(model string) (string, bool) {
+	base := model[strings.LastIndex(model, "/")+1:]
+	var sizes []string
+	for _, size := range []string{"125m", "350m", "1.3b", "2.7b", "6.7b", "13b", "30b", "66b"} {
+		sizes = append(sizes, "opt-"+size)
+	}
+	// A size that differs in a digit is another model, not a misspelling.
+	digits := func(s string) string {
+		return strings.Map(func(r rune) rune {
+			if r < '0' || r > '9' {
+				return -1
+			}
+			return r
+		}, s)
+	}
+	sizes = slices.DeleteFunc(sizes, func(s string) bool { return digits(s) != digits(base) })
+	name, ok := closest.Match(base, sizes)
+	return "facebook/" + name, ok && "facebook/"+name != model
 }
 
 func isFile(path string) bool {
@@ -94,6 +184,9 @@ func findFile(path string) (Source, error) {
 		}
 		return Source{Kind: Pack, Name: name, Path: path}, nil
 	}
+	if arch, ok := ggufArchitecture(path); ok {
+		return Source{}, fmt.Errorf("hub: find %s: got a GGUF file of a %s model, which SparseFlow does not read; want a checkpoint's directory or a .sflow file", path, arch)
+	}
 	hint := ""
 	if isFile(filepath.Join(filepath.Dir(path), configFile)) {
 		hint = "; name its directory " + filepath.Dir(path) + " instead"
@@ -105,4 +198,27 @@ func findFile(path string) (Source, error) {
 func isRepoID(s string) bool {
 	ok, err := regexp.MatchString(`^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$`, s)
 	return ok && err == nil && !strings.Contains(s, "--") && !strings.Contains(s, "..")
+}
+
+// ggufArchitecture is what a GGUF file calls its model, "?" where that is not
+// at its beginning. It reports false for other files.
+func ggufArchitecture(path string) (string, bool) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", false
+	}
+	defer f.Close()
+	head, err := io.ReadAll(io.LimitReader(f, 1<<16))
+	if err != nil || !bytes.HasPrefix(head, []byte("GGUF")) {
+		return "", false
+	}
+	const stringType = 8
+	key := binary.LittleEndian.AppendUint32([]byte("general.architecture"), stringType)
+	if _, after, ok := bytes.Cut(head, key); ok && len(after) > 8 {
+		n := binary.LittleEndian.Uint64(after)
+		if n < 64 && int(n) <= len(after)-8 {
+			return strconv.QuoteToGraphic(string(after[8 : 8+n])), true
+		}
+	}
+	return "?", true
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -34,7 +35,7 @@ const metadataOfBig = `{"sparseflow.version":"1","sparseflow.name":"big","sparse
 func home(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, v := range []string{"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"} {
+	for _, v := range []string{"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "TRANSFORMERS_CACHE"} {
 		t.Setenv(v, "")
 	}
 	t.Setenv("HOME", dir)
@@ -133,18 +134,149 @@ func TestFindErrors(t *testing.T) {
 // The hub cache is looked for as huggingface_hub does.
 func TestHubCache(t *testing.T) {
 	dir := home(t)
+	t.Setenv("SCRATCH", "/scratch")
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct{ name, value, want string }{
 		{"", "", filepath.Join(dir, ".cache", "huggingface", "hub")},
 		{"XDG_CACHE_HOME", "/xdg", "/xdg/huggingface/hub"},
+		{"XDG_CACHE_HOME", "$HOME/xdg", dir + "/xdg/huggingface/hub"},
 		{"HF_HOME", "~/hf", filepath.Join(dir, "hf", "hub")},
-		{"HUGGINGFACE_HUB_CACHE", "/old", "/old"},
-		{"HF_HUB_CACHE", "/new", "/new"},
+		{"HF_HOME", "~", filepath.Join(dir, "hub")},
+		{"HF_HOME", "~" + me.Username + "/hf", filepath.Join(me.HomeDir, "hf", "hub")},
+		{"HF_HOME", "~nobody-of-that-name/hf", "~nobody-of-that-name/hf/hub"},
+		{"HF_HOME", "$SCRATCH/hf", "/scratch/hf/hub"},
+		{"HF_HOME", "/a/$NO_SUCH_VARIABLE/${NEITHER}", "/a/$NO_SUCH_VARIABLE/${NEITHER}/hub"},
+		{"HUGGINGFACE_HUB_CACHE", "${SCRATCH}x/old", "/scratchx/old"},
+		{"HF_HUB_CACHE", "/new/$", "/new/$"},
 	} {
 		if c.name != "" {
 			t.Setenv(c.name, c.value) // each outranks those before
 		}
-		if got, _, err := hubCache(); err != nil || got != filepath.FromSlash(c.want) {
-			t.Errorf("%s=%s: got %s, %v, want %s", c.name, c.value, got, err, c.want)
+		if got := hubCaches(); len(got) != 1 || got[0].dir != filepath.FromSlash(c.want) {
+			t.Errorf("%s=%s: got %v, want %s", c.name, c.value, got, c.want)
+		}
+	}
+}
+
+// What older versions of transformers have downloaded is found too.
+func TestTransformersCache(t *testing.T) {
+	dir := home(t)
+	t.Setenv("TRANSFORMERS_CACHE", "$HOME/old")
+	want := snapshot(t, filepath.Join(dir, "old"), "org/old", `{"model_type":"opt"}`)
+	if got, err := Find("org/old"); err != nil || got.Path != want {
+		t.Errorf("got %v, %v, want %s", got, err, want)
+	}
+	if list, err := List(dir); err != nil || len(list) != 2 || list[1].Name != "org/old" {
+		t.Errorf("got %+v, %v, want it in the list", list, err)
+	}
+}
+
+// What List names, Find finds by that name.
+func TestListedIsFound(t *testing.T) {
+	dir := home(t)
+	cache := filepath.Join(dir, "packs")
+	hub := filepath.Join(dir, ".cache", "huggingface", "hub")
+	for _, id := range []string{"org/model", "nameless", "org/two--parts"} {
+		snapshot(t, hub, id, `{"model_type":"opt"}`)
+	}
+	write(t, filepath.Join(cache, "1.sflow"), packHeader(metadataOfBig))
+	write(t, filepath.Join(cache, "2.sflow"), "damaged")
+	list, err := List(cache)
+	if err != nil || len(list) != 6 {
+		t.Fatalf("got %+v, %v, want 6 models", list, err)
+	}
+	for _, e := range list[1:] {
+		if got, err := FindIn(e.Name, cache); err != nil || got.Path != e.Path {
+			t.Errorf("%s: got %v, %v, want %s", e.Name, got, err, e.Path)
+		}
+	}
+	if got, err := FindIn("1.sflow", cache); err != nil || got.Path != filepath.Join(cache, "1.sflow") {
+		t.Errorf("1.sflow: got %v, %v", got, err)
+	}
+	write(t, filepath.Join(cache, "3.sflow"), packHeader(metadataOfBig))
+	if _, err := FindIn("big", cache); err == nil || !strings.Contains(err.Error(), "got 2 models of that name") {
+		t.Errorf("two packs of a name: got %v, want an error that says so", err)
+	}
+}
+
+// A link without its blob is no file: what needs it says so, what does not
+// goes on.
+func TestDanglingLinks(t *testing.T) {
+	dir := home(t)
+	hub := filepath.Join(dir, ".cache", "huggingface", "hub")
+	snap := snapshot(t, hub, "org/model", `{"model_type":"opt"}`)
+	link := func(name string) {
+		t.Helper()
+		if err := os.Symlink(filepath.Join("..", "..", "blobs", "gone"), filepath.Join(snap, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list := func(incomplete bool) {
+		t.Helper()
+		all, err := List(dir)
+		if err != nil || len(all) != 2 || all[1].Incomplete != incomplete {
+			t.Errorf("got %+v, %v, want org/model, incomplete: %v", all, err, incomplete)
+		}
+	}
+	link("README.md")
+	if _, err := Find("org/model"); err != nil {
+		t.Errorf("README.md: %v", err)
+	}
+	list(false)
+	link("model.safetensors")
+	_, err := Find("org/model")
+	if err == nil || !strings.Contains(err.Error(), "model.safetensors: got a link to a file that is not there") || !strings.Contains(err.Error(), "hf download org/model") {
+		t.Errorf("got %v, want an error that names the link and the command", err)
+	}
+	list(true)
+	write(t, filepath.Join(snap, "pytorch_model.bin"), "")
+	if _, err := Find("org/model"); err != nil {
+		t.Errorf("beside other weights: %v", err)
+	}
+}
+
+// A wrong name is answered with the nearest right one and what gets it.
+func TestSuggestions(t *testing.T) {
+	dir := home(t)
+	cache := filepath.Join(dir, "packs")
+	write(t, filepath.Join(cache, "1.sflow"), packHeader(metadataOfBig))
+	snapshot(t, filepath.Join(dir, ".cache", "huggingface", "hub"), "org/model", `{"model_type":"opt"}`)
+	write(t, filepath.Join(dir, "sub", "mine", "config.json"), "{}")
+	write(t, filepath.Join(dir, "own.sflow"), "")
+	for model, want := range map[string]string{
+		"Tiny":              "did you mean tiny? sparseflow run tiny",
+		"org/modle":         "did you mean org/model?",
+		"bigg":              "did you mean big?",
+		"onw.sflow":         "did you mean own.sflow?",
+		"sub/mien":          "did you mean sub/mine?",
+		"opt-1.3b":          "did you mean facebook/opt-1.3b? to get it: hf download facebook/opt-1.3b",
+		"facebok/opt1.3b":   "did you mean facebook/opt-1.3b?",
+		"facebook/opt-6.7b": "; to get it from the hub: hf download facebook/opt-6.7b",
+		"other/gpt":         "; to get it from the hub: hf download other/gpt",
+	} {
+		if _, err := FindIn(model, cache); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want an error with %q", model, err, want)
+		}
+	}
+}
+
+// A file of another program is called by its name.
+func TestGGUF(t *testing.T) {
+	dir := home(t)
+	head := "GGUF\x03\x00\x00\x00" + strings.Repeat("\x00", 16) + "\x14\x00\x00\x00\x00\x00\x00\x00general.architecture\x08\x00\x00\x00"
+	for text, want := range map[string]string{
+		head + "\x05\x00\x00\x00\x00\x00\x00\x00llama": `GGUF file of a "llama" model`,
+		head + "\xff\xff\xff\xff\xff\xff\xff\xffllama": `GGUF file of a ? model`,
+		head + "\x05\x00\x00\x00\x00\x00\x00\x00lla":   `GGUF file of a ? model`,
+		"GGUF": `GGUF file of a ? model`,
+	} {
+		path := filepath.Join(dir, "m.gguf")
+		write(t, path, text)
+		if _, err := Find(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %s", text, err, want)
 		}
 	}
 }
@@ -195,11 +327,11 @@ func TestList(t *testing.T) {
 	}
 	want := []Entry{
 		list[0],
-		{"2.sflow", "pack", 7, filepath.Join(cache, "2.sflow"), "", false},
-		{"big", "pack", int64(len(packHeader(metadataOfBig))), filepath.Join(cache, "1.sflow"), "opt", false},
-		{"drawn", "pack", int64(len(packHeader(metadataOfDrawn))), filepath.Join(cache, "3.sflow"), "opt", true},
-		{"facebook/opt-125m", "checkpoint", int64(len(`{"model_type":"opt"}`)), snap, "opt", false},
-		{"org/drawn", "checkpoint", int64(len(drawn)), snapDrawn, "opt", true},
+		{"2.sflow", "pack", 7, filepath.Join(cache, "2.sflow"), "", false, false},
+		{"big", "pack", int64(len(packHeader(metadataOfBig))), filepath.Join(cache, "1.sflow"), "opt", false, false},
+		{"drawn", "pack", int64(len(packHeader(metadataOfDrawn))), filepath.Join(cache, "3.sflow"), "opt", true, false},
+		{"facebook/opt-125m", "checkpoint", int64(len(`{"model_type":"opt"}`)), snap, "opt", false, false},
+		{"org/drawn", "checkpoint", int64(len(drawn)), snapDrawn, "opt", true, false},
 	}
 	if len(list) != len(want) {
 		t.Fatalf("got %+v, want %+v", list, want)

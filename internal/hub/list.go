@@ -24,6 +24,8 @@ type Entry struct {
 	Family string `json:"family"` // "opt"; empty if it cannot be told
 	// Synthetic says that the weights were drawn, not trained.
 	Synthetic bool `json:"synthetic,omitempty"`
+	// Incomplete says that files of a download are missing.
+	Incomplete bool `json:"incomplete,omitempty"`
 }
 
 // List lists the embedded model, the packs in cacheDir and the OPT models of the
@@ -68,35 +70,38 @@ func listPacks(dir string) ([]Entry, error) {
 	return list, nil
 }
 
-func listCached() ([]Entry, error) {
-	cache, _, err := hubCache()
-	if err != nil {
-		return nil, nil // no home, so no cache
-	}
-	entries, err := readDir(cache)
-	if err != nil {
-		return nil, err
-	}
-	var list []Entry
-	for _, e := range entries {
-		id, ok := strings.CutPrefix(e.Name(), repoPrefix)
-		if !ok {
-			continue
-		}
-		snapshot, err := snapshotOf(filepath.Join(cache, e.Name()))
+func listCached() (list []Entry, err error) {
+	for _, c := range hubCaches() {
+		entries, err := readDir(c.dir)
 		if err != nil {
-			continue
+			return nil, err
 		}
-		fsys := os.DirFS(snapshot)
-		about := readAbout(fsys)
-		if about.ModelType != "opt" {
-			continue
+		for _, e := range entries {
+			id, ok := strings.CutPrefix(e.Name(), repoPrefix)
+			name := strings.Replace(id, "--", "/", 1)
+			// Where two caches have a model, the first is used.
+			if !ok || slices.ContainsFunc(list, func(e Entry) bool { return e.Name == name }) {
+				continue
+			}
+			snapshot, err := snapshotOf(filepath.Join(c.dir, e.Name()))
+			if err != nil {
+				continue
+			}
+			fsys := os.DirFS(snapshot)
+			about := readAbout(fsys)
+			if about.ModelType != "opt" {
+				continue
+			}
+			n, err := directoryBytes(fsys)
+			if err != nil {
+				continue
+			}
+			_, err = openCached(name, filepath.Join(c.dir, e.Name()))
+			list = append(list, Entry{
+				Name: name, Kind: string(Checkpoint), Bytes: n, Path: snapshot, Family: "opt",
+				Synthetic: about.Synthetic, Incomplete: err != nil,
+			})
 		}
-		n, err := directoryBytes(fsys)
-		if err != nil {
-			continue
-		}
-		list = append(list, Entry{Name: strings.Replace(id, "--", "/", 1), Kind: string(Checkpoint), Bytes: n, Path: snapshot, Family: "opt", Synthetic: about.Synthetic})
 	}
 	sortByName(list)
 	return list, nil
@@ -115,7 +120,8 @@ func readDir(dir string) ([]fs.DirEntry, error) {
 	return entries, err
 }
 
-// directoryBytes is the size of the files at the root of fsys, following links.
+// directoryBytes is the size of the files at the root of fsys, following links
+// but for those that lead nowhere.
 func directoryBytes(fsys fs.FS) (n int64, err error) {
 	entries, err := fs.ReadDir(fsys, ".")
 	if err != nil {
@@ -123,6 +129,9 @@ func directoryBytes(fsys fs.FS) (n int64, err error) {
 	}
 	for _, e := range entries {
 		info, err := fs.Stat(fsys, e.Name())
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
 			return 0, err
 		}

@@ -65,19 +65,15 @@ func scoresF32(s, q, keys []float32, _ *float32) {
 }
 
 func scoresF16(s, q []float32, keys []uint16, _ *uint16) {
-	wide := make([]float32, len(q))
-	for i := range s {
-		decodeF16(wide, keys[i*len(q):][:len(q)])
-		s[i] = score(q, wide)
-	}
+	wide := make([]float32, len(s)*len(q))
+	decodeF16(wide, keys[:len(wide)])
+	scoresF32(s, q, wide, nil)
 }
 
 func scoresQ8(s, q []float32, keys []byte, _ *byte) {
-	wide := make([]float32, len(q))
-	for i := range s {
-		decodeQ8(wide, keys[i*len(q)/32*q8Bytes:])
-		s[i] = score(q, wide)
-	}
+	wide := make([]float32, len(s)*len(q))
+	decodeQ8(wide, keys)
+	scoresF32(s, q, wide, nil)
 }
 
 func scores4(s []float32, stride, n int, q, keys []float32) {
@@ -110,28 +106,20 @@ func valuesF32(y []float32, c float32, p []float32, values []float32, _ *float32
 		y[k] *= c
 	}
 	for i, a := range p {
-		axpyF32(y, a, values[i*len(y):][:len(y)], nil)
+		axpy[elemF32](y, a, Bytes(values[i*len(y):][:len(y)]), nil)
 	}
 }
 
 func valuesF16(y []float32, c float32, p []float32, values []uint16, _ *uint16) {
-	for k := range y {
-		y[k] *= c
-	}
-	for i, a := range p {
-		axpyF16(y, a, values[i*len(y):][:len(y)], nil)
-	}
+	wide := make([]float32, len(p)*len(y))
+	decodeF16(wide, values[:len(wide)])
+	valuesF32(y, c, p, wide, nil)
 }
 
 func valuesQ8(y []float32, c float32, p []float32, values []byte, _ *byte) {
-	wide := make([]float32, len(y))
-	for k := range y {
-		y[k] *= c
-	}
-	for i, a := range p {
-		decodeQ8(wide, values[i*len(y)/32*q8Bytes:])
-		axpyF32(y, a, wide, nil)
-	}
+	wide := make([]float32, len(p)*len(y))
+	decodeQ8(wide, values)
+	valuesF32(y, c, p, wide, nil)
 }
 
 func values4(y, c, p []float32, stride, n int, values []float32) {

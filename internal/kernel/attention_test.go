@@ -1,104 +1,37 @@
 package kernel
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
-	"reflect"
 	"slices"
 	"testing"
+
+	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
-func TestAttentionIsWhole(t *testing.T) {
-	for _, s := range All() {
-		v := reflect.ValueOf(s.Attention)
-		for i := range v.NumField() {
-			if v.Field(i).IsZero() {
-				t.Errorf("set %s: kernel %s is not set", s.Name, v.Type().Field(i).Name)
-			}
-		}
+// callAttention calls the kernels over a page of n keys or values.
+func callAttention(c *caller, hd, n int) {
+	s := &c.s.Attention
+	w32, w16 := give(c, c.floats(n*hd)), give(c, c.halves(n*hd))
+	stride := n + c.gap
+	q, p := give(c, c.floats(4*hd)), give(c, c.floats(4*stride))
+	factors := []float32{0.5, 1, -2, 0.3}
+	first := func(v []float32) []float32 { return v[:hd] }
+	take(c, "Scores4", c.floats(4*stride), func(o []float32) { s.Scores4(o, stride, n, q, w32) })
+	take(c, "Values4", q, func(o []float32) { s.Values4(o, factors, p, stride, n, w32) })
+	take(c, "ValuesF32", first(q), func(o []float32) { s.ValuesF32(o, 0.5, p[:n], w32, nil) })
+	take(c, "ValuesF16", first(q), func(o []float32) { s.ValuesF16(o, 0.5, p[:n], w16, nil) })
+	var w8 []byte
+	if hd%32 == 0 {
+		w8 = give(c, c.weights(tensor.Q8_0, n*hd))
+		take(c, "ValuesQ8", first(q), func(o []float32) { s.ValuesQ8(o, 0.5, p[:n], w8, nil) })
 	}
-}
-
-// paged is the input of the attention kernels: n keys or values of headDim
-// elements.
-type paged struct {
-	headDim, n int
-	q          []float32 // [4, headDim]
-	p          []float32 // [4, stride]
-	stride     int
-	w32        []float32 // [n, headDim]
-	w16        []uint16
-	w8         []byte // q8_0, empty where headDim is no multiple of 32
-}
-
-// randomPage makes a page; one element in every special is one of the
-// specials, none where special is 0.
-func randomPage(rng *rand.Rand, headDim, n, special int) paged {
-	in := random(rng, headDim*n, headDim, special)
-	page := paged{headDim: headDim, n: n, w32: in.w32, w16: in.w16, stride: n + rng.IntN(3)}
-	page.q = random(rng, 4*headDim, 0, special).w32
-	page.p = random(rng, 4*page.stride, 0, special).w32
-	if headDim%32 == 0 {
-		page.w8 = make([]byte, n*headDim/32*q8Bytes)
-		for i := range page.w8 {
-			page.w8[i] = byte(rng.Uint32())
-			if i%q8Bytes == 1 && special == 0 {
-				page.w8[i] = 0x20 + byte(rng.IntN(8)) // scales of 2^-7 or so
-			}
-		}
-	}
-	return page
-}
-
-// attend runs every kernel of s over in; each slice ends at a guard page.
-func attend(t *testing.T, s *Attention, in paged, arenas []*arena) []outputs {
-	t.Helper()
-	hd, n := in.headDim, in.n
-	w32, w16, w8 := place(arenas[0], in.w32, 0, false), place(arenas[1], in.w16, 0, false), place(arenas[2], in.w8, 0, false)
-	q, p := place(arenas[3], in.q, 0, false), place(arenas[4], in.p, 0, false)
-	var out []outputs
-	run := func(name string, init []float32, f func(out []float32)) {
-		o := guard(arenas[5], init, 0, false)
-		f(o)
-		out = append(out, outputs{name, floatBits(o)})
-		checkGuard(t, name, arenas[5], o)
-	}
-	c := []float32{0.5, 1, -2, 0.3}
 	if n%4 == 0 {
-		blank := make([]float32, n)
-		run("ScoresF32", blank, func(o []float32) { s.ScoresF32(o, q[:hd], w32, nil) })
-		run("ScoresF16", blank, func(o []float32) { s.ScoresF16(o, q[:hd], w16, nil) })
-	}
-	run("Scores4", in.p, func(o []float32) { s.Scores4(o, in.stride, n, q, w32) })
-	run("ValuesF32", in.q[:hd], func(o []float32) { s.ValuesF32(o, c[0], p[:n], w32, nil) })
-	run("ValuesF16", in.q[:hd], func(o []float32) { s.ValuesF16(o, c[0], p[:n], w16, nil) })
-	run("Values4", in.q, func(o []float32) { s.Values4(o, c, p, in.stride, n, w32) })
-	if len(in.w8) > 0 {
-		if n%4 == 0 {
-			run("ScoresQ8", make([]float32, n), func(o []float32) { s.ScoresQ8(o, q[:hd], w8, nil) })
-		}
-		run("ValuesQ8", in.q[:hd], func(o []float32) { s.ValuesQ8(o, c[0], p[:n], w8, nil) })
-	}
-	return out
-}
-
-// TestAttentionTwins compares every set with plain Go, bit for bit.
-func TestAttentionTwins(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	arenas := newArenas(t, 64*256)
-	for _, hd := range []int{16, 32, 48, 64, 80, 96, 112, 128, 160, 256} {
-		for n := range 65 {
-			if n > 9 && n%7 != 0 && n < 60 {
-				continue
-			}
-			for _, special := range []int{0, 300} {
-				in := randomPage(rng, hd, n, special)
-				want := attend(t, &All()[0].Attention, in, arenas)
-				for _, s := range All()[1:] {
-					report(t, fmt.Sprintf("%s, head dim %d", s.Name, hd), n, attend(t, &s.Attention, in, arenas), want)
-				}
-			}
+		scores := make([]float32, n)
+		take(c, "ScoresF32", scores, func(o []float32) { s.ScoresF32(o, first(q), w32, nil) })
+		take(c, "ScoresF16", scores, func(o []float32) { s.ScoresF16(o, first(q), w16, nil) })
+		if w8 != nil {
+			take(c, "ScoresQ8", scores, func(o []float32) { s.ScoresQ8(o, first(q), w8, nil) })
 		}
 	}
 }
@@ -106,12 +39,13 @@ func TestAttentionTwins(t *testing.T) {
 // Whatever type keys and values are stored as and however many queries share
 // them, results are those of their float32 elements, taken one by one.
 func TestAttentionTypesAgree(t *testing.T) {
-	rng := rand.New(rand.NewPCG(3, 4))
 	const hd, n = 96, 36
-	in := randomPage(rng, hd, n, 0)
+	src := newSource(3, 0)
+	q, p := src.floats(4*hd), src.floats(4*n)
+	w16, w8 := src.halves(n*hd), src.weights(tensor.Q8_0, n*hd)
 	halves, eighths := make([]float32, hd*n), make([]float32, hd*n)
-	decodeF16(halves, in.w16)
-	decodeQ8(eighths, in.w8)
+	decodeF16(halves, w16)
+	decodeQ8(eighths, w8)
 	for _, set := range All() {
 		s := &set.Attention
 		for name, c := range map[string]struct {
@@ -119,22 +53,21 @@ func TestAttentionTypesAgree(t *testing.T) {
 			scores func(o []float32)
 			values func(y []float32)
 		}{
-			"f16": {halves, func(o []float32) { s.ScoresF16(o, in.q[:hd], in.w16, nil) }, func(y []float32) { s.ValuesF16(y, 0.5, in.p[:n], in.w16, nil) }},
-			"q8":  {eighths, func(o []float32) { s.ScoresQ8(o, in.q[:hd], in.w8, nil) }, func(y []float32) { s.ValuesQ8(y, 0.5, in.p[:n], in.w8, nil) }},
+			"f16": {halves, func(o []float32) { s.ScoresF16(o, q[:hd], w16, nil) }, func(y []float32) { s.ValuesF16(y, 0.5, p[:n], w16, nil) }},
+			"q8":  {eighths, func(o []float32) { s.ScoresQ8(o, q[:hd], w8, nil) }, func(y []float32) { s.ValuesQ8(y, 0.5, p[:n], w8, nil) }},
 		} {
 			got, want, four := make([]float32, n), make([]float32, n), make([]float32, 4*n)
 			c.scores(got)
-			s.ScoresF32(want, in.q[:hd], c.wide, nil)
-			s.Scores4(four, n, n, in.q, c.wide)
+			s.ScoresF32(want, q[:hd], c.wide, nil)
+			s.Scores4(four, n, n, q, c.wide)
 			if !slices.Equal(got, want) || !slices.Equal(four[:n], want) {
 				t.Errorf("%s, %s: scores differ from those of the same keys in float32", set.Name, name)
 			}
-			y := slices.Clone(in.q)
-			y1, y4 := slices.Clone(in.q[:hd]), slices.Clone(in.q)
-			c.values(y[:hd])
-			s.ValuesF32(y1, 0.5, in.p[:n], c.wide, nil)
-			s.Values4(y4, []float32{0.5, 0.5, 0.5, 0.5}, in.p, in.stride, n, c.wide)
-			if !slices.Equal(y[:hd], y1) || !slices.Equal(y4[:hd], y1) {
+			y, y1, y4 := slices.Clone(q[:hd]), slices.Clone(q[:hd]), slices.Clone(q)
+			c.values(y)
+			s.ValuesF32(y1, 0.5, p[:n], c.wide, nil)
+			s.Values4(y4, []float32{0.5, 0.5, 0.5, 0.5}, p, n, n, c.wide)
+			if !slices.Equal(y, y1) || !slices.Equal(y4[:hd], y1) {
 				t.Errorf("%s, %s: sums differ from those of the same values in float32", set.Name, name)
 			}
 		}

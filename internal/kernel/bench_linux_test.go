@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 	"unsafe"
 
+	"github.com/sparseflow/sparseflow/internal/tensor"
 	"golang.org/x/sys/unix"
 )
 
@@ -46,21 +46,15 @@ func view[T any](p []byte) []T {
 type stream struct {
 	name     string
 	rowBytes int
+	whole    bool // a sketch and a cache are always read whole
 	run      func(p []byte, at []int)
 }
 
-// walk calls one for each row with its successor, nil after the last.
-func walk[T any](p []byte, at []int, one func(w []T, next *T)) {
-	all := view[T](p)
-	for i, r := range at {
-		var next *T
-		if i+1 < len(at) {
-			next = &all[at[i+1]*rowElems]
-		}
-		one(all[r*rowElems:(r+1)*rowElems], next)
-	}
-}
+// aheadBytes is how far ahead of a row the next one is prefetched.
+const aheadBytes = 8192
 
+// streams are the kernels of s that read rows of memory. The pool's values are
+// positive float16, so any of them serves as a scale.
 func streams(s Set) []stream {
 	x, y := make([]float32, 4*rowElems), make([]float32, rowElems)
 	for i := range x {
@@ -71,80 +65,52 @@ func streams(s Set) []stream {
 		s8[i] = int8(i%251 - 125)
 	}
 	var sink float32
+	var all []stream
+	// over adds a kernel that takes one row of rowBytes after the other.
+	over := func(name string, rowBytes int, whole bool, one func(w []byte, next *byte)) {
+		rows := (aheadBytes + rowBytes - 1) / rowBytes
+		all = append(all, stream{name, rowBytes, whole, func(p []byte, at []int) {
+			for i, r := range at {
+				var next *byte
+				if i+rows < len(at) {
+					next = &p[at[i+rows]*rowBytes]
+				}
+				one(p[r*rowBytes:(r+1)*rowBytes], next)
+			}
+		}})
+	}
+	for _, dt := range rowTypes {
+		k, size := s.Rows(dt), int(dt.RowBytes(rowElems))
+		in, stride := inputs(dt, x, 4, rowElems, 0)
+		over("Dot"+dt.String(), size, false, func(w []byte, next *byte) { sink += k.Dot(w, in, next) })
+		over("Dot4"+dt.String(), size, false, func(w []byte, next *byte) { sink += k.Dot4(w, in, stride, next)[3] })
+		over("Axpy"+dt.String(), size, false, func(w []byte, next *byte) { k.Axpy(y, 1e-3, w, next) })
+	}
+	over("DotU4S8", rowElems/2, true, func(w []byte, _ *byte) { sink += float32(s.DotU4S8(w, s8)) })
+	over("DotU3S8", Sketch3Bytes(rowElems), true, func(w []byte, _ *byte) { sink += float32(s.DotU3S8(w, s8)) })
 	// A row is a run of keys or values of an OPT-6.7B head.
 	const headDim, keys = 128, rowElems / 128
 	at, q := s.Attention, x[:headDim]
-	return []stream{
-		{"ScoresF32", 4 * rowElems, func(p []byte, rows []int) {
-			walk(p, rows, func(w []float32, next *float32) { at.ScoresF32(y[:keys], q, w, next) })
-		}},
-		{"ScoresF16", 2 * rowElems, func(p []byte, rows []int) {
-			walk(p, rows, func(w []uint16, next *uint16) { at.ScoresF16(y[:keys], q, w, next) })
-		}},
-		{"ScoresQ8", q8Bytes * rowElems / 32, func(p []byte, rows []int) {
-			for _, r := range rows {
-				at.ScoresQ8(y[:keys], q, p[r*q8Bytes*rowElems/32:][:q8Bytes*rowElems/32], nil)
-			}
-		}},
-		{"ValuesF32", 4 * rowElems, func(p []byte, rows []int) {
-			walk(p, rows, func(w []float32, next *float32) { at.ValuesF32(y[:headDim], 0.5, x[:keys], w, next) })
-		}},
-		{"ValuesF16", 2 * rowElems, func(p []byte, rows []int) {
-			walk(p, rows, func(w []uint16, next *uint16) { at.ValuesF16(y[:headDim], 0.5, x[:keys], w, next) })
-		}},
-		{"ValuesQ8", q8Bytes * rowElems / 32, func(p []byte, rows []int) {
-			for _, r := range rows {
-				at.ValuesQ8(y[:headDim], 0.5, x[:keys], p[r*q8Bytes*rowElems/32:][:q8Bytes*rowElems/32], nil)
-			}
-		}},
-		{"DotF32", 4 * rowElems, func(p []byte, at []int) {
-			walk(p, at, func(w []float32, next *float32) { sink += s.DotF32(w, x, next) })
-		}},
-		{"DotF16", 2 * rowElems, func(p []byte, at []int) {
-			walk(p, at, func(w []uint16, next *uint16) { sink += s.DotF16(w, x, next) })
-		}},
-		{"DotBF16", 2 * rowElems, func(p []byte, at []int) {
-			walk(p, at, func(w []uint16, next *uint16) { sink += s.DotBF16(w, x, next) })
-		}},
-		{"Dot4F32", 4 * rowElems, func(p []byte, at []int) {
-			walk(p, at, func(w []float32, next *float32) { sink += s.Dot4F32(w, x, rowElems, next)[3] })
-		}},
-		{"Dot4F16", 2 * rowElems, func(p []byte, at []int) {
-			walk(p, at, func(w []uint16, next *uint16) { sink += s.Dot4F16(w, x, rowElems, next)[3] })
-		}},
-		{"AxpyF32", 4 * rowElems, func(p []byte, at []int) {
-			walk(p, at, func(w []float32, next *float32) { s.AxpyF32(y, 1e-3, w, next) })
-		}},
-		{"AxpyF16", 2 * rowElems, func(p []byte, at []int) {
-			walk(p, at, func(w []uint16, next *uint16) { s.AxpyF16(y, 1e-3, w, next) })
-		}},
-		{"AxpyBF16", 2 * rowElems, func(p []byte, at []int) {
-			walk(p, at, func(w []uint16, next *uint16) { s.AxpyBF16(y, 1e-3, w, next) })
-		}},
-		{"DotU4S8", rowElems / 2, func(p []byte, at []int) {
-			for _, r := range at {
-				sink += float32(s.DotU4S8(p[r*rowElems/2:][:rowElems/2], s8))
-			}
-		}},
-	}
+	over("ScoresF32", 4*rowElems, true, func(w []byte, _ *byte) { at.ScoresF32(y[:keys], q, view[float32](w), nil) })
+	over("ScoresF16", 2*rowElems, true, func(w []byte, _ *byte) { at.ScoresF16(y[:keys], q, view[uint16](w), nil) })
+	over("ScoresQ8", q8Bytes*rowElems/32, true, func(w []byte, _ *byte) { at.ScoresQ8(y[:keys], q, w, nil) })
+	over("ValuesF32", 4*rowElems, true, func(w []byte, _ *byte) { at.ValuesF32(y[:headDim], 0.5, x[:keys], view[float32](w), nil) })
+	over("ValuesF16", 2*rowElems, true, func(w []byte, _ *byte) { at.ValuesF16(y[:headDim], 0.5, x[:keys], view[uint16](w), nil) })
+	over("ValuesQ8", q8Bytes*rowElems/32, true, func(w []byte, _ *byte) { at.ValuesQ8(y[:headDim], 0.5, x[:keys], w, nil) })
+	return all
 }
 
 // BenchmarkStream measures each streaming kernel in turn with Load over the
 // same pages, so that noise on the machine meets both, and reports the median
 // of their ratio as share-of-limit. One thread; "dense" reads one row after
-// the other, "sparse" a sorted tenth of all rows, which Load alone reads at
-// 11 to 14 GB/s where its limit is 33 (EPYC 9004). Each set is checked against
-// plain Go first.
+// the other, "sparse" a sorted tenth of all rows. TestTwins checks what is timed.
 func BenchmarkStream(b *testing.B) {
-	p, arenas := pool(b), newArenas(b, rowElems)
-	in := random(rand.New(rand.NewPCG(1, 2)), rowElems, rowElems, 0)
-	want := compute(b, Go(), in, arenas, 0, false)
+	p := pool(b)
 	for _, s := range All()[min(1, len(All())-1):] {
-		report(b, s.Name, rowElems, compute(b, s, in, arenas, 0, false), want)
-		for _, k := range append(streams(s), quantStreams(s)...) {
+		for _, k := range streams(s) {
 			for _, order := range []string{"dense", "sparse"} {
-				if order == "sparse" && (k.name == "DotU4S8" || strings.HasPrefix(k.name, "Scores") || strings.HasPrefix(k.name, "Values")) {
-					continue // a sketch and a cache are always read whole
+				if order == "sparse" && k.whole {
+					continue
 				}
 				b.Run(fmt.Sprintf("%s/%s/%s", k.name, order, s.Name), func(b *testing.B) {
 					compareWithLoad(b, p, k, order == "sparse", Best().Load)
@@ -188,4 +154,70 @@ func compareWithLoad(b *testing.B, p []byte, k stream, sparse bool, load func([]
 	b.ReportMetric(rates[mid], "GB/s")
 	b.ReportMetric(limits[mid], "limit-GB/s")
 	b.ReportMetric(shares[mid], "share-of-limit")
+}
+
+// BenchmarkTile is tiles of n elements over weights that stay in a core's cache
+// while tokens pass by, laying these out included.
+func BenchmarkTile(b *testing.B) {
+	const rows, tokens, n = 64, 96, 2048
+	for _, s := range All()[1:] {
+		for _, dt := range rowTypes {
+			b.Run(fmt.Sprintf("%v/%s", dt, s.Name), func(b *testing.B) {
+				src := newSource(1, 0)
+				w, x := src.weights(dt, rows*n), src.floats(tokens*n)
+				in, stride := inputs(dt, x, tokens, n, 0)
+				for b.Loop() {
+					if dt.Quantised() {
+						quantTiles(&s, dt, w, in, stride, rows, tokens, n)
+					} else {
+						floatTiles(&s, dt, w, x, rows, tokens, n)
+					}
+				}
+				b.ReportMetric(2*rows*tokens*float64(n)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+			})
+		}
+	}
+}
+
+func quantTiles(s *Set, dt tensor.DType, w, in []byte, stride, rows, tokens, n int) {
+	k, size := s.Rows(dt), WideBytes(n)
+	wide, rowBytes := make([]byte, rows*size), int(dt.RowBytes(n))
+	for r := range rows {
+		k.Widen(wide[r*size:][:size], w[r*rowBytes:][:rowBytes], nil)
+	}
+	var out [QuantRows * QuantTokens]float32
+	var at [QuantRows][]byte
+	for r := 0; r < rows; r += QuantRows {
+		for i := range at {
+			at[i] = wide[(r+i)*size:][:size]
+		}
+		for t := 0; t < tokens; t += QuantTokens {
+			k.Tile(&out, &at, in[t*stride:], stride, QuantTokens)
+		}
+	}
+}
+
+func floatTiles(s *Set, dt tensor.DType, w []byte, x []float32, rows, tokens, n int) {
+	wide, panel := make([]float32, rows*n), make([]float32, TileTokens*n)
+	switch dt {
+	case tensor.F16:
+		s.DecodeF16(wide, view[uint16](w))
+	case tensor.BF16:
+		s.DecodeBF16(wide, view[uint16](w))
+	default:
+		wide = view[float32](w)
+	}
+	var out [TileRows * TileTokens]float32
+	var at [TileRows][]float32
+	for t := 0; t < tokens; t += TileTokens {
+		for j := range TileTokens {
+			s.PanelRow(panel, j, x[(t+j)*n:][:n])
+		}
+		for r := 0; r < rows; r += TileRows {
+			for i := range at {
+				at[i] = wide[(r+i)*n:][:n]
+			}
+			s.TileF32(&out, &at, panel)
+		}
+	}
 }

@@ -102,15 +102,5 @@
 // The build tag noasm leaves the assembly out.
 package kernel
 
-//go:generate go run -C _gen . -kernels rows -isa avx2 -out ../amd64/avx2_amd64.s -stubs ../amd64/avx2_amd64.go -pkg amd64
-//go:generate go run -C _gen . -kernels rows -isa avx512 -out ../amd64/avx512_amd64.s -stubs ../amd64/avx512_amd64.go -pkg amd64
-//go:generate go run -C _gen . -kernels tiles -isa avx2 -out ../amd64/tile_avx2_amd64.s -stubs ../amd64/tile_avx2_amd64.go -pkg amd64
-//go:generate go run -C _gen . -kernels tiles -isa avx512 -out ../amd64/tile_avx512_amd64.s -stubs ../amd64/tile_avx512_amd64.go -pkg amd64
-//go:generate go run -C _gen . -kernels quant -isa avx2 -out ../amd64/quant_avx2_amd64.s -stubs ../amd64/quant_avx2_amd64.go -pkg amd64
-//go:generate go run -C _gen . -kernels quant -isa avx512 -out ../amd64/quant_avx512_amd64.s -stubs ../amd64/quant_avx512_amd64.go -pkg amd64
-//go:generate go run -C _gen . -kernels planes -isa avx2 -out ../amd64/planes_avx2_amd64.s -stubs ../amd64/planes_avx2_amd64.go -pkg amd64
-//go:generate go run -C _gen . -kernels planes -isa avx512 -out ../amd64/planes_avx512_amd64.s -stubs ../amd64/planes_avx512_amd64.go -pkg amd64
-//go:generate go run -C _gen . -kernels wide -isa avx2 -out ../amd64/wide_avx2_amd64.s -stubs ../amd64/wide_avx2_amd64.go -pkg amd64
-//go:generate go run -C _gen . -kernels wide -isa avx512 -out ../amd64/wide_avx512_amd64.s -stubs ../amd64/wide_avx512_amd64.go -pkg amd64
-//go:generate go run -C _gen . -kernels attention -isa avx2 -out ../amd64/attn_avx2_amd64.s -stubs ../amd64/attn_avx2_amd64.go -pkg amd64
-//go:generate go run -C _gen . -kernels attention -isa avx512 -out ../amd64/attn_avx512_amd64.s -stubs ../amd64/attn_avx512_amd64.go -pkg amd64
+//go:generate go run -C _gen . -isa avx2 -out ../amd64/avx2_amd64.s -stubs ../amd64/avx2_amd64.go -pkg amd64
+//go:generate go run -C _gen . -isa avx512 -out ../amd64/avx512_amd64.s -stubs ../amd64/avx512_amd64.go -pkg amd64

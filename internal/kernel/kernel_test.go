@@ -1,24 +1,212 @@
 package kernel
 
 import (
-	"math"
-	"math/rand/v2"
+	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
+
+	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
-// newArenas returns one arena for each slice that compute places.
-func newArenas(t testing.TB, n int) []*arena {
-	arenas := make([]*arena, 6)
-	for i := range arenas {
-		arenas[i] = newArena(t, (4*n+64)*4)
+// arenaBytes holds every operand of the tests.
+const arenaBytes = 256 << 10
+
+// TestTwins compares every kernel of every set with plain Go, bit for bit, at
+// every length up to a few turns of its loops, on plain values and with special
+// ones among them. Memory faults just beyond what a kernel may read or write.
+func TestTwins(t *testing.T) {
+	arenas := newArenas(t, arenaBytes)
+	for _, f := range families() {
+		t.Run(f.name, func(t *testing.T) {
+			for i, n := range f.lengths {
+				for j, special := range []int{0, 500, 5} {
+					gap, head := (i+j)%4, (i+j)/4%2 == 0
+					if special == 0 {
+						gap, head = 0, false // flush with the guard page
+					}
+					draw := func() *source { return newSource(uint64(n), special) }
+					compare(t, arenas, draw, gap, head, fmt.Sprintf("n=%d", n), func(c *caller) { f.run(c, n) })
+				}
+			}
+		})
 	}
-	return arenas
+}
+
+// FuzzTwins is TestTwins on raw bits.
+func FuzzTwins(f *testing.F) {
+	pattern := make([]byte, 999)
+	for i := range pattern {
+		pattern[i] = byte(i * 37)
+	}
+	all := families()
+	for i := range all {
+		f.Add([]byte{0}, uint8(i), uint16(i*5), uint8(i))
+		f.Add(pattern, uint8(i), uint16(64), uint8(i))
+	}
+	arenas := newArenas(f, arenaBytes)
+	f.Fuzz(func(t *testing.T, raw []byte, which uint8, length uint16, at uint8) {
+		if len(raw) == 0 {
+			return
+		}
+		family := all[int(which)%len(all)]
+		n := family.lengths[int(length)%len(family.lengths)]
+		draw := func() *source {
+			s := newSource(1, 0)
+			s.raw = raw
+			return s
+		}
+		compare(t, arenas, draw, int(at%4), at&4 != 0, fmt.Sprintf("%s, n=%d", family.name, n), func(c *caller) { family.run(c, n) })
+	})
+}
+
+// callRows calls the kernels over rows of type dt and n elements.
+func callRows(c *caller, dt tensor.DType, n int) {
+	const rows = 5
+	k, rowBytes := c.s.Rows(dt), int(dt.RowBytes(n))
+	all, x := c.weights(dt, rows*n), c.floats(4*n)
+	in, stride := inputs(dt, x, 4, n, c.gap)
+	in = give(c, in)
+	var w [4][]byte
+	var ahead [4]*byte
+	for i := range w {
+		w[i] = give(c, all[i*rowBytes:(i+1)*rowBytes])
+	}
+	var next *byte
+	if rowBytes > 0 && c.gap > 0 {
+		next = &w[0][0] // any address will do
+		ahead = [4]*byte{next, next, next, next}
+	}
+	note(c, "Dot", k.Dot(w[0], in, next))
+	four := k.Dot4(w[0], in, stride, next)
+	note(c, "Dot4", four[:]...)
+	matrix := give(c, all)
+	for m := range rows + 1 {
+		take(c, fmt.Sprint("MatVec of ", m), make([]float32, m), func(y []float32) { k.MatVec(y, matrix[:m*rowBytes], rowBytes, in) })
+	}
+	a := c.floats(4)
+	y := c.floats(n)
+	take(c, "Axpy", y, func(y []float32) { k.Axpy(y, a[0], w[0], next) })
+	take(c, "Axpy4", y, func(y []float32) { k.Axpy4(y, (*[4]float32)(a), &w, &ahead) })
+	if dt.Quantised() {
+		callQuantRows(c, k, w, in, stride, n, next)
+	}
+}
+
+// callQuantRows calls what only quantised rows have.
+func callQuantRows(c *caller, k *Rows, w [4][]byte, in []byte, stride, n int, next *byte) {
+	blocks := n / tensor.QuantBlock
+	codes := take(c, "Pairs, codes", make([]uint32, blocks*pairWords), func(o []uint32) { k.Pairs(o, make([]float32, blocks), w[0], next) })
+	scales := take(c, "Pairs, scales", make([]float32, blocks), func(o []float32) { k.Pairs(make([]uint32, blocks*pairWords), o, w[0], next) })
+	if slots := n / OuterCols; slots > 0 {
+		h, rows := give(c, c.floats(9)), make([]int32, 9)
+		for i := range rows {
+			rows[i] = int32(c.bits()) & (1<<31 - 1) % int32(slots)
+		}
+		rows, codes, scales = give(c, rows), give(c, codes), give(c, scales)
+		take(c, "OuterPairs", c.floats(OuterCols), func(y []float32) { c.s.OuterPairs(y, h, rows, codes, scales, &h[0]) })
+	}
+	if !QuantTiles(n) {
+		return
+	}
+	for i := range w {
+		at := c.arenas[len(c.arenas)-1-i] // which no operand has taken yet
+		wide := place(at, make([]byte, WideBytes(n)), c.gap, c.head)
+		k.Widen(wide, w[i], next)
+		w[i] = wide
+	}
+	for tokens := 1; tokens <= QuantTokens; tokens++ {
+		var tile [QuantRows * QuantTokens]float32
+		k.Tile(&tile, &w, in, stride, tokens)
+		note(c, fmt.Sprint("Tile of ", tokens), tile[:]...)
+	}
+}
+
+// callTiles calls the kernels over tiles of rows of n floats.
+func callTiles(c *caller, n int) {
+	x, w := c.floats(TileTokens*n), [TileRows][]float32{}
+	for i := range w {
+		w[i] = give(c, c.floats(n))
+	}
+	panel := take(c, "PanelRow", make([]float32, TileTokens*n), func(panel []float32) {
+		for j := range TileTokens {
+			c.s.PanelRow(panel, j, place(c.arenas[len(c.arenas)-1], x[j*n:(j+1)*n], c.gap, c.head))
+		}
+	})
+	panel = give(c, panel)
+	var tile [TileRows * TileTokens]float32
+	c.s.TileF32(&tile, &w, panel)
+	note(c, "TileF32", tile[:]...)
+	var rows [TileRows]float32
+	c.s.RowsF32(&rows, &w, give(c, x[:n]))
+	note(c, "RowsF32", rows[:]...)
+}
+
+// callOuter calls the kernels that add n rows to outputs.
+func callOuter(c *caller, n int) {
+	stride, hStride := OuterCols+c.gap, TileTokens+c.gap
+	h := give(c, c.floats(max(0, (n-1)*hStride+TileTokens)))
+	w := give(c, c.floats(n*OuterCols))
+	take(c, "Outer", c.floats((TileTokens-1)*stride+OuterCols), func(y []float32) { c.s.Outer(y, stride, h, hStride, w) })
+	rows := make([]int32, n)
+	for i := range rows {
+		rows[i] = int32(c.bits()) & (1<<31 - 1) % int32(n)
+	}
+	rows = give(c, rows)
+	take(c, "OuterAt", c.floats(OuterCols), func(y []float32) { c.s.OuterAt(y, h[:n], rows, w) })
+}
+
+func callSketches(c *caller, n int) {
+	w := give(c, c.bytes(n))
+	x := give(c, c.codes(max(2*n, n*8/3)))
+	note(c, "DotU4S8", c.s.DotU4S8(w, x), c.s.DotU3S8(w, x))
+	four := c.s.Dot4U4S8(w[:n/4], x, n/2)
+	note(c, "Dot4U4S8", four[:]...)
+	four = c.s.Dot4U3S8(w[:n/4], x, n*2/3)
+	note(c, "Dot4U3S8", four[:]...)
+}
+
+func callQuantize(c *caller, n int) {
+	x := give(c, c.floats(n))
+	take(c, "QuantizeS8", make([]int8, n), func(q []int8) {
+		scale, sum := c.s.QuantizeS8(q, x)
+		note(c, "QuantizeS8, scale", scale)
+		note(c, "QuantizeS8, sum", sum)
+	})
+	x = x[:n&^31]
+	records := take(c, "", bytes5a(QuantXBytes(len(x))), func(o []byte) { c.s.QuantizeX(o, x, ZeroQ4) })
+	c.out = c.out[:len(c.out)-1]
+	for i, v := range Elements[float32](records) { // a NaN's payload is free in scales alone
+		if i%64 >= 48 {
+			note(c, "QuantizeX, scales", v)
+		}
+	}
+	for len(records) > 0 {
+		note(c, "QuantizeX", records[:192]...)
+		records = records[256:]
+	}
+}
+
+// bytes5a is n bytes that are not zero.
+func bytes5a(n int) []byte { return []byte(strings.Repeat("Z", n)) }
+
+func callConvert(c *caller, n int) {
+	h, x := give(c, c.halves(n)), give(c, c.floats(n))
+	take(c, "DecodeF16", make([]float32, n), func(o []float32) { c.s.DecodeF16(o, h) })
+	take(c, "DecodeBF16", make([]float32, n), func(o []float32) { c.s.DecodeBF16(o, h) })
+	take(c, "EncodeF16", make([]uint16, n), func(o []uint16) { c.s.EncodeF16(o, x) })
+	take(c, "EncodeBF16", make([]uint16, n), func(o []uint16) { c.s.EncodeBF16(o, x) })
+}
+
+func callLoad(c *caller, n int) {
+	b := give(c, c.bytes(n))
+	for _, sum := range []uint64{c.s.Load(b), c.s.LoadNext(b, nil)} {
+		note(c, "Load", uint32(sum), uint32(sum>>32))
+	}
 }
 
 // TestAll names what this machine cannot test, so that no log reads as if it
@@ -27,12 +215,7 @@ func TestAll(t *testing.T) {
 	has := map[string]bool{}
 	for _, s := range All() {
 		has[s.Name] = true
-		v := reflect.ValueOf(s)
-		for i := range v.NumField() {
-			if v.Field(i).IsZero() {
-				t.Errorf("set %s: field %s is not set", s.Name, v.Type().Field(i).Name)
-			}
-		}
+		whole(t, s.Name, reflect.ValueOf(s))
 	}
 	if All()[0].Name != "go" {
 		t.Errorf("first set is %s, want go", All()[0].Name)
@@ -40,6 +223,19 @@ func TestAll(t *testing.T) {
 	for _, name := range []string{"go", "avx2", "avx512", "avx512-wide"} {
 		if !has[name] {
 			t.Logf("NOT TESTED on this machine or build (%s/%s): the %s kernels", runtime.GOOS, runtime.GOARCH, name)
+		}
+	}
+}
+
+// whole reports the fields of v that are not set.
+func whole(t *testing.T, name string, v reflect.Value) {
+	for i := range v.NumField() {
+		field := v.Type().Field(i).Name
+		switch quantised := field == "Widen" || field == "Tile" || field == "Pairs"; {
+		case v.Field(i).Kind() == reflect.Struct:
+			whole(t, name+"."+field, v.Field(i))
+		case v.Field(i).IsZero() != (quantised && strings.Contains(name, "F")):
+			t.Errorf("%s: field %s: set is %v", name, field, !v.Field(i).IsZero())
 		}
 	}
 }
@@ -62,38 +258,14 @@ func TestBest(t *testing.T) {
 	}
 }
 
-// TestTwins compares every set with plain Go, bit for bit.
-func TestTwins(t *testing.T) {
-	var short []int
-	for n := range 301 {
-		short = append(short, n)
-	}
-	compareTwins(t, short)
-	compareTwins(t, []int{511, 512, 777, 1024, 2048 + 13, 4096, 4096 + 63})
-}
-
-func compareTwins(t *testing.T, lengths []int) {
-	arenas := newArenas(t, slices.Max(lengths))
-	rng := rand.New(rand.NewPCG(1, 2))
-	for _, n := range lengths {
-		for _, special := range []int{0, 500, 5} {
-			gap, head := rng.IntN(4), rng.IntN(2) == 0
-			if special == 0 {
-				gap, head = 0, false // flush with the guard page
-			}
-			in := random(rng, n, n+rng.IntN(2), special)
-			want := compute(t, Go(), in, arenas, gap, head)
-			for _, s := range All()[1:] {
-				report(t, s.Name, n, compute(t, s, in, arenas, gap, head), want)
-			}
-		}
-	}
-}
-
 // TestAVX2Registers holds that the AVX2 assembly names no register beyond the
 // sixteen that AVX2 has. A processor with AVX-512 would run it all the same.
 func TestAVX2Registers(t *testing.T) {
-	for _, name := range []string{"amd64/avx2_amd64.s", "amd64/quant_avx2_amd64.s", "amd64/attn_avx2_amd64.s"} {
+	names, err := filepath.Glob("amd64/*avx2*.s")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("AVX2 assembly: got %v, %v", names, err)
+	}
+	for _, name := range names {
 		asm, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -104,154 +276,49 @@ func TestAVX2Registers(t *testing.T) {
 	}
 }
 
-// TestDot4IsDot compares the rows of Dot4 with Dot, bit for bit, at strides
-// that overlap and that leave gaps.
-func TestDot4IsDot(t *testing.T) {
-	rng := rand.New(rand.NewPCG(3, 4))
-	for _, s := range All() {
-		for n := range 301 {
-			for _, stride := range []int{0, 1, n, n + 17} {
-				in := random(rng, n, stride, 0)
-				var want [3][4]float32
-				for i := range 4 {
-					x := in.x[i*stride:]
-					want[0][i], want[1][i], want[2][i] = s.DotF32(in.w32, x, nil), s.DotF16(in.w16, x, nil), s.DotBF16(in.w16, x, nil)
-				}
-				got := [3][4]float32{s.Dot4F32(in.w32, in.x, stride, nil), s.Dot4F16(in.w16, in.x, stride, nil), s.Dot4BF16(in.w16, in.x, stride, nil)}
-				if got != want {
-					t.Fatalf("%s, n=%d, stride %d: Dot4 %v, Dot %v", s.Name, n, stride, got, want)
-				}
-			}
-		}
-	}
-}
-
-// TestDotError holds the error bound that the package documentation states.
-func TestDotError(t *testing.T) {
-	rng := rand.New(rand.NewPCG(5, 6))
-	for _, s := range All() {
-		for _, n := range []int{1, 15, 16, 17, 63, 64, 100, 1000, 4096, 11111} {
-			in := random(rng, n, 0, 0)
-			var exact, size float64
-			for k, w := range in.w32 {
-				exact += float64(w) * float64(in.x[k])
-				size += math.Abs(float64(w) * float64(in.x[k]))
-			}
-			got := float64(s.DotF32(in.w32, in.x, nil))
-			if bound := float64(n/64+23) * 0x1p-24 * size; math.Abs(got-exact) > bound {
-				t.Errorf("%s, n=%d: DotF32 %v, exact %v: off by %g, want at most %g", s.Name, n, got, exact, got-exact, bound)
-			}
-		}
-	}
-}
-
-// TestDotOrder holds the summation order: each case tells its lane apart from
-// every other place where the sum could be formed.
-func TestDotOrder(t *testing.T) {
-	const big = 1 << 24 // big + 1 == big in float32
-	w := func(n int, at map[int]float32) []float32 {
-		v := make([]float32, n)
-		for k, f := range at {
-			v[k] = f
-		}
-		return v
-	}
-	tests := []struct {
-		name string
-		w    []float32
-		want float32
-	}{
-		{"same lane loses 1", w(128, map[int]float32{0: big, 64: 1, 65: -big}), 0},
-		{"other lane keeps 1", w(128, map[int]float32{0: big, 65: 1, 64: -big}), 1},
-		{"halves meet first", w(64, map[int]float32{0: big, 32: -big, 16: 1}), 1},
-		{"quarter meets before neighbour", w(64, map[int]float32{0: big, 16: 1, 1: -big}), 0},
-		{"last lanes are neighbours", w(64, map[int]float32{0: big, 2: -big, 1: 1}), 1},
-		{"group of 16 is a lane's", w(80, map[int]float32{0: big, 64: -big, 1: 1}), 1},
-		{"rest comes last, in order", w(18, map[int]float32{0: big, 16: 1, 17: -big}), 0},
-		{"rest after reduction", w(18, map[int]float32{0: big, 1: -big, 16: 1}), 1},
-	}
-	for _, s := range All() {
-		for _, tt := range tests {
-			ones := make([]float32, len(tt.w))
-			for i := range ones {
-				ones[i] = 1
-			}
-			if got := s.DotF32(tt.w, ones, nil); got != tt.want {
-				t.Errorf("%s, %s: got %v, want %v", s.Name, tt.name, got, tt.want)
-			}
-		}
-	}
-}
-
-// TestSpecials holds what special values must give, whatever the twin says.
-func TestSpecials(t *testing.T) {
-	inf, nan := float32(math.Inf(1)), float32(math.NaN())
-	tests := []struct{ w, x, want float32 }{
-		{inf, 1, inf}, {inf, -1, -inf}, {inf, 0, nan}, {nan, 1, nan}, {1, nan, nan},
-		{math.MaxFloat32, 2, inf}, {math.SmallestNonzeroFloat32, 1, math.SmallestNonzeroFloat32},
-		{math.SmallestNonzeroFloat32, 0.5, 0}, {0x1p-126, 0.5, 0x1p-127},
-	}
-	for _, s := range All() {
-		for _, tt := range tests {
-			for _, n := range []int{1, 16, 64, 65, 130} {
-				for k := range n {
-					w, x, y := make([]float32, n), make([]float32, 4*n), make([]float32, n)
-					w[k] = tt.w
-					for i := range 4 {
-						x[i*n+k] = tt.x
-					}
-					s.AxpyF32(y, tt.x, w[k:k+1], nil)
-					four := s.Dot4F32(w, x, n, nil)
-					for _, got := range append(four[:], s.DotF32(w, x, nil), y[0]) {
-						if got != tt.want && (got == got || tt.want == tt.want) {
-							t.Fatalf("%s, %v*%v at %d of %d: got %v, want %v", s.Name, tt.w, tt.x, k, n, got, tt.want)
-						}
-					}
-				}
-			}
-		}
-	}
-}
-
 // TestNoAllocation holds that a kernel called through a Set allocates nothing.
 func TestNoAllocation(t *testing.T) {
-	in := random(rand.New(rand.NewPCG(7, 8)), 256, 256, 0)
-	q := make([]int8, 256)
+	const n = 640
+	src := newSource(7, 0)
+	x, y, q := src.floats(TileTokens*n), src.floats(n), make([]int8, n)
+	panel, codes, scales, at := make([]float32, TileTokens*n), make([]uint32, n/2), make([]float32, n/tensor.QuantBlock), []int32{0, 1}
+	floats := [TileRows][]float32{x[:n], x[n:][:n], x[:n], x[:n]}
+	var tile [TileRows * TileTokens]float32
 	for _, s := range All() {
-		if n := testing.AllocsPerRun(10, func() {
-			s.DotF16(in.w16, in.x, &in.w16[0])
-			s.Dot4BF16(in.w16, in.x, in.stride, nil)
-			s.AxpyF16(in.y, in.a, in.w16, nil)
-			s.DotU4S8(in.u4, in.s8)
-			s.QuantizeS8(q, in.x[:256])
-			s.Load(in.u4)
-			s.LoadNext(in.u4, &in.u4[0])
-		}); n != 0 {
-			t.Errorf("%s: %v allocations, want 0", s.Name, n)
+		for _, dt := range rowTypes {
+			k, w := s.Rows(dt), src.weights(dt, n)
+			in, stride := inputs(dt, x, 4, n, 0)
+			rows, ahead, a := [4][]byte{w, w, w, w}, [4]*byte{}, [4]float32{}
+			wide := make([]byte, WideBytes(n))
+			tiles := [4][]byte{wide, wide, wide, wide}
+			if got := testing.AllocsPerRun(3, func() {
+				k.Dot(w, in, &w[0])
+				k.Dot4(w, in, stride, nil)
+				k.Axpy(y, 1, w, nil)
+				k.Axpy4(y, &a, &rows, &ahead)
+				k.MatVec(y[:1], w, len(w), in)
+				if dt.Quantised() {
+					k.Widen(wide, w, nil)
+					k.Tile((*[16]float32)(tile[:]), &tiles, in, stride, 1)
+					k.Tile((*[16]float32)(tile[:]), &tiles, in, stride, 4)
+					k.Pairs(codes, scales, w, nil)
+				}
+			}); got != 0 {
+				t.Errorf("%s, %v: %v allocations, want 0", s.Name, dt, got)
+			}
+		}
+		if got := testing.AllocsPerRun(3, func() {
+			s.QuantizeS8(q, y)
+			s.QuantizeX(Bytes(panel), y, ZeroQ8)
+			s.PanelRow(panel, 1, y)
+			s.TileF32(&tile, &floats, panel)
+			s.RowsF32((*[TileRows]float32)(tile[:]), &floats, y)
+			s.Outer(x, OuterCols, y, TileTokens, panel[:OuterCols])
+			s.OuterAt(y, x, at, panel[:2*OuterCols])
+			s.OuterPairs(y, x, at, codes, scales, nil)
+			s.Load(Bytes(x))
+		}); got != 0 {
+			t.Errorf("%s: %v allocations, want 0", s.Name, got)
 		}
 	}
-}
-
-// FuzzTwins compares every set with plain Go on raw bits.
-func FuzzTwins(f *testing.F) {
-	f.Add([]byte{}, uint8(0))
-	f.Add(make([]byte, 16*64), uint8(1))
-	pattern := make([]byte, 16*99)
-	for i := range pattern {
-		pattern[i] = byte(i * 37)
-	}
-	f.Add(pattern, uint8(5))
-	const most = 16 * 1024
-	arenas := newArenas(f, most/16+8)
-	f.Fuzz(func(t *testing.T, raw []byte, at uint8) {
-		if len(raw) > most {
-			return
-		}
-		in := fromBytes(raw)
-		gap, head := int(at%4), at&4 != 0
-		want := compute(t, Go(), in, arenas, gap, head)
-		for _, s := range All()[1:] {
-			report(t, s.Name, len(in.w32), compute(t, s, in, arenas, gap, head), want)
-		}
-	})
 }

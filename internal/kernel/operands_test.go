@@ -7,15 +7,227 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 	"unsafe"
 
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
+// rowTypes are the types that a Set has Rows for.
+var rowTypes = []tensor.DType{tensor.F32, tensor.F16, tensor.BF16, tensor.Q8_0, tensor.Q4_0}
+
+// zeroOf is the zero point of a quantised type.
+func zeroOf(dt tensor.DType) int32 {
+	if dt == tensor.Q4_0 {
+		return ZeroQ4
+	}
+	return ZeroQ8
+}
+
 // arena is memory that faults just outside its ends where the system can.
 type arena struct{ mem []byte }
+
+// source draws operands: the same ones again from the same seed, or those that
+// raw says.
+type source struct {
+	rng     *rand.Rand
+	special int    // one value in so many is one of the specials; 0: none
+	raw     []byte // if not empty, where bits come from, again and again
+	at      int
+}
+
+func newSource(seed uint64, special int) *source {
+	return &source{rng: rand.New(rand.NewPCG(seed, 1)), special: special}
+}
+
+// specials are the bits that a kernel could treat in its own way. In 16-bit
+// form they serve float16 and, as upper halves, bfloat16.
+var (
+	specials32 = []uint32{0, 1 << 31, 1, 0x80000001, 0x007fffff, 0x00800000, 0x7f7fffff, 0xff7fffff,
+		0x7f800000, 0xff800000, 0x7fc00001, 0x7f800001, 0x3f800000, 0xbf800000, 0x477fefff, 0x477ff000, 0x33000000, 0x33000001, 0x387fffff}
+	specials16 = []uint16{0, 0x8000, 1, 0x8001, 0x03ff, 0x0400, 0x7bff, 0xfbff, 0x7c00, 0xfc00, 0x7e01, 0x7c01,
+		0x7f80, 0xff80, 0x7f7f, 0x7fc1, 0x7f81, 0x007f, 0x0080, 0x3c00, 0x3f80}
+)
+
+func (s *source) bits() uint32 {
+	if len(s.raw) == 0 {
+		return s.rng.Uint32()
+	}
+	var word [4]byte
+	for i := range word {
+		word[i] = s.raw[s.at%len(s.raw)]
+		s.at++
+	}
+	return binary.LittleEndian.Uint32(word[:])
+}
+
+func (s *source) isSpecial() bool { return s.special > 0 && s.rng.IntN(s.special) == 0 }
+
+func (s *source) floats(n int) []float32 {
+	v := make([]float32, n)
+	for i := range v {
+		switch {
+		case len(s.raw) > 0:
+			v[i] = math.Float32frombits(s.bits())
+		case s.isSpecial():
+			v[i] = math.Float32frombits(specials32[s.rng.IntN(len(specials32))])
+		default:
+			v[i] = float32(s.rng.NormFloat64())
+		}
+	}
+	return v
+}
+
+// halves are float16 and bfloat16 alike.
+func (s *source) halves(n int) []uint16 {
+	v := make([]uint16, n)
+	for i := range v {
+		switch {
+		case len(s.raw) > 0:
+			v[i] = uint16(s.bits())
+		case s.isSpecial():
+			v[i] = specials16[s.rng.IntN(len(specials16))]
+		case i%2 == 0:
+			v[i] = tensor.F32ToBF16(float32(s.rng.NormFloat64()))
+		default: // exponents from 2^-6 to 2^1 in both types
+			v[i] = uint16(s.rng.IntN(2))<<15 | uint16(0x3c00-s.rng.IntN(0x1800))
+		}
+	}
+	return v
+}
+
+func (s *source) bytes(n int) []byte {
+	v := make([]byte, n)
+	for i := range v {
+		v[i] = byte(s.bits())
+	}
+	return v
+}
+
+// codes are n numbers from -127 to 127.
+func (s *source) codes(n int) []int8 {
+	v := make([]int8, n)
+	for i, b := range s.bytes(n) {
+		v[i] = max(-127, int8(b))
+	}
+	return v
+}
+
+// weights are n elements of type dt.
+func (s *source) weights(dt tensor.DType, n int) []byte {
+	switch {
+	case dt == tensor.F32:
+		return Bytes(s.floats(n))
+	case !dt.Quantised():
+		return Bytes(s.halves(n))
+	}
+	w, block := s.bytes(int(dt.RowBytes(n))), int(dt.RowBytes(tensor.QuantBlock))
+	for i := 0; i < len(w) && len(s.raw) == 0; i += block {
+		scale := tensor.F32ToF16(float32(s.rng.NormFloat64()) / 100)
+		if s.isSpecial() {
+			scale = specials16[s.rng.IntN(len(specials16))]
+		}
+		binary.LittleEndian.PutUint16(w[i:], scale)
+	}
+	return w
+}
+
+// inputs are activations [rows, n] as rows of type dt take them, stride bytes
+// apart.
+func inputs(dt tensor.DType, x []float32, rows, n, gap int) (in []byte, stride int) {
+	if !dt.Quantised() {
+		stride = 4 * (n + gap)
+		in = make([]byte, max(0, rows-1)*stride+4*n)
+		for i := range rows {
+			copy(in[i*stride:], Bytes(x[i*n:(i+1)*n]))
+		}
+		return in, stride
+	}
+	stride = QuantXBytes(n) + 4*gap
+	in = make([]byte, max(0, rows-1)*stride+QuantXBytes(n))
+	quantize := quantizeXBy(quantizeBlocks)
+	for i := range rows {
+		quantize(in[i*stride:][:QuantXBytes(n)], x[i*n:(i+1)*n], zeroOf(dt))
+	}
+	return in, stride
+}
+
+// caller runs kernels of one set. It places what they are given at one end of
+// memory that faults beyond it, and notes what they give.
+type caller struct {
+	testing.TB
+	*source
+	s      *Set
+	arenas []*arena
+	used   int
+	gap    int  // elements from the end that faults
+	head   bool // at the beginning of the arena
+	out    []output
+}
+
+// output is what a kernel gave, NaN made one.
+type output struct {
+	name string
+	bits []uint32
+}
+
+// newArenas is enough for operands of up to size bytes.
+func newArenas(t testing.TB, size int) []*arena {
+	arenas := make([]*arena, 14)
+	for i := range arenas {
+		arenas[i] = newArena(t, size)
+	}
+	return arenas
+}
+
+// give places v, which a kernel reads.
+func give[T any](c *caller, v []T) []T {
+	a := c.arenas[1+c.used%(len(c.arenas)-1)]
+	c.used++
+	return place(a, v, c.gap, c.head)
+}
+
+// take runs f on an output that holds v, notes what f makes of it, and reports
+// writes outside it.
+func take[T int8 | byte | uint16 | int32 | uint32 | float32](c *caller, name string, v []T, f func(o []T)) []T {
+	c.Helper()
+	a := c.arenas[0]
+	copy(a.mem, bytes.Repeat([]byte{0xa5}, len(a.mem)))
+	o := place(a, v, c.gap, c.head)
+	f(o)
+	before, after := a.mem, a.mem[:0]
+	if len(o) > 0 {
+		start := int(uintptr(unsafe.Pointer(&o[0])) - uintptr(unsafe.Pointer(&a.mem[0])))
+		before, after = a.mem[:start], a.mem[start+len(o)*int(unsafe.Sizeof(o[0])):]
+	}
+	if bytes.Count(before, []byte{0xa5}) != len(before) || bytes.Count(after, []byte{0xa5}) != len(after) {
+		c.Errorf("%s %s wrote outside its output", c.s.Name, name)
+	}
+	note(c, name, o...)
+	return slices.Clone(o)
+}
+
+// note is take for what a function returns.
+func note[T int8 | byte | uint16 | int32 | uint32 | float32](c *caller, name string, v ...T) {
+	bits := make([]uint32, len(v))
+	for i, v := range v {
+		switch v := any(v).(type) {
+		case float32:
+			bits[i] = floatBits(v)
+		case int8:
+			bits[i] = uint32(v)
+		case byte:
+			bits[i] = uint32(v)
+		case uint16:
+			bits[i] = uint32(v)
+		case int32:
+			bits[i] = uint32(v)
+		case uint32:
+			bits[i] = v
+		}
+	}
+	c.out = append(c.out, output{name, bits})
+}
 
 // place copies v to the arena so that the slice ends gap elements before the
 // arena's end, or starts gap elements after its start where head is set.
@@ -34,216 +246,79 @@ func place[T any](a *arena, v []T, gap int, head bool) []T {
 	return p
 }
 
-// operands is the input of every kernel at one length n.
-type operands struct {
-	w32    []float32 // [n]
-	w16    []uint16  // [n], float16 and bfloat16 alike
-	x      []float32 // [3*stride+n]
-	stride int
-	y      []float32 // [n]
-	a      float32
-	u4     []byte // [n]
-	s8     []int8 // [2*n]
-}
-
-// specials are the bits that a kernel could treat in its own way. In 16-bit
-// form they serve float16 and, as upper halves, bfloat16.
-var (
-	specials32 = []uint32{0, 1 << 31, 1, 0x80000001, 0x007fffff, 0x00800000, 0x7f7fffff, 0xff7fffff,
-		0x7f800000, 0xff800000, 0x7fc00001, 0x7f800001, 0x3f800000, 0xbf800000, 0x477fefff, 0x477ff000, 0x33000000, 0x33000001, 0x387fffff}
-	specials16 = []uint16{0, 0x8000, 1, 0x8001, 0x03ff, 0x0400, 0x7bff, 0xfbff, 0x7c00, 0xfc00, 0x7e01, 0x7c01,
-		0x7f80, 0xff80, 0x7f7f, 0x7fc1, 0x7f81, 0x007f, 0x0080, 0x3c00, 0x3f80}
-)
-
-// random makes operands of length n; one value in every special is one of the
-// specials, none where special is 0.
-func random(rng *rand.Rand, n, stride, special int) operands {
-	f := func(n int) []float32 {
-		v := make([]float32, n)
-		for i := range v {
-			v[i] = float32(rng.NormFloat64())
-			if special > 0 && rng.IntN(special) == 0 {
-				v[i] = math.Float32frombits(specials32[rng.IntN(len(specials32))])
-			}
-		}
-		return v
-	}
-	in := operands{w32: f(n), x: f(3*stride + n), stride: stride, y: f(n), a: float32(rng.NormFloat64())}
-	for i := range n {
-		// Exponents from 2^-6 to 2^1 in both 16-bit types.
-		h := uint16(rng.IntN(2))<<15 | uint16(0x3c00-rng.IntN(0x1800))
-		if i%2 == 0 {
-			h = tensor.F32ToBF16(float32(rng.NormFloat64()))
-		}
-		if special > 0 && rng.IntN(special) == 0 {
-			h = specials16[rng.IntN(len(specials16))]
-		}
-		in.w16 = append(in.w16, h)
-		in.u4 = append(in.u4, byte(rng.Uint32()))
-		in.s8 = append(in.s8, int8(rng.IntN(255)-127), int8(rng.IntN(255)-127))
-	}
-	return in
-}
-
-// outputs is what every kernel made of one operands, NaN made one.
-type outputs struct {
-	name string
-	bits []uint32
-}
-
-// compute runs every kernel of s on in, each slice guarded at one end of its
-// arena, and reports writes outside the outputs.
-func compute(t testing.TB, s Set, in operands, arenas []*arena, gap int, head bool) []outputs {
-	t.Helper()
-	n := len(in.w32)
-	w32 := place(arenas[0], in.w32, gap, head)
-	w16 := place(arenas[1], in.w16, gap, head)
-	x := place(arenas[2], in.x, gap, head)
-	u4 := place(arenas[3], in.u4, gap, head)
-	s8 := place(arenas[4], in.s8, gap, head)
-	var out []outputs
-	add := func(name string, v ...float32) { out = append(out, outputs{name, floatBits(v)}) }
-	add16 := func(name string, v []uint16) { out = append(out, outputs{name, wide(v)}) }
-
-	var next32 *float32
-	var next16 *uint16
-	if n > 0 && gap > 0 {
-		next32, next16 = &w32[n-1], &w16[n-1] // any address will do
-	}
-	add("DotF32", s.DotF32(w32, x, next32))
-	add("DotF16", s.DotF16(w16, x, next16))
-	add("DotBF16", s.DotBF16(w16, x, next16))
-	four := s.Dot4F32(w32, x, in.stride, next32)
-	add("Dot4F32", four[:]...)
-	four = s.Dot4F16(w16, x, in.stride, next16)
-	add("Dot4F16", four[:]...)
-	four = s.Dot4BF16(w16, x, in.stride, next16)
-	add("Dot4BF16", four[:]...)
-
-	for name, axpy := range map[string]func(y []float32){
-		"AxpyF32":  func(y []float32) { s.AxpyF32(y, in.a, w32, next32) },
-		"AxpyF16":  func(y []float32) { s.AxpyF16(y, in.a, w16, next16) },
-		"AxpyBF16": func(y []float32) { s.AxpyBF16(y, in.a, w16, next16) },
-	} {
-		y := guard(arenas[5], in.y, gap, head)
-		axpy(y)
-		add(name, y...)
-		checkGuard(t, name, arenas[5], y)
-	}
-	out = append(out, outputs{"DotU4S8", []uint32{uint32(s.DotU4S8(u4, s8))}})
-	sketches := s.Dot4U4S8(u4[:n/4], s8, n/2)
-	out = append(out, outputs{"Dot4U4S8", wide(sketches[:])})
-	for i, dot := range s.DotPlanesS8 {
-		w := place(arenas[3], in.u4[:n*(i+1)/4], gap, head) // as many codes as there are in s8
-		name := fmt.Sprintf("DotPlanesS8[%d]", i)
-		out = append(out, outputs{name, []uint32{uint32(dot(w, s8))}})
-		sums := s.Dot4PlanesS8[i](w[:len(w)/4], s8, n/2)
-		out = append(out, outputs{name + " of four", wide(sums[:])})
-	}
-	u4 = place(arenas[3], in.u4, gap, head)
-	load := s.Load(u4)
-	out = append(out, outputs{"Load", []uint32{uint32(load), uint32(load >> 32)}})
-	load = s.LoadNext(u4, nil)
-	out = append(out, outputs{"LoadNext", []uint32{uint32(load), uint32(load >> 32)}})
-
-	f := guard(arenas[5], in.y, gap, head)
-	s.DecodeF16(f, w16)
-	add("DecodeF16", f...)
-	s.DecodeBF16(f, w16)
-	add("DecodeBF16", f...)
-	checkGuard(t, "Decode", arenas[5], f)
-	h := guard(arenas[5], in.w16, gap, head)
-	s.EncodeF16(h, x[:n])
-	add16("EncodeF16", h)
-	s.EncodeBF16(h, x[:n])
-	add16("EncodeBF16", h)
-	checkGuard(t, "Encode", arenas[5], h)
-	q := guard(arenas[5], make([]int8, n), gap, head)
-	scale, sum := s.QuantizeS8(q, x[:n])
-	add("QuantizeS8 scale", scale)
-	out = append(out, outputs{"QuantizeS8", append(wide(q), uint32(sum))})
-	checkGuard(t, "QuantizeS8", arenas[5], q)
-	slices.SortFunc(out, func(a, b outputs) int { return strings.Compare(a.name, b.name) })
-	return out
-}
-
-// bytesOf is v's memory.
-func bytesOf[T uint16 | float32](v []T) []byte {
-	var zero T
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), len(v)*int(unsafe.Sizeof(zero)))
-}
-
-// guard fills an output arena with a pattern and places v in it.
-func guard[T any](a *arena, v []T, gap int, head bool) []T {
-	copy(a.mem, bytes.Repeat([]byte{0xa5}, len(a.mem)))
-	return place(a, v, gap, head)
-}
-
-// checkGuard reports a byte of a outside v that lost the pattern.
-func checkGuard[T any](t testing.TB, name string, a *arena, v []T) {
-	t.Helper()
-	before, after := a.mem, a.mem[:0]
-	if len(v) > 0 {
-		start := int(uintptr(unsafe.Pointer(&v[0])) - uintptr(unsafe.Pointer(&a.mem[0])))
-		before, after = a.mem[:start], a.mem[start+len(v)*int(unsafe.Sizeof(v[0])):]
-	}
-	if bytes.Count(before, []byte{0xa5}) != len(before) || bytes.Count(after, []byte{0xa5}) != len(after) {
-		t.Errorf("%s wrote outside its output", name)
-	}
-}
-
-// floatBits returns the bits of v, every NaN made the same: which payload an
+// floatBits returns the bits of f, every NaN made the same: which payload an
 // operation keeps depends on the order of its operands, which nothing fixes.
-func floatBits(v []float32) []uint32 {
-	bits := make([]uint32, len(v))
-	for i, f := range v {
-		bits[i] = math.Float32bits(f)
-		if f != f {
-			bits[i] = 0x7fc00000
-		}
+func floatBits(f float32) uint32 {
+	if f != f {
+		return 0x7fc00000
 	}
-	return bits
+	return math.Float32bits(f)
 }
 
-func wide[T int8 | uint16 | int32](v []T) []uint32 {
-	bits := make([]uint32, len(v))
-	for i, h := range v {
-		bits[i] = uint32(h)
-	}
-	return bits
+// sameBits reports whether all of v and w have the same bits.
+func sameBits(v, w []float32) bool {
+	return slices.EqualFunc(v, w, func(a, b float32) bool { return floatBits(a) == floatBits(b) })
 }
 
-// report compares the outputs of a set with those of its twin.
-func report(t testing.TB, set string, n int, got, want []outputs) {
+// compare runs f for plain Go and for every other set, on the same operands, and
+// wants the same bits.
+func compare(t testing.TB, arenas []*arena, draw func() *source, gap int, head bool, what string, f func(c *caller)) {
 	t.Helper()
-	for i, w := range want {
-		if g := got[i]; g.name != w.name || !slices.Equal(g.bits, w.bits) {
-			k := 0
-			for k < len(w.bits) && g.bits[k] == w.bits[k] {
-				k++
+	var want []output
+	for _, s := range All() {
+		c := &caller{TB: t, source: draw(), s: &s, arenas: arenas, gap: gap, head: head}
+		f(c)
+		if want == nil {
+			want = c.out
+			continue
+		}
+		for i, w := range want {
+			if g := c.out[i]; !slices.Equal(g.bits, w.bits) {
+				k := 0
+				for g.bits[k] == w.bits[k] {
+					k++
+				}
+				t.Errorf("%s, %s: %s: output %d of %d is %#08x, want %#08x", s.Name, what, w.name, k, len(w.bits), g.bits[k], w.bits[k])
 			}
-			t.Errorf("%s %s, n=%d: output %d is %#08x, want %#08x", set, w.name, n, k, g.bits[k], w.bits[k])
 		}
 	}
 }
 
-// fromBytes makes operands of raw bytes, for fuzzing.
-func fromBytes(raw []byte) operands {
-	n := len(raw) / 16
-	u32 := func(i int) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(raw[i:])) }
-	in := operands{stride: n, x: make([]float32, 4*n), a: 1.5}
-	for i := range n {
-		in.w32 = append(in.w32, u32(4*i))
-		in.w16 = append(in.w16, binary.LittleEndian.Uint16(raw[4*n+2*i:]))
-		in.y = append(in.y, u32(8*n+4*i))
-		in.u4 = append(in.u4, raw[12*n+i])
-		for j := range 4 {
-			in.x[j*n+i] = u32(4 * ((i + j*n/4) % (3 * n)))
+// family is kernels that take operands of one length.
+type family struct {
+	name    string
+	lengths []int
+	run     func(c *caller, n int)
+}
+
+// upTo is the lengths from 0 to n by step, and more.
+func upTo(n, step int, more ...int) []int {
+	var all []int
+	for i := 0; i <= n; i += step {
+		all = append(all, i)
+	}
+	return append(all, more...)
+}
+
+// families are all kernels.
+func families() []family {
+	all := []family{
+		{"sketches", upTo(300, 1, 4096), callSketches},
+		{"quantise", upTo(300, 1, 4096), callQuantize},
+		{"convert", upTo(300, 1, 777), callConvert},
+		{"load", upTo(600, 1, 4096+13), callLoad},
+		{"tiles", upTo(200, 1, 511, 1024, 1027), callTiles},
+		{"outer", upTo(40, 1), callOuter},
+	}
+	for _, dt := range rowTypes {
+		lengths := upTo(300, 1, 511, 777, 1024, 2048+13, 4096+63)
+		if dt.Quantised() {
+			lengths = upTo(17*32, 32, 640, 1024, 1664, 4096, 4096+96)
 		}
-		in.s8 = append(in.s8, max(-127, int8(raw[12*n+2*i])), max(-127, int8(raw[12*n+2*i+1])))
+		all = append(all, family{"rows " + dt.String(), lengths, func(c *caller, n int) { callRows(c, dt, n) }})
 	}
-	if n > 0 {
-		in.a = in.w32[n/2]
+	for _, hd := range []int{16, 32, 48, 64, 80, 96, 112, 128, 160, 256} {
+		all = append(all, family{fmt.Sprint("attention, head dim ", hd), upTo(64, 3, 1, 2, 4, 5, 7, 8, 60, 64), func(c *caller, n int) { callAttention(c, hd, n) }})
 	}
-	return in
+	return all
 }

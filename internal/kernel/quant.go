@@ -80,16 +80,24 @@ func quantizeBlock(record []byte, b int, x []float32, zero int32) {
 	}
 }
 
-func dotQ8(w, x []byte, _ *byte) float32 {
-	return dotBlocks(w, x, q8Bytes, func(codes []byte, i int) int32 { return int32(codes[i] ^ 0x80) })
+// quantRows is the twins for rows of blocks of blockBytes; code is element i of
+// the codes of a block.
+func quantRows(blockBytes int, dot func(w, x []byte, next *byte) float32, axpy func(y []float32, a float32, w []byte, next *byte), code func(codes []byte, i int) int32) Rows {
+	return Rows{
+		Dot: dot, Dot4: dot4(dot), MatVec: matVec(dot), Axpy: axpy, Axpy4: axpy4(axpy),
+		Widen: unwidened, Tile: quantTile(blockBytes, dot), Pairs: pairs(blockBytes, code),
+	}
 }
 
-func dotQ4(w, x []byte, _ *byte) float32 {
-	return dotBlocks(w, x, q4Bytes, func(codes []byte, i int) int32 { return int32(codes[i%16] >> (i / 16 * 4) & 15) })
-}
+func codeQ8(codes []byte, i int) int32 { return int32(int8(codes[i])) }
+func codeQ4(codes []byte, i int) int32 { return int32(codes[i%16]>>(i/16*4)&15) - 8 }
 
-// dotBlocks sums the products of whole groups; code is element i's, unsigned.
-func dotBlocks(w, x []byte, blockBytes int, code func(codes []byte, i int) int32) float32 {
+func dotQ8(w, x []byte, _ *byte) float32 { return dotBlocks(w, x, q8Bytes, codeQ8, ZeroQ8) }
+func dotQ4(w, x []byte, _ *byte) float32 { return dotBlocks(w, x, q4Bytes, codeQ4, ZeroQ4) }
+
+// dotBlocks sums the products of whole groups. The kernels multiply unsigned codes,
+// each code less zero, and a record has what that adds too much.
+func dotBlocks(w, x []byte, blockBytes int, code func(codes []byte, i int) int32, zero int32) float32 {
 	var acc [lanes]float32 // the first sixteen
 	blocks := len(w) / blockBytes
 	for b := range (blocks + groupBlocks - 1) / groupBlocks * groupBlocks {
@@ -106,54 +114,24 @@ func dotBlocks(w, x []byte, blockBytes int, code func(codes []byte, i int) int32
 			if codes != nil {
 				sum = int32(binary.LittleEndian.Uint32(zeroTerms(record, slot)[4*j:]))
 				for i := 4 * j; i < 4*j+4; i++ {
-					sum += code(codes, i)*int32(int8(low[i])) + code(codes, 16+i)*int32(int8(high[i]))
+					sum += (code(codes, i)-zero)*int32(int8(low[i])) + (code(codes, 16+i)-zero)*int32(int8(high[i]))
 				}
 			}
 			scale := d * math.Float32frombits(binary.LittleEndian.Uint32(xScales(record, slot)[4*j:]))
 			acc[4*slot+j] = fma32(float32(sum), scale, acc[4*slot+j])
 		}
 	}
-	return finish(&acc, nil, nil)
+	return halve(&acc)
 }
 
-func dot4Q8(w, x []byte, stride int, next *byte) (sums [4]float32) {
-	for i := range sums {
-		sums[i] = dotQ8(w, x[i*stride:], next)
-	}
-	return sums
-}
+func axpyQ8(y []float32, a float32, w []byte, _ *byte) { axpyBlocks(y, a, w, q8Bytes, codeQ8) }
+func axpyQ4(y []float32, a float32, w []byte, _ *byte) { axpyBlocks(y, a, w, q4Bytes, codeQ4) }
 
-func dot4Q4(w, x []byte, stride int, next *byte) (sums [4]float32) {
-	for i := range sums {
-		sums[i] = dotQ4(w, x[i*stride:], next)
-	}
-	return sums
-}
-
-// axpy4Quant makes an Axpy4 of an Axpy.
-func axpy4Quant(axpy func(y []float32, a float32, w []byte, next *byte)) func([]float32, *[4]float32, *[4][]byte, *[4]*byte) {
-	return func(y []float32, a *[4]float32, w *[4][]byte, _ *[4]*byte) {
-		for i := range w {
-			axpy(y, a[i], w[i][:len(w[0])], nil)
-		}
-	}
-}
-
-func axpyQ8(y []float32, a float32, w []byte, _ *byte) {
-	for ; len(w) >= q8Bytes; w, y = w[q8Bytes:], y[tensor.QuantBlock:] {
+func axpyBlocks(y []float32, a float32, w []byte, blockBytes int, code func(codes []byte, i int) int32) {
+	for ; len(w) >= blockBytes; w, y = w[blockBytes:], y[tensor.QuantBlock:] {
 		d := tensor.F16ToF32(binary.LittleEndian.Uint16(w)) * a
-		for i, q := range w[2:q8Bytes] {
-			y[i] = fma32(float32(int8(q)), d, y[i])
-		}
-	}
-}
-
-func axpyQ4(y []float32, a float32, w []byte, _ *byte) {
-	for ; len(w) >= q4Bytes; w, y = w[q4Bytes:], y[tensor.QuantBlock:] {
-		d := tensor.F16ToF32(binary.LittleEndian.Uint16(w)) * a
-		for i, q := range w[2:q4Bytes] {
-			y[i] = fma32(float32(int(q&15)-8), d, y[i])
-			y[16+i] = fma32(float32(int(q>>4)-8), d, y[16+i])
+		for i := range tensor.QuantBlock {
+			y[i] = fma32(float32(code(w[2:blockBytes], i)), d, y[i])
 		}
 	}
 }

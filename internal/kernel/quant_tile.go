@@ -7,8 +7,8 @@ import (
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
-// The shape of a tile of quantised weights: Set.TileQ8 and Set.TileQ4 multiply
-// QuantRows weight rows with QuantTokens activation rows.
+// The shape of a tile of quantised weights: Rows.Tile multiplies QuantRows weight
+// rows with up to QuantTokens activation rows.
 const (
 	QuantRows   = 4
 	QuantTokens = 4
@@ -53,21 +53,13 @@ func narrow(w []byte, blockBytes int) []byte {
 // unwidened is Widen where tiles take rows as they are stored.
 func unwidened(dst, w []byte, _ *byte) { copy(dst, w) }
 
-// quantTile makes a tile of what multiplies a row of blocks of blockBytes with
-// four activation rows.
-func quantTile(blockBytes int, dot4 func(w, x []byte, stride int, next *byte) [4]float32) func(*[QuantRows * QuantTokens]float32, *[QuantRows][]byte, []byte, int) {
-	return func(out *[QuantRows * QuantTokens]float32, w *[QuantRows][]byte, x []byte, stride int) {
+// quantTile makes a Tile of a Dot over rows of blocks of blockBytes.
+func quantTile(blockBytes int, dot func(w, x []byte, next *byte) float32) func(*[QuantRows * QuantTokens]float32, *[QuantRows][]byte, []byte, int, int) {
+	return func(out *[QuantRows * QuantTokens]float32, w *[QuantRows][]byte, x []byte, stride, tokens int) {
 		for i, row := range w {
-			*(*[QuantTokens]float32)(out[i*QuantTokens:]) = dot4(narrow(row, blockBytes), x, stride, nil)
-		}
-	}
-}
-
-// quantRows makes Rows of what multiplies a row of blocks of blockBytes.
-func quantRows(blockBytes int, dot func(w, x []byte, next *byte) float32) func(*[QuantRows]float32, *[QuantRows][]byte, []byte) {
-	return func(out *[QuantRows]float32, w *[QuantRows][]byte, x []byte) {
-		for i, row := range w {
-			out[i] = dot(narrow(row, blockBytes), x, nil)
+			for t := range tokens {
+				out[i*QuantTokens+t] = dot(narrow(row, blockBytes), x[t*stride:], nil)
+			}
 		}
 	}
 }
@@ -77,22 +69,16 @@ const (
 	outerBlocks = OuterCols / tensor.QuantBlock
 )
 
-func pairsQ8(codes []uint32, scales []float32, w []byte, _ *byte) {
-	pairs(codes, scales, w, q8Bytes, func(block []byte, i int) float32 { return float32(int8(block[i])) })
-}
-
-func pairsQ4(codes []uint32, scales []float32, w []byte, _ *byte) {
-	pairs(codes, scales, w, q4Bytes, func(block []byte, i int) float32 { return float32(int(block[i%16]>>(i/16*4)&15) - 8) })
-}
-
-// pairs is Pairs; code is element i's.
-func pairs(codes []uint32, scales []float32, w []byte, blockBytes int, code func(block []byte, i int) float32) {
-	for b := range len(w) / blockBytes {
-		block := w[b*blockBytes:][:blockBytes]
-		scales[b] = tensor.F16ToF32(binary.LittleEndian.Uint16(block))
-		for i := range pairWords {
-			low, high := math.Float32bits(code(block[2:], i)), math.Float32bits(code(block[2:], i+pairWords))
-			codes[b*pairWords+i] = low>>16 | high
+// pairs makes a Pairs of what gives the codes of blocks of blockBytes.
+func pairs(blockBytes int, code func(codes []byte, i int) int32) func(codes []uint32, scales []float32, w []byte, _ *byte) {
+	return func(codes []uint32, scales []float32, w []byte, _ *byte) {
+		for b := range len(w) / blockBytes {
+			block := w[b*blockBytes:][:blockBytes]
+			scales[b] = tensor.F16ToF32(binary.LittleEndian.Uint16(block))
+			for i := range pairWords {
+				low, high := float32(code(block[2:], i)), float32(code(block[2:], i+pairWords))
+				codes[b*pairWords+i] = math.Float32bits(low)>>16 | math.Float32bits(high)
+			}
 		}
 	}
 }

@@ -5,33 +5,99 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
-// TestDotU4S8 compares with a sum over the layout as documented, extremes
-// included.
-func TestDotU4S8(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	fills := map[string]func() (u byte, x int8){
-		"random":   func() (byte, int8) { return byte(rng.IntN(16)), int8(rng.IntN(255) - 127) },
-		"largest":  func() (byte, int8) { return 15, 127 },
-		"smallest": func() (byte, int8) { return 15, -127 },
+// Codes come back from where PackSketch3 puts them, whatever lies in the last
+// block's rest.
+func TestPackSketch3(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		codes := rapid.SliceOfN(rapid.Map(rapid.Byte(), func(b byte) byte { return b & 7 }), 0, 700).Draw(t, "codes")
+		dst := slices.Repeat([]byte{0xff}, Sketch3Bytes(len(codes)))
+		PackSketch3(dst, codes)
+		for k := range len(dst) / sketch3Bytes * sketch3Codes {
+			want := byte(0)
+			if k < len(codes) {
+				want = codes[k]
+			}
+			if got := sketch3Code(dst[k/sketch3Codes*sketch3Bytes:], k%sketch3Codes); got != want {
+				t.Fatalf("code %d: got %d, want %d", k, got, want)
+			}
+		}
+	})
+}
+
+// The layout is what files hold: one code at a time, bit for bit.
+func TestSketch3Layout(t *testing.T) {
+	for _, c := range []struct {
+		k     int
+		code  byte
+		at    []int
+		value []byte
+		size  int
+	}{
+		{0, 7, []int{0, 64}, []byte{3, 1}, 96},
+		{128 + 96 + 5, 2, []int{37}, []byte{0x80}, 96},
+		{256 + 161, 5, []int{96 + 33, 96 + 65}, []byte{4, 0x20}, 192},
+	} {
+		codes := make([]byte, c.k+1)
+		codes[c.k] = c.code
+		got, want := make([]byte, Sketch3Bytes(len(codes))), make([]byte, c.size)
+		for i, at := range c.at {
+			want[at] = c.value[i]
+		}
+		if PackSketch3(got, codes); !slices.Equal(got, want) {
+			t.Errorf("code %d: got %v, want %v", c.k, got, want)
+		}
 	}
+}
+
+// TestSketches compares with a sum over codes laid out as documented, extremes
+// included. A block that is not whole counts for nothing.
+func TestSketches(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
 	for _, s := range All() {
-		for name, fill := range fills {
-			for blocks := range 70 {
-				w, x := make([]byte, 32*blocks+blocks%32), make([]int8, 64*(blocks+1))
-				var want int32
-				for k := range 64 * blocks {
-					u, v := fill()
-					w[k/64*32+k%32] |= u << (k % 64 / 32 * 4)
-					x[k] = v
-					want += int32(u) * int32(v)
+		for _, k := range []struct {
+			bits, block, size int
+			pack              func(dst, codes []byte)
+			dot               func(w []byte, x []int8) int32
+			dot4              func(w []byte, x []int8, stride int) [4]int32
+		}{
+			{3, sketch3Codes, sketch3Bytes, PackSketch3, s.DotU3S8, s.Dot4U3S8},
+			{4, 64, sketchBytes, func(dst, codes []byte) {
+				for k, c := range codes {
+					dst[k/64*32+k%32] |= c << (k % 64 / 32 * 4)
 				}
-				for i := 32 * blocks; i < len(w); i++ {
-					w[i] = 0xff // a block that is not whole counts for nothing
-				}
-				if got := s.DotU4S8(w, x); got != want {
-					t.Errorf("%s, %s, %d blocks: got %d, want %d", s.Name, name, blocks, got, want)
+			}, s.DotU4S8, s.Dot4U4S8},
+		} {
+			top := byte(1<<k.bits - 1)
+			for name, fill := range map[string]func() (u byte, x int8){
+				"random":   func() (byte, int8) { return byte(rng.IntN(1 << k.bits)), int8(rng.IntN(255) - 127) },
+				"largest":  func() (byte, int8) { return top, 127 },
+				"smallest": func() (byte, int8) { return top, -127 },
+			} {
+				for blocks := range 40 {
+					n, stride := blocks*k.block, (blocks+1)*k.block
+					codes, x := make([]byte, n), make([]int8, 4*stride)
+					var want [4]int32
+					for c := range codes {
+						for i := range want {
+							codes[c], x[i*stride+c] = fill()
+						}
+						for i := range want {
+							want[i] += int32(codes[c]) * int32(x[i*stride+c])
+						}
+					}
+					w := make([]byte, blocks*k.size)
+					k.pack(w, codes)
+					w = append(w, slices.Repeat([]byte{0xff}, blocks%k.size)...)
+					if got := k.dot(w, x); got != want[0] {
+						t.Errorf("%s, %d bits, %s, %d blocks: got %d, want %d", s.Name, k.bits, name, blocks, got, want[0])
+					}
+					if got := k.dot4(w, x, stride); got != want {
+						t.Errorf("%s, %d bits, %s, %d blocks, four: got %v, want %v", s.Name, k.bits, name, blocks, got, want)
+					}
 				}
 			}
 		}

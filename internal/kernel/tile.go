@@ -1,14 +1,10 @@
 package kernel
 
-import (
-	"unsafe"
+import "unsafe"
 
-	"github.com/sparseflow/sparseflow/internal/tensor"
-)
-
-// The shape of a tile: Set.TileF32 and its kin multiply TileRows weight rows
-// with TileTokens activation rows, Set.Outer adds to TileTokens rows of
-// OuterCols elements. With AVX-512 either keeps 24 registers of sums, enough
+// The shape of a tile: Set.TileF32 multiplies TileRows weight rows with
+// TileTokens activation rows, and Set.Outer adds to TileTokens rows of OuterCols
+// elements. With AVX-512 either keeps 24 registers of sums, enough
 // to hide the latency of their additions, and loads 10 others for them.
 const (
 	TileRows   = 4
@@ -36,19 +32,6 @@ func panelRow(panel []float32, j int, x []float32) {
 }
 
 func tileF32(out *[TileRows * TileTokens]float32, w *[TileRows][]float32, panel []float32) {
-	tile(out, w, panel, func(v float32) float32 { return v })
-}
-
-func tileF16(out *[TileRows * TileTokens]float32, w *[TileRows][]uint16, panel []float32) {
-	tile(out, w, panel, tensor.F16ToF32)
-}
-
-func tileBF16(out *[TileRows * TileTokens]float32, w *[TileRows][]uint16, panel []float32) {
-	tile(out, w, panel, tensor.BF16ToF32)
-}
-
-// tile is Tile for weights that wide widens.
-func tile[T float32 | uint16](out *[TileRows * TileTokens]float32, w *[TileRows][]T, panel []float32, wide func(T) float32) {
 	n := len(w[0])
 	rest := n &^ (group - 1)
 	for i, row := range w {
@@ -57,7 +40,6 @@ func tile[T float32 | uint16](out *[TileRows * TileTokens]float32, w *[TileRows]
 		for q := range lanes / group {
 			for s := range quarter(n, q) {
 				for l, v := range row[s*lanes+q*group:][:group] {
-					v := wide(v)
 					for j := range acc {
 						a := &acc[j][q*group+l]
 						*a = fma32(v, x[j*group+l], *a)
@@ -67,9 +49,9 @@ func tile[T float32 | uint16](out *[TileRows * TileTokens]float32, w *[TileRows]
 			}
 		}
 		for j := range acc {
-			sum := finish(&acc[j], nil, nil)
+			sum := halve(&acc[j])
 			for k := rest; k < n; k++ {
-				sum = fma32(wide(row[k]), panel[k*TileTokens+j], sum)
+				sum = fma32(row[k], panel[k*TileTokens+j], sum)
 			}
 			out[i*TileTokens+j] = sum
 		}
@@ -80,23 +62,23 @@ func outer(y []float32, stride int, h []float32, hStride int, w []float32) {
 	for i := range len(w) / OuterCols {
 		row := w[i*OuterCols:][:OuterCols]
 		for j := range TileTokens {
-			axpyF32(y[j*stride:][:OuterCols], h[i*hStride+j], row, nil)
+			axpy[elemF32](y[j*stride:], h[i*hStride+j], Bytes(row), nil)
 		}
 	}
 }
 
 func outerAt(y []float32, h []float32, rows []int32, w []float32) {
 	for i, r := range rows {
-		axpyF32(y, h[i], w[int(r)*OuterCols:][:OuterCols], nil)
+		axpy[elemF32](y, h[i], Bytes(w[int(r)*OuterCols:][:OuterCols]), nil)
 	}
 }
 
-// rowsOf makes Rows of a dot product.
-func rowsOf[T float32 | uint16](dot func(w []T, x []float32, next *T) float32) func(*[TileRows]float32, *[TileRows][]T, []float32) {
-	return func(out *[TileRows]float32, w *[TileRows][]T, x []float32) {
+// rowsF32 makes a RowsF32 of a Dot.
+func rowsF32(dot func(w, x []byte, next *byte) float32) func(*[TileRows]float32, *[TileRows][]float32, []float32) {
+	return func(out *[TileRows]float32, w *[TileRows][]float32, x []float32) {
 		for i, row := range w {
-			next := unsafe.SliceData(w[(i+1)%TileRows])
-			out[i] = dot(row, x, next)
+			next := Bytes(w[(i+1)%TileRows])
+			out[i] = dot(Bytes(row), Bytes(x), unsafe.SliceData(next))
 		}
 	}
 }

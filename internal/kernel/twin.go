@@ -11,108 +11,54 @@ import (
 // registers.
 const lanes = 64
 
-func dotF32(w, x []float32, _ *float32) float32 {
+// elem is an element of a row of floats.
+type elem interface {
+	~float32 | ~uint16
+	float() float32
+}
+
+type (
+	elemF32  float32
+	elemF16  uint16
+	elemBF16 uint16
+)
+
+func (v elemF32) float() float32  { return float32(v) }
+func (v elemF16) float() float32  { return tensor.F16ToF32(uint16(v)) }
+func (v elemBF16) float() float32 { return tensor.BF16ToF32(uint16(v)) }
+
+// floatRows is the twins for rows of T.
+func floatRows[T elem]() Rows {
+	return Rows{Dot: dot[T], Dot4: dot4(dot[T]), MatVec: matVec(dot[T]), Axpy: axpy[T], Axpy4: axpy4(axpy[T])}
+}
+
+func dot[T elem](w, x []byte, _ *byte) float32 {
+	row, v := Elements[T](w), Elements[float32](x)
 	var acc [lanes]float32
-	n := len(w) &^ 15
-	for i := 0; i < n; i += lanes {
-		m := min(i+lanes, n)
-		accumulate(&acc, w[i:m], x[i:m])
+	n := len(row) &^ 15
+	for k, e := range row[:n] {
+		acc[k%lanes] = fma32(e.float(), v[k], acc[k%lanes])
 	}
-	return finish(&acc, w[n:], x[n:len(w)])
+	sum := halve(&acc)
+	for k := n; k < len(row); k++ {
+		sum = fma32(row[k].float(), v[k], sum)
+	}
+	return sum
 }
 
-func dotF16(w []uint16, x []float32, _ *uint16) float32 {
-	var acc, wide [lanes]float32
-	n := len(w) &^ 15
-	for i := 0; i < n; i += lanes {
-		m := min(i+lanes, n)
-		decodeF16(wide[:], w[i:m])
-		accumulate(&acc, wide[:m-i], x[i:m])
-	}
-	decodeF16(wide[:], w[n:])
-	return finish(&acc, wide[:len(w)-n], x[n:len(w)])
-}
-
-func dotBF16(w []uint16, x []float32, _ *uint16) float32 {
-	var acc, wide [lanes]float32
-	n := len(w) &^ 15
-	for i := 0; i < n; i += lanes {
-		m := min(i+lanes, n)
-		decodeBF16(wide[:], w[i:m])
-		accumulate(&acc, wide[:m-i], x[i:m])
-	}
-	decodeBF16(wide[:], w[n:])
-	return finish(&acc, wide[:len(w)-n], x[n:len(w)])
-}
-
-// accumulate adds the products of at most 64 elements to their partial sums.
-func accumulate(acc *[lanes]float32, w, x []float32) {
-	for l, v := range w {
-		acc[l&(lanes-1)] = fma32(v, x[l], acc[l&(lanes-1)])
-	}
-}
-
-// finish halves the partial sums down to one and adds the last elements.
-func finish(acc *[lanes]float32, w, x []float32) float32 {
+// halve halves the partial sums down to one.
+func halve(acc *[lanes]float32) float32 {
 	for n := lanes / 2; n > 0; n /= 2 {
 		for l := range n {
 			acc[l] += acc[l+n]
 		}
 	}
-	sum := acc[0]
-	for k, v := range w {
-		sum = fma32(v, x[k], sum)
-	}
-	return sum
+	return acc[0]
 }
 
-func dot4F32(w, x []float32, stride int, next *float32) (sums [4]float32) {
-	for i := range sums {
-		sums[i] = dotF32(w, x[i*stride:], next)
-	}
-	return sums
-}
-
-func dot4F16(w []uint16, x []float32, stride int, next *uint16) (sums [4]float32) {
-	for i := range sums {
-		sums[i] = dotF16(w, x[i*stride:], next)
-	}
-	return sums
-}
-
-func dot4BF16(w []uint16, x []float32, stride int, next *uint16) (sums [4]float32) {
-	for i := range sums {
-		sums[i] = dotBF16(w, x[i*stride:], next)
-	}
-	return sums
-}
-
-func axpyF32(y []float32, a float32, w []float32, _ *float32) {
-	for k, v := range w {
-		y[k] = fma32(v, a, y[k])
-	}
-}
-
-func axpyF16(y []float32, a float32, w []uint16, _ *uint16) {
-	for k, v := range w {
-		y[k] = fma32(tensor.F16ToF32(v), a, y[k])
-	}
-}
-
-func axpyBF16(y []float32, a float32, w []uint16, _ *uint16) {
-	for k, v := range w {
-		y[k] = fma32(tensor.BF16ToF32(v), a, y[k])
-	}
-}
-
-// axpy4 makes an Axpy4 of elements of size bytes, the first of which widen reads.
-func axpy4(size int, widen func(w []byte) float32) func([]float32, *[4]float32, *[4][]byte, *[4]*byte) {
-	return func(y []float32, a *[4]float32, w *[4][]byte, _ *[4]*byte) {
-		for i, row := range w {
-			for k := range len(w[0]) / size {
-				y[k] = fma32(widen(row[k*size:]), a[i], y[k])
-			}
-		}
+func axpy[T elem](y []float32, a float32, w []byte, _ *byte) {
+	for k, e := range Elements[T](w) {
+		y[k] = fma32(e.float(), a, y[k])
 	}
 }
 

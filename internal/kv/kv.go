@@ -15,7 +15,9 @@
 package kv
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
@@ -105,8 +107,54 @@ func (c *Cache) Put(layer int, s *Seq, pos int, k, v []float32) {
 	hd := c.shape.HeadDim
 	for h := range c.shape.Heads {
 		keys, values := c.Row(layer, s, pos, h)
-		tensor.Encode(keys, k[h*hd:(h+1)*hd], c.shape.DType)
-		tensor.Encode(values, v[h*hd:(h+1)*hd], c.shape.DType)
+		c.encode(keys, k[h*hd:(h+1)*hd])
+		c.encode(values, v[h*hd:(h+1)*hd])
+	}
+}
+
+func (c *Cache) encode(dst []byte, src []float32) {
+	tensor.Encode(dst, src, c.shape.DType)
+	Saturate(dst, src, c.shape.DType)
+}
+
+// The largest float16, and what float16s look like.
+const (
+	maxF16     = 65504
+	maxF16Bits = 0x7bff
+	infF16Bits = 0x7c00
+	signBit    = 0x8000
+)
+
+// Saturate holds to the type's largest value what was finite in src and is
+// infinite in dst, its encoding: one infinite key would make everything after
+// it NaN, and a model can have keys beyond float16 that its queries scale down
+// again.
+func Saturate(dst []byte, src []float32, dt tensor.DType) {
+	switch dt {
+	case tensor.F16:
+		for i := 0; i+1 < len(dst); i += 2 {
+			bits := binary.LittleEndian.Uint16(dst[i:])
+			if bits&^signBit == infF16Bits && !math.IsInf(float64(src[i/2]), 0) {
+				binary.LittleEndian.PutUint16(dst[i:], bits&signBit|maxF16Bits)
+			}
+		}
+	case tensor.Q8_0:
+		n := int(dt.RowBytes(tensor.QuantBlock))
+		for ; len(dst) >= n; dst, src = dst[n:], src[tensor.QuantBlock:] {
+			// The scale is a float16, the value at most 127 times it.
+			if binary.LittleEndian.Uint16(dst)&^signBit != infF16Bits {
+				continue
+			}
+			var held [tensor.QuantBlock]float32
+			finite := true
+			for i, v := range src[:tensor.QuantBlock] {
+				held[i] = max(-127*maxF16, min(v, 127*maxF16))
+				finite = finite && !math.IsInf(float64(v), 0)
+			}
+			if finite {
+				tensor.Encode(dst[:n], held[:], dt)
+			}
+		}
 	}
 }
 

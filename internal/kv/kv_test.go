@@ -97,3 +97,36 @@ func check(t *rapid.T, c *Cache, shape Shape, s *Seq, want []float32) {
 		}
 	}
 }
+
+// Keys and values beyond a type's largest value are held to it: f32 keeps
+// them, and infinity would spoil everything after.
+func TestSaturate(t *testing.T) {
+	const d = 32
+	for _, c := range []struct {
+		dtype tensor.DType
+		v     float32
+		want  float64
+	}{
+		{tensor.F16, 65504, 65504}, {tensor.F16, 65520, 65504}, {tensor.F16, -1e9, -65504}, {tensor.F16, math.MaxFloat32, 65504},
+		{tensor.F16, float32(math.Inf(-1)), math.Inf(-1)}, {tensor.F32, 1e30, float64(float32(1e30))},
+		{tensor.Q8_0, 127 * 65504, 127 * 65504}, {tensor.Q8_0, -1e30, -127 * 65504}, {tensor.Q8_0, math.MaxFloat32, 127 * 65504},
+	} {
+		shape := Shape{Layers: 1, Heads: 1, HeadDim: d, DType: c.dtype}
+		cache := New(shape, make([]byte, shape.PageBytes()))
+		var s Seq
+		if err := cache.Grow(&s, 1); err != nil {
+			t.Fatal(err)
+		}
+		k, v := make([]float32, d), make([]float32, d)
+		k[3], v[7] = c.v, c.v
+		cache.Put(0, &s, 0, k, v)
+		keys, values := cache.Row(0, &s, 0, 0)
+		got := make([]float32, d)
+		for i, row := range [][]byte{keys, values} {
+			tensor.Decode(got, row, c.dtype)
+			if at := []int{3, 7}[i]; float64(got[at]) != c.want {
+				t.Errorf("%v: got %v for %v, want %v", c.dtype, got[at], c.v, c.want)
+			}
+		}
+	}
+}

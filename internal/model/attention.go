@@ -21,7 +21,7 @@ func (l *SparseAttentionLayer) Forward(ec *ExecutionContext) error {
 	begin := time.Now()
 	m, w := l.m, l.w
 	m.queue(&w.Q, &w.K, &w.V, &w.O)
-	if err := l.lookahead(ec); err != nil {
+	if err := l.prefetch(ec); err != nil {
 		return err
 	}
 	in := ec.x
@@ -55,10 +55,10 @@ func (l *SparseAttentionLayer) Forward(ec *ExecutionContext) error {
 	return nil
 }
 
-// lookahead forecasts the MLP's input: what it would be if attention added
-// nothing. In large models, where a layer changes the residual stream little,
+// prefetch starts reads for a forecast of the MLP's input: what it would be if
+// attention added nothing. In large models, where a layer changes the residual stream little,
 // the forecast's direction is within a degree or two.
-func (l *SparseAttentionLayer) lookahead(ec *ExecutionContext) error {
+func (l *SparseAttentionLayer) prefetch(ec *ExecutionContext) error {
 	if ec.audits(l.index) {
 		return nil // everything is computed, and the forecast's memory is taken
 	}
@@ -67,5 +67,5 @@ func (l *SparseAttentionLayer) lookahead(ec *ExecutionContext) error {
 		norm = l.w.AttnNorm
 	}
 	l.m.Backend.Norm(ec.ahead, ec.x, norm)
-	return l.m.Coordinator.Lookahead(l.index, ec.ahead, ec.Decode)
+	return l.m.Coordinator.Prefetch(ec.Step, l.index, ec.ahead)
 }

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/transfer"
 )
 
 // Audit is what the predictor gets right and wrong, by layer.
@@ -75,26 +76,30 @@ func share(part, all, none float64) float64 {
 // audit is neurons for a step with an audit: it computes every neuron twice
 // over, with and without those that are not asked for.
 func (l *SparseMLPLayer) audit(ec *ExecutionContext, y, x device.Act) error {
-	work, keep, err := l.m.Coordinator.Audit(l.index, x)
+	asked, err := l.m.Coordinator.Asked(ec.Step, l.index, x)
 	if err != nil {
 		return err
 	}
-	defer work.Close()
-	be, slots := l.m.Backend, l.m.Coordinator.SlotsOf(l.index)
+	var count transfer.Stats // what an audit reads is not the predictor's
+	work, err := l.m.Coordinator.Fetch(transfer.Step{Exact: true, Count: &count}, l.index, x)
+	if err != nil {
+		return err
+	}
 	exact := ec.ahead // no forecast is made in an audit
 	for t := range y.Rows {
 		copy(exact.Row(t), y.Row(t))
 	}
 	a := &ec.Audit.Layers[l.index]
 	err = l.segments(ec, work, x, func(seg device.Work, h []float32) {
-		be.Down(exact, h, slots, seg)
+		l.m.Backend.Down(exact, h, work.Memory, seg)
 		before := *a
-		a.leaveOut(seg, h, keep, x.Rows)
+		a.leaveOut(seg, h, asked, x.Rows)
 		ec.Stats.Computed += a.Computed - before.Computed
 		ec.Stats.Active += a.Found - before.Found
 		seg.SkipZero = true
-		be.Down(y, h, slots, seg)
+		l.m.Backend.Down(y, h, work.Memory, seg)
 	})
+	ec.Stats.Transfer.Stall += count.Stall
 	if err != nil {
 		return err
 	}
@@ -112,12 +117,12 @@ func (l *SparseMLPLayer) audit(ec *ExecutionContext, y, x device.Act) error {
 
 // leaveOut counts a segment and zeroes the activations [neurons, tokens] that
 // are not asked for.
-func (a *LayerAudit) leaveOut(w device.Work, h []float32, keep []uint64, tokens int) {
+func (a *LayerAudit) leaveOut(w device.Work, h []float32, asked []uint64, tokens int) {
 	words := (tokens + 63) / 64
 	for i, id := range w.IDs {
 		for t := range tokens {
 			v := &h[i*tokens+t]
-			kept := keep == nil || keep[int(id)*words+t>>6]>>(t&63)&1 != 0
+			kept := asked == nil || asked[int(id)*words+t>>6]>>(t&63)&1 != 0
 			if kept {
 				a.Computed++
 			}

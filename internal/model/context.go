@@ -7,6 +7,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/memory"
+	"github.com/sparseflow/sparseflow/internal/transfer"
 )
 
 // ExecutionContext is the state of one step: which tokens are computed, their
@@ -18,10 +19,9 @@ type ExecutionContext struct {
 	// Spans are the sequences of the step, whose tokens follow one another in
 	// the rows of every activation.
 	Spans []device.Span
-	// Decode says that every span is the newest token of its sequence, and
-	// not a part of a prompt.
-	Decode bool
-	Stats  Stats
+	// Step is what they are computed for; Stats.Transfer counts it.
+	transfer.Step
+	Stats Stats
 	// Observe, if not nil, is called for every segment of a layer's MLP with
 	// its neurons and their activations h [neurons, tokens], which are valid
 	// during the call.
@@ -57,6 +57,7 @@ type ExecutionContext struct {
 
 // Stats counts what the steps did.
 type Stats struct {
+	Transfer transfer.Stats
 	Tokens   int64
 	Computed int64 // neurons computed, counted for each token that wanted one
 	Active   int64 // of these, activations that were not zero
@@ -99,7 +100,7 @@ func NewExecutionContext(p config.ModelProfile, chunk int, mem *memory.Memory) *
 	for _, cols := range buffers(p) {
 		b = append(b, act(chunk, cols))
 	}
-	return &ExecutionContext{
+	ec := &ExecutionContext{
 		Ctx:   context.Background(),
 		chunk: chunk,
 		x:     b[0], norm: b[1], ahead: b[2], q: b[3], k: b[4], v: b[5], attn: b[6], out: b[7], embed: b[8],
@@ -107,6 +108,8 @@ func NewExecutionContext(p config.ModelProfile, chunk int, mem *memory.Memory) *
 		logits: act(min(chunk, LogitRows), p.VocabSize),
 		hidden: mem.Floats(HiddenSize(p, chunk)),
 	}
+	ec.Count = &ec.Stats.Transfer
+	return ec
 }
 
 // Hidden is the most activations of one MLP segment: neurons x tokens.

@@ -51,14 +51,12 @@ func (l *SparseMLPLayer) neurons(ec *ExecutionContext, y, x device.Act) error {
 	if ec.ObserveInput != nil {
 		ec.ObserveInput(l.index, ec.ahead, x)
 	}
-	work, err := l.m.Coordinator.Begin(l.index, x, ec.Decode)
+	work, err := l.m.Coordinator.Fetch(ec.Step, l.index, x)
 	if err != nil {
 		return err
 	}
-	defer work.Close()
-	slots := l.m.Coordinator.SlotsOf(l.index)
 	return l.segments(ec, work, x, func(seg device.Work, h []float32) {
-		l.m.Backend.Down(y, h, slots, seg)
+		l.m.Backend.Down(y, h, work.Memory, seg)
 		ec.count(seg, h)
 		if ec.Observe != nil {
 			ec.Observe(l.index, x.Rows, seg, h)
@@ -70,21 +68,21 @@ func (l *SparseMLPLayer) neurons(ec *ExecutionContext, y, x device.Act) error {
 // segment with its activations [neurons, tokens], whose bundles are in memory
 // until then returns.
 func (l *SparseMLPLayer) segments(ec *ExecutionContext, work *transfer.Work, x device.Act, then func(seg device.Work, h []float32)) error {
-	be, slots := l.m.Backend, l.m.Coordinator.SlotsOf(l.index)
-	for same := false; work.Next(); same = true {
+	again := false
+	for s := range work.Segments {
 		if err := ec.Ctx.Err(); err != nil {
 			return err
 		}
-		seg := work.Segment()
-		seg.SameInput = same
+		seg := s.Units
+		seg.Bias, seg.Act = l.w.UpBias, l.m.Profile.Activation
 		h := ec.hidden[:len(seg.IDs)*x.Rows]
-		be.Up(h, x, slots, seg, work.Ready())
-		if err := work.Arrive(); err != nil {
-			return err
+		for there, err := range s.Arrivals {
+			if err != nil {
+				return err
+			}
+			seg.SameInput, again = again, true
+			l.m.Backend.Up(h, x, work.Memory, seg, there)
 		}
-		seg = work.Segment()
-		seg.SameInput, h = true, h[:len(seg.IDs)*x.Rows]
-		be.Up(h, x, slots, seg, work.Late())
 		then(seg, h)
 	}
 	return nil

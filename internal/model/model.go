@@ -57,7 +57,6 @@ func New(p Parts) *Model {
 func (m *Model) Forward(ec *ExecutionContext, ids []int32) error {
 	err := m.forward(ec, ids)
 	if err != nil {
-		m.Coordinator.Abort()
 		m.Stream.Reset()
 	}
 	return err

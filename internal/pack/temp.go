@@ -30,17 +30,12 @@ func createTemp(dir string) (*os.File, error) {
 			return nil, err
 		}
 		held, err := filelock.Try(f)
-		if errors.Is(err, errors.ErrUnsupported) {
-			return f, nil // nobody can sweep it either
-		}
-		// Between creation and lock a sweep may have taken it for left over.
-		if err == nil && held && sameFile(f, path) {
+		// Without locks nobody can sweep it either. With them a sweep may have
+		// taken it for left over between creation and lock.
+		if err != nil || held && sameFile(f, path) {
 			return f, nil
 		}
 		f.Close()
-		if err != nil {
-			return nil, errors.Join(err, os.Remove(path))
-		}
 	}
 }
 

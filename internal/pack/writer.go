@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/sparseflow/sparseflow/internal/atomicfile"
 )
 
 // A Writer makes one pack. Parts are written in any order, each exactly once,
@@ -59,6 +61,9 @@ func Create(path string, spec Spec) (*Writer, error) {
 }
 
 func create(path string, spec Spec) (*Writer, error) {
+	if err := atomicfile.Replaceable(path); err != nil {
+		return nil, err
+	}
 	dir := filepath.Dir(path)
 	sweepTemps(dir)
 	f, err := createTemp(dir)
@@ -190,8 +195,8 @@ func (w *Writer) fail(err error) error {
 
 // Commit finishes the pack and gives it its name, in place of what had it
 // before. sourceSHA256 identifies the checkpoint, in lower-case hexadecimal.
-// The calls that wrote parts must have returned. After an error nothing is
-// left of the pack.
+// The calls that wrote parts must have returned. After an error the temporary
+// file is gone.
 func (w *Writer) Commit(sourceSHA256 string) error {
 	if err := w.commit(sourceSHA256); err != nil {
 		return errors.Join(err, w.Abort())
@@ -227,14 +232,8 @@ func (w *Writer) commit(source string) error {
 			return err
 		}
 	}
-	if err := w.out.Sync(); err != nil {
+	if err := atomicfile.Commit(w.out.Sync, w.temp.Name(), w.path); err != nil {
 		return w.fail(err)
-	}
-	if err := os.Rename(w.temp.Name(), w.path); err != nil {
-		return w.fail(err)
-	}
-	if err := SyncDir(filepath.Dir(w.path)); err != nil {
-		return w.fail(errors.Join(err, os.Remove(w.path)))
 	}
 	return nil
 }

@@ -45,15 +45,15 @@ func (p *planner) mostChunk() int {
 // totals sets what does not depend on the budget.
 func (p *planner) totals() {
 	p.Share.TotalBytes = p.in.Layout.WeightBytes()
-	p.Share.MinimumBytes = p.vectors
-	p.Process.MinimumBytes = p.fixedBytes(chunks[leastChunk]) + p.vectors
+	p.Share.MinimumBytes = p.vectors + p.predictorBytes
+	p.Process.MinimumBytes = p.fixedBytes(chunks[leastChunk]) + p.Share.MinimumBytes
 	p.Process.TotalBytes = p.everything(p.profile.FFN)
 }
 
 // everything is the process with all resident but the neurons, of which slots
 // per layer are.
 func (p *planner) everything(slots int) int64 {
-	return p.fixedBytes(p.mostChunk()) + p.vectors + p.matrixB + p.allPredictors() + p.neuronSlots(slots)
+	return p.fixedBytes(p.mostChunk()) + p.Share.MinimumBytes + p.matrixB + p.neuronSlots(slots)
 }
 
 // askedSlots is the slots per layer that were asked for, -1 if they are to be
@@ -135,6 +135,9 @@ func (p *planner) tooSmall(asked int, need int64) error {
 	if b.IsZero() {
 		e.Got += ", 80 % of free memory"
 		e.Advice = "free memory or lower --ctx"
+	}
+	if p.predictorBytes > 0 {
+		e.Advice += fmt.Sprintf(", or use --mode gate, which saves the predictors' %s", config.FormatSize(p.predictorBytes))
 	}
 	if asked > 0 {
 		e.What = fmt.Sprintf("budget for a gpu-cache-ratio of %v", *p.in.Strategy.GPUCacheRatio)

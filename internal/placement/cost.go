@@ -51,7 +51,6 @@ const (
 
 // Layer is what is known of the neurons that a layer computes.
 type Layer struct {
-	Mode config.Mode // Predicted, Gate or Dense; empty: that of the placement
 	// Active and Computed are shares of all neurons: whose activation is not zero,
 	// and that a predictor asks for.
 	Active, Computed float64
@@ -154,18 +153,19 @@ func (p *planner) layer(t *PerToken, l int) {
 // demand is how a layer decides what it computes, and the shares of its neurons
 // whose last part and whose first parts a token multiplies.
 func (p *planner) demand(l int) (mode config.Mode, active, computed float64) {
-	mode = p.Mode
+	switch {
+	case p.Predicted[l]:
+		mode = config.Predicted
+	case p.in.Modes != nil:
+		mode = p.in.Modes[l]
+	default:
+		mode = p.Mode
+	}
 	if p.in.Layers != nil {
-		known := p.in.Layers[l]
-		if active, computed = known.Active, known.Computed; mode == config.Predicted && known.Mode != "" {
-			mode = known.Mode
-		}
+		active, computed = p.in.Layers[l].Active, p.in.Layers[l].Computed
 	} else {
 		active = PublishedShares(p.profile.Layers, PublishedActive)[l]
 		computed = assumedMultiple * active
-	}
-	if mode == config.Predicted && !p.Predicted[l] {
-		mode = config.Gate
 	}
 	switch mode {
 	case config.Dense:

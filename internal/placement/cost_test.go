@@ -17,7 +17,7 @@ func TestTraffic(t *testing.T) {
 	known := []Layer{{Active: 0.05, Computed: 0.10}, {Active: 0.05, Computed: 0.10}}
 	in := Input{Layout: m, PredictorBytes: each(640), Layers: known, ScratchBytes: scratch(100), Processors: 1}
 	gate := in
-	gate.Layers = []Layer{{Active: 0.05, Computed: 0.10}, {Mode: config.Gate, Active: 0.05, Computed: 1}}
+	gate.Modes = []config.Mode{config.Predicted, config.Gate}
 	const (
 		head, row = 10 * 8 * 2, 8 * 2
 		attention = 2 * 4 * 8 * 8 * 2
@@ -57,7 +57,7 @@ func TestTraffic(t *testing.T) {
 		t.Errorf("asked ahead too: got %+v, want %d fast bytes and some of 20 neurons missed", some, want)
 	}
 	least := mustPlan(t, in.budget(config.Budget{Bytes: mustPlan(t, in).Process.MinimumBytes})).Token
-	if want := int64(matrices + row); least.StreamedBytes != want || least.Misses < 20 {
+	if want := int64(matrices + row); least.StreamedBytes != want || math.Abs(least.Misses-20) > 0.01 {
 		t.Errorf("nothing resident: got %+v, want %d bytes of matrices streamed and every wanted neuron missed", least, want)
 	}
 }
@@ -119,14 +119,14 @@ func simulated(wanted []Rank, ffn, slots int) float64 {
 	if err != nil {
 		panic(err)
 	}
-	w := cache.NewWeightCache(ffn, []int{slots}, policy)
+	var w *cache.WeightCache
 	at := make([]int32, ffn)
 	misses, texts := 0, 4
 	var text [][]int32
 	for token := range texts * 2 * textTokens {
 		if token%(2*textTokens) == 0 {
 			text = nil
-			w.Clear(0)
+			w = cache.NewWeightCache(ffn, []int{slots}, policy)
 			all := make([]int32, ffn)
 			for i := range all {
 				all[i] = int32(ffn - 1 - i) // the filled slots hold anyone

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -13,56 +14,125 @@ import (
 // leave. root is the system's root directory. 0 means that nobody knows.
 func FreeBytes(root fs.FS) int64 {
 	free := availableBytes(root)
-	groups, err := fs.ReadFile(root, "proc/self/cgroup")
-	if err != nil {
-		return free
-	}
-	for line := range strings.Lines(string(groups)) {
-		// hierarchy:controllers:path; see cgroups(7).
-		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(f) != 3 {
-			continue
-		}
-		switch {
-		case f[0] == "0" && f[1] == "":
-			v2 := hierarchy{"memory.max", "memory.current", "inactive_file"}
-			free = v2.limit(root, "sys/fs/cgroup", f[2], free)
-			free = v2.limit(root, "sys/fs/cgroup/unified", f[2], free)
-		case strings.Contains(","+f[1]+",", ",memory,"):
-			v1 := hierarchy{"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"}
-			free = v1.limit(root, "sys/fs/cgroup/memory", f[2], free)
+	for _, g := range groups(root, "memory") {
+		for _, most := range g.limits(root) {
+			held, ok := g.heldBytes(root)
+			if left := max(most-held, 1); ok && (free == 0 || left < free) {
+				free = left
+			}
 		}
 	}
 	return free
 }
 
-// hierarchy is how a version of cgroups names a group's files, and the line of
-// its memory.stat that says how much of the usage can be reclaimed at once.
-type hierarchy struct{ max, usage, reclaimable string }
+// Processors is the number of compute threads that can run at the same time:
+// of the given processors, as many whole ones as the processor quotas of the
+// cgroups around this process allow. Threads that wait for each other lose
+// more when a quota stops them than one thread fewer costs, so the share of a
+// processor that is left over is not used.
+func Processors(root fs.FS, processors int) int {
+	for _, g := range groups(root, "cpu") {
+		if whole, ok := g.quota(root); ok {
+			processors = min(processors, whole)
+		}
+	}
+	return max(processors, 1)
+}
+
+// group is a control group's directory, and whether it is of version 1.
+type group struct {
+	dir string
+	v1  bool
+}
+
+// groups are the groups of a controller that hold this process, from its own
+// up to the mount. Inside a container the path of its own may be one that only
+// the host sees; then the mount, which is the container's own group, is all
+// that has files. See cgroups(7).
+func groups(root fs.FS, controller string) (all []group) {
+	text, err := fs.ReadFile(root, "proc/self/cgroup")
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(text)) {
+		f := strings.SplitN(strings.TrimSpace(line), ":", 3) // hierarchy:controllers:path
+		if len(f) != 3 {
+			continue
+		}
+		v1 := slices.Contains(strings.Split(f[1], ","), controller)
+		mounts := []string{controller, f[1]} // one of them may be a link to the other
+		if f[0] == "0" && f[1] == "" {
+			mounts = []string{"", "unified"}
+		} else if !v1 {
+			continue
+		}
+		for _, mount := range mounts {
+			for d := path.Clean("/" + f[2]); ; d = path.Dir(d) {
+				all = append(all, group{path.Join("sys/fs/cgroup", mount, d), v1})
+				if d == "/" {
+					break
+				}
+			}
+		}
+	}
+	return all
+}
 
 // unlimited is below what version 1 shows where there is no limit: the largest
 // int64, in whole pages.
 const unlimited = 1 << 60
 
-// limit lowers free to what the groups from dir up to the mount leave. Inside
-// a container dir may be a path that only the host sees; then the mount, which
-// is the container's own group, is all that counts.
-func (h hierarchy) limit(root fs.FS, mount, dir string, free int64) int64 {
-	for d := path.Clean("/" + dir); ; d = path.Dir(d) {
-		at := path.Join(mount, d)
-		most, ok1 := number(root, path.Join(at, h.max))
-		usage, ok2 := number(root, path.Join(at, h.usage))
-		if ok1 && ok2 && most < unlimited {
-			stat, _ := fs.ReadFile(root, path.Join(at, "memory.stat"))
-			left := most - usage + field(stat, h.reclaimable)
-			if free == 0 || left < free {
-				free = max(left, 1)
-			}
-		}
-		if d == "/" {
-			return free
+// limits are the group's limits of memory, in bytes: that above which the
+// system ends processes, and that above which it slows them down.
+func (g group) limits(root fs.FS) (all []int64) {
+	for _, name := range g.names("memory.limit_in_bytes", "memory.max", "memory.high") {
+		if n, ok := number(root, path.Join(g.dir, name)); ok && n < unlimited {
+			all = append(all, n)
 		}
 	}
+	return all
+}
+
+// heldBytes is the memory of the group that the system cannot take back: page
+// cache and other caches count as usage until somebody needs the room.
+func (g group) heldBytes(root fs.FS) (held int64, ok bool) {
+	usage, ok := number(root, path.Join(g.dir, g.names("memory.usage_in_bytes", "memory.current")[0]))
+	if !ok {
+		return 0, false
+	}
+	stat, _ := fs.ReadFile(root, path.Join(g.dir, "memory.stat"))
+	for _, key := range []string{"inactive_file", "active_file", "slab_reclaimable"} {
+		if g.v1 {
+			key = "total_" + key // with the groups below it, as the usage is
+		}
+		usage -= min(field(stat, key), unlimited)
+	}
+	return max(usage, 0), true
+}
+
+// quota is how many whole processors the group may use, if there is a limit.
+func (g group) quota(root fs.FS) (whole int, ok bool) {
+	if g.v1 {
+		quota, ok1 := number(root, path.Join(g.dir, "cpu.cfs_quota_us")) // -1: none
+		period, ok2 := number(root, path.Join(g.dir, "cpu.cfs_period_us"))
+		return int(quota / max(period, 1)), ok1 && ok2
+	}
+	text, _ := fs.ReadFile(root, path.Join(g.dir, "cpu.max"))
+	f := strings.Fields(string(text)) // quota or "max", period
+	if len(f) != 2 {
+		return 0, false
+	}
+	quota, ok1 := parse(f[0])
+	period, ok2 := parse(f[1])
+	return int(quota / max(period, 1)), ok1 && ok2
+}
+
+// names are the names of a file in the version of the group.
+func (g group) names(v1 string, v2 ...string) []string {
+	if g.v1 {
+		return []string{v1}
+	}
+	return v2
 }
 
 func availableBytes(root fs.FS) int64 {

@@ -72,6 +72,11 @@ func drawInput(t *rapid.T, l *pack.Layout) Input {
 		Mode: rapid.SampledFrom([]config.Mode{"", config.Auto, config.Dense, config.Gate, config.Predicted}).Draw(t, "mode"),
 		KV:   rapid.SampledFrom([]tensor.DType{tensor.F32, tensor.F16}).Draw(t, "kv"),
 	}
+	if layout := l.Profile(); layout.Sparse() && in.Strategy.Mode != config.Dense && rapid.Bool().Draw(t, "by layer") {
+		for range layout.Layers {
+			in.Modes = append(in.Modes, rapid.SampledFrom([]config.Mode{config.Gate, config.Predicted}).Draw(t, "layer's mode"))
+		}
+	}
 	in.Strategy.Context = rapid.IntRange(0, in.Layout.Profile().MaxPositions).Draw(t, "ctx")
 	return in
 }

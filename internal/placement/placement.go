@@ -16,8 +16,11 @@ import (
 type Input struct {
 	Layout   *pack.Layout // of the pack, there or to be made
 	Strategy config.OffloadStrategy
-	// PredictorBytes is the size of each layer's predictor, nil if the
-	// predictor needs no memory of ours.
+	// Modes is what each layer computes, [layers] of Dense, Gate or Predicted;
+	// nil: the strategy's mode, and for auto Predicted.
+	Modes []config.Mode
+	// PredictorBytes is the size of the predictor of each layer that is
+	// predicted, nil if the predictor needs no memory of ours.
 	PredictorBytes func(layer int) int64
 	// PredictorHeapBytes is what of that lies on the Go heap, nil for nothing.
 	PredictorHeapBytes func(layer int) int64
@@ -39,16 +42,16 @@ type Input struct {
 
 // Placement is what lives where. Executors obey it and decide nothing.
 type Placement struct {
-	Mode    config.Mode // Dense, Gate or Predicted
-	Auto    bool        // Mode stands for auto, which may choose another for each layer
-	Chosen  string      // what auto chose here before, in words; empty: not known
+	Mode    config.Mode // Dense, Gate or, where any layer is, Predicted
+	Auto    bool        // auto was asked for, and Mode is what it comes to
+	Chosen  string      // what auto comes to in the layers, in words; empty without it
 	Context int         // longest sequence, in tokens
 	Chunk   int         // most tokens of one step
 	Threads int
 
 	Resident  map[string]bool // matrices in fast memory; the others stream
 	Streamed  int             // matrices that a token needs in full and that stream
-	Predicted []bool          // [layers] that have a predictor in fast memory
+	Predicted []bool          // [layers] that compute what a predictor asks for, which is in fast memory
 	Slots     []int           // [layers] slots for neurons
 	RingSlots int             // staging slots for neurons without a slot
 
@@ -80,8 +83,8 @@ const (
 	// neuronBytes is what is known of a neuron that has a slot: a checksum
 	// (4), slot and neuron (8), pins and free list (6), what the policy knows,
 	// the read that fills it (8), how often it was active (4), where it lies in
-	// a pack with an order of its own (4), its calibration (16), rounded up.
-	neuronBytes = 52 + cache.PolicyBytes
+	// a pack with an order of its own (4), its calibration (21), rounded up.
+	neuronBytes = 56 + cache.PolicyBytes
 	// ringBytes is about what the ring of staging slots takes.
 	ringBytes = 4 << 20
 	// defaultContext is the longest sequence if none is asked for and the
@@ -138,27 +141,38 @@ func newPlanner(in Input) (*planner, error) {
 	if hd := p.profile.HeadDim(); s.KV.Quantised() && hd%tensor.QuantBlock != 0 {
 		return nil, fmt.Errorf("placement: kv: got %v for a model of head dim %d, want a multiple of %d, or f16", s.KV, hd, tensor.QuantBlock)
 	}
-	p.Mode = p.mode()
+	p.modes()
 	p.KVBytes = int64(kv.Pages(p.Context)) * p.kvShape().PageBytes()
 	p.survey()
 	return p, nil
 }
 
-// mode is the mode that runs: auto is resolved, and a model whose activation
+// modes sets the modes that run: auto is resolved, and a model whose activation
 // gives no exact zeros is computed densely.
-func (p *planner) mode() config.Mode {
+func (p *planner) modes() {
 	m := p.in.Strategy.Mode
-	if !p.profile.Sparse() {
+	p.Auto = (m == "" || m == config.Auto) && p.profile.Sparse()
+	switch {
+	case !p.profile.Sparse():
 		if m == config.Gate || m == config.Predicted {
 			p.notice("%s is not sparse: running dense", p.profile.Activation)
 		}
-		return config.Dense
+		p.Mode = config.Dense
+	case p.in.Modes != nil:
+		p.Mode = p.in.Modes[0]
+	case p.Auto:
+		p.Mode = config.Predicted
+	default:
+		p.Mode = m
 	}
-	if m == "" || m == config.Auto {
-		p.Auto = true
-		return config.Predicted
+	p.Predicted = make([]bool, p.profile.Layers)
+	for l := range p.Predicted {
+		if p.in.Modes == nil {
+			p.Predicted[l] = p.Mode == config.Predicted
+		} else if p.in.Modes[l] == config.Predicted {
+			p.Predicted[l], p.Mode = true, config.Predicted
+		}
 	}
-	return m
 }
 
 func (p *planner) kvShape() kv.Shape {
@@ -224,33 +238,32 @@ func (p *planner) neuronSlots(n int) int64 {
 
 // predictor is the size of one layer's predictor.
 func (p *planner) predictor(layer int) int64 {
-	if p.in.PredictorBytes == nil {
+	if p.in.PredictorBytes == nil || !p.Predicted[layer] {
 		return 0
 	}
 	return p.in.PredictorBytes(layer)
 }
 
-// allPredictors is the size of every layer's predictor.
-func (p *planner) allPredictors() int64 {
-	if p.Mode != config.Predicted {
-		return 0
+// predictors counts the predictors of all layers that are predicted. They are
+// never left out for want of room, since output depends on them.
+func (p *planner) predictors() {
+	for l, here := range p.Predicted {
+		p.predictorBytes += p.predictor(l)
+		if here && p.in.PredictorHeapBytes != nil {
+			p.heapBytes += p.in.PredictorHeapBytes(l)
+		}
 	}
-	total := int64(0)
-	for l := range p.profile.Layers {
-		total += p.predictor(l)
-	}
-	return total
 }
 
 // place gives out the room that the budget leaves.
 func (p *planner) place() error {
+	p.predictors()
 	p.totals()
 	asked := p.askedSlots()
 	p.budgets(asked)
-	need := p.vectors + p.neuronSlots(max(0, asked))
+	need := p.vectors + p.predictorBytes + p.neuronSlots(max(0, asked))
 	room := p.room(need) - need
 	p.Fits = room >= 0
-	p.predictors(&room)
 	p.Resident = make(map[string]bool, len(p.matrices)+len(p.rowTables))
 	if p.Streamed = p.residents(p.matrices, &room); p.Streamed > 0 && p.Fits {
 		p.notice("%d of %d matrices do not fit and stream from the pack for every token", p.Streamed, len(p.matrices))
@@ -269,6 +282,7 @@ func (p *planner) place() error {
 		p.MemoryBytes += int64(n-p.RingSlots) * p.stride
 		p.RingSlots = n
 	}
+	p.noticeKV()
 	if !p.Fits {
 		return p.tooSmall(asked, need)
 	}
@@ -276,31 +290,6 @@ func (p *planner) place() error {
 		p.notice("the budget comes to %s for the process, more than the %s that are free: the system may end it", config.FormatSize(p.Process.BudgetBytes), config.FormatSize(free))
 	}
 	return nil
-}
-
-// predictors gives as many layers as possible their predictor.
-func (p *planner) predictors(room *int64) {
-	p.Predicted = make([]bool, p.profile.Layers)
-	if p.Mode != config.Predicted {
-		return
-	}
-	got := 0
-	for l := range p.Predicted {
-		n := p.predictor(l)
-		if *room < n {
-			break
-		}
-		*room -= n
-		p.predictorBytes += n
-		if p.in.PredictorHeapBytes != nil {
-			p.heapBytes += p.in.PredictorHeapBytes(l)
-		}
-		p.Predicted[l] = true
-		got++
-	}
-	if got < len(p.Predicted) && p.Fits {
-		p.notice("the budget has no room for the predictors of %d of %d layers: they compute every neuron", len(p.Predicted)-got, len(p.Predicted))
-	}
 }
 
 // residents makes matrices resident while there is room, and returns how many
@@ -317,6 +306,21 @@ func (p *planner) residents(ts []pack.Tensor, room *int64) (streamed int) {
 		p.Resident[t.Name] = true
 	}
 	return streamed
+}
+
+// noticeKV says what to change where the KV cache, not the weights, takes much
+// of a budget of bytes.
+func (p *planner) noticeKV() {
+	if b := p.in.Strategy.Budget.Bytes; b == 0 || p.KVBytes <= b/3 {
+		return
+	}
+	how := fmt.Sprintf("lower --ctx, which is %d", p.Context)
+	if p.in.Strategy.KV == tensor.F32 {
+		how += ", or use --kv f16"
+	} else if p.in.Strategy.KV == tensor.F16 && p.profile.HeadDim()%tensor.QuantBlock == 0 {
+		how += ", or use --kv q8_0"
+	}
+	p.notice("the KV cache takes %s of the budget of %s: %s", config.FormatSize(p.KVBytes), config.FormatSize(p.in.Strategy.Budget.Bytes), how)
 }
 
 func (p *planner) notice(format string, args ...any) {

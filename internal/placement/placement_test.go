@@ -1,9 +1,7 @@
 package placement
 
 import (
-	"encoding/xml"
-	"errors"
-	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -69,11 +67,34 @@ func TestModes(t *testing.T) {
 		}
 	}
 	in := Input{Layout: layouts[config.ReLU], PredictorBytes: each(640), ScratchBytes: scratch(100), Processors: 3}
-	p := mustPlan(t, in.budget(config.Budget{Bytes: mustPlan(t, in).Process.MinimumBytes}))
-	for _, want := range []string{"no room for the predictors of 2 of 2 layers", "9 of 9 matrices do not fit"} {
-		if !hasNotice(p, want) {
-			t.Errorf("at the minimum: got notices %q, want %q", p.Notices, want)
-		}
+	least := mustPlan(t, in).Process.MinimumBytes
+	p := mustPlan(t, in.budget(config.Budget{Bytes: least}))
+	if !hasNotice(p, "9 of 9 matrices do not fit") || !p.Predicted[0] || !p.Predicted[1] {
+		t.Errorf("at the minimum: got predicted %v, notices %q, want both layers predicted and no matrix resident", p.Predicted, p.Notices)
+	}
+	// What an exact mode saves is what the predictors take.
+	_, err := Plan(in.budget(config.Budget{Bytes: least - 1}))
+	if err == nil || !strings.Contains(err.Error(), "use --mode gate, which saves the predictors' 1.28 kB") {
+		t.Errorf("below the minimum: got %v, want a word about mode gate", err)
+	}
+	in.Strategy.Mode = config.Gate
+	if q := mustPlan(t, in); q.Process.MinimumBytes != least-2*640 {
+		t.Errorf("gate: got a minimum of %d, want %d, less by the predictors", q.Process.MinimumBytes, least-2*640)
+	}
+}
+
+// Layers have modes of their own: those that are predicted have a predictor,
+// and the others take no room for one.
+func TestModesByLayer(t *testing.T) {
+	in := Input{Layout: layoutOf(t, profile(10, 8, 3, 100, 10)), PredictorBytes: each(640), ScratchBytes: scratch(100), Processors: 1}
+	in.Modes = []config.Mode{config.Gate, config.Predicted, config.Gate}
+	p := mustPlan(t, in)
+	if p.Mode != config.Predicted || !p.Auto || !slices.Equal(p.Predicted, []bool{false, true, false}) || givenOut(in, p).predictors != 640 {
+		t.Errorf("got mode %s, predicted %v, want layer 1 predicted", p.Mode, p.Predicted)
+	}
+	in.Modes[1] = config.Gate
+	if p := mustPlan(t, in); p.Mode != config.Gate || !p.Auto {
+		t.Errorf("all by the gate: got mode %s, auto %v, want gate and true", p.Mode, p.Auto)
 	}
 }
 
@@ -114,53 +135,6 @@ func TestKVBlocks(t *testing.T) {
 	// Keys and values of 2 layers, blocks of 34 bytes, in 2 pages of 64 tokens.
 	if p := mustPlan(t, in); p.KVBytes != 2*64*2*2*2*34 {
 		t.Errorf("got %d bytes, want %d", p.KVBytes, 2*64*2*2*2*34)
-	}
-}
-
-// broken is a writer that does not write.
-type broken struct{}
-
-func (broken) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
-
-// The drawing is well-formed, whatever the title, and names all that there is.
-func TestSVG(t *testing.T) {
-	p := mustPlan(t, Input{Layout: layoutOf(t, profile(10, 8, 2, 100, 10)), ScratchBytes: scratch(100), Processors: 1}.ratio(0.5))
-	var b strings.Builder
-	if err := p.SVG(&b, `a <b> & "c"`); err != nil {
-		t.Fatal(err)
-	}
-	text := ""
-	for d := xml.NewDecoder(strings.NewReader(b.String())); ; {
-		token, err := d.Token()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if c, ok := token.(xml.CharData); ok {
-			text += string(c) + "\n"
-		}
-	}
-	want := []string{`a <b> & "c"`}
-	for _, tier := range p.Tiers {
-		want = append(want, tier.Name+": "+config.FormatSize(tier.Bytes))
-		for _, it := range tier.Items {
-			if it.Bytes > 0 {
-				want = append(want, it.What, config.FormatSize(it.Bytes))
-			}
-		}
-	}
-	for _, w := range want {
-		if !strings.Contains(text, w+"\n") {
-			t.Errorf("got no %q in the drawing", w)
-		}
-	}
-	if strings.Contains(text, "matrices that stream") {
-		t.Error("what there is none of is in the drawing")
-	}
-	if err := p.SVG(broken{}, ""); !errors.Is(err, io.ErrClosedPipe) {
-		t.Errorf("got %v, want %v", err, io.ErrClosedPipe)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/memory"
 	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 // check holds a placement that fits to what is true of all.
@@ -50,8 +51,13 @@ func check(t *rapid.T, in Input, p *Placement) {
 		t.Fatalf("got %d and %d layers, want %d", len(p.Slots), len(p.Predicted), profile.Layers)
 	}
 	for l, n := range p.Slots {
-		if n != p.Slots[0] || n > profile.FFN || p.Predicted[l] && p.Mode != config.Predicted {
-			t.Fatalf("layer %d of %v: got %d slots, predicted %v in mode %s", l, p.Slots, n, p.Predicted[l], p.Mode)
+		if n != p.Slots[0] || n > profile.FFN {
+			t.Fatalf("layer %d of %v: got %d slots", l, p.Slots, n)
+		}
+		// A layer's mode depends on no budget.
+		want := p.Mode == config.Predicted && (in.Modes == nil || in.Modes[l] == config.Predicted)
+		if p.Predicted[l] != want {
+			t.Fatalf("layer %d: got predicted %v in mode %s, modes %v", l, p.Predicted[l], p.Mode, in.Modes)
 		}
 	}
 	all, resident := int64(0), 0
@@ -160,8 +166,8 @@ func TestPlan(t *testing.T) {
 	})
 }
 
-// The minimum works, a byte less does not, and it is the same whatever the
-// mode, the predictor and the ratio.
+// The minimum works, a byte less does not, and but for the predictors that the
+// modes need it is the same whatever the mode, the predictor and the ratio.
 func TestMinimum(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := drawInput(t, drawLayout(t))
@@ -172,7 +178,7 @@ func TestMinimum(t *testing.T) {
 		if e.Minimum != sizeOf(least) || !strings.Contains(e.Error(), "--budget") {
 			t.Fatalf("got %q, want a minimum of %s", e, sizeOf(least))
 		}
-		if share := p.Share.MinimumBytes; share > 0 {
+		if share := p.Share.MinimumBytes; share > 0 && share < p.Share.TotalBytes { // 100 % is everything
 			of := func(n int64) config.Budget {
 				return config.Budget{Share: (float64(n) + 0.5) / float64(p.Share.TotalBytes)}
 			}
@@ -185,9 +191,11 @@ func TestMinimum(t *testing.T) {
 		if rapid.Bool().Draw(t, "with ratio") {
 			other = other.ratio(rapid.Float64Range(0, 1).Draw(t, "ratio"))
 		}
-		if q := mustPlan(t, other); q.Process.MinimumBytes != least || q.Share.MinimumBytes != p.Share.MinimumBytes {
+		q := mustPlan(t, other)
+		more := givenOut(other, q).predictors - givenOut(in, p).predictors
+		if q.Process.MinimumBytes != least+more || q.Share.MinimumBytes != p.Share.MinimumBytes+more {
 			t.Fatalf("minimum: got %d and %d, want %d and %d, as for another mode, predictor and ratio",
-				q.Process.MinimumBytes, q.Share.MinimumBytes, least, p.Share.MinimumBytes)
+				q.Process.MinimumBytes, q.Share.MinimumBytes, least+more, p.Share.MinimumBytes+more)
 		}
 	})
 }
@@ -315,14 +323,30 @@ func TestDefaultBudget(t *testing.T) {
 		if p.Process.BudgetBytes == all.Process.TotalBytes {
 			all = p
 		}
-		missing := 0
-		for _, here := range all.Predicted {
-			if !here && all.Mode == config.Predicted {
-				missing++
-			}
-		}
-		if all.Slots[0] != in.Layout.Profile().FFN || all.Tiers[1].Bytes != 0 || missing != 0 || all.Token.SlowBytes != 0 {
+		if all.Slots[0] != in.Layout.Profile().FFN || all.Tiers[1].Bytes != 0 || all.Token.SlowBytes != 0 {
 			t.Fatalf("got %+v, want everything resident", all)
 		}
 	})
+}
+
+// Where the KV cache takes much of a budget of bytes, one note says what to
+// change.
+func TestNoticeOfKV(t *testing.T) {
+	in := Input{Layout: layoutOf(t, profile(10, 64, 64, 100, 2048)), ScratchBytes: scratch(100), Processors: 1}
+	for kv, want := range map[tensor.DType]string{
+		tensor.F32:  "lower --ctx, which is 2048, or use --kv f16",
+		tensor.F16:  "lower --ctx, which is 2048, or use --kv q8_0",
+		tensor.Q8_0: "",
+	} {
+		in.Strategy.KV = kv
+		least := mustPlan(t, in).Process.MinimumBytes
+		p := mustPlan(t, in.budget(config.Budget{Bytes: least}))
+		got := strings.Join(p.Notices, "\n")
+		if much := 3*p.KVBytes > least; much != strings.Contains(got, "the KV cache takes") || !strings.Contains(got, want) {
+			t.Errorf("%v: got notices %q for %d bytes of %d, want %q", kv, got, p.KVBytes, least, want)
+		}
+		if want != "" && 3*p.KVBytes <= least {
+			t.Errorf("%v: got a KV cache of %d bytes in %d, want more for this test", kv, p.KVBytes, least)
+		}
+	}
 }

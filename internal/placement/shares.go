@@ -109,15 +109,10 @@ func (p *planner) deal(n int) []int {
 }
 
 // hot is the counts, nil where they say nothing: in a mode that computes every
-// neuron, or where some layer does for want of a predictor.
+// neuron.
 func (p *planner) hot() *cache.Counts {
 	if p.Mode != config.Predicted {
 		return nil
-	}
-	for _, here := range p.Predicted {
-		if !here {
-			return nil
-		}
 	}
 	return p.in.Counts
 }

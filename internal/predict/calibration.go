@@ -32,9 +32,10 @@ type Calibration struct {
 
 // LayerCalibration is one layer's. Slices are [ffn] f32.
 type LayerCalibration struct {
-	// Dead layers compute nothing: all of the layer's neurons together add
-	// less than is worth a sketch.
-	Dead bool
+	// Silent says which neurons never fired. What is fitted to them says
+	// nothing of when they would; see predict.Silent. In a layer that hardly
+	// fired at all everyone is silent, and its sketch is the pack's.
+	Silent []bool
 	// Kind is who predicts: what costs least at the same loss.
 	Kind Kind
 	// Codes are the layer's own, of a sketch that has them.
@@ -159,10 +160,17 @@ func (c *Calibration) Uses(k Kind) bool {
 	return slices.ContainsFunc(c.Layers, func(l LayerCalibration) bool { return l.Kind == k })
 }
 
+// IsSilent reports whether a neuron is silent.
+func (l *LayerCalibration) IsSilent(i int) bool { return i < len(l.Silent) && l.Silent[i] }
+
 // Bias is what is added to a layer's scores times Slope so that a neuron worth
-// computing at least comes out above zero.
+// computing at least comes out above zero. Silent neurons have no bar.
 func (l *LayerCalibration) Bias(dst []float32, least float64) {
 	for i := range dst {
+		if l.IsSilent(i) {
+			dst[i] = l.Offset[i]
+			continue
+		}
 		want := math.Inf(1)
 		if l.Norm[i] > 0 {
 			want = least / float64(l.Norm[i])
@@ -174,19 +182,22 @@ func (l *LayerCalibration) Bias(dst []float32, least float64) {
 // CalibrationSection is the name of a sidecar's section.
 const CalibrationSection = "sketch"
 
-// sectionJSON is the section's JSON: the calibration and which layers are
-// dead.
+// sectionJSON is the section's JSON.
 type sectionJSON struct {
 	*Calibration
-	DeadLayers []int        `json:"dead_layers"`
-	Kinds      map[int]Kind `json:"kinds,omitempty"` // but sketches
-	Bits       map[int]int  `json:"bits,omitempty"`  // of the layers' own codes
+	DeadLayers []int        `json:"dead_layers,omitempty"` // all silent, in older sidecars
+	Kinds      map[int]Kind `json:"kinds,omitempty"`       // but sketches
+	Bits       map[int]int  `json:"bits,omitempty"`        // of the layers' own codes
 }
 
+// silentTensor is the name of the tensor that says which neurons are silent.
+const silentTensor = "silent"
+
 // Section is the calibration as a sidecar's section: tensors slope, offset,
-// sigma and norm, each F32 [layers, ffn], and codes.N of layers that have them.
+// sigma and norm, each F32 [layers, ffn], silent, U8 [layers, ffn] of 0 and 1,
+// and codes.N of layers that have them.
 func (c *Calibration) Section() (sidecar.Section, error) {
-	j := sectionJSON{Calibration: c, DeadLayers: []int{}}
+	j := sectionJSON{Calibration: c}
 	ffn := len(c.Layers[0].Slope)
 	shape := []int64{int64(len(c.Layers)), int64(ffn)}
 	tensors := make(map[string]sidecar.Tensor)
@@ -200,9 +211,13 @@ func (c *Calibration) Section() (sidecar.Section, error) {
 		tensors[name] = sidecar.Tensor{DType: "F32", Shape: shape, Data: data}
 	}
 	j.Bits = addCodes(tensors, c.Layers, ffn)
+	silent := make([]byte, len(c.Layers)*ffn)
+	tensors[silentTensor] = sidecar.Tensor{DType: "U8", Shape: shape, Data: silent}
 	for l := range c.Layers {
-		if c.Layers[l].Dead {
-			j.DeadLayers = append(j.DeadLayers, l)
+		for i, is := range c.Layers[l].Silent {
+			if is {
+				silent[l*ffn+i] = 1
+			}
 		}
 		if k := c.Layers[l].Kind; k != KindSketch {
 			if j.Kinds == nil {
@@ -263,11 +278,8 @@ func ReadCalibration(s sidecar.Section, layers, d, ffn int) (*Calibration, error
 			*of(&c.Layers[l]) = v
 		}
 	}
-	for _, l := range j.DeadLayers {
-		if l < 0 || l >= layers {
-			return nil, fmt.Errorf("predict: calibration: got dead layer %d, want 0 to %d", l, layers-1)
-		}
-		c.Layers[l].Dead = true
+	if err := readSilent(c.Layers, s.Tensors, j.DeadLayers, ffn); err != nil {
+		return nil, err
 	}
 	for l, k := range j.Kinds {
 		if l < 0 || l >= layers || k != KindLowRank && k != KindGate {
@@ -276,4 +288,28 @@ func ReadCalibration(s sidecar.Section, layers, d, ffn int) (*Calibration, error
 		c.Layers[l].Kind = k
 	}
 	return c, readCodes(c.Layers, s.Tensors, j.Bits, d, ffn)
+}
+
+// readSilent sets which neurons are silent. A sidecar that does not say it is
+// an older one, which calls whole layers dead.
+func readSilent(layers []LayerCalibration, from map[string]sidecar.Tensor, dead []int, ffn int) error {
+	t, ok := from[silentTensor]
+	if ok && (t.DType != "U8" || len(t.Shape) != 2 || t.Shape[0] != int64(len(layers)) || t.Shape[1] != int64(ffn) || len(t.Data) != len(layers)*ffn) {
+		return fmt.Errorf("predict: calibration: tensor %q: got %s %v, want U8 [%d %d]", silentTensor, t.DType, t.Shape, len(layers), ffn)
+	}
+	for l := range layers {
+		layers[l].Silent = make([]bool, ffn)
+		for i := range ffn {
+			layers[l].Silent[i] = ok && t.Data[l*ffn+i] != 0
+		}
+	}
+	for _, l := range dead {
+		if l < 0 || l >= len(layers) {
+			return fmt.Errorf("predict: calibration: got dead layer %d, want 0 to %d", l, len(layers)-1)
+		}
+		for i := range layers[l].Silent {
+			layers[l].Silent[i] = true
+		}
+	}
+	return nil
 }

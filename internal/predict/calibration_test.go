@@ -71,8 +71,8 @@ func calibration() *Calibration {
 		for _, of := range calibrationTensors {
 			*of(&c.Layers[l]) = []float32{1, 2.5, float32(l)}
 		}
+		c.Layers[l].Silent = []bool{false, l == 1, true}
 	}
-	c.Layers[1].Dead = true
 	c.Layers[0].Kind = KindLowRank
 	c.Layers[1].Codes = Codes{Bits: 3, Rows: slices.Repeat([]byte{5, 200, 77}, 3*2*32)} // inputs of 300
 	for i := range 5 {
@@ -105,6 +105,11 @@ func TestCalibrationSection(t *testing.T) {
 	bad("no tensor", 2, 3, func(s *sidecar.Section) { delete(s.Tensors, "sigma") })
 	bad("no JSON", 2, 3, func(s *sidecar.Section) { s.JSON = []byte("{") })
 	bad("no points", 2, 3, func(s *sidecar.Section) { s.JSON = []byte("{}") })
+	bad("silent neurons of another model", 2, 3, func(s *sidecar.Section) {
+		t := s.Tensors["silent"]
+		t.Shape, t.Data = []int64{2, 2}, t.Data[:4]
+		s.Tensors["silent"] = t
+	})
 	bad("dead layer", 2, 3, func(s *sidecar.Section) { s.JSON = []byte(`{"points":[{}],"dead_layers":[2]}`) })
 	bad("layers of a point", 2, 3, func(s *sidecar.Section) { s.JSON = []byte(`{"points":[{"layers":[{}]}]}`) })
 	bad("floor", 2, 3, func(s *sidecar.Section) { s.JSON = []byte(`{"points":[{}],"floor":"hope"}`) })
@@ -158,6 +163,11 @@ func TestBias(t *testing.T) {
 	l.Bias(got, 0.25) // an activation a adds a*a*norm: bars at 0.5 and 0.25
 	if got[0] != 0.5 || got[1] != 0.75 || !math.IsInf(float64(got[2]), -1) {
 		t.Errorf("got %v, want 0.5, 0.75 and minus infinity", got)
+	}
+	l.Silent = []bool{false, true, true}
+	l.Bias(got, 0.25)
+	if got[0] != 0.5 || got[1] != 1 || got[2] != 1 {
+		t.Errorf("got %v, want 0.5, and no bar for silent neurons", got)
 	}
 }
 

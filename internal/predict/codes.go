@@ -7,13 +7,13 @@ import (
 	"github.com/sparseflow/sparseflow/internal/sidecar"
 )
 
-// Codes is a layer's first halves in 1 to 3 bits a weight: a sketch like the
-// pack's, which has 4, but rounded for the inputs that a text gave, so that it
-// says as much in fewer bits. What a code stands for is at device.SketchMat; a
+// Codes is a layer's first halves in 3 bits a weight: a sketch like the pack's,
+// which has 4, but rounded for the inputs that a text gave, so that it says as
+// much in fewer bits. What a code stands for is at device.SketchMat; a
 // row's scale is part of its calibration's Slope.
 type Codes struct {
-	Bits int    // 0: there are none, the pack's sketch is used
-	Rows []byte // [ffn, kernel.PlaneBytes(d, Bits)]
+	Bits int    // 3; 0: there are none, the pack's sketch is used
+	Rows []byte // [ffn, kernel.Sketch3Bytes(d)]
 }
 
 // codesTensor is the name of a layer's codes in a section: U8 [ffn, bytes].
@@ -40,11 +40,11 @@ func addCodes(to map[string]sidecar.Tensor, layers []LayerCalibration, ffn int) 
 // which share a section's memory.
 func readCodes(layers []LayerCalibration, from map[string]sidecar.Tensor, bits map[int]int, d, ffn int) error {
 	for l, b := range bits {
-		if l < 0 || l >= len(layers) || b < 1 || b > kernel.MostPlanes {
-			return fmt.Errorf("predict: calibration: bits of layer %d: got %d, want 1 to %d and one of %d layers", l, b, kernel.MostPlanes, len(layers))
+		if l < 0 || l >= len(layers) || b != 3 {
+			return fmt.Errorf("predict: calibration: bits of layer %d: got %d, want 3 and one of %d layers: train anew", l, b, len(layers))
 		}
 		name := codesTensor(l)
-		t, row := from[name], kernel.PlaneBytes(d, b)
+		t, row := from[name], kernel.Sketch3Bytes(d)
 		if t.DType != "U8" || len(t.Shape) != 2 || t.Shape[0] != int64(ffn) || t.Shape[1] != int64(row) || len(t.Data) != ffn*row {
 			return fmt.Errorf("predict: calibration: tensor %q: got %s %v, want U8 [%d %d]", name, t.DType, t.Shape, ffn, row)
 		}

@@ -41,7 +41,7 @@ func (All) Scores(_, _ int, _, scores []float32) error {
 	return nil
 }
 
-// Sketch estimates pre-activations with weights of 1 to 4 bits and 8-bit inputs.
+// Sketch estimates pre-activations with weights of 3 or 4 bits and 8-bit inputs.
 // The rounding to 4 is described at pack.PackSketch and comes with the pack;
 // fewer come with a calibration.
 type Sketch struct {

@@ -12,6 +12,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/quality"
+	"github.com/sparseflow/sparseflow/internal/tensor"
 	"github.com/sparseflow/sparseflow/internal/token"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
@@ -51,6 +52,7 @@ func evaluate(t *testing.T, file string, tokens int, s config.OffloadStrategy, o
 func strategy(mode config.Mode, predictor string) config.OffloadStrategy {
 	s := config.DefaultStrategy()
 	s.Mode, s.Predictor, s.Budget.Share = mode, predictor, 3
+	s.KV = tensor.F32 // as the reference's
 	return s
 }
 

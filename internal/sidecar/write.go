@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/sparseflow/sparseflow/internal/atomicfile"
 	"github.com/sparseflow/sparseflow/internal/pack/filelock"
 )
 
@@ -66,11 +67,10 @@ func replace(ctx context.Context, path string, next func() (*Sidecar, error)) er
 // files can be locked its name is fixed, and its lock is what other writers wait
 // for: what a killed writer left nobody has locked, and the next one uses it.
 type pending struct {
-	path    string // the final one
-	file    *os.File
-	out     output
-	locked  bool // else its name is of its own
-	renamed bool
+	path   string // the final one
+	file   *os.File
+	out    output
+	locked bool // else its name is of its own
 }
 
 // output is the pending file: the seam at which tests let writes fail.
@@ -80,6 +80,9 @@ type output interface {
 }
 
 func createPending(ctx context.Context, path string) (*pending, error) {
+	if err := atomicfile.Replaceable(path); err != nil {
+		return nil, err
+	}
 	temp := path + tempSuffix
 	for {
 		f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE, 0o666)
@@ -87,7 +90,7 @@ func createPending(ctx context.Context, path string) (*pending, error) {
 			return nil, err
 		}
 		held, err := filelock.Try(f)
-		if errors.Is(err, errors.ErrUnsupported) {
+		if err != nil { // no locks here
 			f.Close()
 			os.Remove(temp)
 			return createUnlocked(path)
@@ -151,32 +154,27 @@ func (p *pending) store(s *Sidecar) error {
 	if err := l.write(p.out); err != nil {
 		return err
 	}
-	if err := p.out.Sync(); err != nil {
-		return err
-	}
 	// A lock must last until the file has its name; a system without locks may
 	// be one that renames no open file.
+	sync := p.out.Sync
 	if !p.locked {
-		if err := p.file.Close(); err != nil {
-			return err
-		}
+		sync = func() error { return errors.Join(p.out.Sync(), p.file.Close()) }
 	}
-	if err := os.Rename(p.file.Name(), p.path); err != nil {
-		return err
-	}
-	p.renamed = true
-	return syncDir(filepath.Dir(p.path))
+	return atomicfile.Commit(sync, p.file.Name(), p.path)
 }
 
 // release lets the next writer go on, and removes a file that did not become
 // the sidecar.
 func (p *pending) release() {
-	if !p.renamed {
-		if !p.locked {
-			p.file.Close()
-		}
-		// Before the lock ends: after it the name may be another writer's. What
-		// cannot be removed the next writer uses.
+	remove := !p.locked
+	if p.locked {
+		// Once the file has its name, the temporary one may be another writer's.
+		remove, _ = leadsTo(p.file.Name(), p.file)
+	} else {
+		p.file.Close()
+	}
+	if remove {
+		// Before the lock ends. What cannot be removed the next writer uses.
 		os.Remove(p.file.Name())
 	}
 	p.file.Close()

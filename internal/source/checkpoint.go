@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -17,22 +18,26 @@ type Checkpoint struct {
 	names   []string // sorted
 	tensors map[string]*Tensor
 	open    []io.Closer
+
+	index  string    // the index's name; empty without one
+	placed weightMap // what it says
 }
 
-// A format is one way to lay a checkpoint out in files.
+// A reader lists the tensors of one weight file.
+type reader func(r io.ReaderAt, size int64, file string) ([]*Tensor, error)
+
+// A format is one way to lay a checkpoint out in files: one file stem.ext, or
+// several beside an index.
 type format struct {
-	file    string // what marks the format: the weights, or their index
-	sharded bool   // file is an index
-	read    func(r io.ReaderAt, size int64, file string) ([]*Tensor, error)
+	stem, ext string
+	read      reader
 }
 
 // formats lists what Open understands, the preferred one first.
 func formats() []format {
 	return []format{
-		{"model.safetensors", false, openSafetensors},
-		{"model.safetensors.index.json", true, openSafetensors},
-		{"pytorch_model.bin", false, openTorch},
-		{"pytorch_model.bin.index.json", true, openTorch},
+		{"model", "safetensors", openSafetensors},
+		{"pytorch_model", "bin", openTorch},
 	}
 }
 
@@ -40,32 +45,51 @@ func formats() []format {
 // the directory's path as errors shall show it. The files of fsys must
 // implement [io.ReaderAt], as those of os.DirFS and embed.FS do.
 func Open(fsys fs.FS, name string) (*Checkpoint, error) {
+	d := directory{fsys: fsys, name: name}
+	c := &Checkpoint{tensors: make(map[string]*Tensor)}
 	var looked []string
 	for _, f := range formats() {
-		_, err := fs.Stat(fsys, f.file)
-		if errors.Is(err, fs.ErrNotExist) {
-			looked = append(looked, f.file)
-			continue
-		}
-		c := &Checkpoint{tensors: make(map[string]*Tensor)}
-		d := directory{fsys: fsys, name: name}
-		if f.sharded {
-			err = c.openShards(d, f)
-		} else {
-			err = c.openSingle(d, f)
-		}
+		file := f.stem + "." + f.ext
+		found, err := c.openFormat(d, f, file)
 		if err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
-		slices.Sort(c.names)
-		slices.Sort(c.files)
-		return c, nil
+		if found {
+			c.names = slices.Sorted(maps.Keys(c.tensors))
+			slices.Sort(c.files)
+			return c, nil
+		}
+		looked = append(looked, file, file+indexSuffix)
 	}
 	if _, err := fs.Stat(fsys, "."); err != nil {
 		return nil, fmt.Errorf("checkpoint: open %s: %w", name, cause(err))
 	}
 	return nil, fmt.Errorf("checkpoint: open %s: got none of the files %s, want one of them",
 		name, strings.Join(looked, ", "))
+}
+
+// indexSuffix ends the name of an index, which begins as the one file would be
+// called.
+const indexSuffix = ".index.json"
+
+// openFormat opens a checkpoint of one format, if it is of that.
+func (c *Checkpoint) openFormat(d directory, f format, file string) (found bool, err error) {
+	if _, err := fs.Stat(d.fsys, file); !errors.Is(err, fs.ErrNotExist) {
+		return true, c.readWeights(d, f.read, file)
+	}
+	if _, err := fs.Stat(d.fsys, file+indexSuffix); !errors.Is(err, fs.ErrNotExist) {
+		return true, c.openShards(d, f.read, file+indexSuffix)
+	}
+	files, err := unindexed(d.fsys, f.stem, f.ext)
+	if err != nil {
+		return true, fmt.Errorf("checkpoint: open %s: %w", d.name, err)
+	}
+	for _, file := range files {
+		if err := c.readWeights(d, f.read, file); err != nil {
+			return true, err
+		}
+	}
+	return len(files) > 0, nil
 }
 
 // Names lists the tensors, sorted.
@@ -81,6 +105,29 @@ func (c *Checkpoint) Tensor(name string) (*Tensor, bool) {
 // and relative to its directory.
 func (c *Checkpoint) Files() []string { return slices.Clone(c.files) }
 
+// Sample writes to w some bytes of the middle of each tensor, sorted by name: it
+// tells checkpoints apart that are not equal by intent.
+func (c *Checkpoint) Sample(w io.Writer) error {
+	piece := make([]byte, samplePiece)
+	for _, name := range c.names {
+		t := c.tensors[name]
+		if t.r == nil {
+			continue // there, but nowhere in a file
+		}
+		n, err := t.r.ReadAt(piece[:min(samplePiece, t.sizeBytes)], t.off+max(0, t.sizeBytes-samplePiece)/2)
+		if err != nil && err != io.EOF {
+			return t.wrap(err)
+		}
+		if _, err := w.Write(piece[:n]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// samplePiece is what Sample takes of a tensor: what a disk reads at once.
+const samplePiece = 4096
+
 // Close closes the files. Tensors cannot be read afterwards.
 func (c *Checkpoint) Close() error {
 	var errs []error
@@ -91,59 +138,64 @@ func (c *Checkpoint) Close() error {
 	return errors.Join(errs...)
 }
 
-func (c *Checkpoint) openSingle(d directory, f format) error {
-	tensors, err := c.readWeights(d, f, f.file)
-	if err != nil {
+// openShards opens the files that an index names. What they hold is listed,
+// whatever the index says of it; of a tensor in several the last one counts, as
+// in the transformers library. A file that is not there may hold nothing that
+// anybody wants: Why tells of it.
+func (c *Checkpoint) openShards(d directory, read reader, index string) (err error) {
+	if c.placed, err = c.readIndex(d, index); err != nil {
 		return err
 	}
-	for _, t := range tensors {
-		c.add(t)
-	}
-	return nil
-}
-
-func (c *Checkpoint) openShards(d directory, f format) error {
-	weightMap, err := c.readIndex(d, f.file)
-	if err != nil {
-		return err
-	}
-	for _, shard := range weightMap.shards() {
-		tensors, err := c.readWeights(d, f, shard)
+	c.index = index
+	var missing error
+	there := false
+	for _, shard := range c.placed.shards() {
+		err := c.readWeights(d, read, shard)
 		if err != nil {
-			return fmt.Errorf("%w (a shard that %s names)", err, f.file)
+			err = fmt.Errorf("%w (a shard that %s names)", err, index)
 		}
-		for _, t := range tensors {
-			if weightMap[t.Name] == shard {
-				c.add(t)
-			}
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			missing = err
+		case err != nil:
+			return err
+		default:
+			there = true
 		}
 	}
-	for _, name := range weightMap.tensors() {
-		if c.tensors[name] == nil {
-			return fmt.Errorf("checkpoint: read %s: got no tensor %.200q, which %s places there: is the file from another model?",
-				d.path(weightMap[name]), name, f.file)
-		}
+	if !there {
+		return missing
 	}
 	return nil
 }
 
-func (c *Checkpoint) add(t *Tensor) {
-	c.tensors[t.Name] = t
-	c.names = append(c.names, t.Name)
+// Why says more of a tensor that is not there, for errors: where the index has
+// it. It is empty if nothing is known.
+func (c *Checkpoint) Why(name string) string {
+	file, ok := c.placed[name]
+	switch {
+	case !ok:
+		return ""
+	case slices.Contains(c.files, file):
+		return fmt.Sprintf("%s places it in %s, which lacks it: is that file from another model?", c.index, file)
+	}
+	return fmt.Sprintf("%s places it in %s, which is not there: download it", c.index, file)
 }
 
-// readWeights opens one weight file, which c then owns, and lists its tensors.
-// No two of them have the same name: both readers refuse that.
-func (c *Checkpoint) readWeights(d directory, f format, file string) ([]*Tensor, error) {
+// readWeights opens one weight file, which c then owns, and adds its tensors.
+func (c *Checkpoint) readWeights(d directory, read reader, file string) error {
 	r, size, err := c.openFile(d, file)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	tensors, err := f.read(r, size, d.path(file))
+	tensors, err := read(r, size, d.path(file))
 	if err != nil {
-		return nil, fmt.Errorf("checkpoint: read %s: %w", d.path(file), err)
+		return fmt.Errorf("checkpoint: read %s: %w", d.path(file), err)
 	}
-	return tensors, nil
+	for _, t := range tensors {
+		c.tensors[t.Name] = t
+	}
+	return nil
 }
 
 // openFile opens a regular file for random access and notes it in c.

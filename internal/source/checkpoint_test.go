@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
@@ -258,16 +260,16 @@ func TestOpenErrors(t *testing.T) {
 		{"index an array", map[string][]byte{index: []byte(`[]`)}, []string{"dir/" + index, "want a JSON object"}},
 		{"index without weight_map", map[string][]byte{index: []byte(`{"metadata":{"total_size":1}}`)}, []string{"dir/" + index, "want a weight_map"}},
 		{"index deep", map[string][]byte{index: []byte(`{"metadata":` + strings.Repeat("[", 1<<20))}, []string{"dir/" + index, "depth"}},
-		{"weight_map twice", map[string][]byte{index: []byte(`{"weight_map":{"a":"s"},"weight_map":{}}`)}, []string{"dir/" + index, `"weight_map" twice`}},
-		{"tensor twice", map[string][]byte{index: []byte(`{"weight_map":{"a":"s","a":"t"}}`)}, []string{"dir/" + index, `"a" twice`}},
+		{"last weight_map empty", map[string][]byte{index: []byte(`{"weight_map":{"a":"s"},"weight_map":{}}`)}, []string{"dir/" + index, "want a weight_map"}},
+		{"file null", map[string][]byte{index: []byte(`{"weight_map":{"a":null}}`)}, []string{"dir/" + index, `"a"`, "want a string"}},
+		{"not all shards, no index", map[string][]byte{"model-00001-of-00003.safetensors": good, "model-00002-of-00003.safetensors": good},
+			[]string{"open dir:", "2 shards such as model-00001-of-00003.safetensors", "want all 00003"}},
 		{"file a number", map[string][]byte{index: []byte(`{"weight_map":{"a":1}}`)}, []string{"dir/" + index, `"a"`, "want a string"}},
 		{"file upward", map[string][]byte{index: []byte(`{"weight_map":{"a":"../s"}}`)}, []string{"dir/" + index, `"../s"`, "inside the directory"}},
 		{"file upward within", map[string][]byte{index: []byte(`{"weight_map":{"a":"x/../../s"}}`)}, []string{"dir/" + index, "inside the directory"}},
 		{"file absolute", map[string][]byte{index: []byte(`{"weight_map":{"a":"/etc/passwd"}}`)}, []string{"dir/" + index, `"/etc/passwd"`, "inside the directory"}},
 		{"file absolute on Windows", map[string][]byte{index: []byte(`{"weight_map":{"a":"C:\\s"}}`)}, []string{"dir/" + index, "inside the directory"}},
 		{"file empty", map[string][]byte{index: []byte(`{"weight_map":{"a":""}}`)}, []string{"dir/" + index, "inside the directory"}},
-		{"tensor not in its shard", map[string][]byte{index: []byte(`{"weight_map":{"a":"s","b":"s"}}`), "s": good},
-			[]string{"read dir/s:", `no tensor "b"`, index}},
 		{"bad shard", map[string][]byte{index: []byte(`{"weight_map":{"a":"s"}}`), "s": good[:len(good)-1]}, []string{"read dir/s:", index}},
 	}
 	for _, c := range cases {
@@ -302,22 +304,75 @@ func TestOpenNotRandomAccess(t *testing.T) {
 	wantError(t, err, "open dir/model.safetensors:", "io.ReaderAt")
 }
 
-// Only what the index places in a shard is listed from it.
-func TestIndexIsAuthority(t *testing.T) {
+// The shards say what they hold, whatever the index makes of it: one names
+// tensors that no file has, has them in the wrong file, or leaves them out; its
+// paths are of another machine. So the transformers library has it.
+func TestIndexIsNoAuthority(t *testing.T) {
+	shards := map[string][]byte{"s1": safetensorsFile(t, "a", "b"), "s2": safetensorsFile(t, "c", "d", "b"), "x/s3": safetensorsFile(t, "e")}
+	for _, c := range []struct {
+		name, index, want string
+		byShard           map[string]byte // the first byte, which counts a file's tensors
+	}{
+		{"tensors that no file has", `{"weight_map":{"a":"s1","lm_head.weight":"s1"}}`, "a b", nil},
+		{"a tensor in another file", `{"weight_map":{"a":"s2","c":"s1"}}`, "a b c d", map[string]byte{"a": 0, "c": 0}},
+		{"tensors left out", `{"weight_map":{"a":"s1"}}`, "a b", nil},
+		{"one in two files", `{"weight_map":{"b":"s1","c":"s2"}}`, "a b c d", map[string]byte{"b": 2}},
+		{"a file that is not there", `{"weight_map":{"a":"s1","z":"s9"}}`, "a b", nil},
+		{"a folder", `{"weight_map":{"e":"x/s3"}}`, "e", nil},
+		{"crooked paths", `{"weight_map":{"a":"./s1","c":"x/../s2","e":"x//s3"}}`, "a b c d e", nil},
+		{"paths of another machine", `{"weight_map":{"a":"/home/me/opt/s1","c":"C:\\opt\\s2"}}`, "a b c d", nil},
+		{"paths upward", `{"weight_map":{"a":"../opt/s1"}}`, "a b", nil},
+		{"metadata of all kinds", `{"metadata":{"total_size":1.5e10,"loss":NaN,"x":[Infinity,{"y":-Infinity}]},"more":null,"weight_map":{"a":"s1"}}`, "a b", nil},
+		{"equal keys", `{"weight_map":{"q":"nowhere"},"weight_map":{"a":"s2","a":"s1"}}`, "a b", nil},
+	} {
+		files := maps.Clone(shards)
+		files["model.safetensors.index.json"] = []byte(c.index)
+		k, err := openFiles(t, files)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		if got := strings.Join(k.Names(), " "); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+		for name, first := range c.byShard {
+			if x, _ := k.Tensor(name); readAll(t, x)[0] != first {
+				t.Errorf("%s: got %s from the wrong shard", c.name, name)
+			}
+		}
+	}
+}
+
+// A tensor that is missed is told of with what the index says.
+func TestWhy(t *testing.T) {
 	c, err := openFiles(t, map[string][]byte{
-		"model.safetensors.index.json": []byte(`{"metadata":{"total_size":[1,{}]},"weight_map":{"a":"s2","b":"s1"}}`),
-		"s1":                           safetensorsFile(t, "a", "b", "c"),
-		"s2":                           safetensorsFile(t, "z", "y", "a"),
+		"model.safetensors.index.json": []byte(`{"weight_map":{"a":"s1","b":"s1","c":"s2"}}`), "s1": safetensorsFile(t, "a"),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := c.Names(); !slices.Equal(got, []string{"a", "b"}) {
-		t.Fatalf("got %q, want a and b", got)
+	for name, want := range map[string]string{"b": "s1, which lacks it", "c": "s2, which is not there", "d": ""} {
+		if got := c.Why(name); !strings.Contains(got, want) || (want == "") != (got == "") {
+			t.Errorf("%s: got %q, want %q in it", name, got, want)
+		}
 	}
-	for name, first := range map[string]byte{"a": 2, "b": 1} {
-		if x, _ := c.Tensor(name); readAll(t, x)[0] != first {
-			t.Errorf("%s: got it from the wrong shard", name)
+}
+
+// Shards without an index are found by their names.
+func TestShardsWithoutIndex(t *testing.T) {
+	bin := func(name string) []byte {
+		return torchFile(t, pickled(pDict(pStr(name), pVector(1))), make([]byte, 4))
+	}
+	for _, files := range []map[string][]byte{
+		{"model-00001-of-00002.safetensors": safetensorsFile(t, "a"), "model-00002-of-00002.safetensors": safetensorsFile(t, "b"), "other-00001-of-00003.safetensors": nil},
+		{"pytorch_model-00001-of-00002.bin": bin("a"), "pytorch_model-00002-of-00002.bin": bin("b")},
+	} {
+		c, err := openFiles(t, files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(c.Names(), " "); got != "a b" || len(c.Files()) != 2 {
+			t.Errorf("got %q of %q, want a and b", got, c.Files())
 		}
 	}
 }
@@ -325,7 +380,8 @@ func TestIndexIsAuthority(t *testing.T) {
 func FuzzIndex(f *testing.F) {
 	f.Add([]byte(`{"metadata":{"total_size":482304},"weight_map":{"model.a":"model-00001-of-00002.safetensors","b":"x.bin"}}`))
 	f.Add([]byte(`{"weight_map":{"a":"../s"}}`))
-	f.Add([]byte(`{"weight_map":{"a":"s","a":"s"}}`))
+	f.Add([]byte(`{"weight_map":{"a":"s","a":"C:\\s"},"x":NaN}`))
+	dir := fstest.MapFS{"s": &fstest.MapFile{}, "x/s": &fstest.MapFile{}}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := parseIndex(strings.NewReader(string(data)), int64(len(data)))
 		if err != nil {
@@ -333,6 +389,9 @@ func FuzzIndex(f *testing.F) {
 		}
 		if len(m) == 0 {
 			t.Fatal("got an empty map and no error")
+		}
+		if m.locate(dir) != nil {
+			return
 		}
 		for _, file := range m {
 			if !filepath.IsLocal(file) {

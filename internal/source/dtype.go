@@ -6,13 +6,15 @@ import "math/bits"
 // calls name, or 0 for a name that this package does not know.
 func dtypeBits(name string) int64 {
 	switch name {
+	case "C128":
+		return 128
 	case "F64", "I64", "U64", "C64":
 		return 64
-	case "F32", "I32", "U32":
+	case "F32", "I32", "U32", "C32":
 		return 32
 	case "F16", "BF16", "I16", "U16":
 		return 16
-	case "BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0":
+	case "BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ":
 		return 8
 	case "F6_E2M3", "F6_E3M2":
 		return 6

@@ -1,22 +1,27 @@
 package source
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"maps"
+	"path"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/sparseflow/sparseflow/internal/config"
 )
 
 // maxIndexBytes bounds an index; the largest published ones are near 10 MB.
 const maxIndexBytes = 100_000_000
 
-// A weightMap says which file holds each tensor.
+// A weightMap says which file holds each tensor, as an index has it. It is what
+// somebody wrote once: the shards themselves say what they hold.
 type weightMap map[string]string
-
-// tensors lists the tensor names, sorted, so that errors do not vary.
-func (m weightMap) tensors() []string { return slices.Sorted(maps.Keys(m)) }
 
 // shards lists the files, sorted, each once.
 func (m weightMap) shards() []string {
@@ -29,6 +34,9 @@ func (c *Checkpoint) readIndex(d directory, file string) (weightMap, error) {
 		return nil, err
 	}
 	m, err := parseIndex(r, size)
+	if err == nil {
+		err = m.locate(d.fsys)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint: read %s: %w", d.path(file), err)
 	}
@@ -41,32 +49,46 @@ func parseIndex(r io.ReaderAt, size int64) (weightMap, error) {
 	if size > maxIndexBytes {
 		return nil, fmt.Errorf("got an index of %d bytes, want at most %d", size, maxIndexBytes)
 	}
+	raw, err := io.ReadAll(io.NewSectionReader(r, 0, size))
+	if err != nil {
+		return nil, err
+	}
 	m := make(weightMap)
-	j := newJSONReader(io.NewSectionReader(r, 0, size))
-	err := j.object("index", func(key string) error {
+	j := newJSONReader(bytes.NewReader(config.FromPythonJSON(raw)))
+	err = j.object("index", func(key string) error {
 		if key != "weight_map" {
 			return j.skip(key)
 		}
-		return j.object("weight_map", func(tensor string) error {
-			file, err := j.str(fmt.Sprintf("weight_map: tensor %.200q", tensor))
-			if err != nil {
-				return err
-			}
-			if !localPath(file) {
-				return fmt.Errorf("weight_map: tensor %.200q: got file %.200q, want a relative path inside the directory",
-					tensor, file)
-			}
-			m[tensor] = file
-			return nil
+		clear(m)
+		return j.object("weight_map", func(tensor string) (err error) {
+			m[tensor], err = j.str(fmt.Sprintf("weight_map: tensor %.200q", tensor))
+			return err
 		})
 	})
 	if err != nil {
 		return nil, err
 	}
 	if len(m) == 0 {
-		return nil, fmt.Errorf("got no tensors, want a weight_map from tensors to files")
+		return nil, errors.New("got no tensors, want a weight_map from tensors to files")
 	}
 	return m, j.end()
+}
+
+// locate turns the paths of an index into ones inside the directory. A path of
+// the machine that wrote the index stands for the file of its name here.
+func (m weightMap) locate(fsys fs.FS) error {
+	for tensor, file := range m {
+		local := path.Clean(file)
+		if !localPath(local) {
+			local = path.Base(strings.ReplaceAll(file, `\`, "/"))
+			if info, err := fs.Stat(fsys, local); !localPath(local) || err != nil || info.IsDir() {
+				return fmt.Errorf("weight_map: tensor %.200q: got file %.200q, want a relative path inside the directory",
+					tensor, file)
+			}
+		}
+		m[tensor] = local
+	}
+	return nil
 }
 
 // localPath reports whether an index may name file: a path that stays inside
@@ -74,4 +96,25 @@ func parseIndex(r io.ReaderAt, size int64) (weightMap, error) {
 // Windows takes for a separator or a drive.
 func localPath(file string) bool {
 	return fs.ValidPath(file) && file != "." && !strings.ContainsAny(file, "\\:\x00")
+}
+
+// unindexed lists the shards of a checkpoint whose index is not there, by their
+// names: model-00001-of-00002.safetensors. All of a set must be.
+func unindexed(fsys fs.FS, stem, ext string) ([]string, error) {
+	entries, err := fs.ReadDir(fsys, ".")
+	if err != nil {
+		return nil, nil // opening files will tell
+	}
+	name := regexp.MustCompile(`^` + stem + `-(\d+)-of-(\d+)\.` + ext + `$`)
+	var files []string
+	var all string
+	for _, e := range entries {
+		if m := name.FindStringSubmatch(e.Name()); m != nil {
+			files, all = append(files, e.Name()), m[2]
+		}
+	}
+	if n, err := strconv.Atoi(all); len(files) > 0 && (err != nil || n != len(files)) {
+		return nil, fmt.Errorf("got %d shards such as %s and no index, want all %s", len(files), files[0], all)
+	}
+	return files, nil
 }

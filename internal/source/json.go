@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// jsonReader walks JSON token by token, so that equal keys and wrong types are
-// seen and depth costs no stack.
+// jsonReader walks JSON token by token, so that wrong types are seen and depth
+// costs no stack.
 type jsonReader struct{ dec *json.Decoder }
 
 func newJSONReader(r io.Reader) *jsonReader {
@@ -28,7 +28,8 @@ func (j *jsonReader) token(what string) (json.Token, error) {
 	return tok, nil
 }
 
-// object calls value with each key in turn; value must consume what follows.
+// object calls value with each key in turn; value must consume what follows. A
+// key may come again: the reference libraries let the last one count.
 func (j *jsonReader) object(what string, value func(key string) error) error {
 	tok, err := j.token(what)
 	if err != nil {
@@ -37,21 +38,21 @@ func (j *jsonReader) object(what string, value func(key string) error) error {
 	if tok != json.Delim('{') {
 		return fmt.Errorf("%s: got %s, want a JSON object", what, showToken(tok))
 	}
-	seen := make(map[string]bool)
+	return j.members(what, value)
+}
+
+// members is the rest of an object whose brace was read.
+func (j *jsonReader) members(what string, value func(key string) error) error {
 	for j.dec.More() {
 		key, err := j.str(what)
 		if err != nil {
 			return err
 		}
-		if seen[key] {
-			return fmt.Errorf("%s: got key %.200q twice, want it once", what, key)
-		}
-		seen[key] = true
 		if err := value(key); err != nil {
 			return err
 		}
 	}
-	_, err = j.token(what)
+	_, err := j.token(what)
 	return err
 }
 

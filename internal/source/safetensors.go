@@ -3,6 +3,7 @@ package source
 import (
 	"cmp"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -35,11 +36,12 @@ type SafetensorsEntry struct {
 }
 
 // ParseSafetensors reads and checks the header of a safetensors file of size
-// bytes; name is the path shown in errors. It holds the file to the format's
-// rules: keys are unique, metadata are strings, shape and element type agree
-// with the size, and the tensors cover every byte after the header exactly
-// once. An element type it does not know is kept, with its size unchecked, for
-// the caller to judge.
+// bytes; name is the path shown in errors. It holds the file to what the
+// safetensors library does: metadata are strings or null, shape and element type
+// agree with the size, and the tensors cover every byte after the header exactly
+// once. Of equal keys the last counts, and unknown keys of a tensor are skipped.
+// An element type it does not know is kept, with its size unchecked, for the
+// caller to judge.
 func ParseSafetensors(r io.ReaderAt, size int64, name string) (*SafetensorsHeader, error) {
 	h, err := parseSafetensors(r, size)
 	if err != nil {
@@ -53,7 +55,7 @@ func parseSafetensors(r io.ReaderAt, size int64) (*SafetensorsHeader, error) {
 	if size < least {
 		return nil, fmt.Errorf("got a file of %d bytes, want a safetensors file of at least %d", size, least)
 	}
-	var start [9]byte
+	var start [8]byte
 	if err := readFull(r, start[:], 0); err != nil {
 		return nil, err
 	}
@@ -66,32 +68,30 @@ func parseSafetensors(r io.ReaderAt, size int64) (*SafetensorsHeader, error) {
 		return nil, fmt.Errorf("got a file of %d bytes, want at least %d for its header: is the file cut short?",
 			size, h.HeaderBytes)
 	}
-	if n < 2 || start[8] != '{' {
-		return nil, fmt.Errorf("got a safetensors header of %d bytes starting with %q, want a JSON object", n, start[8])
-	}
 	if err := h.parseJSON(io.NewSectionReader(r, 8, int64(n)), size-h.HeaderBytes); err != nil {
 		return nil, err
 	}
 	return h, h.checkTiling(size)
 }
 
-// parseJSON reads the header of a file with dataBytes after it. It streams
-// instead of unmarshalling: the standard decoder would let the last of two
-// equal keys win.
+// parseJSON reads the header of a file with dataBytes after it. It streams: a
+// header is judged before all of it is in memory.
 func (h *SafetensorsHeader) parseJSON(r io.Reader, dataBytes int64) error {
 	j := newJSONReader(r)
+	at := make(map[string]int)
 	err := j.object("header", func(key string) error {
 		if key == metadataKey {
-			h.Metadata = make(map[string]string)
-			return j.object(metadataKey, func(k string) (err error) {
-				h.Metadata[k], err = j.str(fmt.Sprintf("the value of %s %.80q", metadataKey, k))
-				return err
-			})
+			return h.parseMetadata(j)
 		}
 		e, err := h.parseEntry(j, key, dataBytes)
 		if err != nil {
 			return fmt.Errorf("tensor %.200q: %w", key, err)
 		}
+		if i, again := at[key]; again {
+			h.Entries[i] = e
+			return nil
+		}
+		at[key] = len(h.Entries)
 		h.Entries = append(h.Entries, e)
 		return nil
 	})
@@ -101,29 +101,47 @@ func (h *SafetensorsHeader) parseJSON(r io.Reader, dataBytes int64) error {
 	return j.end()
 }
 
+func (h *SafetensorsHeader) parseMetadata(j *jsonReader) error {
+	tok, err := j.token(metadataKey)
+	if err != nil {
+		return err
+	}
+	if tok == nil {
+		return nil // null, as some writers have it
+	}
+	if tok != json.Delim('{') {
+		return fmt.Errorf("%s: got %s, want a JSON object", metadataKey, showToken(tok))
+	}
+	h.Metadata = make(map[string]string)
+	return j.members(metadataKey, func(k string) (err error) {
+		h.Metadata[k], err = j.str(fmt.Sprintf("the value of %s %.80q", metadataKey, k))
+		return err
+	})
+}
+
 func (h *SafetensorsHeader) parseEntry(j *jsonReader, name string, dataBytes int64) (SafetensorsEntry, error) {
 	e := SafetensorsEntry{Name: name}
 	var offsets []int64
-	seen := 0
+	typed := false
 	err := j.object("entry", func(key string) (err error) {
-		seen++
 		switch key {
 		case "dtype":
 			e.DType, err = j.str("dtype")
+			typed = true
 		case "shape":
 			e.Shape, err = j.ints("shape")
 		case "data_offsets":
 			offsets, err = j.ints("data_offsets")
 		default:
-			err = fmt.Errorf("got key %.80q, want dtype, shape and data_offsets", key)
+			err = j.skip(key)
 		}
 		return err
 	})
 	if err != nil {
 		return e, err
 	}
-	if seen != 3 {
-		return e, fmt.Errorf("got %d keys, want dtype, shape and data_offsets", seen)
+	if !typed || e.Shape == nil || offsets == nil {
+		return e, errors.New("got not all of the keys dtype, shape and data_offsets, want each")
 	}
 	if len(offsets) != 2 || offsets[0] > offsets[1] {
 		return e, fmt.Errorf("got data_offsets %s, want [begin, end] with begin <= end", showInts(offsets))
@@ -189,6 +207,9 @@ func openSafetensors(r io.ReaderAt, size int64, file string) ([]*Tensor, error) 
 	for i, e := range h.Entries {
 		t := newTensor(e.Name, e.DType, e.Shape)
 		t.file, t.r, t.off, t.sizeBytes = file, r, e.Offset, e.Bytes
+		if t.Stored == "F64" {
+			t.sizeBytes /= 2
+		}
 		tensors[i] = t
 	}
 	return tensors, nil

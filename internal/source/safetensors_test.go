@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 func parseBytes(p []byte) (*SafetensorsHeader, error) {
@@ -60,21 +62,21 @@ func TestParseSafetensorsErrors(t *testing.T) {
 		want         []string
 	}{
 		{"not an object", `["a"] `, 0, []string{"JSON object"}},
-		{"leading space", ` {}`, 0, []string{"starting with"}},
+		{"byte order mark", "\ufeff{}", 0, []string{"JSON"}},
+		{"not a number", `{"a":NaN}`, 0, []string{"JSON"}},
+		{"trailing comma", `{"a":{},}`, 0, []string{"want each"}},
 		{"cut JSON", `{"a":{"dtype":"F3`, 0, []string{"JSON"}},
 		{"more after", `{} {}`, 0, []string{"after the JSON object"}},
 		{"metadata number", `{"__metadata__":{"a":1}}`, 0, []string{"__metadata__", `"a"`, "the number 1", "want a string"}},
 		{"metadata nested", `{"__metadata__":{"a":{}}}`, 0, []string{"__metadata__", "want a string"}},
 		{"metadata string", `{"__metadata__":"a"}`, 0, []string{"__metadata__", "want a JSON object"}},
-		{"metadata null", `{"__metadata__":null}`, 0, []string{"__metadata__", "null"}},
-		{"metadata twice", `{"__metadata__":{"a":"b","a":"c"}}`, 0, []string{`"a" twice`}},
-		{"tensor twice", `{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}`, 0, []string{`"a" twice`}},
+		{"metadata with a null", `{"__metadata__":{"a":null}}`, 0, []string{"__metadata__", `"a"`, "want a string"}},
+		{"tensor twice in two places", `{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}`, 2, []string{`"a"`, "no tensor"}},
 		{"deep", `{"a":` + strings.Repeat("[", 1<<20), 0, []string{`"a"`, "want a JSON object"}},
 		{"deep shape", one(`"shape":` + strings.Repeat("[", 1<<20)), 0, []string{"shape", "integer"}},
-		{"unknown key", one(`"dtype":"F32","shape":[1],"data_offsets":[0,4],"x":1`), 4, []string{`"a"`, `"x"`}},
-		{"key twice", one(`"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]`), 4, []string{`"dtype" twice`}},
-		{"key missing", one(`"shape":[1],"data_offsets":[0,4]`), 4, []string{`"a"`, "2 keys"}},
-		{"key in capitals", one(`"DType":"F32","shape":[1],"data_offsets":[0,4]`), 4, []string{`"DType"`}},
+		{"key missing", one(`"shape":[1],"data_offsets":[0,4]`), 4, []string{`"a"`, "want each"}},
+		{"key in capitals", one(`"DType":"F32","shape":[1],"data_offsets":[0,4]`), 4, []string{`"a"`, "want each"}},
+		{"entry null", `{"a":null}`, 0, []string{`"a"`, "want a JSON object"}},
 		{"dtype number", one(`"dtype":1,"shape":[1],"data_offsets":[0,4]`), 4, []string{"dtype", "want a string"}},
 		{"shape negative", sized(`[-1]`, `[0,4]`), 4, []string{"shape", "-1"}},
 		{"shape fraction", sized(`[1.0]`, `[0,4]`), 4, []string{"shape", "1.0"}},
@@ -105,6 +107,63 @@ func TestParseSafetensorsErrors(t *testing.T) {
 			_, err := parseBytes(rawSafetensors(c.header, c.dataBytes))
 			wantError(t, err, append(c.want, "read x.safetensors:")...)
 		})
+	}
+}
+
+// What the safetensors library (0.8) reads, odd as it may look.
+func TestOddSafetensorsHeaders(t *testing.T) {
+	const a = `"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}`
+	for name, header := range map[string]string{
+		"metadata null":          `{"__metadata__":null,` + a + `}`,
+		"metadata empty":         `{"__metadata__":{},` + a + `}`,
+		"metadata key twice":     `{"__metadata__":{"x":"1","x":"2"},` + a + `}`,
+		"further key":            `{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2],"strides":[1],"x":{"y":[null,1.5]}}}`,
+		"named twice":            `{` + a + `,` + a + `}`,
+		"the last of two counts": `{"a":{"dtype":"U16","shape":[1],"data_offsets":[0,2]},` + a + `}`,
+		"white space all over":   "\n\t {" + a + " }  \r\n",
+		"empty tensors":          `{"z":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},` + a + `,"y":{"dtype":"F32","shape":[3,0],"data_offsets":[2,2]}}`,
+		"no tensor of any byte":  `{` + a + `,"scalar":{"dtype":"F4","shape":[0,9],"data_offsets":[0,0]}}`,
+	} {
+		h, err := parseBytes(rawSafetensors(header, 2))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		want := SafetensorsEntry{"a", "U8", []int64{2}, int64(len(header)) + 8, 2}
+		if diff := cmp.Diff(want, byName(h.Entries)["a"]); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// Every element type is listed; of those that no float32 holds, F64 is read
+// too, rounded.
+func TestF64(t *testing.T) {
+	values := []float64{1, -0.1, 1e300, math.Pi}
+	raw := rawSafetensors(`{"w":{"dtype":"F64","shape":[2,2],"data_offsets":[0,32]}}`, 0)
+	for _, v := range values {
+		raw = binary.LittleEndian.AppendUint64(raw, math.Float64bits(v))
+	}
+	c, err := openFiles(t, map[string][]byte{"model.safetensors": raw})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, _ := c.Tensor("w")
+	if w.Err() != nil || w.DType != tensor.F32 || w.Bytes() != 16 {
+		t.Fatalf("got %v, %v, %d bytes, want F32 of 16", w.Err(), w.DType, w.Bytes())
+	}
+	got := readAll(t, w)
+	for i, v := range values {
+		if x := math.Float32frombits(binary.LittleEndian.Uint32(got[4*i:])); x != float32(v) {
+			t.Errorf("element %d: got %v, want %v", i, x, float32(v))
+		}
+	}
+	for off := range int64(16) {
+		p := make([]byte, 3)
+		n, _ := w.ReadAt(p, off)
+		if !bytes.Equal(p[:n], got[off:min(off+3, 16)]) {
+			t.Errorf("3 bytes at %d: got %x, want %x", off, p[:n], got[off:])
+		}
 	}
 }
 
@@ -160,7 +219,7 @@ func TestUnsupportedDType(t *testing.T) {
 	if !ok || x.Stored != "I64" || x.Bytes() != 16 || len(x.Shape) != 2 {
 		t.Fatalf("got %+v", x)
 	}
-	wantError(t, x.Err(), "dir/model.safetensors", `"ids"`, "I64", "want F32, F16 or BF16")
+	wantError(t, x.Err(), "dir/model.safetensors", `"ids"`, "I64", "want F32, F16, BF16 or F64")
 	_, err = x.ReadAt(make([]byte, 1), 0)
 	wantError(t, err, "dir/model.safetensors", `"ids"`, "I64")
 	if w, _ := c.Tensor("w"); w.Err() != nil || len(readAll(t, w)) != 2 {
@@ -301,6 +360,7 @@ func (b brokenWriter) Write([]byte) (int, error) { return 0, b.err }
 
 func FuzzSafetensors(f *testing.F) {
 	f.Add(safetensorsFile(f, "a", "b"))
+	f.Add(rawSafetensors(` {"__metadata__":null,"e":{"dtype":"F64","shape":[1],"data_offsets":[0,8],"x":1},"e":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}}`, 8))
 	f.Add(rawSafetensors(`{"__metadata__":{"format":"pt"},"e":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}`, 0))
 	f.Add(rawSafetensors(`{"a":{"dtype":"F4","shape":[2,3],"data_offsets":[0,3]},"b":{"dtype":"X","shape":[],"data_offsets":[3,4]}} `, 4))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -1,8 +1,10 @@
 package source
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 
 	"github.com/sparseflow/sparseflow/internal/tensor"
@@ -18,26 +20,38 @@ type Tensor struct {
 
 	file      string      // path shown in errors
 	r         io.ReaderAt // the whole weight file
-	off       int64       // of the first byte in r
-	sizeBytes int64
-	err       error // why the tensor cannot be used, or nil
+	off       int64       // of the first element in r
+	strides   []int64     // in elements; nil if the tensor lies row-major in one piece
+	sizeBytes int64       // as it is read
+	err       error       // why the tensor cannot be used, or nil
 }
 
 // newTensor fills in what follows from the stored element type.
 func newTensor(name, stored string, shape []int64) *Tensor {
 	t := &Tensor{Name: name, Stored: stored, Shape: shape}
-	for _, d := range []tensor.DType{tensor.F32, tensor.F16, tensor.BF16} {
-		if stored == d.String() {
-			t.DType = d
-			return t
-		}
+	switch stored {
+	case tensor.F32.String(), "F64": // read as F32
+		t.DType = tensor.F32
+	case tensor.F16.String():
+		t.DType = tensor.F16
+	case tensor.BF16.String():
+		t.DType = tensor.BF16
+	default:
+		t.err = fmt.Errorf("got element type %.40q, want F32, F16, BF16 or F64", stored)
 	}
-	t.err = fmt.Errorf("got element type %.40q, want F32, F16 or BF16", stored)
 	return t
 }
 
-// Err says why the tensor's values cannot be used: an element type that package
-// tensor lacks, or a .bin view that is not contiguous. It is nil otherwise.
+// readBytes is the size of an element as it is read.
+func (t *Tensor) readBytes() int64 {
+	if t.Stored == "F64" {
+		return tensor.F32.RowBytes(1)
+	}
+	return max(1, dtypeBits(t.Stored)/8)
+}
+
+// Err says why the tensor's values cannot be used, such as an element type that
+// package tensor lacks. It is nil otherwise.
 func (t *Tensor) Err() error {
 	if t.err == nil {
 		return nil
@@ -45,11 +59,11 @@ func (t *Tensor) Err() error {
 	return t.wrap(t.err)
 }
 
-// Bytes is the size of the contiguous tensor.
+// Bytes is the size of the tensor as it is read.
 func (t *Tensor) Bytes() int64 { return t.sizeBytes }
 
-// ReadAt reads the raw little-endian bytes of the row-major tensor from byte
-// off on, as [io.ReaderAt] demands: fewer than len(p) bytes come with an error,
+// ReadAt reads the little-endian bytes of the row-major tensor, F64 rounded to
+// F32, from byte off on, as [io.ReaderAt] demands: fewer than len(p) bytes come with an error,
 // which is [io.EOF] at the tensor's end.
 func (t *Tensor) ReadAt(p []byte, off int64) (int, error) {
 	if t.err != nil {
@@ -68,7 +82,7 @@ func (t *Tensor) ReadAt(p []byte, off int64) (int, error) {
 	if short {
 		p = p[:t.sizeBytes-off]
 	}
-	n, err := t.r.ReadAt(p, t.off+off)
+	n, err := t.read(p, off)
 	if n == len(p) {
 		err = nil // a reader may say io.EOF with the file's last byte
 		if short {
@@ -77,8 +91,8 @@ func (t *Tensor) ReadAt(p []byte, off int64) (int, error) {
 		return n, err
 	}
 	if err == nil || err == io.EOF {
-		err = fmt.Errorf("got %d bytes at offset %d, want %d: the file shrank while open: %w",
-			n, t.off+off, len(p), io.ErrUnexpectedEOF)
+		err = fmt.Errorf("got %d bytes at offset %d of the tensor, want %d: the file shrank while open: %w",
+			n, off, len(p), io.ErrUnexpectedEOF)
 	}
 	return n, t.wrap(err)
 }
@@ -87,19 +101,29 @@ func (t *Tensor) wrap(err error) error {
 	return fmt.Errorf("checkpoint: read %s: tensor %.200q: %w", t.file, t.Name, err)
 }
 
-// contiguous reports whether strides, in elements, are those of a row-major
-// tensor. The stride of a dimension of size 1 is free, as in PyTorch's
-// is_contiguous, and so is every stride of an empty tensor.
-func contiguous(shape, strides []int64) bool {
-	if slices.Contains(shape, 0) {
-		return true
+// Same reports whether t and u are the same bytes of a file, as tied tensors are.
+func (t *Tensor) Same(u *Tensor) bool {
+	return t.r == u.r && t.off == u.off && t.sizeBytes == u.sizeBytes && slices.Equal(t.strides, u.strides)
+}
+
+// read reads p, which lies inside the tensor.
+func (t *Tensor) read(p []byte, off int64) (int, error) {
+	if t.strides == nil && t.Stored != "F64" {
+		return t.r.ReadAt(p, t.off+off)
 	}
-	want := int64(1)
-	for i := len(shape) - 1; i >= 0; i-- {
-		if shape[i] != 1 && strides[i] != want {
-			return false
+	elem, out := dtypeBits(t.Stored)/8, t.readBytes()
+	first := off / out
+	count := (off+int64(len(p))+out-1)/out - first
+	raw := make([]byte, count*elem)
+	v := view{t.r, t.off, elem}
+	if err := v.read(raw, dimsOf(t.Shape, t.strides), 0, first, count); err != nil {
+		return 0, err
+	}
+	if t.Stored == "F64" {
+		for i := range count {
+			x := float32(math.Float64frombits(binary.LittleEndian.Uint64(raw[8*i:])))
+			binary.LittleEndian.PutUint32(raw[4*i:], math.Float32bits(x))
 		}
-		want *= shape[i]
 	}
-	return true
+	return copy(p, raw[off-first*out:count*out]), nil
 }

@@ -48,17 +48,12 @@ func checkZip(r io.ReaderAt, size int64) error {
 }
 
 func checkZipStart(r io.ReaderAt) error {
-	var start [14]byte
+	var start [4]byte
 	if err := readFull(r, start[:], 0); err != nil {
 		return err
 	}
-	// The legacy format opens with the pickled integer 0x1950a86a20f9469cfc6c.
-	if string(start[:]) == "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19" {
-		return errors.New("got PyTorch's legacy format from before 1.6, want its zip format: " +
-			"load and save it again with a newer PyTorch, best as safetensors")
-	}
 	if !bytes.HasPrefix(start[:], []byte("PK\x03\x04")) {
-		return fmt.Errorf("got a file starting with %q, want a zip file written by torch.save", start[:4])
+		return fmt.Errorf("got a file starting with %q, want a zip file written by torch.save", start[:])
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package token
 import (
 	"cmp"
 	"slices"
+	"sort"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -17,20 +18,16 @@ type addedToken struct {
 	singleWord     bool // only where no word character is next to it
 }
 
-// addedSet finds added tokens. There are a few of them in most models and a
-// few thousand at the most, and text seldom has their first byte, so tokens
-// grouped by that byte do as well as an automaton.
+// addedSet finds added tokens.
 type addedSet struct {
-	tokens []addedToken // by first byte, then the longest first
+	tokens []addedToken // by text
 	first  [257]int32   // tokens[first[b]:first[b+1]] begin with byte b
 }
 
 // newAddedSet takes tokens of distinct, non-empty texts.
 func newAddedSet(tokens []addedToken) addedSet {
 	s := addedSet{tokens: slices.Clone(tokens)}
-	slices.SortFunc(s.tokens, func(a, b addedToken) int {
-		return cmp.Or(cmp.Compare(a.text[0], b.text[0]), cmp.Compare(len(b.text), len(a.text)), cmp.Compare(a.text, b.text))
-	})
+	slices.SortFunc(s.tokens, func(a, b addedToken) int { return cmp.Compare(a.text, b.text) })
 	for _, t := range s.tokens {
 		s.first[int(t.text[0])+1]++
 	}
@@ -40,51 +37,69 @@ func newAddedSet(tokens []addedToken) addedSet {
 	return s
 }
 
-// addedMatch is where an added token was found, with the white space it takes.
-type addedMatch struct {
+// addedPart is a part of a text: an added token with the white space it takes,
+// or what is between such, with id none.
+type addedPart struct {
 	start, end int
-	id         int32 // none at the end of the text
+	id         int32
 }
 
-// find returns the first added token in text[from:].
-func (s *addedSet) find(text string, from int) addedMatch {
-	if len(s.tokens) > 0 {
-		for at := from; at < len(text); at++ {
-			b := int(text[at])
-			if s.first[b] == s.first[b+1] {
-				continue
-			}
-			t := s.at(text, at)
-			if t == nil {
-				continue
-			}
-			end := at + len(t.text)
-			if t.singleWord && besideWord(text, at, end) {
-				at = end - 1
-				continue
-			}
-			m := addedMatch{start: at, end: end, id: t.id}
-			if t.lstrip {
-				m.start = from + len(strings.TrimRightFunc(text[from:at], unicode.IsSpace))
-			}
-			if t.rstrip {
-				m.end = len(text) - len(strings.TrimLeftFunc(text[end:], unicode.IsSpace))
-			}
-			return m
+// each calls f for the parts of text. Tokens are found leftmost first and the
+// longest at a place, and what one took by its white space does not keep the
+// next from being found, as in the reference: parts may overlap there.
+func (s *addedSet) each(text string, f func(addedPart)) {
+	done := 0
+	for at := 0; len(s.tokens) > 0 && at < len(text); {
+		b := int(text[at])
+		if s.first[b] == s.first[b+1] {
+			at++
+			continue
 		}
+		t := s.longest(text[at:], s.first[b], s.first[b+1])
+		if t == nil {
+			at++
+			continue
+		}
+		p := addedPart{at, at + len(t.text), t.id}
+		at = p.end
+		if t.singleWord && besideWord(text, p.start, p.end) {
+			continue
+		}
+		if t.lstrip {
+			p.start = max(done, len(strings.TrimRightFunc(text[:p.start], unicode.IsSpace)))
+		}
+		if t.rstrip {
+			p.end = len(text) - len(strings.TrimLeftFunc(text[p.end:], unicode.IsSpace))
+		}
+		if done < p.start {
+			f(addedPart{done, p.start, none})
+		}
+		f(p)
+		done = p.end
 	}
-	return addedMatch{start: len(text), end: len(text), id: none}
+	if done < len(text) {
+		f(addedPart{done, len(text), none})
+	}
 }
 
-// at returns the longest added token that text has at a place, or nil.
-func (s *addedSet) at(text string, at int) *addedToken {
-	b := int(text[at])
-	for i := s.first[b]; i < s.first[b+1]; i++ {
-		if strings.HasPrefix(text[at:], s.tokens[i].text) {
-			return &s.tokens[i]
+// longest returns the longest of tokens[lo:hi] that text begins with, or nil.
+// They have its first byte, and each further byte leaves fewer.
+func (s *addedSet) longest(text string, lo, hi int32) *addedToken {
+	var found *addedToken
+	for n := 1; lo < hi; n++ {
+		if len(s.tokens[lo].text) == n { // of those with n bytes in common the shortest is the first
+			found = &s.tokens[lo]
+			lo++
 		}
+		if n == len(text) {
+			break
+		}
+		list := s.tokens[lo:hi]
+		from := sort.Search(len(list), func(i int) bool { return list[i].text[n] >= text[n] })
+		to := sort.Search(len(list), func(i int) bool { return list[i].text[n] > text[n] })
+		lo, hi = lo+int32(from), lo+int32(to)
 	}
-	return nil
+	return found
 }
 
 // besideWord reports whether a word character is next to text[start:end].
@@ -92,10 +107,4 @@ func besideWord(text string, start, end int) bool {
 	before, _ := utf8.DecodeLastRuneInString(text[:start])
 	after, _ := utf8.DecodeRuneInString(text[end:])
 	return start > 0 && isWord(before) || end < len(text) && isWord(after)
-}
-
-// isWord is \w as in Unicode's technical standard 18, near enough: alphabetic,
-// mark, decimal number, connector punctuation.
-func isWord(r rune) bool {
-	return unicode.In(r, unicode.L, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc)
 }

@@ -1,9 +1,12 @@
 package token
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxGaps bounds how many ids below the largest may name no token, so that a
@@ -16,25 +19,67 @@ type builder struct {
 	merges []merge          // in the order of their ranks
 	added  []addedDecl      // each text once; special ones marked
 	at     map[string]int   // where in added a text is
+	joined []byte           // what addMerge looks up
 
-	joined []byte // what addMerge looks up
+	// The pipeline.
+	normalize  []normalizer
+	split      []splitter
+	byteLevels int  // how many of split are ByteLevel
+	bytes      bool // the last of split is the only ByteLevel: the model works on bytes
+	frame      frame
+	decoder    decoder
 
-	roles roles
+	// The model.
+	scores         []float64 // by id, of a Unigram model
+	ranks          []uint32  // by id, of a SentencePiece model without merges
+	fuseUnk        bool
+	byteFallback   bool
+	wholeWords     bool
+	prefix, suffix string
 
-	// What tokenizer.json alone can say.
-	complete bool   // it was there, so it states all there is to encoding
-	bos      string // its template begins every text with this token
-	unk      string // its model's unk_token
-	addsBOS  bool
+	complete bool   // tokenizer.json or a GGUF states all there is to encoding
+	bos, unk string // as tokenizer.json's template and model name them
+	roles    roles
+	names    map[string]string
+	chat     map[string]string
 }
+
+func newBuilder() *builder { return &builder{at: map[string]int{}, names: map[string]string{}} }
 
 // merge is the ids of a pair and of what it merges to.
 type merge struct{ left, right, id int32 }
+
+// setSlow sets up what the files without a tokenizer.json leave to the class.
+func (b *builder) setSlow(d *declarations) error {
+	switch class := strings.TrimSuffix(d.class, "Fast"); class {
+	case "", "GPT2Tokenizer":
+		by, err := compileRegex(gpt2Pattern)
+		if err != nil {
+			return err
+		}
+		b.setByteLevel(byteLevel{by: by, prefix: d.prefixSpace})
+	default:
+		return fmt.Errorf("tokenizer_class: got %q, want GPT2Tokenizer: other classes cut text in other ways, which only a %s says", d.class, tokenizerFile)
+	}
+	return nil
+}
+
+// setByteLevel ends the pre-tokenizers by l, for a model of bytes.
+func (b *builder) setByteLevel(l byteLevel) {
+	b.split, b.bytes = append(b.split, l), true
+	b.decoder = decoder{bytes: true}
+}
 
 // declare takes over what the files beside the model say, and fills in what
 // none says from the vocabulary.
 func (b *builder) declare(d declarations) error {
 	for _, a := range d.added {
+		if b.complete { // the ids are the reference library's, as for tokenizer.json's own
+			if a.text == "" {
+				continue
+			}
+			a.id = b.idFor(a.text)
+		}
 		if err := b.addToken(a); err != nil {
 			return err
 		}
@@ -43,8 +88,12 @@ func (b *builder) declare(d declarations) error {
 	for _, r := range d.roles.all() {
 		anySpecial = anySpecial || r.text != ""
 	}
+	stated := d.roles
 	b.fillRoles(&d.roles, anySpecial)
-	for _, r := range d.roles.all() {
+	if !b.complete {
+		stated = d.roles
+	}
+	for _, r := range stated.all() {
 		if r.text == "" {
 			continue
 		}
@@ -54,11 +103,15 @@ func (b *builder) declare(d declarations) error {
 		}
 	}
 	b.setRoles(&d.roles)
-	switch {
-	case d.addBOS != nil:
-		b.addsBOS = b.addsBOS || *d.addBOS
-	case !b.complete:
-		b.addsBOS = d.roles.BOS.text == "</s>"
+	b.chat = d.chat
+	// A tokenizer.json's post-processor alone says what frames a text.
+	if adds := d.roles.BOS.text == "</s>"; !b.complete && b.roles.bos != none {
+		if d.addBOS != nil {
+			adds = *d.addBOS
+		}
+		if adds {
+			b.frame.before = []int32{b.roles.bos}
+		}
 	}
 	return nil
 }
@@ -93,13 +146,17 @@ func (b *builder) fillRoles(r *roleDecls, anySpecial bool) {
 }
 
 func (b *builder) setRoles(r *roleDecls) {
-	id := func(d tokenDecl) int32 {
+	id := func(name string, d tokenDecl) int32 {
 		if d.text == "" {
 			return none
 		}
+		b.names[name] = d.text
 		return b.idFor(d.text)
 	}
-	b.roles = roles{bos: id(r.BOS), eos: id(r.EOS), unk: id(r.Unk), pad: id(r.Pad)}
+	b.roles = roles{bos: id("bos_token", r.BOS), eos: id("eos_token", r.EOS), unk: id("unk_token", r.Unk), pad: id("pad_token", r.Pad)}
+	id("sep_token", r.Sep)
+	id("cls_token", r.CLS)
+	id("mask_token", r.Mask)
 }
 
 // has reports whether any file gives text an id.
@@ -117,15 +174,24 @@ func (b *builder) known(text string) (int32, bool) {
 	return id, ok
 }
 
-// idFor returns the id of a token: the next free one, as in the reference, if
-// no file gives it one.
+// idFor returns the id of a token: the next free one if no file gives it one.
 func (b *builder) idFor(text string) int32 {
 	if id, ok := b.known(text); ok {
 		return id
 	}
-	next := int32(0)
-	for _, id := range b.vocab {
-		next = max(next, id+1)
+	return b.nextID()
+}
+
+// nextID returns the id of the next token that the vocabulary lacks. Of a
+// tokenizer.json the reference counts its tokens, else it takes the largest
+// id.
+func (b *builder) nextID() int32 {
+	next := int32(len(b.vocab))
+	if !b.complete {
+		next = 0
+		for _, id := range b.vocab {
+			next = max(next, id+1)
+		}
 	}
 	for _, a := range b.added {
 		next = max(next, a.id+1)
@@ -157,37 +223,59 @@ func (b *builder) build() (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tokenizer{roles: b.roles, addsBOS: b.addsBOS}
-	t.setText(spelled, b.added)
+	t := &Tokenizer{
+		texts: b.texts(spelled), normalize: b.normalize, split: b.split, frame: b.frame,
+		decoder: b.decoder, roles: b.roles, names: b.names, chat: b.chat,
+	}
+	if slices.Max(slices.Concat(t.frame.before, t.frame.after, []int32{none})) >= int32(len(spelled)) {
+		return nil, fmt.Errorf("got special tokens %v and %v around the text, want ids below %d", t.frame.before, t.frame.after, len(spelled))
+	}
 	t.special = make([]uint64, (len(t.end)+63)/64)
-	found := make([]addedToken, len(b.added))
-	for i, a := range b.added {
-		found[i] = addedToken{strings.Clone(a.text), a.id, a.lstrip, a.rstrip, a.singleWord}
+	var raw, normalized []addedToken
+	for _, a := range b.added {
+		token := addedToken{strings.Clone(a.text), a.id, a.lstrip, a.rstrip, a.singleWord}
 		if a.special {
 			t.special[a.id/64] |= 1 << (a.id % 64)
 		}
-	}
-	t.added = newAddedSet(found)
-	t.merger.unk = b.roles.unk
-	for i := range t.byteID {
-		id, ok := b.vocab[string(byteRune(byte(i)))]
-		if !ok {
-			id = noByte
-			if b.roles.unk == none {
-				return nil, fmt.Errorf("got a vocabulary without byte %#02x and without unk_token, want either: is it byte-level?", i)
-			}
+		if !a.normalized {
+			raw = append(raw, token)
+			continue
 		}
-		t.byteID[i] = id
+		if token.text = b.normalizedText(a); token.text != "" {
+			normalized = append(normalized, token)
+		}
 	}
-	t.pairs = newPairTable(len(b.merges))
-	for rank, m := range b.merges {
-		t.pairs.set(m.left, m.right, rank, m.id)
+	t.raw, t.normalized = newAddedSet(raw), newAddedSet(normalized)
+	t.decoder.bytes = b.bytes && b.decoder.bytes
+	if t.decoder.spelled = b.bytes && !b.decoder.bytes; t.decoder.spelled {
+		t.decoder.added = make(map[int32]bool, len(b.added))
+		for _, a := range b.added {
+			t.decoder.added[a.id] = true
+		}
 	}
-	t.setWords(b.merges)
-	return t, nil
+	if b.scores != nil {
+		t.model, err = b.unigram(t.texts)
+	} else {
+		t.model, err = b.bpe(t.texts)
+	}
+	return t, err
 }
 
-// byID returns the spelling of each id, "" for ids that name no token.
+// normalizedText returns the text by which an added token is found, and which
+// the reference decodes it to.
+func (b *builder) normalizedText(a addedDecl) string {
+	text := strings.Clone(a.text)
+	for _, n := range b.normalize {
+		if a.normalized {
+			text = n(&matcher{steps: 1 << 20}, text)
+		}
+	}
+	return text
+}
+
+// byID returns the spelling of each id, "" for ids that name no token. Where
+// the reference takes two tokens for one id, so does this: an added one is
+// what the id is decoded to.
 func (b *builder) byID() ([]string, error) {
 	size, count := int64(0), int64(len(b.vocab))
 	for _, id := range b.vocab {
@@ -203,41 +291,40 @@ func (b *builder) byID() ([]string, error) {
 		return nil, fmt.Errorf("got id %d with %d tokens, want at most %d unused ids", size-1, count, maxGaps)
 	}
 	spelled := make([]string, size)
-	set := func(token string, id int32) error {
+	for token, id := range b.vocab {
 		if was := spelled[id]; was != "" && was != token {
-			return fmt.Errorf("got id %d for both %q and %q, want one token an id", id, min(was, token), max(was, token))
+			if !b.complete {
+				return nil, fmt.Errorf("got id %d for both %q and %q, want one token an id", id, min(was, token), max(was, token))
+			}
+			token = min(was, token)
 		}
 		spelled[id] = token
-		return nil
-	}
-	for token, id := range b.vocab {
-		if err := set(token, id); err != nil {
-			return nil, err
-		}
 	}
 	for _, a := range b.added {
-		if err := set(a.text, a.id); err != nil {
-			return nil, fmt.Errorf("%s: %w", a.file, err)
+		if was := spelled[a.id]; was != "" && was != a.text && !b.complete {
+			return nil, fmt.Errorf("%s: got id %d for both %q and %q, want one token an id", a.file, a.id, min(was, a.text), max(was, a.text))
 		}
+		spelled[a.id] = a.text
 	}
 	return spelled, nil
 }
 
-// setText stores the bytes of all tokens. An added token is its own text, the
-// others are spelled in GPT-2's way.
-func (t *Tokenizer) setText(spelled []string, added []addedDecl) {
-	own := make(map[int32]bool, len(added))
-	for _, a := range added {
+// texts stores the text of all tokens: of a model of bytes the bytes that they
+// spell in GPT-2's way, but of an added token its own text.
+func (b *builder) texts(spelled []string) *texts {
+	own := make(map[int32]bool, len(b.added))
+	for _, a := range b.added {
 		own[a.id] = true
+		spelled[a.id] = b.normalizedText(a)
 	}
 	size := 0
 	for _, token := range spelled {
 		size += len(token) // at least its bytes
 	}
 	text := make([]byte, 0, size)
-	t.end = make([]uint32, len(spelled))
+	t := &texts{end: make([]uint32, len(spelled))}
 	for id, token := range spelled {
-		if own[int32(id)] {
+		if own[int32(id)] || !b.bytes {
 			text = append(text, token...)
 		} else {
 			text = appendSpelled(text, token)
@@ -245,33 +332,176 @@ func (t *Tokenizer) setText(spelled []string, added []addedDecl) {
 		t.end[id] = uint32(len(text))
 	}
 	t.text = string(text)
+	return t
 }
 
-// setWords enters every token that its own bytes encode to. A token that other
-// merges get in the way of, or that no merge makes, is left out: the table is
-// only ever a shorter way to what merging gives.
-func (t *Tokenizer) setWords(merges []merge) {
-	t.words = newWordTable(len(merges) + 256)
+// unkID returns the id of the model's unk.
+func (b *builder) unkID() int32 {
+	if !b.complete {
+		return b.roles.unk
+	}
+	if id, ok := b.vocab[b.unk]; ok && b.unk != "" {
+		return id
+	}
+	return none
+}
+
+// bpe makes the tables of a model that merges pairs.
+func (b *builder) bpe(t *texts) (*bpe, error) {
+	m := &bpe{
+		unk: b.unkID(), fuseUnk: b.fuseUnk, prefix: b.prefix, suffix: b.suffix,
+		bytes: b.bytes, ranks: b.ranks, byText: b.ranks != nil,
+	}
+	if m.bytes && (b.prefix != "" || b.suffix != "" || b.byteFallback) {
+		return nil, fmt.Errorf("model: got byte_fallback %v, continuing_subword_prefix %q, end_of_word_suffix %q beside ByteLevel, want none of these", b.byteFallback, b.prefix, b.suffix)
+	}
+	m.pairs = newPairTable(len(b.merges))
+	for rank, p := range b.merges {
+		m.pairs.set(p.left, p.right, rank, p.id)
+	}
+	if m.bytes {
+		return m, b.setBytes(m, t)
+	}
+	m.fallback = b.fallback()
+	m.chars = map[rune]int32{}
+	for token, id := range b.vocab {
+		if r, n := utf8.DecodeRuneInString(token); n == len(token) && n > 0 && (r != utf8.RuneError || n > 1) {
+			m.chars[r] = id
+		}
+	}
+	m.whole = b.wholeWords
+	m.words = b.allWords(t)
+	m.boundary = b.boundary(m, t)
+	return m, nil
+}
+
+// setBytes sets up a model that works on bytes.
+func (b *builder) setBytes(m *bpe, t *texts) error {
+	m.allBytes = true
+	for i := range m.byteID {
+		id, ok := b.vocab[string(byteRune(byte(i)))]
+		if !ok {
+			id, m.allBytes = noByte, false
+			if m.unk == none && !b.complete {
+				return fmt.Errorf("got a vocabulary without byte %#02x and without unk_token, want either: is it byte-level?", i)
+			}
+		}
+		m.byteID[i] = id
+	}
+	if b.wholeWords {
+		m.words, m.whole = b.allWords(t), true
+		return nil
+	}
+	// Tokens that their own bytes encode to are whole words: a token that other
+	// merges get in the way of, or that no merge makes, is left out. The table
+	// is only ever a shorter way to what merging gives.
+	m.words = newWordTable(t, len(b.merges)+256)
 	var s scratch
-	var ids [shortPiece]int32
+	var ids []int32
 	enter := func(id int32) {
 		word := t.bytesOf(id)
 		if len(word) > shortPiece {
 			return
 		}
-		if got := t.mergeShort(&s, ids[:0], word); len(got) != 1 || got[0] != id {
-			return
+		if ids = m.merge(&s, ids[:0], word); len(ids) == 1 && ids[0] == id {
+			m.words.enter(id)
 		}
-		i, tag := t.wordSlot(word)
-		t.words.slots[i] = wordSlot{tag, id}
-		t.words.longest = max(t.words.longest, len(word))
 	}
-	for _, id := range t.byteID {
+	for _, id := range m.byteID {
 		if id != noByte {
 			enter(id)
 		}
 	}
-	for _, m := range merges {
-		enter(m.id)
+	for _, p := range b.merges {
+		enter(p.id)
 	}
+	m.whole = true
+	return nil
+}
+
+// allWords is a table of the model's vocabulary.
+func (b *builder) allWords(t *texts) *wordTable {
+	words := newWordTable(t, len(b.vocab))
+	for token, id := range b.vocab {
+		// Not what an added token replaced, and not what may not be merged to.
+		text := token
+		if b.bytes {
+			text = string(appendSpelled(nil, token))
+		}
+		if t.bytesOf(id) == text && (b.ranks == nil || b.ranks[id] != math.MaxUint32) {
+			words.enter(id)
+		}
+	}
+	return words
+}
+
+// fallback returns the tokens of the 256 bytes, nil without byte fallback or
+// one of them.
+func (b *builder) fallback() *[256]int32 {
+	var ids [256]int32
+	for i := range ids {
+		id, ok := b.vocab[fmt.Sprintf("<0x%02X>", i)]
+		if !ok {
+			return nil
+		}
+		ids[i] = id
+	}
+	if !b.byteFallback {
+		return nil
+	}
+	return &ids
+}
+
+// boundary returns the character that stands for spaces if no merge has it
+// behind another: then words can be merged one by one.
+func (b *builder) boundary(m *bpe, t *texts) string {
+	const space = "▁"
+	if _, ok := b.vocab[space]; !ok || b.wholeWords || b.prefix != "" || b.suffix != "" {
+		return ""
+	}
+	crosses := func(id int32) bool { return strings.Contains(strings.TrimLeft(t.bytesOf(id), space), space) }
+	if m.byText {
+		for id := range t.end {
+			if m.ranks[id] != math.MaxUint32 && crosses(int32(id)) {
+				return ""
+			}
+		}
+	}
+	for _, p := range b.merges {
+		if crosses(p.id) {
+			return ""
+		}
+	}
+	return space
+}
+
+// unigram makes the tables of a Unigram model.
+func (b *builder) unigram(t *texts) (*unigram, error) {
+	m := &unigram{scores: slices.Clone(b.scores), unk: b.unkID(), fallback: nil}
+	if b.byteFallback {
+		m.fallback = b.fallback()
+	}
+	m.unkScore = slices.Min(append(slices.Clone(b.scores), 0)) - unkPenalty
+	m.words = b.allWords(t)
+	return m, nil
+}
+
+// rank orders ids by descending score; equal scores have equal ranks.
+func rank(scores []float32, takesPart func(id int) bool) []uint32 {
+	order := make([]int32, len(scores))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortFunc(order, func(a, b int32) int { return cmp.Compare(scores[b], scores[a]) })
+	ranks := make([]uint32, len(scores))
+	next := uint32(0)
+	for i, id := range order {
+		if i > 0 && scores[id] != scores[order[i-1]] {
+			next++
+		}
+		if ranks[id] = next; !takesPart(int(id)) {
+			ranks[id] = math.MaxUint32
+		}
+	}
+	return ranks
 }

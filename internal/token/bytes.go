@@ -89,3 +89,12 @@ func illFormed(src []byte) int {
 	}
 	return n
 }
+
+// spell returns text with each byte as the character that spells it.
+func spell(text string) string {
+	out := make([]byte, 0, len(text)+8)
+	for i := range len(text) {
+		out = utf8.AppendRune(out, byteRune(text[i]))
+	}
+	return string(out)
+}

@@ -3,7 +3,6 @@ package token
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,6 +15,7 @@ type tokenDecl struct {
 	lstrip, rstrip bool
 	singleWord     bool
 	special        bool // as the object says; a role makes it special anyway
+	normalized     bool // is looked for in the normalized text
 	stated         bool // the key is there, though it may be null
 }
 
@@ -34,12 +34,17 @@ func (d *tokenDecl) UnmarshalJSON(data []byte) error {
 		RStrip     bool    `json:"rstrip"`
 		SingleWord bool    `json:"single_word"`
 		Special    bool    `json:"special"`
+		Normalized *bool   `json:"normalized"`
 	}
 	if err := json.Unmarshal(data, &object); err != nil || object.Content == nil {
 		return fmt.Errorf("got token %.80s, want a string or an object with content", data)
 	}
 	d.text, d.lstrip, d.rstrip = *object.Content, object.LStrip, object.RStrip
 	d.singleWord, d.special = object.SingleWord, object.Special
+	d.normalized = !d.special
+	if object.Normalized != nil {
+		d.normalized = *object.Normalized
+	}
 	return nil
 }
 
@@ -78,35 +83,61 @@ func (r *roleDecls) override(o roleDecls) {
 	}
 }
 
-// configDecls is tokenizer_config.json, as far as it concerns ids.
+// configDecls is tokenizer_config.json, as far as it is used.
 type configDecls struct {
 	roleDecls
 	Class       string               `json:"tokenizer_class"`
 	AddBOS      *bool                `json:"add_bos_token"`
 	PrefixSpace bool                 `json:"add_prefix_space"`
-	Errors      *string              `json:"errors"`
 	Added       map[string]tokenDecl `json:"added_tokens_decoder"`
+	Extra       extraDecls           `json:"extra_special_tokens"`
+	Chat        chatDecls            `json:"chat_template"`
 }
 
-// check refuses settings that would change ids or text. complete says that a
-// tokenizer.json states how text is cut; else the class does.
-func (c *configDecls) check(complete bool) error {
-	switch {
-	case !complete && c.Class != "" && c.Class != "GPT2Tokenizer" && c.Class != "GPT2TokenizerFast":
-		return fmt.Errorf("tokenizer_class: got %q, want GPT2Tokenizer: other classes cut text in other ways", c.Class)
-	case c.PrefixSpace:
-		return errors.New("add_prefix_space: got true, want false")
-	case c.Errors != nil && *c.Errors != "replace":
-		return fmt.Errorf("errors: got %q, want %q", *c.Errors, "replace")
+// extraDecls are special tokens in a list, or by names of their roles.
+type extraDecls []tokenDecl
+
+func (d *extraDecls) UnmarshalJSON(data []byte) error {
+	var named map[string]tokenDecl
+	if err := json.Unmarshal(data, &named); err != nil {
+		return json.Unmarshal(data, (*[]tokenDecl)(d))
+	}
+	for _, name := range slices.Sorted(maps.Keys(named)) {
+		*d = append(*d, named[name])
+	}
+	return nil
+}
+
+// chatDecls are chat templates by name: one, which is called default, or a
+// list with names.
+type chatDecls map[string]string
+
+func (d *chatDecls) UnmarshalJSON(data []byte) error {
+	*d = chatDecls{}
+	if len(data) > 0 && data[0] == '"' {
+		var text string
+		err := json.Unmarshal(data, &text)
+		(*d)["default"] = text
+		return err
+	}
+	var list []struct{ Name, Template string }
+	if err := json.Unmarshal(data, &list); err != nil {
+		return fmt.Errorf("chat_template: got %.40s, want a text or a list of names and templates", data)
+	}
+	for _, t := range list {
+		(*d)[t.Name] = t.Template
 	}
 	return nil
 }
 
 // declarations are what the files beside the model say.
 type declarations struct {
-	roles  roleDecls
-	addBOS *bool
-	added  []addedDecl
+	roles       roleDecls
+	class       string
+	addBOS      *bool
+	prefixSpace bool
+	added       []addedDecl
+	chat        chatDecls
 }
 
 // addedDecl is a token with the id that a file gives it.
@@ -119,23 +150,26 @@ type addedDecl struct {
 // readDeclarations reads the files beside the model. As in the reference, a
 // tokenizer_config.json with added_tokens_decoder stands alone; without it,
 // what special_tokens_map.json states goes before, and added_tokens.json adds
-// tokens that are not special unless they have a role. complete is as in check.
-func (f folder) readDeclarations(complete bool) (declarations, error) {
-	var d declarations
+// tokens that are not special unless they have a role. A chat template in a
+// file of its own goes before one in tokenizer_config.json.
+func (f folder) readDeclarations() (declarations, error) {
 	var config configDecls
-	data, err := f.read(configFile)
+	if err := f.readInto(configFile, &config); err != nil {
+		return declarations{}, err
+	}
+	config.Additional = append(config.Additional, config.Extra...)
+	d := declarations{config.roleDecls, config.Class, config.AddBOS, config.PrefixSpace, nil, config.Chat}
+	template, err := f.read(templateFile)
 	if err != nil {
 		return d, err
 	}
-	if data != nil {
-		if err := decodeJSON(data, &config); err != nil {
-			return d, f.fail(configFile, err)
+	if template != nil {
+		d.chat = maps.Clone(d.chat)
+		if d.chat == nil {
+			d.chat = chatDecls{}
 		}
-		if err := config.check(complete); err != nil {
-			return d, f.fail(configFile, err)
-		}
+		d.chat["default"] = string(template)
 	}
-	d.roles, d.addBOS = config.roleDecls, config.AddBOS
 	if config.Added != nil {
 		d.added, err = config.addedTokens()
 		if err != nil {
@@ -143,18 +177,12 @@ func (f folder) readDeclarations(complete bool) (declarations, error) {
 		}
 		return d, nil
 	}
-	data, err = f.read(specialFile)
-	if err != nil {
+	var special roleDecls
+	if err := f.readInto(specialFile, &special); err != nil {
 		return d, err
 	}
-	if data != nil {
-		var special roleDecls
-		if err := decodeJSON(data, &special); err != nil {
-			return d, f.fail(specialFile, err)
-		}
-		d.roles.override(special)
-	}
-	data, err = f.read(addedTokensFile)
+	d.roles.override(special)
+	data, err := f.read(addedTokensFile)
 	if err != nil || data == nil {
 		return d, err
 	}
@@ -166,6 +194,18 @@ func (f folder) readDeclarations(complete bool) (declarations, error) {
 		return d, f.fail(addedTokensFile, err)
 	}
 	return d, nil
+}
+
+// readInto decodes a JSON file, if there is one.
+func (f folder) readInto(file string, v any) error {
+	data, err := f.read(file)
+	if err != nil || data == nil {
+		return err
+	}
+	if err := decodeJSON(data, v); err != nil {
+		return f.fail(file, err)
+	}
+	return nil
 }
 
 // addedTokens returns added_tokens_decoder by ascending id.

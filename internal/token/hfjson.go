@@ -1,11 +1,15 @@
 package token
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // tokenizerDecls is tokenizer.json, the format of Hugging Face's tokenizers
@@ -21,24 +25,53 @@ type tokenizerDecls struct {
 
 // modelDecls is the model of a tokenizer.json.
 type modelDecls struct {
-	Type         string            `json:"type"`
-	Dropout      *float64          `json:"dropout"`
-	UnkToken     *string           `json:"unk_token"`
-	Prefix       *string           `json:"continuing_subword_prefix"`
-	Suffix       *string           `json:"end_of_word_suffix"`
-	ByteFallback bool              `json:"byte_fallback"`
-	IgnoreMerges bool              `json:"ignore_merges"`
-	Vocab        json.RawMessage   `json:"vocab"`
-	Merges       []json.RawMessage `json:"merges"`
+	Type         string          `json:"type"`
+	Dropout      *float64        `json:"dropout"`
+	UnkToken     *string         `json:"unk_token"`
+	UnkID        *int32          `json:"unk_id"`
+	Prefix       *string         `json:"continuing_subword_prefix"`
+	Suffix       *string         `json:"end_of_word_suffix"`
+	FuseUnk      bool            `json:"fuse_unk"`
+	ByteFallback bool            `json:"byte_fallback"`
+	IgnoreMerges bool            `json:"ignore_merges"`
+	Vocab        json.RawMessage `json:"vocab"`
+	Merges       json.RawMessage `json:"merges"`
 }
 
 // step is a normalizer, pre-tokenizer, post-processor or decoder: one of a
 // type, or a sequence of such.
 type step struct {
-	Type        string          `json:"type"`
+	Type string `json:"type"`
+
+	Pattern     *patternDecl    `json:"pattern"`
+	Content     string          `json:"content"`
+	Behavior    string          `json:"behavior"`
+	Invert      bool            `json:"invert"`
 	UseRegex    *bool           `json:"use_regex"`
-	PrefixSpace bool            `json:"add_prefix_space"`
+	PrefixSpace *bool           `json:"add_prefix_space"`
+	Individual  bool            `json:"individual_digits"`
+	Replacement string          `json:"replacement"`
+	Scheme      string          `json:"prepend_scheme"`
+	SplitSpaces *bool           `json:"split"`
+	Delimiter   string          `json:"delimiter"`
+	Prepend     string          `json:"prepend"`
+	Left        bool            `json:"strip_left"`
+	Right       bool            `json:"strip_right"`
+	CharsMap    string          `json:"precompiled_charsmap"`
+	Clean       *bool           `json:"clean_text"`
+	Chinese     *bool           `json:"handle_chinese_chars"`
+	Accents     *bool           `json:"strip_accents"`
+	Lower       *bool           `json:"lowercase"`
+	Start       int             `json:"start"`
+	Stop        int             `json:"stop"`
+	Suffix      *string         `json:"suffix"`
 	Single      []templatePiece `json:"single"`
+	CLS         *tokenAndID     `json:"cls"`
+	Sep         *tokenAndID     `json:"sep"`
+
+	SpecialTokens map[string]struct {
+		IDs []int32 `json:"ids"`
+	} `json:"special_tokens"`
 
 	Normalizers   []step `json:"normalizers"`
 	PreTokenizers []step `json:"pretokenizers"`
@@ -56,48 +89,95 @@ type templatePiece struct {
 	} `json:"Sequence"`
 }
 
-// steps returns the single steps of s. Sequences in sequences stay as they
-// are, for the caller to refuse.
-func (s *step) steps() []step {
-	switch {
-	case s == nil:
-		return nil
-	case s.Type == "Sequence":
-		return slices.Concat(s.Normalizers, s.PreTokenizers, s.Processors, s.Decoders)
-	}
-	return []step{*s}
+// tokenAndID is a token as BERT's processors name it: ["</s>", 2].
+type tokenAndID struct {
+	text string
+	id   int32
 }
 
-// readTokenizer fills b from tokenizer.json, or says what in it is not
-// byte-level BPE with GPT-2's pattern.
+func (t *tokenAndID) UnmarshalJSON(data []byte) error {
+	return json.Unmarshal(data, &[]any{&t.text, &t.id})
+}
+
+// patternDecl is a text or a regular expression.
+type patternDecl struct {
+	String *string `json:"String"`
+	Regex  *string `json:"Regex"`
+}
+
+func (d *patternDecl) finder() (finder, error) {
+	switch {
+	case d != nil && d.String != nil:
+		return stringFinder(*d.String), nil
+	case d != nil && d.Regex != nil:
+		return compileRegex(*d.Regex)
+	}
+	return nil, errors.New("got no pattern, want a String or a Regex")
+}
+
+// maxSteps bounds the steps of one kind, sequences in sequences included.
+const maxSteps = 256
+
+// steps returns the single steps of s in order.
+func (s *step) steps() ([]step, error) {
+	var list []step
+	var walk func(s *step) error
+	walk = func(s *step) error {
+		if len(list) > maxSteps {
+			return fmt.Errorf("got more than %d steps", maxSteps)
+		}
+		if s.Type != "Sequence" {
+			list = append(list, *s)
+			return nil
+		}
+		for _, sub := range slices.Concat(s.Normalizers, s.PreTokenizers, s.Processors, s.Decoders) {
+			if err := walk(&sub); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if s == nil {
+		return nil, nil
+	}
+	err := walk(s)
+	return list, err
+}
+
+// orTrue is a setting's value, true where the file leaves it out.
+func orTrue(b *bool) bool { return b == nil || *b }
+
+// readTokenizer fills b from tokenizer.json, or says what in it is none of the
+// reference's pipelines that are known here.
 func (b *builder) readTokenizer(data []byte) error {
 	var d tokenizerDecls
 	if err := decodeJSON(data, &d); err != nil {
 		return err
 	}
 	b.complete = true
-	for _, check := range []func() error{d.Model.check, d.checkText} {
-		if err := check(); err != nil {
-			return err
-		}
-	}
-	if err := b.readTemplate(d.PostProcessor.steps()); err != nil {
-		return err
-	}
-	if err := b.readVocab(d.Model.Vocab); err != nil {
-		return fmt.Errorf("model.vocab: %w", err)
-	}
-	for i, m := range d.Model.Merges {
-		left, right, err := mergePair(m)
-		if err == nil {
-			err = b.addMerge(left, right)
+	for _, part := range []struct {
+		name string
+		step *step
+		add  func(s *step, last bool) error
+	}{
+		{"normalizer", d.Normalizer, b.addNormalizer},
+		{"pre_tokenizer", d.PreTokenizer, b.addSplitter},
+		{"post_processor", d.PostProcessor, b.addFrame},
+		{"decoder", d.Decoder, b.addDecoder},
+	} {
+		steps, err := part.step.steps()
+		for i := 0; i < len(steps) && err == nil; i++ {
+			err = part.add(&steps[i], i == len(steps)-1)
 		}
 		if err != nil {
-			return fmt.Errorf("model.merges[%d]: %w", i, err)
+			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
-	if d.Model.UnkToken != nil {
-		b.unk = *d.Model.UnkToken
+	if d.Decoder == nil {
+		b.decoder.join = " "
+	}
+	if err := b.readModel(&d.Model); err != nil {
+		return fmt.Errorf("model.%w", err)
 	}
 	for i, raw := range d.AddedTokens {
 		if err := b.readAdded(raw); err != nil {
@@ -107,98 +187,280 @@ func (b *builder) readTokenizer(data []byte) error {
 	return nil
 }
 
-// check refuses models other than plain BPE.
-func (m *modelDecls) check() error {
-	switch {
-	case m.Type != "BPE":
-		return fmt.Errorf("model.type: got %q, want BPE", m.Type)
-	case m.Vocab == nil:
-		return errors.New("model.vocab: got none, want an object of token to id")
-	case m.Dropout != nil && *m.Dropout != 0:
-		return fmt.Errorf("model.dropout: got %v, want none: it makes ids random", *m.Dropout)
-	case m.Prefix != nil && *m.Prefix != "":
-		return fmt.Errorf("model.continuing_subword_prefix: got %q, want none", *m.Prefix)
-	case m.Suffix != nil && *m.Suffix != "":
-		return fmt.Errorf("model.end_of_word_suffix: got %q, want none", *m.Suffix)
-	case m.ByteFallback:
-		return errors.New("model.byte_fallback: got true, want false: the vocabulary is not byte-level")
-	case m.IgnoreMerges:
-		return errors.New("model.ignore_merges: got true, want false")
+// unknown is the error for a step of a type that is not known.
+func unknown[F any](got string, known map[string]F) error {
+	return fmt.Errorf("got %q, want one of %s", got, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+}
+
+var normalizers = map[string]func(*step) (normalizer, error){
+	"NFC":          func(*step) (normalizer, error) { return unicodeForm(nfc), nil },
+	"NFD":          func(*step) (normalizer, error) { return unicodeForm(nfd), nil },
+	"NFKC":         func(*step) (normalizer, error) { return unicodeForm(nfkc), nil },
+	"NFKD":         func(*step) (normalizer, error) { return unicodeForm(nfkd), nil },
+	"Lowercase":    func(*step) (normalizer, error) { return lowercase, nil },
+	"StripAccents": func(*step) (normalizer, error) { return stripAccents, nil },
+	"Nmt":          func(*step) (normalizer, error) { return nmt, nil },
+	"ByteLevel":    func(*step) (normalizer, error) { return spellText, nil },
+	"Strip":        func(s *step) (normalizer, error) { return strip(s.Left, s.Right), nil },
+	"Prepend":      func(s *step) (normalizer, error) { return prepend(s.Prepend), nil },
+	"Replace": func(s *step) (normalizer, error) {
+		by, err := s.Pattern.finder()
+		return replace(by, s.Content), err
+	},
+	"Precompiled": func(s *step) (normalizer, error) {
+		c, err := newCharsMap(s.CharsMap)
+		return c.normalize, err
+	},
+	"BertNormalizer": func(s *step) (normalizer, error) {
+		accents := orTrue(s.Lower)
+		if s.Accents != nil {
+			accents = *s.Accents
+		}
+		return bertNormalizer(orTrue(s.Clean), orTrue(s.Chinese), accents, orTrue(s.Lower)), nil
+	},
+}
+
+func (b *builder) addNormalizer(s *step, _ bool) error {
+	f, ok := normalizers[s.Type]
+	if !ok {
+		return unknown(s.Type, normalizers)
 	}
+	n, err := f(s)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.Type, err)
+	}
+	b.normalize = append(b.normalize, n)
 	return nil
 }
 
-// checkText refuses other ways to cut text and to put it together.
-func (d *tokenizerDecls) checkText() error {
-	if n := d.Normalizer.steps(); len(n) > 0 {
-		return fmt.Errorf("normalizer: got %q, want none", n[0].Type)
-	}
-	pre := d.PreTokenizer.steps()
-	if err := onlyByteLevel("pre_tokenizer", pre); err != nil {
-		return err
-	}
-	if pre[0].UseRegex != nil && !*pre[0].UseRegex {
-		return errors.New("pre_tokenizer.use_regex: got false, want true: text would not be cut into words")
-	}
-	if pre[0].PrefixSpace {
-		return errors.New("pre_tokenizer.add_prefix_space: got true, want false")
-	}
-	return onlyByteLevel("decoder", d.Decoder.steps())
+var splitters = map[string]func(*step) ([]splitter, error){
+	"Split": func(s *step) ([]splitter, error) {
+		by, err := s.Pattern.finder()
+		if err != nil {
+			return nil, err
+		}
+		kind, ok := behaviors[s.Behavior]
+		if !ok {
+			return nil, fmt.Errorf("behavior: %w", unknown(s.Behavior, behaviors))
+		}
+		return []splitter{splitBy{by, kind, s.Invert}}, nil
+	},
+	"Digits": func(s *step) ([]splitter, error) {
+		kind := contiguous
+		if s.Individual {
+			kind = isolated
+		}
+		return []splitter{splitBy{by: runeFinder(numbers.is), behavior: kind}}, nil
+	},
+	"Punctuation": func(s *step) ([]splitter, error) {
+		kind, ok := behaviors[s.Behavior]
+		if !ok && s.Behavior != "" {
+			return nil, fmt.Errorf("behavior: %w", unknown(s.Behavior, behaviors))
+		}
+		return []splitter{splitBy{by: runeFinder(isPunctuation), behavior: kind}}, nil
+	},
+	"Whitespace": func(*step) ([]splitter, error) {
+		return []splitter{splitBy{by: wordFinder{}, behavior: removed, invert: true}}, nil
+	},
+	"WhitespaceSplit": func(*step) ([]splitter, error) {
+		return []splitter{splitBy{by: runeFinder(unicode.IsSpace), behavior: removed}}, nil
+	},
+	"BertPreTokenizer": func(*step) ([]splitter, error) {
+		return []splitter{splitBy{by: runeFinder(unicode.IsSpace), behavior: removed}, splitBy{by: runeFinder(isPunctuation)}}, nil
+	},
+	"CharDelimiterSplit": func(s *step) ([]splitter, error) {
+		return []splitter{splitBy{by: stringFinder(s.Delimiter), behavior: removed}}, nil
+	},
+	"Metaspace": func(s *step) ([]splitter, error) {
+		replacement, scheme, err := s.metaspace()
+		return []splitter{metaspace{replacement, scheme, orTrue(s.SplitSpaces)}}, err
+	},
+	"ByteLevel": func(s *step) ([]splitter, error) {
+		l := byteLevel{prefix: s.PrefixSpace != nil && *s.PrefixSpace, spell: true}
+		if !orTrue(s.UseRegex) {
+			return []splitter{l}, nil
+		}
+		by, err := compileRegex(gpt2Pattern)
+		l.by = by
+		return []splitter{l}, err
+	},
 }
 
-// onlyByteLevel wants exactly one step, ByteLevel.
-func onlyByteLevel(key string, steps []step) error {
-	for _, s := range steps {
-		if s.Type != "ByteLevel" {
-			return fmt.Errorf("%s: got %q, want ByteLevel alone, which cuts text as GPT-2 does", key, s.Type)
+// metaspace returns the replacement and when one is prepended, which older
+// files say by add_prefix_space.
+func (s *step) metaspace() (replacement, scheme string, err error) {
+	scheme = s.Scheme
+	if scheme == "" {
+		scheme = "always"
+		if !orTrue(s.PrefixSpace) {
+			scheme = "never"
 		}
 	}
-	if len(steps) != 1 {
-		return fmt.Errorf("%s: got %d steps, want one, ByteLevel", key, len(steps))
+	if scheme != "always" && scheme != "first" && scheme != "never" {
+		return "", "", fmt.Errorf("prepend_scheme: got %q, want always, first or never", scheme)
 	}
+	if utf8.RuneCountInString(s.Replacement) != 1 {
+		return "", "", fmt.Errorf("replacement: got %q, want one character", s.Replacement)
+	}
+	return s.Replacement, scheme, nil
+}
+
+func (b *builder) addSplitter(s *step, last bool) error {
+	f, ok := splitters[s.Type]
+	if !ok {
+		return unknown(s.Type, splitters)
+	}
+	list, err := f(s)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.Type, err)
+	}
+	if l, ok := list[0].(byteLevel); ok {
+		b.byteLevels++
+		if b.byteLevels == 1 && last {
+			l.spell, b.bytes = false, true
+			list[0] = l
+		}
+	}
+	b.split = append(b.split, list...)
 	return nil
 }
 
-// readTemplate takes the token that the post-processor puts before every text.
-func (b *builder) readTemplate(steps []step) error {
-	for _, s := range steps {
+// addFrame takes what a post-processor puts around a text. Later ones go
+// around what earlier ones made.
+func (b *builder) addFrame(s *step, _ bool) error {
+	around := func(before, after []int32) {
+		b.frame.before = append(slices.Clone(before), b.frame.before...)
+		b.frame.after = append(b.frame.after, after...)
+	}
+	switch s.Type {
+	case "ByteLevel": // moves offsets only
+		return nil
+	case "BertProcessing", "RobertaProcessing":
+		if s.CLS == nil || s.Sep == nil || s.CLS.id < 0 || s.Sep.id < 0 {
+			return fmt.Errorf("%s: got no cls or sep, want both with their ids", s.Type)
+		}
+		around([]int32{s.CLS.id}, []int32{s.Sep.id})
+		return nil
+	case "TemplateProcessing":
+	default:
+		return fmt.Errorf("got %q, want one of BertProcessing, ByteLevel, RobertaProcessing, Sequence, TemplateProcessing", s.Type)
+	}
+	var ids [2][]int32 // before and behind the text
+	texts := 0
+	for i, p := range s.Single {
 		switch {
-		case s.Type == "ByteLevel": // moves offsets only
-		case s.Type != "TemplateProcessing":
-			return fmt.Errorf("post_processor: got %q, want ByteLevel or TemplateProcessing", s.Type)
-		case len(s.Single) == 1 && s.Single[0].Sequence != nil:
-		case len(s.Single) == 2 && s.Single[0].SpecialToken != nil && s.Single[1].Sequence != nil:
-			b.bos, b.addsBOS = s.Single[0].SpecialToken.ID, true
-		default:
-			return errors.New("post_processor.single: got another template, want the text alone or one token and the text")
+		case p.Sequence != nil:
+			texts++
+		case p.SpecialToken != nil:
+			token, ok := s.SpecialTokens[p.SpecialToken.ID]
+			if !ok || slices.Min(append(token.IDs, 0)) < 0 {
+				return fmt.Errorf("TemplateProcessing.single[%d]: got token %q without ids, want it in special_tokens", i, p.SpecialToken.ID)
+			}
+			ids[min(texts, 1)] = append(ids[min(texts, 1)], token.IDs...)
+			if i == 0 {
+				b.bos = p.SpecialToken.ID
+			}
 		}
+	}
+	if texts != 1 || len(ids[0])+len(ids[1]) > maxSteps {
+		return fmt.Errorf("TemplateProcessing.single: got a text %d times, want it once", texts)
+	}
+	around(ids[0], ids[1])
+	return nil
+}
+
+// decodeSteps has all but ByteLevel, which alone needs no step.
+var decodeSteps = map[string]func(*step) (decodeStep, error){
+	"ByteLevel":    func(*step) (decodeStep, error) { return decodeByteLevel, nil },
+	"ByteFallback": func(*step) (decodeStep, error) { return byteFallback, nil },
+	"Fuse":         func(*step) (decodeStep, error) { return fuse, nil },
+	"Strip":        func(s *step) (decodeStep, error) { return decodeStrip(s.Content, s.Start, s.Stop), nil },
+	"Metaspace": func(s *step) (decodeStep, error) {
+		replacement, scheme, err := s.metaspace()
+		return decodeMetaspace(replacement, scheme != "never"), err
+	},
+	"Replace": func(s *step) (decodeStep, error) {
+		by, err := s.Pattern.finder()
+		f := replace(by, s.Content)
+		return eachToken(func(text string) string { return f(&matcher{steps: 1 << 20}, text) }), err
+	},
+	"BPEDecoder": func(s *step) (decodeStep, error) {
+		if s.Suffix == nil {
+			return decodeSuffix("</w>"), nil
+		}
+		return decodeSuffix(*s.Suffix), nil
+	},
+}
+
+func (b *builder) addDecoder(s *step, last bool) error {
+	f, ok := decodeSteps[s.Type]
+	if !ok {
+		return unknown(s.Type, decodeSteps)
+	}
+	d, err := f(s)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.Type, err)
+	}
+	b.decoder.bytes = last && len(b.decoder.steps) == 0 && s.Type == "ByteLevel"
+	b.decoder.steps = append(b.decoder.steps, d)
+	return nil
+}
+
+// readModel takes the vocabulary and what makes ids of pieces.
+func (b *builder) readModel(d *modelDecls) error {
+	if d.Type == "" && d.Merges != nil {
+		d.Type = "BPE" // as the oldest files leave it out
+	}
+	switch {
+	case d.Type != "BPE" && d.Type != "Unigram":
+		return fmt.Errorf("type: got %q, want BPE or Unigram", d.Type)
+	case d.Vocab == nil:
+		return errors.New("vocab: got none, want an object of token to id")
+	case d.Type == "BPE" && d.Vocab[0] != '{', d.Type == "Unigram" && d.Vocab[0] != '[':
+		return fmt.Errorf("vocab: got %.20q for %s, want an object of token to id for BPE and an array of token and score for Unigram", d.Vocab, d.Type)
+	case d.Dropout != nil && *d.Dropout != 0:
+		return fmt.Errorf("dropout: got %v, want none: it makes ids random", *d.Dropout)
+	}
+	b.fuseUnk, b.byteFallback, b.wholeWords = d.FuseUnk, d.ByteFallback, d.IgnoreMerges
+	if d.Type == "Unigram" {
+		if err := b.readScores(d.Vocab); err != nil {
+			return fmt.Errorf("vocab: %w", err)
+		}
+		if d.UnkID != nil {
+			for token, id := range b.vocab {
+				if id == *d.UnkID {
+					b.unk = token
+				}
+			}
+		}
+		return nil
+	}
+	if err := b.readVocab(d.Vocab); err != nil {
+		return fmt.Errorf("vocab: %w", err)
+	}
+	if d.Prefix != nil {
+		b.prefix = *d.Prefix
+	}
+	if d.Suffix != nil {
+		b.suffix = *d.Suffix
+	}
+	if d.UnkToken != nil {
+		b.unk = *d.UnkToken
+	}
+	if err := readPairs(d.Merges, b.addMerge); err != nil {
+		return fmt.Errorf("merges%w", err)
 	}
 	return nil
 }
 
-// mergePair returns the tokens of a merge, which older files write as a line
-// of merges.txt and newer ones as an array of two.
-func mergePair(raw json.RawMessage) (left, right string, err error) {
-	if len(raw) > 0 && raw[0] == '"' {
-		var line string
-		if err := json.Unmarshal(raw, &line); err != nil {
-			return "", "", err
-		}
-		l, r, _ := bytes.Cut([]byte(line), []byte(" "))
-		return string(l), string(r), nil
-	}
-	var pair []string
-	if err := json.Unmarshal(raw, &pair); err != nil || len(pair) != 2 {
-		return "", "", fmt.Errorf("got %.40q, want two tokens", raw)
-	}
-	return pair[0], pair[1], nil
-}
-
-// readAdded takes an entry of added_tokens.
+// readAdded takes an entry of added_tokens. As in the reference, the id of a
+// token is the vocabulary's, and one that the vocabulary lacks is numbered on,
+// whatever the entry says; a token without text is passed over.
 func (b *builder) readAdded(raw json.RawMessage) error {
 	var token tokenDecl
 	var with struct {
-		ID *int64 `json:"id"`
+		ID         *int64 `json:"id"`
+		Normalized *bool  `json:"normalized"`
 	}
 	if err := json.Unmarshal(raw, &token); err != nil {
 		return err
@@ -206,8 +468,15 @@ func (b *builder) readAdded(raw json.RawMessage) error {
 	if err := json.Unmarshal(raw, &with); err != nil {
 		return err
 	}
-	if with.ID == nil || *with.ID < 0 || *with.ID > 1<<31-1 {
-		return fmt.Errorf("token %q: got no id from 0 to %d, want one", token.text, 1<<31-1)
+	if with.ID == nil || *with.ID < 0 || *with.ID > math.MaxInt32 {
+		return fmt.Errorf("token %q: got no id from 0 to %d, want one", token.text, math.MaxInt32)
 	}
-	return b.addToken(addedDecl{token, int32(*with.ID), tokenizerFile})
+	if token.text == "" {
+		return nil
+	}
+	id, ok := b.known(token.text)
+	if !ok {
+		id = b.nextID()
+	}
+	return b.addToken(addedDecl{token, id, tokenizerFile})
 }

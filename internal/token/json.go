@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -44,12 +45,13 @@ func lineAt(data []byte, offset int64) int {
 	return 1 + bytes.Count(data[:min(max(offset, 0), int64(len(data)))], []byte("\n"))
 }
 
-// readVocab reads a JSON object of token to id.
+// readVocab reads a JSON object of token to id. In a tokenizer.json the last
+// of equal keys counts, as in the reference.
 func (b *builder) readVocab(data []byte) error {
 	// A token and its id take some 18 bytes in GPT-2's file.
 	b.vocab = make(map[string]int32, len(data)/18)
 	return readIDs(data, func(token string, id int32) error {
-		if _, ok := b.vocab[token]; ok {
+		if _, ok := b.vocab[token]; ok && !b.complete {
 			return errors.New("got it twice, want it once")
 		}
 		b.vocab[token] = id
@@ -69,23 +71,67 @@ func readIDs(data []byte, add func(token string, id int32) error) error {
 	return nil
 }
 
-// idScanner is a place in a JSON object of ids.
+// readPairs calls add for each merge in a JSON array, in order. Older files
+// write a merge as a line of merges.txt and newer ones as an array of two.
+func readPairs(data []byte, add func(left, right string) error) error {
+	s := idScanner{data: data}
+	if len(data) == 0 || s.peek() == 'n' {
+		return nil
+	}
+	i := -1
+	err := s.list('[', ']', "an array of merges", func() error {
+		i++
+		left, right, err := s.pair()
+		if err == nil && !strings.HasPrefix(left, "#version") {
+			err = add(left, right)
+		}
+		return err
+	})
+	if err != nil && i >= 0 {
+		return fmt.Errorf("[%d]: %w", i, err)
+	}
+	if err != nil {
+		return fmt.Errorf(": %w", err)
+	}
+	return nil
+}
+
+// readScores reads the vocabulary of a Unigram model: tokens with their
+// scores, in the order of their ids.
+func (b *builder) readScores(data []byte) error {
+	var list [][]any
+	if err := json.Unmarshal(data, &list); err != nil {
+		return err
+	}
+	b.vocab = make(map[string]int32, len(list))
+	for i, entry := range list {
+		if len(entry) != 2 {
+			return fmt.Errorf("[%d]: got %d values, want a token and its score", i, len(entry))
+		}
+		token, isText := entry[0].(string)
+		score, isNumber := entry[1].(float64)
+		if !isText || !isNumber {
+			return fmt.Errorf("[%d]: got %v, want a token and its score", i, entry)
+		}
+		b.vocab[token] = int32(i)
+		b.scores = append(b.scores, score)
+	}
+	return nil
+}
+
+// idScanner is a place in the JSON of a vocabulary or its merges.
 type idScanner struct {
 	data []byte
 	at   int
 }
 
 func (s *idScanner) object(add func(token string, id int32) error) error {
-	if err := s.expect('{', "an object of token to id"); err != nil {
-		return err
-	}
-	if s.peek() == '}' {
-		s.at++
-		return s.end()
-	}
-	for {
-		token, err := s.key()
+	err := s.list('{', '}', "an object of token to id", func() error {
+		token, err := s.text("a token in quotes")
 		if err != nil {
+			return err
+		}
+		if err := s.expect(':', "a colon"); err != nil {
 			return err
 		}
 		id, err := s.id()
@@ -95,15 +141,58 @@ func (s *idScanner) object(add func(token string, id int32) error) error {
 		if err != nil {
 			return fmt.Errorf("key %q: %w", token, err)
 		}
+		return nil
+	})
+	if err == nil {
+		err = s.end()
+	}
+	return err
+}
+
+// list calls item for each element between two brackets.
+func (s *idScanner) list(open, end byte, want string, item func() error) error {
+	if err := s.expect(open, want); err != nil {
+		return err
+	}
+	if s.peek() == end {
+		s.at++
+		return nil
+	}
+	for {
+		if err := item(); err != nil {
+			return err
+		}
 		if s.peek() == ',' {
 			s.at++
 			continue
 		}
-		if err := s.expect('}', "a comma or the object's end"); err != nil {
-			return err
-		}
-		return s.end()
+		return s.expect(end, "a comma or the end of "+want)
 	}
+}
+
+// pair reads the two tokens of a merge.
+func (s *idScanner) pair() (left, right string, err error) {
+	switch s.peek() {
+	case '"':
+		line, err := s.text("two tokens")
+		left, right, _ = strings.Cut(line, " ")
+		if strings.Contains(right, " ") {
+			err = fmt.Errorf("got merge %q, want two tokens with a space between", line)
+		}
+		return left, right, err
+	case '[':
+		var pair []string
+		err := s.list('[', ']', "two tokens", func() error {
+			token, err := s.text("a token in quotes")
+			pair = append(pair, token)
+			return err
+		})
+		if err != nil || len(pair) != 2 {
+			return "", "", fmt.Errorf("got %.40q, want two tokens", pair)
+		}
+		return pair[0], pair[1], nil
+	}
+	return "", "", fmt.Errorf("got %s, want two tokens", s.got())
 }
 
 // peek returns the next byte behind white space, 0 at the end.
@@ -141,9 +230,9 @@ func (s *idScanner) end() error {
 	return nil
 }
 
-// key reads a string and the colon behind it.
-func (s *idScanner) key() (string, error) {
-	if err := s.expect('"', "a token in quotes"); err != nil {
+// text reads a string.
+func (s *idScanner) text(want string) (string, error) {
+	if err := s.expect('"', want); err != nil {
 		return "", err
 	}
 	start, plain := s.at, true
@@ -157,7 +246,7 @@ func (s *idScanner) key() (string, error) {
 	}
 	if s.at >= len(s.data) {
 		s.at = start
-		return "", fmt.Errorf("got %s without a closing quote, want a token in quotes", s.got())
+		return "", fmt.Errorf("got %s without a closing quote, want %s", s.got(), want)
 	}
 	token := string(s.data[start:s.at])
 	s.at++
@@ -166,7 +255,7 @@ func (s *idScanner) key() (string, error) {
 			return "", fmt.Errorf("got a token that is no JSON string: %w", err)
 		}
 	}
-	return token, s.expect(':', "a colon")
+	return token, nil
 }
 
 // id reads a number.

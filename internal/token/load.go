@@ -15,6 +15,7 @@ const (
 	configFile      = "tokenizer_config.json"
 	specialFile     = "special_tokens_map.json"
 	addedTokensFile = "added_tokens.json"
+	templateFile    = "chat_template.jinja"
 )
 
 // maxFileBytes bounds what is read of one file. The largest tokenizer.json in
@@ -24,7 +25,7 @@ const maxFileBytes = 64 << 20
 // Files returns the names of all files that Load looks for: what to carry
 // along with a model so that its text can be encoded later.
 func Files() []string {
-	return []string{tokenizerFile, vocabFile, mergesFile, configFile, specialFile, addedTokensFile}
+	return []string{tokenizerFile, vocabFile, mergesFile, configFile, specialFile, addedTokensFile, templateFile}
 }
 
 // Load reads the tokenizer in the top folder of fsys. Errors call that folder
@@ -32,13 +33,18 @@ func Files() []string {
 // tokenizer.json nor vocab.json nor merges.txt, and only then.
 func Load(fsys fs.FS, name string) (*Tokenizer, error) {
 	f := folder{fsys, name}
-	b := builder{at: map[string]int{}}
-	if err := f.readModel(&b); err != nil {
+	b := newBuilder()
+	if err := f.readModel(b); err != nil {
 		return nil, err
 	}
-	d, err := f.readDeclarations(b.complete)
+	d, err := f.readDeclarations()
 	if err != nil {
 		return nil, err
+	}
+	if !b.complete {
+		if err := b.setSlow(&d); err != nil {
+			return nil, f.fail(configFile, err)
+		}
 	}
 	if err := b.declare(d); err != nil {
 		return nil, fmt.Errorf("tokenizer: load %s: %w", name, err)
@@ -136,6 +142,9 @@ func (b *builder) readMerges(data []byte) error {
 			continue
 		}
 		left, right, _ := strings.Cut(text, " ")
+		if strings.Contains(right, " ") {
+			return fmt.Errorf("line %d: got merge %q, want two tokens with a space between", line, text)
+		}
 		if err := b.addMerge(left, right); err != nil {
 			return fmt.Errorf("line %d: %w", line, err)
 		}
@@ -145,10 +154,10 @@ func (b *builder) readMerges(data []byte) error {
 
 // addMerge appends the merge of the next rank.
 func (b *builder) addMerge(left, right string) error {
-	if left == "" || right == "" || strings.Contains(right, " ") {
+	if left == "" || right == "" {
 		return fmt.Errorf("got merge %q, want two tokens with a space between", left+" "+right)
 	}
-	b.joined = append(append(b.joined[:0], left...), right...)
+	b.joined = append(append(b.joined[:0], left...), strings.TrimPrefix(right, b.prefix)...)
 	l, okLeft := b.vocab[left]
 	r, okRight := b.vocab[right]
 	id, ok := b.vocab[string(b.joined)]

@@ -1,124 +1,212 @@
 package token
 
 import (
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// class is what GPT-2's pattern tells apart.
-type class uint8
+// piece is a part of the text on its way through the pre-tokenizers.
+type piece struct {
+	text  string
+	first bool // the text begins with it
+}
+
+// splitter is a pre-tokenizer: it hands the pieces of a piece on, in order.
+type splitter interface {
+	split(m *matcher, p piece, next func(piece))
+}
+
+// finder finds what a split goes by. A match may be empty.
+type finder interface {
+	find(m *matcher, text string, from int) (start, end int, ok bool)
+}
+
+// behavior is what becomes of the matches that a split goes by.
+type behavior uint8
 
 const (
-	other class = iota
-	letter
-	number
-	space
+	isolated behavior = iota
+	removed
+	mergedWithPrevious
+	mergedWithNext
+	contiguous
 )
 
-// classOf returns r's class. Ill-formed bytes come as U+FFFD, which is other.
-func classOf(r rune) class {
-	if r < utf8.RuneSelf {
-		switch {
-		case uint32(r|0x20)-'a' < 26:
-			return letter
-		case r == ' ' || uint32(r)-'\t' < 5:
-			return space
-		case uint32(r)-'0' < 10:
-			return number
+var behaviors = map[string]behavior{
+	"Isolated": isolated, "Removed": removed, "MergedWithPrevious": mergedWithPrevious,
+	"MergedWithNext": mergedWithNext, "Contiguous": contiguous,
+}
+
+// splitBy cuts at the matches of by or, inverted, takes what is between them
+// for matches.
+type splitBy struct {
+	by       finder
+	behavior behavior
+	invert   bool
+}
+
+func (s splitBy) split(m *matcher, p piece, next func(piece)) {
+	out := cutter{p: p, next: next}
+	wasMatch := false // as the reference starts
+	part := func(from, to int, match bool) {
+		if from == to {
+			return
 		}
-		return other
-	}
-	switch {
-	case unicode.IsLetter(r):
-		return letter
-	case unicode.IsNumber(r):
-		return number
-	case unicode.IsSpace(r):
-		return space
-	}
-	return other
-}
-
-// nextPiece returns the length in bytes of the piece that text, which is not
-// empty, begins with. It is the first alternative of the pattern in the
-// package comment that matches at text's start.
-func nextPiece(text string) int {
-	if n := contraction(text); n > 0 {
-		return n
-	}
-	start := 0
-	if text[0] == ' ' && len(text) > 1 {
-		start = 1
-	}
-	c, n := classAt(text[start:])
-	if c != space {
-		return start + n + run(text[start+n:], c)
-	}
-	return spaces(text)
-}
-
-// contraction returns the length of the English suffix that text begins with,
-// or 0. Only lower case counts, as in the pattern.
-func contraction(text string) int {
-	if text[0] != '\'' || len(text) < 2 {
-		return 0
-	}
-	switch text[1] {
-	case 's', 't', 'm', 'd':
-		return 2
-	}
-	if len(text) < 3 {
-		return 0
-	}
-	switch text[1:3] {
-	case "re", "ve", "ll":
-		return 3
-	}
-	return 0
-}
-
-// classAt returns the class and length of text's first character.
-func classAt(text string) (class, int) {
-	if text[0] < utf8.RuneSelf {
-		return classOf(rune(text[0])), 1
-	}
-	r, n := utf8.DecodeRuneInString(text)
-	return classOf(r), n
-}
-
-// run returns how many bytes at text's start are characters of class c.
-func run(text string, c class) int {
-	i := 0
-	if c == letter { // most text is ASCII letters
-		for i < len(text) && uint32(text[i]|0x20)-'a' < 26 {
-			i++
-		}
-	}
-	for i < len(text) {
-		got, n := classAt(text[i:])
-		if got != c {
-			break
-		}
-		i += n
-	}
-	return i
-}
-
-// spaces returns the length of the piece that the white space at text's start
-// gives: all of it at the end of text, else all but its last character, which
-// is left to the word behind it, unless it is the only one.
-func spaces(text string) int {
-	i, last := 0, 0
-	for i < len(text) {
-		c, n := classAt(text[i:])
-		if c != space {
-			if i > last {
-				return i - last
+		match = match != s.invert
+		switch s.behavior {
+		case removed:
+			if out.cut(from); match {
+				out.from = to
 			}
-			break
+		case contiguous:
+			if match != wasMatch {
+				out.cut(from)
+			}
+		case mergedWithPrevious:
+			if !match || wasMatch {
+				out.cut(from)
+			}
+		case mergedWithNext:
+			if match || !wasMatch {
+				out.cut(from)
+			}
+		default:
+			out.cut(from)
 		}
-		i += n
-		last = n
+		wasMatch = match
 	}
-	return i
+	at := 0
+	eachMatch(s.by, m, p.text, func(start, end int) {
+		part(at, start, false)
+		if part(start, end, true); start == end {
+			out.cut(start)
+		}
+		at = end
+	})
+	part(at, len(p.text), false)
+	out.cut(len(p.text))
+}
+
+// eachMatch calls f for the matches in text. An empty match right behind
+// another match does not count.
+func eachMatch(by finder, m *matcher, text string, f func(start, end int)) {
+	ended := -1
+	for from := 0; from <= len(text); {
+		start, end, ok := by.find(m, text, from)
+		if !ok {
+			return
+		}
+		if start == end && end == ended {
+			from = end + max(1, runeLen(text[end:]))
+			continue
+		}
+		f(start, end)
+		from, ended = end, end
+	}
+}
+
+func runeLen(text string) int {
+	_, n := utf8.DecodeRuneInString(text)
+	return n
+}
+
+// cutter hands a piece on in parts.
+type cutter struct {
+	p    piece
+	from int
+	next func(piece)
+}
+
+func (c *cutter) cut(to int) {
+	if to > c.from {
+		c.next(piece{c.p.text[c.from:to], c.p.first && c.from == 0})
+		c.from = to
+	}
+}
+
+// runeFinder finds single characters.
+type runeFinder func(rune) bool
+
+func (f runeFinder) find(_ *matcher, text string, from int) (start, end int, ok bool) {
+	for i, r := range text[from:] {
+		if f(r) {
+			return from + i, from + i + runeLen(text[from+i:]), true
+		}
+	}
+	return 0, 0, false
+}
+
+// stringFinder finds a text.
+type stringFinder string
+
+func (f stringFinder) find(_ *matcher, text string, from int) (start, end int, ok bool) {
+	if i := strings.Index(text[from:], string(f)); i >= 0 && f != "" {
+		return from + i, from + i + len(f), true
+	}
+	return 0, 0, false
+}
+
+// wordFinder finds runs of word characters and runs of others that are not
+// white space.
+type wordFinder struct{}
+
+func (wordFinder) find(_ *matcher, text string, from int) (start, end int, ok bool) {
+	for i, r := range text[from:] {
+		if unicode.IsSpace(r) {
+			continue
+		}
+		word := isWord(r)
+		n := strings.IndexFunc(text[from+i:], func(c rune) bool { return unicode.IsSpace(c) || isWord(c) != word })
+		if n < 0 {
+			n = len(text) - from - i
+		}
+		return from + i, from + i + n, true
+	}
+	return 0, 0, false
+}
+
+// gpt2Pattern is how GPT-2 cuts text (Radford et al. 2019).
+const gpt2Pattern = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
+
+// byteLevel is the ByteLevel pre-tokenizer. Only where others follow does it
+// spell bytes as characters: the model works on the bytes.
+type byteLevel struct {
+	by     finder // nil: no cut
+	prefix bool   // a space goes before every piece without one
+	spell  bool
+}
+
+func (s byteLevel) split(m *matcher, p piece, next func(piece)) {
+	if s.prefix && !strings.HasPrefix(p.text, " ") {
+		p.text = " " + p.text
+	}
+	if s.spell {
+		plain := next
+		next = func(p piece) { plain(piece{spell(p.text), p.first}) }
+	}
+	if s.by == nil {
+		next(p)
+		return
+	}
+	splitBy{by: s.by}.split(m, p, next)
+}
+
+// metaspace is the Metaspace pre-tokenizer: a visible character for spaces.
+type metaspace struct {
+	replacement string
+	prepend     string // always, first or never
+	cut         bool
+}
+
+func (s metaspace) split(m *matcher, p piece, next func(piece)) {
+	p.text = strings.ReplaceAll(p.text, " ", s.replacement)
+	if !strings.HasPrefix(p.text, s.replacement) && (s.prepend == "always" || s.prepend == "first" && p.first) {
+		p.text = s.replacement + p.text
+	}
+	if !s.cut {
+		next(p)
+		return
+	}
+	splitBy{by: stringFinder(s.replacement), behavior: mergedWithNext}.split(m, p, next)
 }

@@ -1,97 +1,128 @@
 package token
 
+import (
+	"fmt"
+	"maps"
+)
+
 // none is the id of a role that no token has.
 const none int32 = -1
 
 // Tokenizer encodes and decodes. It is immutable: methods may be called from
 // any number of goroutines. OPT's, with 50 265 tokens, keeps 3.7 MB.
 type Tokenizer struct {
-	merger
-	words wordTable
-	added addedSet
-
-	text    string   // the bytes of all tokens, in the order of their ids
-	end     []uint32 // [vocab] where each token's bytes end in text
+	*texts
 	special []uint64 // [vocab/64] bit set of special ids
 
-	roles   roles
-	addsBOS bool
+	// The pipeline, in its order.
+	raw        addedSet // added tokens that the text itself spells
+	normalize  []normalizer
+	normalized addedSet // added tokens that the normalized text spells
+	split      []splitter
+	model      model
+	frame      frame
+	decoder    decoder
+
+	roles roles
+	names map[string]string // the tokens of roles, such as eos_token
+	chat  map[string]string // chat templates by name
+}
+
+// model turns a piece into ids.
+type model interface {
+	encode(s *scratch, dst []int32, piece string) []int32
 }
 
 // roles are the ids of the tokens with a part to play, or none.
 type roles struct{ bos, eos, unk, pad int32 }
 
-// Encode returns the ids of text, after the bos token if addBOS is set and
-// there is one. Added tokens that text spells are encoded as themselves.
-func (t *Tokenizer) Encode(text string, addBOS bool) []int32 {
-	ids := make([]int32, 0, len(text)/3+8)
-	if addBOS && t.roles.bos != none {
-		ids = append(ids, t.roles.bos)
-	}
-	var s scratch
-	for at := 0; at < len(text); {
-		m := t.added.find(text, at)
-		ids = t.encodePlain(&s, ids, text[at:m.start])
-		if m.id != none {
-			ids = append(ids, m.id)
-		}
-		at = m.end
-	}
+// frame is what the reference puts around a text: its begin token, mostly.
+type frame struct{ before, after []int32 }
+
+// Encode returns the ids of text: with addSpecial between the tokens that the
+// reference frames it with or, where it adds none, behind the bos token if
+// there is one. Added tokens that text spells are encoded as themselves. Where
+// TryEncode gives an error, the part of the text that it is about is encoded
+// uncut.
+func (t *Tokenizer) Encode(text string, addSpecial bool) []int32 {
+	ids, _ := t.TryEncode(text, addSpecial)
 	return ids
 }
 
-// encodePlain appends the ids of text without a look for added tokens.
-func (t *Tokenizer) encodePlain(s *scratch, ids []int32, text string) []int32 {
-	for len(text) > 0 {
-		n := nextPiece(text)
-		piece := text[:n]
-		text = text[n:]
-		if n <= t.words.longest {
-			if id := t.word(piece); id != noByte {
-				ids = append(ids, id)
-				continue
+// TryEncode is Encode with an error where a pattern of the tokenizer's files
+// takes more time on this text than any useful one does.
+func (t *Tokenizer) TryEncode(text string, addSpecial bool) ([]int32, error) {
+	e := encoding{t: t, ids: make([]int32, 0, len(text)/3+8)}
+	size := len(text)
+	e.m.steps = 1<<24 + 512*size
+	if addSpecial {
+		e.ids = append(e.ids, t.frame.before...)
+		if !t.AddsBOS() && t.roles.bos != none {
+			e.ids = append(e.ids, t.roles.bos)
+		}
+	}
+	e.chain(len(t.split))
+	for begin := true; text != ""; begin = false {
+		part := text[:min(len(text), maxPiece)] // positions fit 32 bits
+		t.raw.each(part, func(p addedPart) { e.addRaw(part[p.start:p.end], p.id, begin && p.start == 0) })
+		text = text[len(part):]
+	}
+	if addSpecial {
+		e.ids = append(e.ids, t.frame.after...)
+	}
+	if e.m.err != nil {
+		return e.ids, fmt.Errorf("tokenizer: encode %d bytes: %w", size, e.m.err)
+	}
+	return e.ids, nil
+}
+
+// encoding is a text on its way to ids.
+type encoding struct {
+	t    *Tokenizer
+	ids  []int32
+	s    scratch
+	m    matcher
+	into func(piece) // the pre-tokenizers, then the model
+}
+
+// chain makes into of the last n pre-tokenizers.
+func (e *encoding) chain(n int) {
+	e.into = func(p piece) { e.ids = e.t.model.encode(&e.s, e.ids, p.text) }
+	for i := n - 1; i >= 0; i-- {
+		s, next := e.t.split[i], e.into
+		e.into = func(p piece) {
+			if p.text != "" {
+				s.split(&e.m, p, next)
 			}
 		}
-		ids = t.merge(s, ids, piece)
 	}
-	return ids
 }
 
-// word returns the one token that piece encodes to, or noByte.
-func (t *Tokenizer) word(piece string) int32 {
-	i, _ := t.wordSlot(piece)
-	return t.words.slots[i].id
-}
-
-// wordSlot returns the index of piece's slot, or of the empty one where it
-// belongs, and its tag.
-func (t *Tokenizer) wordSlot(piece string) (int, uint32) {
-	slots := t.words.slots
-	i, tag := t.words.start(piece)
-	for slots[i].id != noByte {
-		if slots[i].tag == tag && t.bytesOf(slots[i].id) == piece {
-			break
+// addRaw appends the ids of a part of the text.
+func (e *encoding) addRaw(text string, id int32, first bool) {
+	if id != none {
+		e.ids = append(e.ids, id)
+		return
+	}
+	for _, n := range e.t.normalize {
+		text = n(&e.m, text)
+	}
+	e.t.normalized.each(text, func(p addedPart) {
+		if p.id != none {
+			e.ids = append(e.ids, p.id)
+			return
 		}
-		i = (i + 1) & (len(slots) - 1)
-	}
-	return i, tag
-}
-
-// bytesOf returns the bytes of a token whose id is known to be in range.
-func (t *Tokenizer) bytesOf(id int32) string {
-	start := uint32(0)
-	if id > 0 {
-		start = t.end[id-1]
-	}
-	return t.text[start:t.end[id]]
+		e.into(piece{text[p.start:p.end], first && p.start == 0})
+	})
 }
 
 // VocabSize returns one more than the largest id, added tokens included. A
 // model's logits may be wider: OPT pads its vocabulary of 50 265 to 50 272.
 func (t *Tokenizer) VocabSize() int { return len(t.end) }
 
-// Token returns the text of a token as Decode would write its bytes, which
-// need not be valid UTF-8 by themselves, and whether there is such a token.
+// Token returns the text of a token as its files spell it or, of a byte-level
+// vocabulary, its bytes, which need not be valid UTF-8 by themselves, and
+// whether there is such a token.
 func (t *Tokenizer) Token(id int32) (string, bool) {
 	if id < 0 || int(id) >= len(t.end) {
 		return "", false
@@ -112,13 +143,28 @@ func (t *Tokenizer) BOS() (int32, bool) { return t.roles.bos, t.roles.bos != non
 // EOS returns the id of the token that ends a text, if there is one.
 func (t *Tokenizer) EOS() (int32, bool) { return t.roles.eos, t.roles.eos != none }
 
-// Unk returns the id that stands for bytes the vocabulary lacks, if there is
+// Unk returns the id that stands for text the vocabulary lacks, if there is
 // one. Byte-level vocabularies rarely lack any.
 func (t *Tokenizer) Unk() (int32, bool) { return t.roles.unk, t.roles.unk != none }
 
 // Pad returns the id of the token that fills batches, if there is one.
 func (t *Tokenizer) Pad() (int32, bool) { return t.roles.pad, t.roles.pad != none }
 
-// AddsBOS reports whether the reference begins every text with bos for this
-// tokenizer: the value of Encode's addBOS that reproduces it.
-func (t *Tokenizer) AddsBOS() bool { return t.addsBOS && t.roles.bos != none }
+// AddsBOS reports whether the reference frames every text with special tokens,
+// mostly a bos before it, for this tokenizer: the value of Encode's addSpecial
+// that reproduces it.
+func (t *Tokenizer) AddsBOS() bool { return len(t.frame.before)+len(t.frame.after) > 0 }
+
+// Roles returns the text of each token that the files give a role, by the name
+// of the role there, such as eos_token. Chat templates use these.
+func (t *Tokenizer) Roles() map[string]string { return maps.Clone(t.names) }
+
+// ChatTemplate returns the chat template of a name; the one of name "" is what
+// the files call default. Files with several have others such as tool_use.
+func (t *Tokenizer) ChatTemplate(name string) (string, bool) {
+	if name == "" {
+		name = "default"
+	}
+	s, ok := t.chat[name]
+	return s, ok
+}

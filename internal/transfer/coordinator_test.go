@@ -8,12 +8,16 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sparseflow/sparseflow/internal/config"
 )
 
 // one does a decode pass of one token in layer 0, without a forecast.
 func (h *harness) one(t *testing.T, ids []int32) {
 	t.Helper()
-	w, err := h.Begin(0, h.predictor.input(0, ids), true)
+	w, err := h.Fetch(h.step(true), 0, h.predictor.input(0, ids))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,10 +26,25 @@ func (h *harness) one(t *testing.T, ids []int32) {
 	}
 }
 
+// arrive goes through the arrivals of a Work that is one segment, with an
+// operation after each.
+func (h *harness) arrive(w *Work) (all [][]int32, err error) {
+	for seg := range w.Segments {
+		for there, err := range seg.Arrivals {
+			if err != nil {
+				return all, err
+			}
+			all = append(all, slices.Clone(there))
+			h.operate()
+		}
+	}
+	return all, nil
+}
+
 // forecast looks ahead to one token's neurons in layer 0.
 func (h *harness) forecast(t *testing.T, ids []int32) {
 	t.Helper()
-	if err := h.Lookahead(0, h.predictor.input(0, ids), true); err != nil {
+	if err := h.Prefetch(h.step(true), 0, h.predictor.input(0, ids)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -89,22 +108,22 @@ func TestStats(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			h := newHarness(f, setup{slots: []int{c.slots, 0}, ring: 4, hidden: testFFN, workers: c.workers, predicted: []bool{true, true}})
+			h := newHarness(f, setup{slots: []int{c.slots, 0}, staging: 4, activations: testFFN, workers: c.workers, modes: bothPredicted})
 			defer h.close()
 			for n, s := range c.steps {
-				before := h.Stats
-				if err := h.Lookahead(0, h.predictor.input(0, s.ahead), !s.prompt); err != nil {
+				before := h.stats
+				if err := h.Prefetch(h.step(!s.prompt), 0, h.predictor.input(0, s.ahead)); err != nil {
 					t.Fatal(err)
 				}
-				h.reap(true) // whatever was read early is there, and may be evicted
-				w, err := h.Begin(0, h.predictor.input(0, s.exact), !s.prompt)
+				h.settle() // whatever was read early is there, and may be evicted
+				w, err := h.Fetch(h.step(!s.prompt), 0, h.predictor.input(0, s.exact))
 				if err != nil {
 					t.Fatal(err)
 				}
 				if err := h.compute(t, w, 0, [][]int32{s.exact}, s.exact); err != nil {
 					t.Fatal(err)
 				}
-				got := h.Stats
+				got := h.stats
 				got.Wanted, got.Misses, got.Wasted, got.Stall = got.Wanted-before.Wanted, got.Misses-before.Misses, got.Wasted-before.Wasted, 0
 				got.Early, got.Predict = got.Early-before.Early, 0
 				if got != s.want {
@@ -119,49 +138,48 @@ func TestStats(t *testing.T) {
 // is one miss, and is no waste.
 func TestEarlyReadFails(t *testing.T) {
 	f := makePack(t)
-	h := newHarness(f, setup{slots: []int{8, 8}, ring: 4, hidden: testFFN, workers: 1, predicted: []bool{true, true}})
+	h := newHarness(f, setup{slots: []int{8, 8}, staging: 4, activations: testFFN, workers: 1, modes: bothPredicted})
 	defer h.close()
 	f.file.set(0, f.BundleOffset(0, 1))
 	h.forecast(t, seq(0, 3))
-	h.reap(true)
+	h.settle()
 	if in := h.contents(0); len(in) != 0 {
 		t.Errorf("in the cache after a read of three failed: got %v, want none", in)
 	}
 	f.file.set(0)
 	h.one(t, seq(1, 3))
-	if h.Stats.Misses != 2 || h.Stats.Wanted != 2 {
-		t.Errorf("got %+v, want 2 wanted, 2 misses", h.Stats)
+	if h.stats.Misses != 2 || h.stats.Wanted != 2 {
+		t.Errorf("got %+v, want 2 wanted, 2 misses", h.stats)
 	}
 	h.settled(t)
 }
 
-// A neuron that came in time is ready before it is checked. If it is not whole,
-// Arrive says so, and the neuron is missing again.
-func TestReadyIsChecked(t *testing.T) {
-	for _, beside := range []bool{false, true} {
+// A neuron that came in time is there before it is checked. That it is not whole
+// is an error afterwards, and the neuron is missing again.
+func TestPresentIsChecked(t *testing.T) {
+	for _, overlap := range []bool{false, true} {
 		f := makePack(t) // a bundle is checked once
 		f.file.set(0)
-		h := newHarness(f, setup{slots: []int{8, 0}, ring: 4, hidden: testFFN, workers: 1, predicted: []bool{true, true}, beside: beside})
+		h := newHarness(f, setup{slots: []int{8, 0}, staging: 4, activations: testFFN, workers: 1, modes: bothPredicted, overlap: overlap})
 		f.file.spoil(f.BundleOffset(0, 1) + 7)
 		h.forecast(t, []int32{1, 5})
 		h.operate()
-		for _, a := range h.ahead {
-			for !h.inflight[a.slot].Done() {
+		for _, a := range h.fetcher.early {
+			for !h.fetcher.inflight[a.slot].Done() {
 			}
 		}
-		w, err := h.Begin(0, h.predictor.input(0, []int32{1, 5}), true)
+		w, err := h.Fetch(h.step(true), 0, h.predictor.input(0, []int32{1, 5}))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !w.Next() || len(w.Ready()) != 2 {
-			t.Errorf("got ready %v, want both", w.Ready())
+		there, err := h.arrive(w)
+		if len(there) != 1 || len(there[0]) != 2 {
+			t.Errorf("got %v, want both at once", there)
 		}
-		h.operate()
-		if err := w.Arrive(); err == nil || !strings.Contains(err.Error(), "CRC-32C") {
+		if err == nil || !strings.Contains(err.Error(), "CRC-32C") {
 			t.Errorf("got error %v, want one of a wrong checksum", err)
 		}
-		w.Close()
-		h.reap(true)
+		h.settle()
 		if in := h.contents(0); len(in) != 1 {
 			t.Errorf("in the cache: got %v, want neuron 5 alone", in)
 		}
@@ -172,31 +190,37 @@ func TestReadyIsChecked(t *testing.T) {
 	}
 }
 
-// Reads run while the caller does something else, and what has not come is
-// late; the time spent waiting is counted.
-func TestReadyAndLate(t *testing.T) {
+// Reads run while the caller does something else, and what has not come arrives
+// later; the time spent waiting is counted.
+func TestPresentAndPending(t *testing.T) {
 	f := makePack(t)
 	f.file.set(0)
-	h := newHarness(f, setup{slots: []int{8, 0}, ring: 4, hidden: testFFN, workers: 2, predicted: []bool{true, true}})
+	h := newHarness(f, setup{slots: []int{8, 0}, staging: 4, activations: testFFN, workers: 2, modes: bothPredicted})
 	defer h.close()
 	h.one(t, seq(1, 3))
 	f.file.gate.Lock()
-	w, err := h.Begin(0, h.predictor.input(0, []int32{1, 2, 7}), true)
+	w, err := h.Fetch(h.step(true), 0, h.predictor.input(0, []int32{1, 2, 7}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !w.Next() || !slices.Equal(w.Ready(), []int32{0, 1}) || !slices.Equal(w.Late(), []int32{2}) {
-		t.Errorf("got ready %v and late %v, want the first two ready", w.Ready(), w.Late())
+	stall := h.stats.Stall
+	for seg := range w.Segments {
+		var arrived [][]int32
+		for there, err := range seg.Arrivals {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if arrived = append(arrived, slices.Clone(there)); len(arrived) == 1 {
+				time.AfterFunc(5*time.Millisecond, f.file.gate.Unlock)
+			}
+		}
+		if diff := cmp.Diff([][]int32{{0, 1}, {2}}, arrived); diff != "" {
+			t.Errorf("got other arrivals (-want +got):\n%s", diff)
+		}
 	}
-	stall := h.Stats.Stall
-	time.AfterFunc(5*time.Millisecond, f.file.gate.Unlock)
-	if err := w.Arrive(); err != nil {
-		t.Fatal(err)
-	}
-	if got := h.Stats.Stall - stall; got < 2*time.Millisecond {
+	if got := h.stats.Stall - stall; got < 2*time.Millisecond {
 		t.Errorf("waited 5 ms: got a stall of %v", got)
 	}
-	w.Close()
 	h.settled(t)
 }
 
@@ -206,7 +230,7 @@ func TestReadyAndLate(t *testing.T) {
 func TestPolicyHearsOfUse(t *testing.T) {
 	f := makePack(t)
 	f.file.set(0)
-	h := newHarness(f, setup{slots: []int{6, testFFN}, ring: 4, hidden: 4, workers: 1, predicted: []bool{true, false}})
+	h := newHarness(f, setup{slots: []int{6, testFFN}, staging: 4, activations: 4, workers: 1, modes: []config.Mode{config.Predicted, config.Gate}})
 	defer h.close()
 	used := func(layer int, want ...int32) {
 		t.Helper()
@@ -218,24 +242,25 @@ func TestPolicyHearsOfUse(t *testing.T) {
 		}
 	}
 	h.forecast(t, seq(0, 3))
-	h.reap(true)
+	h.settle()
 	h.forecast(t, []int32{0, 1, 3})
 	used(0)
 	h.one(t, seq(1, 6))
 	used(0, 1, 2, 3, 4, 5)
 	// Through the ring there is no slot to tell of.
-	if err := h.run(t, pass{layer: 0, sets: [][]int32{{1, 2, 8, 9}}}); err != nil {
+	if err := h.run(t, trial{layer: 0, sets: [][]int32{{1, 2, 8, 9}}}); err != nil {
 		t.Fatal(err)
 	}
 	used(0, 1, 2)
-	w, err := h.Begin(0, h.predictor.input(0, seq(1, 3)), true)
+	w, err := h.Fetch(h.step(true), 0, h.predictor.input(0, seq(1, 3)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Next()
-	w.Close() // given up
+	for range w.Segments {
+		break // given up
+	}
 	used(0)
-	if err := h.run(t, pass{layer: 1, decode: true, look: true, ahead: make([][]int32, 1), sets: make([][]int32, 1)}); err != nil {
+	if err := h.run(t, trial{layer: 1, decode: true, look: true, ahead: make([][]int32, 1), sets: make([][]int32, 1)}); err != nil {
 		t.Fatal(err)
 	}
 	used(1)
@@ -246,7 +271,7 @@ func TestPolicyHearsOfUse(t *testing.T) {
 func TestEviction(t *testing.T) {
 	f := makePack(t)
 	f.file.set(0)
-	h := newHarness(f, setup{slots: []int{3, 3}, ring: 4, hidden: testFFN, workers: 1, predicted: []bool{true, true}})
+	h := newHarness(f, setup{slots: []int{3, 3}, staging: 4, activations: testFFN, workers: 1, modes: bothPredicted})
 	defer h.close()
 	wantIn := func(want ...int32) {
 		t.Helper()
@@ -255,8 +280,8 @@ func TestEviction(t *testing.T) {
 		}
 	}
 	h.forecast(t, seq(0, 3))
-	for _, a := range h.ahead {
-		if err := h.inflight[a.slot].Wait(); err != nil {
+	for _, a := range h.fetcher.early {
+		if err := h.fetcher.inflight[a.slot].Wait(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -264,11 +289,11 @@ func TestEviction(t *testing.T) {
 	wantIn(5, 6, 7)
 	h.one(t, seq(10, 14))
 	wantIn(5, 6, 7)
-	reads := h.Transfer.Reads()
+	reads := h.fetcher.Transfer.Reads()
 	h.forecast(t, seq(10, 14))
-	h.reap(true)
+	h.settle()
 	wantIn(5, 6, 7)
-	if n := h.Transfer.Reads() - reads; n != 0 {
+	if n := h.fetcher.Transfer.Reads() - reads; n != 0 {
 		t.Errorf("a forecast larger than the cache: got %d reads, want none", n)
 	}
 	h.settled(t)
@@ -278,21 +303,20 @@ func TestEviction(t *testing.T) {
 func TestPredictorFails(t *testing.T) {
 	f := makePack(t)
 	f.file.set(0)
-	h := newHarness(f, setup{slots: []int{6, 6}, ring: 4, hidden: testFFN, workers: 1, predicted: []bool{true, true}})
+	h := newHarness(f, setup{slots: []int{6, 6}, staging: 4, activations: testFFN, workers: 1, modes: bothPredicted})
 	defer h.close()
 	broken := errors.New("broken")
 	h.predictor.err = broken
 	x := h.predictor.input(1, seq(0, 3))
-	if err := h.Lookahead(1, x, true); !errors.Is(err, broken) {
-		t.Errorf("Lookahead: got %v, want %v", err, broken)
+	if err := h.Prefetch(h.step(true), 1, x); !errors.Is(err, broken) {
+		t.Errorf("Prefetch: got %v, want %v", err, broken)
 	}
-	if _, err := h.Begin(1, x, true); !errors.Is(err, broken) || err.Error() != fmt.Sprintf("transfer: predict layer 1: %v", broken) {
-		t.Errorf("Begin: got %v, want %v of layer 1", err, broken)
+	if _, err := h.Fetch(h.step(true), 1, x); !errors.Is(err, broken) || err.Error() != fmt.Sprintf("transfer: predict layer 1: %v", broken) {
+		t.Errorf("Fetch: got %v, want %v of layer 1", err, broken)
 	}
-	h.Abort()
 	h.settled(t)
 	h.predictor.err = nil
-	if err := h.run(t, pass{layer: 1, decode: true, look: true, ahead: [][]int32{seq(0, 3)}, sets: [][]int32{seq(0, 3)}}); err != nil {
+	if err := h.run(t, trial{layer: 1, decode: true, look: true, ahead: [][]int32{seq(0, 3)}, sets: [][]int32{seq(0, 3)}}); err != nil {
 		t.Fatal(err)
 	}
 	if got := slices.Sorted(maps.Keys(h.contents(1))); !slices.Equal(got, seq(0, 3)) {
@@ -305,20 +329,95 @@ func TestPredictorFails(t *testing.T) {
 func TestNoForecastOfWhatIsThere(t *testing.T) {
 	f := makePack(t)
 	f.file.set(0)
-	h := newHarness(f, setup{slots: []int{testFFN, 6}, ring: 4, hidden: testFFN, workers: 1, predicted: []bool{true, true}})
+	h := newHarness(f, setup{slots: []int{testFFN, 6}, staging: 4, activations: testFFN, workers: 1, modes: bothPredicted})
 	defer h.close()
-	all := pass{layer: 0, decode: true, sets: [][]int32{seq(0, testFFN)}}
+	all := trial{layer: 0, decode: true, sets: [][]int32{seq(0, testFFN)}}
 	if err := h.run(t, all); err != nil {
 		t.Fatal(err)
 	}
 	h.predictor.err = errors.New("asked")
 	x := h.predictor.input(0, seq(0, 3))
-	if err := h.Lookahead(0, x, true); err != nil {
+	if err := h.Prefetch(h.step(true), 0, x); err != nil {
 		t.Errorf("a complete layer: got %v, want the predictor left alone", err)
 	}
-	if err := h.Lookahead(1, x, true); err == nil {
+	if err := h.Prefetch(h.step(true), 1, x); err == nil {
 		t.Error("a layer with few slots: got no error, want the predictor asked")
 	}
-	h.Abort()
 	h.settled(t)
+}
+
+// A layer computes what its mode says, for prompts another than while decoding
+// where that is asked for, and everything in an exact step.
+func TestModes(t *testing.T) {
+	f := makePack(t)
+	f.file.set(0)
+	h := newHarness(f, setup{slots: []int{8, 0}, staging: 4, activations: testFFN, workers: 1,
+		modes: []config.Mode{config.Predicted, config.Gate}, prompts: []config.Mode{config.Dense, config.Predicted}})
+	defer h.close()
+	for _, c := range []struct {
+		layer         int
+		decode, exact bool
+		computed      int
+		skip          bool
+	}{
+		{0, true, false, 3, true},
+		{0, true, true, testFFN, true},
+		{0, false, false, testFFN, false},
+		{1, true, false, testFFN, true},
+		{1, false, false, 3, true},
+	} {
+		w, err := h.Fetch(Step{Decode: c.decode, Exact: c.exact, Count: &h.stats}, c.layer, h.predictor.input(c.layer, seq(0, 3)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for seg := range w.Segments {
+			for _, err := range seg.Arrivals {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			n += len(seg.Units.IDs)
+			if seg.Units.SkipZero != c.skip {
+				t.Errorf("%+v: got SkipZero %v", c, seg.Units.SkipZero)
+			}
+		}
+		if n != c.computed {
+			t.Errorf("%+v: got %d neurons", c, n)
+		}
+	}
+}
+
+// Who asks for what decoding would compute is told for every token, and a layer
+// that computes everything has no mask.
+func TestAsked(t *testing.T) {
+	f := makePack(t)
+	f.file.set(0)
+	h := newHarness(f, setup{slots: []int{8, 0}, staging: 4, activations: testFFN, workers: 1, modes: []config.Mode{config.Predicted, config.Gate}})
+	defer h.close()
+	var told []int32
+	step := h.step(false)
+	step.Wanted = func(_ int, ids []int32) { told = slices.Clone(ids) }
+	sets := [][]int32{{0, 7}, {7, 9}}
+	for n := range 2 {
+		asked, err := h.Asked(step, 0, h.predictor.input(0, sets[:n+1]...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := make([]uint64, testFFN)
+		for tok, set := range sets[:n+1] {
+			for _, id := range set {
+				want[id] |= 1 << tok
+			}
+		}
+		if !slices.Equal(asked, want) || !slices.Equal(told, union(sets[:n+1])) {
+			t.Errorf("%d tokens: got %b and told %v, want %b", n+1, asked, told, want)
+		}
+	}
+	if asked, err := h.Asked(step, 1, h.predictor.input(1, sets...)); err != nil || asked != nil {
+		t.Errorf("a gate layer: got %v, error %v, want no mask", asked, err)
+	}
+	if h.stats.Wanted != 0 || h.fetcher.Transfer.Reads() != 0 {
+		t.Errorf("got %+v and %d reads, want nothing but an answer", h.stats, h.fetcher.Transfer.Reads())
+	}
 }

@@ -1,27 +1,35 @@
-// Package transfer decides which neurons a layer computes and gets them into
-// fast memory in time.
+// Package transfer decides which units a layer computes and gets them into
+// fast memory in time. A unit is what is cached, read and computed as one:
+// here, a neuron.
 //
-// The TransferCoordinator is asked twice for each layer. Before attention,
-// Lookahead gets a forecast of the MLP's input: the neurons it predicts and
-// the cache lacks are put into a NeuronTransferPlan, whose reads run while
-// attention computes. After attention, Begin gets the exact input, and that
-// alone decides what is computed: what was read early and is not wanted after
-// all stays in the cache for later; what is wanted and missing is read now.
+// A model talks to the TransferCoordinator twice for each layer. Prefetch,
+// before attention, takes a forecast of the MLP's input and starts reads that
+// will likely be needed. Fetch, after attention, takes the exact input, which
+// alone decides what is computed, and returns Work: the wanted units, in
+// segments each of which fits in fast memory at once. The model computes the
+// units of a segment that are there while the others arrive.
 //
-// Begin returns Work: the wanted neurons in ascending order, cut into
-// segments each of which fits in fast memory at once. Missing neurons go to
-// the cache's slots while a token is decoded. They go through a ring of
-// staging slots where the cache may not change (a prompt must not flush what
-// decoding needs) or is too small (all neurons of a layer, under a budget
-// that holds some). The ring has two halves, one being filled while the other
-// is computed.
+// Three parts, which are tested alone, do this:
 //
-// What all this takes of a processor is paid beside the computation where it
-// can be (Options.Beside): what Lookahead makes of its scores, room for what is
-// missing and the reads into it, the checks of what has come, the release of
-// what was used. Before its neurons are computed a layer waits for its exact
-// scores, and for looking up which of the wanted are there; those come first.
+//   - The forecaster decides which reads start early, and stops guessing in
+//     layers where that does not pay.
+//   - The planner turns what is wanted and what is in the cache into a
+//     NeuronTransferPlan, and units that are to be read into reads. It has no
+//     state and touches nothing.
+//   - The fetcher carries plans out: it owns the reads under way, and pins and
+//     releases slots.
 //
-// Package transfer is where reads and computation meet; a coordinator, its
-// cache and its Work belong to one goroutine.
+// While a token is decoded, misses go to slots of the cache. They go through
+// staging slots where the cache may not change (a prompt must not evict what
+// decoding needs) or is too small (all neurons of a layer, under a budget that
+// holds some). One half of the staging slots is filled while the units in the
+// other are computed.
+//
+// Chores run while other threads compute, where they can: picking what a
+// forecast asks for, making room for misses, submitting reads, checking what
+// has come, releasing what was used. A layer waits only for its exact scores
+// and for the lookup of the wanted units in the cache.
+//
+// A coordinator, its cache and its Work belong to one goroutine. Every call
+// cleans up what an earlier one, given up halfway, left behind.
 package transfer

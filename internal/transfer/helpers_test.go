@@ -216,63 +216,77 @@ func (w *watchedLRU) Hit(slot int) {
 type harness struct {
 	*TransferCoordinator
 	f         *fixture
+	setup     setup
 	predictor *setPredictor
 	policies  []*watchedLRU // [layers]
-	later     []func()      // what waits for the next operation
+	chores    []func()      // what waits for the next operation
+	stats     Stats
 }
 
 // setup says what a harness is made of.
 type setup struct {
-	slots     []int // [layers]
-	ring      int
-	hidden    int
-	workers   int
-	predicted []bool // [layers]
-	gap       int    // most neurons between two that are read together
-	beside    bool   // what can wait for the next operation does
-	stubborn  bool   // nothing is evicted
-	separate  bool   // complete layers are moved
+	slots       []int // [layers]
+	staging     int
+	activations int
+	workers     int
+	modes       []config.Mode // [layers]
+	prompts     []config.Mode // [layers], nil: modes
+	gap         int           // most neurons between two that are read together
+	overlap     bool          // what can wait for the next operation does
+	stubborn    bool          // nothing is evicted
+	reorder     bool          // complete layers are moved
+	places      [][]int32
 }
 
 func newHarness(f *fixture, s setup) *harness {
-	h := &harness{f: f, predictor: &setPredictor{}}
+	h := &harness{f: f, setup: s, predictor: &setPredictor{}}
 	policy := func(_, slots int) cache.EvictionPolicy {
 		w := &watchedLRU{LRU: cache.NewLRU(slots), neuron: map[int]int{}, stubborn: s.stubborn}
 		h.policies = append(h.policies, w)
 		return w
 	}
-	first := 0
-	for _, n := range s.slots {
-		first += n
+	n := s.staging
+	for _, slots := range s.slots {
+		n += slots
 	}
 	stride := f.BundleStride()
-	h.TransferCoordinator = NewTransferCoordinator(Options{
-		Profile:  f.Profile(),
-		Cache:    cache.NewWeightCache(testFFN, s.slots, policy),
-		Transfer: disk.NewAsyncWeightTransfer(f.store, s.workers),
-		Slots: device.Slots{Data: make([]byte, int64(first+s.ring)*stride), Stride: stride, DType: tensor.F16,
-			Cols: f.Profile().HiddenSize, Parts: 2},
-		RingFirst: first, RingSlots: s.ring,
-		Bias:      make([][]float32, testLayers),
-		Predicted: s.predicted,
-		Predictor: h.predictor,
-		Selection: predict.Selection{Multiple: 1},
-		SkipZero:  true,
-		Scores:    make([]float32, mostTokens*testFFN),
-		Hidden:    s.hidden,
-		Join:      func(_, gap, _ int64) bool { return gap <= int64(s.gap)*stride },
-		Scrap:     make([]byte, 2*stride),
-		Beside: func(do func()) {
-			if h.later = append(h.later, do); !s.beside {
+	o := Options{
+		Units: testFFN,
+		Memory: Memory{
+			Cache: cache.NewWeightCache(testFFN, s.slots, policy),
+			Slots: device.Slots{Data: make([]byte, int64(n)*stride), Stride: stride, DType: tensor.F16,
+				Cols: f.Profile().HiddenSize, Parts: 2},
+			Staging:     s.staging,
+			Activations: s.activations,
+		},
+		Policy: Policy{
+			Modes:     s.modes,
+			Prompts:   s.prompts,
+			Predictor: h.predictor,
+			Selection: predict.Selection{Multiple: 1},
+			Scores:    make([]float32, mostTokens*testFFN),
+		},
+		Reader: Reader{
+			Transfer: disk.NewAsyncWeightTransfer(f.store, s.workers),
+			Places:   s.places,
+			Join:     func(_, gap, _ int64) bool { return gap <= int64(s.gap)*stride },
+			Gaps:     make([]byte, 2*stride),
+		},
+		Overlap: func(do func()) {
+			if h.chores = append(h.chores, do); !s.overlap {
 				h.operate()
 			}
 		},
-	})
-	if s.separate {
-		h.Separate = separate
 	}
+	if s.reorder {
+		o.Memory.Reorder = separate
+	}
+	h.TransferCoordinator = NewTransferCoordinator(o)
 	return h
 }
+
+// step is a step of decoding or of a prompt, counted by the harness.
+func (h *harness) step(decode bool) Step { return Step{Decode: decode, Count: &h.stats} }
 
 // separate is Backend.Separate in the plain way, into other memory; where the
 // bundles were there is nothing any more.
@@ -292,39 +306,48 @@ func separate(s device.Slots, first int, at []int32) device.Slots {
 // holds reports whether a slot of a layer, or of the ring, has a neuron's
 // vectors.
 func (h *harness) holds(layer int, slot, id int32) bool {
-	s := h.SlotsOf(layer)
+	s := h.fetcher.memory(layer)
 	return bytes.HasPrefix(h.f.bundles[layer][id], slices.Concat(s.Vec(slot, 0), s.Vec(slot, 1)))
 }
 
 // operate is an operation, as far as the coordinator can tell.
 func (h *harness) operate() {
-	for _, do := range h.later {
+	for _, do := range h.chores {
 		do()
 	}
-	h.later = h.later[:0]
+	h.chores = h.chores[:0]
 }
 
 // close ends the coordinator and its transfer.
 func (h *harness) close() {
 	h.Close()
-	h.Transfer.Close()
+	h.fetcher.Transfer.Close()
 }
+
+// settle waits for everything under way but a Work.
+func (h *harness) settle() {
+	h.overlap.finish()
+	h.fetcher.settle()
+}
+
+// bothPredicted is the modes of layers that both compute what is asked for.
+var bothPredicted = []config.Mode{config.Predicted, config.Predicted}
 
 // contents is the neurons of a layer that have a slot.
 func (h *harness) contents(layer int) map[int32]int32 {
 	slots := make([]int32, testFFN)
 	in := make(map[int32]int32)
-	grants := h.Cache.Acquire(layer, h.all, slots, false, nil)
+	grants := h.fetcher.Cache.Acquire(layer, h.fetcher.all, slots, false, nil)
 	for i, s := range slots {
 		if s >= 0 {
 			in[int32(i)] = s
 		}
 	}
 	for _, g := range grants { // was free
-		h.Cache.Forget(layer, slots[g])
+		h.fetcher.Cache.Forget(layer, slots[g])
 		delete(in, g)
 	}
-	h.Cache.Release(layer, slots, false)
+	h.fetcher.Cache.Release(layer, slots, false)
 	return in
 }
 
@@ -333,16 +356,15 @@ func (h *harness) contents(layer int) map[int32]int32 {
 // are free.
 func (h *harness) settled(t rapid.TB) {
 	t.Helper()
-	h.catchUp()
-	h.reap(true)
-	flying := 0
-	for _, r := range h.inflight {
+	h.settle()
+	pending := 0
+	for _, r := range h.fetcher.inflight {
 		if r != nil {
-			flying++
+			pending++
 		}
 	}
-	if flying != h.flying {
-		t.Fatalf("got %d slots counted as being filled, want %d", h.flying, flying)
+	if pending != h.fetcher.pending {
+		t.Fatalf("got %d slots counted as being filled, want %d", h.fetcher.pending, pending)
 	}
 	for l := range testLayers {
 		in := h.contents(l)
@@ -355,16 +377,16 @@ func (h *harness) settled(t rapid.TB) {
 			}
 		}
 		slots := make([]int32, testFFN)
-		grants := h.Cache.Acquire(l, h.all, slots, false, nil)
-		if got, want := len(in)+len(grants), h.Cache.Slots(l); got != want {
+		grants := h.fetcher.Cache.Acquire(l, h.fetcher.all, slots, false, nil)
+		if got, want := len(in)+len(grants), h.fetcher.Cache.Slots(l); got != want {
 			t.Fatalf("layer %d: got %d slots with a neuron or free, want %d", l, got, want)
 		}
 		for _, g := range grants {
-			h.Cache.Forget(l, slots[g])
+			h.fetcher.Cache.Forget(l, slots[g])
 		}
-		h.Cache.Release(l, slots, false)
+		h.fetcher.Cache.Release(l, slots, false)
 	}
-	for s, r := range h.inflight {
+	for s, r := range h.fetcher.inflight {
 		if r != nil {
 			t.Fatalf("slot %d has a read on its way", s)
 		}
@@ -375,7 +397,7 @@ func (h *harness) settled(t rapid.TB) {
 // not is released.
 func (h *harness) pinned(layer int, slot int32) (yes bool) {
 	defer func() { yes = recover() == nil }()
-	h.Cache.Release(layer, []int32{slot}, false)
+	h.fetcher.Cache.Release(layer, []int32{slot}, false)
 	return
 }
 
@@ -388,55 +410,45 @@ func union(sets [][]int32) []int32 {
 
 // compute goes through a Work as a layer does and checks that it lists exactly
 // the neurons of ids, each with its bytes when they are said to be there, and
-// with the tokens that want it. It returns the error of Arrive, and closes the
-// Work.
+// with the tokens that want it. It returns the error of the arrivals.
 func (h *harness) compute(t rapid.TB, w *Work, layer int, sets [][]int32, ids []int32) error {
 	t.Helper()
-	defer w.Close()
 	var got []int32
-	for w.Next() {
-		seg := w.Segment()
-		if n := len(seg.IDs) * len(sets); n > max(h.Hidden, len(sets)) || n == 0 {
-			t.Fatalf("a segment of %d neurons x tokens, want 1 to %d", n, h.Hidden)
+	for seg := range w.Segments {
+		u := seg.Units
+		if n := len(u.IDs) * len(sets); n > max(h.setup.activations, len(sets)) || n == 0 {
+			t.Fatalf("a segment of %d neurons x tokens, want 1 to %d", n, h.setup.activations)
 		}
-		there := func(i int32) {
-			if !h.holds(layer, seg.Slots[i], seg.IDs[i]) {
-				t.Fatalf("neuron %d of layer %d is not in slot %d as it should be", seg.IDs[i], layer, seg.Slots[i])
+		seen := make([]bool, len(u.IDs))
+		for there, err := range seg.Arrivals {
+			if err != nil {
+				return err
 			}
-		}
-		seen := make([]bool, len(seg.IDs))
-		for _, i := range w.Ready() {
-			there(i)
-			seen[i] = true
-		}
-		h.operate()
-		if err := w.Arrive(); err != nil {
-			return err
-		}
-		if short := w.Segment(); len(short.IDs) < len(seg.IDs) {
-			if len(got) > 0 {
-				t.Fatal("a segment that is not the first became shorter")
+			for _, i := range there {
+				if seen[i] {
+					t.Fatalf("neuron %d arrived twice", u.IDs[i])
+				}
+				seen[i] = true
+				if !h.holds(layer, u.Slots[i], u.IDs[i]) {
+					t.Fatalf("neuron %d of layer %d is not in slot %d as it should be", u.IDs[i], layer, u.Slots[i])
+				}
 			}
-			seg, seen = short, seen[:len(short.IDs)]
+			h.operate()
 		}
-		for _, i := range w.Late() {
-			if seen[i] {
-				t.Fatalf("neuron %d is both ready and late", seg.IDs[i])
-			}
-			seen[i] = true
-		}
-		for i, id := range seg.IDs {
+		for i, id := range u.IDs {
 			if !seen[i] {
-				t.Fatalf("neuron %d is neither ready nor late", id)
+				t.Fatalf("neuron %d did not arrive", id)
 			}
-			there(int32(i))
+			if !h.holds(layer, u.Slots[i], id) {
+				t.Fatalf("neuron %d of layer %d is not in slot %d when its segment is whole", id, layer, u.Slots[i])
+			}
 			for tok, set := range sets {
-				if got, want := seg.Wanted(i, tok), slices.Contains(set, id); got != want {
+				if got, want := u.Wanted(i, tok), slices.Contains(set, id); got != want {
 					t.Fatalf("neuron %d, token %d: got wanted %v, want %v", id, tok, got, want)
 				}
 			}
 		}
-		got = append(got, seg.IDs...)
+		got = append(got, u.IDs...)
 	}
 	if !slices.Equal(got, ids) {
 		t.Fatalf("computed: got neurons %v, want %v", got, ids)
@@ -444,10 +456,11 @@ func (h *harness) compute(t rapid.TB, w *Work, layer int, sets [][]int32, ids []
 	return nil
 }
 
-// poison fills the ring, so that only a new read can make its bytes right.
+// poison fills the staging slots, so that only a new read can make their bytes
+// right.
 func (h *harness) poison() {
-	ring := h.Slots.Data[int64(h.RingFirst)*h.Slots.Stride:]
-	for i := range ring {
-		ring[i] = 0xee
+	staging := h.fetcher.Slots.Data[int64(h.fetcher.firstStaging)*h.fetcher.Slots.Stride:]
+	for i := range staging {
+		staging[i] = 0xee
 	}
 }

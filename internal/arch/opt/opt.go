@@ -38,6 +38,9 @@ type Mapping struct {
 	Resident map[string]*source.Tensor // by the name that package pack has for it
 	Layers   []Layer                   // [layers]
 	Notices  []string                  // tensors that no part of the model wants
+	// Head is the stored head of a model that config.json ties to the embedding,
+	// nil if there is none: the reference implementation ignores it.
+	Head *source.Tensor
 }
 
 // Map finds every tensor that profile demands in c; path is the checkpoint's, for
@@ -61,6 +64,9 @@ func Map(c *source.Checkpoint, p config.ModelProfile, path string) (*Mapping, er
 		m.Layers = append(m.Layers, layer)
 	}
 	m.Notices = f.extras(p)
+	if head, ok := f.c.Tensor(f.head()); ok && p.TiedHead && !f.used[f.head()] {
+		m.Head = head
+	}
 	return m, nil
 }
 
@@ -197,8 +203,12 @@ func (f *finder) layer(m *Mapping, p config.ModelProfile, i int) (l Layer, err e
 func (f *finder) find(t demand) (*source.Tensor, error) {
 	x, ok := f.c.Tensor(t.name)
 	if !ok {
-		return nil, fmt.Errorf("opt: map %s: got no tensor %q (%s) in %s, want one of shape %v by config.json",
-			f.path, t.name, t.role, strings.Join(f.c.Files(), ", "), t.shape)
+		why := f.c.Why(t.name)
+		if why != "" {
+			why = "; " + why
+		}
+		return nil, fmt.Errorf("opt: map %s: got no tensor %q (%s) in %s, want one of shape %v by config.json%s",
+			f.path, t.name, t.role, strings.Join(f.c.Files(), ", "), t.shape, why)
 	}
 	f.used[t.name] = true
 	if err := x.Err(); err != nil {

@@ -219,7 +219,7 @@ func TestKeep(t *testing.T) {
 		a := newAttention(t, 4, 2, 32, dt)
 		r := newRandom(uint64(dt))
 		k, v := r.act(a.q.Rows, 64), r.act(a.q.Rows, 64)
-		k.Row(0)[0], k.Row(1)[1] = float32(math.Inf(1)), 1e-6
+		k.Row(0)[0], k.Row(1)[1], v.Row(0)[2] = float32(math.Inf(1)), 1e-6, -1e30
 		want, row := newAttention(t, 4, 2, 32, dt), 0
 		for i, s := range a.spans {
 			for n := range s.N {

@@ -17,12 +17,8 @@ import (
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
-// grainBytes is how much weight data a thread takes at least. Measured on two
-// shared cores of an EPYC (Zen 4), where one thread reads 22 to 25 GB/s and two
-// 30, with float16 rows of 1,024, fifth percentiles: of an operation on 1 MiB,
-// 40 us on one thread, two take 43 us in chunks of 16 KiB, 38 in 32 KiB, 33 in
-// 64 KiB and 34 in 128 KiB. In chunks of 64 KiB two threads gain from 192 KiB
-// on (7.3 us to 6.6 us) and lose nothing below.
+// grainBytes is how much weight data a thread takes at least. Two threads gain by
+// it from some 192 KiB on and lose nothing below.
 const grainBytes = 64 << 10
 
 // Backend computes on the processor. It has threads: Close it.
@@ -57,8 +53,8 @@ func New(k kernel.Set, threads int) *Backend {
 	b := &Backend{k: k, pool: newPool(threads), grain: grainBytes, tileBytes: tileBytes}
 	b.keep.k, b.att.k, b.sk.k, b.down.k = &b.k, &b.k, &b.k, &b.k
 	b.lin.out = make(perWorker, threads)
-	scratch := make([]tile, threads)
-	b.lin.scratch, b.up.scratch, b.down.scratch = scratch, scratch, scratch
+	shared := make([]scratch, threads)
+	b.lin.scratch, b.up.scratch, b.down.scratch = shared, shared, shared
 	b.att.workers = make([]attendWork, threads)
 	return b
 }

@@ -15,14 +15,14 @@ import (
 func (b *Backend) Down(y device.Act, h []float32, s device.Slots, w device.Work) {
 	d := &b.down
 	d.y, d.h, d.s, d.w = y, h, s, w
-	d.axpy = rowAxpy(d.k, s.DType)
+	d.rows = d.k.Rows(s.DType)
 	switch {
 	case y.Rows == 1:
 		d.listOne()
 	case d.many() && !d.dense():
 		d.list()
 	}
-	d.apart = d.many() && s.DType.Quantised() && len(d.rows) >= apartFrom*len(w.IDs)
+	d.apart = d.many() && s.DType.Quantised() && len(d.taken) >= apartFrom*len(w.IDs)
 	d.width = downStrip
 	switch {
 	case d.wide() || d.apart:
@@ -83,15 +83,15 @@ type down struct {
 	h       []float32
 	s       device.Slots
 	w       device.Work
-	axpy    axpyFunc
-	width   int    // of a strip
-	apart   bool   // quantised weights are taken apart in strips
-	scratch []tile // [threads]
+	rows    *kernel.Rows
+	width   int       // of a strip
+	apart   bool      // quantised weights are taken apart in strips
+	scratch []scratch // [threads]
 
 	// What each token takes of each block of neurons, block after block: the
 	// entries of pair block*tokens+token end at ends[block*tokens+token].
 	ends  []int32
-	rows  []int32   // neuron in its block; for one token, the neuron's slot
+	taken []int32   // neuron in its block; for one token, the neuron's slot
 	value []float32 // activation
 }
 
@@ -117,20 +117,20 @@ func (d *down) list() {
 		d.ends[at] = total
 		total += n
 	}
-	d.rows, d.value = grow(d.rows, int(total)), grow(d.value, int(total))
+	d.taken, d.value = grow(d.taken, int(total)), grow(d.value, int(total))
 	d.each(func(i, t int, a float32) {
 		at := &d.ends[i/downBlock*tokens+t]
-		d.rows[*at], d.value[*at] = int32(i%downBlock), a
+		d.taken[*at], d.value[*at] = int32(i%downBlock), a
 		*at++
 	})
 }
 
 // listOne lists what the only token takes.
 func (d *down) listOne() {
-	d.rows, d.value = grow(d.rows, len(d.w.IDs))[:0], grow(d.value, len(d.w.IDs))[:0]
+	d.taken, d.value = grow(d.taken, len(d.w.IDs))[:0], grow(d.value, len(d.w.IDs))[:0]
 	for i, slot := range d.w.Slots {
 		if a := d.h[i]; a != 0 || !d.w.SkipZero && d.w.Wanted(i, 0) {
-			d.rows, d.value = append(d.rows, slot), append(d.value, a)
+			d.taken, d.value = append(d.taken, slot), append(d.value, a)
 		}
 	}
 }
@@ -205,13 +205,13 @@ func (d *down) run(lo, hi, worker int) {
 }
 
 // strip adds the neurons lo to hi, a block, to OuterCols columns from j on.
-func (d *down) strip(j, lo, hi int, s *tile) {
+func (d *down) strip(j, lo, hi int, s *scratch) {
 	d.widen(j, lo, hi, s)
 	tokens := d.y.Rows
 	if !d.dense() {
 		for t := range tokens {
 			begin, end := d.entries(lo, t)
-			d.k.OuterAt(d.y.Row(t)[j:j+kernel.OuterCols], d.value[begin:end], d.rows[begin:end], s.strip)
+			d.k.OuterAt(d.y.Row(t)[j:j+kernel.OuterCols], d.value[begin:end], d.taken[begin:end], s.strip)
 		}
 		return
 	}
@@ -234,51 +234,38 @@ func (d *down) listed(j0, j1, lo int) {
 		y := d.y.Row(t)[j0:j1]
 		begin, end := d.entries(lo, t)
 		for e := begin; e < end; e++ {
-			col := cols.Of(d.w.Slots[lo+int(d.rows[e])])
-			d.axpy.add(y, d.value[e], col, col)
+			col := cols.Of(d.w.Slots[lo+int(d.taken[e])])
+			d.rows.Axpy(y, d.value[e], col, nil)
 		}
 	}
 }
 
 // widen fills s.strip.
-func (d *down) widen(j, lo, hi int, s *tile) {
-	s.strip = grow(s.strip, (hi-lo)*kernel.OuterCols)
+func (d *down) widen(j, lo, hi int, s *scratch) {
+	s.strip = grow(s.strip, stripElems)[:(hi-lo)*kernel.OuterCols]
 	cols := d.cols(j, j+kernel.OuterCols)
 	for i := lo; i < hi; i++ {
-		col := cols.Of(d.w.Slots[i])
-		dst := s.strip[(i-lo)*kernel.OuterCols:][:kernel.OuterCols]
-		switch d.s.DType {
-		case tensor.F32:
-			copy(dst, as[float32](col))
-		case tensor.F16:
-			d.k.DecodeF16(dst, as[uint16](col))
-		default:
-			d.k.DecodeBF16(dst, as[uint16](col))
-		}
+		decode(d.k, s.strip[(i-lo)*kernel.OuterCols:][:kernel.OuterCols], cols.Of(d.w.Slots[i]), d.s.DType)
 	}
 }
 
 // pairs is strip for quantised weights.
-func (d *down) pairs(j, lo, hi int, s *tile) {
+func (d *down) pairs(j, lo, hi int, s *scratch) {
 	const words, blocks = kernel.OuterCols / 2, kernel.OuterCols / tensor.QuantBlock // of a neuron
-	s.strip = grow(s.strip, downBlock*kernel.OuterCols)
+	s.strip = grow(s.strip, stripElems)
 	codes := unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(s.strip))), downBlock*words)
 	scales := s.strip[downBlock*words:][:downBlock*blocks]
-	apart := d.k.PairsQ8
-	if d.s.DType == tensor.Q4_0 {
-		apart = d.k.PairsQ4
-	}
 	cols := d.cols(j, j+kernel.OuterCols)
 	col := func(i int) []byte { return cols.Of(d.w.Slots[i]) }
 	ahead := aheadRows(d.s.DType.RowBytes(kernel.OuterCols))
 	for i := range hi - lo {
 		next := col(min(lo+i+ahead, hi-1))
-		apart(codes[i*words:][:words], scales[i*blocks:][:blocks], col(lo+i), &next[0])
+		d.rows.Pairs(codes[i*words:][:words], scales[i*blocks:][:blocks], col(lo+i), unsafe.SliceData(next))
 	}
 	for t := range d.y.Rows {
 		begin, end := d.entries(lo, t)
 		next := d.y.Row(min(t+1, d.y.Rows-1))[j:]
-		d.k.OuterPairs(d.y.Row(t)[j:][:kernel.OuterCols], d.value[begin:end], d.rows[begin:end], codes, scales, &next[0])
+		d.k.OuterPairs(d.y.Row(t)[j:][:kernel.OuterCols], d.value[begin:end], d.taken[begin:end], codes, scales, &next[0])
 	}
 }
 
@@ -297,27 +284,26 @@ func (d *down) columns(j0, j1 int) {
 			if a == 0 && (d.w.SkipZero || !d.w.Wanted(i, t)) {
 				continue
 			}
-			d.axpy.add(d.y.Row(t)[j0:j1], a, col, next)
+			d.rows.Axpy(d.y.Row(t)[j0:j1], a, col, unsafe.SliceData(next))
 		}
 	}
 }
 
 // oneToken adds what the only token takes to the columns j0 to j1, four neurons
 // to one reading and writing of these.
-func (d *down) oneToken(j0, j1 int, s *tile) {
+func (d *down) oneToken(j0, j1 int, s *scratch) {
 	const four = 4
-	y, last := d.y.Row(0)[j0:j1], len(d.rows)-1
+	y, last := d.y.Row(0)[j0:j1], len(d.taken)-1
 	cols, ahead := d.cols(j0, j1), max(four, aheadRows(d.s.DType.RowBytes(j1-j0)))
-	col := func(e int) []byte { return cols.Of(d.rows[min(e, last)]) }
-	axpy4 := rowAxpy4(d.k, d.s.DType)
+	col := func(e int) []byte { return cols.Of(d.taken[min(e, last)]) }
 	e := 0
-	for ; e+four <= len(d.rows); e += four {
+	for ; e+four <= len(d.taken); e += four {
 		for i := range s.w4 {
 			s.w4[i], s.next4[i] = col(e+i), unsafe.SliceData(col(e+i+ahead))
 		}
-		axpy4(y, (*[four]float32)(d.value[e:]), &s.w4, &s.next4)
+		d.rows.Axpy4(y, (*[four]float32)(d.value[e:]), &s.w4, &s.next4)
 	}
-	for ; e < len(d.rows); e++ {
-		d.axpy.add(y, d.value[e], col(e), col(e+1))
+	for ; e < len(d.taken); e++ {
+		d.rows.Axpy(y, d.value[e], col(e), unsafe.SliceData(col(e+1)))
 	}
 }

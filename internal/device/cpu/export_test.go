@@ -13,7 +13,7 @@ func NewFine(k kernel.Set, threads int) *Backend {
 // Scratch is the bytes that b has made for tiles and for the second half of an
 // MLP; see TileBytes.
 func (b *Backend) Scratch() int64 {
-	n := cap(b.down.ends) + cap(b.down.rows) + cap(b.down.value)
+	n := cap(b.down.ends) + cap(b.down.taken) + cap(b.down.value)
 	for _, s := range b.down.scratch {
 		n += cap(s.panel) + cap(s.strip)
 	}

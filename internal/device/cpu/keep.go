@@ -46,10 +46,11 @@ func (p *keep) token(s *kv.Seq, pos int, keys, values []float32) {
 func (p *keep) encode(dst []byte, src []float32, dt tensor.DType) {
 	switch dt {
 	case tensor.F32:
-		copy(as[float32](dst), src)
+		copy(kernel.Elements[float32](dst), src)
 	case tensor.F16:
-		p.k.EncodeF16(as[uint16](dst), src)
+		p.k.EncodeF16(kernel.Elements[uint16](dst), src)
 	default:
 		tensor.Encode(dst, src, dt)
 	}
+	kv.Saturate(dst, src, dt)
 }

@@ -1,9 +1,6 @@
 package cpu
 
-import (
-	"github.com/sparseflow/sparseflow/internal/device"
-	"github.com/sparseflow/sparseflow/internal/kernel"
-)
+import "github.com/sparseflow/sparseflow/internal/device"
 
 // Up computes neurons in any order: each is a sum of its own.
 func (b *Backend) Up(h []float32, x device.Act, s device.Slots, w device.Work, sel []int32) {
@@ -14,13 +11,8 @@ func (b *Backend) Up(h []float32, x device.Act, s device.Slots, w device.Work, s
 	}
 	rowBytes := s.DType.RowBytes(s.Cols)
 	switch {
-	case b.up.byWide():
-		b.pool.run((*upWide)(&b.up), len(sel), min(wideRows(s.Cols), b.tileUnits(rowBytes, len(sel))))
-	case b.up.byToken(b.pool.threads()):
-		for n := range sel {
-			clear(b.up.of(n))
-		}
-		b.pool.run((*upTokens)(&b.up), x.Rows, wantTokens)
+	case b.up.byBlocks():
+		b.pool.run((*upBlocks)(&b.up), len(sel), min(b.up.listedRows(), b.tileUnits(rowBytes, len(sel))))
 	case w.Wants == nil && b.up.dot.tiles():
 		b.pool.run(&b.up, len(sel), b.tileUnits(rowBytes, len(sel)))
 	default:
@@ -28,24 +20,13 @@ func (b *Backend) Up(h []float32, x device.Act, s device.Slots, w device.Work, s
 	}
 }
 
-// wantTokens is how many tokens, each of which wants neurons of its own, a
-// thread takes at a time.
-const wantTokens = 16
-
 type up struct {
 	h       []float32
 	s       device.Slots
 	w       device.Work
 	sel     []int32
 	dot     dotFunc
-	scratch []tile // [threads]
-}
-
-// byToken reports whether threads split the tokens, and not the neurons. A
-// token's activations are then read once for all neurons that it wants, and
-// the weights, which many tokens share, come from a cache.
-func (u *up) byToken(threads int) bool {
-	return u.w.Wants != nil && u.dot.x.Rows >= wantTokens*threads
+	scratch []scratch // [threads]
 }
 
 func (u *up) run(lo, hi, worker int) {
@@ -100,45 +81,12 @@ func (u *up) together(n, end int) int {
 func (u *up) matVec(n, rows int) {
 	i, rowBytes := u.sel[n], int(u.s.Stride)
 	h := u.h[i:][:rows]
-	u.dot.matVec(h, u.s.Data[int64(u.w.Slots[i]-u.s.First)*u.s.Stride:][:rows*rowBytes], rowBytes)
+	u.dot.MatVec(h, u.s.Data[int64(u.w.Slots[i]-u.s.First)*u.s.Stride:][:rows*rowBytes], rowBytes, u.dot.inputs)
 	for k, v := range h {
 		if u.w.Bias != nil {
 			v += u.w.Bias[u.w.IDs[int(i)+k]]
 		}
 		h[k] = activate(u.w.Act, v)
-	}
-}
-
-// upTokens is up by token.
-type upTokens up
-
-// run computes what the tokens lo to hi want, several neurons to one reading
-// of a token.
-func (p *upTokens) run(lo, hi, worker int) {
-	u := (*up)(p)
-	var some [kernel.TileRows]int
-	for t := lo; t < hi; t++ {
-		n := 0
-		for i, id := range u.sel {
-			if u.w.Wanted(int(id), t) {
-				some[n] = i
-				if n++; n == len(some) {
-					u.some(some[:], t, &u.scratch[worker])
-					n = 0
-				}
-			}
-		}
-		u.some(some[:n], t, &u.scratch[worker])
-	}
-}
-
-// some computes up to a tile's rows of neurons for one token.
-func (u *up) some(ns []int, t int, s *tile) {
-	if len(ns) > 0 {
-		u.dot.rows(s, u, ns, t)
-		for j, n := range ns {
-			u.put(n, t, s.out[j:j+1])
-		}
 	}
 }
 
@@ -162,9 +110,3 @@ func (u *up) put(n, t int, products []float32) {
 		h[i] = activate(u.w.Act, v+add)
 	}
 }
-
-// aheadRows is how many rows of rowBytes before it is read a row is asked for:
-// what lies between is some 8 KiB, which takes as long as memory takes to
-// answer. (Quantised rows of 4,096 elements are of 2 or 4 KiB: from one row
-// ahead q4_0 reached 0.44 of memory's rate, from 8 KiB ahead 0.75.)
-func aheadRows(rowBytes int64) int { return int(min(16, max(1, (8<<10-1)/rowBytes+1))) }

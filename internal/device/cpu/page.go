@@ -44,7 +44,7 @@ func (p *page) widen(k *kernel.Set, w *attendWork, headDim, n int) {
 	w.keys, w.values = grow(w.keys, kv.PageTokens*p.dim), grow(w.values, kv.PageTokens*p.dim)
 	p.widenRows(k, w.keys, p.keys, headDim, n)
 	p.widenRows(k, w.values, p.values, headDim, n)
-	p.dt, p.keys, p.values = tensor.F32, bytesOf(w.keys), bytesOf(w.values)
+	p.dt, p.keys, p.values = tensor.F32, kernel.Bytes(w.keys), kernel.Bytes(w.values)
 }
 
 func (p *page) widenRows(k *kernel.Set, dst []float32, src []byte, headDim, n int) {
@@ -60,21 +60,6 @@ func (p *page) widenRows(k *kernel.Set, dst []float32, src []byte, headDim, n in
 	}
 }
 
-// decode widens len(dst) elements.
-func decode(k *kernel.Set, dst []float32, src []byte, dt tensor.DType) {
-	switch dt {
-	case tensor.F16:
-		k.DecodeF16(dst, as[uint16](src)[:len(dst)])
-	case tensor.BF16:
-		k.DecodeBF16(dst, as[uint16](src)[:len(dst)])
-	case tensor.Q8_0:
-		clear(dst) // to which 1 times each row is added
-		k.AxpyQ8(dst, 1, src[:dt.RowBytes(len(dst))], nil)
-	default:
-		tensor.Decode(dst, src, dt)
-	}
-}
-
 // one takes the page into query j.
 func (p *page) one(k *kernel.Set, w *attendWork, j int, scale float32) {
 	n := p.sees(j)
@@ -85,9 +70,9 @@ func (p *page) one(k *kernel.Set, w *attendWork, j int, scale float32) {
 	s := w.scores[:(n+3)&^3] // up to three keys beyond those seen are in the page
 	switch at := &k.Attention; p.dt {
 	case tensor.F32:
-		at.ScoresF32(s, q, as[float32](p.keys), first[float32](p.values))
+		at.ScoresF32(s, q, kernel.Elements[float32](p.keys), first[float32](p.values))
 	case tensor.F16:
-		at.ScoresF16(s, q, as[uint16](p.keys), first[uint16](p.values))
+		at.ScoresF16(s, q, kernel.Elements[uint16](p.keys), first[uint16](p.values))
 	case tensor.Q8_0:
 		at.ScoresQ8(s, q, p.keys, unsafe.SliceData(p.values))
 	}
@@ -95,9 +80,9 @@ func (p *page) one(k *kernel.Set, w *attendWork, j int, scale float32) {
 	s = w.scores[:n]
 	switch at := &k.Attention; p.dt {
 	case tensor.F32:
-		at.ValuesF32(y, c, s, as[float32](p.values), first[float32](p.next))
+		at.ValuesF32(y, c, s, kernel.Elements[float32](p.values), first[float32](p.next))
 	case tensor.F16:
-		at.ValuesF16(y, c, s, as[uint16](p.values), first[uint16](p.next))
+		at.ValuesF16(y, c, s, kernel.Elements[uint16](p.values), first[uint16](p.next))
 	case tensor.Q8_0:
 		at.ValuesQ8(y, c, s, p.values, unsafe.SliceData(p.next))
 	}
@@ -124,14 +109,14 @@ func (p *page) four(k *kernel.Set, w *attendWork, j int, scale float32) {
 	}
 	dim := p.dim
 	q, y := w.q[j*dim:(j+4)*dim], w.y[j*dim:(j+4)*dim]
-	k.Attention.Scores4(w.scores, kv.PageTokens, most, q, as[float32](p.keys))
+	k.Attention.Scores4(w.scores, kv.PageTokens, most, q, kernel.Elements[float32](p.keys))
 	w.fix = [4]float32{1, 1, 1, 1}
 	for i := range w.fix {
 		if n := p.sees(j + i); n > 0 {
 			w.fix[i] = p.soften(k, w, j+i, w.scores[i*kv.PageTokens:], n, scale)
 		}
 	}
-	common, values := p.sees(j), as[float32](p.values)
+	common, values := p.sees(j), kernel.Elements[float32](p.values)
 	k.Attention.Values4(y, w.fix[:], w.scores, kv.PageTokens, common, values)
 	for i := range w.fix {
 		if n := p.sees(j + i); n > common {
@@ -140,7 +125,5 @@ func (p *page) four(k *kernel.Set, w *attendWork, j int, scale float32) {
 	}
 }
 
-// bytesOf views float32 as bytes.
-func bytesOf(v []float32) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 4*len(v))
-}
+// first is the address of b's first element, nil if there is none.
+func first[T uint16 | float32](b []byte) *T { return (*T)(unsafe.Pointer(unsafe.SliceData(b))) }

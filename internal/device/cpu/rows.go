@@ -11,23 +11,24 @@ import (
 // dotFunc multiplies weight rows of one stored type with activations, which
 // it holds in the form that the type takes.
 type dotFunc struct {
-	k       *kernel.Set
-	dt      tensor.DType
-	x       device.Act
-	records []byte // [x.Rows, stride] x rounded to 8 bits, if dt is quantised
-	stride  int    // bytes
+	*kernel.Rows
+	k      *kernel.Set
+	dt     tensor.DType
+	x      device.Act
+	inputs []byte // [x.Rows, stride] x itself or, if dt is quantised, rounded to 8 bits
+	stride int    // bytes
 }
 
 // dotWith multiplies with the rows of x. It rounds them in the backend's
 // memory, which the next operation uses again.
 func (b *Backend) dotWith(dt tensor.DType, x device.Act) dotFunc {
-	d := dotFunc{k: &b.k, dt: dt, x: x}
+	d := dotFunc{Rows: b.k.Rows(dt), k: &b.k, dt: dt, x: x, inputs: kernel.Bytes(x.Data), stride: 4 * x.Stride}
 	if !dt.Quantised() {
 		return d
 	}
 	d.stride = kernel.QuantXBytes(x.Cols)
 	b.records = grow(b.records, x.Rows*d.stride)
-	d.records = b.records
+	d.inputs = b.records
 	b.round.d = d
 	b.pool.run(&b.round, x.Rows, b.units(tensor.F32.RowBytes(x.Cols)))
 	return d
@@ -52,7 +53,7 @@ func (r *round) run(lo, hi, _ int) {
 		zero = kernel.ZeroQ4
 	}
 	for t := lo; t < hi; t++ {
-		d.k.QuantizeX(d.records[t*d.stride:][:d.stride], d.x.Row(t), zero)
+		d.k.QuantizeX(d.input(t)[:d.stride], d.x.Row(t), zero)
 	}
 }
 
@@ -65,55 +66,21 @@ func RecordBytes(dt tensor.DType, rows, cols int) int64 {
 	return int64(rows) * int64(kernel.QuantXBytes(cols))
 }
 
+// input is row t of x and what follows it.
+func (d *dotFunc) input(t int) []byte { return d.inputs[t*d.stride:] }
+
 // row is the product of w and row t of x. next is the row that comes next, if
 // it does not follow w in memory.
-func (d dotFunc) row(w []byte, t int, next []byte) float32 {
-	switch d.dt {
-	case tensor.Q8_0:
-		return d.k.DotQ8(w, d.records[t*d.stride:], unsafe.SliceData(next))
-	case tensor.Q4_0:
-		return d.k.DotQ4(w, d.records[t*d.stride:], unsafe.SliceData(next))
-	default:
-		return d.one(w, d.x.Row(t), next)
-	}
-}
-
-// one is the product of w and x. next is the row that comes next, if it does
-// not follow w in memory.
-func (d dotFunc) one(w []byte, x []float32, next []byte) float32 {
-	switch d.dt {
-	case tensor.F32:
-		return d.k.DotF32(as[float32](w), x, first[float32](next))
-	case tensor.F16:
-		return d.k.DotF16(as[uint16](w), x, first[uint16](next))
-	default:
-		return d.k.DotBF16(as[uint16](w), x, first[uint16](next))
-	}
-}
-
-// matVec sets y to the products of as many rows w of rowBytes bytes, one after
-// the other, with x's only row.
-func (d *dotFunc) matVec(y []float32, w []byte, rowBytes int) {
-	switch d.dt {
-	case tensor.Q8_0:
-		d.k.MatVecQ8(y, w, rowBytes, d.records)
-	case tensor.Q4_0:
-		d.k.MatVecQ4(y, w, rowBytes, d.records)
-	case tensor.F32:
-		d.k.MatVecF32(y, as[float32](w), d.x.Row(0))
-	case tensor.F16:
-		d.k.MatVecF16(y, as[uint16](w), d.x.Row(0))
-	default:
-		d.k.MatVecBF16(y, as[uint16](w), d.x.Row(0))
-	}
+func (d *dotFunc) row(w []byte, t int, next []byte) float32 {
+	return d.Dot(w, d.input(t), unsafe.SliceData(next))
 }
 
 // all sets out[t] to the product of w and row t of x. Four rows at a time
 // share one reading of w; their sums are the same bits as row's.
-func (d dotFunc) all(out []float32, w, next []byte) {
+func (d *dotFunc) all(out []float32, w, next []byte) {
 	t := 0
 	for ; t+4 <= d.x.Rows; t += 4 {
-		four := d.four(w, t, next)
+		four := d.Dot4(w, d.input(t), d.stride, unsafe.SliceData(next))
 		copy(out[t:], four[:])
 	}
 	for ; t < d.x.Rows; t++ {
@@ -121,73 +88,22 @@ func (d dotFunc) all(out []float32, w, next []byte) {
 	}
 }
 
-// four is the products of w and rows t to t+3 of x.
-func (d dotFunc) four(w []byte, t int, next []byte) [4]float32 {
-	switch d.dt {
-	case tensor.Q8_0:
-		return d.k.Dot4Q8(w, d.records[t*d.stride:], d.stride, unsafe.SliceData(next))
-	case tensor.Q4_0:
-		return d.k.Dot4Q4(w, d.records[t*d.stride:], d.stride, unsafe.SliceData(next))
-	}
-	x, stride := d.x.Data[t*d.x.Stride:], d.x.Stride
-	switch d.dt {
-	case tensor.F32:
-		return d.k.Dot4F32(as[float32](w), x, stride, first[float32](next))
-	case tensor.F16:
-		return d.k.Dot4F16(as[uint16](w), x, stride, first[uint16](next))
-	default:
-		return d.k.Dot4BF16(as[uint16](w), x, stride, first[uint16](next))
-	}
-}
-
-// axpyFunc adds multiples of weight rows of one stored type.
-type axpyFunc struct {
-	k  *kernel.Set
-	dt tensor.DType
-}
-
-func rowAxpy(k *kernel.Set, dt tensor.DType) axpyFunc { return axpyFunc{k, dt} }
-
-// add adds a*w to y.
-func (f axpyFunc) add(y []float32, a float32, w, next []byte) {
-	switch f.dt {
-	case tensor.F32:
-		f.k.AxpyF32(y, a, as[float32](w), first[float32](next))
-	case tensor.F16:
-		f.k.AxpyF16(y, a, as[uint16](w), first[uint16](next))
-	case tensor.Q8_0:
-		f.k.AxpyQ8(y, a, w, unsafe.SliceData(next))
-	case tensor.Q4_0:
-		f.k.AxpyQ4(y, a, w, unsafe.SliceData(next))
-	default:
-		f.k.AxpyBF16(y, a, as[uint16](w), first[uint16](next))
-	}
-}
-
-// rowAxpy4 is what adds four rows at once.
-func rowAxpy4(k *kernel.Set, dt tensor.DType) func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte) {
+// decode converts len(dst) elements, of whole blocks, to float32.
+func decode(k *kernel.Set, dst []float32, src []byte, dt tensor.DType) {
 	switch dt {
 	case tensor.F32:
-		return k.Axpy4F32
+		copy(dst, kernel.Elements[float32](src))
 	case tensor.F16:
-		return k.Axpy4F16
-	case tensor.Q8_0:
-		return k.Axpy4Q8
-	case tensor.Q4_0:
-		return k.Axpy4Q4
+		k.DecodeF16(dst, kernel.Elements[uint16](src)[:len(dst)])
+	case tensor.BF16:
+		k.DecodeBF16(dst, kernel.Elements[uint16](src)[:len(dst)])
 	default:
-		return k.Axpy4BF16
+		clear(dst) // to which 1 times each row is added
+		k.Rows(dt).Axpy(dst, 1, src[:dt.RowBytes(len(dst))], nil)
 	}
 }
 
-// as views little-endian bytes as elements. Rows start at multiples of their
-// element's size, since every matrix and slot starts at a multiple of 64.
-func as[T uint16 | float32](b []byte) []T {
-	var t T
-	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/int(unsafe.Sizeof(t)))
-}
-
-// first is the address of b's first element, nil if there is none.
-func first[T uint16 | float32](b []byte) *T {
-	return (*T)(unsafe.Pointer(unsafe.SliceData(b)))
-}
+// aheadRows is how many rows of rowBytes before it is read a row is asked for:
+// what lies between is some 8 KiB, which takes as long as memory takes to
+// answer.
+func aheadRows(rowBytes int64) int { return int(min(16, max(1, (8<<10-1)/rowBytes+1))) }

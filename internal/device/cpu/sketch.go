@@ -10,9 +10,8 @@ import (
 func (b *Backend) Sketch(y, x device.Act, w device.SketchMat) {
 	s := &b.sk
 	s.dot, s.dot4, s.padded, s.centre = s.k.DotU4S8, s.k.Dot4U4S8, 2*w.RowBytes, 16
-	if w.Bits > 0 {
-		s.dot, s.dot4 = s.k.DotPlanesS8[w.Bits-1], s.k.Dot4PlanesS8[w.Bits-1]
-		s.padded, s.centre = w.RowBytes*8/w.Bits, 1<<w.Bits-1
+	if w.Bits == 3 {
+		s.dot, s.dot4, s.padded, s.centre = s.k.DotU3S8, s.k.Dot4U3S8, w.RowBytes*8/3, 7
 	}
 	b.codes = grow(b.codes, x.Rows*s.padded)
 	b.scales, b.sums = grow(b.scales, x.Rows), grow(b.sums, x.Rows)

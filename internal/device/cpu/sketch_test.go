@@ -11,9 +11,9 @@ import (
 // Codes in planes stand for what lies around their middle, whatever is in the
 // row's last block beyond its elements.
 func TestSketchPlanes(t *testing.T) {
-	for _, s := range []struct{ tokens, rows, cols, bits int }{{1, 37, 60, 1}, {5, 37, 300, 2}, {130, 7, 256, 3}, {6, 65, 768, 3}} {
+	for _, s := range []struct{ tokens, rows, cols, bits int }{{1, 37, 60, 3}, {5, 37, 300, 3}, {130, 7, 256, 3}, {6, 65, 768, 3}} {
 		r := newRandom(uint64(s.tokens + s.cols))
-		w := device.SketchMat{Bits: s.bits, RowBytes: kernel.PlaneBytes(s.cols, s.bits), Rows: s.rows, Cols: s.cols, Scales: r.floats(s.rows), Bias: r.floats(s.rows)}
+		w := device.SketchMat{Bits: s.bits, RowBytes: kernel.Sketch3Bytes(s.cols), Rows: s.rows, Cols: s.cols, Scales: r.floats(s.rows), Bias: r.floats(s.rows)}
 		w.Codes = make([]byte, s.rows*w.RowBytes)
 		codes := make([][]byte, s.rows)
 		for i := range codes {
@@ -21,7 +21,7 @@ func TestSketchPlanes(t *testing.T) {
 			for k := range codes[i] {
 				codes[i][k] = byte(r.IntN(1 << s.bits))
 			}
-			kernel.PackPlanes(w.Codes[i*w.RowBytes:(i+1)*w.RowBytes], codes[i], s.bits)
+			kernel.PackSketch3(w.Codes[i*w.RowBytes:(i+1)*w.RowBytes], codes[i])
 		}
 		x := r.act(s.tokens, s.cols)
 		want := newExact(s.tokens, s.rows)

@@ -13,9 +13,7 @@ var q8Page = dtype{name: "Q8", elem: "byte"}
 
 const q8Bytes = 34 // of a block of q8Page
 
-// attention writes the kernels of kernel.Attention. What one query does with a
-// page is bound by memory, where an EPYC loses by wider registers (see pace) and a
-// Xeon gains.
+// attention writes the kernels of kernel.Attention.
 func (s isa) attention() {
 	s.scores4()
 	s.values4()
@@ -23,10 +21,6 @@ func (s isa) attention() {
 		s.scores(t)
 		s.values(t)
 	}
-	if s.width == 16 {
-		return
-	}
-	s.softmax()
 }
 
 // step is the least elements of a row that t is read by, and their bytes.

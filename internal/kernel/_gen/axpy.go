@@ -1,9 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"math/bits"
-
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -12,18 +9,14 @@ import (
 // axpy writes Axpy<t>: blocks of 64, then registers, then single elements.
 // Every element is one FMA, so the order does not matter.
 func (s isa) axpy(t dtype) {
-	s.text("Axpy"+t.name, fmt.Sprintf("func(y []float32, a float32, w []%s, next *%s)", t.elem, t.elem),
-		"is Set.Axpy"+t.name+" of package kernel.")
+	s.text("Axpy"+t.name, "func(y []float32, a float32, w []byte, next *byte)", "is Rows.Axpy of package kernel.")
 	yp := Load(Param("y").Base(), GP64())
 	wp := Load(Param("w").Base(), GP64())
 	n := Load(Param("w").Len(), GP64())
+	t.count(n)
 	np := prefetchBase(wp)
-	am, err := Param("a").Resolve()
-	if err != nil {
-		panic(err)
-	}
 	a := s.vec()
-	VBROADCASTSS(am.Addr, a)
+	VBROADCASTSS(paramAddr("a"), a)
 
 	step := func(elems int) {
 		for i := 0; i < elems; i += s.width {
@@ -77,11 +70,11 @@ func (s isa) axpy(t dtype) {
 // of y are in registers. One row at a time reads and writes twice y's bytes for
 // each of its own, or four times.
 func (s isa) axpy4(t dtype) {
-	s.text("Axpy4"+t.name, "func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)", "is Set.Axpy4"+t.name+" of package kernel.")
+	s.text("Axpy4"+t.name, "func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)", "is Rows.Axpy4 of package kernel.")
 	yp := Load(Param("y").Base(), GP64())
 	r := s.loadFour()
 	n := r.bytes // and then elements
-	SHRQ(U8(bits.TrailingZeros(uint(t.size))), n)
+	t.count(n)
 
 	step := func(elems int) {
 		y := s.vecs(elems / s.width)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"slices"
 
 	. "github.com/mmcloughlin/avo/build"
@@ -11,10 +10,10 @@ import (
 
 // dot writes Dot<t>: 64 partial sums in 8 YMM registers.
 func (s isa) dot(t dtype) {
-	s.text("Dot"+t.name, fmt.Sprintf("func(w []%s, x []float32, next *%s) float32", t.elem, t.elem),
-		"is Set.Dot"+t.name+" of package kernel.")
+	s.text("Dot"+t.name, "func(w, x []byte, next *byte) float32", "is Rows.Dot of package kernel.")
 	wp := Load(Param("w").Base(), GP64())
 	n := Load(Param("w").Len(), GP64())
+	t.count(n)
 	xp := Load(Param("x").Base(), GP64())
 	sum := s.dotRow(t, wp, n, xp, prefetchBase(wp))
 	VZEROUPPER()
@@ -25,13 +24,13 @@ func (s isa) dot(t dtype) {
 // matVec writes MatVec<t>: dot for one row after another, which the rows that
 // follow in memory are prefetched for.
 func (s isa) matVec(t dtype) {
-	s.text("MatVec"+t.name, fmt.Sprintf("func(y []float32, w []%s, x []float32)", t.elem),
-		"is Set.MatVec"+t.name+" of package kernel.")
+	s.text("MatVec"+t.name, "func(y []float32, w []byte, rowBytes int, x []byte)", "is Rows.MatVec of package kernel.")
 	yp := Load(Param("y").Base(), GP64())
 	rows := Load(Param("y").Len(), GP64())
 	wp := Load(Param("w").Base(), GP64())
 	x := Load(Param("x").Base(), GP64())
-	cols := Load(Param("x").Len(), GP64())
+	cols := Load(Param("rowBytes"), GP64())
+	t.count(cols)
 	np, n, xp, ahead := GP64(), GP64(), GP64(), aheadBytes()
 	if s.width == 16 {
 		s.dotPairs(t, yp, rows, wp, x, cols, ahead)
@@ -81,9 +80,8 @@ func (s isa) dotPairs(t dtype, yp, rows, wp, x, cols, ahead reg.Register) {
 // rowPairs takes two rows at a time, one of each half of all rows, and leaves
 // what is left of them, from label single on. By itself a processor fetches but
 // some lines ahead of one reader, and what the program asks for besides occupies
-// one of a dozen or so buffers for as long as memory takes to answer; two readers
-// have twice as many lines under way. (A Xeon, two threads: q8_0 25.5 to 28.1 GB/s,
-// q4_0 24.5 to 27.1, float16 28.4 to 30.1.)
+// one of a dozen or so buffers for as long as memory takes to answer. Two readers
+// have twice as many lines under way.
 func (s isa) rowPairs(yp, rows, row, rowBytes reg.Register, product func(wp [2]reg.Register) [2]reg.VecVirtual) {
 	half, y2, row2 := GP64(), GP64(), GP64()
 	MOVQ(rows, half)
@@ -195,14 +193,13 @@ func reduceY(y reg.VecVirtual) reg.VecVirtual {
 
 // dot4 writes Dot4<t>. Each activation's sum takes the very steps of dot.
 func (s isa) dot4(t dtype) {
-	s.text("Dot4"+t.name, fmt.Sprintf("func(w []%s, x []float32, stride int, next *%s) [4]float32", t.elem, t.elem),
-		"is Set.Dot4"+t.name+" of package kernel.")
+	s.text("Dot4"+t.name, "func(w, x []byte, stride int, next *byte) [4]float32", "is Rows.Dot4 of package kernel.")
 	r := rows4{
 		wp: Load(Param("w").Base(), GP64()), n: Load(Param("w").Len(), GP64()),
 		xp: Load(Param("x").Base(), GP64()), stride: Load(Param("stride"), GP64()), stride3: GP64(),
 	}
+	t.count(r.n)
 	np := prefetchBase(r.wp)
-	SHLQ(U8(2), r.stride)
 	LEAQ(Mem{Base: r.stride, Index: r.stride, Scale: 2}, r.stride3)
 
 	var sum [4]reg.VecVirtual

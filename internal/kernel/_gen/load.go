@@ -19,10 +19,7 @@ func (s isa) loadNext() {
 	s.loadBody(prefetchBase)
 }
 
-// loadPace is what keeps loads behind the prefetches (see pace). Measured on EPYC
-// 9004, two threads, rows of 2 to 8 KiB at twice that distance, beside the dot
-// products over them: without 0.83 to 0.96 of their rate, with 5 0.87 to 1.0,
-// with 11 0.97 to 1.04 (q4_0 0.86), with 24 0.6.
+// loadPace is what keeps loads behind the prefetches (see pace).
 const loadPace = 11
 
 // loadBody is Load, asking for what lies at next(b) if that is not nil.

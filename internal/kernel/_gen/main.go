@@ -6,13 +6,14 @@
 //	go run . -isa avx2 -out ../amd64/avx2_amd64.s -stubs ../amd64/avx2_amd64.go -pkg amd64
 //
 // The functions of a set share one generator, so that their summation order
-// cannot drift apart; an isa says how wide its registers are and nothing else.
+// cannot drift apart. An isa says how wide its registers are and nothing else.
 package main
 
 import (
 	"flag"
 	"fmt"
 	"log"
+	"math/bits"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -22,8 +23,7 @@ import (
 const (
 	// lanes is the number of partial sums of every dot product.
 	lanes = 64
-	// ahead is the prefetch distance in bytes over sketches: the least that kept
-	// full rate (4 KiB lost a quarter; EPYC 9004).
+	// ahead is the prefetch distance in bytes over sketches.
 	ahead = 8192
 )
 
@@ -36,8 +36,8 @@ type isa struct {
 	q4Body Mem // see q4BodyTable
 }
 
-// dtype is a weight type: its name in function names, Go element and size,
-// and how dot and axpy pace it (see pace).
+// dtype is a weight type: its name in function names, its element's Go type
+// and size, and how dot and axpy pace it (see pace).
 type dtype struct {
 	name, elem        string
 	size              int // bytes
@@ -50,89 +50,91 @@ var (
 	bf16 = dtype{"BF16", "uint16", 2, 2, 0}
 )
 
+// count turns the bytes in n into elements of t.
+func (t dtype) count(n reg.Register) { SHRQ(U8(bits.TrailingZeros(uint(t.size))), n) }
+
 func main() {
 	log.SetFlags(0)
 	name := flag.String("isa", "", "instruction set: avx2 or avx512")
-	which := flag.String("kernels", "", "which to write: rows, tiles, quant, planes, wide or attention")
 	flag.Parse()
 
 	ConstraintExpr("!noasm")
-	var s isa
 	switch *name {
 	case "avx2":
-		s = isa{name: "AVX2", width: 8, vec: YMM}
+		isa{name: "AVX2", width: 8, vec: YMM}.avx2()
 	case "avx512":
-		s = isa{name: "AVX512", width: 16, vec: ZMM}
+		s := isa{name: "AVX512", width: 16, vec: ZMM}
+		s.q4Body = q4BodyTable()
+		s.avx512()
 	default:
 		log.Fatalf("_gen: choose instruction set: got %q, want avx2 or avx512", *name)
-	}
-	switch *which {
-	case "rows":
-		s.rows()
-	case "tiles":
-		s.tiles()
-	case "quant":
-		s.quantKernels()
-	case "planes":
-		s.planeKernels()
-	case "wide":
-		s.wideKernels()
-	case "attention":
-		s.attention()
-	default:
-		log.Fatalf("_gen: choose kernels: got %q, want rows, tiles, quant, planes, wide or attention", *which)
 	}
 	Generate()
 }
 
-// rows writes the kernels over rows of floats and of sketches.
-func (s isa) rows() {
-	types := []dtype{f32, f16, bf16}
-	for _, t := range types {
-		s.dot4(t)
-	}
-	s.load()
-	for _, t := range types {
-		s.dot(t)
-		s.matVec(t)
+// avx2 writes every kernel.
+func (s isa) avx2() {
+	s.both()
+	for _, t := range []dtype{f32, f16, bf16} {
 		s.axpy(t)
 		s.axpy4(t)
 	}
-	if s.width == 16 {
-		s.dotU4S8VNNI()
-		return
+	for _, q := range []quant{q8, q4} {
+		s.axpyQuant(q)
+		s.axpy4Quant(q)
+		s.pairs(q)
+		s.widen256(q)
+		s.tile256(q)
 	}
-	vendor()
-	s.loadNext()
-	s.dotU4S8()
-	s.absMax()
-	s.roundS8()
-	for _, t := range types[1:] {
+	for _, t := range []dtype{f16, bf16} {
 		s.decode(t)
 		s.encode(t)
 	}
+	s.quantizeX()
+	s.dotU4S8()
+	s.dotU3S8()
+	s.absMax()
+	s.roundS8()
+	s.softmax()
+	s.loadNext()
+	vendor()
 }
 
-// quantKernels writes the kernels over Q8 and Q4.
-func (s isa) quantKernels() {
-	if s.width == 16 {
-		s.q4Body = q4BodyTable()
+// avx512 writes the kernels that gain by wider registers or by what AVX-512
+// adds. What only memory limits has none.
+func (s isa) avx512() {
+	s.both()
+	s.fourRows() // 16 registers do not hold four rows' sums
+	for _, q := range []quant{q8, q4} {
+		s.widen(q)
+	}
+	s.tileWide()
+	s.rowsWide()
+	for _, rows := range []int{1, 4} {
+		s.dotU4S8VNNI(rows)
+		s.dotU3S8VNNI(rows)
+	}
+}
+
+// both writes the kernels that either set has.
+func (s isa) both() {
+	s.load()
+	for _, t := range []dtype{f32, f16, bf16} {
+		s.dot(t)
+		s.dot4(t)
+		s.matVec(t)
 	}
 	for _, q := range []quant{q8, q4} {
 		s.dotQuant(q)
-		s.matVecQuant(q)
 		s.dot4Quant(q)
-		if s.width == 8 || q == q4 { // Q8 is bound by the stores of y, which AVX2 does faster
-			s.axpyQuant(q)
-		}
-		s.axpy4Quant(q, false)
+		s.matVecQuant(q)
 	}
-	if s.width == 16 {
-		s.axpy4Quant(q4, true)
-	}
-	if s.width == 8 {
-		s.quantizeX()
-	}
+	s.tile()
+	s.panel()
+	s.outer()
+	s.outerAt()
+	s.outerPairs()
+	s.attention()
 }
 
 // text opens function name of the set. Every function keeps its pointers to
@@ -213,9 +215,8 @@ func aheadBytes() reg.GPVirtual {
 }
 
 // prefetch asks for the cache lines of n bytes at p plus disp. It fills the
-// level-2 cache only: the level-1 cache follows by itself at little cost, and
-// its few miss buffers would hold each line for a whole trip to memory (by
-// PREFETCHT0 float16 rows ran at half the rate).
+// level-2 cache only. The level-1 cache follows by itself at little cost, and
+// its few miss buffers would hold each line for a whole trip to memory.
 func prefetch(p reg.Register, disp, n int) {
 	for o := 0; o < n; o += 64 {
 		PREFETCHT1(Mem{Base: p, Disp: disp + o})
@@ -231,13 +232,9 @@ func prefetchAhead(p, ahead reg.Register, n int) {
 
 // pace delays a YMM register of weights by n operations that change nothing. A
 // core that streams runs hundreds of instructions ahead, and its own loads of
-// lines that are still on their way then compete with the prefetches; the
-// operations fill its queue before that. Measured on EPYC 9004, rows in order:
-// float32 0.64 of the load-only rate without, 0.84 with 8 (float16 dot 0.79,
-// 0.88 with 3); rows in the level-2 cache lose a few percent. ZMM registers are
-// for processors that lose by it: a Xeon's float16 products, two threads, do 23
-// GB/s with 3, 27 with 1 and 25.5 without, and in ZMM registers 25 with 3, 27.5
-// with 1 and 29.5 without.
+// lines that are still on their way then compete with the prefetches. The
+// operations fill its queue before that. ZMM registers are for processors that
+// lose by it.
 func pace(v reg.VecVirtual, n int) {
 	if v.Size() == 64 {
 		return

@@ -251,7 +251,7 @@ func (s isa) eachHalf(q quant, c quantConsts, wp reg.Register, body func(w weigh
 
 // dotQuant writes Dot<q>.
 func (s isa) dotQuant(q quant) {
-	s.text("Dot"+q.name, "func(w, x []byte, next *byte) float32", "is Set.Dot"+q.name+" of package kernel.")
+	s.text("Dot"+q.name, "func(w, x []byte, next *byte) float32", "is Rows.Dot of package kernel.")
 	wp := Load(Param("w").Base(), GP64())
 	n := Load(Param("w").Len(), GP64())
 	xp := Load(Param("x").Base(), GP64())
@@ -264,7 +264,7 @@ func (s isa) dotQuant(q quant) {
 
 // matVecQuant writes MatVec<q>: dotQuant for one row after another.
 func (s isa) matVecQuant(q quant) {
-	s.text("MatVec"+q.name, "func(y []float32, w []byte, rowBytes int, x []byte)", "is Set.MatVec"+q.name+" of package kernel.")
+	s.text("MatVec"+q.name, "func(y []float32, w []byte, rowBytes int, x []byte)", "is Rows.MatVec of package kernel.")
 	yp := Load(Param("y").Base(), GP64())
 	rows := Load(Param("y").Len(), GP64())
 	row := Load(Param("w").Base(), GP64())
@@ -335,7 +335,7 @@ func (s isa) dotQuantRow(q quant, c quantConsts, wp, n, xp, np reg.Register) reg
 // dot4Quant writes Dot4<q>. Each activation's sum takes the very steps of
 // dotQuant.
 func (s isa) dot4Quant(q quant) {
-	s.text("Dot4"+q.name, "func(w, x []byte, stride int, next *byte) [4]float32", "is Set.Dot4"+q.name+" of package kernel.")
+	s.text("Dot4"+q.name, "func(w, x []byte, stride int, next *byte) [4]float32", "is Rows.Dot4 of package kernel.")
 	r := rows4{
 		wp: Load(Param("w").Base(), GP64()), n: Load(Param("w").Len(), GP64()),
 		xp: Load(Param("x").Base(), GP64()), stride: Load(Param("stride"), GP64()), stride3: GP64(),

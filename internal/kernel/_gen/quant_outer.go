@@ -13,40 +13,32 @@ const pairBlock = 64 // bytes
 
 // pairs writes Pairs<q>.
 func (s isa) pairs(q quant) {
-	s.text("Pairs"+q.name, "func(codes []uint32, scales []float32, w []byte, next *byte)", "is Set.Pairs"+q.name+" of package kernel.")
+	s.text("Pairs"+q.name, "func(codes []uint32, scales []float32, w []byte, next *byte)", "is Rows.Pairs of package kernel.")
 	cp := Load(Param("codes").Base(), GP64())
 	sp := Load(Param("scales").Base(), GP64())
 	wp := Load(Param("w").Base(), GP64())
 	n := Load(Param("w").Len(), GP64())
 	np := prefetchBase(wp)
 	codes := s.codes(q)
-	Label("block")
-	CMPQ(n, U32(q.bytes))
-	JL(LabelRef("done"))
-	prefetch(np, 0, q.bytes)
-	scale, bits := XMM(), GP32()
-	MOVWLZX(at(wp, 0), bits)
-	VMOVD(bits, scale)
-	VCVTPH2PS(scale, scale)
-	VMOVSS(scale, at(sp, 0))
-	v := codes(wp)
-	for i := range len(v) / 2 {
-		low, high := v[i], v[i+len(v)/2]
-		VPSRLD(U8(16), low, low)
-		if s.width == 16 {
-			VPORD(high, low, low)
-		} else {
+	blockLoop(q, n, func() {
+		prefetch(np, 0, q.bytes)
+		scale, bits := XMM(), GP32()
+		MOVWLZX(at(wp, 0), bits)
+		VMOVD(bits, scale)
+		VCVTPH2PS(scale, scale)
+		VMOVSS(scale, at(sp, 0))
+		v := codes(wp)
+		for i := range 2 {
+			low, high := v[i], v[i+2]
+			VPSRLD(U8(16), low, low)
 			VPOR(high, low, low)
+			VMOVUPS(low, at(cp, i*32))
 		}
-		VMOVUPS(low, at(cp, i*s.width*4))
-	}
-	ADDQ(U32(pairBlock), cp)
-	ADDQ(U32(4), sp)
-	ADDQ(U32(q.bytes), wp)
-	ADDQ(U32(q.bytes), np)
-	SUBQ(U32(q.bytes), n)
-	JMP(LabelRef("block"))
-	Label("done")
+		ADDQ(U32(pairBlock), cp)
+		ADDQ(U32(4), sp)
+		ADDQ(U32(q.bytes), wp)
+		ADDQ(U32(q.bytes), np)
+	})
 	VZEROUPPER()
 	RET()
 }

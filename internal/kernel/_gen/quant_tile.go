@@ -28,27 +28,6 @@ const (
 	wideChunk   = wideScales + chunkGroups*wideGroup
 )
 
-// wideKernels writes the kernels over many tokens and quantised rows.
-func (s isa) wideKernels() {
-	for _, q := range []quant{q8, q4} {
-		s.pairs(q)
-	}
-	s.outerPairs()
-	if s.width == 8 {
-		for _, q := range []quant{q8, q4} {
-			s.widen256(q)
-			s.wide256(q)
-		}
-		return
-	}
-	s.q4Body = q4BodyTable()
-	for _, q := range []quant{q8, q4} {
-		s.widen(q)
-	}
-	s.tileWide()
-	s.rowsWide()
-}
-
 // laneMasks are the lanes of each group's scales in a chunk.
 func laneMasks() [chunkGroups]reg.OpmaskVirtual {
 	var k [chunkGroups]reg.OpmaskVirtual
@@ -63,7 +42,7 @@ func laneMasks() [chunkGroups]reg.OpmaskVirtual {
 
 // widen writes Widen<q>.
 func (s isa) widen(q quant) {
-	s.text("Widen"+q.name, "func(dst, w []byte, next *byte)", "widens w, whole groups of blocks, for TileWide and RowsWide.")
+	s.text("Widen"+q.name, "func(dst, w []byte, next *byte)", "is Rows.Widen of package kernel.")
 	dp := Load(Param("dst").Base(), GP64())
 	wp := Load(Param("w").Base(), GP64())
 	n := Load(Param("w").Len(), GP64())
@@ -233,7 +212,7 @@ func compress(mask uint32, v reg.VecVirtual) {
 // while tokens come from the level-2 cache.
 func (s isa) tileWide() {
 	s.text("TileWide", fmt.Sprintf("func(out *[%d]float32, w *[%d][]byte, x []byte, stride int)", quantRows*quantTokens, quantRows),
-		"is Set.TileQ8 and Set.TileQ4 of package kernel.")
+		"is Rows.Tile of package kernel for quantTokens tokens.")
 	out := Load(Param("out"), GP64())
 	first := Load(Param("x").Base(), GP64())
 	stride := Load(Param("stride"), GP64())
@@ -274,7 +253,7 @@ func (s isa) tileWide() {
 // rowsWide writes RowsWide.
 func (s isa) rowsWide() {
 	s.text("RowsWide", fmt.Sprintf("func(out *[%d]float32, w *[%d][]byte, x []byte)", quantRows, quantRows),
-		"is Set.RowsQ8 and Set.RowsQ4 of package kernel.")
+		"is Rows.Tile of package kernel for one token.")
 	out := Load(Param("out"), GP64())
 	xp := Load(Param("x").Base(), GP64())
 	p := s.loadWide(1)

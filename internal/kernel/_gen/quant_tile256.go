@@ -15,7 +15,7 @@ import (
 
 // widen256 writes Widen<q>.
 func (s isa) widen256(q quant) {
-	s.text("Widen"+q.name, "func(dst, w []byte, next *byte)", "widens w, whole groups of blocks, for Tile"+q.name+" and Rows"+q.name+".")
+	s.text("Widen"+q.name, "func(dst, w []byte, next *byte)", "is Rows.Widen of package kernel.")
 	dp := Load(Param("dst").Base(), GP64())
 	wp := Load(Param("w").Base(), GP64())
 	n := Load(Param("w").Len(), GP64())
@@ -46,15 +46,14 @@ func (s isa) widen256(q quant) {
 	RET()
 }
 
-// wide256 writes Tile<q> and Rows<q>.
-func (s isa) wide256(q quant) {
-	s.text("Tile"+q.name, fmt.Sprintf("func(out *[%d]float32, w *[%d][]byte, x []byte, stride int)", quantRows*quantTokens, quantRows),
-		"is Set.Tile"+q.name+" of package kernel.")
+// tile256 writes Tile<q>.
+func (s isa) tile256(q quant) {
+	s.text("Tile"+q.name, fmt.Sprintf("func(out *[%d]float32, w *[%d][]byte, x []byte, stride, tokens int)", quantRows*quantTokens, quantRows),
+		"is Rows.Tile of package kernel.")
 	out := Load(Param("out"), GP64())
 	x := Load(Param("x").Base(), GP64())
 	stride := Load(Param("stride"), GP64())
-	p, tokens := s.loadWide256(q), GP64()
-	MOVQ(U32(quantTokens), tokens)
+	p, tokens := s.loadWide256(q), Load(Param("tokens"), GP64())
 	Label("token")
 	s.runWide256(p, x)
 	for i, sums := range p.sums {
@@ -64,18 +63,6 @@ func (s isa) wide256(q quant) {
 	ADDQ(U32(4), out)
 	DECQ(tokens)
 	JNZ(LabelRef("token"))
-	VZEROUPPER()
-	RET()
-
-	s.text("Rows"+q.name, fmt.Sprintf("func(out *[%d]float32, w *[%d][]byte, x []byte)", quantRows, quantRows),
-		"is Set.Rows"+q.name+" of package kernel.")
-	out = Load(Param("out"), GP64())
-	x = Load(Param("x").Base(), GP64())
-	p = s.loadWide256(q)
-	s.runWide256(p, x)
-	for i, sums := range p.sums {
-		VMOVSS(s.reduce(sums[:]), at(out, 4*i))
-	}
 	VZEROUPPER()
 	RET()
 }

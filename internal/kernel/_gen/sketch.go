@@ -7,8 +7,9 @@ import (
 )
 
 const (
-	sketchSig = "func(w []byte, x []int8) int32"
-	sketchDoc = "is Set.DotU4S8 of package kernel."
+	sketchSig  = "func(w []byte, x []int8) int32"
+	sketch4Sig = "func(w []byte, x []int8, stride int) [4]int32"
+	sketchDoc  = "is Set.DotU4S8 of package kernel."
 	// sketchBlock is the bytes of one block: 64 elements of 4 bits.
 	sketchBlock = 32
 )
@@ -49,88 +50,44 @@ func (s isa) dotU4S8() {
 	RET()
 }
 
-// dotU4S8VNNI lays a block twice into a register, low nibbles in the lower
-// half and high nibbles in the upper, which is the order of x.
-func (s isa) dotU4S8VNNI() {
-	s.text("DotU4S8", sketchSig, sketchDoc+" It needs AVX512_VNNI.")
+// dotU4S8VNNI lays a block twice into a register, low nibbles in the lower half
+// and high nibbles in the upper, which is the order of x. For four rows of x a
+// block is laid out once.
+func (s isa) dotU4S8VNNI(rows int) {
+	steps := 4 // blocks at a time
+	if rows == 1 {
+		s.text("DotU4S8", sketchSig, sketchDoc+" It needs AVX512_VNNI.")
+	} else {
+		steps = 2
+		s.text("Dot4U4S8", sketch4Sig, "is Set.Dot4U4S8 of package kernel. It needs AVX512_VNNI.")
+	}
 	wp := Load(Param("w").Base(), GP64())
 	n := Load(Param("w").Len(), GP64())
-	xp := Load(Param("x").Base(), GP64())
-	acc, mask, shift := s.vecs(4), ZMM(), ZMM()
+	r := rows4{xp: Load(Param("x").Base(), GP64())}
+	if rows == 4 {
+		r.stride, r.stride3 = Load(Param("stride"), GP64()), GP64()
+		LEAQ(Mem{Base: r.stride, Index: r.stride, Scale: 2}, r.stride3)
+	}
+	acc, mask, shift := s.vecs(rows*steps), broadcast32Z(0x0f0f0f0f), halves64(0, 4)
 	s.zero(acc...)
-	s.zero(shift)
-	four := GP32()
-	MOVL(U32(0x0f0f0f0f), four)
-	VPBROADCASTD(four, mask)
-	MOVL(U32(4), four)
-	counts := YMM()
-	VPBROADCASTQ(four.As64(), counts)
-	VINSERTI64X4(U8(1), counts, shift, shift)
-
-	sketchLoop(wp, xp, n, len(acc), func(blocks int) {
+	sketchLoop(wp, r.xp, n, steps, func(blocks int) {
 		prefetch(wp, ahead, (blocks*sketchBlock+63)&^63)
 		for i := range blocks {
 			v := ZMM()
 			VBROADCASTI64X4(at(wp, i*sketchBlock), v)
 			VPSRLVQ(shift, v, v)
 			VPANDD(mask, v, v)
-			VPDPBUSD(at(xp, i*64), v, acc[i])
-		}
-	})
-	VPADDD(acc[1], acc[0], acc[0])
-	VPADDD(acc[3], acc[2], acc[2])
-	VPADDD(acc[2], acc[0], acc[0])
-	hi := YMM()
-	VEXTRACTI64X4(U8(1), acc[0], hi)
-	y := acc[0].AsY().(reg.VecVirtual)
-	VPADDD(hi, y, y)
-	storeSum32(y)
-	RET()
-}
-
-// dot4U4S8VNNI is dotU4S8VNNI for four x at a time: a block is laid out once.
-func (s isa) dot4U4S8VNNI() {
-	s.text("Dot4U4S8", "func(w []byte, x []int8, stride int) [4]int32", "is Set.Dot4U4S8 of package kernel. It needs AVX512_VNNI.")
-	wp := Load(Param("w").Base(), GP64())
-	n := Load(Param("w").Len(), GP64())
-	r := rows4{xp: Load(Param("x").Base(), GP64()), stride: Load(Param("stride"), GP64()), stride3: GP64()}
-	LEAQ(Mem{Base: r.stride, Index: r.stride, Scale: 2}, r.stride3)
-	const steps = 2
-	acc, mask, shift := s.vecs(4*steps), ZMM(), ZMM()
-	s.zero(acc...)
-	s.zero(shift)
-	four := GP32()
-	MOVL(U32(0x0f0f0f0f), four)
-	VPBROADCASTD(four, mask)
-	MOVL(U32(4), four)
-	counts := YMM()
-	VPBROADCASTQ(four.As64(), counts)
-	VINSERTI64X4(U8(1), counts, shift, shift)
-
-	sketchLoop(wp, r.xp, n, steps, func(blocks int) {
-		for i := range blocks {
-			v := ZMM()
-			VBROADCASTI64X4(at(wp, i*sketchBlock), v)
-			VPSRLVQ(shift, v, v)
-			VPANDD(mask, v, v)
-			for j := range 4 {
-				VPDPBUSD(r.x(j, i*64), v, acc[4*i+j])
+			for j := range rows {
+				VPDPBUSD(r.x(j, i*64), v, acc[j*steps+i])
 			}
 		}
 	})
-	for j := range 4 {
-		VPADDD(acc[4+j], acc[j], acc[j])
-		hi, x := YMM(), XMM()
-		VEXTRACTI64X4(U8(1), acc[j], hi)
-		y := acc[j].AsY().(reg.VecVirtual)
-		VPADDD(hi, y, y)
-		VEXTRACTI128(U8(1), y, x)
-		VPADDD(y.AsX(), x, x)
-		VPHADDD(x, x, x)
-		VPHADDD(x, x, x)
-		sum := GP32()
-		VMOVD(x, sum)
-		Store(sum, ReturnIndex(0).Index(j))
+	for j := range rows {
+		a := acc[j*steps:][:steps]
+		for i := 1; i < steps; i++ {
+			VPADDD(a[i], a[0], a[0])
+		}
+		storeSum32Z(a[0], rows, j)
 	}
 	VZEROUPPER()
 	RET()
@@ -224,12 +181,8 @@ func (s isa) roundS8() {
 	dp := Load(Param("dst").Base(), GP64())
 	xp := Load(Param("x").Base(), GP64())
 	n := Load(Param("x").Len(), GP64())
-	im, err := Param("inv").Resolve()
-	if err != nil {
-		panic(err)
-	}
 	inv, acc := YMM(), YMM()
-	VBROADCASTSS(im.Addr, inv)
+	VBROADCASTSS(paramAddr("inv"), inv)
 	s.zero(acc)
 	ptrs := []ptr{{xp, 4}, {dp, 1}}
 	elementLoops(n, []int{8}, ptrs, func(int) {

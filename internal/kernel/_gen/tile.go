@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"math/bits"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -18,34 +17,17 @@ const (
 	panelStep  = tileTokens * group * 4 // bytes of a panel from group to group
 )
 
-// tiles writes the kernels for many tokens: over tiles, their like for the
-// second half of an MLP, and the sketch of four.
-func (s isa) tiles() {
-	for _, t := range []dtype{f32, f16, bf16} {
-		s.tile(t)
-		if s.width == 16 {
-			s.fourRows(t) // 16 registers do not hold four rows' sums
-		}
-	}
-	s.panel()
-	s.outer()
-	s.outerAt()
-	if s.width == 16 {
-		s.dot4U4S8VNNI()
-	}
-}
-
-// tile writes Tile<t>. Quarter q of the work is the groups q, q+4, ..., which
+// tile writes TileF32. Quarter q of the work is the groups q, q+4, ..., which
 // hold the lanes 16q to 16q+15 of each output's 64 partial sums: one lane for
 // each element of a group. A register sums those lanes of one output, so that
 // each register of weights serves all tokens, each of activations all rows,
 // and the loop is bound by arithmetic.
-func (s isa) tile(t dtype) {
-	name := "Tile" + t.name
-	TEXT(name+s.name, 0, fmt.Sprintf("func(out *[%d]float32, w *[%d][]%s, panel []float32)", tileRows*tileTokens, tileRows, t.elem))
+func (s isa) tile() {
+	const name = "TileF32"
+	TEXT(name+s.name, 0, fmt.Sprintf("func(out *[%d]float32, w *[%d][]float32, panel []float32)", tileRows*tileTokens, tileRows))
 	Pragma("noescape")
 	Doc(name + s.name + " is Set." + name + " of package kernel.")
-	p := loadRows(t)
+	p := loadRows()
 	p.out, p.panel = Load(Param("out"), GP64()), Load(Param("panel").Base(), GP64())
 
 	// 32 registers hold the sums of all rows, 16 those of half of them and of
@@ -94,7 +76,6 @@ func (s isa) tile(t dtype) {
 
 // tilePointers are a tile's operands.
 type tilePointers struct {
-	t          dtype
 	out, panel reg.Register
 	n          reg.GPVirtual
 	w          [tileRows]reg.GPVirtual
@@ -102,9 +83,9 @@ type tilePointers struct {
 
 // loadRows loads parameter w: the addresses of rows, and the length of the
 // first.
-func loadRows(t dtype) tilePointers {
+func loadRows() tilePointers {
 	const slice = 24 // bytes of a slice's header: address, length, capacity
-	p := tilePointers{t: t, n: GP64()}
+	p := tilePointers{n: GP64()}
 	w := Load(Param("w"), GP64())
 	for i := range p.w {
 		p.w[i] = GP64()
@@ -142,11 +123,11 @@ func (s isa) pass(p tilePointers, acc [][]reg.VecVirtual, q, row, lane int) {
 	at3 := fmt.Sprintf("%d_%d_%d", q, row, lane)
 	TESTQ(steps, steps)
 	JZ(LabelRef("passed" + at3))
-	MOVQ(U32((q*group+lane)*p.t.size), off)
+	MOVQ(U32((q*group+lane)*4), off)
 	Label("pass" + at3)
 	w := s.vecs(len(acc))
 	for i := range w {
-		s.loadW(p.t, Mem{Base: p.w[row+i], Index: off, Scale: 1}, w[i])
+		VMOVUPS(Mem{Base: p.w[row+i], Index: off, Scale: 1}, w[i])
 	}
 	for j := range tileTokens {
 		v := s.vec()
@@ -155,7 +136,7 @@ func (s isa) pass(p tilePointers, acc [][]reg.VecVirtual, q, row, lane int) {
 			VFMADD231PS(v, w[i], acc[i][j])
 		}
 	}
-	ADDQ(U32(lanes*p.t.size), off)
+	ADDQ(U32(lanes*4), off)
 	ADDQ(U32(panelStep), x)
 	DECQ(steps)
 	JNZ(LabelRef("pass" + at3))
@@ -172,11 +153,11 @@ func (p tilePointers) rest() {
 	JZ(LabelRef("done"))
 	IMUL3Q(U32(tileTokens*4), off, x)
 	ADDQ(p.panel, x)
-	SHLQ(U8(bits.Len(uint(p.t.size))-1), off)
+	SHLQ(U8(2), off)
 	Label("one")
 	for i := range tileRows {
 		w := XMM()
-		loadW1(p.t, Mem{Base: p.w[i], Index: off, Scale: 1}, w)
+		VMOVSS(Mem{Base: p.w[i], Index: off, Scale: 1}, w)
 		for j := range tileTokens {
 			sum, m := XMM(), at(p.out, 4*(i*tileTokens+j))
 			VMOVSS(m, sum)
@@ -184,7 +165,7 @@ func (p tilePointers) rest() {
 			VMOVSS(sum, m)
 		}
 	}
-	ADDQ(U32(p.t.size), off)
+	ADDQ(U32(4), off)
 	ADDQ(U32(tileTokens*4), x)
 	DECQ(n)
 	JNZ(LabelRef("one"))
@@ -255,12 +236,12 @@ func (s isa) panel() {
 	RET()
 }
 
-// fourRows writes Rows<t>: 16 registers hold all partial sums of four rows, each
+// fourRows writes RowsF32: 16 registers hold all partial sums of four rows, each
 // of which takes the very steps of dot.
-func (s isa) fourRows(t dtype) {
-	s.text("Rows"+t.name, fmt.Sprintf("func(out *[%d]float32, w *[%d][]%s, x []float32)", tileRows, tileRows, t.elem),
-		"is Set.Rows"+t.name+" of package kernel.")
-	p := loadRows(t)
+func (s isa) fourRows() {
+	s.text("RowsF32", fmt.Sprintf("func(out *[%d]float32, w *[%d][]float32, x []float32)", tileRows, tileRows),
+		"is Set.RowsF32 of package kernel.")
+	p := loadRows()
 	xp := Load(Param("x").Base(), GP64())
 	var acc [tileRows][]reg.VecVirtual
 	for i := range acc {
@@ -273,7 +254,7 @@ func (s isa) fourRows(t dtype) {
 		VMOVUPS(at(xp, j*s.width*4), x)
 		for i := range acc {
 			w := s.vec()
-			s.loadW(t, Mem{Base: p.w[i], Index: off, Scale: 1, Disp: j * s.width * t.size}, w)
+			VMOVUPS(Mem{Base: p.w[i], Index: off, Scale: 1, Disp: j * s.width * 4}, w)
 			VFMADD231PS(x, w, acc[i][j])
 		}
 	}
@@ -287,7 +268,7 @@ func (s isa) fourRows(t dtype) {
 	for j := range lanes / s.width {
 		step(j)
 	}
-	ADDQ(U32(lanes*t.size), off)
+	ADDQ(U32(lanes*4), off)
 	ADDQ(U32(lanes*4), xp)
 	DECQ(blocks)
 	JNZ(LabelRef("block"))
@@ -304,7 +285,7 @@ func (s isa) fourRows(t dtype) {
 	}
 	Label("reduce")
 	LEAQ(Mem{Base: xp, Index: whole, Scale: 4}, xp)
-	LEAQ(Mem{Base: off, Index: whole, Scale: uint8(t.size)}, off)
+	LEAQ(Mem{Base: off, Index: whole, Scale: 4}, off)
 	var sum [tileRows]reg.VecVirtual
 	for i := range acc {
 		sum[i] = s.reduce(acc[i])
@@ -314,10 +295,10 @@ func (s isa) fourRows(t dtype) {
 	Label("one")
 	for i, a := range sum {
 		w := XMM()
-		loadW1(t, Mem{Base: p.w[i], Index: off, Scale: 1}, w)
+		VMOVSS(Mem{Base: p.w[i], Index: off, Scale: 1}, w)
 		VFMADD231SS(at(xp, 0), w, a)
 	}
-	ADDQ(U32(t.size), off)
+	ADDQ(U32(4), off)
 	ADDQ(U32(4), xp)
 	DECQ(left)
 	JNZ(LabelRef("one"))

@@ -199,24 +199,3 @@ func TestMedian(t *testing.T) {
 		t.Errorf("of none: got %v", got)
 	}
 }
-
-func TestSweepSVG(t *testing.T) {
-	tg := Test{false, 128}
-	var b strings.Builder
-	err := SweepSVG(&b, "a < b", []Row{{Test: tg, BudgetShare: 0.2, TokS: 1}, {Test: tg, BudgetShare: 1, TokS: 4}},
-		[]Row{{Test: Test{true, 512}, Mode: Dense, TokS: 100}, {Test: tg, Mode: Dense, TokS: 3}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"a &lt; b", "dense, all in memory", ">sparse<", ">5<"} {
-		if !strings.Contains(b.String(), want) {
-			t.Errorf("got no %q in\n%s", want, b.String())
-		}
-	}
-	if strings.Contains(b.String(), "resident") {
-		t.Error("got a line of a mode that was not measured")
-	}
-	if err := SweepSVG(io.Discard, "", nil, nil); err != nil {
-		t.Errorf("nothing to draw: %v", err)
-	}
-}

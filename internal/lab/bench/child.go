@@ -10,11 +10,14 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/lab/reads"
 	"github.com/sparseflow/sparseflow/internal/lab/trace"
+	"github.com/sparseflow/sparseflow/internal/memory"
 	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/placement"
 )
 
 // message is a line that a job's process writes: one of the fields.
@@ -37,9 +40,13 @@ type Result struct {
 
 // Child carries out the job that in holds and writes to out what it does and
 // what it finds. The end of in, where whoever wrote the job waits for the
-// result, ends the job. open is sparseflow.Open with the limits of this
-// process on its heap.
-func Child(ctx context.Context, in io.Reader, out io.Writer, open Opener) error {
+// result, ends the job. The process's heap is held to the budget.
+func Child(ctx context.Context, in io.Reader, out io.Writer) error {
+	return serve(ctx, in, out, (*child).open)
+}
+
+// serve is Child with another way to open the model.
+func serve(ctx context.Context, in io.Reader, out io.Writer, open func(*child, context.Context) (*engine.Engine, error)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	dec := json.NewDecoder(in)
@@ -68,45 +75,29 @@ func Child(ctx context.Context, in io.Reader, out io.Writer, open Opener) error 
 
 var errAbandoned = errors.New("bench: got no reader for the result")
 
-// Opener opens a model.
-type Opener func(ctx context.Context, model string, opts ...sparseflow.Option) (*sparseflow.Engine, error)
-
 // child is a job under way.
 type child struct {
 	Job
 	tell   func(what string)
 	e      *engine.Engine
 	tracer *trace.Recorder // of Wanted, nil while nothing is traced
-	reads  *engine.Reads   // of decoded tokens, to load, nil if there are none
-	peak   int64           // bytes resident at most, before anything but the model's own
+	rec    reads.Recorder
+	reads  []engine.Read // of decoded tokens, to load
+	loader *reads.Loader // nil if there are none
+	peak   int64         // bytes resident at most, before anything but the model's own
 }
 
-func (c *child) run(ctx context.Context, open Opener) (res *Result, err error) {
+func (c *child) run(ctx context.Context, open func(*child, context.Context) (*engine.Engine, error)) (res *Result, err error) {
 	if c.Cgroup != "" {
 		if err := enterCgroup(c.Cgroup); err != nil {
 			return nil, err
 		}
 	}
-	file, err := c.file()
-	if err != nil {
-		return nil, err
-	}
 	c.tell("loading")
-	eng, err := open(ctx, c.Model,
-		sparseflow.WithStrategy(c.Strategy),
-		sparseflow.WithCacheDir(c.CacheDir),
-		sparseflow.WithInternals(func(o *engine.Options) {
-			o.File, o.RingSlots, o.Unprofiled = file, c.RingSlots, c.Mode == Naive
-			if c.SimDisk != nil {
-				o.OpenFile, o.Disk = c.SimDisk.Opener(), c.SimDisk.Speed()
-			}
-			o.Wanted, o.Early = c.want, true
-		}))
-	if err != nil {
+	if c.e, err = open(c, ctx); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, eng.Close()) }()
-	c.e = eng.Internals()
+	defer func() { err = errors.Join(err, c.e.Close()) }()
 	res = &Result{Backend: c.e.Backend()}
 	if a := c.e.Choice(); a != nil {
 		res.Auto = a.Summary()
@@ -118,6 +109,11 @@ func (c *child) run(ctx context.Context, open Opener) (res *Result, err error) {
 	if res.Proof, res.Quality, err = c.prove(ctx); err != nil {
 		return nil, err
 	}
+	defer func() {
+		if c.loader != nil {
+			c.loader.Close()
+		}
+	}()
 	if err := c.measure(ctx, res); err != nil {
 		return nil, err
 	}
@@ -127,6 +123,37 @@ func (c *child) run(ctx context.Context, open Opener) (res *Result, err error) {
 		}
 	}
 	return res, nil
+}
+
+// open opens the model for the mode.
+func (c *child) open(ctx context.Context) (*engine.Engine, error) {
+	memory.LimitHeapToConvert()
+	file, err := c.file()
+	if err != nil {
+		return nil, err
+	}
+	src, err := hub.FindIn(c.Model, c.CacheDir)
+	if err != nil {
+		return nil, err
+	}
+	p, err := pack.Open(c.Pack)
+	if err != nil {
+		return nil, err
+	}
+	known, err := finder(c.Strategy, c.CacheDir).Of(src, p)
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	o := engine.Options{
+		Strategy: c.Strategy, File: file, RingSlots: c.RingSlots, Unprofiled: c.Mode == Naive,
+		Wanted: c.want, Reads: c.rec.Note, Early: true,
+		Planned: func(p *placement.Placement) { memory.LimitHeap(p.Process.BudgetBytes, p.MemoryBytes) },
+	}
+	if c.SimDisk != nil {
+		o.OpenFile, o.Disk = c.SimDisk.Opener(), c.SimDisk.Speed()
+	}
+	known.Use(&o)
+	return engine.Open(ctx, p, o)
 }
 
 // file is what the mode reads the pack by, nil for the strategy's own way.

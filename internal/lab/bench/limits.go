@@ -43,7 +43,7 @@ func (l *Limits) Rates() placement.Rates {
 // How memory is measured: over as much as the weights take, but more than common
 // processors cache, and less than makes a start long; three passes or more.
 const (
-	leastMemory = 512 << 20
+	leastMemory = 256 << 20
 	mostMemory  = 2 << 30
 	memoryTime  = 800 * time.Millisecond
 )
@@ -51,9 +51,18 @@ const (
 // Measure measures the limits of memory, with weights as l has them, and of the
 // disk that the file at path is on; of a simulated disk (sim is not nil) it says
 // what that is.
-func Measure(ctx context.Context, path string, layout *pack.Layout, sim *disk.SimSpec, threads int) (l Limits, err error) {
+func Measure(ctx context.Context, path string, layout *pack.Layout, sim *disk.SimSpec, threads int) (Limits, error) {
+	size := min(max(layout.WeightBytes(), leastMemory), mostMemory)
+	if free := placement.FreeBytes(os.DirFS("/")); free > 0 {
+		size = min(size, free/2)
+	}
+	return measure(ctx, path, layout, sim, threads, size)
+}
+
+// measure is Measure with memory of a given size.
+func measure(ctx context.Context, path string, layout *pack.Layout, sim *disk.SimSpec, threads int, size int64) (l Limits, err error) {
 	l.Threads, l.ReadBytes = threads, layout.BundleStride()
-	if err = l.measureMemory(ctx, layout, threads); err != nil {
+	if err = l.measureMemory(ctx, layout, threads, size); err != nil {
 		return l, err
 	}
 	if sim != nil {
@@ -63,19 +72,15 @@ func Measure(ctx context.Context, path string, layout *pack.Layout, sim *disk.Si
 		l.RandomWarmGBs, l.SequentialGBs = l.RandomGBs, sim.BytesPerSecond/1e9
 		return l, nil
 	}
-	align := min(l.ReadBytes&-l.ReadBytes, 4096)
-	r, err := disk.MeasureDisk(path, l.ReadBytes, align)
-	l.RandomIOPS, l.RandomGBs = r.Random, r.Random*r.ReadBytes/1e9
-	l.RandomWarmGBs, l.SequentialGBs = r.Warm*r.ReadBytes/1e9, r.InOrder/1e9
+	r, err := measureDisk(path)
+	bytes := float64(r.readBytes)
+	l.RandomIOPS, l.RandomGBs = r.random, r.random*bytes/1e9
+	l.RandomWarmGBs, l.SequentialGBs = r.warm*bytes/1e9, r.inOrder/1e9
 	return l, errors.Join(err, ctx.Err())
 }
 
 // measureMemory sets each speed to the median of several passes, in turns.
-func (l *Limits) measureMemory(ctx context.Context, layout *pack.Layout, threads int) (err error) {
-	size := min(max(layout.WeightBytes(), leastMemory), mostMemory)
-	if free := placement.FreeBytes(os.DirFS("/")); free > 0 {
-		size = min(size, free/2)
-	}
+func (l *Limits) measureMemory(ctx context.Context, layout *pack.Layout, threads int, size int64) (err error) {
 	size = max(size, 2*layout.BundleStride()+partBytes) &^ (partBytes - 1)
 	m, err := memory.New(size)
 	if err != nil {

@@ -8,8 +8,6 @@ import (
 	"os/exec"
 	"testing"
 	"time"
-
-	"github.com/sparseflow/sparseflow"
 )
 
 // childVar makes this test's program a mode's process that behaves as it says.
@@ -20,7 +18,7 @@ func TestMain(m *testing.M) {
 	case "":
 		os.Exit(m.Run())
 	case "works":
-		if err := Child(context.Background(), os.Stdin, os.Stdout, sparseflow.Open); err != nil {
+		if err := Child(context.Background(), os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/kernel"
+	"github.com/sparseflow/sparseflow/internal/lab/reads"
 )
 
 // Rate is bytes over time.
@@ -284,20 +286,20 @@ func (c *child) recordSteps(ctx context.Context) error {
 	if c.Mode == Dense {
 		n = 1 // they are all alike
 	}
-	c.e.Record()
+	c.rec.Begin()
 	_, err := c.decode(ctx, auditTokens, n)
-	reads := c.e.Recorded(n)
-	c.reads = &reads
+	c.reads = c.rec.End(n)
+	c.loader = reads.NewLoader(kernel.Best(), c.e.Placement().Threads)
 	return err
 }
 
 // load loads what the steps read from memory, over and over.
 func (c *child) load() (rates []Rate) {
-	if c.reads == nil {
+	if c.loader == nil {
 		return nil
 	}
 	for begin := time.Now(); len(rates) == 0 || time.Since(begin) < probeTime; {
-		bytes, took := c.e.Load(*c.reads)
+		bytes, took := c.loader.Load(c.reads)
 		rates = append(rates, Rate{bytes, took.Seconds()})
 	}
 	return rates

@@ -36,8 +36,9 @@ func newPasses(b *cpu.Backend, mem []byte, layout *pack.Layout, threads int) *pa
 	var wg sync.WaitGroup
 	for part := range slices.Chunk(mem, len(mem)/threads+1) { // a machine may give out memory slowly
 		wg.Go(func() {
-			for i := range part {
-				part[i] = 0x3c // a normal number of every element type
+			part[0] = 0x3c // a normal number of every element type
+			for n := 1; n < len(part); n *= 2 {
+				copy(part[n:], part[:n])
 			}
 		})
 	}

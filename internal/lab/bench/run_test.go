@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/disk"
+	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/pack"
 )
@@ -176,18 +176,18 @@ func TestChildAbandoned(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer in.Close()
-	if err := Child(t.Context(), in, os.Stderr, nil); err == nil || !strings.Contains(err.Error(), "read job") {
+	if err := Child(t.Context(), in, os.Stderr); err == nil || !strings.Contains(err.Error(), "read job") {
 		t.Errorf("without a job: got %v", err)
 	}
 	ids := strings.TrimSuffix(strings.Repeat("5,", TextTokens(nil, 1)), ",")
 	for _, bad := range []string{`{"Reps":0}`, `{"Reps":1,"IDs":[5]}`, `{"Reps":1,"IDs":[` + ids + `],"Strategy":{"Context":3}}`, `{"Tests":["tg0"]}`, `{"Reps":1e9}`} {
-		if err := Child(t.Context(), strings.NewReader(bad), os.Stderr, nil); err == nil {
+		if err := Child(t.Context(), strings.NewReader(bad), os.Stderr); err == nil {
 			t.Errorf("%.40s: got no error", bad)
 		}
 	}
 	job := strings.NewReader(`{"Mode":"dense","Reps":1,"IDs":[` + ids + `],"Strategy":{"Context":64}}`)
 	var out strings.Builder
-	err = Child(t.Context(), job, &out, func(ctx context.Context, _ string, _ ...sparseflow.Option) (*sparseflow.Engine, error) {
+	err = serve(t.Context(), job, &out, func(_ *child, ctx context.Context) (*engine.Engine, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	})
@@ -204,7 +204,7 @@ func TestMeasure(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	l, err := Measure(t.Context(), p.Path(), p.Layout, nil, 2)
+	l, err := measure(t.Context(), p.Path(), p.Layout, nil, 2, 16<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +215,7 @@ func TestMeasure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l, err = Measure(t.Context(), p.Path(), p.Layout, &sim, 1); err != nil || l.SequentialGBs != 0.95 || math.Round(l.RandomIOPS) != 57e3 || math.Round(1e6*l.RandomGBs) != math.Round(57*float64(l.ReadBytes)) || l.Simulated == "" {
+	if l, err = measure(t.Context(), p.Path(), p.Layout, &sim, 1, 16<<20); err != nil || l.SequentialGBs != 0.95 || math.Round(l.RandomIOPS) != 57e3 || math.Round(1e6*l.RandomGBs) != math.Round(57*float64(l.ReadBytes)) || l.Simulated == "" {
 		t.Errorf("simulated: got %+v, %v", l, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

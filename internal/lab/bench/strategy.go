@@ -4,16 +4,19 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/learned"
+	"github.com/sparseflow/sparseflow/internal/placement"
 )
 
 // planned is how a mode runs, decided before its process starts.
 type planned struct {
 	strategy  config.OffloadStrategy
 	ringSlots int // of naive, 0: as usual
-	place     *sparseflow.Placement
+	place     *placement.Placement
 }
 
 // plan decides how a mode runs; base is the strategy of Sparse.
@@ -35,24 +38,45 @@ func (o *Options) plan(m Mode) (planned, error) {
 	if everything {
 		s.Budget, s.GPUCacheRatio = config.Budget{}, nil
 	}
-	options := []sparseflow.Option{sparseflow.WithCacheDir(o.CacheDir), sparseflow.WithInternals(func(e *engine.Options) { e.Unprofiled = m == Naive })}
-	place, err := sparseflow.Plan(o.Model, append(options, sparseflow.WithStrategy(s))...)
-	if err != nil {
-		return planned{}, err
-	}
-	if everything {
+	place, err := o.place(s, m == Naive)
+	if err == nil && everything {
 		// Without a budget the plan might leave out what is not free now.
 		s.Budget.Bytes = place.Process.TotalBytes
-		place, err = sparseflow.Plan(o.Model, append(options, sparseflow.WithStrategy(s))...)
-		if err != nil {
-			return planned{}, err
-		}
+		place, err = o.place(s, m == Naive)
+	}
+	if err != nil {
+		return planned{}, err
 	}
 	p := planned{strategy: s, place: place}
 	if m == Naive {
 		p.ringSlots = 2 * (o.Profile.FFN - slices.Min(place.Slots)) // two halves, one of them used
 	}
 	return p, nil
+}
+
+// place places the model for a strategy. Unprofiled leaves out what a profile
+// knows.
+func (o *Options) place(s config.OffloadStrategy, unprofiled bool) (*placement.Placement, error) {
+	src, err := hub.FindIn(o.Model, o.CacheDir)
+	if err != nil {
+		return nil, err
+	}
+	l, err := convert.Layout(src)
+	if err != nil {
+		return nil, err
+	}
+	known, err := finder(s, o.CacheDir).Known(src)
+	if err != nil {
+		return nil, err
+	}
+	eo := engine.Options{Strategy: s, Unprofiled: unprofiled}
+	known.Use(&eo)
+	return engine.Plan(l, eo)
+}
+
+// finder is where what is known of a model is looked for.
+func finder(s config.OffloadStrategy, cacheDir string) learned.Finder {
+	return learned.Finder{CacheDir: cacheDir, Factors: s.Predictor == "lowrank"}
 }
 
 // unavailable says why a planned mode cannot run here, "" if it can.

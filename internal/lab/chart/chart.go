@@ -1,13 +1,7 @@
-// Package chart draws panels of curves and bars as SVG: the little that the
-// project's figures need, of one look.
+// Package chart draws the project's figures as SVG, all of one look: a sweep of
+// budgets, a profile, and what lives in which tier.
 //
-//	d := chart.New("speed of a model")
-//	p := d.Panel("tokens/s by budget")
-//	p.YMax = 40
-//	p.Axis("%.0f", 1)
-//	p.SharesBelow("budget")
-//	p.Line(xs, ys, chart.Blue, "")
-//	err := d.Write(w)
+//	err := chart.Save("speed.svg", chart.Sweep(results))
 package chart
 
 import (
@@ -16,124 +10,175 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/sparseflow/sparseflow/internal/atomicfile"
 )
 
-// Sizes of the drawing, in pixels.
+// Sizes, in pixels.
 const (
 	margin      = 16
-	titleHeight = 44
-	titleLetter = 9   // wide, on average at most
-	Width       = 300 // of a panel's plot
-	Height      = 240 // of a panel's plot
-	left        = 52  // for the labels of the vertical axis
-	bottom      = 42  // for those of the horizontal axis
-	ticks       = 5
+	wide        = 760 // a drawing of one thing
+	letter      = 6   // about a letter's width
+	titleLetter = 9   // the same of the title
 	lineHeight  = 18
+	plotHeight  = 240
+	axisWidth   = 52 // for the labels of the vertical axis
+	ticks       = 5
 )
 
 // Colours stay apart in grey and for the colour-blind (after Okabe and Ito,
 // 2008).
 const (
-	Blue   = "#0072b2"
-	Red    = "#d55e00"
-	Orange = "#e69f00"
-	Green  = "#009e73"
-	Grey   = "#bbbbbb"
+	blue   = "#0072b2"
+	red    = "#d55e00"
+	orange = "#e69f00"
+	green  = "#009e73"
+	grey   = "#bbbbbb"
 )
 
-// Drawing is panels beside each other under a title.
+const dashed = ` stroke-dasharray="6 3"`
+
+// Drawing is a figure under its title.
 type Drawing struct {
-	body   strings.Builder
-	panels int
-	title  int // width, about
+	body          strings.Builder
+	width, height int // height: of what is drawn so far
 }
 
-// New is a drawing without panels.
-func New(title string) *Drawing {
-	d := &Drawing{title: utf8.RuneCountInString(title) * titleLetter}
-	fmt.Fprintf(&d.body, `<text x="%d" y="%d" font-size="15" font-weight="bold">%s</text>`+"\n", margin, margin+15, html.EscapeString(title))
+// newDrawing is a drawing of nothing but its title.
+func newDrawing(title string, width int) *Drawing {
+	d := &Drawing{width: width, height: margin}
+	line := ""
+	for _, word := range strings.Fields(title) {
+		if line != "" && titleLetter*utf8.RuneCountInString(line+word) > width-2*margin {
+			d.titleLine(line)
+			line = ""
+		}
+		line = strings.TrimPrefix(line+" "+word, " ")
+	}
+	d.titleLine(line)
 	return d
+}
+
+func (d *Drawing) titleLine(text string) {
+	d.height += lineHeight
+	d.text(margin, float64(d.height), `font-size="15" font-weight="bold"`, text)
 }
 
 // Write writes the drawing as a file.
 func (d *Drawing) Write(w io.Writer) error {
-	width := max(d.title, d.panels*(left+Width)+d.panels*margin) + 2*margin // a label ends beyond its axis
-	height := titleHeight + 20 + Height + bottom + margin
+	height := d.height + margin
 	_, err := fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">
 <rect width="100%%" height="100%%" fill="white"/>
 %s</svg>
-`, width, height, width, height, d.body.String())
+`, d.width, height, d.width, height, d.body.String())
 	return err
 }
 
-// Panel is one chart with axes from 0 to XMax and YMax.
-type Panel struct {
-	XMax, YMax float64
-
-	to        *strings.Builder
-	left, top float64 // of the plot itself
-	legend    int     // entries so far
+// Save writes a drawing into the file at path.
+func Save(path string, d *Drawing) error {
+	if err := atomicfile.Write(path, d.Write); err != nil {
+		return fmt.Errorf("draw: %w", err)
+	}
+	return nil
 }
 
-// Panel adds a panel to the right, with axes from 0 to 1.
-func (d *Drawing) Panel(title string) *Panel {
-	p := &Panel{1, 1, &d.body, float64(margin + left + d.panels*(left+Width+margin)), titleHeight + 20, 0}
-	d.panels++
-	fmt.Fprintf(p.to, `<text x="%.0f" y="%.0f" font-weight="bold">%s</text>`+"\n", p.left, p.top-10, html.EscapeString(title))
-	return p
+func (d *Drawing) text(x, y float64, style, text string) {
+	fmt.Fprintf(&d.body, `<text x="%.1f" y="%.1f" %s>%s</text>`+"\n", x, y, style, html.EscapeString(text))
 }
 
-// X is where v lies on the horizontal axis.
-func (p *Panel) X(v float64) float64 { return p.left + Width*v/p.XMax }
+func (d *Drawing) rect(x, y, width, height float64, colour string) {
+	fmt.Fprintf(&d.body, `<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="%s"/>`+"\n", x, y, width, height, colour)
+}
 
-// Y is where v lies on the vertical axis.
-func (p *Panel) Y(v float64) float64 { return p.top + Height*(1-v/p.YMax) }
+func (d *Drawing) path(points, colour, style string) {
+	fmt.Fprintf(&d.body, `<path d="%s" fill="none" stroke="%s" stroke-width="2"%s/>`+"\n", points, colour, style)
+}
 
-// Axis draws the lines of the vertical axis and labels them with their values
+// panel is one chart with axes from 0 to xMax and yMax.
+type panel struct {
+	xMax, yMax float64
+
+	d                *Drawing
+	left, top, width float64 // of the plot itself
+	legendX, legendY float64 // of the next entry
+}
+
+// panels adds charts beside each other, with axes from 0 to 1. Under each there
+// is room for the labels of its axis and for the given lines of a legend.
+func (d *Drawing) panels(legendLines int, titles ...string) []*panel {
+	var list []*panel
+	each := (d.width - margin) / len(titles)
+	top := float64(d.height + 2*lineHeight)
+	for i, title := range titles {
+		p := &panel{xMax: 1, yMax: 1, d: d, left: float64(margin + i*each + axisWidth), top: top, width: float64(each - axisWidth - 3*margin/2)} // its last label ends beyond it
+		p.legendX, p.legendY = p.left, p.bottom()+3.5*lineHeight
+		d.text(p.left, top-10, `font-weight="bold"`, title)
+		list = append(list, p)
+	}
+	d.height += 2*lineHeight + plotHeight + (2+legendLines)*lineHeight + lineHeight/2
+	return list
+}
+
+func (p *panel) bottom() float64 { return p.top + plotHeight }
+
+// x is where v lies on the horizontal axis.
+func (p *panel) x(v float64) float64 { return p.left + p.width*v/p.xMax }
+
+// y is where v lies on the vertical axis.
+func (p *panel) y(v float64) float64 { return p.top + plotHeight*(1-v/p.yMax) }
+
+// axis draws the lines of the vertical axis and labels them with their values
 // times factor.
-func (p *Panel) Axis(format string, factor float64) {
+func (p *panel) axis(format string, factor float64) {
 	for i := range ticks + 1 {
-		v := p.YMax * float64(i) / ticks
-		fmt.Fprintf(p.to, `<path d="M%.1f %.1fh%d" stroke="%s" stroke-width="0.5"/>`, p.left, p.Y(v), Width, Grey)
-		fmt.Fprintf(p.to, `<text x="%.1f" y="%.1f" text-anchor="end">%s</text>`+"\n", p.left-6, p.Y(v)+4, html.EscapeString(fmt.Sprintf(format, factor*v)))
+		v := p.yMax * float64(i) / ticks
+		fmt.Fprintf(&p.d.body, `<path d="M%.1f %.1fh%.1f" stroke="%s" stroke-width="0.5"/>`, p.left, p.y(v), p.width, grey)
+		p.d.text(p.left-6, p.y(v)+4, `text-anchor="end"`, fmt.Sprintf(format, factor*v))
 	}
 }
 
-// Below writes a label under the horizontal axis, in its first or second line.
-func (p *Panel) Below(x float64, line int, text string) {
-	fmt.Fprintf(p.to, `<text x="%.1f" y="%.1f" text-anchor="middle">%s</text>`+"\n", x, p.top+Height+float64(line)*lineHeight, html.EscapeString(text))
+// below writes a label under the horizontal axis, in its first or second line.
+func (p *panel) below(v float64, line int, text string) {
+	p.d.text(p.x(v), p.bottom()+float64(line*lineHeight), `text-anchor="middle"`, text)
 }
 
-// SharesBelow labels the horizontal axis as shares of what.
-func (p *Panel) SharesBelow(what string) {
+// sharesBelow labels the horizontal axis as shares of what.
+func (p *panel) sharesBelow(what string) {
 	for i := range ticks + 1 {
 		v := float64(i) / ticks
-		p.Below(p.X(v), 1, fmt.Sprintf("%.0f %%", 100*v))
+		p.below(v, 1, fmt.Sprintf("%.0f %%", 100*v))
 	}
-	p.Below(p.X(p.XMax/2), 2, what)
+	p.below(p.xMax/2, 2, what)
 }
 
-// Bar draws a bar of height v between two places of the horizontal axis.
-func (p *Panel) Bar(from, to, v float64, colour string) {
-	top := p.Y(v)
-	fmt.Fprintf(p.to, `<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="%s"/>`+"\n",
-		p.X(from), top, p.X(to)-p.X(from), p.Y(0)-top, colour)
-}
-
-// Line draws a curve through points. style is further attributes.
-func (p *Panel) Line(xs, ys []float64, colour, style string) {
-	var d strings.Builder
+// line draws a curve through points. With a name it gets an entry in the legend,
+// which lies under the axis, where no curve comes.
+func (p *panel) line(xs, ys []float64, name, colour, style string) {
+	var points strings.Builder
 	for i := range xs {
-		fmt.Fprintf(&d, "%c%.1f %.1f", "ML"[min(i, 1)], p.X(xs[i]), p.Y(ys[i]))
+		fmt.Fprintf(&points, "%c%.1f %.1f", "ML"[min(i, 1)], p.x(xs[i]), p.y(ys[i]))
 	}
-	fmt.Fprintf(p.to, `<path d="%s" fill="none" stroke="%s" stroke-width="2"%s/>`+"\n", d.String(), colour, style)
+	p.d.path(points.String(), colour, style)
+	if name == "" {
+		return
+	}
+	size := float64(26 + letter*utf8.RuneCountInString(name) + margin)
+	if p.legendX > p.left && p.legendX+size > p.left+p.width {
+		p.legendX, p.legendY = p.left, p.legendY+lineHeight
+	}
+	p.d.path(fmt.Sprintf("M%.1f %.1fh20", p.legendX, p.legendY-4), colour, style)
+	p.d.text(p.legendX+26, p.legendY, "", name)
+	p.legendX += size
 }
 
-// Legend names a curve, from a place of the horizontal axis on, below the
-// names before.
-func (p *Panel) Legend(from float64, name, colour, style string) {
-	y := p.top + 14 + lineHeight*float64(p.legend)
-	p.legend++
-	fmt.Fprintf(p.to, `<path d="M%.1f %.1fh20" stroke="%s" stroke-width="2"%s/>`, p.X(from), y-4, colour, style)
-	fmt.Fprintf(p.to, `<text x="%.1f" y="%.1f">%s</text>`+"\n", p.X(from)+26, y, html.EscapeString(name))
+// above is the least of some round figures, whose fifths are round too, that is
+// not below v.
+func above(v float64) float64 {
+	for nice := 1e-4; ; nice *= 10 {
+		for _, m := range []float64{1, 1.5, 2, 2.5, 3, 4, 5, 7.5} {
+			if nice*m >= v {
+				return nice * m
+			}
+		}
+	}
 }

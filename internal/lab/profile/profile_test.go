@@ -2,8 +2,6 @@ package profile_test
 
 import (
 	"encoding/json"
-	"encoding/xml"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -179,35 +177,6 @@ func TestRefusals(t *testing.T) {
 	s.Mode = config.Predicted
 	if _, err := profile.Open(t.Context(), p, engine.Options{Strategy: s}); err == nil || !strings.Contains(err.Error(), "got predicted, want dense or gate") {
 		t.Errorf("a mode that leaves neurons out: got %v", err)
-	}
-}
-
-// The picture is well-formed XML with its three panels.
-func TestSVG(t *testing.T) {
-	pr := openTiny(t, config.Gate, 3)
-	for _, keep := range []int64{0, 64 << 20} {
-		r := profile.Analyse(record(t, pr, tokens(t, "books.valid.a.txt", 511), keep), nil)
-		var b strings.Builder
-		if err := r.SVG(&b, "tiny <&>"); err != nil {
-			t.Fatal(err)
-		}
-		for d := xml.NewDecoder(strings.NewReader(b.String())); ; {
-			_, err := d.Token()
-			if err == io.EOF {
-				break
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		for _, want := range []string{"active share by layer", "hottest neurons", "miss rate", "tiny &lt;&amp;&gt;"} {
-			if !strings.Contains(b.String(), want) {
-				t.Errorf("got no %q in the picture", want)
-			}
-		}
-		if got, want := strings.Contains(b.String(), ">optimal<"), keep > 0; got != want {
-			t.Errorf("optimal: got %v, want %v", got, want)
-		}
 	}
 }
 

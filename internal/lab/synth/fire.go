@@ -73,13 +73,12 @@ func (m *model) margin(mean, sigma, threshold []float64, want int64) float64 {
 // second halves as rows of down. Like the engine it leaves out what is zero.
 func (m *model) project(down []byte) {
 	d := m.profile.HiddenSize
-	rows := halves(down)
 	m.each(m.add.Rows, 1, func(t, _ int) {
 		y := m.add.Row(t)
 		clear(y)
 		for i, h := range m.hidden.Row(t) {
 			if h != 0 {
-				m.space.set.AxpyF16(y, h, rows[i*d:(i+1)*d], nil)
+				m.space.set.F16.Axpy(y, h, down[2*i*d:2*(i+1)*d], nil)
 			}
 		}
 	})

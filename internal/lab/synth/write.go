@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/sparseflow/sparseflow/internal/atomicfile"
 	"github.com/sparseflow/sparseflow/internal/convert"
-	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/pack/filelock"
 )
 
@@ -81,7 +81,7 @@ func (s *drawnDir) writeDir(dir, parent string) error {
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(temp))
 	}
-	return pack.SyncDir(parent)
+	return atomicfile.SyncDir(parent)
 }
 
 // makeTemp makes a directory with the permissions that a user's have.
@@ -100,9 +100,7 @@ func (s *drawnDir) fillDir(temp string) error {
 		return err
 	}
 	defer lock.Close()
-	if _, err := filelock.Try(lock); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return err
-	}
+	_, _ = filelock.Try(lock) // where there are no locks, nobody sweeps
 	done := int64(0)
 	for _, f := range s.files {
 		if err := s.copyFile(filepath.Join(temp, f.name), f, &done); err != nil {
@@ -112,7 +110,7 @@ func (s *drawnDir) fillDir(temp string) error {
 	if err := os.Remove(lock.Name()); err != nil {
 		return err
 	}
-	return pack.SyncDir(temp)
+	return atomicfile.SyncDir(temp)
 }
 
 // copyFile writes one file; done counts the bytes of all.

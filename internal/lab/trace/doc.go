@@ -9,12 +9,13 @@
 // the model. A Recorder writes a trace while a model runs, step by step; Load
 // reads it.
 //
-// Replay runs a layer's sets through weights.WeightCache with a policy of
-// package weights, as the engine does, token by token. A miss is a wanted
+// Replay runs a layer's sets through cache.WeightCache with a policy of package
+// cache, as the engine does, token by token. A miss is a wanted
 // neuron without a slot when its step begins. Beside the policies stand two
 // bounds: Optimal knows the future (Belady's rule, with leave not to cache what
 // was just used), and Static is the best set that never changes, which is what
-// knowing every frequency is worth.
+// knowing every frequency is worth. JudgeFile sets all policies beside each other
+// at several sizes of cache.
 //
 // # File
 //
@@ -39,7 +40,7 @@
 // # Caveats
 //
 // A Recorder keeps whole steps; one that ended in an error is left out. A step
-// of a batch has the union of its sequences' sets. Synthetic traces
-// (Synthesize) have no recency: their draws are independent, which flatters
-// policies that count and none that remember.
+// of a batch has the union of its sequences' sets. A trace of a synthetic model
+// has no recency: its tokens are independent draws, which flatters policies that
+// count and none that remember.
 package trace

@@ -11,6 +11,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/sparseflow/sparseflow/internal/atomicfile"
 )
 
 const (
@@ -64,6 +66,9 @@ func Create(path string, info Info) (*Recorder, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("trace: create %s: %w", path, err)
+	}
+	if err := atomicfile.Replaceable(path); err != nil {
+		return nil, fmt.Errorf("trace: create: %w", err)
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".sparseflow-trace-*.tmp")
 	if err != nil {
@@ -135,13 +140,10 @@ func (r *Recorder) Close() error {
 	if r.err == nil {
 		_, err := r.file.Write(binary.LittleEndian.AppendUint32(nil, r.crc.Sum32()))
 		if err == nil {
-			err = r.file.Sync()
-		}
-		if err == nil {
 			err = os.Chmod(r.file.Name(), 0o644) // CreateTemp's is the owner's alone
 		}
 		if err == nil {
-			err = os.Rename(r.file.Name(), r.path)
+			err = atomicfile.Commit(r.file.Sync, r.file.Name(), r.path)
 		}
 		if err != nil {
 			r.fail(err)

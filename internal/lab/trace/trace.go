@@ -1,6 +1,9 @@
 package trace
 
-import "github.com/sparseflow/sparseflow/internal/pack"
+import (
+	"github.com/sparseflow/sparseflow/internal/cache"
+	"github.com/sparseflow/sparseflow/internal/pack"
+)
 
 // Info says what a trace is of.
 type Info struct {
@@ -53,6 +56,17 @@ func (t *Trace) Part(first, end int) *Trace {
 	return p
 }
 
+// Profile is the counts of the first steps of a trace, as if they were another
+// text of the same kind, and the trace of the others.
+func (t *Trace) Profile(steps int) (*cache.Counts, *Trace) {
+	first := t.Part(0, steps)
+	c := &cache.Counts{Tokens: steps, Neurons: make([][]uint32, t.Layers)}
+	for l := range c.Neurons {
+		c.Neurons[l] = first.Counts(l)
+	}
+	return c, t.Part(steps, t.Steps())
+}
+
 // Counts is how often each neuron of a layer was wanted, [ffn].
 func (t *Trace) Counts(layer int) []uint32 {
 	n := make([]uint32, t.FFN)
@@ -92,18 +106,4 @@ func (s *Sets) span(step int) (from, to int) {
 		from = s.ends[step-1]
 	}
 	return from, s.ends[step]
-}
-
-// Write writes a trace to path.
-func (t *Trace) Write(path string) error {
-	r, err := Create(path, t.Info)
-	if err != nil {
-		return err
-	}
-	for step := range t.Steps() {
-		for l := range t.Sets {
-			r.Want(l, t.Sets[l].At(step))
-		}
-	}
-	return r.Close()
 }

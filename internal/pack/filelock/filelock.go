@@ -3,6 +3,6 @@
 //
 // Locks are of the BSD kind (flock): they belong to the open file, so two
 // opens of one process exclude each other too, and closing the file releases
-// it. Where the system or the file system has none, Try says so
-// (errors.ErrUnsupported) and callers do without.
+// it. Where the system or the file system has none, or fails at it, Try says
+// so (errors.ErrUnsupported). A lock is a convenience: callers do without.
 package filelock

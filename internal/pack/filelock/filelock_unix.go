@@ -11,7 +11,8 @@ import (
 )
 
 // Try takes the exclusive lock of f without waiting and reports whether it
-// got it. False without an error: somebody else holds it.
+// got it. False without an error: somebody else holds it. Every error is an
+// errors.ErrUnsupported.
 func Try(f *os.File) (bool, error) {
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
@@ -21,10 +22,9 @@ func Try(f *os.File) (bool, error) {
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EWOULDBLOCK):
 			return false, nil
-		case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.ENOLCK), errors.Is(err, unix.EOPNOTSUPP):
-			return false, fmt.Errorf("filelock: lock %s: %w: %w", f.Name(), errors.ErrUnsupported, err)
 		default:
-			return false, fmt.Errorf("filelock: lock %s: %w", f.Name(), err)
+			// Network and FUSE file systems answer with about any number.
+			return false, fmt.Errorf("filelock: lock %s: %w: %w", f.Name(), errors.ErrUnsupported, err)
 		}
 	}
 }

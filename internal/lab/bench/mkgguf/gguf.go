@@ -15,78 +15,63 @@ type shape struct {
 	vocab, d, layers, heads, ffn, context int
 }
 
-// kind is a tensor type of GGUF: its number there, the llama_ftype of a file of
-// it, and blocks of so many elements in so many bytes.
-type kind struct {
-	id, fileType  uint32
-	block, nbytes int
-}
+// number is a type's in GGUF, as in ggml.h, and the llama_ftype of a file of it.
+type number struct{ tensor, file uint32 }
 
-// The types written, numbered as in ggml.h.
-const (
-	idF32  = 0
-	idF16  = 1
-	idQ4_0 = 2
-	idQ8_0 = 8
-)
-
-// kindOf is the type of a name.
-func kindOf(name string) (kind, bool) {
-	switch name {
-	case "f32":
-		return kind{idF32, 0, 1, 4}, true
-	case "f16":
-		return kind{idF16, 1, 1, 2}, true
-	case "q4_0":
-		return kind{idQ4_0, 2, 32, 18}, true
-	case "q8_0":
-		return kind{idQ8_0, 7, 32, 34}, true
+// numbers are those of the types that are written.
+func numbers(d tensor.DType) number {
+	switch d {
+	case tensor.F16:
+		return number{1, 1}
+	case tensor.Q4_0:
+		return number{2, 2}
+	case tensor.Q8_0:
+		return number{8, 7}
 	}
-	return kind{}, false
+	return number{0, 0} // of float32
 }
 
 // check returns the type of the matrices.
-func (s shape) check(name string) (kind, error) {
-	k, ok := kindOf(name)
+func (s shape) check(name string) (d tensor.DType, err error) {
+	d, err = tensor.ParseDType(name)
 	switch {
-	case !ok || name == "f32":
-		return k, fmt.Errorf("type: got %q, want f16, q8_0 or q4_0", name)
+	case err != nil || numbers(d) == numbers(tensor.F32):
+		return d, fmt.Errorf("type: got %q, want f16, q8_0 or q4_0", name)
 	case s.vocab < 260 || s.layers < 1 || s.context < 1:
-		return k, fmt.Errorf("sizes: got %d tokens, %d layers, %d positions, want at least 260, 1 and 1", s.vocab, s.layers, s.context)
+		return d, fmt.Errorf("sizes: got %d tokens, %d layers, %d positions, want at least 260, 1 and 1", s.vocab, s.layers, s.context)
 	case s.d < 32 || s.d%32 != 0 || s.ffn < 32 || s.ffn%32 != 0:
-		return k, fmt.Errorf("sizes: got hidden size %d and %d neurons, want multiples of 32", s.d, s.ffn)
+		return d, fmt.Errorf("sizes: got hidden size %d and %d neurons, want multiples of 32", s.d, s.ffn)
 	case s.heads < 1 || s.d%s.heads != 0:
-		return k, fmt.Errorf("heads: got %d, want a divisor of %d", s.heads, s.d)
+		return d, fmt.Errorf("heads: got %d, want a divisor of %d", s.heads, s.d)
 	}
-	return k, nil
+	return d, nil
 }
 
 // tensorSpec is a tensor to write. Its elements are of deviation std, or all
 // ones where std is 0.
 type tensorSpec struct {
-	name string
-	cols int
-	rows int // 0: a vector
-	kind kind
-	std  float64
+	name  string
+	cols  int
+	rows  int // 0: a vector
+	dtype tensor.DType
+	std   float64
 }
 
 func (t tensorSpec) elements() int { return t.cols * max(1, t.rows) }
-func (t tensorSpec) bytes() int64  { return int64(t.elements()/t.kind.block) * int64(t.kind.nbytes) }
+func (t tensorSpec) bytes() int64  { return t.dtype.RowBytes(t.elements()) }
 
 // tensors lists what the architecture demands.
-func (s shape) tensors(k kind) []tensorSpec {
+func (s shape) tensors(d tensor.DType) []tensorSpec {
 	var ts []tensorSpec
-	f32, _ := kindOf("f32")
 	vector := func(name string, n int, std float64) {
-		ts = append(ts, tensorSpec{name, n, 0, f32, std})
+		ts = append(ts, tensorSpec{name, n, 0, tensor.F32, std})
 	}
 	norm := func(name string) { vector(name+".weight", s.d, 0); vector(name+".bias", s.d, 0.02) }
 	linear := func(name string, in, out int) {
-		ts = append(ts, tensorSpec{name + ".weight", in, out, k, 1 / math.Sqrt(float64(in))})
+		ts = append(ts, tensorSpec{name + ".weight", in, out, d, 1 / math.Sqrt(float64(in))})
 		vector(name+".bias", out, 0.02)
 	}
-	ts = append(ts, tensorSpec{"token_embd.weight", s.d, s.vocab, k, 0.05}, tensorSpec{"position_embd.weight", s.d, s.context, k, 0.05})
+	ts = append(ts, tensorSpec{"token_embd.weight", s.d, s.vocab, d, 0.05}, tensorSpec{"position_embd.weight", s.d, s.context, d, 0.05})
 	norm("output_norm")
 	for i := range s.layers {
 		at := fmt.Sprintf("blk.%d.", i)
@@ -137,12 +122,12 @@ const (
 )
 
 // file writes the whole file: version 3 of the format.
-func (w *writer) file(s shape, k kind) {
-	ts := s.tensors(k)
+func (w *writer) file(s shape, d tensor.DType) {
+	ts := s.tensors(d)
 	w.write([]byte("GGUF"))
 	w.u32(3)
 	w.u64(uint64(len(ts)))
-	w.metadata(s, k)
+	w.metadata(s, d)
 	offset := int64(0)
 	for _, t := range ts {
 		w.text(t.name)
@@ -154,7 +139,7 @@ func (w *writer) file(s shape, k kind) {
 			w.u64(uint64(t.cols))
 			w.u64(uint64(t.rows))
 		}
-		w.u32(t.kind.id)
+		w.u32(numbers(t.dtype).tensor)
 		w.u64(uint64(offset))
 		offset += (t.bytes() + alignment - 1) &^ (alignment - 1)
 	}
@@ -167,7 +152,7 @@ func (w *writer) file(s shape, k kind) {
 }
 
 // metadata writes the number of entries and the entries.
-func (w *writer) metadata(s shape, k kind) {
+func (w *writer) metadata(s shape, d tensor.DType) {
 	tokens := vocabulary(s.vocab)
 	texts := func(key string, vs []string) {
 		w.text(key)
@@ -181,7 +166,7 @@ func (w *writer) metadata(s shape, k kind) {
 	entries := []func(){
 		func() { w.textEntry("general.architecture", "gpt2") },
 		func() { w.textEntry("general.name", "random") },
-		func() { w.u32Entry("general.file_type", k.fileType) },
+		func() { w.u32Entry("general.file_type", numbers(d).file) },
 		func() { w.u32Entry("gpt2.context_length", uint32(s.context)) },
 		func() { w.u32Entry("gpt2.embedding_length", uint32(s.d)) },
 		func() { w.u32Entry("gpt2.feed_forward_length", uint32(s.ffn)) },
@@ -267,7 +252,7 @@ func newRandom() *random {
 func (w *writer) tensor(t tensorSpec, r *random) {
 	const chunk = 1 << 16 // elements; whole blocks
 	values := make([]float32, chunk)
-	buf := make([]byte, 0, 4*chunk)
+	buf := make([]byte, tensor.F32.RowBytes(chunk))
 	for left := t.elements(); left > 0 && w.err == nil; left -= len(values) {
 		values = values[:min(chunk, left)]
 		for i := range values {
@@ -276,59 +261,8 @@ func (w *writer) tensor(t tensorSpec, r *random) {
 				values[i] = float32(t.std) * r.normal[r.rng.Uint64()>>48]
 			}
 		}
-		buf = t.kind.encode(buf[:0], values)
-		w.write(buf)
+		out := buf[:t.dtype.RowBytes(len(values))]
+		tensor.Encode(out, values, t.dtype)
+		w.write(out)
 	}
-}
-
-// encode appends values, whole blocks, to b.
-func (k kind) encode(b []byte, values []float32) []byte {
-	switch k.id {
-	case idF32:
-		for _, v := range values {
-			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
-		}
-		return b
-	case idF16:
-		n := len(b)
-		b = append(b, make([]byte, 2*len(values))...)
-		tensor.Encode(b[n:], values, tensor.F16)
-		return b
-	}
-	for len(values) > 0 {
-		b = k.quantise(b, values[:k.block])
-		values = values[k.block:]
-	}
-	return b
-}
-
-// quantise appends one block: its scale, then 32 integers of 8 or 4 bits. Of
-// 4-bit ones, byte j holds elements j and j+16, each with 8 added.
-func (k kind) quantise(b []byte, v []float32) []byte {
-	most := 127
-	if k.id == idQ4_0 {
-		most = 7
-	}
-	largest := 0.0
-	for _, x := range v {
-		largest = max(largest, math.Abs(float64(x)))
-	}
-	scale := largest / float64(most)
-	b = binary.LittleEndian.AppendUint16(b, tensor.F32ToF16(float32(scale)))
-	q := make([]int, len(v))
-	for i, x := range v {
-		if scale > 0 {
-			q[i] = int(math.Round(float64(x) / scale))
-		}
-	}
-	if most == 127 {
-		for _, x := range q {
-			b = append(b, byte(int8(x)))
-		}
-		return b
-	}
-	for j := range len(q) / 2 {
-		b = append(b, byte(q[j]+8)|byte(q[j+len(q)/2]+8)<<4)
-	}
-	return b
 }

@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
-	"math/rand/v2"
 	"testing"
-
-	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 // A file has the header that the format demands, every tensor aligned, and the
@@ -40,37 +37,6 @@ func TestFile(t *testing.T) {
 		last := head[w.at-int64(4*s.d):]
 		if v := math.Float32frombits(binary.LittleEndian.Uint32(last)); v == 0 || math.Abs(float64(v)) > 0.2 {
 			t.Errorf("%s: got a bias of %v, want one of deviation 0.02", name, v)
-		}
-	}
-}
-
-// A block means what was put into it, to half a step.
-func TestQuantise(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 1))
-	for name, steps := range map[string]float64{"q8_0": 127, "q4_0": 7} {
-		k, _ := kindOf(name)
-		v := make([]float32, 32)
-		largest := 0.0
-		for i := range v {
-			v[i] = float32(rng.NormFloat64())
-			largest = max(largest, math.Abs(float64(v[i])))
-		}
-		b := k.encode(nil, v)
-		if len(b) != k.nbytes {
-			t.Fatalf("%s: got %d bytes, want %d", name, len(b), k.nbytes)
-		}
-		scale := tensor.F16ToF32(binary.LittleEndian.Uint16(b))
-		for i, want := range v {
-			q := int(int8(b[2+i%(k.nbytes-2)]))
-			if name == "q4_0" {
-				q = int(b[2+i%16]>>(4*(i/16))&15) - 8
-			}
-			if got := scale * float32(q); math.Abs(float64(got-want)) > 0.51*largest/steps+1e-3 {
-				t.Errorf("%s: element %d: got %v, want %v", name, i, got, want)
-			}
-		}
-		if z := k.encode(nil, make([]float32, 32)); z[0] != 0 || z[1] != 0 {
-			t.Errorf("%s: zeros: got scale % x", name, z[:2])
 		}
 	}
 }

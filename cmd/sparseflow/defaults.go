@@ -1,0 +1,71 @@
+package main
+
+import (
+	"github.com/sparseflow/sparseflow"
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/convert"
+	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/kv"
+)
+
+// What run takes for flags that are left out, and plan with it: the two place a
+// model in the same way. Defaults that do not depend on the request are those of
+// sparseflow.DefaultStrategy.
+
+// tinyShare is the budget of tiny where none is given: tiny fits anywhere, so
+// that without a budget there would be nothing to see. It is the share that the
+// original system's demonstration ran with.
+const tinyShare = 0.58
+
+// setBudget sets the budget of a model where none is given.
+func (m *modelFlags) setBudget(model string) {
+	if m.budget.IsZero() && m.ratio == nil && model == hub.Tiny {
+		m.budget = sparseflow.Budget{Share: tinyShare}
+	}
+}
+
+// setDefaults sets the budget, and the context to what the request needs, where
+// they are not given. Without a prompt, as in plan, it is one of a page of the
+// KV cache.
+func (f *runFlags) setDefaults(model string, in input) error {
+	f.model.setBudget(model)
+	if f.model.ctx != 0 {
+		return nil
+	}
+	profile, err := profileOf(model, f.model.cacheDir)
+	if err != nil {
+		return err
+	}
+	prompt := kv.PageTokens
+	if in.ids != nil {
+		prompt = len(in.ids)
+	} else if in.from != "" {
+		tok, err := sparseflow.LoadTokenizer(model, sparseflow.WithCacheDir(f.model.cacheDir))
+		if err != nil {
+			return err
+		}
+		prompt = len(tok.Encode(in.text, tok.AddsBOS()))
+	}
+	f.model.ctx = contextFor(prompt, f.sampling.maxTokens, profile.MaxPositions)
+	return nil
+}
+
+// contextFor is the context that a prompt and its continuation need, in whole
+// pages of the KV cache, or most if that is less.
+func contextFor(prompt, maxTokens, most int) int {
+	need := min(prompt, most) + min(maxTokens, most) // far from overflow
+	return min(kv.Pages(max(1, need))*kv.PageTokens, most)
+}
+
+// profileOf is what a model is. It reads headers only.
+func profileOf(model, cacheDir string) (config.ModelProfile, error) {
+	src, err := hub.FindIn(model, cacheDir)
+	if err != nil {
+		return config.ModelProfile{}, err
+	}
+	layout, err := convert.Layout(src)
+	if err != nil {
+		return config.ModelProfile{}, err
+	}
+	return layout.Profile(), nil
+}

@@ -1,0 +1,137 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/disk"
+	"github.com/sparseflow/sparseflow/internal/memory"
+	"github.com/sparseflow/sparseflow/internal/pack"
+)
+
+// How a disk is measured: some reads at a time, for some time. A deeper queue
+// keeps no disk busier.
+const (
+	diskTime        = 400 * time.Millisecond // each of random and in order
+	randomDepth     = 64
+	sequentialBytes = 1 << 20
+	sequentialDepth = 4
+)
+
+// diskRates is how fast a pack can be read.
+type diskRates struct {
+	readBytes int64   // of a random read
+	random    float64 // reads per second
+	warm      float64 // the same once more at the same places: a disk's host may have a cache
+	inOrder   float64 // bytes per second
+}
+
+// measureDisk measures how fast the pack at path can be read: bundles at random
+// places, and large pieces in order. It reads as the engine does, by the same
+// calls, past the page cache where that is possible.
+func measureDisk(path string) (r diskRates, err error) {
+	p, err := pack.Open(path)
+	if err != nil {
+		return r, err
+	}
+	f, err := disk.OpenFile(p, config.IODirect)
+	if err = errors.Join(err, p.Close()); err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	st, err := f.Stat()
+	if err != nil {
+		return r, fmt.Errorf("measure %s: %w", path, err)
+	}
+	q, stop := disk.Queue(f, randomDepth)
+	defer stop()
+	step := max(f.Align(), 512)
+	r.readBytes = memory.AlignUp(p.BundleStride(), step)
+	places := (st.Size() - r.readBytes) / step
+	if places < 1 || st.Size() < sequentialBytes {
+		return r, fmt.Errorf("measure %s: got a file of %d bytes, want more than a read of %d", path, st.Size(), max(r.readBytes, sequentialBytes))
+	}
+	for _, rate := range []*float64{&r.random, &r.warm} {
+		rng := rand.New(rand.NewPCG(1, 2))
+		*rate, err = readRate(q, r.readBytes, randomDepth, func() int64 { return rng.Int64N(places) * step })
+		if err != nil {
+			return r, fmt.Errorf("measure %s: %w", path, err)
+		}
+	}
+	at, pieces := int64(-1), st.Size()/sequentialBytes
+	inOrder, err := readRate(q, sequentialBytes, sequentialDepth, func() int64 { at++; return at % pieces * sequentialBytes })
+	if err != nil {
+		return r, fmt.Errorf("measure %s: %w", path, err)
+	}
+	r.inOrder = inOrder * sequentialBytes
+	return r, nil
+}
+
+// readRate makes reads of n bytes, depth at a time, and returns how many ended
+// per second.
+func readRate(f disk.AsyncFile, n int64, depth int, place func() int64) (perSecond float64, err error) {
+	m, err := memory.New(memory.BufferBytes(int64(depth) * n))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	mem := m.Buffer(int64(depth) * n)
+	s := &readSeries{file: f, place: place, begin: time.Now(), size: n, left: depth}
+	for i := range depth {
+		r := &timedRead{series: s}
+		r.buf[0] = mem[int64(i)*n:][:n:n]
+		r.Owner = r
+		r.again()
+	}
+	for s.left > 0 {
+		f.Poll(true)
+	}
+	return float64(s.reads) / s.took.Seconds(), s.err
+}
+
+// readSeries is one measurement.
+type readSeries struct {
+	file  disk.AsyncFile
+	place func() int64
+	size  int64
+	begin time.Time
+	left  int           // reads at a time that have not stopped
+	reads int           // ended in time
+	took  time.Duration // until the last of them
+	err   error
+}
+
+// timedRead is one of a series' reads at a time, made again and again.
+type timedRead struct {
+	disk.Request
+	series *readSeries
+	buf    [1][]byte
+	one    [1]*disk.Request
+}
+
+func (r *timedRead) again() {
+	r.Bufs, r.Off = r.buf[:], r.series.place()
+	r.one[0] = &r.Request
+	r.series.file.Submit(r.one[:])
+}
+
+// Ended counts a read and makes the next.
+func (r *timedRead) Ended(n int, err error) {
+	s := r.series
+	if err == nil && int64(n) != s.size {
+		err = fmt.Errorf("read at %d: got %d bytes, want %d", r.Off, n, s.size)
+	}
+	if err != nil && s.err == nil {
+		s.err = err
+	}
+	now := time.Since(s.begin)
+	if s.err == nil && (now < diskTime || s.reads == 0) {
+		s.reads, s.took = s.reads+1, now
+		r.again()
+		return
+	}
+	s.left--
+}

@@ -1,0 +1,141 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/table"
+)
+
+// Print writes the results for people. Without wide the tables fit into 80
+// columns and leave out figures that JSON has.
+func (r *Results) Print(w io.Writer, wide bool) {
+	weights := r.DType
+	if r.Synthetic {
+		weights += " synthetic weights"
+	}
+	fmt.Fprintln(w, table.Wrap(fmt.Sprintf("%s, %s, on %s (%s)", r.Model, weights, r.Device, r.Machine), "  "))
+	fmt.Fprintf(w, "forced text: %s\n", r.Text)
+	fmt.Fprintf(w, "%s\n\n", table.Wrap("limits: "+r.Limits.String(), "  "))
+	printRows(w, r.Rows, wide)
+	if len(r.Ablation) > 0 {
+		fmt.Fprintf(w, "\nwhat each part adds\n")
+		printRows(w, r.Ablation, wide)
+	}
+	if len(r.Sweep) > 0 {
+		fmt.Fprintf(w, "\nby budget\n")
+		printRows(w, r.Sweep, wide)
+	}
+	for _, s := range r.Skipped {
+		fmt.Fprintln(w, table.Wrap(fmt.Sprintf("%s not measured: %s", s.Mode, s.Why), "  "))
+	}
+	printStarts(w, r.Rows)
+	printQuality(w, slices.Concat(r.Rows, r.Sweep), wide)
+}
+
+// String is the limits in words.
+func (l *Limits) String() string {
+	disk := "disk"
+	if l.Simulated != "" {
+		disk = "simulated disk"
+	}
+	return fmt.Sprintf("memory %.1f GB/s in order, products %.1f of matrices, %.1f of neurons, %.1f of whole layers (%s); %s %.2f GB/s in %.0f random reads/s of %s, %.2f once more, %.2f in sequence",
+		l.MemoryGBs, l.RowsGBs, l.NeuronsGBs, l.CompleteGBs, table.Count(l.Threads, "thread"),
+		disk, l.RandomGBs, l.RandomIOPS, config.FormatSize(l.ReadBytes), l.RandomWarmGBs, l.SequentialGBs)
+}
+
+func printRows(w io.Writer, rows []Row, wide bool) {
+	t := table.Numbers(2)
+	table.Columns(t, rows, []table.Column[Row]{
+		{Name: "test", Cell: func(r Row) string { return r.Test.String() }},
+		{Name: "mode", Cell: func(r Row) string { return string(r.Mode) }},
+		{Name: "budget", Cell: func(r Row) string { return config.FormatSize(r.BudgetBytes) }},
+		{Name: "peak RSS", Wide: true, Cell: func(r Row) string { return config.FormatSize(r.PeakRSSBytes) }},
+		{Name: "tokens/s", Cell: func(r Row) string { return table.Figures(r.TokS) }},
+		{Name: "sd", Wide: true, Cell: func(r Row) string { return table.Figures(r.SD) }},
+		{Name: "fast/token", Wide: true, Cell: func(r Row) string { return config.FormatSize(r.FastBytes) }},
+		{Name: "slow/token", Cell: func(r Row) string { return config.FormatSize(r.SlowBytes) }},
+		{Name: "misses", Wide: true, Cell: func(r Row) string { return table.Figures(r.Misses) }},
+		{Name: "hits", Cell: func(r Row) string { return table.Share(r.HitRate) }},
+		{Name: "stall", Wide: true, Cell: func(r Row) string { return fmt.Sprintf("%.1f ms", r.StallMS) }},
+		{Name: "GB/s", Wide: true, Cell: func(r Row) string { return fmt.Sprintf("%.1f", r.GBs) }},
+		{Name: "of limit", Cell: func(r Row) string { return fmt.Sprintf("%.2f", r.ShareOfLimit) }},
+		{Name: "of disk", Wide: true, Cell: func(r Row) string { return fmt.Sprintf("%.2f", r.IOShare) }},
+		{Name: "of plan", Wide: true, Cell: func(r Row) string { return known(r.OfEstimate) }},
+		{Name: "of dense", Cell: func(r Row) string { return known(r.OfDense) }},
+	}, wide)
+	t.Print(w)
+}
+
+// known is a share, or a dash where it is not known.
+func known(v float64) string {
+	if v <= 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", v)
+}
+
+// printStarts says, once for each mode, how long a new process took to its first
+// token, and what mode auto chose.
+func printStarts(w io.Writer, rows []Row) {
+	t := table.Table{Right: []bool{false, true, true, true, false}}
+	t.Add("mode", "first token", "needs", "of read time", "auto chose")
+	var seen []Mode
+	for _, r := range rows {
+		if r.FirstTokenS == 0 || slices.Contains(seen, r.Mode) {
+			continue
+		}
+		seen = append(seen, r.Mode)
+		t.Add(string(r.Mode), fmt.Sprintf("%.2f s", r.FirstTokenS), config.FormatSize(r.FirstTokenBytes),
+			fmt.Sprintf("%.2f", r.FirstTokenOfReads), r.Auto)
+	}
+	if len(seen) > 0 {
+		fmt.Fprintln(w, "\nfrom the start of the process to the first token")
+		t.Print(w)
+	}
+}
+
+// printQuality says, once for each mode and budget, what leaving neurons out
+// costs.
+func printQuality(w io.Writer, rows []Row, wide bool) {
+	type key struct {
+		mode   Mode
+		budget int64
+	}
+	seen := make(map[key]bool)
+	var costly []Row
+	for _, r := range rows {
+		if k := (key{r.Mode, r.BudgetBytes}); r.Quality != nil && !seen[k] {
+			seen[k] = true
+			costly = append(costly, r)
+		}
+	}
+	if len(costly) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nwhat leaving neurons out costs, against the exact model on the same tokens")
+	share := func(of func(q *Quality) float64) func(Row) string {
+		return func(r Row) string { return fmt.Sprintf("%.4f", of(r.Quality)) }
+	}
+	t := table.Numbers(1)
+	table.Columns(t, costly, []table.Column[Row]{
+		{Name: "mode", Cell: func(r Row) string { return string(r.Mode) }},
+		{Name: "budget", Cell: func(r Row) string { return config.FormatSize(r.BudgetBytes) }},
+		{Name: "recall", Cell: share(func(q *Quality) float64 { return q.RecallWeighted })},
+		{Name: "worst layer", Wide: true, Cell: share(func(q *Quality) float64 { return q.WorstRecall })},
+		{Name: "MLP error", Cell: share(func(q *Quality) float64 { return q.MLPError })},
+		{Name: "worst layer", Wide: true, Cell: share(func(q *Quality) float64 { return q.WorstError })},
+		{Name: "KL", Cell: func(r Row) string { return fmt.Sprintf("%.5f", r.Quality.KL) }},
+		{Name: "computed", Cell: func(r Row) string { return fmt.Sprintf("%.2f %%", 100*r.Quality.Computed) }},
+		{Name: "per active", Wide: true, Cell: func(r Row) string { return known(ratio(r.Quality.Computed, r.Quality.Active)) }},
+		{Name: "greedy as exact", Cell: func(r Row) string {
+			if r.Quality.Greedy == 0 {
+				return "-"
+			}
+			return fmt.Sprintf("%d of %d", r.Quality.GreedySame, r.Quality.Greedy)
+		}},
+	}, wide)
+	t.Print(w)
+}

@@ -1,0 +1,153 @@
+package trace
+
+import (
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/sparseflow/sparseflow/internal/cache"
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/table"
+)
+
+// judgedShares are the sizes of cache that a trace is judged at, in shares of
+// all neurons.
+var judgedShares = [...]float64{0.05, 0.1, 0.2, 0.3, 0.35, 0.4, 0.5, 0.6}
+
+const (
+	// judgedGap is what is worth reading to save a read: what an NVMe disk
+	// moves in the time of one read.
+	judgedGap = 16 << 10
+	// profileShare is the share of a trace, as its inverse, that stands for a
+	// profile where there is none.
+	profileShare = 4
+)
+
+// Judgement is how the policies fare on a trace, as bench --replay --json
+// prints it.
+type Judgement struct {
+	Schema   int     `json:"schema"`
+	Trace    Info    `json:"trace"`
+	Steps    int     `json:"steps"`
+	Wanted   float64 `json:"wanted"` // mean share of neurons that a step wanted
+	Profile  string  `json:"profile"`
+	GapBytes int64   `json:"gap_bytes"` // of neighbours whose reads are joined
+	Cold     []Row   `json:"cold"`      // without a profile
+	Rows     []Row   `json:"rows"`      // with it
+	Equal    []Row   `json:"equal"`     // with it, but each layer with the same slots
+}
+
+// JudgeFile judges the policies by the trace at path. seen is a profile of the
+// model on another text; where there is none, the first quarter of the trace
+// serves as one for the rest of it. progress is told of bytes of the trace.
+func JudgeFile(path string, seen *cache.Counts, progress func(done, total int64)) (*Judgement, error) {
+	t, err := Load(path)
+	if err != nil {
+		return nil, err
+	}
+	j := &Judgement{Schema: 1, Trace: t.Info, Wanted: t.Wanted(), Profile: "of another text", GapBytes: judgedGap}
+	rest, warm := t, t.Steps()/profileShare
+	if seen == nil {
+		if warm == 0 {
+			return nil, fmt.Errorf("trace: replay %s: got %s, want at least %d", path, table.Count(t.Steps(), "step"), profileShare)
+		}
+		seen, rest = t.Profile(warm)
+		j.Profile = fmt.Sprintf("the first %s", table.Count(warm, "step"))
+	}
+	j.Steps = rest.Steps()
+	replays := []struct {
+		rows *[]Row
+		t    *Trace
+		o    Options
+	}{
+		// Caches that begin empty are warm after the first steps.
+		{&j.Cold, t, Options{Policies: cache.PolicyNames(), Skip: warm}},
+		{&j.Rows, rest, Options{Policies: cache.PolicyNames(), Seen: seen}},
+		{&j.Equal, rest, Options{Policies: []string{cache.DefaultPolicy}, Seen: seen, Equal: true}},
+	}
+	bytes := t.bytes()
+	for i, r := range replays {
+		r.o.Shares, r.o.Gap = judgedShares[:], judgedGap
+		r.o.Progress = func(done, total int64) {
+			progress((int64(i)*bytes+done*bytes/total)/int64(len(replays)), bytes)
+		}
+		if *r.rows, err = Replay(r.t, r.o); err != nil {
+			return nil, err
+		}
+	}
+	return j, nil
+}
+
+// bytes is about what the trace takes in its file.
+func (t *Trace) bytes() (n int64) {
+	for i := range t.Sets {
+		n += int64(t.Sets[i].Wanted() + t.Sets[i].Len())
+	}
+	return n
+}
+
+// Print writes the judgement on the trace at path for people, in 80 columns.
+func (j *Judgement) Print(w io.Writer, path string) {
+	fmt.Fprintln(w, table.Wrap(fmt.Sprintf("%s: %s, %s", path, j.Trace.Model, j.Trace.Text), "  "))
+	fmt.Fprintf(w, "%d layers of %d neurons, of which a token wants %.2f %%\n", j.Trace.Layers, j.Trace.FFN, 100*j.Wanted)
+	fmt.Fprintf(w, "\n%s\n", table.Wrap(fmt.Sprintf("misses a token, in %% of all neurons, by the share that has slots; profile: %s, judged on %s", j.Profile, table.Count(j.Steps, "step")), "  "))
+	t := newShares()
+	t.misses("", j.Rows)
+	t.misses(", equal layers", j.Equal)
+	t.Print(w)
+	fmt.Fprintf(w, "\nthe same without a profile, after a quarter of the trace\n")
+	t = newShares()
+	t.misses("", j.Cold)
+	t.Print(w)
+	fmt.Fprintf(w, "\nreads a token with %s, neighbours within %s joined\n", cache.DefaultPolicy, config.FormatSize(j.GapBytes))
+	t = newShares()
+	for _, of := range []struct {
+		name  string
+		reads func(Row) float64
+	}{
+		{"not joined", func(r Row) float64 { return r.Misses * float64(j.Trace.Layers*j.Trace.FFN) }},
+		{"source order", func(r Row) float64 { return r.Reads }},
+		{"hot first", func(r Row) float64 { return *r.ReadsHot }},
+	} {
+		t.line(cache.DefaultPolicy, j.Rows, of.name, func(r Row) string { return table.Figures(of.reads(r)) })
+	}
+	t.Print(w)
+}
+
+// shares is a table with a column for each size of cache.
+type shares struct{ *table.Table }
+
+func newShares() shares {
+	t := shares{table.Numbers(1)}
+	head := []string{"slots"}
+	for _, share := range judgedShares {
+		head = append(head, fmt.Sprintf("%.0f %%", 100*share))
+	}
+	t.Add(head...)
+	return t
+}
+
+// misses adds a line for each policy, the bounds only where the rows are all
+// policies'.
+func (t shares) misses(note string, rows []Row) {
+	var names []string
+	for _, r := range rows {
+		if !slices.Contains(names, r.Policy) && (note == "" || slices.Contains(cache.PolicyNames(), r.Policy)) {
+			names = append(names, r.Policy)
+		}
+	}
+	for _, name := range names {
+		t.line(name, rows, name+note, func(r Row) string { return fmt.Sprintf("%.3f", 100*r.Misses) })
+	}
+}
+
+// line adds a line of one policy's figures.
+func (t shares) line(policy string, rows []Row, name string, cell func(Row) string) {
+	cells := []string{name}
+	for _, r := range rows {
+		if r.Policy == policy {
+			cells = append(cells, cell(r))
+		}
+	}
+	t.Add(cells...)
+}

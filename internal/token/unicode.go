@@ -1,0 +1,72 @@
+package token
+
+import (
+	_ "embed"
+	"strings"
+	"unicode"
+)
+
+// unicode16 holds the general categories of Unicode 16.0, as unicode16.py
+// writes them. The reference splits text by this version, and the unicode
+// package's version changes with Go's.
+//
+//go:embed unicode16.bin
+var unicode16 string
+
+// categoryNames are the names of the categories in the order of their numbers.
+const categoryNames = "CcCfCnCoCsLlLmLoLtLuMcMeMnNdNlNoPcPdPePfPiPoPsScSkSmSoZlZpZs"
+
+const unicodeBlocks = (unicode.MaxRune + 1) / 256
+
+// categories is a set of general categories.
+type categories uint32
+
+// categoriesOf returns the set that a name as in \p{name} stands for: a
+// category, or by one letter all that begin with it. It is empty for others.
+func categoriesOf(name string) categories {
+	var set categories
+	for i := 0; i < len(categoryNames); i += 2 {
+		if name != "" && len(name) <= 2 && strings.HasPrefix(categoryNames[i:i+2], name) {
+			set |= 1 << (i / 2)
+		}
+	}
+	return set
+}
+
+// category returns the set of r's category alone.
+func category(r rune) categories {
+	if uint32(r) > unicode.MaxRune {
+		return 0
+	}
+	block := int(unicode16[r>>8])
+	return 1 << unicode16[unicodeBlocks+block<<8+int(r&0xFF)]
+}
+
+// is reports whether r has one of the categories.
+func (c categories) is(r rune) bool { return category(r)&c != 0 }
+
+const (
+	marks        categories = 0b111 << 10
+	markOrLetter categories = 0b11111111 << 5 // L and M
+	numbers      categories = 0b111 << 13
+	punctuation  categories = 0b1111111 << 16
+	wordNumbers  categories = 0b1011 << 13 // Nd, Nl, Pc without No
+)
+
+// isWord is \w of Unicode's technical standard 18: alphabetic, mark, decimal
+// number, connector punctuation, and what joins letters.
+func isWord(r rune) bool {
+	if r < 0x80 {
+		return r == '_' || uint32(r|0x20)-'a' < 26 || uint32(r)-'0' < 10
+	}
+	return (markOrLetter | wordNumbers).is(r) || unicode.Is(unicode.Other_Alphabetic, r) || r == 0x200C || r == 0x200D
+}
+
+// isPunctuation is the reference's idea of punctuation, which takes ASCII's
+// symbols in.
+func isPunctuation(r rune) bool {
+	if r < 0x80 {
+		return r > ' ' && r < 0x7F && !isWord(r) || r == '_'
+	}
+	return punctuation.is(r)
+}
