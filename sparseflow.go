@@ -271,6 +271,7 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 	if progress != nil {
 		o.engine.Progress = func(done, total int64) { progress("loading", done, total) }
 	}
+	o.engine.Fill = true
 	e, err := engine.Open(ctx, p, o.engine)
 	if err != nil {
 		return nil, err

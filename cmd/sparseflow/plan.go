@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,23 +14,25 @@ import (
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/kv"
 	"github.com/sparseflow/sparseflow/internal/lab/bench"
 	"github.com/sparseflow/sparseflow/internal/lab/chart"
+	"github.com/sparseflow/sparseflow/internal/lab/synth"
 	"github.com/sparseflow/sparseflow/internal/placement"
 )
 
-// assumedRates are what a token's estimate is made of where the machine is not
-// measured: those of ordinary memory and of an ordinary NVMe disk.
-func assumedRates() placement.Rates {
-	return placement.Rates{Rows: 10e9, Neurons: 7e9, Complete: 10e9, Random: 1e9, InOrder: 1e9}
+// planFlags are the flags of plan alone.
+type planFlags struct {
+	runFlags
+	svg          string
+	measure      bool
+	shape, quant string
 }
 
 func (a *app) planCommand() *cobra.Command {
-	var f runFlags
-	var svg string
-	var measure bool
+	var f planFlags
 	cmd := &cobra.Command{
-		Use:     "plan MODEL [PROMPT]",
+		Use:     "plan (MODEL [PROMPT] | --shape SHAPE)",
 		GroupID: groupTool,
 		Short:   "Show what would live where for a budget",
 		Long: `Plan prints what would be in fast memory and what would stay in the pack for a
@@ -40,11 +44,14 @@ the whole process, KV cache and program included. The smallest one depends on
 the model, --ctx, --kv and --threads alone. Below it the exit status is 3, with
 every command.
 
+A config.json, or a checkpoint's directory with nothing else in it, or --shape is
+enough: whether a model would run here can be seen before it is downloaded.
+
 All flags of run are taken and have the same defaults, so that what is planned is
 what run would do: the context is what the prompt, or a page of 64 tokens where
 none is given, and --max-tokens need.
 
-The time of a token is a rough guess from 10 GB/s of memory and 1 GB/s of disk.
+The time of a token is an estimate from 10 GB/s of memory and 1 GB/s of disk.
 With --measure it is from what this machine does with weights of that shape, from
 memory and from the pack's disk, which takes some seconds and up to 2 GiB of
 memory; reading and computing, which overlap, are counted one after the other.`,
@@ -52,52 +59,90 @@ memory; reading and computing, which overlap, are counted one after the other.`,
   sparseflow plan tiny --budget 58%
   sparseflow plan tiny --budget 100MB --ctx 256 --json
   sparseflow plan tiny --gpu-cache-ratio 0.3
+  sparseflow plan --shape opt-6.7b --budget 8GB --quant q8_0
+  sparseflow plan config.json
   sparseflow plan model.sflow --budget 58% --measure
   sparseflow plan tiny --budget 58% --svg tiers.svg`,
-		Args: argsNamed(1, "MODEL", "PROMPT"),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if f.shape != "" {
+				return argsNamed(0)(cmd, args)
+			}
+			return argsNamed(1, "MODEL", "PROMPT")(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.shape != "" {
+				args = []string{f.shape}
+			}
 			in, err := f.text.read(a, cmd, "PROMPT", args[1:], false)
 			if err != nil {
 				return err
 			}
-			if err := f.setDefaults(args[0], in); err != nil {
-				return err
-			}
-			return a.plan(cmd, args[0], &f.model, svg, measure)
+			return a.plan(cmd, args[0], in, &f)
 		},
 	}
 	f.add(cmd)
 	for _, name := range []string{"seed", "sim-disk", "stats", "temperature", "top-k", "top-p", "min-p", "repetition-penalty", "stop", "ignore-eos"} {
 		cmd.Flags().Lookup(name).Hidden = true // taken, for they are run's, and of no effect
 	}
-	cmd.Flags().BoolVar(&measure, "measure", false, "estimate a token's time from what this machine does")
-	cmd.Flags().StringVar(&svg, "svg", "", "also draw the tiers into this file")
+	fs := cmd.Flags()
+	fs.BoolVar(&f.measure, "measure", false, "estimate a token's time from what this machine does")
+	fs.StringVar(&f.svg, "svg", "", "also draw the tiers into this file")
+	published := slices.DeleteFunc(synth.Shapes(), func(s string) bool { return s == synth.Custom })
+	f.quant = string(convert.Keep)
+	fs.Var(enum{&f.shape, published}, "shape", "plan this published model without having it, in f16 unless --quant says otherwise")
+	fs.Var(enum{&f.quant, quantWords()}, "quant", "plan as if the weights had this element type")
 	return cmd
 }
 
-func (a *app) plan(cmd *cobra.Command, model string, m *modelFlags, svg string, measure bool) error {
-	strategy, err := m.strategy(cmd)
-	if err != nil {
-		return err
+// place is the plan of a model, or of one without weights.
+func (a *app) place(cmd *cobra.Command, model string, in input, f *planFlags) (*sparseflow.Placement, error) {
+	u, err := f.unseen(model)
+	switch {
+	case err != nil:
+		return nil, err
+	case u == nil:
+		err = f.setDefaults(model, in)
+	case f.model.ctx == 0:
+		f.model.ctx = contextFor(kv.PageTokens, f.sampling.maxTokens, u.profile.MaxPositions)
 	}
-	p, err := sparseflow.Plan(model,
+	if err != nil {
+		return nil, err
+	}
+	strategy, err := f.model.strategy(cmd)
+	if err != nil {
+		return nil, err
+	}
+	options := []sparseflow.Option{
 		sparseflow.WithStrategy(strategy),
-		sparseflow.WithCacheDir(m.cacheDir), // where what was learned lies too
-		sparseflow.WithNotices(a.newProgress().note))
+		sparseflow.WithCacheDir(f.model.cacheDir), // where what was learned lies too
+		sparseflow.WithNotices(a.newProgress().note)}
+	switch {
+	case u == nil:
+		return sparseflow.Plan(model, options...)
+	case f.measure:
+		return nil, usagef(cmd, "--measure: got %s, want a pack, whose disk can be measured", u.from)
+	}
+	a.newProgress().note(fmt.Sprintf("sizes are computed from %s, with weights in %s", u.from, strings.ToLower(u.weights.String())))
+	return sparseflow.PlanConfig(sparseflow.SparseFlowConfig{Profile: u.profile, Strategy: strategy}, u.weights, options...)
+}
+
+func (a *app) plan(cmd *cobra.Command, model string, in input, f *planFlags) error {
+	m := &f.model
+	p, err := a.place(cmd, model, in, f)
 	if p == nil {
 		return err
 	}
-	if svg != "" {
+	if f.svg != "" {
 		title := model
-		if !strategy.Budget.IsZero() {
-			title += ", budget " + strategy.Budget.String()
+		if !m.budget.IsZero() {
+			title += ", budget " + m.budget.String()
 		}
-		if err := chart.Save(svg, chart.Tiers(title, p)); err != nil {
+		if err := chart.Save(f.svg, chart.Tiers(title, p)); err != nil {
 			return err
 		}
 	}
 	var limits *bench.Limits
-	if measure && err == nil {
+	if f.measure && err == nil {
 		status := a.newStatusLine()
 		status.show("measuring memory and disk")
 		limits, err = measured(cmd.Context(), model, m.cacheDir, p.Threads)
@@ -173,6 +218,8 @@ type itemJSON struct {
 type perTokenJSON struct {
 	BytesFast       int64   `json:"bytes_fast"`
 	BytesSlow       int64   `json:"bytes_slow"`
+	Misses          float64 `json:"misses"` // neurons
+	Reads           float64 `json:"reads"`
 	SecondsEstimate float64 `json:"seconds_estimate"`
 }
 
@@ -183,7 +230,7 @@ func newPlanJSON(p *sparseflow.Placement, kv string, l *bench.Limits) planJSON {
 		MinimumBytes: p.Process.MinimumBytes,
 		Weights:      weightsJSON(p.Share),
 		Fits:         p.Fits,
-		PerToken:     perTokenJSON{p.Token.FastBytes, p.Token.SlowBytes, estimate(p, l)},
+		PerToken:     perTokenJSON{p.Token.FastBytes, p.Token.SlowBytes, p.Token.Misses, p.Token.Reads, estimate(p, l)},
 		Limits:       l,
 
 		Mode: string(p.Mode), Ctx: p.Context, KV: kv, Threads: p.Threads, TokS: 1 / estimate(p, l),
@@ -201,7 +248,7 @@ func newPlanJSON(p *sparseflow.Placement, kv string, l *bench.Limits) planJSON {
 // estimate is the seconds of a token by what was measured, if anything was.
 func estimate(p *sparseflow.Placement, l *bench.Limits) float64 {
 	if l == nil {
-		return p.Token.Seconds(assumedRates())
+		return p.Token.Seconds(placement.AssumedRates())
 	}
 	return p.Token.Seconds(l.Rates())
 }
@@ -229,15 +276,18 @@ func printPlan(w io.Writer, model string, p *sparseflow.Placement, l *bench.Limi
 	b.add("weights", config.FormatSize(p.Share.BudgetBytes), config.FormatSize(p.Share.MinimumBytes), config.FormatSize(p.Share.TotalBytes))
 	b.add("  share", percent(min(p.Share.BudgetBytes, p.Share.TotalBytes), p.Share.TotalBytes), percent(p.Share.MinimumBytes, p.Share.TotalBytes), "100.0 %")
 	b.print(w)
+	fmt.Fprintf(w, "\nthe smallest budget that works is %s: all weights stream for every token\n", config.FormatSize(p.Process.MinimumBytes))
 	fits := "fits"
 	if !p.Fits {
 		fits = "does not fit"
 	}
 	seconds := estimate(p, l)
-	fmt.Fprintf(w, "\na token moves %s, of it %s from the pack (some %s ms)\n",
+	fmt.Fprintf(w, "a token moves %s, of it %s from the pack (some %s ms)\n",
 		config.FormatSize(p.Token.FastBytes), config.FormatSize(p.Token.SlowBytes), figures(1000*seconds))
 	if l != nil {
 		fmt.Fprintf(w, "some %s tokens/s by what was measured: %s\n", figures(1/seconds), l)
+	} else {
+		fmt.Fprintf(w, "some %s tokens/s, an estimate for ordinary memory and an ordinary NVMe disk; --measure estimates for this machine\n", figures(1/seconds))
 	}
 	fmt.Fprintln(w, fits)
 }

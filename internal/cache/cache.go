@@ -186,6 +186,18 @@ func (c *WeightCache) Forget(layer int, slot int32) {
 	}
 }
 
+// Drop makes the neurons in slots that are not pinned missing again, because their
+// bytes never came; -1 is no slot.
+func (c *WeightCache) Drop(layer int, slots []int32) {
+	lc := &c.layers[layer]
+	for _, s := range slots {
+		if s -= lc.base; s >= 0 && lc.idOf[s] >= 0 && lc.pins[s] == 0 {
+			lc.slotOf[lc.idOf[s]], lc.idOf[s] = -1, -1
+			lc.free = append(lc.free, s)
+		}
+	}
+}
+
 // Order gives every neuron of a complete layer the slot of its own number, for
 // the caller to move the bundles: it returns the layer's first slot and, of each
 // neuron, in which slot after that it was. It does nothing and returns nil where

@@ -38,6 +38,15 @@ func (c *Counts) Observe(layer, tokens int, ids []int32, h []float32) {
 	}
 }
 
+// Active is the share of a layer's neurons that were active at a token.
+func (c *Counts) Active(layer int) float64 {
+	sum := 0.0
+	for _, n := range c.Neurons[layer] {
+		sum += float64(n)
+	}
+	return sum / float64(max(1, len(c.Neurons[layer]))) / float64(max(1, c.Tokens))
+}
+
 // Hottest is the neurons of a layer, the one that was active most often first;
 // equals by number.
 func (c *Counts) Hottest(layer int) []int32 { return Hottest(c.Neurons[layer]) }

@@ -1,7 +1,11 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
+	"strings"
+
+	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 // SyntheticKey is the key of a config.json that is true where the weights were
@@ -107,4 +111,29 @@ func optProfile(r *reader) ModelProfile {
 		EOS:       r.tokens("eos_token_id", []int32{2}, vocab),
 		Synthetic: r.flag(SyntheticKey, false),
 	}
+}
+
+// TransformersDType is the element type of a checkpoint's weights by its
+// config.json, F32 where that names none, as the reference implementation takes it.
+func TransformersDType(hf []byte) (tensor.DType, error) {
+	var keys struct {
+		Torch string `json:"torch_dtype"`
+		Later string `json:"dtype"` // its name in later versions
+	}
+	if err := json.Unmarshal(FromPythonJSON(hf), &keys); err != nil {
+		return 0, fmt.Errorf("config: config.json: torch_dtype: %w", err)
+	}
+	name := keys.Torch
+	if name == "" {
+		name = keys.Later
+	}
+	switch strings.TrimPrefix(name, "torch.") {
+	case "", "float32":
+		return tensor.F32, nil
+	case "float16":
+		return tensor.F16, nil
+	case "bfloat16":
+		return tensor.BF16, nil
+	}
+	return 0, fmt.Errorf("config: config.json: got torch_dtype %q, want float32, float16 or bfloat16", name)
 }

@@ -37,6 +37,7 @@ type Engine struct {
 	model       *model.Model
 	ec          *model.ExecutionContext
 	loading     *loading
+	fill        *filler                      // nil where nothing is filled
 	wanted      func(layer int, ids []int32) // Options.Wanted
 
 	submit  chan *sequence
@@ -352,6 +353,7 @@ func (e *Engine) free() error {
 	if e.loading != nil {
 		e.loading.close()
 	}
+	e.fill.close()
 	if e.coordinator != nil {
 		e.coordinator.Close()
 	}

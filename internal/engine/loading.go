@@ -180,6 +180,7 @@ func (l *loading) readFrom(first int) {
 // again: a disk that failed once, or a share that was away, is no reason to fail
 // every request from then on. One goroutine waits at a time.
 func (l *loading) wait(ctx context.Context, layer int) error {
+	l.e.fill.wait(layer)
 	p := &l.parts[1+layer]
 	select {
 	case <-p.done:

@@ -100,6 +100,20 @@ func (e *Engine) admit() bool {
 				return true
 			}
 		}
+		for more := true; more; {
+			select {
+			case s := <-e.submit:
+				e.waiting = append(e.waiting, s)
+				more = false
+			case <-e.stopped.Done():
+				return false
+			default:
+				more = e.fill.idle()
+			}
+		}
+		if len(e.waiting) > 0 {
+			continue
+		}
 		select {
 		case s := <-e.submit:
 			e.waiting = append(e.waiting, s)
@@ -125,6 +139,9 @@ func (e *Engine) step() {
 	}
 	if err == nil {
 		err = e.post(begin)
+	}
+	if e.ec.Decode {
+		e.fill.step()
 	}
 	if err == nil {
 		return

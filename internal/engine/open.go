@@ -88,6 +88,8 @@ type Options struct {
 	// the next one. Progress is told by another goroutine, the last time with done
 	// equal to total, when all is there or something failed.
 	Early bool
+	// Fill has slots that nothing fills yet filled in the background.
+	Fill bool
 }
 
 // ioWorkers is how many reads run at a time where the file has no queue. A few are what a disk needs to
@@ -111,7 +113,7 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 		Modes:              modesOf(p, o),
 		PredictorBytes:     bytes,
 		PredictorHeapBytes: heap,
-		Wanted:             wanted(o),
+		Layers:             layers(profile, o),
 		Counts:             o.Counts,
 		ScratchBytes: func(chunk int) int64 {
 			return model.ScratchBytes(profile, chunk) + recordBytes(p, chunk) + tileBytes(profile, o.Strategy, chunk)
@@ -154,15 +156,32 @@ func tileBytes(p config.ModelProfile, s config.OffloadStrategy, chunk int) int64
 // syntheticNotice is what everybody who runs drawn weights is told.
 const syntheticNotice = "the weights are synthetic: drawn, not trained; speed and sparsity mean something, text and perplexity nothing"
 
-// wanted is the share of neurons that a calibrated sketch computes, 0 if there
-// is none.
-func wanted(o Options) float64 {
+// layers is what is known of the neurons that each layer computes.
+func layers(p config.ModelProfile, o Options) []placement.Layer {
+	all := make([]placement.Layer, p.Layers)
+	shares := placement.PublishedShares(p.Layers, placement.PublishedActive)
+	var point predict.Point
 	c := o.calibrated()
-	if c == nil {
-		return 0
+	if c != nil {
+		point, _ = c.Choose(quality(o.Strategy))
+		shares = placement.PublishedShares(p.Layers, point.Active)
 	}
-	point, _ := c.Choose(quality(o.Strategy))
-	return point.Computed
+	for l := range all {
+		if o.Counts != nil {
+			shares[l] = o.Counts.Active(l)
+		}
+		computed := predict.SilentMultiple * shares[l]
+		switch {
+		case o.Predictor != nil || o.Strategy.Predictor == "oracle":
+			computed = shares[l]
+		case o.Strategy.Predictor == "all":
+			computed = 1
+		case c != nil:
+			computed = shares[l] * point.Computed / point.Active
+		}
+		all[l] = placement.Layer{Active: shares[l], Computed: min(1, computed)}
+	}
+	return all
 }
 
 // quality is the largest relative rise of perplexity that s allows.
@@ -284,6 +303,13 @@ func (e *Engine) open(ctx context.Context, o Options) (err error) {
 	load := e.loading
 	load.warm()
 	e.ec.Observe, e.ec.ObserveInput = o.Observe, o.ObserveInput
+	if _, mapped := o.File.(*disk.Mapping); o.Fill && !mapped {
+		e.fill = e.newFiller(o)
+		e.model.Loaded = func(_ context.Context, layer int) error {
+			e.fill.wait(layer)
+			return nil
+		}
+	}
 	if o.Early && e.transfer.Async() && e.place.Streamed == 0 {
 		load.start()
 		return nil

@@ -76,9 +76,13 @@ func (p *planner) askedSlots() int {
 // budgets sets the budget in the meaning that it was given in.
 func (p *planner) budgets(asked int) {
 	switch b := p.in.Strategy.Budget; {
+	case b.Share >= 1:
+		p.Share.BudgetBytes = p.everything(p.profile.FFN) - p.fixedBytes(p.mostChunk())
+		if b.Share > 1 {
+			p.notice("a budget of %v is taken as 100%%, which is everything", b)
+		}
 	case b.Share > 0:
-		// Far more than any model, and far from overflow.
-		p.Share.BudgetBytes = int64(min(b.Share*float64(p.Share.TotalBytes), 1<<60))
+		p.Share.BudgetBytes = int64(b.Share * float64(p.Share.TotalBytes))
 	case b.Bytes > 0:
 		p.Process.BudgetBytes = b.Bytes
 	case asked >= 0:

@@ -24,9 +24,9 @@ type Input struct {
 	PredictorBytes func(layer int) int64
 	// PredictorHeapBytes is what of that lies on the Go heap, nil for nothing.
 	PredictorHeapBytes func(layer int) int64
-	// Wanted is the share of neurons that a token computes in predicted mode;
-	// 0: unknown, and taken to be assumedWanted.
-	Wanted float64
+	// Layers, [layers], is what is known of the neurons that layers compute, nil
+	// for nothing.
+	Layers []Layer
 	// Counts, if not nil, is how often each neuron was active on a text.
 	Counts *cache.Counts
 	// ScratchBytes is the size of the activations for chunk tokens at a time.
@@ -75,20 +75,6 @@ type Account struct {
 	BudgetBytes  int64
 	MinimumBytes int64
 }
-
-// PerToken is what one decoded token is expected to move.
-type PerToken struct {
-	FastBytes     int64 // of weights multiplied, wherever they were before
-	NeuronBytes   int64 // of these, of neurons that lie apart in memory
-	CompleteBytes int64 // of these, of layers that are computed as a whole, all in memory
-	SlowBytes     int64 // read from the pack
-	StreamedBytes int64 // of these, of matrices, which are read in order
-}
-
-// assumedWanted is the share of neurons that a token is assumed to want in
-// predicted mode until the model is profiled: the upper end of what is
-// published for ReLU models (2 to 10 %).
-const assumedWanted = 0.10
 
 const (
 	// runtimeBytes is the process without a model: code, Go runtime, stacks,

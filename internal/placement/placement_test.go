@@ -21,12 +21,14 @@ func TestRatioRounds(t *testing.T) {
 	}
 }
 
-// Shares beyond all reason are plenty, not an overflow.
+// A share of 100 % is everything, and so is one of more, with a note.
 func TestHugeShare(t *testing.T) {
-	in := Input{Layout: layoutOf(t, profile(10, 8, 1, 100, 10)), ScratchBytes: scratch(100), Processors: 1}
-	for _, share := range []float64{1e4, 1e300} {
-		if p := mustPlan(t, in.budget(config.Budget{Share: share})); p.Slots[0] != 100 || p.Process.BudgetBytes <= p.Share.BudgetBytes || p.Share.BudgetBytes < 1e4*p.Share.TotalBytes {
-			t.Errorf("share %g: got %d slots of 100, budgets of %d and %d", share, p.Slots[0], p.Share.BudgetBytes, p.Process.BudgetBytes)
+	in := Input{Layout: layoutOf(t, profile(10, 8, 1, 100, 10)), PredictorBytes: each(640), ScratchBytes: scratch(100), Processors: 1}
+	in.Strategy.Mode = config.Predicted
+	for _, share := range []float64{1, 1.5, 1e300} {
+		p := mustPlan(t, in.budget(config.Budget{Share: share}))
+		if p.Slots[0] != 100 || p.Tiers[1].Bytes != 0 || p.Process.BudgetBytes != p.Process.TotalBytes || hasNotice(p, "100%, which is everything") != (share > 1) {
+			t.Errorf("share %g: got %d slots of 100, a budget of %d and notices %q", share, p.Slots[0], p.Process.BudgetBytes, p.Notices)
 		}
 	}
 }
@@ -136,41 +138,6 @@ func TestKVBlocks(t *testing.T) {
 	}
 }
 
-// What a token moves, counted by hand: 2 layers of 100 neurons, 8 wide, f16.
-func TestTraffic(t *testing.T) {
-	m := layoutOf(t, profile(10, 8, 2, 100, 10))
-	in := Input{Layout: m, PredictorBytes: each(640), ScratchBytes: scratch(100), Processors: 1}
-	const (
-		head, row = 10 * 8 * 2, 8 * 2
-		attention = 2 * 4 * 8 * 8 * 2
-		norms     = (2*2*2 + 2) * 64               // each vector on a cache line of its own
-		biases    = 2*(4+1)*64 + 2*(4*100/64+1)*64 // 5 of 8, and one of 100
-		neurons   = 2 * 100
-		bundle    = 2 * 8 * 2
-		stride    = 512
-	)
-	for _, c := range []struct {
-		what string
-		mode config.Mode
-		in   Input
-		want PerToken
-	}{
-		{"everything resident, dense", config.Dense, in, PerToken{head + row + attention + norms + biases + neurons*bundle, 0, neurons * bundle, 0, 0}},
-		{"everything resident, predicted", config.Predicted, in, PerToken{head + row + attention + norms + biases + 2*640 + neurons/10*bundle, neurons / 10 * bundle, 0, 0, 0}},
-		{"a quarter in slots", config.Dense, in.ratio(0.25), PerToken{head + row + attention + norms + biases + neurons*bundle, neurons * bundle, 0, neurons * 3 / 4 * stride, 0}},
-		{"a quarter in slots, predicted", config.Predicted, in.ratio(0.25), PerToken{head + row + attention + norms + biases + 2*640 + neurons/10*bundle, neurons / 10 * bundle, 0, neurons / 10 * 3 / 4 * stride, 0}},
-		{"a quarter in slots, asked ahead too", config.Predicted, in.async().ratio(0.25), PerToken{head + row + attention + norms + biases + 2*2*640 + neurons/10*bundle, neurons / 10 * bundle, 0, neurons / 10 * 3 / 4 * stride, 0}},
-		{"everything resident, so that nothing is ahead", config.Predicted, in.async(), PerToken{head + row + attention + norms + biases + 2*640 + neurons/10*bundle, neurons / 10 * bundle, 0, 0, 0}},
-		{"nothing resident", config.Predicted, in.budget(config.Budget{Bytes: mustPlan(t, in).Process.MinimumBytes}),
-			PerToken{head + row + attention + norms + biases + 2*640 + neurons/10*bundle, neurons / 10 * bundle, 0, head + row + attention + neurons/10*stride, head + row + attention}},
-	} {
-		c.in.Strategy.Mode = c.mode
-		if got := mustPlan(t, c.in).Token; got != c.want {
-			t.Errorf("%s: got %+v, want %+v", c.what, got, c.want)
-		}
-	}
-}
-
 // A budget beyond what is free is the user's to choose, with a warning.
 func TestMoreThanFree(t *testing.T) {
 	in := Input{Layout: layoutOf(t, profile(10, 8, 2, 100, 10)), ScratchBytes: scratch(100), Processors: 1}
@@ -181,13 +148,5 @@ func TestMoreThanFree(t *testing.T) {
 		if p := mustPlan(t, in); hasNotice(p, "that are free") != (free == needs-1) {
 			t.Errorf("%d bytes free for %d: got notices %q", free, needs, p.Notices)
 		}
-	}
-}
-
-// Each kind of byte takes the time of its own rate, one after the other.
-func TestSeconds(t *testing.T) {
-	got := PerToken{FastBytes: 50, NeuronBytes: 20, CompleteBytes: 16, SlowBytes: 9, StreamedBytes: 3}.Seconds(Rates{Rows: 7, Neurons: 4, Complete: 8, Random: 2, InOrder: 3})
-	if want := 2.0 + 5 + 2 + 3 + 1; got != want {
-		t.Errorf("got %v s, want %v", got, want)
 	}
 }

@@ -178,7 +178,7 @@ func TestMinimum(t *testing.T) {
 		if e.Minimum != sizeOf(least) || !strings.Contains(e.Error(), "--budget") {
 			t.Fatalf("got %q, want a minimum of %s", e, sizeOf(least))
 		}
-		if share := p.Share.MinimumBytes; share > 0 {
+		if share := p.Share.MinimumBytes; share > 0 && share < p.Share.TotalBytes { // 100 % is everything
 			of := func(n int64) config.Budget {
 				return config.Budget{Share: (float64(n) + 0.5) / float64(p.Share.TotalBytes)}
 			}

@@ -116,23 +116,3 @@ func (p *planner) hot() *cache.Counts {
 	}
 	return p.in.Counts
 }
-
-// missing is the share of the neurons that a layer computes that are expected
-// to have no slot.
-func (p *planner) missing(layer int) float64 {
-	slots, ffn := p.Slots[layer], p.profile.FFN
-	if c := p.hot(); c != nil {
-		cold, all := 0.0, 0.0
-		for i, id := range c.Hottest(layer) {
-			n := float64(c.Neurons[layer][id])
-			all += n
-			if i >= slots {
-				cold += n
-			}
-		}
-		if all > 0 {
-			return cold / all
-		}
-	}
-	return 1 - float64(slots)/float64(ffn)
-}

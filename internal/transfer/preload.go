@@ -57,3 +57,10 @@ func (p *Preload) Wait() error {
 	p.started = nil
 	return first
 }
+
+// Forget makes all its units missing again, after Wait told of an error.
+func (p *Preload) Forget() {
+	for _, run := range p.planned.runs {
+		p.fetcher.Cache.Drop(p.layer, run.slots)
+	}
+}

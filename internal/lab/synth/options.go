@@ -5,6 +5,7 @@ import (
 	"runtime"
 
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/placement"
 )
 
 // Options says what checkpoint to make.
@@ -30,7 +31,7 @@ func (o Options) active() float64 {
 	if o.Active > 0 {
 		return o.Active
 	}
-	return publishedMean
+	return placement.PublishedActive
 }
 
 func (o Options) threads() int {

@@ -29,8 +29,11 @@ func published() []shape {
 	return []shape{
 		{"opt-125m", Sizes{768, 12, 12, 3072, vocab, context}},
 		{"opt-1.3b", Sizes{2048, 24, 32, 8192, vocab, context}},
+		{"opt-2.7b", Sizes{2560, 32, 32, 10240, vocab, context}},
 		{"opt-6.7b", Sizes{4096, 32, 32, 16384, vocab, context}},
+		{"opt-13b", Sizes{5120, 40, 40, 20480, vocab, context}},
 		{"opt-30b", Sizes{7168, 48, 56, 28672, vocab, context}},
+		{"opt-66b", Sizes{9216, 64, 72, 36864, vocab, context}},
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/lab/profile"
 	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/placement"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
@@ -49,7 +50,7 @@ func TestStatistics(t *testing.T) {
 		t.Fatal(err)
 	}
 	rep := profile.Analyse(rec, nil)
-	want := activeShares(4, publishedMean)
+	want := placement.PublishedShares(4, placement.PublishedActive)
 	for l, s := range rep.Layers {
 		t.Logf("layer %d: active %.3f %%, hot80 %.3f, union5 %.2f, lookahead %.4f", l, 100*s.Active, *s.Hot80, *s.Union5, *s.CosLookahead)
 		if math.Abs(s.Active/want[l]-1) > 0.1 {
@@ -68,7 +69,7 @@ func TestStatistics(t *testing.T) {
 			t.Errorf("layer %d: got a cosine of %.4f with the layer before, want 0.99", l, *c)
 		}
 	}
-	if math.Abs(rep.Mean.Active/publishedMean-1) > 0.05 {
+	if math.Abs(rep.Mean.Active/placement.PublishedActive-1) > 0.05 {
 		t.Errorf("got a mean of %.3f %% active, want 3.3 %%", 100*rep.Mean.Active)
 	}
 }

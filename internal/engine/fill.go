@@ -1,0 +1,150 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/sparseflow/sparseflow/internal/disk"
+	"github.com/sparseflow/sparseflow/internal/transfer"
+)
+
+// filler fills slots that no token has filled yet, while the model already
+// answers, so that what has room need not be read when it is wanted. It belongs to
+// the engine's loop and has no goroutine: between requests it reads a batch at a
+// time, and looks for requests after each; after a step of decoding it starts one
+// small batch for a layer that is computed last, and waits for it before that
+// layer is computed again. No result depends on it.
+type filler struct {
+	e        *Engine
+	open     func() *disk.AsyncWeightTransfer
+	transfer *disk.AsyncWeightTransfer // of its own, so that no request is taken to have read this; nil before the first batch
+	hottest  func(layer int) []int32
+	layer    int     // whose turn it is
+	order    []int32 // of that layer, what is still to be offered, the hottest first
+	started  bool    // order is that of layer
+	under    int     // the layer of the batch that is being read
+	batch    *transfer.Preload
+}
+
+// The bytes of a batch: between requests some milliseconds of a disk's time, in
+// a step a fraction of one.
+const (
+	idleBatchBytes = 2 << 20
+	stepBatchBytes = 128 << 10
+)
+
+// newFiller fills nothing yet. The last layer comes first, since a step gets to it
+// last.
+func (e *Engine) newFiller(o Options) *filler {
+	f := &filler{e: e, layer: e.profile.Layers - 1, under: -1}
+	f.open = func() *disk.AsyncWeightTransfer { return e.newTransfer(o) }
+	f.hottest = func(int) []int32 {
+		all := make([]int32, e.profile.FFN)
+		for i := range all {
+			all[i] = int32(i)
+		}
+		return all
+	}
+	if o.Counts != nil {
+		f.hottest = o.Counts.Hottest
+	}
+	return f
+}
+
+// idle fills some slots between requests, and reports whether there may be more.
+func (f *filler) idle() bool {
+	if f == nil || !f.begin(idleBatchBytes) {
+		return false
+	}
+	f.finish()
+	return true
+}
+
+// step starts to fill a few slots after a step of decoding.
+func (f *filler) step() {
+	if f != nil && f.batch == nil {
+		f.begin(stepBatchBytes)
+	}
+}
+
+// begin starts a batch of some size. It reports false where all is filled.
+func (f *filler) begin(bytes int64) bool {
+	f.finish()
+	if !f.e.loading.complete() {
+		return false
+	}
+	n := int(max(1, bytes/f.e.pack.BundleStride()))
+	for ; f.layer >= 0; f.layer, f.started = f.layer-1, false {
+		if !f.started {
+			f.order, f.started = f.hottest(f.layer), true
+		}
+		for len(f.order) > 0 {
+			ids := f.order[:min(n, len(f.order))]
+			f.order = f.order[len(ids):]
+			batch := f.e.coordinator.Preload(f.layer, ids)
+			if batch.Bytes() == 0 {
+				continue // they are there, or there is no room
+			}
+			if f.transfer == nil {
+				f.transfer = f.open()
+			}
+			f.batch, f.under = batch, f.layer
+			batch.Start(f.transfer)
+			return true
+		}
+	}
+	f.close()
+	return false
+}
+
+// wait waits for the batch of a layer that is about to be computed. That is not
+// the time of loading, which no speed of a request is judged by.
+func (f *filler) wait(layer int) {
+	if f == nil || f.batch == nil || f.under != layer {
+		return
+	}
+	begin := time.Now()
+	f.finish()
+	f.e.ec.Stats.Loading -= time.Since(begin)
+}
+
+// finish waits for the batch that is being read. What cannot be read is missing
+// again, for whoever wants it to say why, and nothing more is filled.
+func (f *filler) finish() {
+	if f.batch == nil {
+		return
+	}
+	if err := f.batch.Wait(); err != nil {
+		f.batch.Forget()
+		f.layer = -1
+	}
+	f.batch, f.under = nil, -1
+}
+
+// close ends the filling.
+func (f *filler) close() {
+	if f == nil {
+		return
+	}
+	f.finish()
+	f.layer, f.order = -1, nil
+	if f.transfer != nil {
+		f.transfer.Close()
+		f.transfer = nil
+	}
+}
+
+// complete reports whether all that is read at the start is there.
+func (l *loading) complete() bool {
+	for i := range l.parts {
+		p := &l.parts[i]
+		select {
+		case <-p.done:
+			if p.err != nil {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
+}
