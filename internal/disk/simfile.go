@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sparseflow/sparseflow/internal/nap"
+	"github.com/sparseflow/sparseflow/internal/shortsleep"
 	"github.com/sparseflow/sparseflow/internal/pack"
 )
 
@@ -143,7 +143,7 @@ func (s *simFile) sleep(until time.Duration) {
 			return
 		}
 		if left > late {
-			nap.For(min(left-late, mostNap))
+			shortsleep.For(min(left-late, mostNap))
 		}
 		runtime.Gosched()
 	}

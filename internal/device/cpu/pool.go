@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/sparseflow/sparseflow/internal/nap"
+	"github.com/sparseflow/sparseflow/internal/shortsleep"
 )
 
 // task is an operation whose outputs can be computed in any split.
@@ -96,7 +96,7 @@ const spins = 4000
 
 // naps and napTime are how often a thread then looks between naps before it
 // sleeps, and how long it asks to nap. The system makes that some 70 us, so all
-// naps last 7 ms, in which most reads end that a token waits for. Package nap says
+// naps last 7 ms, in which most reads end that a token waits for. Package shortsleep says
 // what sleeping costs.
 const (
 	naps    = 100
@@ -256,7 +256,7 @@ func (p *pool) spin(worker int) {
 // lookAgain is what a thread does between two looks, after so many in vain.
 func lookAgain(looked int) {
 	if looked >= spins {
-		nap.For(napTime)
+		shortsleep.For(napTime)
 	}
 	runtime.Gosched()
 }

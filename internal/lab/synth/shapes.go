@@ -3,7 +3,7 @@ package synth
 import (
 	"fmt"
 
-	"github.com/sparseflow/sparseflow/internal/closest"
+	"github.com/sparseflow/sparseflow/internal/suggest"
 	"github.com/sparseflow/sparseflow/internal/config"
 )
 
@@ -51,7 +51,7 @@ func Published(name string) (Sizes, error) {
 		}
 	}
 	hint := ""
-	if near, ok := closest.Match(name, Shapes()); ok {
+	if near, ok := suggest.Match(name, Shapes()); ok {
 		hint = "; did you mean " + near + "?"
 	}
 	return Sizes{}, fmt.Errorf("synth: shape: got %q, want one of %v%s", name, Shapes(), hint)
