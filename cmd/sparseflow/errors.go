@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/sparseflow/sparseflow"
-	"github.com/sparseflow/sparseflow/internal/closest"
 	"github.com/sparseflow/sparseflow/internal/placement"
+	"github.com/sparseflow/sparseflow/internal/suggest"
 )
 
 // The exit statuses. A signal's is 128 and its number, as in a shell.
@@ -86,7 +86,7 @@ func plain(message string) string { return packages.ReplaceAllString(message, "$
 // nearest is ", did you mean X?" for the known name that word is nearest to, or
 // nothing.
 func nearest(word string, known []string, prefix string) string {
-	name, ok := closest.Match(word, known)
+	name, ok := suggest.Match(word, known)
 	if !ok {
 		return ""
 	}

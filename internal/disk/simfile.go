@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sparseflow/sparseflow/internal/nap"
 	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/shortsleep"
 )
 
 // simFile is a pack's file behind a simulated disk. A read's bytes are copied
@@ -143,7 +143,7 @@ func (s *simFile) sleep(until time.Duration) {
 			return
 		}
 		if left > late {
-			nap.For(min(left-late, mostNap))
+			shortsleep.For(min(left-late, mostNap))
 		}
 		runtime.Gosched()
 	}

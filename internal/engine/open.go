@@ -359,7 +359,7 @@ func (e *Engine) build(ctx context.Context, o Options) error {
 	slots, ringFirst := e.slots()
 	e.loading = e.newLoading(o, stream)
 	loader := &e.loading.loader
-	separate := e.backend.Separate
+	separate := e.backend.SplitParts
 	mapping, mapped := o.File.(*disk.Mapping)
 	if mapped {
 		loader.Mapped = mapping.Data
@@ -390,7 +390,7 @@ func (e *Engine) build(ctx context.Context, o Options) error {
 	}
 	e.coordinator = transfer.NewTransferCoordinator(transfer.Options{
 		Units:   e.profile.FFN,
-		Overlap: e.backend.Beside,
+		Overlap: e.backend.Overlap,
 		Memory: transfer.Memory{
 			Cache:       e.cache,
 			Slots:       slots,

@@ -16,7 +16,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/sparseflow/sparseflow/internal/closest"
+	"github.com/sparseflow/sparseflow/internal/suggest"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
@@ -140,7 +140,7 @@ func suggestion(model string, here []string) string {
 			near = append(near, path)
 		}
 	}
-	if name, ok := closest.Match(model, near); ok {
+	if name, ok := suggest.Match(model, near); ok {
 		return fmt.Sprintf("; did you mean %s? sparseflow run %s", name, name)
 	}
 	if name, ok := published(model); ok {
@@ -170,7 +170,7 @@ func published(model string) (string, bool) {
 		}, s)
 	}
 	sizes = slices.DeleteFunc(sizes, func(s string) bool { return digits(s) != digits(base) })
-	name, ok := closest.Match(base, sizes)
+	name, ok := suggest.Match(base, sizes)
 	return "facebook/" + name, ok && "facebook/"+name != model
 }
 

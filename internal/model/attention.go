@@ -35,7 +35,7 @@ func (l *SparseAttentionLayer) Forward(ec *ExecutionContext) error {
 			return err
 		}
 	}
-	l.Backend.Keep(l.KV, l.index, ec.Spans, ec.k, ec.v)
+	l.Backend.StoreKV(l.KV, l.index, ec.Spans, ec.k, ec.v)
 	l.Backend.Attend(ec.attn, ec.q, l.KV, l.index, ec.Spans, device.AttendParams{
 		Heads:   l.Profile.Heads,
 		KVHeads: l.Profile.KVHeads,

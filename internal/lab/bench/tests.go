@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/sparseflow/sparseflow/internal/closest"
+	"github.com/sparseflow/sparseflow/internal/suggest"
 )
 
 // Mode is what a row runs.
@@ -64,7 +64,7 @@ func ParseModes(s string) ([]Mode, error) {
 }
 
 func hint(word string, names []string) string {
-	if name, ok := closest.Match(word, names); ok {
+	if name, ok := suggest.Match(word, names); ok {
 		return fmt.Sprintf("; did you mean %s?", name)
 	}
 	return ""

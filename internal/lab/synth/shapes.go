@@ -3,8 +3,8 @@ package synth
 import (
 	"fmt"
 
-	"github.com/sparseflow/sparseflow/internal/closest"
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/suggest"
 )
 
 // Custom is the shape whose sizes are given one by one.
@@ -54,7 +54,7 @@ func Published(name string) (Sizes, error) {
 		}
 	}
 	hint := ""
-	if near, ok := closest.Match(name, Shapes()); ok {
+	if near, ok := suggest.Match(name, Shapes()); ok {
 		hint = "; did you mean " + near + "?"
 	}
 	return Sizes{}, fmt.Errorf("synth: shape: got %q, want one of %v%s", name, Shapes(), hint)

@@ -1,4 +1,4 @@
-// Package nap sleeps for some microseconds.
+// Package shortsleep sleeps for some microseconds.
 //
 // A goroutine that waits for another, or by time.Sleep, gives its processor up,
 // and has to be put on one again. Go wakes a thread of the system for that, and
@@ -9,4 +9,4 @@
 // On Linux For keeps the processor of the system and that of the scheduler. So
 // it is for waits that are about to end, a tenth of a millisecond at a time: the
 // collector and other goroutines wait meanwhile.
-package nap
+package shortsleep

@@ -1,4 +1,4 @@
-package closest
+package suggest
 
 import (
 	"strings"

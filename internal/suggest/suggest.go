@@ -1,4 +1,4 @@
-// Package closest finds the known name that a misspelt one most likely meant, for
+// Package suggest finds the known name that a misspelt one most likely meant, for
 // errors of the kind "unknown flag --temprature, did you mean --temperature".
 //
 // Names are compared by optimal string alignment: the least number of
@@ -6,7 +6,7 @@
 // twice (Damerau 1964, "A technique for computer detection and correction of
 // spelling errors"). Letter case does not count, and '-' and '_' are the same,
 // since one option is top-k as a flag and TOP_K in the environment.
-package closest
+package suggest
 
 import (
 	"strings"
