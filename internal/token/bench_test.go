@@ -32,6 +32,21 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
+// BenchmarkFamilies encodes English text by real vocabularies, which lie beside
+// the checkout.
+func BenchmarkFamilies(b *testing.B) {
+	for _, family := range []string{"qwen3", "llama3", "gpt-oss", "deepseek-v3", "smollm2", "llama2", "mistral-v3", "gemma3"} {
+		b.Run(family, func(b *testing.B) {
+			text := string(sharedFile(b, "text/books.sample.txt"))
+			tok := sharedTokenizer(b, family)
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				tok.Encode(text, true)
+			}
+		})
+	}
+}
+
 func BenchmarkDecode(b *testing.B) {
 	tok := opt(b)
 	book := string(readFile(b, "books.txt.gz"))

@@ -26,6 +26,7 @@ type builder struct {
 	// The pipeline.
 	normalize  []normalizer
 	split      []splitter
+	growth     int  // how many times as long it can make a text
 	byteLevels int  // how many of split are ByteLevel
 	bytes      bool // the last of split is the only ByteLevel: the model works on bytes
 	frame      frame
@@ -45,7 +46,9 @@ type builder struct {
 	chat     map[string]string
 }
 
-func newBuilder() *builder { return &builder{at: map[string]int{}, names: map[string]string{}} }
+func newBuilder() *builder {
+	return &builder{at: map[string]int{}, names: map[string]string{}, growth: 1}
+}
 
 // merge is the ids of a pair and of what it merges to.
 type merge struct{ left, right, id int32 }

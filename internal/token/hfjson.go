@@ -161,9 +161,14 @@ func (b *builder) readTokenizer(data []byte) error {
 		{"post_processor", d.PostProcessor, b.addFrame},
 		{"decoder", d.Decoder, b.addDecoder},
 	} {
+		if part.name == "decoder" {
+			b.growth = 1
+		}
 		steps, err := part.step.steps()
 		for i := 0; i < len(steps) && err == nil; i++ {
-			err = part.add(&steps[i], i == len(steps)-1)
+			if err = b.grow(&steps[i]); err == nil {
+				err = part.add(&steps[i], i == len(steps)-1)
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
@@ -179,6 +184,25 @@ func (b *builder) readTokenizer(data []byte) error {
 		if err := b.readAdded(raw); err != nil {
 			return fmt.Errorf("added_tokens[%d]: %w", i, err)
 		}
+	}
+	return nil
+}
+
+// maxGrowth is how many times as long as the text a tokenizer's steps may make
+// it: a few steps that double it could ask for any memory.
+const maxGrowth = 4096
+
+// grow counts in how many times as long a step can make a text.
+func (b *builder) grow(s *step) error {
+	by := map[string]int{"NFC": 3, "NFD": 4, "NFKC": 18, "NFKD": 18, "Lowercase": 2, "ByteLevel": 2, "Metaspace": 4}[s.Type]
+	if s.Type == "Replace" {
+		by = len(s.Content) + 1 // of an expression, which can match nothing
+		if s.Pattern != nil && s.Pattern.String != nil && *s.Pattern.String != "" {
+			by = (len(s.Content) + len(*s.Pattern.String) - 1) / len(*s.Pattern.String)
+		}
+	}
+	if b.growth *= max(by, 1); b.growth > maxGrowth || len(s.Prepend) > maxGrowth {
+		return fmt.Errorf("%s: got steps that make a text more than %d times as long", s.Type, maxGrowth)
 	}
 	return nil
 }

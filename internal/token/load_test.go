@@ -285,6 +285,7 @@ func TestBadTokenizerJSON(t *testing.T) {
 		{`"a b"`, `5`, `model.merges[0]: got "5]", want two tokens`},
 		{`"a b"`, `"a b c"`, `model.merges[0]: got merge "a b c", want two tokens`},
 		{`"normalizer": null`, `"normalizer": {"type": "Fold"}`, `normalizer: got "Fold", want one of ByteLevel, Lowercase`},
+		{`"normalizer": null`, `"normalizer": {"type": "Sequence", "normalizers": [` + strings.TrimSuffix(strings.Repeat(`{"type": "Replace", "pattern": {"String": "a"}, "content": "aa"},`, 40), ",") + `]}`, `normalizer: Replace: got steps that make a text more than 4096 times as long`},
 		{`"normalizer": null`, `"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AA"}`, `normalizer: got "Precompiled", want one of`},
 		{`{"type": "ByteLevel"}, "post`, `{"type": "Sequence", "pretokenizers": [{"type": "UnicodeScripts"}]}, "post`, `pre_tokenizer: got "UnicodeScripts", want one of BertPreTokenizer, ByteLevel`},
 		{`{"type": "ByteLevel"}, "post`, `{"type": "Split"}, "post`, `pre_tokenizer: Split: got no pattern`},
