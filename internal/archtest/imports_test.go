@@ -40,7 +40,7 @@ var layers = [][]string{
 	{"internal/kv", "internal/sample", "internal/token", "internal/hub"},
 	{"internal/config"},
 	{"internal/tensor"},
-	{"internal/suggest", "internal/memory", "internal/shortsleep", "models/tiny", "models/text", "internal/archtest"}, // import nothing of the module
+	{"internal/suggest", "internal/parallel", "internal/memory", "internal/shortsleep", "models/tiny", "models/text", "internal/archtest"}, // import nothing of the module
 }
 
 // foundations are packages whose own test files keep to the layers too, so

@@ -3,11 +3,11 @@ package calibrate
 import (
 	"context"
 	"errors"
-	"sync"
 
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/device/cpu"
 	"github.com/sparseflow/sparseflow/internal/kernel"
+	"github.com/sparseflow/sparseflow/internal/parallel"
 	"github.com/sparseflow/sparseflow/internal/predict"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
@@ -50,24 +50,15 @@ func (f *fitter) codes(ctx context.Context, l int, x device.Act) (c predict.Code
 // are rounded apart, so that codes do not depend on threads.
 func (f *fitter) roundBlock(r *rounder, c predict.Codes, first int, w []float32) {
 	count := len(w) / f.d
-	var wg sync.WaitGroup
-	free := make(chan struct{}, f.c.Threads)
-	for p := range fitParts {
-		from, to := p*count/fitParts, (p+1)*count/fitParts
-		wg.Add(1)
-		free <- struct{}{}
-		go func() {
-			defer func() { <-free; wg.Done() }()
-			codes := make([]byte, (to-from)*f.d)
-			r.round(codes, w[from*f.d:to*f.d])
-			size := kernel.Sketch3Bytes(f.d)
-			for i := range to - from {
-				at := (first + from + i) * size
-				kernel.PackSketch3(c.Rows[at:at+size], codes[i*f.d:(i+1)*f.d])
-			}
-		}()
-	}
-	wg.Wait()
+	parallel.For(f.c.Threads, count, (count+fitParts-1)/fitParts, func(from, to int) {
+		codes := make([]byte, (to-from)*f.d)
+		r.round(codes, w[from*f.d:to*f.d])
+		size := kernel.Sketch3Bytes(f.d)
+		for i := range to - from {
+			at := (first + from + i) * size
+			kernel.PackSketch3(c.Rows[at:at+size], codes[i*f.d:(i+1)*f.d])
+		}
+	})
 }
 
 // codesCandidate is a layer's own codes, for inputs x.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
@@ -13,6 +12,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/memory"
 	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/parallel"
 	"github.com/sparseflow/sparseflow/internal/predict"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
@@ -238,32 +238,24 @@ type fitPart struct {
 // fitParts parts whatever the threads, so that sums do not depend on them.
 func (f *fitter) fitBlock(c *candidate, first, count, rows int, pre, score device.Act, bias, norm []float32) []fitPart {
 	parts := make([]fitPart, fitParts)
-	var wg sync.WaitGroup
-	free := make(chan struct{}, f.c.Threads)
-	for p := range parts {
-		wg.Add(1)
-		free <- struct{}{}
-		go func() {
-			defer func() { <-free; wg.Done() }()
-			part := &parts[p]
-			a, b := make([]float32, pre.Rows), make([]float32, pre.Rows)
-			for i := p * count / fitParts; i < (p+1)*count/fitParts; i++ {
-				add := float32(0)
-				if bias != nil {
-					add = bias[first+i]
-				}
-				for t := range a {
-					a[t], b[t] = score.Row(t)[i], pre.Row(t)[i]+add
-					if b[t] > 0 {
-						part.energy += float64(b[t]) * float64(b[t]) * float64(norm[i])
-						part.active++
-					}
-				}
-				c.fit(first+i, norm[i], a, b, rows, &part.curve)
+	parallel.For(f.c.Threads, fitParts, 1, func(p, _ int) {
+		part := &parts[p]
+		a, b := make([]float32, pre.Rows), make([]float32, pre.Rows)
+		for i := p * count / fitParts; i < (p+1)*count/fitParts; i++ {
+			add := float32(0)
+			if bias != nil {
+				add = bias[first+i]
 			}
-		}()
-	}
-	wg.Wait()
+			for t := range a {
+				a[t], b[t] = score.Row(t)[i], pre.Row(t)[i]+add
+				if b[t] > 0 {
+					part.energy += float64(b[t]) * float64(b[t]) * float64(norm[i])
+					part.active++
+				}
+			}
+			c.fit(first+i, norm[i], a, b, rows, &part.curve)
+		}
+	})
 	return parts
 }
 

@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sparseflow/sparseflow/internal/shortsleep"
 	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/shortsleep"
 )
 
 // simFile is a pack's file behind a simulated disk. A read's bytes are copied

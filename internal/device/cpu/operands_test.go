@@ -35,9 +35,15 @@ func fits(dt tensor.DType, cols int) bool { return dt.OfRow(cols) == dt }
 func backends(t *testing.T, f func(t *testing.T, b device.Backend)) {
 	for _, k := range kernel.All() {
 		for threads := 1; threads <= 3; threads++ {
+			if testing.Short() && threads == 2 {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s/threads=%d", k.Name, threads), func(t *testing.T) {
 				b := cpu.NewFine(k, threads)
 				defer b.Close()
+				if want := "cpu/" + k.Name; b.Name() != want {
+					t.Errorf("got name %q, want %q", b.Name(), want)
+				}
 				f(t, b)
 			})
 		}

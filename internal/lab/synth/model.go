@@ -3,7 +3,6 @@ package synth
 import (
 	"math"
 	"sync"
-	"sync/atomic"
 	"unsafe"
 
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -11,6 +10,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/device/cpu"
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/kv"
+	"github.com/sparseflow/sparseflow/internal/parallel"
 	"github.com/sparseflow/sparseflow/internal/sample"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
@@ -143,20 +143,7 @@ func attentionScale(p config.ModelProfile) float32 {
 
 // each calls do for the spans of at most size elements that make up n, on all
 // threads.
-func (m *model) each(n, size int, do func(from, to int)) { parallel(m.threads, n, size, do) }
-
-func parallel(threads, n, size int, do func(from, to int)) {
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range min(threads, (n+size-1)/size) {
-		wg.Go(func() {
-			for at := int(next.Add(int64(size))) - size; at < n; at = int(next.Add(int64(size))) - size {
-				do(at, min(n, at+size))
-			}
-		})
-	}
-	wg.Wait()
-}
+func (m *model) each(n, size int, do func(from, to int)) { parallel.For(m.threads, n, size, do) }
 
 // drawRows is how many rows a thread draws at a time.
 const drawRows = 32
@@ -167,7 +154,7 @@ func (m *model) draw(dst []byte, r rows, n int) { m.space.fill(dst, r, 0, n, m.t
 // fill sets dst to rows first to first+n.
 func (s *space) fill(dst []byte, r rows, first, n, threads int) {
 	pool := sync.Pool{New: func() any { return s.drawer() }}
-	parallel(threads, n, drawRows, func(from, to int) {
+	parallel.For(threads, n, drawRows, func(from, to int) {
 		w := pool.Get().(*drawer)
 		w.draw(dst[2*from*s.d:2*to*s.d], r, first+from, to-from)
 		pool.Put(w)

@@ -3,8 +3,8 @@ package synth
 import (
 	"fmt"
 
-	"github.com/sparseflow/sparseflow/internal/suggest"
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/suggest"
 )
 
 // Custom is the shape whose sizes are given one by one.

@@ -2,13 +2,12 @@ package lowrank
 
 import (
 	"runtime"
-	"sync"
-	"sync/atomic"
 	"unsafe"
 
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/device/cpu"
 	"github.com/sparseflow/sparseflow/internal/kernel"
+	"github.com/sparseflow/sparseflow/internal/parallel"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
@@ -38,28 +37,12 @@ func newPool(threads int) pool {
 
 // each calls do once for every i from 0 to n-1, on all threads.
 func (p pool) each(n int, do func(i int)) {
-	threads := min(p.threads, n)
-	if threads <= 1 {
-		for i := range n {
-			do(i)
-		}
-		return
-	}
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range threads {
-		wg.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				do(i)
-			}
-		})
-	}
-	wg.Wait()
+	parallel.For(p.threads, n, 1, func(i, _ int) { do(i) })
 }
 
 // spans is each over the spans of at most size elements that make up n.
 func (p pool) spans(n, size int, do func(from, to int)) {
-	p.each((n+size-1)/size, func(i int) { do(i*size, min(n, (i+1)*size)) })
+	parallel.For(p.threads, n, size, do)
 }
 
 const (
