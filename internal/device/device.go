@@ -28,9 +28,9 @@ type Backend interface {
 	Linear(y, x Act, w Mat, b []float32)
 	// Add adds x to y.
 	Add(y, x Act)
-	// Keep stores the keys and values of the spans' tokens in their layer of
+	// StoreKV stores the keys and values of the spans' tokens in their layer of
 	// the cache; k and v are [tokens, kv head x head dim].
-	Keep(c *kv.Cache, layer int, spans []Span, k, v Act)
+	StoreKV(c *kv.Cache, layer int, spans []Span, k, v Act)
 	// Attend sets y to the causal attention of the queries q over all tokens
 	// that the spans' sequences hold up to each query's own.
 	Attend(y, q Act, c *kv.Cache, layer int, spans []Span, p AttendParams)
@@ -41,11 +41,11 @@ type Backend interface {
 	Up(h []float32, x Act, s Slots, w Work, sel []int32)
 	// Down adds to y each neuron's second half times h, neurons in w's order.
 	Down(y Act, h []float32, s Slots, w Work)
-	// Beside has f run once, by the next operation that threads share: on the
+	// Overlap has f run once, by the next operation that threads share: on the
 	// caller's thread, while the others compute. Where they share none, f runs
 	// within a few; where there is one thread, before the next. A Backend that is
 	// closed runs it no more.
-	Beside(f func())
+	Overlap(f func())
 	// Close ends the backend's threads.
 	Close()
 }
@@ -120,41 +120,41 @@ type SketchMat struct {
 }
 
 // Slots is fixed places for bundles, all of one size. A bundle is Parts
-// vectors of Cols elements, one after the other; or, where Plane is not 0, the
+// vectors of Cols elements, one after the other; or, where PartStride is not 0, the
 // parts of all bundles lie apart, so that a pass over one part of many neurons
 // reads memory in order.
 type Slots struct {
-	Data   []byte // [slot, Stride], or [part, slot, Stride]
-	Stride int64
-	DType  tensor.DType
-	Cols   int // d
-	Parts  int
-	Plane  int64 // distance of a bundle's parts; 0: they follow each other
-	First  int32 // number of the first slot in Data
-	// Pieces, if more than one, is how many pieces of as many columns the
-	// vectors of the last part are in. A piece of all of them lies together:
-	// [piece, slot, Cols/Pieces].
-	Pieces int
-	// Dealt says that within a piece slots are dealt to Streams runs of memory in
-	// turn, [piece, stream, slot/Streams, Cols/Pieces].
-	Dealt bool
+	Data       []byte // [slot, Stride], or [part, slot, Stride]
+	Stride     int64
+	DType      tensor.DType
+	Cols       int // d
+	Parts      int
+	PartStride int64 // distance of a bundle's parts; 0: they follow each other
+	First      int32 // number of the first slot in Data
+	// ColBlocks, if more than one, is how many blocks of as many columns the
+	// vectors of the last part are in. A block of all of them lies together:
+	// [block, slot, Cols/ColBlocks].
+	ColBlocks int
+	// Interleaved says that within a block slots go to Streams runs of memory in
+	// turn, [block, stream, slot/Streams, Cols/ColBlocks].
+	Interleaved bool
 }
 
-// Streams is how many runs of memory slots are dealt to: as many neurons as an
-// addition to the output takes at a time, so that each is read in order.
+// Streams is how many runs of memory slots are interleaved over: as many neurons
+// as an addition to the output takes at a time, so that each is read in order.
 const Streams = 4
 
-// Bundle is all Stride bytes of a slot, of slots whose Plane is 0.
+// Bundle is all Stride bytes of a slot, of slots whose PartStride is 0.
 func (s Slots) Bundle(slot int32) []byte {
 	at := int64(slot-s.First) * s.Stride
 	return s.Data[at : at+s.Stride : at+s.Stride]
 }
 
 // Vec is one vector of a slot's bundle: part 0 makes the activation, the last
-// part, if it is in one piece, the output.
+// part, if it is in one block of columns, the output.
 func (s Slots) Vec(slot int32, part int) []byte {
 	n := s.DType.RowBytes(s.Cols)
-	plane := s.Plane
+	plane := s.PartStride
 	if plane == 0 {
 		plane = n
 	}
@@ -162,19 +162,19 @@ func (s Slots) Vec(slot int32, part int) []byte {
 	return s.Data[at : at+n : at+n]
 }
 
-// PieceCols is how many columns a piece of the last part has.
-func (s Slots) PieceCols() int { return s.Cols / max(1, s.Pieces) }
+// BlockCols is how many columns a block of the last part has.
+func (s Slots) BlockCols() int { return s.Cols / max(1, s.ColBlocks) }
 
-// Columns is the bytes b0 to b1 of the last part, all of one piece.
+// Columns is the bytes b0 to b1 of the last part, all of one block.
 func (s Slots) Columns(b0, b1 int64) Columns {
 	row := s.DType.RowBytes(s.Cols)
-	if s.Plane == 0 {
+	if s.PartStride == 0 {
 		return Columns{data: s.Data, first: s.First, stride: s.Stride, at: int64(s.Parts-1)*row + b0, n: b1 - b0}
 	}
-	piece := s.DType.RowBytes(s.PieceCols())
-	k, all := b0/piece, s.Plane/(row/piece) // of all slots
-	c := Columns{data: s.Data, first: s.First, stride: s.Stride / (row / piece), at: int64(s.Parts-1)*s.Plane + k*all + b0 - k*piece, n: b1 - b0}
-	if s.Dealt {
+	block := s.DType.RowBytes(s.BlockCols())
+	k, all := b0/block, s.PartStride/(row/block) // of all slots
+	c := Columns{data: s.Data, first: s.First, stride: s.Stride / (row / block), at: int64(s.Parts-1)*s.PartStride + k*all + b0 - k*block, n: b1 - b0}
+	if s.Interleaved {
 		c.stream = all / Streams
 	}
 	return c
@@ -185,7 +185,7 @@ type Columns struct {
 	data          []byte
 	first         int32
 	stride, at, n int64
-	stream        int64 // distance of the streams, 0: slots are not dealt
+	stream        int64 // distance of the streams, 0: slots are not interleaved
 }
 
 // Of is the columns of a slot.

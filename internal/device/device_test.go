@@ -64,16 +64,16 @@ func TestSlots(t *testing.T) {
 	columns(s, 1, 96)
 	// Three neurons from slot 5 on: 42 bytes of a part, and the last in pieces
 	// of 8 bytes.
-	s = device.Slots{Data: s.Data[:3*42], Stride: 14, DType: tensor.F16, Cols: 7, Parts: 3, Plane: 42, First: 5}
+	s = device.Slots{Data: s.Data[:3*42], Stride: 14, DType: tensor.F16, Cols: 7, Parts: 3, PartStride: 42, First: 5}
 	columns(s, 6, 84+14+4)
-	s.Pieces, s.Cols, s.Stride, s.Plane, s.Data = 2, 8, 16, 48, s.Data[:cap(s.Data)][:3*48]
+	s.ColBlocks, s.Cols, s.Stride, s.PartStride, s.Data = 2, 8, 16, 48, s.Data[:cap(s.Data)][:3*48]
 	columns(s, 6, 96+8+4)
 	s2 := s.Columns(8, 12)
 	if v := s2.Of(7); v[0] != 96+24+16 {
 		t.Errorf("slot 7, the second piece: got from %d, want from %d", v[0], 96+24+16)
 	}
 	// Eight neurons dealt to four streams: slot 10 is the second of stream 1.
-	s.Plane, s.Data, s.Dealt = 8*16, make([]byte, 3*8*16), true
+	s.PartStride, s.Data, s.Interleaved = 8*16, make([]byte, 3*8*16), true
 	for i := range s.Data {
 		s.Data[i] = byte(i / 2)
 	}

@@ -358,7 +358,7 @@ func (e *Engine) build(ctx context.Context, o Options) error {
 	slots, ringFirst := e.slots()
 	e.loading = e.newLoading(o, stream)
 	loader := &e.loading.loader
-	separate := e.backend.Separate
+	separate := e.backend.SplitParts
 	mapping, mapped := o.File.(*disk.Mapping)
 	if mapped {
 		loader.Mapped = mapping.Data
@@ -398,7 +398,7 @@ func (e *Engine) build(ctx context.Context, o Options) error {
 		Selection: predict.Selection{Multiple: multiple},
 		SkipZero:  place.Mode != config.Dense,
 		Scores:    e.ec.Scores(),
-		Beside:    e.backend.Beside,
+		Beside:    e.backend.Overlap,
 		Hidden:    e.ec.Hidden(),
 		Join:      diskSpeed(o).Joins,
 		Scrap:     scrap,

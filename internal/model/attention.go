@@ -37,7 +37,7 @@ func (l *SparseAttentionLayer) Forward(ec *ExecutionContext) error {
 			return err
 		}
 	}
-	m.Backend.Keep(m.KV, l.index, ec.Spans, ec.k, ec.v)
+	m.Backend.StoreKV(m.KV, l.index, ec.Spans, ec.k, ec.v)
 	m.Backend.Attend(ec.attn, ec.q, m.KV, l.index, ec.Spans, device.AttendParams{
 		Heads:   m.Profile.Heads,
 		KVHeads: m.Profile.KVHeads,

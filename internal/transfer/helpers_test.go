@@ -279,7 +279,7 @@ func newHarness(f *fixture, s setup) *harness {
 func separate(s device.Slots, first int, at []int32) device.Slots {
 	row := s.DType.RowBytes(s.Cols)
 	to := s
-	to.Data, to.Stride, to.Plane, to.First = make([]byte, len(at)*s.Parts*int(row)), row, int64(len(at))*row, int32(first)
+	to.Data, to.Stride, to.PartStride, to.First = make([]byte, len(at)*s.Parts*int(row)), row, int64(len(at))*row, int32(first)
 	for id, slot := range at {
 		for part := range s.Parts {
 			copy(to.Vec(int32(first+id), part), s.Vec(int32(first)+slot, part))

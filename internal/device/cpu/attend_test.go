@@ -71,18 +71,18 @@ func (a *attention) some(first, n int) (spans []device.Span) {
 	return spans
 }
 
-// Keep stores what Put does, token by token, whatever the spans.
-func TestKeep(t *testing.T) {
+// StoreKV stores what Put does, token by token, whatever the spans.
+func TestStoreKV(t *testing.T) {
 	for _, dt := range []tensor.DType{tensor.F32, tensor.F16, tensor.Q8_0} {
 		a := newAttention(4, 2, 32, dt)
 		r := newRandom(uint64(dt))
 		k, v := r.act(a.q.Rows, 64), r.act(a.q.Rows, 64)
 		k.Row(0)[0], k.Row(1)[1], v.Row(0)[2] = float32(math.Inf(1)), 1e-6, -1e30
 		want := newAttention(4, 2, 32, dt)
-		ref.New().Keep(want.cache, want.layer, want.spans, k, v)
+		ref.New().StoreKV(want.cache, want.layer, want.spans, k, v)
 		backends(t, func(t *testing.T, b device.Backend) {
 			got := newAttention(4, 2, 32, dt)
-			b.Keep(got.cache, got.layer, got.spans, k, v)
+			b.StoreKV(got.cache, got.layer, got.spans, k, v)
 			for layer := range 2 {
 				for i, s := range got.spans {
 					for page := range kv.Pages(s.Seq.Len()) {

@@ -9,7 +9,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/device/cpu"
 )
 
-// One token's whole MLP of OPT-6.7B, as Separate leaves a layer, beside loads of
+// One token's whole MLP of OPT-6.7B, as SplitParts leaves a layer, beside loads of
 // the same bytes: in order, as Linear reads them, and as Up and Down do. A GiB of
 // layers in turn, which no cache holds.
 func BenchmarkMLPComplete(b *testing.B) {
@@ -26,7 +26,7 @@ func BenchmarkMLPComplete(b *testing.B) {
 				layers := make([]device.Slots, benchBytes/(n*2*row))
 				for i := range layers {
 					s := device.Slots{Data: filled(b, n*2*row), Stride: 2 * row, DType: dt, Cols: d, Parts: 2}
-					layers[i] = be.Separate(s, 0, w.Slots)
+					layers[i] = be.SplitParts(s, 0, w.Slots)
 				}
 				first := func(s device.Slots) []byte { return s.Data[:len(s.Data)/2] }
 				x, y, h := device.NewAct(1, d), device.NewAct(1, d), make([]float32, n)

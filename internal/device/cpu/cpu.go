@@ -29,18 +29,18 @@ type Backend struct {
 	// tileBytes is the constant but in tests.
 	tileBytes int64
 	// One task value per operation, reused so that a step allocates nothing.
-	lin    linear
-	norms  norms
-	add    add
-	round  round
-	keep   keep
-	att    attend
-	sk     sketch
-	up     up
-	down   down
-	codes  []int8    // [tokens, padded cols] quantised activations, of the sketch
-	scales []float32 // [tokens]
-	sums   []int32   // [tokens]
+	lin     linear
+	norms   norms
+	add     add
+	round   round
+	storeKV storeKV
+	att     attend
+	sk      sketch
+	up      up
+	down    down
+	codes   []int8    // [tokens, padded cols] quantised activations, of the sketch
+	scales  []float32 // [tokens]
+	sums    []int32   // [tokens]
 	// records is activations rounded for quantised weights, [tokens, stride]
 	// bytes; see kernel.Set.QuantizeX.
 	records []byte
@@ -51,7 +51,7 @@ var _ device.Backend = (*Backend)(nil)
 // New makes a backend of threads threads, 1 or more, over the kernels of k.
 func New(k kernel.Set, threads int) *Backend {
 	b := &Backend{k: k, pool: newPool(threads), grain: grainBytes, tileBytes: tileBytes}
-	b.keep.k, b.att.k, b.sk.k, b.down.k = &b.k, &b.k, &b.k, &b.k
+	b.storeKV.k, b.att.k, b.sk.k, b.down.k = &b.k, &b.k, &b.k, &b.k
 	b.lin.out = make(perWorker, threads)
 	shared := make([]scratch, threads)
 	b.lin.scratch, b.up.scratch, b.down.scratch = shared, shared, shared
@@ -62,8 +62,8 @@ func New(k kernel.Set, threads int) *Backend {
 // Name is "cpu/" and the instruction set.
 func (b *Backend) Name() string { return "cpu/" + b.k.Name }
 
-// Beside hands f to the next operation.
-func (b *Backend) Beside(f func()) { b.pool.beside = append(b.pool.beside, f) }
+// Overlap hands f to the next operation.
+func (b *Backend) Overlap(f func()) { b.pool.overlapped = append(b.pool.overlapped, f) }
 
 // Close ends the threads.
 func (b *Backend) Close() { b.pool.close() }

@@ -47,12 +47,12 @@ func (b *Backend) downSplit(s device.Slots, neurons, tokens int) (strips, units 
 	return strips, max(least, b.units(s.DType.RowBytes(downStrip)*int64(neurons)*int64(tokens)))
 }
 
-// inPieces is the columns j0 to j1 of s, as far as there are, by the pieces that
+// colBlocks is the columns j0 to j1 of s, as far as there are, by the blocks that
 // they are in: begin and end of each.
-func inPieces(s device.Slots, j0, j1 int) iter.Seq2[int, int] {
+func colBlocks(s device.Slots, j0, j1 int) iter.Seq2[int, int] {
 	return func(yield func(int, int) bool) {
 		for j1 = min(j1, s.Cols); j0 < j1; {
-			end := min(j1, (j0/s.PieceCols()+1)*s.PieceCols())
+			end := min(j1, (j0/s.BlockCols()+1)*s.BlockCols())
 			if !yield(j0, end) {
 				return
 			}
@@ -175,7 +175,7 @@ func (d *down) cols(j0, j1 int) device.Columns {
 
 func (d *down) run(lo, hi, worker int) {
 	if !d.many() {
-		for j, end := range inPieces(d.s, lo*d.width, hi*d.width) {
+		for j, end := range colBlocks(d.s, lo*d.width, hi*d.width) {
 			if d.y.Rows == 1 {
 				d.oneToken(j, end, &d.scratch[worker])
 			} else {

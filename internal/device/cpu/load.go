@@ -100,7 +100,7 @@ func (p *loadUp) run(lo, hi, _ int) {
 // together is how many of slots, from the first on, are rows of a matrix.
 func (l *loadVecs) together(slots []int32) int {
 	rows := 1
-	for l.s.Plane > 0 && rows < len(slots) && slots[rows] == slots[rows-1]+1 {
+	for l.s.PartStride > 0 && rows < len(slots) && slots[rows] == slots[rows-1]+1 {
 		rows++
 	}
 	return rows
@@ -110,7 +110,7 @@ type loadDown loadVecs
 
 func (p *loadDown) run(lo, hi, _ int) {
 	l, sum := (*loadVecs)(p), uint64(0)
-	for j0, j1 := range inPieces(l.s, lo*downStrip, hi*downStrip) {
+	for j0, j1 := range colBlocks(l.s, lo*downStrip, hi*downStrip) {
 		b0, b1 := l.s.DType.RowBytes(j0), l.s.DType.RowBytes(j1)
 		cols, ahead := l.s.Columns(b0, b1), aheadRows(b1-b0)
 		for i := range l.slots {

@@ -65,7 +65,7 @@ func (u *up) run(lo, hi, worker int) {
 // rows of a matrix for one token: first halves that follow one another, as do
 // their activations.
 func (u *up) together(n, end int) int {
-	if u.s.Plane == 0 || u.dot.x.Rows > 1 || u.w.Wants != nil {
+	if u.s.PartStride == 0 || u.dot.x.Rows > 1 || u.w.Wants != nil {
 		return 1
 	}
 	rows := 1

@@ -18,7 +18,7 @@ type task interface {
 
 // pool is the backend's threads. The goroutine that calls run is one of them.
 //
-// An operation is cut into chunks, of which each thread is dealt a share that
+// An operation is cut into chunks, of which each thread has a share that
 // lies together. It claims a quarter of what is left of its share at a time, and
 // when that is empty takes from the end of another's: a thread that the system
 // has taken away, or that wakes late, then delays nothing but what it is at, and
@@ -31,7 +31,7 @@ type pool struct {
 	helpers []*helper
 	all     sync.WaitGroup // the helper goroutines
 
-	// The operation, written before its chunks are dealt. A helper reads it
+	// The operation, written before its chunks are shared out. A helper reads it
 	// only between claiming chunks and finishing them, when run is waiting.
 	t     task
 	n     int // units
@@ -41,8 +41,8 @@ type pool struct {
 
 	naps int // how often a thread naps
 
-	beside []func() // what a run does first, while the helpers compute
-	passed int      // runs of one chunk that left it to a later one
+	overlapped []func() // what a run does first, while the helpers compute
+	passed     int      // runs of one chunk that left it to a later one
 
 	unfinished atomic.Int64  // chunks that are not computed yet
 	waiting    atomic.Bool   // run sleeps: whoever clears it sends on finished, or stays awake
@@ -104,7 +104,7 @@ const (
 )
 
 // mostPassed is how many operations of one chunk, in which no helper computes,
-// leave what is to be done beside to a later one: a norm and the rounding of
+// leave what is to overlap to a later one: a norm and the rounding of
 // its output come before the matrices.
 const mostPassed = 2
 
@@ -132,8 +132,8 @@ func (p *pool) run(t task, n, grain int) {
 	if chunks <= 1 || len(p.helpers) == 0 {
 		switch {
 		case len(p.helpers) == 0 || p.passed == mostPassed:
-			p.doBeside()
-		case len(p.beside) > 0:
+			p.doOverlapped()
+		case len(p.overlapped) > 0:
 			p.passed++
 		}
 		if n > 0 {
@@ -143,26 +143,26 @@ func (p *pool) run(t task, n, grain int) {
 	}
 	p.t, p.n, p.grain = t, n, grain
 	p.unfinished.Store(int64(chunks))
-	p.deal(chunks)
+	p.shareOut(chunks)
 	for _, h := range p.helpers[:min(chunks-1, len(p.helpers))] {
 		if h.asleep.Load() && h.asleep.Swap(false) {
 			h.wake <- struct{}{}
 		}
 	}
-	p.doBeside()
+	p.doOverlapped()
 	p.work(0)
 	p.wait()
 }
 
-// deal gives each thread its share of chunks.
-func (p *pool) deal(chunks int) {
+// shareOut gives each thread its share of chunks.
+func (p *pool) shareOut(chunks int) {
 	for i := range p.shares {
 		p.shares[i].lohi.Store(pack(i*chunks/len(p.shares), (i+1)*chunks/len(p.shares)))
 	}
 }
 
-// dealt reports whether there is a chunk that nobody has begun.
-func (p *pool) dealt() bool {
+// pending reports whether there is a chunk that nobody has begun.
+func (p *pool) pending() bool {
 	for i := range p.shares {
 		if lo, hi := unpack(p.shares[i].lohi.Load()); lo < hi {
 			return true
@@ -171,16 +171,16 @@ func (p *pool) dealt() bool {
 	return false
 }
 
-// doBeside does what was to be done beside an operation.
-func (p *pool) doBeside() {
-	if len(p.beside) == 0 {
+// doOverlapped does what was to overlap an operation.
+func (p *pool) doOverlapped() {
+	if len(p.overlapped) == 0 {
 		return
 	}
-	for _, f := range p.beside {
+	for _, f := range p.overlapped {
 		f()
 	}
-	clear(p.beside)
-	p.beside, p.passed = p.beside[:0], 0
+	clear(p.overlapped)
+	p.overlapped, p.passed = p.overlapped[:0], 0
 }
 
 // wait returns when no chunk is unfinished.
@@ -232,7 +232,7 @@ func (p *pool) help(h *helper, worker int) {
 		p.spin(worker)
 		h.asleep.Store(true)
 		// An operation may have begun since the last look.
-		if p.dealt() && h.asleep.Swap(false) {
+		if p.pending() && h.asleep.Swap(false) {
 			continue
 		}
 		if _, ok := <-h.wake; !ok {
@@ -245,7 +245,7 @@ func (p *pool) help(h *helper, worker int) {
 // last did.
 func (p *pool) spin(worker int) {
 	for idle := 0; idle < spins+p.naps && !p.closed.Load(); idle++ {
-		if p.dealt() {
+		if p.pending() {
 			p.work(worker)
 			idle = 0
 		}

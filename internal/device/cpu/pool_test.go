@@ -133,7 +133,7 @@ func TestPoolStaysAwake(t *testing.T) {
 	go func() {
 		for range ops {
 			p.unfinished.Store(1)
-			p.deal(1)
+			p.shareOut(1)
 			for p.unfinished.Load() != 0 {
 				runtime.Gosched()
 			}
@@ -195,12 +195,12 @@ func (r *roll) run(lo, hi, worker int) {
 
 // What is done beside an operation is done once, by the caller, before the
 // operation ends; where there is nobody to share with, before it begins.
-func TestBeside(t *testing.T) {
+func TestOverlap(t *testing.T) {
 	for _, threads := range []int{1, 3} {
 		p := newPool(threads)
 		for _, n := range []int{0, 1, 100} {
 			done := 0
-			p.beside = append(p.beside, func() { done++ }, func() { done += 10 })
+			p.overlapped = append(p.overlapped, func() { done++ }, func() { done += 10 })
 			for i := range mostPassed + 2 {
 				p.run(&counter{}, n, 1)
 				want := 11

@@ -38,8 +38,8 @@ func (b *Backend) Name() string { return "ref" }
 // Close does nothing: there are no threads.
 func (b *Backend) Close() {}
 
-// Beside has f run by the next operation.
-func (b *Backend) Beside(f func()) { b.overlapped = append(b.overlapped, f) }
+// Overlap has f run by the next operation.
+func (b *Backend) Overlap(f func()) { b.overlapped = append(b.overlapped, f) }
 
 // begin is the beginning of every operation.
 func (b *Backend) begin() {
@@ -133,8 +133,8 @@ func (b *Backend) Norm(y, x device.Act, p device.NormParams) {
 	}
 }
 
-// Keep stores keys and values token by token.
-func (b *Backend) Keep(c *kv.Cache, layer int, spans []device.Span, k, v device.Act) {
+// StoreKV stores keys and values token by token.
+func (b *Backend) StoreKV(c *kv.Cache, layer int, spans []device.Span, k, v device.Act) {
 	b.begin()
 	row := 0
 	for _, s := range spans {

@@ -45,9 +45,9 @@ func TestByHand(t *testing.T) {
 }
 
 // A function handed over runs once, by the next operation.
-func TestBeside(t *testing.T) {
+func TestOverlap(t *testing.T) {
 	b, runs := ref.New(), 0
-	b.Beside(func() { runs++ })
+	b.Overlap(func() { runs++ })
 	for range 2 {
 		b.Add(device.NewAct(1, 1), device.NewAct(1, 1))
 	}

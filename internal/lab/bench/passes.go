@@ -66,7 +66,7 @@ func newPasses(b *cpu.Backend, mem []byte, layout *pack.Layout, threads int) *pa
 		s.Data = mem[at : at+n*s.Stride]
 		p.apart = append(p.apart, s)
 		s.Data = mem[half+at : half+at+n*s.Stride]
-		p.together = append(p.together, b.Separate(s, 0, p.ids))
+		p.together = append(p.together, b.SplitParts(s, 0, p.ids))
 	}
 	return p
 }

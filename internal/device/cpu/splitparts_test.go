@@ -15,7 +15,7 @@ import (
 // Every vector of the neurons is where it belongs afterwards, whatever the order
 // that they were in, the bytes between them and the threads; other slots are as
 // they were.
-func TestSeparate(t *testing.T) {
+func TestSplitParts(t *testing.T) {
 	for _, threads := range []int{1, 2, 3} {
 		be := cpu.New(kernel.Best(), threads)
 		defer be.Close()
@@ -31,12 +31,12 @@ func TestSeparate(t *testing.T) {
 						}
 						before := s
 						before.Data = slices.Clone(s.Data)
-						got := be.Separate(s, first, at)
-						if want := max(1, cols/1536*threads); got.Pieces != want {
-							t.Errorf("got %d pieces, want %d", got.Pieces, want)
+						got := be.SplitParts(s, first, at)
+						if want := max(1, cols/1536*threads); got.ColBlocks != want {
+							t.Errorf("got %d pieces, want %d", got.ColBlocks, want)
 						}
-						if want := n%4 == 0; got.Dealt != want {
-							t.Errorf("got dealt %v, want %v", got.Dealt, want)
+						if want := n%4 == 0; got.Interleaved != want {
+							t.Errorf("got dealt %v, want %v", got.Interleaved, want)
 						}
 						for id := range n {
 							for part := range parts - 1 {
@@ -46,11 +46,11 @@ func TestSeparate(t *testing.T) {
 							}
 							want := before.Vec(first+at[id], parts-1)
 							for b0 := 0; b0 < len(want); {
-								piece := got.Columns(int64(b0), int64(b0+2*got.PieceCols()))
+								piece := got.Columns(int64(b0), int64(b0+2*got.BlockCols()))
 								if v := piece.Of(int32(first + id)); !bytes.Equal(v, want[b0:b0+len(v)]) {
 									t.Fatalf("neuron %d, the last part from byte %d on: not its vector", id, b0)
 								}
-								b0 += 2 * got.PieceCols()
+								b0 += 2 * got.BlockCols()
 							}
 						}
 						for slot := range int32(len(s.Data) / int(s.Stride)) {
@@ -67,7 +67,7 @@ func TestSeparate(t *testing.T) {
 
 // What is computed of neurons, all or some, does not depend on whether they were
 // moved, and all of their bytes are read.
-func TestSeparatedMLP(t *testing.T) {
+func TestSplitMLP(t *testing.T) {
 	const n, cols = 148, 1536 // dealt; threads take whole words of pieces
 	for _, threads := range []int{1, 2, 3} {
 		be := cpu.New(kernel.Best(), threads)
@@ -82,7 +82,7 @@ func TestSeparatedMLP(t *testing.T) {
 					for id, slot := range newRandom(uint64(tokens)).Perm(n) {
 						slots[id] = int32(slot)
 					}
-					after := be.Separate(m.slots, 0, slots)
+					after := be.SplitParts(m.slots, 0, slots)
 					for _, share := range []int{1, 3} {
 						t.Run(fmt.Sprintf("%d threads, %v, %d tokens, masked=%v, 1 of %d", threads, dt, tokens, masked, share), func(t *testing.T) {
 							a, b := m.work, m.work

@@ -7,14 +7,14 @@ import (
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
-// Keep converts with the kernels where they have the type, and splits the
+// StoreKV converts with the kernels where they have the type, and splits the
 // tokens.
-func (b *Backend) Keep(c *kv.Cache, layer int, spans []device.Span, k, v device.Act) {
-	b.keep.c, b.keep.layer, b.keep.spans, b.keep.keys, b.keep.values = c, layer, spans, k, v
-	b.pool.run(&b.keep, k.Rows, b.units(2*tensor.F32.RowBytes(k.Cols)))
+func (b *Backend) StoreKV(c *kv.Cache, layer int, spans []device.Span, k, v device.Act) {
+	b.storeKV.c, b.storeKV.layer, b.storeKV.spans, b.storeKV.keys, b.storeKV.values = c, layer, spans, k, v
+	b.pool.run(&b.storeKV, k.Rows, b.units(2*tensor.F32.RowBytes(k.Cols)))
 }
 
-type keep struct {
+type storeKV struct {
 	k            *kernel.Set
 	c            *kv.Cache
 	layer        int
@@ -22,7 +22,7 @@ type keep struct {
 	keys, values device.Act
 }
 
-func (p *keep) run(lo, hi, _ int) {
+func (p *storeKV) run(lo, hi, _ int) {
 	first := 0 // row of the span
 	for _, s := range p.spans {
 		for t := max(lo, first); t < min(hi, first+s.N); t++ {
@@ -33,7 +33,7 @@ func (p *keep) run(lo, hi, _ int) {
 }
 
 // token stores one token's keys and values, [kv head, head dim].
-func (p *keep) token(s *kv.Seq, pos int, keys, values []float32) {
+func (p *storeKV) token(s *kv.Seq, pos int, keys, values []float32) {
 	shape := p.c.Shape()
 	for h := range shape.Heads {
 		at, end := h*shape.HeadDim, (h+1)*shape.HeadDim
@@ -43,7 +43,7 @@ func (p *keep) token(s *kv.Seq, pos int, keys, values []float32) {
 	}
 }
 
-func (p *keep) encode(dst []byte, src []float32, dt tensor.DType) {
+func (p *storeKV) encode(dst []byte, src []float32, dt tensor.DType) {
 	switch dt {
 	case tensor.F32:
 		copy(kernel.Elements[float32](dst), src)
