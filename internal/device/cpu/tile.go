@@ -10,9 +10,9 @@ const (
 	// pass by: a part of a level-2 cache. The larger, the less often tokens are laid
 	// out in panels.
 	tileBytes = 512 << 10
-	// stripElems is the float32 of a thread for weights that it unpacks: as many
-	// rows of 16 bits as there are in tileBytes.
-	stripElems = tileBytes / 2
+	// stripElems is the float32 of a thread for weights of the second part of
+	// neurons.
+	stripElems = downBlock * kernel.OuterCols
 )
 
 // scratch is what one thread needs for operations on many tokens.
@@ -41,7 +41,7 @@ func (s *scratch) quantOut() *[kernel.QuantRows * kernel.QuantTokens]float32 {
 // segments of up to hidden activations.
 func TileBytes(threads, cols, tokens, hidden int) int64 {
 	room := func(n int) int64 { return 4 * int64(roomFor(n)) }
-	each := room(kernel.TileTokens*cols) + room(max(stripElems, kernel.TileRows*cols))
+	each := room(kernel.TileTokens*cols) + room(max(stripElems, floatRows(cols)*cols))
 	blocks := hidden/tokens/downBlock + 1
 	return int64(threads)*each + room(blocks*tokens) + 2*room(hidden)
 }

@@ -36,11 +36,17 @@ func (d *dotFunc) unpackedBytes() int {
 	return 4 * d.x.Cols
 }
 
+// floatRows is how many rows of cols elements are unpacked to float32 at a time: at
+// most what tileBytes holds of them in 16 bits.
+func floatRows(cols int) int { return min(mostListed, tileRows(tileBytes, int64(2*max(1, cols)))) }
+
 // blockRows is how many rows stay in a core's cache.
 func (d *dotFunc) blockRows() int {
 	switch {
+	case d.inPlace():
+		return tileRows(tileBytes, d.dt.RowBytes(max(1, d.x.Cols)))
 	case !d.dt.Quantised():
-		return tileRows(4*stripElems, int64(max(1, d.unpackedBytes())))
+		return floatRows(d.x.Cols)
 	case d.unpacks():
 		return min(mostListed, tileRows(quantBytes, int64(max(1, d.unpackedBytes()))))
 	default:
@@ -111,7 +117,12 @@ func (p *upBlocks) run(lo, hi, worker int) {
 }
 
 // listedRows is how many neurons are a block of which tokens want some.
-func (u *up) listedRows() int { return min(mostListed, u.dot.blockRows()) }
+func (u *up) listedRows() int {
+	if u.dot.dt.Quantised() {
+		return u.dot.blockRows()
+	}
+	return floatRows(u.dot.x.Cols)
+}
 
 // list lists who of the neurons lo to hi is wanted by the tokens of a word.
 func (u *up) list(l *wantLists, word, lo, hi int) {

@@ -6,13 +6,14 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/sparseflow/sparseflow/internal/device/ref"
+	"github.com/sparseflow/sparseflow/internal/device/cpu"
+	"github.com/sparseflow/sparseflow/internal/kernel"
 )
 
 // Scores are the factors' own, by layer, and the same however many tokens are
 // scored together.
 func TestPredictor(t *testing.T) {
-	be := ref.New()
+	be := cpu.New(kernel.Best(), 1)
 	defer be.Close()
 	layers := []Factors{someFactors(40, 90, 6), someFactors(40, 70, 20)}
 	stored := make([]Layer, 3) // the last has no factors
