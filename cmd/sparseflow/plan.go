@@ -276,7 +276,7 @@ func printPlan(w io.Writer, model string, p *sparseflow.Placement, l *bench.Limi
 	b.add("weights", config.FormatSize(p.Share.BudgetBytes), config.FormatSize(p.Share.MinimumBytes), config.FormatSize(p.Share.TotalBytes))
 	b.add("  share", percent(min(p.Share.BudgetBytes, p.Share.TotalBytes), p.Share.TotalBytes), percent(p.Share.MinimumBytes, p.Share.TotalBytes), "100.0 %")
 	b.print(w)
-	fmt.Fprintf(w, "\nthe smallest budget that works is %s: all weights stream for every token\n", config.FormatSize(p.Process.MinimumBytes))
+	fmt.Fprintf(w, "\nthe smallest budget that works is %s: all weights but predictors stream for every token\n", config.FormatSize(p.Process.MinimumBytes))
 	fits := "fits"
 	if !p.Fits {
 		fits = "does not fit"
