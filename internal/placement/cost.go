@@ -65,6 +65,7 @@ type PerToken struct {
 	StreamedBytes int64   // of these, of matrices, which are read in order
 	Misses        float64 // neurons
 	Reads         float64
+	Layers        int
 }
 
 // Rates are how many bytes of weights a machine multiplies in a second, from
@@ -75,26 +76,33 @@ type Rates struct {
 	Complete float64 // all neurons of layers
 	Random   float64 // read from the pack, neuron by neuron
 	InOrder  float64 // read from the pack, in order
+	// Layer is the seconds that a layer takes beside its weights: norms, a short
+	// context's attention, handing operations to threads.
+	Layer float64
 }
+
+// LayerSeconds is what Layer is taken to be. It matters for small models alone.
+const LayerSeconds = 60e-6
 
 // AssumedRates are those of a machine that nobody has measured: ordinary memory
 // and an ordinary NVMe disk.
 func AssumedRates() Rates {
 	d := disk.AssumedDisk().BytesPerSecond
-	return Rates{Rows: 10e9, Neurons: 7e9, Complete: 10e9, Random: d, InOrder: d}
+	return Rates{Rows: 10e9, Neurons: 7e9, Complete: 10e9, Random: d, InOrder: d, Layer: LayerSeconds}
 }
 
-// Seconds is how long a token takes if products with weights are all that takes
-// time, and reading and computing come one after the other.
+// Seconds is how long a token takes if reading and computing come one after the
+// other.
 func (t PerToken) Seconds(r Rates) float64 {
 	rows := t.FastBytes - t.NeuronBytes - t.CompleteBytes
 	return float64(rows)/r.Rows + float64(t.NeuronBytes)/r.Neurons + float64(t.CompleteBytes)/r.Complete +
-		float64(t.SlowBytes-t.StreamedBytes)/r.Random + float64(t.StreamedBytes)/r.InOrder
+		float64(t.SlowBytes-t.StreamedBytes)/r.Random + float64(t.StreamedBytes)/r.InOrder +
+		float64(t.Layers)*r.Layer
 }
 
 // traffic is what a token is expected to move.
 func (p *planner) traffic() PerToken {
-	var t PerToken
+	t := PerToken{Layers: p.profile.Layers}
 	matrix := func(x pack.Tensor, bytes int64) {
 		if !p.Resident[x.Name] {
 			t.SlowBytes += bytes

@@ -34,17 +34,17 @@ func TestTraffic(t *testing.T) {
 		want PerToken
 	}{
 		{"everything resident, dense", config.Dense, in,
-			PerToken{FastBytes: matrices + neurons*2*half, CompleteBytes: neurons * 2 * half}},
+			PerToken{Layers: 2, FastBytes: matrices + neurons*2*half, CompleteBytes: neurons * 2 * half}},
 		{"everything resident, gate", config.Gate, in,
-			PerToken{FastBytes: matrices + (neurons+10)*half, CompleteBytes: (neurons + 10) * half}},
+			PerToken{Layers: 2, FastBytes: matrices + (neurons+10)*half, CompleteBytes: (neurons + 10) * half}},
 		{"everything resident, predicted", config.Predicted, in,
-			PerToken{FastBytes: matrices + 2*640 + sparse, NeuronBytes: sparse}},
+			PerToken{Layers: 2, FastBytes: matrices + 2*640 + sparse, NeuronBytes: sparse}},
 		{"one layer cheaper as a gate", config.Predicted, gate,
-			PerToken{FastBytes: matrices + 640 + sparse/2 + (100+5)*half, NeuronBytes: sparse / 2, CompleteBytes: (100 + 5) * half}},
+			PerToken{Layers: 2, FastBytes: matrices + 640 + sparse/2 + (100+5)*half, NeuronBytes: sparse / 2, CompleteBytes: (100 + 5) * half}},
 		{"a quarter in slots, dense", config.Dense, in.ratio(0.25),
-			PerToken{FastBytes: matrices + neurons*2*half, NeuronBytes: neurons * 2 * half, SlowBytes: 150 * stride, Misses: 150, Reads: 6}},
+			PerToken{Layers: 2, FastBytes: matrices + neurons*2*half, NeuronBytes: neurons * 2 * half, SlowBytes: 150 * stride, Misses: 150, Reads: 6}},
 		{"everything resident, so that nothing is ahead", config.Predicted, in.async(),
-			PerToken{FastBytes: matrices + 2*640 + sparse, NeuronBytes: sparse}},
+			PerToken{Layers: 2, FastBytes: matrices + 2*640 + sparse, NeuronBytes: sparse}},
 	} {
 		c.in.Strategy.Mode = c.mode
 		if got := mustPlan(t, c.in).Token; got != c.want {
@@ -166,8 +166,8 @@ func near(got, want, within float64) bool { return math.Abs(got-want) <= within*
 
 // Each kind of byte takes the time of its own rate, one after the other.
 func TestSeconds(t *testing.T) {
-	got := PerToken{FastBytes: 50, NeuronBytes: 20, CompleteBytes: 16, SlowBytes: 9, StreamedBytes: 3}.Seconds(Rates{Rows: 7, Neurons: 4, Complete: 8, Random: 2, InOrder: 3})
-	if want := 2.0 + 5 + 2 + 3 + 1; got != want {
+	got := PerToken{FastBytes: 50, NeuronBytes: 20, CompleteBytes: 16, SlowBytes: 9, StreamedBytes: 3, Layers: 2}.Seconds(Rates{Rows: 7, Neurons: 4, Complete: 8, Random: 2, InOrder: 3, Layer: 5})
+	if want := 2.0 + 5 + 2 + 3 + 1 + 10; got != want {
 		t.Errorf("got %v s, want %v", got, want)
 	}
 }

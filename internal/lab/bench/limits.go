@@ -37,7 +37,7 @@ type Limits struct {
 // Rates are the limits by which a plan estimates a token's time.
 func (l *Limits) Rates() placement.Rates {
 	return placement.Rates{Rows: 1e9 * l.RowsGBs, Neurons: 1e9 * l.NeuronsGBs, Complete: 1e9 * l.CompleteGBs,
-		Random: 1e9 * l.RandomGBs, InOrder: 1e9 * l.SequentialGBs}
+		Random: 1e9 * l.RandomGBs, InOrder: 1e9 * l.SequentialGBs, Layer: placement.LayerSeconds}
 }
 
 // How memory is measured: over as much as the weights take, but more than common
