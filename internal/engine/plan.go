@@ -26,32 +26,31 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	if _, err := o.policy(profile.FFN); err != nil {
 		return nil, err
 	}
-	bytes, heap, err := predictorBytes(p, o)
-	if err != nil {
+	if err := checkPredictor(o); err != nil {
 		return nil, err
 	}
 	root := os.DirFS("/")
 	processors := placement.Processors(root, runtime.NumCPU())
 	place, err := placement.Plan(placement.Input{
-		Layout:             p,
-		Strategy:           o.Strategy,
-		Modes:              modesOf(p, o),
-		PredictorBytes:     bytes,
-		PredictorHeapBytes: heap,
-		Layers:             layers(profile, o),
-		Counts:             o.Counts,
-		ScratchBytes:       func(chunk int) int64 { return scratchBytes(p, cmp.Or(o.Strategy.Threads, processors), chunk) },
-		FreeBytes:          placement.FreeBytes(root),
-		Processors:         processors,
-		RingSlots:          o.RingSlots,
+		Layout:       p,
+		Strategy:     o.Strategy,
+		Layers:       layers(p, o),
+		Counts:       o.Counts,
+		ScratchBytes: func(chunk int) int64 { return scratchBytes(p, cmp.Or(o.Strategy.Threads, processors), chunk) },
+		FreeBytes:    placement.FreeBytes(root),
+		Processors:   processors,
+		RingSlots:    o.RingSlots,
 	})
-	if place != nil && place.Auto {
+	if place == nil {
+		return nil, err
+	}
+	if place.Auto {
 		place.Chosen = choiceOf(place).Summary()
 	}
-	if place != nil && profile.Synthetic {
+	if profile.Synthetic {
 		place.Notices = append(place.Notices, syntheticNotice)
 	}
-	if c := o.Calibration; place != nil && c != nil && c.DType != "" && c.DType != p.MLPDType().String() && place.Mode == config.Predicted {
+	if c := o.Calibration; c != nil && c.DType != "" && c.DType != p.MLPDType().String() && place.Mode == config.Predicted {
 		place.Notices = append(place.Notices, fmt.Sprintf("the predictor was calibrated on %s weights, these are %s: what is said of quality is of those; sparseflow train learns about these", c.DType, p.MLPDType()))
 	}
 	return place, err
@@ -70,30 +69,29 @@ func scratchBytes(l *pack.Layout, threads, chunk int) int64 {
 // syntheticNotice is what everybody who runs drawn weights is told.
 const syntheticNotice = "the weights are synthetic: drawn, not trained; speed and sparsity mean something, text and perplexity nothing"
 
-// layers is what is known of the neurons that each layer computes.
-func layers(p config.ModelProfile, o Options) []placement.Layer {
-	all := make([]placement.Layer, p.Layers)
-	shares := placement.PublishedShares(p.Layers, placement.PublishedActive)
-	var point predict.Point
-	c := o.calibrated()
-	if c != nil {
-		point, _ = c.Choose(o.quality())
-		shares = placement.PublishedShares(p.Layers, point.Active)
+// layers is what each layer computes, and what is known of that.
+func layers(l *pack.Layout, o Options) []placement.Layer {
+	active, multiple, least := placement.PublishedActive, float64(predict.SilentMultiple), 0.0
+	switch c := o.calibrated(); {
+	case o.Predictor != nil || o.Strategy.Predictor == "oracle":
+		multiple = 1
+	case o.Strategy.Predictor == "all":
+		least = 1
+	case c != nil:
+		point, _ := c.Choose(o.quality())
+		active, multiple = point.Active, point.Computed/point.Active
 	}
-	for l := range all {
+	shares := placement.PublishedShares(l.Profile().Layers, active)
+	var all []placement.Layer
+	for i, mode := range modesOf(l, o) {
 		if o.Counts != nil {
-			shares[l] = o.Counts.Active(l)
+			shares[i] = o.Counts.Active(i)
 		}
-		computed := predict.SilentMultiple * shares[l]
-		switch {
-		case o.Predictor != nil || o.Strategy.Predictor == "oracle":
-			computed = shares[l]
-		case o.Strategy.Predictor == "all":
-			computed = 1
-		case c != nil:
-			computed = shares[l] * point.Computed / point.Active
+		x := placement.Layer{Mode: mode, Active: shares[i], Computed: min(1, max(least, multiple*shares[i]))}
+		if mode == config.Predicted {
+			x.PredictorBytes, x.HeapBytes = predictorBytes(l, o, i)
 		}
-		all[l] = placement.Layer{Active: shares[l], Computed: min(1, computed)}
+		all = append(all, x)
 	}
 	return all
 }
@@ -101,47 +99,48 @@ func layers(p config.ModelProfile, o Options) []placement.Layer {
 // Predictors are the names that a strategy can give.
 func Predictors() []string { return []string{"sketch", "lowrank", "oracle", "all"} }
 
-// predictorBytes is the memory of each layer's predictor, and what of it is on
-// the heap, where the sidecar was read to: factors, and codes of a layer's own.
-func predictorBytes(p *pack.Layout, o Options) (all, heap func(layer int) int64, err error) {
-	profile := p.Profile()
-	rows := memory.PieceBytes(4 * int64(profile.FFN)) // a float32 for each neuron
+// checkPredictor sees that there is a predictor of the strategy's name, and all
+// that it needs.
+func checkPredictor(o Options) error {
 	if c := o.Calibration; c != nil {
 		for l := range c.Layers {
 			if c.Layers[l].Kind == predict.KindLowRank && (l >= len(o.LowRank) || o.LowRank[l].Empty()) {
-				return nil, nil, fmt.Errorf("engine: predictor: layer %d: got a calibration of trained factors and no factors, want both: train again", l)
+				return fmt.Errorf("engine: predictor: layer %d: got a calibration of trained factors and no factors, want both: train again", l)
 			}
 		}
 	}
 	switch name := o.Strategy.Predictor; {
-	case o.Predictor != nil || name == "all":
-		return nil, nil, nil
+	case o.Predictor != nil || name == "":
+		return nil
+	case !slices.Contains(Predictors(), name):
+		return fmt.Errorf("engine: predictor: got %q, want one of %s", name, strings.Join(Predictors(), ", "))
 	case name == "lowrank" && !slices.ContainsFunc(o.LowRank, func(l lowrank.Layer) bool { return !l.Empty() }):
-		return nil, nil, errors.New("engine: predictor: got lowrank and no trained factors, want some: run train --predictor lowrank first")
-	case name == "" || name == "sketch" || name == "lowrank":
-		codes := memory.PieceBytes(int64(profile.FFN) * int64(pack.SketchBytes(profile.HiddenSize)))
-		if o.Calibration == nil {
-			return func(int) int64 { return codes + rows }, nil, nil
-		}
-		heap = func(layer int) int64 {
-			if c := &o.Calibration.Layers[layer]; c.Kind != predict.KindLowRank {
-				return placement.OnHeap(int64(len(c.Codes.Rows)))
-			}
-			return placement.OnHeap(o.LowRank[layer].Bytes())
-		}
-		return func(layer int) int64 {
-			switch c := &o.Calibration.Layers[layer]; {
-			case c.Kind == predict.KindLowRank:
-				return heap(layer) + rows
-			case c.Codes.Bits > 0:
-				return heap(layer) + 2*rows
-			}
-			return codes + 2*rows
-		}, heap, nil
-	case name == "oracle":
-		n := memory.PieceBytes(int64(profile.FFN) * p.MLPDType().RowBytes(profile.HiddenSize))
-		return func(int) int64 { return n }, nil, nil
-	default:
-		return nil, nil, fmt.Errorf("engine: predictor: got %q, want one of %s", name, strings.Join(Predictors(), ", "))
+		return errors.New("engine: predictor: got lowrank and no trained factors, want some: run train --predictor lowrank first")
 	}
+	return nil
+}
+
+// predictorBytes is the memory of a layer's predictor, and what of it is on the
+// heap, where the sidecar was read to: factors, and codes of a layer's own.
+func predictorBytes(l *pack.Layout, o Options, layer int) (all, heap int64) {
+	p := l.Profile()
+	codes := memory.PieceBytes(int64(p.FFN) * int64(pack.SketchBytes(p.HiddenSize)))
+	floats := memory.PieceBytes(4 * int64(p.FFN)) // one for each neuron
+	switch {
+	case o.Strategy.Predictor == "oracle" && o.Predictor == nil:
+		return memory.PieceBytes(int64(p.FFN) * l.MLPDType().RowBytes(p.HiddenSize)), 0
+	case o.ownPredictor():
+		return 0, 0
+	case o.Calibration == nil:
+		return codes + floats, 0
+	}
+	switch c := &o.Calibration.Layers[layer]; {
+	case c.Kind == predict.KindLowRank:
+		heap = placement.OnHeap(o.LowRank[layer].Bytes())
+		return heap + floats, heap
+	case c.Codes.Bits > 0:
+		heap = placement.OnHeap(int64(len(c.Codes.Rows)))
+		return heap + 2*floats, heap
+	}
+	return codes + 2*floats, 0
 }
