@@ -28,6 +28,7 @@ var layers = [][]string{
 	{"internal/learned"},
 	{"internal/quality"},
 	{"internal/engine"},
+	{"internal/sched"},
 	{"internal/convert"},
 	{"internal/model"},
 	{"internal/transfer"},

@@ -5,20 +5,20 @@ import (
 	"testing"
 
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/engine"
-	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
 // A token more costs one allocation, whatever the mode, where all weights are
 // resident: what os.File.Stat returns, by which each step sees that the pack is
 // still the one that was opened. All else is a request's own.
 func TestNoAllocationPerToken(t *testing.T) {
-	path := packOf(t, tiny.Files, "tiny")
+	path := small(t, convert.Options{})
 	for _, mode := range []config.Mode{config.Dense, config.Gate, config.Predicted} {
 		t.Run(string(mode), func(t *testing.T) {
 			e := open(t, path, engine.Options{Strategy: strategy(mode, 3)})
 			run := func(tokens int) {
-				req := engine.Request{IDs: prompt(4096, 20), MaxTokens: tokens, IgnoreEOS: true}
+				req := engine.Request{IDs: prompt(smallVocab, 20), MaxTokens: tokens, IgnoreEOS: true}
 				if _, err := e.Run(context.Background(), req); err != nil {
 					t.Fatal(err)
 				}

@@ -1,5 +1,5 @@
 // Package engine runs requests on a model: it wires the parts together by a
-// placement (Open) and computes step after step (loop.go).
+// placement (load.go) and computes step after step (step.go).
 //
 // A step is: schedule, run, post-process. Schedule takes either a piece of one
 // sequence's prompt or the newest token of every sequence; run is

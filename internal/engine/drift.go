@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/model"
+	"github.com/sparseflow/sparseflow/internal/predict"
 )
 
 const (
@@ -34,9 +34,16 @@ type drift struct {
 	since      []model.LayerAudit // [layers] what is too old to judge by
 }
 
-// newDrift is of layers of which nothing was sampled.
-func newDrift(layers int) drift {
-	return drift{sampled: model.NewAudit(layers), told: make([]bool, layers), since: make([]model.LayerAudit, layers)}
+// newDrift is of layers of which nothing was sampled, at a calibration's point or
+// nil.
+func newDrift(layers int, at *predict.Point) drift {
+	d := drift{sampled: model.NewAudit(layers), told: make([]bool, layers), since: make([]model.LayerAudit, layers)}
+	if at != nil {
+		for _, l := range at.Layers {
+			d.calibrated = append(d.calibrated, l.MLPError)
+		}
+	}
+	return d
 }
 
 // next is the layer whose turn it is in the next step of decoding, -1 for none.
@@ -72,25 +79,6 @@ func (d *drift) notice(layer int) string {
 	}
 	d.told[layer] = true
 	return fmt.Sprintf("layer %d: leaving neurons out changes its output by %.0f %%, on the calibration's text it was %.0f %%: train on text like this, ask for a better --quality, or use --mode gate", layer, 100*got, 100*was)
-}
-
-// sample audits a layer of this step if it is its turn.
-func (e *Engine) sample() {
-	if e.place.Mode != config.Predicted || len(e.batch) == 0 {
-		return
-	}
-	if l := e.drift.next(); l >= 0 && e.place.Predicted[l] {
-		e.ec.Audit, e.ec.AuditLayer = e.drift.sampled, l
-	}
-}
-
-// tell says what is to be said of the layer that this step sampled.
-func (e *Engine) tell() {
-	if l := e.ec.AuditLayer; l >= 0 && e.notify != nil {
-		if s := e.drift.notice(l); s != "" {
-			e.notify(s)
-		}
-	}
 }
 
 // rootShare is the square root of part over all, both of squares; false if there

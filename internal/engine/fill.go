@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"time"
-
 	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/transfer"
 )
@@ -14,15 +12,16 @@ import (
 // small batch for a layer that is computed last, and waits for it before that
 // layer is computed again. No result depends on it.
 type filler struct {
-	e        *Engine
-	open     func() *disk.AsyncWeightTransfer
-	transfer *disk.AsyncWeightTransfer // of its own, so that no request is taken to have read this; nil before the first batch
-	hottest  func(layer int) []int32
-	layer    int     // whose turn it is
-	order    []int32 // of that layer, what is still to be offered, the hottest first
-	started  bool    // order is that of layer
-	under    int     // the layer of the batch that is being read
-	batch    *transfer.Preload
+	store       *disk.DiskWeightStore
+	coordinator *transfer.TransferCoordinator
+	loading     *loading
+	o           Options
+	transfer    *disk.AsyncWeightTransfer // of its own, so that no request is taken to have read this; nil before the first batch
+	layer       int                       // whose turn it is, -1 when all have had theirs
+	order       []int32                   // of that layer, what is still to be offered, the hottest first
+	started     bool                      // order is that of layer
+	batch       *transfer.Preload         // that is being read
+	under       int                       // its layer
 }
 
 // The bytes of a batch: between requests some milliseconds of a disk's time, in
@@ -34,20 +33,20 @@ const (
 
 // newFiller fills nothing yet. The last layer comes first, since a step gets to it
 // last.
-func (e *Engine) newFiller(o Options) *filler {
-	f := &filler{e: e, layer: e.profile.Layers - 1, under: -1}
-	f.open = func() *disk.AsyncWeightTransfer { return e.newTransfer(o) }
-	f.hottest = func(int) []int32 {
-		all := make([]int32, e.profile.FFN)
-		for i := range all {
-			all[i] = int32(i)
-		}
-		return all
+func newFiller(o Options, s *disk.DiskWeightStore, c *transfer.TransferCoordinator, l *loading) *filler {
+	return &filler{store: s, coordinator: c, loading: l, o: o, layer: l.layers - 1, under: -1}
+}
+
+// hottest is the neurons of a layer, the hottest first, if that is known.
+func (f *filler) hottest(layer int) []int32 {
+	if f.o.Counts != nil {
+		return f.o.Counts.Hottest(layer)
 	}
-	if o.Counts != nil {
-		f.hottest = o.Counts.Hottest
+	all := make([]int32, f.store.Pack().Profile().FFN)
+	for i := range all {
+		all[i] = int32(i)
 	}
-	return f
+	return all
 }
 
 // idle fills some slots between requests, and reports whether there may be more.
@@ -69,10 +68,10 @@ func (f *filler) step() {
 // begin starts a batch of some size. It reports false where all is filled.
 func (f *filler) begin(bytes int64) bool {
 	f.finish()
-	if !f.e.loading.complete() {
+	if !f.loading.complete() {
 		return false
 	}
-	n := int(max(1, bytes/f.e.pack.BundleStride()))
+	n := int(max(1, bytes/f.store.Pack().BundleStride()))
 	for ; f.layer >= 0; f.layer, f.started = f.layer-1, false {
 		if !f.started {
 			f.order, f.started = f.hottest(f.layer), true
@@ -80,12 +79,12 @@ func (f *filler) begin(bytes int64) bool {
 		for len(f.order) > 0 {
 			ids := f.order[:min(n, len(f.order))]
 			f.order = f.order[len(ids):]
-			batch := f.e.coordinator.Preload(f.layer, ids)
+			batch := f.coordinator.Preload(f.layer, ids)
 			if batch.Bytes() == 0 {
 				continue // they are there, or there is no room
 			}
 			if f.transfer == nil {
-				f.transfer = f.open()
+				f.transfer = f.o.transfer(f.store)
 			}
 			f.batch, f.under = batch, f.layer
 			batch.Start(f.transfer)
@@ -96,15 +95,11 @@ func (f *filler) begin(bytes int64) bool {
 	return false
 }
 
-// wait waits for the batch of a layer that is about to be computed. That is not
-// the time of loading, which no speed of a request is judged by.
+// wait waits for the batch of a layer that is about to be computed.
 func (f *filler) wait(layer int) {
-	if f == nil || f.batch == nil || f.under != layer {
-		return
+	if f != nil && f.under == layer {
+		f.finish()
 	}
-	begin := time.Now()
-	f.finish()
-	f.e.ec.Stats.Loading -= time.Since(begin)
 }
 
 // finish waits for the batch that is being read. What cannot be read is missing
@@ -131,20 +126,4 @@ func (f *filler) close() {
 		f.transfer.Close()
 		f.transfer = nil
 	}
-}
-
-// complete reports whether all that is read at the start is there.
-func (l *loading) complete() bool {
-	for i := range l.parts {
-		p := &l.parts[i]
-		select {
-		case <-p.done:
-			if p.err != nil {
-				return false
-			}
-		default:
-			return false
-		}
-	}
-	return true
 }

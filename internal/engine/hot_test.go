@@ -10,6 +10,7 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/lab/trace"
@@ -38,9 +39,9 @@ func profiled(t *testing.T, path string, ids []int32) *cache.Counts {
 // any mode that is exact, and none of predicted mode either, whose sets depend
 // on the input alone.
 func TestExactWhateverTheProfile(t *testing.T) {
-	path := packOf(t, tiny.Files, "tiny")
-	counts := profiled(t, path, prompt(4096, 90))
-	ids := prompt(4096, 45)
+	path := small(t, convert.Options{})
+	counts := profiled(t, path, prompt(smallVocab, 90))
+	ids := prompt(smallVocab, 45)
 	of := func(path string, o engine.Options) outcome {
 		t.Helper()
 		return outcomeOf(t, open(t, path, o), ids, 8)
@@ -88,8 +89,8 @@ func TestExactWhateverTheProfile(t *testing.T) {
 // A profile saves reads from the first token on: the hottest neurons are there,
 // and loading them is part of opening.
 func TestProfileWarmsTheCache(t *testing.T) {
-	path := packOf(t, tiny.Files, "tiny")
-	ids := prompt(4096, 300)
+	path := small(t, convert.Options{})
+	ids := prompt(smallVocab, 300)
 	counts := profiled(t, path, ids[:200])
 	of := func(c *cache.Counts, policy string) engine.Counters {
 		t.Helper()
@@ -121,6 +122,9 @@ func TestProfileWarmsTheCache(t *testing.T) {
 func TestTraceReplaysTheEngine(t *testing.T) {
 	path := packOf(t, tiny.Files, "tiny")
 	ids := prompt(4096, 200)
+	if testing.Short() {
+		ids = ids[:100]
+	}
 	for _, policy := range []string{"lfu", "lru"} {
 		s := strategy(config.Predicted, 0.58)
 		s.Policy, s.AsyncTransfer = policy, false

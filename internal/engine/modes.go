@@ -87,24 +87,10 @@ func autoPredicts(bytes int64, c *predict.Calibration, o Options) bool {
 	case o.ownPredictor():
 		return true
 	case c != nil:
-		_, holds := c.Choose(quality(o.Strategy))
+		_, holds := c.Choose(o.quality())
 		return holds
 	}
 	return bytes >= gateBytes
-}
-
-// ownPredictor reports whether something other than the model's sidecar says
-// which neurons are computed.
-func (o Options) ownPredictor() bool {
-	return o.Predictor != nil || o.Strategy.Predictor == "oracle" || o.Strategy.Predictor == "all"
-}
-
-// calibrated is the calibration that predictors follow, nil if none does.
-func (o Options) calibrated() *predict.Calibration {
-	if o.ownPredictor() {
-		return nil
-	}
-	return o.Calibration
 }
 
 // neuronBytes is the size of a model's neurons.
@@ -115,15 +101,24 @@ func neuronBytes(l *pack.Layout) int64 {
 
 // choiceOf is the modes of a placement's layers.
 func choiceOf(p *placement.Placement) (c Choice) {
-	for _, predicted := range p.Predicted {
-		switch {
-		case predicted:
-			c.Modes += "p"
-		case p.Mode == config.Dense:
-			c.Modes += "d"
-		default:
-			c.Modes += "g"
-		}
+	for _, m := range layerModes(p) {
+		c.Modes += string(m[0])
 	}
 	return c
+}
+
+// layerModes is the mode of each layer of a placement.
+func layerModes(p *placement.Placement) []config.Mode {
+	modes := make([]config.Mode, len(p.Predicted))
+	for l, predicted := range p.Predicted {
+		switch {
+		case predicted:
+			modes[l] = config.Predicted
+		case p.Mode == config.Dense:
+			modes[l] = config.Dense
+		default:
+			modes[l] = config.Gate
+		}
+	}
+	return modes
 }

@@ -116,7 +116,7 @@ func TestDriftNotice(t *testing.T) {
 		{"clearly above", 0.1, []func(*drift){sample(20, 0.21)}, true},
 		{"above after a long time as calibrated", 0.1, []func(*drift){sample(10000, 0.1), sample(20, 0.3)}, true},
 	} {
-		d := newDrift(2)
+		d := newDrift(2, nil)
 		d.calibrated = []float64{0.5, x.was}
 		var got []string
 		for _, s := range x.samples {
@@ -131,7 +131,7 @@ func TestDriftNotice(t *testing.T) {
 			t.Errorf("%s: got notices %q, want one: %v", x.what, got, x.want)
 		}
 	}
-	d := newDrift(2)
+	d := newDrift(2, nil)
 	sample(100, 1)(&d)
 	if got := d.notice(1); got != "" {
 		t.Errorf("not calibrated: got %q, want nothing to compare with", got)
@@ -140,7 +140,7 @@ func TestDriftNotice(t *testing.T) {
 
 // Layers are sampled in turn, one of a step in sampleEvery.
 func TestSampledInTurn(t *testing.T) {
-	d := newDrift(3)
+	d := newDrift(3, nil)
 	var got []int
 	for range 4 * sampleEvery {
 		if l := d.next(); l >= 0 {

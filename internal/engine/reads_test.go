@@ -15,18 +15,17 @@ import (
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/lab/reads"
-	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
 // The load-only probe reads the bytes that a step of decoding reads, no more and
 // no less, in every mode; and they are as many as the counters say.
 func TestLoadIsWhatWasMultiplied(t *testing.T) {
 	types := map[string]string{
-		"keep": packOf(t, tiny.Files, "tiny"),
-		"q8_0": packAs(t, tiny.Files, "tiny", convert.Options{Attn: convert.Q8_0, MLP: convert.Q8_0}),
-		"q4_0": packAs(t, tiny.Files, "tiny", convert.Options{Attn: convert.Q4_0, MLP: convert.Q4_0}),
-		"bf16": packAs(t, tiny.Files, "tiny", convert.Options{Attn: convert.BF16, MLP: convert.BF16}),
-		"f32":  packAs(t, tiny.Files, "tiny", convert.Options{Attn: convert.F32, MLP: convert.F32}),
+		"keep": small(t, convert.Options{}),
+		"q8_0": small(t, convert.Options{Attn: convert.Q8_0, MLP: convert.Q8_0}),
+		"q4_0": small(t, convert.Options{Attn: convert.Q4_0, MLP: convert.Q4_0}),
+		"bf16": small(t, convert.Options{Attn: convert.BF16, MLP: convert.BF16}),
+		"f32":  small(t, convert.Options{Attn: convert.F32, MLP: convert.F32}),
 	}
 	oracle := strategy(config.Predicted, 4)
 	oracle.Predictor = "oracle"
@@ -59,7 +58,7 @@ func checkLoad(t *testing.T, path string, s config.OffloadStrategy) {
 	seen.take()
 	rec.Begin()
 	// The prompt's token and one decoded one.
-	res, err := e.Run(context.Background(), engine.Request{IDs: prompt(4096, 1), MaxTokens: 2, IgnoreEOS: true})
+	res, err := e.Run(context.Background(), engine.Request{IDs: prompt(smallVocab, 1), MaxTokens: 2, IgnoreEOS: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,14 +76,14 @@ func checkLoad(t *testing.T, path string, s config.OffloadStrategy) {
 // order by the next: the bytes that lie between bundles are gone. Where a neuron
 // is missing bundles stay as they are.
 func TestCompleteLayersAreReadInOrder(t *testing.T) {
-	path := packAs(t, tiny.Files, "tiny", convert.Options{Attn: convert.Q8_0, MLP: convert.Q8_0}) // has such bytes
+	path := small(t, convert.Options{Attn: convert.Q8_0, MLP: convert.Q8_0}) // has such bytes
 	for share, ordered := range map[float64]bool{3: true, 0.58: false} {
 		seen := new(spans)
 		k := noting(seen)
 		e := open(t, path, engine.Options{Strategy: strategy(config.Gate, share), Kernels: &k})
 		for token := range 3 {
 			seen.take()
-			if _, err := e.Run(context.Background(), engine.Request{IDs: prompt(4096, 1), MaxTokens: 1, IgnoreEOS: true}); err != nil {
+			if _, err := e.Run(context.Background(), engine.Request{IDs: prompt(smallVocab, 1), MaxTokens: 1, IgnoreEOS: true}); err != nil {
 				t.Fatal(err)
 			}
 			runs, few := len(seen.take()), e.Profile().FFN
@@ -98,11 +97,11 @@ func TestCompleteLayersAreReadInOrder(t *testing.T) {
 // The last steps are those after the last heads.
 func TestRecordedSteps(t *testing.T) {
 	var rec reads.Recorder
-	e := open(t, packOf(t, tiny.Files, "tiny"), engine.Options{Strategy: strategy(config.Dense, 3), Reads: rec.Note})
+	e := open(t, small(t, convert.Options{}), engine.Options{Strategy: strategy(config.Dense, 3), Reads: rec.Note})
 	loader := reads.NewLoader(kernel.Best(), 2)
 	defer loader.Close()
 	rec.Begin()
-	res, err := e.Run(context.Background(), engine.Request{IDs: prompt(4096, 1), MaxTokens: 4, IgnoreEOS: true})
+	res, err := e.Run(context.Background(), engine.Request{IDs: prompt(smallVocab, 1), MaxTokens: 4, IgnoreEOS: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,8 +168,8 @@ func noting(s *spans) kernel.Set {
 // Computing from a mapping of the pack gives the bits that computing from
 // memory gives, and takes no memory of the engine's for weights.
 func TestMapping(t *testing.T) {
-	path := packOf(t, tiny.Files, "tiny")
-	ids := prompt(4096, 40)
+	path := small(t, convert.Options{})
+	ids := prompt(smallVocab, 40)
 	logits := func(f disk.File) (all []float32, slow int64) {
 		e := open(t, path, engine.Options{Strategy: strategy(config.Dense, 3), File: f})
 		res, err := e.Run(context.Background(), engine.Request{IDs: ids, Logits: func(_ int, l []float32) { all = append(all, l...) }})
@@ -196,7 +195,7 @@ func TestMapping(t *testing.T) {
 // A ring larger than the planned one is on top of the budget, and changes
 // nothing about what stays.
 func TestRingSlots(t *testing.T) {
-	path := packOf(t, tiny.Files, "tiny")
+	path := small(t, convert.Options{})
 	s := strategy(config.Dense, 0.58)
 	s.AsyncTransfer = false
 	plain := open(t, path, engine.Options{Strategy: s})
@@ -207,7 +206,7 @@ func TestRingSlots(t *testing.T) {
 	}
 	var ids [2][]int32
 	for i, e := range []*engine.Engine{plain, large} {
-		res, err := e.Run(context.Background(), engine.Request{IDs: prompt(4096, 20), MaxTokens: 10, IgnoreEOS: true})
+		res, err := e.Run(context.Background(), engine.Request{IDs: prompt(smallVocab, 20), MaxTokens: 10, IgnoreEOS: true})
 		if err != nil {
 			t.Fatal(err)
 		}

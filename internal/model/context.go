@@ -2,7 +2,6 @@ package model
 
 import (
 	"context"
-	"time"
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
@@ -63,9 +62,8 @@ func (ec *ExecutionContext) audits(layer int) bool {
 type Stats struct {
 	Transfer transfer.Stats
 	Tokens   int64
-	Computed int64         // neurons computed, counted for each token that wanted one
-	Active   int64         // of these, activations that were not zero
-	Loading  time.Duration // spent waiting for layers to be loaded
+	Computed int64 // neurons computed, counted for each token that wanted one
+	Active   int64 // of these, activations that were not zero
 }
 
 // LogitRows is how many tokens' logits are computed at a time.

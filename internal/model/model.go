@@ -1,7 +1,7 @@
 package model
 
 import (
-	"time"
+	"context"
 
 	"github.com/sparseflow/sparseflow/internal/device"
 )
@@ -42,7 +42,7 @@ func (m *Model) Forward(ec *ExecutionContext, ids []int32) error {
 
 func (m *Model) forward(ec *ExecutionContext, ids []int32) error {
 	ec.begin(m.Profile, len(ids))
-	if err := m.loaded(ec, Shared); err != nil {
+	if err := m.loaded(ec.Ctx, Shared); err != nil {
 		return err
 	}
 	if err := m.embed(ec, ids); err != nil {
@@ -52,7 +52,7 @@ func (m *Model) forward(ec *ExecutionContext, ids []int32) error {
 		if err := ec.Ctx.Err(); err != nil {
 			return err
 		}
-		if err := m.loaded(ec, i); err != nil {
+		if err := m.loaded(ec.Ctx, i); err != nil {
 			return err
 		}
 		if err := m.layers[i].attn.Forward(ec); err != nil {
@@ -70,13 +70,11 @@ func (m *Model) forward(ec *ExecutionContext, ids []int32) error {
 }
 
 // loaded waits for a layer, or Shared.
-func (m *Model) loaded(ec *ExecutionContext, layer int) error {
+func (m *Model) loaded(ctx context.Context, layer int) error {
 	if m.Loaded == nil {
 		return nil
 	}
-	begin := time.Now()
-	defer func() { ec.Stats.Loading += time.Since(begin) }()
-	return m.Loaded(ec.Ctx, layer)
+	return m.Loaded(ctx, layer)
 }
 
 // Logits computes the logits [n, vocab] of the rows x, [n, d], of Final or of

@@ -42,19 +42,9 @@ const (
 	// forecastWaste is how many neurons a forecast reads in vain for each that is
 	// missed.
 	forecastWaste = 0.15
-	// assumedMultiple is how many neurons a predictor that is not calibrated
-	// asks for, for each that is active.
-	assumedMultiple = 2
 	// fullRun is the most bundles that are read at a time; see package transfer.
 	fullRun = 32
 )
-
-// Layer is what is known of the neurons that a layer computes.
-type Layer struct {
-	// Active and Computed are shares of all neurons: whose activation is not zero,
-	// and that a predictor asks for.
-	Active, Computed float64
-}
 
 // PerToken is what one decoded token is expected to move.
 type PerToken struct {
@@ -125,7 +115,8 @@ func (p *planner) traffic() PerToken {
 
 // layer adds what a layer's neurons cost.
 func (p *planner) layer(t *PerToken, l int) {
-	mode, active, computed := p.demand(l)
+	mode := p.in.Layers[l].Mode
+	active, computed := p.in.Layers[l].demand()
 	ffn, slots := float64(p.profile.FFN), float64(p.Slots[l])
 	complete := slots == ffn
 	missed, read, reads := ffn-slots, ffn-slots, math.Ceil((ffn-slots)/fullRun)
@@ -140,9 +131,9 @@ func (p *planner) layer(t *PerToken, l int) {
 			}
 			read, reads = p.bursts(read, 1-missed/(computed*ffn))
 		}
-		t.FastBytes += p.predictor(l)
+		t.FastBytes += p.in.Layers[l].PredictorBytes
 		if ahead {
-			t.FastBytes += p.predictor(l) // once more, for the forecast
+			t.FastBytes += p.in.Layers[l].PredictorBytes // once more, for the forecast
 		}
 	}
 	row := float64(p.in.Layout.MLPDType().RowBytes(p.profile.HiddenSize))
@@ -158,30 +149,16 @@ func (p *planner) layer(t *PerToken, l int) {
 	t.Reads += reads
 }
 
-// demand is how a layer decides what it computes, and the shares of its neurons
-// whose last part and whose first parts a token multiplies.
-func (p *planner) demand(l int) (mode config.Mode, active, computed float64) {
-	switch {
-	case p.Predicted[l]:
-		mode = config.Predicted
-	case p.in.Modes != nil:
-		mode = p.in.Modes[l]
-	default:
-		mode = p.Mode
-	}
-	if p.in.Layers != nil {
-		active, computed = p.in.Layers[l].Active, p.in.Layers[l].Computed
-	} else {
-		active = PublishedShares(p.profile.Layers, PublishedActive)[l]
-		computed = assumedMultiple * active
-	}
-	switch mode {
+// demand is the shares of a layer's neurons whose last part and whose first parts a
+// token multiplies.
+func (l Layer) demand() (active, computed float64) {
+	switch l.Mode {
 	case config.Dense:
-		return mode, 1, 1
+		return 1, 1
 	case config.Gate:
-		return mode, active, 1
+		return l.Active, 1
 	}
-	return mode, min(active, computed), computed
+	return min(l.Active, l.Computed), l.Computed
 }
 
 // ranks is how often the neurons of a layer are active, of which a share is.

@@ -14,10 +14,12 @@ import (
 // which 5 are active and a predictor wants 10.
 func TestTraffic(t *testing.T) {
 	m := layoutOf(t, profile(10, 8, 2, 100, 10))
-	known := []Layer{{Active: 0.05, Computed: 0.10}, {Active: 0.05, Computed: 0.10}}
-	in := Input{Layout: m, PredictorBytes: each(640), Layers: known, ScratchBytes: scratch(100), Processors: 1}
-	gate := in
-	gate.Modes = []config.Mode{config.Predicted, config.Gate}
+	in := with(m, config.Predicted, 640)
+	for l := range in.Layers {
+		in.Layers[l].Active, in.Layers[l].Computed = 0.05, 0.10
+	}
+	gate := in.mode(config.Predicted)
+	gate.Layers[1].Mode = config.Gate
 	const (
 		head, row = 10 * 8 * 2, 8 * 2
 		attention = 2 * 4 * 8 * 8 * 2
@@ -29,29 +31,26 @@ func TestTraffic(t *testing.T) {
 	)
 	for _, c := range []struct {
 		what string
-		mode config.Mode
 		in   Input
 		want PerToken
 	}{
-		{"everything resident, dense", config.Dense, in,
+		{"everything resident, dense", in.mode(config.Dense),
 			PerToken{Layers: 2, FastBytes: matrices + neurons*2*half, CompleteBytes: neurons * 2 * half}},
-		{"everything resident, gate", config.Gate, in,
+		{"everything resident, gate", in.mode(config.Gate),
 			PerToken{Layers: 2, FastBytes: matrices + (neurons+10)*half, CompleteBytes: (neurons + 10) * half}},
-		{"everything resident, predicted", config.Predicted, in,
+		{"everything resident, predicted", in,
 			PerToken{Layers: 2, FastBytes: matrices + 2*640 + sparse, NeuronBytes: sparse}},
-		{"one layer cheaper as a gate", config.Predicted, gate,
+		{"one layer cheaper as a gate", gate,
 			PerToken{Layers: 2, FastBytes: matrices + 640 + sparse/2 + (100+5)*half, NeuronBytes: sparse / 2, CompleteBytes: (100 + 5) * half}},
-		{"a quarter in slots, dense", config.Dense, in.ratio(0.25),
+		{"a quarter in slots, dense", in.mode(config.Dense).ratio(0.25),
 			PerToken{Layers: 2, FastBytes: matrices + neurons*2*half, NeuronBytes: neurons * 2 * half, SlowBytes: 150 * stride, Misses: 150, Reads: 6}},
-		{"everything resident, so that nothing is ahead", config.Predicted, in.async(),
+		{"everything resident, so that nothing is ahead", in.async(),
 			PerToken{Layers: 2, FastBytes: matrices + 2*640 + sparse, NeuronBytes: sparse}},
 	} {
-		c.in.Strategy.Mode = c.mode
 		if got := mustPlan(t, c.in).Token; got != c.want {
 			t.Errorf("%s: got %+v, want %+v", c.what, got, c.want)
 		}
 	}
-	in.Strategy.Mode = config.Predicted
 	some := mustPlan(t, in.async().ratio(0.5)).Token
 	if want := int64(matrices + 2*2*640 + sparse); some.FastBytes != want || some.Misses <= 0 || some.Misses >= 20 {
 		t.Errorf("asked ahead too: got %+v, want %d fast bytes and some of 20 neurons missed", some, want)

@@ -2,6 +2,7 @@ package placement
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"pgregory.net/rapid"
@@ -54,27 +55,47 @@ func scratch(n int64) func(int) int64 {
 	return func(chunk int) int64 { return memory.PieceBytes(1000 + int64(chunk)*n) }
 }
 
-// each is a predictor of n bytes a layer.
-func each(n int64) func(int) int64 { return func(int) int64 { return n } }
+// with is an input for a layout whose layers are in the strategy's mode, with
+// predictors of n bytes.
+func with(l *pack.Layout, mode config.Mode, n int64) Input {
+	in := Input{Layout: l, ScratchBytes: scratch(100), Processors: 1}
+	for _, active := range PublishedShares(l.Profile().Layers, PublishedActive) {
+		in.Layers = append(in.Layers, Layer{Active: active, Computed: 2 * active, PredictorBytes: n})
+	}
+	return in.mode(mode)
+}
+
+// mode sets the mode of all layers, for auto to predicted.
+func (in Input) mode(m config.Mode) Input {
+	in.Strategy.Mode = m
+	switch {
+	case !in.Layout.Profile().Sparse():
+		m = config.Dense
+	case m == "" || m == config.Auto:
+		m = config.Predicted
+	}
+	in.Layers = slices.Clone(in.Layers)
+	for l := range in.Layers {
+		in.Layers[l].Mode = m
+	}
+	return in
+}
 
 // drawInput is an input without a budget or a ratio.
 func drawInput(t *rapid.T, l *pack.Layout) Input {
-	in := Input{
-		Layout:         l,
-		PredictorBytes: each(64 * rapid.SampledFrom([]int64{0, 1, 100, 5000}).Draw(t, "predictor")),
-		ScratchBytes:   scratch(rapid.SampledFrom([]int64{0, 100, 40 << 10, 1 << 20}).Draw(t, "scratch")),
-		Processors:     rapid.IntRange(1, 64).Draw(t, "processors"),
-	}
+	mode := rapid.SampledFrom([]config.Mode{"", config.Auto, config.Dense, config.Gate, config.Predicted}).Draw(t, "mode")
+	in := with(l, mode, 64*rapid.SampledFrom([]int64{0, 1, 100, 5000}).Draw(t, "predictor"))
+	in.ScratchBytes = scratch(rapid.SampledFrom([]int64{0, 100, 40 << 10, 1 << 20}).Draw(t, "scratch"))
+	in.Processors = rapid.IntRange(1, 64).Draw(t, "processors")
 	if rapid.Bool().Draw(t, "heap") {
-		in.PredictorHeapBytes = each(in.PredictorBytes(0) / 2 &^ 63)
+		for l := range in.Layers {
+			in.Layers[l].HeapBytes = in.Layers[l].PredictorBytes / 2 &^ 63
+		}
 	}
-	in.Strategy = config.OffloadStrategy{
-		Mode: rapid.SampledFrom([]config.Mode{"", config.Auto, config.Dense, config.Gate, config.Predicted}).Draw(t, "mode"),
-		KV:   rapid.SampledFrom([]tensor.DType{tensor.F32, tensor.F16}).Draw(t, "kv"),
-	}
+	in.Strategy.KV = rapid.SampledFrom([]tensor.DType{tensor.F32, tensor.F16}).Draw(t, "kv")
 	if layout := l.Profile(); layout.Sparse() && in.Strategy.Mode != config.Dense && rapid.Bool().Draw(t, "by layer") {
-		for range layout.Layers {
-			in.Modes = append(in.Modes, rapid.SampledFrom([]config.Mode{config.Gate, config.Predicted}).Draw(t, "layer's mode"))
+		for l := range in.Layers {
+			in.Layers[l].Mode = rapid.SampledFrom([]config.Mode{config.Gate, config.Predicted}).Draw(t, "layer's mode")
 		}
 	}
 	in.Strategy.Context = rapid.IntRange(0, in.Layout.Profile().MaxPositions).Draw(t, "ctx")
@@ -128,7 +149,7 @@ type given struct{ predictors, matrices, slots, tables int64 }
 func givenOut(in Input, p *Placement) (g given) {
 	for l, here := range p.Predicted {
 		if here {
-			g.predictors += in.PredictorBytes(l)
+			g.predictors += in.Layers[l].PredictorBytes
 		}
 	}
 	for _, x := range in.Layout.Tensors() {

@@ -16,17 +16,7 @@ import (
 type Input struct {
 	Layout   *pack.Layout // of the pack, there or to be made
 	Strategy config.OffloadStrategy
-	// Modes is what each layer computes, [layers] of Dense, Gate or Predicted;
-	// nil: the strategy's mode, and for auto Predicted.
-	Modes []config.Mode
-	// PredictorBytes is the size of the predictor of each layer that is
-	// predicted, nil if the predictor needs no memory of ours.
-	PredictorBytes func(layer int) int64
-	// PredictorHeapBytes is what of that lies on the Go heap, nil for nothing.
-	PredictorHeapBytes func(layer int) int64
-	// Layers, [layers], is what is known of the neurons that layers compute, nil
-	// for nothing.
-	Layers []Layer
+	Layers   []Layer
 	// Counts, if not nil, is how often each neuron was active on a text.
 	Counts *cache.Counts
 	// ScratchBytes is the size of the activations for chunk tokens at a time.
@@ -38,6 +28,16 @@ type Input struct {
 	// RingSlots, if not 0, is the staging slots in place of as many as are
 	// sensible; what they take beyond that comes on top of the budget.
 	RingSlots int
+}
+
+// Layer is what a layer computes, and what is known of that.
+type Layer struct {
+	Mode config.Mode // Dense, Gate or Predicted
+	// Active and Computed are shares of all neurons: whose activation is not zero,
+	// and that a predictor asks for.
+	Active, Computed float64
+	PredictorBytes   int64 // of a predicted layer
+	HeapBytes        int64 // of these, on the Go heap
 }
 
 // Placement is what lives where. Executors obey it and decide nothing.
@@ -116,9 +116,9 @@ type planner struct {
 	rowTables []pack.Tensor // of which a token needs one row
 	tables    int64         // bytes of look-up tables on the Go heap
 	matrixB   int64         // bytes of all matrices
-	// What place gave out.
-	residentBytes, predictorBytes, slotBytes int64
-	heapBytes                                int64 // of predictorBytes, on the Go heap
+
+	predictorBytes, heapBytes int64 // of all predictors, and of these on the Go heap
+	residentBytes, slotBytes  int64 // that place gave out
 }
 
 func newPlanner(in Input) (*planner, error) {
@@ -147,30 +147,22 @@ func newPlanner(in Input) (*planner, error) {
 	return p, nil
 }
 
-// modes sets the modes that run: auto is resolved, and a model whose activation
-// gives no exact zeros is computed densely.
+// modes says which modes run, and counts the predictors. These are never left out
+// for want of room, since output depends on them.
 func (p *planner) modes() {
 	m := p.in.Strategy.Mode
 	p.Auto = (m == "" || m == config.Auto) && p.profile.Sparse()
-	switch {
-	case !p.profile.Sparse():
-		if m == config.Gate || m == config.Predicted {
-			p.notice("%s is not sparse: running dense", p.profile.Activation)
-		}
-		p.Mode = config.Dense
-	case p.in.Modes != nil:
-		p.Mode = p.in.Modes[0]
-	case p.Auto:
-		p.Mode = config.Predicted
-	default:
-		p.Mode = m
+	if !p.profile.Sparse() && (m == config.Gate || m == config.Predicted) {
+		p.notice("%s is not sparse: running dense", p.profile.Activation)
 	}
-	p.Predicted = make([]bool, p.profile.Layers)
-	for l := range p.Predicted {
-		if p.in.Modes == nil {
-			p.Predicted[l] = p.Mode == config.Predicted
-		} else if p.in.Modes[l] == config.Predicted {
-			p.Predicted[l], p.Mode = true, config.Predicted
+	p.Mode = p.in.Layers[0].Mode
+	for _, l := range p.in.Layers {
+		predicted := l.Mode == config.Predicted
+		p.Predicted = append(p.Predicted, predicted)
+		if predicted {
+			p.Mode = config.Predicted
+			p.predictorBytes += l.PredictorBytes
+			p.heapBytes += l.HeapBytes
 		}
 	}
 }
@@ -236,28 +228,8 @@ func (p *planner) neuronSlots(n int) int64 {
 	return int64(n) * int64(p.profile.Layers) * p.stride
 }
 
-// predictor is the size of one layer's predictor.
-func (p *planner) predictor(layer int) int64 {
-	if p.in.PredictorBytes == nil || !p.Predicted[layer] {
-		return 0
-	}
-	return p.in.PredictorBytes(layer)
-}
-
-// predictors counts the predictors of all layers that are predicted. They are
-// never left out for want of room, since output depends on them.
-func (p *planner) predictors() {
-	for l, here := range p.Predicted {
-		p.predictorBytes += p.predictor(l)
-		if here && p.in.PredictorHeapBytes != nil {
-			p.heapBytes += p.in.PredictorHeapBytes(l)
-		}
-	}
-}
-
 // place gives out the room that the budget leaves.
 func (p *planner) place() error {
-	p.predictors()
 	p.totals()
 	asked := p.askedSlots()
 	p.budgets(asked)

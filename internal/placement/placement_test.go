@@ -13,7 +13,7 @@ import (
 
 // Shares that binary fractions miss are of the number of neurons meant.
 func TestRatioRounds(t *testing.T) {
-	in := Input{Layout: layoutOf(t, profile(10, 8, 1, 100, 10)), ScratchBytes: scratch(100), Processors: 1}
+	in := with(layoutOf(t, profile(10, 8, 1, 100, 10)), "", 0)
 	for r, want := range map[float64]int{0: 0, 0.29: 29, 0.3: 30, 0.57: 57, 0.58: 58, 0.999: 100, 1: 100} {
 		if got := mustPlan(t, in.ratio(r)).Slots[0]; got != want {
 			t.Errorf("ratio %v: got %d slots of 100, want %d", r, got, want)
@@ -23,8 +23,7 @@ func TestRatioRounds(t *testing.T) {
 
 // A share of 100 % is everything, and so is one of more, with a note.
 func TestHugeShare(t *testing.T) {
-	in := Input{Layout: layoutOf(t, profile(10, 8, 1, 100, 10)), PredictorBytes: each(640), ScratchBytes: scratch(100), Processors: 1}
-	in.Strategy.Mode = config.Predicted
+	in := with(layoutOf(t, profile(10, 8, 1, 100, 10)), config.Predicted, 640)
 	for _, share := range []float64{1, 1.5, 1e300} {
 		p := mustPlan(t, in.budget(config.Budget{Share: share}))
 		if p.Slots[0] != 100 || p.Tiers[1].Bytes != 0 || p.Process.BudgetBytes != p.Process.TotalBytes || hasNotice(p, "100%, which is everything") != (share > 1) {
@@ -56,8 +55,8 @@ func TestModes(t *testing.T) {
 		{config.GELU, config.Gate, config.Dense, "gelu is not sparse: running dense"},
 		{config.GELU, config.Predicted, config.Dense, "gelu is not sparse: running dense"},
 	} {
-		in := Input{Layout: layouts[c.act], PredictorBytes: each(640), ScratchBytes: scratch(100), Processors: 3}
-		in.Strategy.Mode = c.mode
+		in := with(layouts[c.act], c.mode, 640)
+		in.Processors = 3
 		p := mustPlan(t, in)
 		if p.Mode != c.want || strings.Join(p.Notices, "\n") != c.notice {
 			t.Errorf("%s, mode %q: got mode %s, notices %q, want %s, %q", c.act, c.mode, p.Mode, p.Notices, c.want, c.notice)
@@ -66,7 +65,7 @@ func TestModes(t *testing.T) {
 			t.Errorf("%s, mode %q: got predictors %v, %d threads, context %d, want threads 3, context 10", c.act, c.mode, p.Predicted, p.Threads, p.Context)
 		}
 	}
-	in := Input{Layout: layouts[config.ReLU], PredictorBytes: each(640), ScratchBytes: scratch(100), Processors: 3}
+	in := with(layouts[config.ReLU], "", 640)
 	least := mustPlan(t, in).Process.MinimumBytes
 	p := mustPlan(t, in.budget(config.Budget{Bytes: least}))
 	if !hasNotice(p, "9 of 9 matrices do not fit") || !p.Predicted[0] || !p.Predicted[1] {
@@ -77,8 +76,7 @@ func TestModes(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "use --mode gate, which saves the predictors' 1.28 kB") {
 		t.Errorf("below the minimum: got %v, want a word about mode gate", err)
 	}
-	in.Strategy.Mode = config.Gate
-	if q := mustPlan(t, in); q.Process.MinimumBytes != least-2*640 {
+	if q := mustPlan(t, in.mode(config.Gate)); q.Process.MinimumBytes != least-2*640 {
 		t.Errorf("gate: got a minimum of %d, want %d, less by the predictors", q.Process.MinimumBytes, least-2*640)
 	}
 }
@@ -86,13 +84,13 @@ func TestModes(t *testing.T) {
 // Layers have modes of their own: those that are predicted have a predictor,
 // and the others take no room for one.
 func TestModesByLayer(t *testing.T) {
-	in := Input{Layout: layoutOf(t, profile(10, 8, 3, 100, 10)), PredictorBytes: each(640), ScratchBytes: scratch(100), Processors: 1}
-	in.Modes = []config.Mode{config.Gate, config.Predicted, config.Gate}
+	in := with(layoutOf(t, profile(10, 8, 3, 100, 10)), config.Gate, 640)
+	in.Strategy.Mode, in.Layers[1].Mode = config.Auto, config.Predicted
 	p := mustPlan(t, in)
 	if p.Mode != config.Predicted || !p.Auto || !slices.Equal(p.Predicted, []bool{false, true, false}) || givenOut(in, p).predictors != 640 {
 		t.Errorf("got mode %s, predicted %v, want layer 1 predicted", p.Mode, p.Predicted)
 	}
-	in.Modes[1] = config.Gate
+	in.Layers[1].Mode = config.Gate
 	if p := mustPlan(t, in); p.Mode != config.Gate || !p.Auto {
 		t.Errorf("all by the gate: got mode %s, auto %v, want gate and true", p.Mode, p.Auto)
 	}
@@ -104,7 +102,7 @@ func TestContext(t *testing.T) {
 		pack      *pack.Layout
 		ctx, want int
 	}{{long, 0, 2048}, {long, 3000, 3000}, {long, 5, 5}, {short, 0, 70}, {short, 70, 70}} {
-		in := Input{Layout: c.pack, ScratchBytes: scratch(100), Processors: 1}
+		in := with(c.pack, "", 0)
 		in.Strategy.Context = c.ctx
 		p := mustPlan(t, in)
 		// Keys and values of 2 layers, 8 f32 each, in pages of 64 tokens.
@@ -112,7 +110,7 @@ func TestContext(t *testing.T) {
 			t.Errorf("ctx %d: got %d, %d bytes, want %d, %d", c.ctx, p.Context, p.KVBytes, c.want, want)
 		}
 	}
-	in := Input{Layout: short, ScratchBytes: scratch(100), Processors: 1}
+	in := with(short, "", 0)
 	in.Strategy.Context = 71
 	if p, err := Plan(in); p != nil || err == nil || !strings.Contains(err.Error(), "ctx: got 71, want at most 70") {
 		t.Errorf("ctx 71 of 70: got %v, %v", p, err)
@@ -125,7 +123,7 @@ func TestContext(t *testing.T) {
 
 // Blocks of 32 do not fit heads of 4.
 func TestKVBlocks(t *testing.T) {
-	in := Input{Layout: layoutOf(t, profile(10, 8, 2, 100, 70)), ScratchBytes: scratch(100), Processors: 1}
+	in := with(layoutOf(t, profile(10, 8, 2, 100, 70)), "", 0)
 	in.Strategy.KV = tensor.Q8_0
 	want := "placement: kv: got Q8_0 for a model of head dim 4, want a multiple of 32, or f16"
 	if p, err := Plan(in); p != nil || err == nil || err.Error() != want {
@@ -140,7 +138,7 @@ func TestKVBlocks(t *testing.T) {
 
 // A budget beyond what is free is the user's to choose, with a warning.
 func TestMoreThanFree(t *testing.T) {
-	in := Input{Layout: layoutOf(t, profile(10, 8, 2, 100, 10)), ScratchBytes: scratch(100), Processors: 1}
+	in := with(layoutOf(t, profile(10, 8, 2, 100, 10)), "", 0)
 	in.Strategy.Budget = config.Budget{Share: 1}
 	needs := mustPlan(t, in).Process.BudgetBytes
 	for _, free := range []int64{0, needs, needs - 1} {

@@ -55,9 +55,9 @@ func check(t *rapid.T, in Input, p *Placement) {
 			t.Fatalf("layer %d of %v: got %d slots", l, p.Slots, n)
 		}
 		// A layer's mode depends on no budget.
-		want := p.Mode == config.Predicted && (in.Modes == nil || in.Modes[l] == config.Predicted)
+		want := in.Layers[l].Mode == config.Predicted
 		if p.Predicted[l] != want {
-			t.Fatalf("layer %d: got predicted %v in mode %s, modes %v", l, p.Predicted[l], p.Mode, in.Modes)
+			t.Fatalf("layer %d: got predicted %v in mode %s, layers %v", l, p.Predicted[l], p.Mode, in.Layers)
 		}
 	}
 	all, resident := int64(0), 0
@@ -120,14 +120,7 @@ func take(t *rapid.T, in Input, p *Placement) {
 		}
 	}
 	for l, here := range p.Predicted {
-		if !here || in.PredictorBytes(l) == 0 {
-			continue
-		}
-		mapped := in.PredictorBytes(l)
-		if in.PredictorHeapBytes != nil {
-			mapped -= in.PredictorHeapBytes(l)
-		}
-		if mapped > 0 {
+		if mapped := in.Layers[l].PredictorBytes - in.Layers[l].HeapBytes; here && mapped > 0 {
 			mem.Piece(mapped)
 		}
 	}
@@ -332,7 +325,7 @@ func TestDefaultBudget(t *testing.T) {
 // Where the KV cache takes much of a budget of bytes, one note says what to
 // change.
 func TestNoticeOfKV(t *testing.T) {
-	in := Input{Layout: layoutOf(t, profile(10, 64, 64, 100, 2048)), ScratchBytes: scratch(100), Processors: 1}
+	in := with(layoutOf(t, profile(10, 64, 64, 100, 2048)), "", 0)
 	for kv, want := range map[tensor.DType]string{
 		tensor.F32:  "lower --ctx, which is 2048, or use --kv f16",
 		tensor.F16:  "lower --ctx, which is 2048, or use --kv q8_0",

@@ -4,32 +4,36 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/disk"
+	"github.com/sparseflow/sparseflow/internal/memory"
 	"github.com/sparseflow/sparseflow/internal/model"
+	"github.com/sparseflow/sparseflow/internal/placement"
 	"github.com/sparseflow/sparseflow/internal/transfer"
 )
 
 // loading is what is read before the model can run, layer after layer: what is
-// resident, and the neurons that slots begin with. A first step need not wait for
-// the last layers to begin with the first.
+// resident, and the neurons that slots begin with. Where a model is opened early, a
+// first step need not wait for the last layers to begin with the first.
 type loading struct {
-	e        *Engine
 	loader   model.Loader
 	transfer *disk.AsyncWeightTransfer // of its own, so that no request is taken to have read this
-	hot      [][]int32                 // [layers]
-	warming  []*transfer.Preload       // [layers], none before warm
-	progress func(done, total int64)   // may be nil
-	loaded   int64                     // bytes
+	layers   int
+	hot      [][]int32               // [layers] neurons
+	warming  []*transfer.Preload     // [layers], of hot
+	progress func(done, total int64) // may be nil
+	loaded   int64                   // bytes
 	total    int64
 
 	// Of start.
 	ctx    context.Context // until close
 	cancel context.CancelFunc
-	parts  []loadingPart // Shared, then the layers
-	beside sync.WaitGroup
+	parts  []loadingPart // model.Shared, then the layers
+	reader sync.WaitGroup
+	waited time.Duration // what wait took in all
 }
 
 // loadingPart is how far a layer has come.
@@ -39,12 +43,15 @@ type loadingPart struct {
 }
 
 // newLoading loads nothing yet; stream is memory for blocks on their way.
-func (e *Engine) newLoading(o Options, stream [][]byte) *loading {
-	l := &loading{e: e, transfer: e.newTransfer(o), hot: e.hot(o), progress: o.Progress, total: e.place.LoadBytes}
-	l.loader = model.Loader{Store: e.store, Memory: e.memory, Resident: e.place.Resident, Progress: l.count,
+func newLoading(o Options, place *placement.Placement, store *disk.DiskWeightStore, mem *memory.Memory, stream [][]byte) *loading {
+	l := &loading{transfer: o.transfer(store), layers: len(place.Slots), hot: hottest(place, o), progress: o.Progress, total: place.LoadBytes}
+	l.loader = model.Loader{Store: store, Memory: mem, Resident: place.Resident, Progress: l.count,
 		Stream: disk.NewBlockReader(l.transfer, stream)}
+	if f := o.mapping(); f != nil {
+		l.loader.Mapped = f.Data
+	}
 	for _, ids := range l.hot {
-		l.total += int64(len(ids)) * e.pack.BundleStride()
+		l.total += int64(len(ids)) * store.Pack().BundleStride()
 	}
 	return l
 }
@@ -59,20 +66,18 @@ func (l *loading) count(n int64) {
 // preloadTokens is how many tokens of a prompt would want, at least once, what
 // is loaded before there is one. Neurons seldomer than that come when they are
 // wanted: loading a whole large cache first would only put off the first token.
-// On q8_0 at OPT-6.7B's size 64 put it off by 2 s of 9, for a hundred tokens that
-// took as long in all.
 const preloadTokens = 12
 
-// hot is the neurons of each layer that are loaded before there is a prompt, the
-// hottest first: as many as a profile says will be wanted, and have slots. Where
-// every neuron is computed none is hotter than another.
-func (e *Engine) hot(o Options) [][]int32 {
-	hot := make([][]int32, e.profile.Layers)
-	if o.Counts == nil || e.place.Mode != config.Predicted {
+// hottest is the neurons of each layer that are loaded before there is a prompt,
+// the hottest first: as many as a profile says will be wanted, and have slots.
+// Where every neuron is computed none is hotter than another.
+func hottest(place *placement.Placement, o Options) [][]int32 {
+	hot := make([][]int32, len(place.Slots))
+	if o.Counts == nil {
 		return hot
 	}
-	for l, slots := range e.place.Slots {
-		if !e.place.Predicted[l] {
+	for l, slots := range place.Slots {
+		if !place.Predicted[l] {
 			continue
 		}
 		ids, counts := o.Counts.Hottest(l), o.Counts.Neurons[l]
@@ -88,33 +93,30 @@ func (e *Engine) hot(o Options) [][]int32 {
 // prepare has the memory made ready that is about to be written, in the order in
 // which it will be: of each layer its matrices and predictor, and its first slots,
 // for hot neurons; all slots where the first token fills them.
-func (e *Engine) prepare(slots device.Slots) {
-	l := e.loading
+func (l *loading) prepare(place *placement.Placement, slots device.Slots) {
 	parts := l.loader.Room(model.Shared)
-	first := 0
-	for layer, n := range e.place.Slots {
-		fill := n
-		if e.place.Mode == config.Predicted {
-			fill = len(l.hot[layer])
+	for layer, n := range place.Slots {
+		of := slots.Data[:int64(n)*slots.Stride]
+		slots.Data = slots.Data[len(of):]
+		if place.Mode == config.Predicted {
+			of = of[:int64(len(l.hot[layer]))*slots.Stride]
 		}
-		parts = append(parts, l.loader.Room(layer)...)
-		parts = append(parts, slots.Data[int64(first)*slots.Stride:][:int64(fill)*slots.Stride])
-		first += n
+		parts = append(append(parts, l.loader.Room(layer)...), of)
 	}
-	e.memory.Prepare(parts...)
+	l.loader.Memory.Prepare(parts...)
 }
 
 // warm has hot neurons loaded too.
-func (l *loading) warm() {
-	l.warming = make([]*transfer.Preload, l.e.profile.Layers)
+func (l *loading) warm(c *transfer.TransferCoordinator) {
 	for layer, ids := range l.hot {
-		l.warming[layer] = l.e.coordinator.Preload(layer, ids)
+		l.warming = append(l.warming, c.Preload(layer, ids))
 	}
 }
 
-// read reads what was not read before.
+// read reads everything.
 func (l *loading) read(ctx context.Context) error {
-	for layer := model.Shared; layer < l.e.profile.Layers; layer++ {
+	defer l.transfer.Close()
+	for layer := model.Shared; layer < l.layers; layer++ {
 		if err := l.part(ctx, layer); err != nil {
 			return err
 		}
@@ -124,7 +126,7 @@ func (l *loading) read(ctx context.Context) error {
 
 // part reads what is still to be read of a layer, or of model.Shared.
 func (l *loading) part(ctx context.Context, layer int) error {
-	if layer == model.Shared || l.warming == nil {
+	if layer == model.Shared {
 		return l.loader.Read(ctx, layer)
 	}
 	hot := l.warming[layer]
@@ -137,28 +139,27 @@ func (l *loading) part(ctx context.Context, layer int) error {
 		return err
 	}
 	l.count(hot.Bytes())
-	if layer == l.e.profile.Layers-1 {
+	if layer == l.layers-1 {
 		l.count(l.total - l.loaded) // predictors that were read before
 	}
 	return ctx.Err()
 }
 
-// start reads beside the first steps, which wait.
+// start reads in the background of the first steps, which wait.
 func (l *loading) start() {
-	l.parts = make([]loadingPart, 1+l.e.profile.Layers)
-	l.e.model.Loaded = l.wait
+	l.parts = make([]loadingPart, 1+l.layers)
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.readFrom(0)
 }
 
-// readFrom reads the parts from first on beside what waits for them. After an error
-// there is no more to come.
+// readFrom reads the parts from first on in the background of what waits for them.
+// After an error there is no more to come.
 func (l *loading) readFrom(first int) {
 	parts := l.parts[first:]
 	for i := range parts {
 		parts[i] = loadingPart{done: make(chan struct{})}
 	}
-	l.beside.Go(func() {
+	l.reader.Go(func() {
 		var err error
 		for i := range parts {
 			if err == nil {
@@ -180,15 +181,15 @@ func (l *loading) readFrom(first int) {
 // again: a disk that failed once, or a share that was away, is no reason to fail
 // every request from then on. One goroutine waits at a time.
 func (l *loading) wait(ctx context.Context, layer int) error {
-	l.e.fill.wait(layer)
+	if l.parts == nil {
+		return nil
+	}
+	begin := time.Now()
+	defer func() { l.waited += time.Since(begin) }()
 	p := &l.parts[1+layer]
-	select {
-	case <-p.done:
-		if p.err != nil {
-			l.beside.Wait()
-			l.readFrom(slices.IndexFunc(l.parts, func(p loadingPart) bool { return p.err != nil }))
-		}
-	default:
+	if p.there() && p.err != nil {
+		l.reader.Wait()
+		l.readFrom(slices.IndexFunc(l.parts, func(p loadingPart) bool { return p.err != nil }))
 	}
 	select {
 	case <-p.done:
@@ -198,11 +199,34 @@ func (l *loading) wait(ctx context.Context, layer int) error {
 	}
 }
 
+// there reports whether nothing more is to come.
+func (p *loadingPart) there() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// complete reports whether all that is read at the start is there.
+func (l *loading) complete() bool {
+	for i := range l.parts {
+		if p := &l.parts[i]; !p.there() || p.err != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // close ends the loading, whether or not it has come to an end.
 func (l *loading) close() {
+	if l == nil {
+		return
+	}
 	if l.cancel != nil {
 		l.cancel()
 	}
-	l.beside.Wait()
+	l.reader.Wait()
 	l.transfer.Close()
 }

@@ -1,0 +1,146 @@
+package engine
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/device/cpu"
+	"github.com/sparseflow/sparseflow/internal/memory"
+	"github.com/sparseflow/sparseflow/internal/model"
+	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/placement"
+	"github.com/sparseflow/sparseflow/internal/predict"
+	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
+)
+
+// Plan places a pack, which need not exist yet, without loading anything. A
+// *placement.BudgetError comes with the placement.
+func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
+	profile := p.Profile()
+	if _, err := o.policy(profile.FFN); err != nil {
+		return nil, err
+	}
+	if err := checkPredictor(o); err != nil {
+		return nil, err
+	}
+	root := os.DirFS("/")
+	processors := placement.Processors(root, runtime.NumCPU())
+	place, err := placement.Plan(placement.Input{
+		Layout:       p,
+		Strategy:     o.Strategy,
+		Layers:       layers(p, o),
+		Counts:       o.Counts,
+		ScratchBytes: func(chunk int) int64 { return scratchBytes(p, cmp.Or(o.Strategy.Threads, processors), chunk) },
+		FreeBytes:    placement.FreeBytes(root),
+		Processors:   processors,
+		RingSlots:    o.RingSlots,
+	})
+	if place == nil {
+		return nil, err
+	}
+	if place.Auto {
+		place.Chosen = choiceOf(place).Summary()
+	}
+	if profile.Synthetic {
+		place.Notices = append(place.Notices, syntheticNotice)
+	}
+	if c := o.Calibration; c != nil && c.DType != "" && c.DType != p.MLPDType().String() && place.Mode == config.Predicted {
+		place.Notices = append(place.Notices, fmt.Sprintf("the predictor was calibrated on %s weights, these are %s: what is said of quality is of those; sparseflow train learns about these", c.DType, p.MLPDType()))
+	}
+	return place, err
+}
+
+// scratchBytes is the memory of the activations of chunk tokens, and of what the
+// backend needs to round them and to compute them together.
+func scratchBytes(l *pack.Layout, threads, chunk int) int64 {
+	p := l.Profile()
+	cols := max(p.HiddenSize, p.EmbedDim)
+	return model.ScratchBytes(p, chunk) +
+		max(cpu.RecordBytes(l.AttnDType(), chunk, cols), cpu.RecordBytes(l.MLPDType(), chunk, cols)) +
+		cpu.TileBytes(threads, cols, chunk, model.HiddenSize(p, chunk))
+}
+
+// syntheticNotice is what everybody who runs drawn weights is told.
+const syntheticNotice = "the weights are synthetic: drawn, not trained; speed and sparsity mean something, text and perplexity nothing"
+
+// layers is what each layer computes, and what is known of that.
+func layers(l *pack.Layout, o Options) []placement.Layer {
+	active, multiple, least := placement.PublishedActive, float64(predict.SilentMultiple), 0.0
+	switch c := o.calibrated(); {
+	case o.Predictor != nil || o.Strategy.Predictor == "oracle":
+		multiple = 1
+	case o.Strategy.Predictor == "all":
+		least = 1
+	case c != nil:
+		point, _ := c.Choose(o.quality())
+		active, multiple = point.Active, point.Computed/point.Active
+	}
+	shares := placement.PublishedShares(l.Profile().Layers, active)
+	var all []placement.Layer
+	for i, mode := range modesOf(l, o) {
+		if o.Counts != nil {
+			shares[i] = o.Counts.Active(i)
+		}
+		x := placement.Layer{Mode: mode, Active: shares[i], Computed: min(1, max(least, multiple*shares[i]))}
+		if mode == config.Predicted {
+			x.PredictorBytes, x.HeapBytes = predictorBytes(l, o, i)
+		}
+		all = append(all, x)
+	}
+	return all
+}
+
+// Predictors are the names that a strategy can give.
+func Predictors() []string { return []string{"sketch", "lowrank", "oracle", "all"} }
+
+// checkPredictor sees that there is a predictor of the strategy's name, and all
+// that it needs.
+func checkPredictor(o Options) error {
+	if c := o.Calibration; c != nil {
+		for l := range c.Layers {
+			if c.Layers[l].Kind == predict.KindLowRank && (l >= len(o.LowRank) || o.LowRank[l].Empty()) {
+				return fmt.Errorf("engine: predictor: layer %d: got a calibration of trained factors and no factors, want both: train again", l)
+			}
+		}
+	}
+	switch name := o.Strategy.Predictor; {
+	case o.Predictor != nil || name == "":
+		return nil
+	case !slices.Contains(Predictors(), name):
+		return fmt.Errorf("engine: predictor: got %q, want one of %s", name, strings.Join(Predictors(), ", "))
+	case name == "lowrank" && !slices.ContainsFunc(o.LowRank, func(l lowrank.Layer) bool { return !l.Empty() }):
+		return errors.New("engine: predictor: got lowrank and no trained factors, want some: run train --predictor lowrank first")
+	}
+	return nil
+}
+
+// predictorBytes is the memory of a layer's predictor, and what of it is on the
+// heap, where the sidecar was read to: factors, and codes of a layer's own.
+func predictorBytes(l *pack.Layout, o Options, layer int) (all, heap int64) {
+	p := l.Profile()
+	codes := memory.PieceBytes(int64(p.FFN) * int64(pack.SketchBytes(p.HiddenSize)))
+	floats := memory.PieceBytes(4 * int64(p.FFN)) // one for each neuron
+	switch {
+	case o.Strategy.Predictor == "oracle" && o.Predictor == nil:
+		return memory.PieceBytes(int64(p.FFN) * l.MLPDType().RowBytes(p.HiddenSize)), 0
+	case o.ownPredictor():
+		return 0, 0
+	case o.Calibration == nil:
+		return codes + floats, 0
+	}
+	switch c := &o.Calibration.Layers[layer]; {
+	case c.Kind == predict.KindLowRank:
+		heap = placement.OnHeap(o.LowRank[layer].Bytes())
+		return heap + floats, heap
+	case c.Codes.Bits > 0:
+		heap = placement.OnHeap(int64(len(c.Codes.Rows)))
+		return heap + 2*floats, heap
+	}
+	return codes + 2*floats, 0
+}
