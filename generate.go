@@ -7,24 +7,46 @@ import (
 	"slices"
 
 	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/mirror"
 	"github.com/sparseflow/sparseflow/internal/sample"
 )
 
 // Sampling says how tokens are chosen. The zero value takes the likeliest
 // token each time.
-type Sampling = sample.Params
+type Sampling struct {
+	// Temperature divides the logits; 0 is greedy: the likeliest token after the
+	// repetition penalty, with TopK, TopP, MinP and Seed of no effect.
+	Temperature float32
+	// TopK keeps the k largest logits and those equal to the k-th; 0, or the
+	// vocabulary's size and more, is off.
+	TopK int
+	// TopP keeps the likeliest tokens that together hold this mass; 0 and 1 are
+	// off.
+	TopP float32
+	// MinP removes tokens less likely than this share of the likeliest; 0 is off,
+	// 1 leaves the likeliest and its equals.
+	MinP float32
+	// RepetitionPenalty above 1 makes ids of the context less likely, below 1
+	// more likely; 0 and 1 are off.
+	RepetitionPenalty float32
+	// Seed starts the generator; every value, 0 included, is a seed of its own.
+	Seed uint64
+}
+
+// Greedy reports whether the likeliest token is taken without a draw.
+func (s Sampling) Greedy() bool { return sample.Params(s).Greedy() }
+
+// Validate reports the first field that lies outside its range.
+func (s Sampling) Validate() error { return sample.Params(s).Validate() }
 
 // FinishReason says why a text ended.
-type FinishReason = engine.FinishReason
+type FinishReason string
 
 // The reasons.
 const (
-	FinishStop   = engine.FinishStop   // an end-of-text token or a stop string
-	FinishLength = engine.FinishLength // MaxTokens, or the end of the context
+	FinishStop   FinishReason = "stop"   // an end-of-text token or a stop string
+	FinishLength FinishReason = "length" // MaxTokens, or the end of the context
 )
-
-// Stats is what a request took.
-type Stats = engine.Stats
 
 // Request is a text to continue.
 type Request struct {
@@ -33,8 +55,8 @@ type Request struct {
 	// IDs, if not nil, is the prompt as token ids, taken as they are; Prompt
 	// is not looked at.
 	IDs       []int32
-	MaxTokens int // most tokens to generate; the end of the context comes first
-	Sampling  Sampling
+	MaxTokens int      // most tokens to generate; the end of the context comes first
+	Sampling  Sampling // how they are chosen
 	// Stop ends the text where one of these strings would begin.
 	Stop []string
 	// IgnoreEOS goes on after an end-of-text token.
@@ -59,11 +81,11 @@ func (e *Engine) Defaults() Request {
 
 // Result is a generated text.
 type Result struct {
-	PromptIDs []int32
-	IDs       []int32 // generated, without an end-of-text token
-	Text      string  // "" where the model has no tokenizer files
-	Finish    FinishReason
-	Stats     Stats
+	PromptIDs []int32      // of the prompt, a begin-of-text token included
+	IDs       []int32      // generated, without an end-of-text token
+	Text      string       // "" where the model has no tokenizer files
+	Finish    FinishReason // why it ended
+	Stats     Stats        // what it took
 }
 
 // ErrNoTokenizer is the error of text for a model without tokenizer files,
@@ -113,7 +135,7 @@ func (e *Engine) Generate(ctx context.Context, r Request) (*Result, error) {
 	res, err := e.e.Run(ctx, engine.Request{
 		IDs:       ids,
 		MaxTokens: r.MaxTokens,
-		Sampling:  r.Sampling,
+		Sampling:  sample.Params(r.Sampling),
 		IgnoreEOS: r.IgnoreEOS,
 		Token:     push,
 	})
@@ -121,18 +143,18 @@ func (e *Engine) Generate(ctx context.Context, r Request) (*Result, error) {
 		return nil, err
 	}
 	out.flush()
-	return &Result{PromptIDs: ids, IDs: res.IDs, Text: out.text(), Finish: res.Finish, Stats: res.Stats}, nil
+	return &Result{PromptIDs: ids, IDs: res.IDs, Text: out.text(), Finish: FinishReason(res.Finish), Stats: mirror.To[Stats](res.Stats)}, nil
 }
 
 // Score is how likely a model finds each token of a text.
 type Score struct {
-	IDs []int32
+	IDs []int32 // of the text
 	// Logprobs[i] is the natural logarithm of the probability of IDs[i] given
 	// the tokens before it; the first is meaningless.
 	Logprobs []float64
 	// Logits is [vocab], after the last token.
 	Logits []float32
-	Stats  Stats
+	Stats  Stats // what it took
 }
 
 // Score computes the log-probability of every token of ids but the first.
@@ -148,6 +170,6 @@ func (e *Engine) Score(ctx context.Context, ids []int32) (*Score, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Stats = res.Stats
+	s.Stats = mirror.To[Stats](res.Stats)
 	return s, nil
 }

@@ -1,16 +1,123 @@
 package sparseflow
 
 import (
+	"errors"
+
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/mirror"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/placement"
+	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 // Placement is what lives where for a budget, and what a token is expected to
 // move.
-type Placement = placement.Placement
+type Placement struct {
+	Mode    Mode   // Dense, Gate or, where any layer is, Predicted
+	Auto    bool   // Auto was asked for, and Mode is what it comes to
+	Chosen  string // what Auto comes to in the layers, in words; empty without it
+	Context int    // longest sequence, in tokens
+	Chunk   int    // most tokens of one step
+	Threads int    // compute threads
+
+	Resident  map[string]bool // matrices in fast memory; the others stream
+	Streamed  int             // matrices that a token needs in full and that stream
+	Predicted []bool          // [layers] that compute what a predictor asks for, which is in fast memory
+	Slots     []int           // [layers] slots for neurons
+	RingSlots int             // staging slots for neurons without a slot
+
+	KVBytes     int64 // of the KV cache
+	BlockBytes  int64 // size of a staging buffer for a block of any tensor
+	MemoryBytes int64 // all that is taken from the system at the start, beside the Go heap
+	LoadBytes   int64 // what is read at the start
+
+	Share   Account  // weights alone
+	Process Account  // the whole process
+	Fits    bool     // the budget holds the minimum, and the slots asked for
+	Tiers   []Tier   // the fast one first
+	Notices []string // what the user should know, in words
+	Token   PerToken // what one decoded token moves
+}
+
+// Account is a budget beside the least that works without a ratio, and what all
+// of it would be.
+type Account struct {
+	TotalBytes   int64 // everything resident
+	BudgetBytes  int64 // what may be used
+	MinimumBytes int64 // the smallest budget that works
+}
+
+// Tier is a kind of memory and what lives in it.
+type Tier struct {
+	Name  string // for people
+	Bytes int64  // the sum of Items
+	Items []Item // what it holds
+}
+
+// Item is one thing that a tier holds.
+type Item struct {
+	What  string // for people
+	Bytes int64  // what it takes
+}
+
+// PerToken is what one decoded token is expected to move.
+type PerToken struct {
+	FastBytes     int64   // of weights multiplied, wherever they were before
+	NeuronBytes   int64   // of these, of neurons that lie apart in memory
+	CompleteBytes int64   // of these, of layers that are computed as a whole, all in memory
+	SlowBytes     int64   // read from the pack
+	StreamedBytes int64   // of these, of matrices, which are read in order
+	Misses        float64 // neurons that are read
+	Reads         float64 // that bring them and the matrices
+}
+
+// Seconds is how long a token takes if products with weights are all that takes
+// time, and reading and computing come one after the other.
+func (t PerToken) Seconds(r Rates) float64 {
+	return placement.PerToken(t).Seconds(placement.Rates(r))
+}
+
+// Rates are how many bytes of weights a machine multiplies in a second, from
+// memory, and how many it reads.
+type Rates struct {
+	Rows     float64 // rows of matrices, in order
+	Neurons  float64 // neurons that lie apart
+	Complete float64 // all neurons of layers
+	Random   float64 // read from the pack, neuron by neuron
+	InOrder  float64 // read from the pack, in order
+}
+
+// BudgetError is the error of a budget below the smallest that works.
+type BudgetError struct {
+	What    string // what is too small, and for what
+	Got     string // the budget, as a size or a share
+	Minimum string // the smallest that works
+	Advice  string // what to do
+
+	err error // that it was made of, nil: none
+}
+
+// Error is what is too small, by how much, and what to do.
+func (e *BudgetError) Error() string {
+	if e.err != nil {
+		return e.err.Error()
+	}
+	return (&placement.BudgetError{What: e.What, Got: e.Got, Minimum: e.Minimum, Advice: e.Advice}).Error()
+}
+
+// Unwrap is the error that e tells of.
+func (e *BudgetError) Unwrap() error { return e.err }
+
+// withBudget is err, as a BudgetError where a budget is what is wrong.
+func withBudget(err error) error {
+	var b *placement.BudgetError
+	if !errors.As(err, &b) {
+		return err
+	}
+	return &BudgetError{b.What, b.Got, b.Minimum, b.Advice, err}
+}
 
 // Plan places a model as Open would, from headers alone: it neither loads nor
 // converts anything. Where the budget is too small, the placement comes
@@ -30,8 +137,7 @@ func Plan(model string, opts ...Option) (*Placement, error) {
 		return nil, err
 	}
 	known.Use(&o.engine)
-	place, err := engine.Plan(l, o.engine)
-	return o.planned(place), err
+	return o.plan(l)
 }
 
 // PlanConfig places a model of which there is a config alone, as if its weights
@@ -41,14 +147,14 @@ func PlanConfig(c SparseFlowConfig, weights DType, opts ...Option) (*Placement, 
 	if err := c.Profile.Validate(); err != nil {
 		return nil, err
 	}
-	spec := pack.Spec{Profile: c.Profile, Name: c.Profile.Family, Attn: weights, MLP: weights.OfRow(c.Profile.HiddenSize),
+	spec := pack.Spec{Profile: c.Profile.internal(), Name: c.Profile.Family,
+		Attn: tensor.DType(weights), MLP: tensor.DType(weights.OfRow(c.Profile.HiddenSize)),
 		Tokenizer: map[string][]byte{"vocab.json": make([]byte, min(tokenBytes*c.Profile.VocabSize, mostVocab))}}
 	l, err := spec.Layout()
 	if err != nil {
 		return nil, err
 	}
-	place, err := engine.Plan(l, o.engine)
-	return o.planned(place), err
+	return o.plan(l)
 }
 
 // The files of a tokenizer that has not been seen, for each token and in all.
@@ -57,12 +163,13 @@ const (
 	mostVocab  = 64 << 20
 )
 
-// planned is p, whose notices are told.
-func (o *options) planned(p *Placement) *Placement {
+// plan is the placement of l, whose notices are told.
+func (o *options) plan(l *pack.Layout) (*Placement, error) {
+	p, err := engine.Plan(l, o.engine)
 	if p != nil && o.notify != nil {
 		for _, n := range p.Notices {
 			o.notify(n)
 		}
 	}
-	return p
+	return mirror.To[*Placement](p), withBudget(err)
 }

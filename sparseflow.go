@@ -52,90 +52,33 @@ import (
 	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
-	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/mirror"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/placement"
-	"github.com/sparseflow/sparseflow/internal/predict"
-	"github.com/sparseflow/sparseflow/internal/tensor"
-	"github.com/sparseflow/sparseflow/internal/token"
 )
 
-// What a model is and what is to be done with it.
-type (
-	// SparseFlowConfig is a model's profile and a strategy.
-	SparseFlowConfig = config.SparseFlowConfig
-	// ModelProfile is what a model is: sizes, and the quirks of its family.
-	ModelProfile = config.ModelProfile
-	// OffloadStrategy is what is to be done with a model.
-	OffloadStrategy = config.OffloadStrategy
-	// Budget limits fast memory, as a share of the weights or in bytes.
-	Budget = config.Budget
-	// Mode says which neurons are computed.
-	Mode = config.Mode
-	// IOMode says how the pack is read.
-	IOMode = config.IOMode
-	// DType is an element type, such as that of the KV cache.
-	DType = tensor.DType
-)
-
-// The modes.
-const (
-	Auto      = config.Auto
-	Dense     = config.Dense
-	Gate      = config.Gate
-	Predicted = config.Predicted
-)
-
-// The ways to read a pack.
-const (
-	IODirect = config.IODirect
-	IOMmap   = config.IOMmap
-)
-
-// The element types of the KV cache. Q8_0 needs a head dim that is a multiple
-// of 32.
-const (
-	F32  = tensor.F32
-	F16  = tensor.F16
-	Q8_0 = tensor.Q8_0
-)
-
-// Parts that a caller can replace.
-type (
-	// ActivationPredictor scores the neurons of a layer; above zero means
-	// "expected active".
-	ActivationPredictor = predict.ActivationPredictor
-	// EvictionPolicy decides which neuron of a layer gives way to a missing
-	// one.
-	EvictionPolicy = cache.EvictionPolicy
-)
-
-// SimDisk is a simulated disk, for measuring what another machine's would give.
-type SimDisk = disk.SimSpec
-
-// ParseSimDisk reads a simulated disk such as "57kiops,0.95GB/s,100us".
-func ParseSimDisk(s string) (SimDisk, error) { return disk.ParseSim(s) }
-
-// BudgetError is the error of a budget below the smallest that works.
-type BudgetError = placement.BudgetError
-
-// FromTransformersConfig reads a Hugging Face config.json and joins it with a
-// strategy.
-func FromTransformersConfig(hf []byte, s OffloadStrategy) (SparseFlowConfig, error) {
-	return config.FromTransformersConfig(hf, s)
+// ActivationPredictor scores the neurons of a layer; above zero means "expected
+// active".
+type ActivationPredictor interface {
+	// Scores sets scores [tokens, ffn] from x [tokens, d], the input of the
+	// layer's MLP or a forecast of it. It is called from one goroutine.
+	Scores(layer, tokens int, x, scores []float32) error
 }
 
-// DefaultStrategy is eviction of the neuron least worth a slot and reads beside attention,
-// in all the memory that is sensible.
-func DefaultStrategy() OffloadStrategy { return config.DefaultStrategy() }
-
-// Ratio is a GPUCacheRatio of r.
-func Ratio(r float64) *float64 { return config.Ratio(r) }
-
-// ParseBudget reads "58%" or a size such as "4GiB".
-func ParseBudget(s string) (Budget, error) { return config.ParseBudget(s) }
+// EvictionPolicy decides which slot of one layer gives way to a missing neuron.
+// Slots are numbered 0 to n-1 within the layer. It is called from one goroutine.
+type EvictionPolicy interface {
+	// Insert says that a neuron was placed in slot.
+	Insert(slot, neuron int)
+	// Hit says that the neuron in slot was used.
+	Hit(slot int)
+	// Victim is the slot to empty, one for which evictable is true (the
+	// others are in use), or -1 to keep them all. Unless it is -1, an Insert
+	// into that slot follows.
+	Victim(evictable func(slot int) bool) int
+}
 
 // Option is a choice made when a model is opened.
 type Option func(*options)
@@ -148,17 +91,18 @@ type options struct {
 	text     bool     // the caller will hand over text
 	notify   func(string)
 	progress func(what string, done, total int64)
+	placed   func(*Placement)
 }
 
 // WithStrategy sets the strategy; without it DefaultStrategy is used.
 func WithStrategy(s OffloadStrategy) Option {
-	return func(o *options) { o.engine.Strategy = s }
+	return func(o *options) { o.engine.Strategy = s.internal() }
 }
 
 // WithConfig sets the strategy, and demands that the model is the one that
 // the config describes.
 func WithConfig(c SparseFlowConfig) Option {
-	return func(o *options) { o.engine.Strategy, o.profile = c.Strategy, &c.Profile }
+	return func(o *options) { o.engine.Strategy, o.profile = c.Strategy.internal(), &c.Profile }
 }
 
 // WithPredictor replaces the predictor; mode auto is then predicted. For each neuron that it scores above
@@ -171,15 +115,11 @@ func WithPredictor(p ActivationPredictor, multiple float64) Option {
 // WithEvictionPolicy replaces the eviction policy: newPolicy is called once
 // for each layer, with the number of slots that the layer has.
 func WithEvictionPolicy(newPolicy func(layer, slots int) EvictionPolicy) Option {
-	return func(o *options) { o.engine.Policy = newPolicy }
-}
-
-// WithSimDisk reads the model's neurons from a simulated disk. They come from
-// the system's page cache, which is outside the budget.
-func WithSimDisk(d SimDisk) Option {
 	return func(o *options) {
-		o.engine.OpenFile, o.engine.Disk = d.Opener(), d.Speed()
-		o.notices = append(o.notices, fmt.Sprintf("the pack is read from a simulated disk of %v", d))
+		o.engine.Policy = nil
+		if newPolicy != nil {
+			o.engine.Policy = func(layer, slots int) cache.EvictionPolicy { return newPolicy(layer, slots) }
+		}
 	}
 }
 
@@ -218,18 +158,19 @@ func WithNotices(f func(string)) Option {
 
 // WithPlacement shows what will live where before anything is loaded.
 func WithPlacement(f func(*Placement)) Option {
-	return func(o *options) { o.engine.Planned = f }
+	return func(o *options) { o.placed = f }
 }
 
 // Engine is an open model. Close it.
 type Engine struct {
 	e     *engine.Engine
-	tok   *token.Tokenizer // nil where the model has none that can be used
-	noTok error            // why
+	place *Placement
+	tok   *Tokenizer // nil where the model has none that can be used
+	noTok error      // why
 }
 
 func makeOptions(opts []Option) options {
-	o := options{engine: engine.Options{Strategy: DefaultStrategy()}}
+	o := options{engine: engine.Options{Strategy: config.DefaultStrategy()}}
 	for _, opt := range opts {
 		opt(&o)
 	}
@@ -255,33 +196,39 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 	}
 	p, err := openPack(ctx, src, o)
 	if err != nil {
-		return nil, err
+		return nil, withBudget(err)
 	}
 	known, err := o.finder().Of(src, p)
 	known.Use(&o.engine)
-	if err == nil {
-	}
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	// Nothing of o may outlive engine.Open's interest in it: there may be
 	// predictors in it, on the heap, that are not used.
-	notify, progress := o.notify, o.progress
+	notify, progress, placed := o.notify, o.progress, o.placed
 	o.engine.Notify = notify
 	if progress != nil {
 		o.engine.Progress = func(done, total int64) { progress("loading", done, total) }
 	}
+	place := new(Placement)
+	o.engine.Planned = func(p *placement.Placement) {
+		*place = mirror.To[Placement](*p)
+		if placed != nil {
+			placed(place)
+		}
+	}
 	o.engine.Fill = true
 	e, err := engine.Open(ctx, p, o.engine)
 	if err != nil {
-		return nil, err
+		return nil, withBudget(err)
 	}
+	place.Notices = e.Placement().Notices // of opening too
 	if notify != nil {
-		for _, n := range slices.Concat(o.notices, e.Placement().Notices) {
+		for _, n := range slices.Concat(o.notices, place.Notices) {
 			notify(n)
 		}
 	}
-	return &Engine{e: e, tok: tok, noTok: noTok}, nil
+	return &Engine{e: e, place: place, tok: tok, noTok: noTok}, nil
 }
 
 // openPack opens a model's pack, which is made first if the model is a
@@ -293,7 +240,7 @@ func openPack(ctx context.Context, src hub.Source, o options) (*pack.Pack, error
 		return nil, err
 	}
 	if o.profile != nil {
-		if err := sameProfile(*o.profile, l.Profile(), src.Name); err != nil {
+		if err := sameProfile(o.profile.internal(), l.Profile(), src.Name); err != nil {
 			return nil, err
 		}
 	}
@@ -315,7 +262,7 @@ func openPack(ctx context.Context, src hub.Source, o options) (*pack.Pack, error
 }
 
 // sameProfile demands that a config describes the model.
-func sameProfile(want, got ModelProfile, model string) error {
+func sameProfile(want, got config.ModelProfile, model string) error {
 	want.Generation, got.Generation = config.Generation{}, config.Generation{} // of another file
 	w, g := fmt.Sprintf("%+v", want), fmt.Sprintf("%+v", got)
 	if w != g {
@@ -325,10 +272,10 @@ func sameProfile(want, got ModelProfile, model string) error {
 }
 
 // Placement is what lives where. It is not to be changed.
-func (e *Engine) Placement() *Placement { return e.e.Placement() }
+func (e *Engine) Placement() *Placement { return e.place }
 
 // Profile is what the model is.
-func (e *Engine) Profile() ModelProfile { return e.e.Profile() }
+func (e *Engine) Profile() ModelProfile { return mirror.To[ModelProfile](e.e.Profile()) }
 
 // BundleBytes is what one neuron takes in the pack.
 func (e *Engine) BundleBytes() int64 { return e.e.Pack().BundleStride() }

@@ -1,15 +1,11 @@
 package sparseflow
 
-import (
-	"strings"
-
-	"github.com/sparseflow/sparseflow/internal/token"
-)
+import "strings"
 
 // textOut turns generated tokens into text, up to the first stop string. Text
 // that could be the beginning of a stop string is held back.
 type textOut struct {
-	decoder *token.StreamDecoder // nil without a tokenizer
+	decoder *StreamDecoder // nil without a tokenizer
 	stop    []string
 	onText  func(string)
 	all     strings.Builder
@@ -17,7 +13,7 @@ type textOut struct {
 	stopped bool
 }
 
-func newTextOut(t *token.Tokenizer, stop []string, onText func(string)) *textOut {
+func newTextOut(t *Tokenizer, stop []string, onText func(string)) *textOut {
 	o := &textOut{stop: stop, onText: onText}
 	if t != nil {
 		o.decoder = t.NewDecoder()

@@ -15,27 +15,13 @@ import (
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/mirror"
 	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/placement"
 	"github.com/sparseflow/sparseflow/internal/predict"
 	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
 	"github.com/sparseflow/sparseflow/internal/sample"
 	"github.com/sparseflow/sparseflow/internal/sidecar"
-)
-
-// Floor is what OffloadStrategy.Quality stands for: a rise of perplexity or,
-// where perplexity means nothing, recall and the error of the output.
-type Floor = predict.Floor
-
-// The floors.
-const (
-	FloorPerplexity = predict.FloorPerplexity
-	FloorRecall     = predict.FloorRecall
-)
-
-// What FloorRecall demands of every layer.
-const (
-	LeastRecall = predict.LeastRecall
-	MostError   = predict.MostError
 )
 
 // Training is what a model's predictors learn from, and how.
@@ -75,15 +61,15 @@ func Train(ctx context.Context, model string, t Training, opts ...Option) (*Cali
 		return nil, "", err
 	}
 	tr := &trainer{o: o, model: model, src: src, t: t, kind: o.engine.Strategy.Predictor}
-	tr.o.engine.Strategy.Mode, tr.o.engine.Strategy.Predictor = Predicted, ""
-	if err := tr.prepare(ctx); err != nil {
-		return nil, "", fmt.Errorf("train %s: %w", src.Name, err)
+	tr.o.engine.Strategy.Mode, tr.o.engine.Strategy.Predictor = config.Predicted, ""
+	var r calibrate.Result
+	if err = tr.prepare(ctx); err == nil {
+		r, err = calibrate.Calibrate(ctx, tr.options(tr.trained()))
 	}
-	r, err := calibrate.Calibrate(ctx, tr.options(tr.trained()))
 	if err != nil {
-		return nil, "", fmt.Errorf("train %s: %w", src.Name, err)
+		return nil, "", withBudget(fmt.Errorf("train %s: %w", src.Name, err))
 	}
-	return r.Calibration, tr.t.Output, tr.store(ctx, r)
+	return mirror.To[*Calibration](r.Calibration), tr.t.Output, tr.store(ctx, r)
 }
 
 // trainer is a training.
@@ -164,7 +150,7 @@ func (t *trainer) place() error {
 	} else {
 		t.heap = b - runtimeShare
 		if t.heap <= 0 {
-			return &BudgetError{What: "budget of a process that trains", Got: config.FormatSize(b), Minimum: config.FormatSize(runtimeShare + 1), Advice: "raise --budget"}
+			return &placement.BudgetError{What: "budget of a process that trains", Got: config.FormatSize(b), Minimum: config.FormatSize(runtimeShare + 1), Advice: "raise --budget"}
 		}
 	}
 	return nil
@@ -198,7 +184,7 @@ func (t *trainer) output(ctx context.Context) error {
 func (t *trainer) options(trained map[int]lowrank.Factors) calibrate.Options {
 	return calibrate.Options{
 		Layout: t.layout, Path: t.path, Context: t.context, Threads: t.threads,
-		IDs: t.ids, Text: t.t.Name, Floor: t.t.Floor, Predictor: t.kind, Bits: t.t.Bits, Rank: t.t.Rank, Seed: t.t.Seed, TrainTime: t.t.Time,
+		IDs: t.ids, Text: t.t.Name, Floor: predict.Floor(t.t.Floor), Predictor: t.kind, Bits: t.t.Bits, Rank: t.t.Rank, Seed: t.t.Seed, TrainTime: t.t.Time,
 		Dir: filepath.Dir(t.t.Output), HeapBytes: t.heap,
 		Trained:  trained,
 		Finished: t.keep,
@@ -211,13 +197,13 @@ func (t *trainer) options(trained map[int]lowrank.Factors) calibrate.Options {
 			}
 			eo.Strategy = t.o.engine.Strategy
 			if exact {
-				eo.Strategy.Mode = Gate
+				eo.Strategy.Mode = config.Gate
 			}
 			if eo.Strategy.Budget.Bytes > 0 {
 				eo.Strategy.Budget.Bytes = max(1, eo.Strategy.Budget.Bytes-reserve)
 			}
 			e, err := engine.Open(ctx, p, eo)
-			var small *BudgetError
+			var small *placement.BudgetError
 			if errors.As(err, &small) {
 				err = fmt.Errorf("training keeps %s beside the model: %w", config.FormatSize(reserve), err)
 			}

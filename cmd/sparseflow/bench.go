@@ -14,11 +14,14 @@ import (
 
 	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/cache"
+	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
+	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/lab/bench"
 	"github.com/sparseflow/sparseflow/internal/lab/chart"
 	"github.com/sparseflow/sparseflow/internal/lab/trace"
+	"github.com/sparseflow/sparseflow/internal/mirror"
 )
 
 // benchFlags are the flags of bench alone.
@@ -189,7 +192,7 @@ func (a *app) bench(cmd *cobra.Command, model string, m *modelFlags, f benchFlag
 // converted or loaded.
 func (f *benchFlags) benchmark(cmd *cobra.Command, model string, m *modelFlags) (*bench.Benchmark, error) {
 	b := &bench.Benchmark{Ablate: f.ablate, Sweep: f.sweep}
-	b.Model, b.CacheDir, b.SimDisk, b.Trace, b.Timeout, b.Command = model, m.cacheDir, m.simDisk, f.trace, f.timeout, benchProcess
+	b.Model, b.CacheDir, b.SimDisk, b.Trace, b.Timeout, b.Command = model, m.cacheDir, (*disk.SimSpec)(m.simDisk), f.trace, f.timeout, benchProcess
 	b.Reps, b.AllReps = f.reps, f.reps > 0
 	if f.reps == 0 {
 		b.Reps = benchReps
@@ -225,13 +228,15 @@ func (f *benchFlags) benchmark(cmd *cobra.Command, model string, m *modelFlags) 
 	if err := benchFits(cmd, m, b); err != nil {
 		return nil, err
 	}
-	if b.Strategy, err = m.strategy(cmd); err != nil {
+	strategy, err := m.strategy(cmd)
+	if err != nil {
 		return nil, err
 	}
-	if b.Strategy.Budget.IsZero() && b.Strategy.GPUCacheRatio == nil {
-		b.Strategy.Budget.Share = benchBudget
+	if strategy.Budget.IsZero() && strategy.GPUCacheRatio == nil {
+		strategy.Budget.Share = benchBudget
 	}
-	_, err = sparseflow.Plan(model, sparseflow.WithStrategy(b.Strategy), sparseflow.WithCacheDir(m.cacheDir))
+	b.Strategy = mirror.To[config.OffloadStrategy](strategy)
+	_, err = sparseflow.Plan(model, sparseflow.WithStrategy(strategy), sparseflow.WithCacheDir(m.cacheDir))
 	return b, err
 }
 

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/placement"
 	"github.com/sparseflow/sparseflow/internal/suggest"
 )
@@ -62,7 +61,7 @@ func report(ctx context.Context, stderr io.Writer, err error) int {
 // statusOf is the exit status of an error.
 func statusOf(err error) int {
 	var usage *usageError
-	var budget *sparseflow.BudgetError
+	var budget *placement.BudgetError
 	var flag *placement.FlagError
 	switch {
 	case errors.As(err, &usage), errors.As(err, &flag):

@@ -100,10 +100,11 @@ func (m *modelFlags) strategy(cmd *cobra.Command) (sparseflow.OffloadStrategy, e
 	s.UseLRUEviction = m.lru
 	s.AsyncTransfer = m.async
 	s.IO = sparseflow.IOMode(m.io)
-	var err error
-	if s.KV, err = tensor.ParseDType(m.kv); err != nil {
+	kv, err := tensor.ParseDType(m.kv)
+	if err != nil {
 		return s, usagef(cmd, "--kv: %v", err)
 	}
+	s.KV = sparseflow.DType(kv)
 	s.Context = m.ctx
 	s.Threads = m.threads
 	if err := s.Validate(); err != nil {

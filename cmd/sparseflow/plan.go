@@ -18,6 +18,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/lab/bench"
 	"github.com/sparseflow/sparseflow/internal/lab/chart"
 	"github.com/sparseflow/sparseflow/internal/lab/synth"
+	"github.com/sparseflow/sparseflow/internal/mirror"
 	"github.com/sparseflow/sparseflow/internal/placement"
 )
 
@@ -123,7 +124,7 @@ func (a *app) place(cmd *cobra.Command, model string, in input, f *planFlags) (*
 		return nil, usagef(cmd, "--measure: got %s, want a pack, whose disk can be measured", u.from)
 	}
 	a.newProgress().note(fmt.Sprintf("sizes are computed from %s, with weights in %s", u.from, strings.ToLower(u.weights.String())))
-	return sparseflow.PlanConfig(sparseflow.SparseFlowConfig{Profile: u.profile, Strategy: strategy}, u.weights, options...)
+	return sparseflow.PlanConfig(sparseflow.SparseFlowConfig{Profile: mirror.To[sparseflow.ModelProfile](u.profile), Strategy: strategy}, sparseflow.DType(u.weights), options...)
 }
 
 func (a *app) plan(cmd *cobra.Command, model string, in input, f *planFlags) error {
@@ -247,10 +248,11 @@ func newPlanJSON(p *sparseflow.Placement, kv string, l *bench.Limits) planJSON {
 
 // estimate is the seconds of a token by what was measured, if anything was.
 func estimate(p *sparseflow.Placement, l *bench.Limits) float64 {
-	if l == nil {
-		return p.Token.Seconds(placement.AssumedRates())
+	rates := placement.AssumedRates()
+	if l != nil {
+		rates = l.Rates()
 	}
-	return p.Token.Seconds(l.Rates())
+	return p.Token.Seconds(sparseflow.Rates(rates))
 }
 
 func printPlan(w io.Writer, model string, p *sparseflow.Placement, l *bench.Limits) {

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/hub"
@@ -18,7 +17,7 @@ import (
 
 // unseen is a model that is planned without its weights.
 type unseen struct {
-	profile sparseflow.ModelProfile
+	profile config.ModelProfile
 	weights tensor.DType
 	from    string // what its sizes are computed from
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/lab/chart"
 	"github.com/sparseflow/sparseflow/internal/lab/profile"
+	"github.com/sparseflow/sparseflow/internal/mirror"
 	sampletext "github.com/sparseflow/sparseflow/models/text"
 )
 
@@ -110,14 +111,16 @@ func (f *profileFlags) settings(a *app, cmd *cobra.Command, model string, m *mod
 		Model: model, CacheDir: m.cacheDir, MaxTokens: f.maxTokens,
 		Text: profile.Text{Name: "the bundled sample", Text: sampletext.Sample}, Drawn: f.file == "" && f.against == "",
 	}
-	if s.Strategy, err = m.strategy(cmd); err != nil {
+	strategy, err := m.strategy(cmd)
+	if err != nil {
 		return s, err
 	}
+	s.Strategy = mirror.To[config.OffloadStrategy](strategy)
 	switch {
 	case f.maxTokens < 0:
 		return s, usagef(cmd, "--max-tokens: got %d, want 0 or more", f.maxTokens)
-	case s.Strategy.Mode != sparseflow.Dense && s.Strategy.Mode != sparseflow.Gate:
-		return s, usagef(cmd, "--mode: got %s, want dense or gate, which compute every neuron", s.Strategy.Mode)
+	case strategy.Mode != sparseflow.Dense && strategy.Mode != sparseflow.Gate:
+		return s, usagef(cmd, "--mode: got %s, want dense or gate, which compute every neuron", strategy.Mode)
 	}
 	if f.file != "" {
 		s.Text.Name = f.file

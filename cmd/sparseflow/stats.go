@@ -160,7 +160,7 @@ func statsTable(w io.Writer, s sparseflow.Stats, eng *sparseflow.Engine, row ...
 // hitText is the share of wanted neurons that were in fast memory. Those that
 // went into empty slots are left out: they say that the cache was being loaded,
 // not how good it is.
-func hitText(c engine.Counters) string {
+func hitText(c sparseflow.Counters) string {
 	loaded := min(c.Filled, c.Misses)
 	if c.Wanted > 0 && c.Wanted == loaded {
 		return "none yet"
@@ -170,7 +170,7 @@ func hitText(c engine.Counters) string {
 
 // perToken is what decoding took and its number of tokens, or those of the
 // prompt where nothing was decoded after the prompt's own token.
-func perToken(s sparseflow.Stats) (engine.Counters, int64) {
+func perToken(s sparseflow.Stats) (sparseflow.Counters, int64) {
 	if s.Tokens > 1 {
 		return s.Decoding, int64(s.Tokens - 1)
 	}

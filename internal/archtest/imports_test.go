@@ -42,7 +42,7 @@ var layers = [][]string{
 	{"internal/kv", "internal/sample", "internal/token", "internal/hub"},
 	{"internal/config"},
 	{"internal/tensor"},
-	{"internal/atomicfile", "internal/suggest", "internal/heap", "internal/memory", "internal/parallel", "internal/table", "internal/shortsleep", "models/tiny", "models/text", "internal/archtest"}, // import nothing of the module
+	{"internal/atomicfile", "internal/suggest", "internal/heap", "internal/memory", "internal/mirror", "internal/parallel", "internal/table", "internal/shortsleep", "models/tiny", "models/text", "internal/archtest"}, // import nothing of the module
 }
 
 // foundations are packages whose own test files keep to the layers too, so

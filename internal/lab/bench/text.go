@@ -3,9 +3,9 @@ package bench
 import (
 	"fmt"
 
+	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/sample"
-	"github.com/sparseflow/sparseflow/internal/token"
 	"github.com/sparseflow/sparseflow/models/text"
 )
 
@@ -17,7 +17,7 @@ type Text struct {
 
 // ForcedText is n tokens for a model: of the bundled sample, or without a
 // tokenizer (tok is nil), as synthetic ones have none, always the same draw.
-func ForcedText(p config.ModelProfile, tok *token.Tokenizer, n int) (Text, error) {
+func ForcedText(p config.ModelProfile, tok *sparseflow.Tokenizer, n int) (Text, error) {
 	if tok == nil {
 		return Text{sample.DrawTokens(p.VocabSize, n, 0), "token ids drawn by Zipf's law"}, nil
 	}

@@ -10,9 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/lab/bench"
 	"github.com/sparseflow/sparseflow/internal/lab/profile"
-	"github.com/sparseflow/sparseflow/internal/placement"
 )
 
 // label is a text of a drawing and where it begins or, with an anchor, stands.
@@ -179,9 +179,9 @@ func TestProfile(t *testing.T) {
 
 // The tiers name all that there is, and nothing that there is not.
 func TestTiers(t *testing.T) {
-	list := labels(t, Tiers("m, budget 58%", &placement.Placement{Tiers: []placement.Tier{
-		{Name: "fast (RAM)", Bytes: 3e6, Items: []placement.Item{{What: "slots", Bytes: 2e6}, {What: "nothing"}, {What: "KV cache", Bytes: 1e6}}},
-		{Name: "slow", Bytes: 1e6, Items: []placement.Item{{What: "rest", Bytes: 1e6}}},
+	list := labels(t, Tiers("m, budget 58%", &sparseflow.Placement{Tiers: []sparseflow.Tier{
+		{Name: "fast (RAM)", Bytes: 3e6, Items: []sparseflow.Item{{What: "slots", Bytes: 2e6}, {What: "nothing"}, {What: "KV cache", Bytes: 1e6}}},
+		{Name: "slow", Bytes: 1e6, Items: []sparseflow.Item{{What: "rest", Bytes: 1e6}}},
 	}}))
 	for _, want := range []string{"m, budget 58%", "fast (RAM): 3.00 MB", "slots", "2.00 MB", "KV cache", "rest"} {
 		find(t, list, want)

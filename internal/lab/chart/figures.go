@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/lab/bench"
 	"github.com/sparseflow/sparseflow/internal/lab/profile"
-	"github.com/sparseflow/sparseflow/internal/placement"
 )
 
 // Sweep draws tokens/s of a sweep by share of the weights, beside those of modes
@@ -106,7 +106,7 @@ func drawMisses(p *panel, r *profile.Report) {
 
 // Tiers draws what lives where: a bar for each tier, all to one scale, and under
 // it what its parts are.
-func Tiers(title string, p *placement.Placement) *Drawing {
+func Tiers(title string, p *sparseflow.Placement) *Drawing {
 	colours := [...]string{blue, "#56b4e9", "#cc79a7", orange, green, "#f0e442", "#999999", grey, "#dddddd", red, "#8c510a"}
 	const barHeight, column = 34, (wide - 3*margin) / 2
 	d := newDrawing(title, wide)

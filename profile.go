@@ -1,0 +1,109 @@
+package sparseflow
+
+import (
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/mirror"
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
+// SparseFlowConfig is a model and what is to be done with it.
+type SparseFlowConfig struct {
+	Profile  ModelProfile    // the model
+	Strategy OffloadStrategy // what is to be done with it
+}
+
+// FromTransformersConfig reads the config.json that Hugging Face's transformers
+// write beside a checkpoint and joins it with a strategy. Only model_type "opt"
+// is known so far.
+func FromTransformersConfig(hf []byte, s OffloadStrategy) (SparseFlowConfig, error) {
+	c, err := config.FromTransformersConfig(hf, s.internal())
+	return mirror.To[SparseFlowConfig](c), err
+}
+
+// ModelProfile is what a model is: everything that its decoder block needs to
+// know apart from the weights. It is stored in the pack file as JSON.
+type ModelProfile struct {
+	Family         string     `json:"family"`          // "opt"
+	VocabSize      int        `json:"vocab_size"`      // rows of the embedding and of the head
+	EmbedDim       int        `json:"embed_dim"`       // width of the embedding; HiddenSize unless projected
+	HiddenSize     int        `json:"hidden_size"`     // width of the residual stream
+	Layers         int        `json:"layers"`          // decoder blocks
+	Heads          int        `json:"heads"`           // query heads
+	KVHeads        int        `json:"kv_heads"`        // key-value heads; divides Heads
+	FFN            int        `json:"ffn"`             // neurons of one layer's MLP
+	NeuronParts    int        `json:"neuron_parts"`    // vectors of HiddenSize elements per neuron: 2 (up, down), 3 if gated
+	MaxPositions   int        `json:"max_positions"`   // longest context
+	PositionOffset int        `json:"position_offset"` // first row of the position table in use (OPT: 2)
+	Activation     Activation `json:"activation"`      // between a neuron's two halves
+	Norm           NormKind   `json:"norm"`            // kind of the normalisation layers
+	NormEps        float32    `json:"norm_eps"`        // added to what a norm divides by
+	NormAffine     bool       `json:"norm_affine"`     // norms have weight and bias
+	PreNorm        bool       `json:"pre_norm"`        // norm before attention and MLP; after them if false
+	FinalNorm      bool       `json:"final_norm"`      // a norm before the head
+	Bias           bool       `json:"bias"`            // linear layers have biases
+	TiedHead       bool       `json:"tied_head"`       // the head is the token embedding
+	BOS            int32      `json:"bos"`             // -1 if the model has none
+	PAD            int32      `json:"pad"`             // -1 if the model has none
+	EOS            []int32    `json:"eos"`             // any of them ends a text
+	// Generation is how the checkpoint's makers want text to be generated.
+	Generation Generation `json:"generation,omitzero"`
+	// Synthetic says that the weights were drawn, not trained: speed and
+	// sparsity mean something, the text and its perplexity do not. It is left
+	// out of the JSON of real models.
+	Synthetic bool `json:"synthetic,omitempty"`
+}
+
+// HeadDim is the width of one attention head.
+func (p ModelProfile) HeadDim() int { return p.internal().HeadDim() }
+
+// KVDim is the width of one token's keys (and of its values) in one layer.
+func (p ModelProfile) KVDim() int { return p.internal().KVDim() }
+
+// Neurons is the number of MLP neurons of the whole model.
+func (p ModelProfile) Neurons() int64 { return p.internal().Neurons() }
+
+// Sparse reports whether the activation gives exact zeros, so that neurons can
+// be left out.
+func (p ModelProfile) Sparse() bool { return p.Activation.Sparse() }
+
+// IsEOS reports whether id ends a text.
+func (p ModelProfile) IsEOS(id int32) bool { return p.internal().IsEOS(id) }
+
+// BundleBytes is the size of one neuron's vectors stored as type t.
+func (p ModelProfile) BundleBytes(t DType) int64 { return p.internal().BundleBytes(tensor.DType(t)) }
+
+// Validate reports the first field whose value no model can have.
+func (p ModelProfile) Validate() error { return p.internal().Validate() }
+
+func (p ModelProfile) internal() config.ModelProfile { return mirror.To[config.ModelProfile](p) }
+
+// Activation is the function between a neuron's two halves, by the name that
+// Hugging Face configurations use: relu, gelu, gelu_new, quick_gelu or silu.
+type Activation string
+
+// Sparse reports whether the function gives exact zeros, which of these relu
+// alone does.
+func (a Activation) Sparse() bool { return config.Activation(a).Sparse() }
+
+// Validate reports a value that is no function known here.
+func (a Activation) Validate() error { return config.Activation(a).Validate() }
+
+// NormKind is the kind of a model's normalisation layers: layernorm or rmsnorm.
+type NormKind string
+
+// Generation is what a checkpoint's generation_config.json says of how its text
+// is to be generated, where whoever asks for text says nothing else. It is zero
+// where there is no such file.
+type Generation struct {
+	EOS       []int32  `json:"eos,omitempty"`        // end a text besides the profile's own
+	Stop      []string `json:"stop,omitempty"`       // end a text before they begin
+	MaxTokens int      `json:"max_tokens,omitempty"` // most tokens to generate
+	// Sample says to draw tokens rather than take the likeliest. What follows is
+	// zero where it is off or not said, and as in Sampling.
+	Sample            bool    `json:"sample,omitempty"`
+	Temperature       float32 `json:"temperature,omitempty"`        // divides the logits
+	TopK              int     `json:"top_k,omitempty"`              // draw from this many of the likeliest
+	TopP              float32 `json:"top_p,omitempty"`              // draw from those that hold this mass
+	MinP              float32 `json:"min_p,omitempty"`              // least share of the likeliest's probability
+	RepetitionPenalty float32 `json:"repetition_penalty,omitempty"` // on ids of the context
+}
