@@ -71,10 +71,11 @@ type PerToken struct {
 	StreamedBytes int64   // of these, of matrices, which are read in order
 	Misses        float64 // neurons that are read
 	Reads         float64 // that bring them and the matrices
+	Layers        int     // that it passes
 }
 
-// Seconds is how long a token takes if products with weights are all that takes
-// time, and reading and computing come one after the other.
+// Seconds is how long a token takes if reading and computing come one after the
+// other.
 func (t PerToken) Seconds(r Rates) float64 {
 	return placement.PerToken(t).Seconds(placement.Rates(r))
 }
@@ -87,6 +88,7 @@ type Rates struct {
 	Complete float64 // all neurons of layers
 	Random   float64 // read from the pack, neuron by neuron
 	InOrder  float64 // read from the pack, in order
+	Layer    float64 // seconds that a layer takes beside its weights
 }
 
 // BudgetError is the error of a budget below the smallest that works.

@@ -2,8 +2,6 @@ package sparseflow
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -38,9 +36,9 @@ type Training struct {
 	// Seed is what random choices start from: the same seed, text and model
 	// give the same sidecar.
 	Seed uint64
-	// Time is how long training low-rank factors by gradient may take, by
-	// estimate; where it would take longer, factors are in closed form. 0: 20
-	// minutes.
+	// Time has no effect: nothing of a training depends on how long it takes.
+	//
+	// Deprecated: leave it 0.
 	Time time.Duration
 	// Bits is the width of every sketch, 3 or 4, and Rank that of all low-rank
 	// factors; 0: what costs least, layer by layer.
@@ -52,8 +50,7 @@ type Training struct {
 // sketch or lowrank for one kind in every layer, or empty for what costs least.
 //
 // What can be wrong is checked before any work. A training that ends early
-// leaves the predictors in use as they were; the factors of the layers that it
-// had finished are kept, and the next training on the same text goes on there.
+// leaves the predictors in use as they were.
 func Train(ctx context.Context, model string, t Training, opts ...Option) (*Calibration, string, error) {
 	o := makeOptions(opts)
 	src, err := hub.FindIn(model, o.cacheDir)
@@ -64,7 +61,7 @@ func Train(ctx context.Context, model string, t Training, opts ...Option) (*Cali
 	tr.o.engine.Strategy.Mode, tr.o.engine.Strategy.Predictor = config.Predicted, ""
 	var r calibrate.Result
 	if err = tr.prepare(ctx); err == nil {
-		r, err = calibrate.Calibrate(ctx, tr.options(tr.trained()))
+		r, err = calibrate.Calibrate(ctx, tr.options())
 	}
 	if err != nil {
 		return nil, "", withBudget(fmt.Errorf("train %s: %w", src.Name, err))
@@ -86,7 +83,6 @@ type trainer struct {
 	threads int
 	ids     []int32
 	heap    int64
-	name    string // of what is trained on and how
 }
 
 // prepare converts the model if need be, after checking what can be checked
@@ -105,7 +101,7 @@ func (t *trainer) prepare(ctx context.Context) error {
 	if err := t.place(); err != nil {
 		return err
 	}
-	if err := calibrate.Check(t.options(nil)); err != nil {
+	if err := calibrate.Check(t.options()); err != nil {
 		return err
 	}
 	p, err := openPack(ctx, t.src, t.o)
@@ -131,9 +127,6 @@ func (t *trainer) tokens() error {
 	default:
 		t.ids, t.t.Name = sample.DrawTokens(p.Profile().VocabSize, drawnTokens, t.t.Seed|1<<63), "drawn token ids"
 	}
-	h := sha256.New()
-	fmt.Fprint(h, t.ids, t.t.Seed, p.AttnDType(), p.MLPDType(), t.kind)
-	t.name = hex.EncodeToString(h.Sum(nil))
 	return nil
 }
 
@@ -179,15 +172,12 @@ func (t *trainer) output(ctx context.Context) error {
 	return sidecar.Update(ctx, t.t.Output, t.source, func(*sidecar.Sidecar) *sidecar.Sidecar { return nil })
 }
 
-// options is the training as package calibrate takes it, going on where one
-// with the given factors ended.
-func (t *trainer) options(trained map[int]lowrank.Factors) calibrate.Options {
+// options is the training as package calibrate takes it.
+func (t *trainer) options() calibrate.Options {
 	return calibrate.Options{
 		Layout: t.layout, Path: t.path, Context: t.context, Threads: t.threads,
-		IDs: t.ids, Text: t.t.Name, Floor: predict.Floor(t.t.Floor), Predictor: t.kind, Bits: t.t.Bits, Rank: t.t.Rank, Seed: t.t.Seed, TrainTime: t.t.Time,
+		IDs: t.ids, Text: t.t.Name, Floor: predict.Floor(t.t.Floor), Predictor: t.kind, Bits: t.t.Bits, Rank: t.t.Rank, Seed: t.t.Seed,
 		Dir: filepath.Dir(t.t.Output), HeapBytes: t.heap,
-		Trained:  trained,
-		Finished: t.keep,
 		Progress: t.o.progress,
 		Notify:   t.o.notify,
 		Open: func(ctx context.Context, exact bool, reserve int64, eo engine.Options) (*engine.Engine, error) {
@@ -212,47 +202,13 @@ func (t *trainer) options(trained map[int]lowrank.Factors) calibrate.Options {
 	}
 }
 
-// trained is the factors of an earlier training of the same kind that did not
-// end, none if there are none that can be used.
-func (t *trainer) trained() map[int]lowrank.Factors {
-	side, err := sidecar.Open(t.t.Output, t.source)
-	if err != nil {
-		return nil
-	}
-	sec, ok := side.Section(lowrank.PartialName)
-	if !ok {
-		return nil
-	}
-	p := t.layout.Profile()
-	name, factors, err := lowrank.ReadSection(sec, p.Layers, p.HiddenSize, p.FFN)
-	if err != nil || name != t.name {
-		return nil
-	}
-	if len(factors) > 0 && t.o.notify != nil {
-		t.o.notify(fmt.Sprintf("going on with a training that had finished %d of %d layers", len(factors), p.Layers))
-	}
-	return factors
-}
-
-// keep stores the factors trained so far, for a training that goes on here.
-// They are not in use.
-func (t *trainer) keep(factors map[int]lowrank.Factors) error {
-	sec, err := lowrank.NewSection(t.name, factors)
-	if err != nil {
-		return err
-	}
-	return sidecar.Update(context.Background(), t.t.Output, t.source, func(s *sidecar.Sidecar) *sidecar.Sidecar {
-		return s.With(lowrank.PartialName, sec)
-	})
-}
-
 // store puts what was learned in the place of what was there.
 func (t *trainer) store(ctx context.Context, r calibrate.Result) error {
 	sec, err := r.Calibration.Section()
 	if err != nil {
 		return err
 	}
-	factors, err := lowrank.NewSection(t.name, r.Factors)
+	factors, err := lowrank.NewSection(r.Factors)
 	if err != nil {
 		return err
 	}
@@ -262,7 +218,7 @@ func (t *trainer) store(ctx context.Context, r calibrate.Result) error {
 	}
 	return sidecar.Update(ctx, t.t.Output, t.source, func(s *sidecar.Sidecar) *sidecar.Sidecar {
 		s = s.Without(lowrank.PartialName).Without(lowrank.SectionName).With(predict.CalibrationSection, sec)
-		if len(r.Factors) > 0 {
+		if r.Calibration.Uses(predict.KindLowRank) {
 			s = s.With(lowrank.SectionName, factors)
 		}
 		if _, ok := s.Section(cache.CountsSection); !ok { // a profile has seen more

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,7 +21,7 @@ func (a *app) trainCommand() *cobra.Command {
 to be trusted, makes sketches of 3 bits that are rounded for such text, and
 measures what each degree of trust costs in quality on a part of the text that it
 has not learned from. In models whose layers are large enough
-it also trains factors of low rank, and each layer takes what costs least for the
+it also makes factors of low rank, and each layer takes what costs least for the
 same loss; --predictor wants one kind everywhere. It writes a sidecar beside the
 pack, which run, score and eval then use: --quality chooses among its points.
 
@@ -31,11 +30,9 @@ there is one point: recall weighted by activation of 0.95 and an output error of
 0.2 in every layer. A model without a tokenizer learns from drawn token ids.
 
 Without --file a bundled text of public-domain books is used. Some 8,000 tokens
-are looked at, 18,000 where factors are trained; a text like those that the model
-will see is best. The memory that it will take is said first and kept within
---budget, the time once a layer is finished. A
-training that ends early changes nothing, and the next one on the same text goes
-on after the last layer that was finished.`,
+are looked at; a text like those that the model will see is best. The memory that
+it will take is said first and kept within --budget, the time once a layer is
+finished. A training that ends early changes nothing.`,
 		Example: `  sparseflow train tiny
   sparseflow train DIR --file book.txt --ctx 512
   sparseflow train DIR --file book.txt --predictor lowrank --seed 7
@@ -51,9 +48,10 @@ on after the last layer that was finished.`,
 	cmd.Flags().StringVarP(&f.output, "output", "o", "", "write the sidecar to this `file`")
 	cmd.Flags().Var(enum{&f.floor, []string{floorAuto, string(sparseflow.FloorPerplexity), string(sparseflow.FloorRecall)}}, "floor", "what quality is: a rise of perplexity, or recall and output error in every layer; auto: recall where the weights are synthetic")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "`number` that random choices start from")
-	cmd.Flags().DurationVar(&f.time, "time", 20*time.Minute, "`duration` that training low-rank factors by gradient may take; where it would take longer, they are in closed form")
+	cmd.Flags().Duration("time", 0, "has no effect")
+	_ = cmd.Flags().MarkDeprecated("time", "it has no effect: training does not depend on the clock") // fails for unknown flags alone
 	cmd.Flags().IntVar(&f.bits, "bits", 0, "`bits` of every sketch, 3 or 4; 0: what costs least, layer by layer")
-	cmd.Flags().IntVar(&f.rank, "rank", 0, "`rank` of all low-rank factors, 16, 32, 64 ..., in closed form; 0: what costs least, layer by layer")
+	cmd.Flags().IntVar(&f.rank, "rank", 0, "`rank` of all low-rank factors, 16, 32, 64 ...; 0: what costs least, layer by layer")
 	m.add(cmd, sparseflow.Auto)
 	return cmd
 }
@@ -65,7 +63,6 @@ const floorAuto = "auto"
 type trainFlags struct {
 	file, output, floor string
 	seed                uint64
-	time                time.Duration
 	bits, rank          int
 }
 
@@ -108,7 +105,7 @@ func (a *app) train(cmd *cobra.Command, m *modelFlags, model string, f trainFlag
 	if err := f.check(cmd, strategy.Predictor); err != nil {
 		return err
 	}
-	t := sparseflow.Training{Text: text.Sample, Name: "bundled sample", Output: f.output, Seed: f.seed, Time: f.time, Bits: f.bits, Rank: f.rank}
+	t := sparseflow.Training{Text: text.Sample, Name: "bundled sample", Output: f.output, Seed: f.seed, Bits: f.bits, Rank: f.rank}
 	if f.floor != floorAuto {
 		t.Floor = sparseflow.Floor(f.floor)
 	}

@@ -31,7 +31,7 @@ func TestKillWhileTraining(t *testing.T) {
 	}
 	began := time.Now()
 	out, err := train("1").CombinedOutput()
-	if err != nil || !bytes.Contains(out, []byte("layer 1: rank ")) || !bytes.Contains(out, []byte("floor: weighted recall of at least 0.95")) {
+	if err != nil || !bytes.Contains(out, []byte("floor: weighted recall of at least 0.95")) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	whole := time.Since(began)
@@ -64,8 +64,7 @@ func TestKillWhileTraining(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What a killed training had finished may have been added; the sections in
-	// use are the same bytes.
+	// The sections in use are the same bytes.
 	for _, section := range []string{"section.sketch", "section.lowrank\""} {
 		if a, b := metadata(t, before, section), metadata(t, after, section); a != b {
 			t.Errorf("%s: got %.80s, want it as it was, %.80s", section, b, a)

@@ -4,13 +4,13 @@
 // The model runs exactly over the first part of the text. For every neuron a
 // line is fitted from the sketch's score to the true pre-activation, with the
 // deviation of what is left (predict.Moments). The same is done for sketches of
-// fewer bits whose rounding knows the inputs (rounding.go). Where factors of low rank could
-// cost less than the sketch they are trained (package lowrank) and fitted too,
-// and each layer takes what costs least for the same loss: see choose. Then the
-// rest of the text, which nothing has learned from, is evaluated: at a row of
-// thresholds from careful to careless, the operating points that --quality
-// chooses among, or, where perplexity means nothing, at the one that holds
-// predict.FloorRecall in every layer.
+// fewer bits whose rounding knows the inputs (rounding.go) and, where they could
+// cost less than the sketch, for factors of low rank in closed form (closed.go).
+// Each layer takes what costs least for the same loss: see choose. Then the rest
+// of the text, which nothing has learned from, is evaluated. With
+// predict.FloorPerplexity that is done at a row of thresholds from careful to
+// careless, the operating points that --quality chooses among. With
+// predict.FloorRecall it is done at the one point that holds it in every layer.
 //
 // Memory: one layer's inputs, [tokens, d] f32, and what fits it (needs.go says
 // how much, before any work); the inputs of all layers are in a file.
@@ -52,25 +52,17 @@ type Options struct {
 	// Predictor is sketch or lowrank, for every layer; empty: what costs least.
 	Predictor string
 	// Bits is the width of every sketch: 4, the pack's, or 3, codes of the
-	// layer's own; 0: what costs least, as far as rounding takes a quarter of
-	// TrainTime at most.
+	// layer's own; 0: what costs least, with codes only where rounding them is
+	// no more than mostRounding work.
 	Bits int
-	// Rank is that of all factors, which are then in closed form: 16 times a
-	// power of two; 0: what costs least.
+	// Rank is that of all factors: 16 times a power of two; 0: what costs least.
 	Rank int
 	Seed uint64
-	// TrainTime is how long training factors by gradient may take, by estimate;
-	// factors are in closed form where it would take longer. 0: 20 minutes.
-	TrainTime time.Duration
 	// Dir is where a large file may lie meanwhile.
 	Dir string
 	// HeapBytes is the most memory that may be used beside the open model; 0:
 	// any.
 	HeapBytes int64
-	// Trained is factors of an earlier training that did not end, by layer.
-	Trained map[int]lowrank.Factors
-	// Finished, if not nil, is given all factors whenever a layer's are ready.
-	Finished func(map[int]lowrank.Factors) error
 	// Progress, if not nil, is told what is done, out of a total.
 	Progress func(what string, done, total int64)
 	// Notify, if not nil, is told what is about to be done and how long it will
@@ -78,11 +70,11 @@ type Options struct {
 	Notify func(string)
 }
 
-// Result is a calibration, and the trained factors that it uses, by layer.
+// Result is a calibration, and the factors that it uses.
 type Result struct {
 	Calibration *predict.Calibration
-	Factors     map[int]lowrank.Factors
-	Counts      *cache.Counts // how often each neuron fired
+	Factors     []lowrank.Layer // [layers]
+	Counts      *cache.Counts   // how often each neuron fired
 }
 
 // Check is the error that Calibrate would return before any work: of a model, a
@@ -93,7 +85,7 @@ func Check(o Options) error {
 }
 
 func newCalibrator(o Options) *calibrator {
-	return &calibrator{Options: o, profile: o.Layout.Profile(), factors: make(map[int]lowrank.Factors)}
+	return &calibrator{Options: o, profile: o.Layout.Profile()}
 }
 
 // Calibrate calibrates a model.
@@ -116,12 +108,12 @@ type calibrator struct {
 	profile config.ModelProfile
 	need    needs
 	inputs  *inputs
-	used    int                     // tokens of the text that the fit has seen
-	pace    float64                 // seconds that a token took to collect
-	energy  float64                 // mean energy of an active neuron, in all layers
-	layers  []float64               // [layers] the same of each layer
-	bars    []float64               // [layers] see fitted
-	factors map[int]lowrank.Factors // of the layers that use them
+	used    int             // tokens of the text that the fit has seen
+	pace    float64         // seconds that a token took to collect
+	energy  float64         // mean energy of an active neuron, in all layers
+	layers  []float64       // [layers] the same of each layer
+	bars    []float64       // [layers] see fitted
+	factors []lowrank.Layer // [layers], empty where others predict
 	counts  *cache.Counts
 	out     predict.Calibration
 }

@@ -14,8 +14,8 @@ type candidate struct {
 	kind predict.Kind
 	// scores sets y [tokens, count] to the scores of the neurons from first on.
 	scores  func(first, count int, y device.Act)
-	bytes   int64           // that a token moves to predict
-	factors lowrank.Factors // of lowrank
+	bytes   int64            // that a token moves to predict
+	factors *lowrank.Factors // of lowrank
 	out     predict.LayerCalibration
 	curve   frontier
 }
@@ -39,7 +39,7 @@ func sketchCandidate(be *cpu.Backend, x device.Act, sk device.SketchMat) *candid
 	})
 }
 
-// factorCandidate is trained factors, for inputs x.
+// factorCandidate is factors, for inputs x.
 func factorCandidate(be *cpu.Backend, x device.Act, f lowrank.Factors) (*candidate, error) {
 	l, err := f.Layer()
 	if err != nil {
@@ -47,24 +47,26 @@ func factorCandidate(be *cpu.Backend, x device.Act, f lowrank.Factors) (*candida
 	}
 	z := device.NewAct(x.Rows, f.Rank)
 	be.Linear(z, x, l.A, nil)
-	row := l.B.DType.RowBytes(f.Rank)
-	c := newCandidate(predict.KindLowRank, f.Bytes(), f.FFN, func(first, count int, y device.Act) {
-		part := l.B
-		part.Data, part.Rows = l.B.Data[int64(first)*row:int64(first+count)*row], count
-		be.Linear(y, z, part, l.Bias[first:first+count])
+	c := newCandidate(predict.KindLowRank, l.Bytes(), f.FFN, func(first, count int, y device.Act) {
+		be.Linear(y, z, rowsOf(l.B, first, count), l.Bias[first:first+count])
 	})
-	c.factors = f
+	c.factors = &f
 	return c, nil
 }
 
-// fold moves slope and offset into factors, whose scores then estimate
+// rowsOf is count rows of m from first on.
+func rowsOf(m device.Mat, first, count int) device.Mat {
+	row := int(m.DType.RowBytes(m.Cols))
+	m.Data, m.Rows = m.Data[first*row:(first+count)*row], count
+	return m
+}
+
+// fold moves slope and offset into the factors, whose scores then estimate
 // pre-activations.
-func (c *candidate) fold(f lowrank.Factors) {
+func (c *candidate) fold() {
+	f := c.factors
 	for i, slope := range c.out.Slope {
-		row := f.B[i*f.Rank : (i+1)*f.Rank]
-		for k := range row {
-			row[k] *= slope
-		}
+		scale(f.B[i*f.Rank:(i+1)*f.Rank], float64(slope))
 		f.Bias[i] = slope*f.Bias[i] + c.out.Offset[i]
 		c.out.Slope[i], c.out.Offset[i] = 1, 0
 	}

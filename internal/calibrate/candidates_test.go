@@ -59,7 +59,8 @@ func TestFold(t *testing.T) {
 	c := newCandidate(predict.KindLowRank, 0, 2, nil)
 	copy(c.out.Slope, []float32{2, 0.25})
 	copy(c.out.Offset, []float32{-1, 4})
-	c.fold(f)
+	c.factors = &f
+	c.fold()
 	// Scores were 3z+0.5 and 1-z.
 	if want := []float32{6, -0.25}; !slices.Equal(f.B, want) {
 		t.Errorf("B: got %v, want %v", f.B, want)
@@ -177,7 +178,7 @@ func TestInputs(t *testing.T) {
 			t.Fatal(err)
 		}
 		v := float32(l)
-		if want := []float32{v, 0, 0.5, 0.25, v, 1, 0.5, 0.25}; !slices.Equal(got, want) {
+		if want := []float32{v, 0, 0.5, 0.25, v, 1, 0.5, 0.25}; !slices.Equal(got.Data, want) {
 			t.Errorf("layer %d: got %v, want %v", l, got, want)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/parallel"
 	"github.com/sparseflow/sparseflow/internal/predict"
+	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
@@ -29,7 +30,7 @@ const fitParts = 8
 // neurons of a layer that fired say nothing about the layer.
 const silentShare = 1e-3
 
-// fit fits every neuron, and trains where that may pay.
+// fit fits every neuron of every layer, and chooses the layers' predictors.
 func (c *calibrator) fit(ctx context.Context) (err error) {
 	p, err := pack.Open(c.Path)
 	if err != nil {
@@ -50,6 +51,7 @@ func (c *calibrator) fit(ctx context.Context) (err error) {
 	ft := &fitter{c: c, p: p, store: store, be: be, d: c.profile.HiddenSize, ffn: c.profile.FFN}
 	layers := c.profile.Layers
 	c.out.Layers = make([]predict.LayerCalibration, layers)
+	c.factors = make([]lowrank.Layer, layers)
 	layerEnergy := make([]float64, layers)
 	c.layers, c.bars = make([]float64, layers), make([]float64, layers)
 	active, total := 0.0, 0.0
@@ -90,7 +92,7 @@ func (c *calibrator) silence(l int) {
 	for i := range out.Silent {
 		out.Silent[i] = true
 	}
-	delete(c.factors, l)
+	c.factors[l] = lowrank.Layer{}
 	out.Kind, out.Codes = predict.KindSketch, predict.Codes{}
 }
 
@@ -124,119 +126,160 @@ func (f *fitter) layer(ctx context.Context, l int) (fitted, error) {
 	if err != nil {
 		return fitted{}, err
 	}
-	n := len(x) / f.d
-	in := device.Act{Data: x, Rows: n, Cols: f.d, Stride: f.d}
-	sketch, bias, err := f.sketch(l, in)
+	w, err := f.weights(l)
 	if err != nil {
 		return fitted{}, err
 	}
-	candidates, fitRows := []*candidate{sketch}, n
-	if f.c.need.train || f.c.need.codes {
+	fitRows := x.Rows
+	if f.c.need.factors || f.c.need.codes {
 		// What they were learned from says nothing about factors and codes.
-		fitRows = n * 3 / 4
+		fitRows = x.Rows * 3 / 4
 	}
-	if f.c.need.codes {
-		codes, err := f.codes(ctx, l, in.Top(fitRows))
-		if err != nil {
-			return fitted{}, err
-		}
-		candidates = append(candidates, codesCandidate(f.be, in, codes, f.ffn))
-		if f.c.Bits > 0 {
-			candidates = candidates[1:]
-		}
-	}
-	if f.c.need.train {
-		factors, err := f.factors(ctx, l, in, bias, fitRows)
-		if err != nil {
-			return fitted{}, err
-		}
-		for _, v := range factors {
-			c, err := factorCandidate(f.be, in, v)
-			if err != nil {
-				return fitted{}, err
-			}
-			candidates = append(candidates, c)
-		}
-		if f.c.Predictor == "lowrank" && len(factors) > 0 {
-			candidates = candidates[1:]
-		}
-	}
-	r, err := f.blocks(ctx, l, in, bias, fitRows, candidates)
+	cs, err := f.candidates(ctx, l, x, w, fitRows)
 	if err != nil {
 		return fitted{}, err
 	}
-	best := candidates[0]
-	if len(candidates) > 1 {
-		best = choose(candidates, f.c.out.Floor, f.ffn, f.p.BundleBytes(), float64(r.active)/float64(n*f.ffn))
+	r, err := f.blocks(ctx, x, w, fitRows, cs)
+	if err != nil {
+		return fitted{}, err
 	}
-	switch {
-	case best == nil:
-		r.out = candidates[0].out
+	best := cs[0]
+	if len(cs) > 1 {
+		best = choose(cs, f.c.out.Floor, f.ffn, f.p.BundleBytes(), float64(r.active)/float64(x.Rows*f.ffn))
+	}
+	if best == nil {
+		r.out = cs[0].out
 		r.out.Kind = predict.KindGate
 		return r, nil
-	case best.kind == predict.KindLowRank:
-		best.fold(best.factors)
-		f.c.factors[l] = best.factors
+	}
+	if best.factors != nil {
+		best.fold()
+		if f.c.factors[l], err = best.factors.Layer(); err != nil {
+			return fitted{}, err
+		}
 	}
 	r.out, r.bar = best.out, best.curve.bar(loss(predict.FloorRecall))
 	return r, nil
 }
 
-// sketch is a layer's sketch for inputs x, and its bias, nil without.
-func (f *fitter) sketch(l int, x device.Act) (*candidate, []float32, error) {
-	name := fmt.Sprintf("layers.%d.mlp.", l)
-	codes, err := f.p.ReadTensor(name + "sketch")
-	if err != nil {
-		return nil, nil, err
+// candidates are the predictors that a layer may have, at least one, learned
+// from the first rows tokens of its inputs x.
+func (f *fitter) candidates(ctx context.Context, l int, x device.Act, w *weights, rows int) (cs []*candidate, err error) {
+	if f.c.Predictor != "lowrank" && f.c.Bits != codeBits {
+		sketch, err := f.sketch(l, x)
+		if err != nil {
+			return nil, err
+		}
+		cs = append(cs, sketch)
 	}
-	scales, err := f.p.ReadVector(name + "sketch_scale")
-	if err != nil {
-		return nil, nil, err
+	if !f.c.need.factors && !f.c.need.codes {
+		return cs, nil
 	}
-	var bias []float32
-	if f.p.Profile().Bias {
-		if bias, err = f.p.ReadVector(name + "up.bias"); err != nil {
-			return nil, nil, err
+	mean, cov := covariance(f.be, x.Top(rows))
+	var factors []lowrank.Factors
+	if f.c.need.factors {
+		if factors, err = f.closedForm(ctx, w.floats(0, f.ffn), w.bias, mean, cov, rows, f.c.ranks()); err != nil {
+			return nil, err
 		}
 	}
-	sk := device.SketchMat{Codes: codes, Scales: scales, RowBytes: pack.SketchBytes(f.d), Rows: f.ffn, Cols: f.d}
-	return sketchCandidate(f.be, x, sk), bias, nil
+	if f.c.need.codes {
+		codes, err := f.codes(ctx, w, cov)
+		if err != nil {
+			return nil, err
+		}
+		cs = append(cs, f.codesCandidate(x, codes))
+	}
+	for _, v := range factors {
+		c, err := factorCandidate(f.be, x, v)
+		if err != nil {
+			return nil, err
+		}
+		cs = append(cs, c)
+	}
+	return cs, nil
 }
 
-// slots is room for a block of neurons, to be closed.
-func (f *fitter) slots() (*memory.Memory, device.Slots, error) {
-	m, err := memory.New(memory.BufferBytes(blockNeurons * f.p.BundleStride()))
+// sketch is the pack's sketch of a layer, for inputs x.
+func (f *fitter) sketch(l int, x device.Act) (*candidate, error) {
+	name := fmt.Sprintf("layers.%d.mlp.sketch", l)
+	codes, err := f.p.ReadTensor(name)
 	if err != nil {
-		return nil, device.Slots{}, err
+		return nil, err
 	}
-	return m, device.Slots{Data: m.Buffer(blockNeurons * f.p.BundleStride()), Stride: f.p.BundleStride(),
-		DType: f.p.MLPDType(), Cols: f.d, Parts: f.p.Profile().NeuronParts}, nil
+	scales, err := f.p.ReadVector(name + "_scale")
+	if err != nil {
+		return nil, err
+	}
+	return sketchCandidate(f.be, x, device.SketchMat{Codes: codes, Scales: scales, RowBytes: pack.SketchBytes(f.d), Rows: f.ffn, Cols: f.d}), nil
+}
+
+// weights are what a layer's neurons multiply with.
+type weights struct {
+	up   device.Mat // first halves, [ffn, d]
+	bias []float32  // [ffn], nil without
+	norm []float32  // [ffn]: the squared lengths of the second halves
+}
+
+// floats are count first halves from first on, [count, d].
+func (w *weights) floats(first, count int) []float32 {
+	v := make([]float32, count*w.up.Cols)
+	tensor.Decode(v, rowsOf(w.up, first, count).Data, w.up.DType)
+	return v
+}
+
+// weights reads a layer's weights.
+func (f *fitter) weights(l int) (w *weights, err error) {
+	stride := f.p.BundleStride()
+	m, err := memory.New(memory.BufferBytes(blockNeurons * stride))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	slots := device.Slots{Data: m.Buffer(blockNeurons * stride), Stride: stride, DType: f.p.MLPDType(), Cols: f.d, Parts: f.p.Profile().NeuronParts}
+	w = &weights{up: device.Mat{DType: slots.DType, Rows: f.ffn, Cols: f.d}, norm: make([]float32, f.ffn)}
+	w.up.Data = make([]byte, 0, slots.DType.RowBytes(f.d)*int64(f.ffn))
+	down := make([]float32, f.d)
+	for first := 0; first < f.ffn; first += blockNeurons {
+		dst := make([][]byte, min(blockNeurons, f.ffn-first))
+		for i := range dst {
+			dst[i] = slots.Bundle(int32(i))
+		}
+		if err := f.store.ReadNeurons(l, first, dst); err != nil {
+			return nil, err
+		}
+		for i := range dst {
+			w.up.Data = append(w.up.Data, slots.Vec(int32(i), 0)...)
+			tensor.Decode(down, slots.Vec(int32(i), slots.Parts-1), slots.DType)
+			sum := 0.0
+			for _, v := range down {
+				sum += float64(v) * float64(v)
+			}
+			w.norm[first+i] = float32(sum)
+		}
+	}
+	if f.p.Profile().Bias {
+		w.bias, err = f.p.ReadVector(fmt.Sprintf("layers.%d.mlp.up.bias", l))
+	}
+	return w, err
 }
 
 // blocks fits all candidates to the first fitRows tokens of x and sees on the
 // others what they lose.
-func (f *fitter) blocks(ctx context.Context, l int, x device.Act, bias []float32, fitRows int, cs []*candidate) (r fitted, err error) {
-	m, slots, err := f.slots()
-	if err != nil {
-		return r, err
-	}
-	defer func() { err = errors.Join(err, m.Close()) }()
-	n := x.Rows
-	pre, score := device.NewAct(n, blockNeurons), device.NewAct(n, blockNeurons)
-	norm := make([]float32, blockNeurons)
+func (f *fitter) blocks(ctx context.Context, x device.Act, w *weights, fitRows int, cs []*candidate) (r fitted, err error) {
+	pre, score := device.NewAct(x.Rows, blockNeurons), device.NewAct(x.Rows, blockNeurons)
 	for first := 0; first < f.ffn; first += blockNeurons {
 		if err := ctx.Err(); err != nil {
 			return r, err
 		}
 		count := min(blockNeurons, f.ffn-first)
-		if err := f.neurons(l, first, count, slots, norm); err != nil {
-			return r, err
+		bias := w.bias
+		if bias != nil {
+			bias = bias[first : first+count]
 		}
-		f.be.Linear(pre.Colspan(0, count), x, up(slots, count), nil)
+		f.be.Linear(pre.Colspan(0, count), x, rowsOf(w.up, first, count), bias)
 		for k, c := range cs {
 			c.scores(first, count, score.Colspan(0, count))
-			parts := f.fitBlock(c, first, count, fitRows, pre, score, bias, norm)
-			for _, p := range parts {
+			for _, p := range f.fitBlock(c, first, count, fitRows, pre, score, w.norm) {
 				c.curve.merge(&p.curve)
 				if k == 0 {
 					r.energy += p.energy
@@ -256,26 +299,23 @@ type fitPart struct {
 }
 
 // fitBlock fits a candidate to count neurons from first on, whose true
-// pre-activations without bias are pre [tokens, count]. Neurons are dealt to
-// fitParts parts whatever the threads, so that sums do not depend on them.
-func (f *fitter) fitBlock(c *candidate, first, count, rows int, pre, score device.Act, bias, norm []float32) []fitPart {
+// pre-activations are pre [tokens, count]. Neurons are dealt to fitParts parts
+// whatever the threads, so that sums do not depend on them.
+func (f *fitter) fitBlock(c *candidate, first, count, rows int, pre, score device.Act, norm []float32) []fitPart {
 	parts := make([]fitPart, fitParts)
 	parallel.Each(f.c.Threads, fitParts, func(p int) {
 		part := &parts[p]
 		a, b := make([]float32, pre.Rows), make([]float32, pre.Rows)
 		for i := p * count / fitParts; i < (p+1)*count/fitParts; i++ {
-			add := float32(0)
-			if bias != nil {
-				add = bias[first+i]
-			}
+			n := norm[first+i]
 			for t := range a {
-				a[t], b[t] = score.Row(t)[i], pre.Row(t)[i]+add
+				a[t], b[t] = score.Row(t)[i], pre.Row(t)[i]
 				if b[t] > 0 {
-					part.energy += float64(b[t]) * float64(b[t]) * float64(norm[i])
+					part.energy += float64(b[t]) * float64(b[t]) * float64(n)
 					part.active++
 				}
 			}
-			c.fit(first+i, norm[i], a, b, rows, &part.curve)
+			c.fit(first+i, n, a, b, rows, &part.curve)
 		}
 	})
 	return parts
@@ -299,35 +339,4 @@ func (c *candidate) fit(i int, norm float32, score, pre []float32, rows int, cur
 		}
 		curve.add(expected*float64(norm), v, v*v*float64(norm))
 	}
-}
-
-// neurons reads count neurons into slots and sets norm to the squared length
-// of their second halves.
-func (f *fitter) neurons(l, first, count int, slots device.Slots, norm []float32) error {
-	dst := make([][]byte, count)
-	for i := range dst {
-		dst[i] = slots.Bundle(int32(i))
-	}
-	if err := f.store.ReadNeurons(l, first, dst); err != nil {
-		return err
-	}
-	v := make([]float32, f.d)
-	for i := range count {
-		tensor.Decode(v, slots.Vec(int32(i), slots.Parts-1), slots.DType)
-		sum := 0.0
-		for _, x := range v {
-			sum += float64(x) * float64(x)
-		}
-		norm[i] = float32(sum)
-	}
-	return nil
-}
-
-// up is the first halves of the neurons in slots, as a matrix of their own.
-func up(s device.Slots, count int) device.Mat {
-	m := device.Mat{DType: s.DType, Rows: count, Cols: s.Cols}
-	for i := range count {
-		m.Data = append(m.Data, s.Vec(int32(i), 0)...)
-	}
-	return m
 }

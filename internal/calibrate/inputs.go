@@ -52,13 +52,13 @@ func (in *inputs) add(layer int, x device.Act) {
 }
 
 // layer is a layer's inputs [tokens, d].
-func (in *inputs) layer(l int) ([]float32, error) {
+func (in *inputs) layer(l int) (x device.Act, err error) {
 	if in.err != nil {
-		return nil, fmt.Errorf("calibrate: keep inputs: %w", in.err)
+		return x, fmt.Errorf("calibrate: keep inputs: %w", in.err)
 	}
-	x := make([]float32, in.n[l]*in.d)
-	if _, err := in.f.ReadAt(bytesOf(x), int64(l)*int64(in.most)*int64(in.d)*4); err != nil {
-		return nil, fmt.Errorf("calibrate: read inputs: %w", err)
+	x = device.NewAct(in.n[l], in.d)
+	if _, err := in.f.ReadAt(bytesOf(x.Data), int64(l)*int64(in.most)*int64(in.d)*4); err != nil {
+		return x, fmt.Errorf("calibrate: read inputs: %w", err)
 	}
 	return x, nil
 }

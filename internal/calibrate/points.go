@@ -9,7 +9,6 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/predict"
-	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
 	"github.com/sparseflow/sparseflow/internal/quality"
 )
 
@@ -39,11 +38,9 @@ func (c *calibrator) points(ctx context.Context) error {
 
 // measurement evaluates points on text that the fit has not seen.
 type measurement struct {
-	c     *calibrator
-	ids   []int32
-	exact quality.ExactPass
-	// factors are those that the calibration uses, [layers].
-	factors []lowrank.Layer
+	c       *calibrator
+	ids     []int32
+	exact   quality.ExactPass
 	reserve int64 // bytes that are on the heap beside the open model
 }
 
@@ -55,14 +52,10 @@ func (c *calibrator) measurement(points int) (*measurement, error) {
 	if took := time.Duration(c.pace * float64(n*points) * float64(time.Second)); took > time.Minute && c.Notify != nil {
 		c.Notify(fmt.Sprintf("measuring %d points on %d tokens each takes about %v", points, n, took.Round(time.Minute)))
 	}
-	m := &measurement{c: c, ids: c.IDs[c.used : c.used+n], factors: make([]lowrank.Layer, c.profile.Layers)}
+	m := &measurement{c: c, ids: c.IDs[c.used : c.used+n]}
 	m.reserve = inputBytes(1, c.profile.HiddenSize, n+n/max(1, c.Context-1)+1) // the exact pass
-	for l, f := range c.factors {
-		var err error
-		if m.factors[l], err = f.Layer(); err != nil {
-			return nil, err
-		}
-		m.reserve += 2 * f.Bytes()
+	for _, l := range c.factors {
+		m.reserve += l.Bytes()
 	}
 	return m, nil
 }
@@ -71,7 +64,7 @@ func (c *calibrator) measurement(points int) (*measurement, error) {
 func (m *measurement) at(ctx context.Context, point predict.Point) (predict.Point, error) {
 	try := m.c.out
 	try.Points = []predict.Point{point}
-	e, err := m.c.Open(ctx, false, m.reserve, engine.Options{Calibration: &try, LowRank: m.factors})
+	e, err := m.c.Open(ctx, false, m.reserve, engine.Options{Calibration: &try, LowRank: m.c.factors})
 	if err != nil {
 		return point, err
 	}

@@ -3,6 +3,7 @@ package calibrate_test
 import (
 	"context"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -12,7 +13,6 @@ import (
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/lab/synth"
 	"github.com/sparseflow/sparseflow/internal/predict"
-	"github.com/sparseflow/sparseflow/internal/predict/lowrank"
 	"github.com/sparseflow/sparseflow/internal/quality"
 	"github.com/sparseflow/sparseflow/internal/sample"
 )
@@ -61,81 +61,26 @@ func TestRecallFloor(t *testing.T) {
 	}
 }
 
-// Trained factors predict every layer where they are asked for, the engine
-// takes them with their calibration, and a training that ended goes on with the
-// layers it had, to the same result.
+// Factors predict every layer where they are asked for, every layer holds the
+// floor, the engine takes the factors with their calibration, and the threads do
+// not matter.
 func TestLowRank(t *testing.T) {
-	path := randomPack(t)
-	run := func(trained map[int]lowrank.Factors, stopAfter int) (calibrate.Result, map[int]lowrank.Factors, error) {
-		o := optionsOf(t, path)
-		o.IDs, o.Floor, o.Predictor, o.Trained = sample.DrawTokens(400, 2400, 1), predict.FloorRecall, "lowrank", trained
-		ctx, cancel := context.WithCancel(context.Background())
-		defer cancel()
-		kept := make(map[int]lowrank.Factors)
-		o.Finished = func(f map[int]lowrank.Factors) error {
-			for l, v := range f {
-				kept[l] = v.Clone()
-			}
-			if len(f) == stopAfter {
-				cancel()
-			}
-			return nil
-		}
-		r, err := calibrate.Calibrate(ctx, o)
-		return r, kept, err
-	}
-	whole, _, err := run(nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(whole.Factors) != 2 || whole.Calibration.Layers[0].Kind != predict.KindLowRank {
-		t.Fatalf("got factors of %d layers, kind %q, want 2 of lowrank", len(whole.Factors), whole.Calibration.Layers[0].Kind)
-	}
-	for i, slope := range whole.Calibration.Layers[0].Slope {
-		if slope != 1 || whole.Calibration.Layers[0].Offset[i] != 0 {
-			t.Fatalf("neuron %d: got slope %v, want it folded into the factors", i, slope)
-		}
-	}
-	_, kept, err := run(nil, 1)
-	if err == nil || len(kept) != 1 {
-		t.Fatalf("stopped: got error %v and %d layers kept, want an error and 1", err, len(kept))
-	}
-	again, _, err := run(kept, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for l, f := range whole.Factors {
-		g := again.Factors[l]
-		if f.Rank != g.Rank || f.B[0] != g.B[0] || f.A[len(f.A)-1] != g.A[len(g.A)-1] {
-			t.Errorf("layer %d: got other factors after going on", l)
-		}
-	}
-	if got, want := again.Calibration.Points[0].KL, whole.Calibration.Points[0].KL; got != want {
-		t.Errorf("got KL %v after going on, want %v", got, want)
-	}
-	o := optionsOf(t, path)
-	if _, err := o.Open(context.Background(), false, 0, engine.Options{Calibration: whole.Calibration}); err == nil || !strings.Contains(err.Error(), "no factors") {
-		t.Errorf("a calibration of factors without them: got %v, want a refusal", err)
-	}
-}
-
-// Where there is no time to train, factors are in closed form, every layer that
-// is predicted by them holds the floor, and nothing is kept for a training that
-// goes on.
-func TestClosedForm(t *testing.T) {
 	o := optionsOf(t, randomPack(t))
-	o.IDs, o.Floor, o.Predictor, o.TrainTime = sample.DrawTokens(400, 2400, 1), predict.FloorRecall, "lowrank", 1
-	o.Finished = func(map[int]lowrank.Factors) error {
-		t.Error("trained a layer")
-		return nil
-	}
+	o.IDs, o.Floor, o.Predictor = sample.DrawTokens(400, 2400, 1), predict.FloorRecall, "lowrank"
 	r, err := calibrate.Calibrate(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := r.Calibration
-	if len(r.Factors) != 2 || c.Layers[0].Kind != predict.KindLowRank || c.Layers[1].Kind != predict.KindLowRank {
-		t.Fatalf("got factors of %d layers, want 2", len(r.Factors))
+	for l := range c.Layers {
+		if c.Layers[l].Kind != predict.KindLowRank || r.Factors[l].Empty() {
+			t.Fatalf("layer %d: got kind %q, want factors", l, c.Layers[l].Kind)
+		}
+		for i, slope := range c.Layers[l].Slope {
+			if slope != 1 || c.Layers[l].Offset[i] != 0 {
+				t.Fatalf("layer %d, neuron %d: got slope %v, want it folded into the factors", l, i, slope)
+			}
+		}
 	}
 	if !c.Points[0].HoldsRecall() {
 		t.Errorf("got %+v, want the floor of recall held", c.Points[0])
@@ -149,6 +94,17 @@ func TestClosedForm(t *testing.T) {
 	}
 	if r.Counts.Tokens == 0 || active == 0 || active > uint64(r.Counts.Tokens)*256 {
 		t.Errorf("got %d activations counted in %d tokens", active, r.Counts.Tokens)
+	}
+	if _, err := o.Open(context.Background(), false, 0, engine.Options{Calibration: c}); err == nil || !strings.Contains(err.Error(), "no factors") {
+		t.Errorf("a calibration of factors without them: got %v, want a refusal", err)
+	}
+	o.Threads = 1
+	again, err := calibrate.Calibrate(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(again, r) {
+		t.Error("got another calibration with one thread than with two")
 	}
 }
 

@@ -1,14 +1,12 @@
 package calibrate
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
 
-	"github.com/sparseflow/sparseflow/internal/device"
-	"github.com/sparseflow/sparseflow/internal/device/cpu"
 	"github.com/sparseflow/sparseflow/internal/kernel"
-	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 // rounder rounds rows of weights to a few levels so that their products with
@@ -37,54 +35,26 @@ type rounder struct {
 // covariance is in part chance.
 const dampingShare = 0.01
 
-// newRounder is made from inputs x [tokens, d].
-func newRounder(ctx context.Context, be *cpu.Backend, x device.Act) (*rounder, error) {
-	d := x.Cols
-	r := &rounder{k: kernel.Best(), d: d, order: make([]int, d), weight: make([]float64, d)}
-	r.feed = covariance(be, x)
+// newRounder is made from the inputs' covariance [d, d], times any
+// number, which it overwrites.
+func newRounder(ctx context.Context, cov []float32, d int) (*rounder, error) {
+	r := &rounder{k: kernel.Best(), d: d, feed: cov, order: make([]int, d)}
 	sum := 0.0
 	for i := range d {
 		r.order[i] = i
-		sum += float64(r.feed[i*d+i])
+		sum += float64(cov[i*d+i])
 	}
 	if r.damping = dampingShare * sum / float64(d); !(r.damping > 0) {
 		r.damping = 1 // inputs that never vary: nothing to take back
 	}
-	slices.SortStableFunc(r.order, func(a, b int) int {
-		switch va, vb := r.feed[a*d+a], r.feed[b*d+b]; {
-		case va < vb:
-			return -1
-		case va > vb:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(r.order, func(a, b int) int { return cmp.Compare(cov[a*d+a], cov[b*d+b]) })
 	return r, r.decompose(ctx)
-}
-
-// covariance is that of the columns of x, [d, d], times the tokens.
-func covariance(be *cpu.Backend, x device.Act) []float32 {
-	d := x.Cols
-	t := device.NewAct(d, x.Rows) // centred and across
-	for k := range d {
-		mean := 0.0
-		for i := range x.Rows {
-			mean += float64(x.Row(i)[k])
-		}
-		mean /= float64(max(1, x.Rows))
-		row := t.Row(k)
-		for i := range row {
-			row[i] = x.Row(i)[k] - float32(mean)
-		}
-	}
-	cov := device.NewAct(d, d)
-	be.Linear(cov, t, device.Mat{Data: bytesOf(t.Data), DType: tensor.F32, Rows: d, Cols: x.Rows}, nil)
-	return cov.Data
 }
 
 // decompose puts L and D in the place of the covariance, by Cholesky's method.
 func (r *rounder) decompose(ctx context.Context) error {
 	d := r.d
+	r.weight = make([]float64, d)
 	c := make([]float64, d*d)
 	for i, a := range r.order {
 		for j, b := range r.order[:i+1] {

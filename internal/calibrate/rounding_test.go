@@ -188,7 +188,8 @@ func TestRoundBlock(t *testing.T) {
 
 func mustRound(t testing.TB, be *cpu.Backend, x device.Act) *rounder {
 	t.Helper()
-	r, err := newRounder(t.Context(), be, x)
+	_, cov := covariance(be, x)
+	r, err := newRounder(t.Context(), cov, x.Cols)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,11 +198,9 @@ func mustRound(t testing.TB, be *cpu.Backend, x device.Act) *rounder {
 
 // Who stops a calibration does not wait for a large layer to be done.
 func TestRounderIsStopped(t *testing.T) {
-	be := cpu.New(kernel.Best(), 1)
-	defer be.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := newRounder(ctx, be, device.NewAct(8, 16)); !errors.Is(err, context.Canceled) {
+	if _, err := newRounder(ctx, make([]float32, 16*16), 16); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
 }

@@ -31,8 +31,8 @@ type Learned struct {
 // Finder says where to look.
 type Finder struct {
 	CacheDir string // "": the default
-	// Factors has trained factors read, which take a second to decode for a
-	// large model, though no layer of the calibration is predicted by them.
+	// Factors has factors read though no layer of the calibration is predicted
+	// by them.
 	Factors bool
 	// Notify, if not nil, is told of a sidecar that is of another model.
 	Notify func(string)
@@ -122,7 +122,7 @@ func (l *Learned) read(s *sidecar.Sidecar, p config.ModelProfile, factors bool) 
 			return err
 		}
 		if sec, ok := s.Section(lowrank.SectionName); ok && (factors || l.Calibration.Uses(predict.KindLowRank)) {
-			if l.Factors, err = lowrank.ReadLayers(sec, p.Layers, p.HiddenSize, p.FFN); err != nil {
+			if l.Factors, err = lowrank.ReadSection(sec, p.Layers, p.HiddenSize, p.FFN); err != nil {
 				return err
 			}
 		}

@@ -1,11 +1,46 @@
-package lowrank
+package calibrate
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"math/rand/v2"
 	"slices"
+
+	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/device/cpu"
+	"github.com/sparseflow/sparseflow/internal/kernel"
+	"github.com/sparseflow/sparseflow/internal/parallel"
+	"github.com/sparseflow/sparseflow/internal/tensor"
 )
+
+// algebra computes products and decompositions of float32 matrices. Threads
+// split outputs, never a sum, so that no result depends on their number.
+type algebra struct {
+	be      *cpu.Backend
+	threads int
+}
+
+// mulT sets c [m, n] to x b^T, for x [m, k] and b [n, k].
+func (a algebra) mulT(c, x, b []float32, m, n, k int) {
+	w := device.Mat{Data: bytesOf(b[:n*k]), DType: tensor.F32, Rows: n, Cols: k}
+	a.be.Linear(device.Act{Data: c, Rows: m, Cols: n, Stride: n}, device.Act{Data: x, Rows: m, Cols: k, Stride: k}, w, nil)
+}
+
+// transpose sets dst [cols, rows] to the transpose of src [rows, cols].
+func (a algebra) transpose(dst, src []float32, rows, cols int) {
+	const side = 32 // a block's cache lines fit in L1 both ways
+	parallel.Spans(a.threads, rows, side, func(i0, i1 int) {
+		for j0 := 0; j0 < cols; j0 += side {
+			for j := j0; j < min(cols, j0+side); j++ {
+				out := dst[j*rows:]
+				for i := i0; i < i1; i++ {
+					out[i] = src[i*cols+j]
+				}
+			}
+		}
+	})
+}
 
 // jacobi is the eigen-decomposition of the symmetric a [n, n], which it
 // overwrites: eigenvalues in descending order and, by rows of vectors [n, n],
@@ -41,15 +76,7 @@ func jacobi(a []float64, n int) (values, vectors []float64) {
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(i, j int) int {
-		switch vi, vj := a[i*n+i], a[j*n+j]; {
-		case vi > vj:
-			return -1
-		case vi < vj:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(a[j*n+j], a[i*n+i]) })
 	sorted := make([]float64, 0, n*n)
 	for _, i := range order {
 		values = append(values, a[i*n+i])
@@ -92,36 +119,32 @@ func turn(x, y []float64, c, s float64) {
 // what they span, by modified Gram-Schmidt, twice because once leaves rows
 // that nearly lay in the others' span (Giraud, Langou, Rozloznik 2005: twice
 // is enough). Rows that add nothing become zero.
-func (p pool) orthonormalise(q []float32, rows, n int) {
+func (a algebra) orthonormalise(q []float32, rows, n int) {
+	k := kernel.Best()
+	norm := func(v []float32) float64 { return math.Sqrt(float64(k.DotF32(v, v, nil))) }
+	row := func(i int) []float32 { return q[i*n:][:n] }
 	first := make([]float64, rows)
 	for i := range rows {
-		first[i] = p.norm(q[i*n:][:n])
+		first[i] = norm(row(i))
 	}
 	for pass := range 2 {
 		for i := range rows {
-			row := q[i*n:][:n]
-			size := p.norm(row)
+			v := row(i)
+			size := norm(v)
 			// What is left of a dependent row is rounding alone.
 			if size == 0 || pass == 0 && size < 1e-5*first[i] {
-				clear(row)
+				clear(v)
 				continue
 			}
-			scale := float32(1 / size)
-			for k := range row {
-				row[k] *= scale
-			}
-			rest := rows - i - 1
-			p.spans(rest, 32, func(from, to int) {
+			scale(v, 1/size)
+			parallel.Spans(a.threads, rows-i-1, 32, func(from, to int) {
 				for j := i + 1 + from; j < i+1+to; j++ {
-					other := q[j*n:][:n]
-					p.set.AxpyF32(other, -p.set.DotF32(row, other, &row[0]), row, &row[0])
+					k.AxpyF32(row(j), -k.DotF32(v, row(j), nil), v, nil)
 				}
 			})
 		}
 	}
 }
-
-func (p pool) norm(v []float32) float64 { return math.Sqrt(float64(p.set.DotF32(v, v, nil))) }
 
 // left is the first rank left singular vectors of w c^(1/2), by rows
 // [rank, ffn], and their singular values, for w [ffn, d], its transpose wt,
@@ -132,7 +155,7 @@ func (p pool) norm(v []float32) float64 { return math.Sqrt(float64(p.set.DotF32(
 // with randomness", 2011, algorithms 4.4 and 5.3) and a Rayleigh-Ritz step.
 // While the subspace can hold all d directions the result is exact but for
 // rounding.
-func (p pool) left(ctx context.Context, w, wt, c []float32, ffn, d, rank int, seed uint64) (vectors []float32, values []float64) {
+func (a algebra) left(ctx context.Context, w, wt, c []float32, ffn, d, rank int, seed uint64) (vectors []float32, values []float64, err error) {
 	const (
 		whole = 256 // subspaces up to here are cheap enough to take whole
 		turns = 6   // on a flat spectrum, the worst, 99 % of the best energy; 4 get 97 %
@@ -150,20 +173,20 @@ func (p pool) left(ctx context.Context, w, wt, c []float32, ffn, d, rank int, se
 	cv := make([]float32, size*d)
 	u := make([]float32, size*ffn) // [size, ffn]
 	for turn := range turns {
-		if ctx.Err() != nil {
-			return nil, nil
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
 		}
-		p.weigh(cv, v, c, size, d)
-		p.mulT(u, cv, w, size, ffn, d) // u = v c w^T
-		p.orthonormalise(u, size, ffn)
-		p.mulT(v, u, wt, size, d, ffn) // v = u w
+		a.weigh(cv, v, c, size, d)
+		a.mulT(u, cv, w, size, ffn, d) // u = v c w^T
+		a.orthonormalise(u, size, ffn)
+		a.mulT(v, u, wt, size, d, ffn) // v = u w
 		if size == d && turn == 0 {
 			break
 		}
 	}
-	p.weigh(cv, v, c, size, d)
+	a.weigh(cv, v, c, size, d)
 	gram := make([]float32, size*size) // u (w c w^T) u^T
-	p.mulT(gram, cv, v, size, size, d)
+	a.mulT(gram, cv, v, size, size, d)
 	wide := make([]float64, size*size)
 	for i := range size {
 		for j := range size {
@@ -177,20 +200,20 @@ func (p pool) left(ctx context.Context, w, wt, c []float32, ffn, d, rank int, se
 		narrow[i] = float32(mix[i])
 	}
 	ut := make([]float32, ffn*size)
-	p.transpose(ut, u, size, ffn)
+	a.transpose(ut, u, size, ffn)
 	vectors = make([]float32, rank*ffn)
-	p.mulT(vectors, narrow, ut, rank, ffn, size)
+	a.mulT(vectors, narrow, ut, rank, ffn, size)
 	for _, s := range squares[:rank] {
 		values = append(values, math.Sqrt(max(s, 0)))
 	}
-	return vectors, values
+	return vectors, values, nil
 }
 
 // weigh sets dst [n, d] to v c.
-func (p pool) weigh(dst, v, c []float32, n, d int) {
+func (a algebra) weigh(dst, v, c []float32, n, d int) {
 	if c == nil {
 		copy(dst, v)
 		return
 	}
-	p.mulT(dst, v, c, n, d, d)
+	a.mulT(dst, v, c, n, d, d)
 }

@@ -1,4 +1,4 @@
-package lowrank
+package calibrate
 
 import (
 	"fmt"
@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/sparseflow/sparseflow/internal/kernel"
 )
 
 func TestJacobiKnown(t *testing.T) {
@@ -75,7 +77,7 @@ func TestJacobi(t *testing.T) {
 
 func TestOrthonormalise(t *testing.T) {
 	const rows, n = 40, 90
-	p := newPool(2)
+	p, set := algebra{testBackend(t), 2}, kernel.Best()
 	q := normal(rand.New(rand.NewPCG(1, 1)), rows*n)
 	for k := range n { // nearly in the others' span, in it, and zero
 		q[7*n+k] = q[3*n+k] + 1e-3*q[7*n+k]
@@ -89,7 +91,7 @@ func TestOrthonormalise(t *testing.T) {
 			if i == j && i != 9 && i != 11 {
 				want = 1
 			}
-			if got := float64(p.set.DotF32(q[i*n:][:n], q[j*n:][:n], nil)); math.Abs(got-want) > 2e-6 {
+			if got := float64(set.DotF32(q[i*n:][:n], q[j*n:][:n], nil)); math.Abs(got-want) > 2e-6 {
 				t.Errorf("rows %d, %d: got dot product %v, want %v", i, j, got, want)
 			}
 		}
@@ -101,7 +103,7 @@ func TestOrthonormalise(t *testing.T) {
 func TestLeftKnown(t *testing.T) {
 	for _, s := range []struct{ ffn, d, rank int }{{120, 60, 10}, {50, 80, 12}, {700, 450, 20}} {
 		t.Run(fmt.Sprint(s), func(t *testing.T) {
-			p := newPool(0)
+			p, set := algebra{testBackend(t), 2}, kernel.Best()
 			r := rand.New(rand.NewPCG(1, 1))
 			full := 2 * s.rank
 			u, v := normal(r, full*s.ffn), normal(r, full*s.d)
@@ -117,12 +119,15 @@ func TestLeftKnown(t *testing.T) {
 				}
 			}
 			p.transpose(wt, w, s.ffn, s.d)
-			got, sizes := p.left(t.Context(), w, wt, nil, s.ffn, s.d, s.rank, 1)
+			got, sizes, err := p.left(t.Context(), w, wt, nil, s.ffn, s.d, s.rank, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
 			for k := range s.rank {
 				if !near(sizes[k], size(k), 1e-4) {
 					t.Errorf("singular value %d: got %v, want %v", k, sizes[k], size(k))
 				}
-				dot := p.set.DotF32(got[k*s.ffn:][:s.ffn], u[k*s.ffn:], nil)
+				dot := set.DotF32(got[k*s.ffn:][:s.ffn], u[k*s.ffn:], nil)
 				if math.Abs(math.Abs(float64(dot))-1) > 1e-3 {
 					t.Errorf("singular vector %d: got one with %v of the wanted one", k, dot)
 				}
@@ -135,11 +140,14 @@ func TestLeftKnown(t *testing.T) {
 // close to what the whole space gives.
 func TestLeftIterated(t *testing.T) {
 	const ffn, d, rank = 500, 260, 32 // above the whole space's limit
-	p := newPool(0)
+	p := algebra{testBackend(t), 2}
 	w, wt := normal(rand.New(rand.NewPCG(1, 1)), ffn*d), make([]float32, ffn*d)
 	p.transpose(wt, w, ffn, d)
 	energy := func(rank int) float64 {
-		_, sizes := p.left(t.Context(), w, wt, nil, ffn, d, rank, 1)
+		_, sizes, err := p.left(t.Context(), w, wt, nil, ffn, d, rank, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
 		sum := 0.0
 		for _, s := range sizes[:32] {
 			sum += s * s
@@ -148,5 +156,20 @@ func TestLeftIterated(t *testing.T) {
 	}
 	if got, want := energy(rank), energy(d-1); got < 0.97*want || got > 1.0001*want {
 		t.Errorf("got energy %v, want within 3 %% below %v", got, want)
+	}
+}
+
+func TestTranspose(t *testing.T) {
+	for _, shape := range [][2]int{{1, 1}, {1, 70}, {33, 64}, {100, 31}} {
+		rows, cols := shape[0], shape[1]
+		src, dst := normal(rand.New(rand.NewPCG(1, 1)), rows*cols), make([]float32, rows*cols)
+		algebra{threads: 2}.transpose(dst, src, rows, cols)
+		for i := range rows {
+			for j := range cols {
+				if dst[j*rows+i] != src[i*cols+j] {
+					t.Fatalf("%d x %d: element %d, %d is elsewhere", rows, cols, i, j)
+				}
+			}
+		}
 	}
 }
