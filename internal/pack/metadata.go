@@ -47,10 +47,6 @@ func (l *Layout) header(sha256 string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pack: build header: %w", err)
 	}
-	entries := make([]source.HeaderEntry, len(l.entries))
-	for i, e := range l.entries {
-		entries[i] = source.HeaderEntry{Name: e.Name, DType: e.DType, Shape: e.Shape, Bytes: e.Bytes}
-	}
 	meta := map[string]string{
 		keyVersion: version,
 		keyName:    l.name,
@@ -63,7 +59,7 @@ func (l *Layout) header(sha256 string) ([]byte, error) {
 	if l.ordered {
 		meta[keyOrdered] = "true"
 	}
-	h, err := source.BuildHeader(meta, entries, pageBytes)
+	h, err := source.BuildHeader(meta, l.entries, pageBytes)
 	if err != nil {
 		return nil, fmt.Errorf("pack: build header: %w", err)
 	}

@@ -40,7 +40,7 @@ const sourceDigits = 64
 
 // A part is one tensor of the file.
 type part struct {
-	source.HeaderEntry
+	source.SafetensorsEntry
 	data []byte
 }
 
@@ -85,11 +85,11 @@ func (l *layout) finish(meta map[string]string) (err error) {
 		l.parts = append(l.parts, newPart(padName, Tensor{"U8", []int64{n}, make([]byte, n)}))
 		data += n
 	}
-	entries := make([]source.HeaderEntry, 0, len(l.parts)+1)
+	entries := make([]source.SafetensorsEntry, 0, len(l.parts)+1)
 	for _, p := range l.parts {
-		entries = append(entries, p.HeaderEntry)
+		entries = append(entries, p.SafetensorsEntry)
 	}
-	entries = append(entries, source.HeaderEntry{Name: crcName, DType: "U32", Shape: []int64{1}, Bytes: crcBytes})
+	entries = append(entries, source.SafetensorsEntry{Name: crcName, DType: "U32", Shape: []int64{1}, Bytes: crcBytes})
 	if l.header, err = source.BuildHeader(meta, entries, 8); err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (l *layout) finish(meta map[string]string) (err error) {
 }
 
 func newPart(name string, t Tensor) part {
-	return part{source.HeaderEntry{Name: name, DType: t.DType, Shape: t.Shape, Bytes: int64(len(t.Data))}, t.Data}
+	return part{source.SafetensorsEntry{Name: name, DType: t.DType, Shape: t.Shape, Bytes: int64(len(t.Data))}, t.Data}
 }
 
 // checkSection finds what the header's builder does not.
