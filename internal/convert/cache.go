@@ -153,7 +153,7 @@ func RoomFor(dir string, want int64) error {
 func announce(spec pack.Spec, path string, o Options) error {
 	want, err := spec.Size()
 	if err != nil {
-		return fmt.Errorf("convert: %w", err)
+		return err
 	}
 	if err := RoomFor(filepath.Dir(path), want); err != nil {
 		return fmt.Errorf("convert: pack %s into %w; choose another directory by --cache-dir", spec.Name, err)
