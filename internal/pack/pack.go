@@ -147,9 +147,6 @@ func (p *Pack) Close() error { return p.file.Close() }
 // Path is the path that the pack was opened by.
 func (p *Pack) Path() string { return p.path }
 
-// Size is the size of the file.
-func (p *Pack) Size() int64 { return p.size }
-
 // Name is the name of the model, for people.
 func (p *Pack) Name() string { return p.name }
 
@@ -203,17 +200,24 @@ func (p *Pack) ReadTensor(name string) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("pack: read %s: got no tensor %q, want one that the profile demands", p.path, name)
 	}
-	b, err := p.read(t.Offset, t.Bytes())
+	data := make([]byte, 0, t.Bytes())
+	for b := range t.Blocks() {
+		block, err := p.readBlock(t, b)
+		if err != nil {
+			return nil, err
+		}
+		data = append(data, block...)
+	}
+	return data, nil
+}
+
+// readBlock reads and checks one block of a resident tensor.
+func (p *Pack) readBlock(t Tensor, b int) ([]byte, error) {
+	data, err := p.read(t.blockSpan(b))
 	if err != nil {
 		return nil, err
 	}
-	for i := range t.Blocks() {
-		offset, n := t.blockSpan(i)
-		if err := p.CheckBlock(t, i, b[offset-t.Offset:][:n]); err != nil {
-			return nil, err
-		}
-	}
-	return b, nil
+	return data, p.CheckBlock(t, b, data)
 }
 
 // ReadVector reads and checks a vector.
