@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 
 	"github.com/sparseflow/sparseflow/internal/source"
@@ -33,26 +32,15 @@ type handle interface {
 // Open opens the pack at path. It reads and checks the header and the tables
 // alone: version, sizes, every tensor that the profile demands.
 func Open(path string) (*Pack, error) {
-	f, err := os.Open(path)
+	f, size, err := source.OpenRegular(path)
 	if err != nil {
-		return nil, fmt.Errorf("pack: open: %w", err)
+		return nil, fmt.Errorf("pack: %w", err)
 	}
-	p, err := openFile(f, path)
+	p, err := open(f, size, path)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return p, nil
-}
-
-func openFile(f *os.File, path string) (*Pack, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("pack: open: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("pack: open %s: got %v, want a regular file", path, info.Mode().Type())
-	}
-	return open(f, info.Size(), path)
 }
 
 func open(f handle, size int64, path string) (*Pack, error) {
@@ -131,14 +119,10 @@ func (p *Pack) read(offset, n int64) ([]byte, error) {
 }
 
 func (p *Pack) readInto(b []byte, offset int64) error {
-	n, err := p.file.ReadAt(b, offset)
-	if n == len(b) {
-		return nil
+	if err := source.ReadFull(p.file, b, offset); err != nil {
+		return fmt.Errorf("pack: read %s: %w", p.path, err)
 	}
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return fmt.Errorf("pack: read %s: got %d bytes at offset %d, want %d: %w", p.path, n, offset, len(b), err)
+	return nil
 }
 
 // Close closes the file. Nothing can be read afterwards.

@@ -35,9 +35,6 @@ const (
 // crcBytes is the size, and the alignment, of the checksum.
 const crcBytes = 4
 
-// sourceDigits is the length of a source hash.
-const sourceDigits = 64
-
 // A part is one tensor of the file.
 type part struct {
 	source.SafetensorsEntry
@@ -53,7 +50,7 @@ type layout struct {
 
 // layout checks the sidecar and lays its file out.
 func (s *Sidecar) layout() (*layout, error) {
-	if err := checkSource(s.source); err != nil {
+	if err := source.CheckHash(s.source); err != nil {
 		return nil, err
 	}
 	meta := map[string]string{keyVersion: version, keySource: s.source}
@@ -137,13 +134,6 @@ func elemBytes(dtype string) int64 {
 		return 1
 	}
 	return 0
-}
-
-func checkSource(s string) error {
-	if len(s) != sourceDigits || strings.Trim(s, "0123456789abcdef") != "" {
-		return fmt.Errorf("got source hash %.80q, want %d lower-case hexadecimal digits", s, sourceDigits)
-	}
-	return nil
 }
 
 // write writes the whole file.

@@ -262,7 +262,7 @@ func isLFSPointer(r io.ReaderAt, size int64) bool {
 		return false
 	}
 	p := make([]byte, len(start))
-	return readFull(r, p, 0) == nil && bytes.Equal(p, []byte(start))
+	return ReadFull(r, p, 0) == nil && bytes.Equal(p, []byte(start))
 }
 
 // A directory is a file system and what errors call it.

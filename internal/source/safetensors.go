@@ -57,7 +57,7 @@ func parseSafetensors(r io.ReaderAt, size int64) (*SafetensorsHeader, error) {
 		return nil, fmt.Errorf("got a file of %d bytes, want a safetensors file of at least %d", size, least)
 	}
 	var start [8]byte
-	if err := readFull(r, start[:], 0); err != nil {
+	if err := ReadFull(r, start[:], 0); err != nil {
 		return nil, err
 	}
 	n := binary.LittleEndian.Uint64(start[:])
@@ -202,8 +202,8 @@ func openSafetensors(r io.ReaderAt, size int64, file string) ([]*Tensor, error) 
 	return tensors, nil
 }
 
-// readFull fills p from offset off.
-func readFull(r io.ReaderAt, p []byte, off int64) error {
+// ReadFull fills p with the bytes of r from offset off on.
+func ReadFull(r io.ReaderAt, p []byte, off int64) error {
 	n, err := r.ReadAt(p, off)
 	if n == len(p) {
 		return nil
