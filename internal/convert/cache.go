@@ -151,10 +151,11 @@ func RoomFor(dir string, want int64) error {
 
 // announce says what is about to be written, and refuses if it cannot fit.
 func announce(spec pack.Spec, path string, o Options) error {
-	want, err := spec.Size()
+	l, err := spec.Layout()
 	if err != nil {
-		return fmt.Errorf("convert: %w", err)
+		return err
 	}
+	want := l.Size()
 	if err := RoomFor(filepath.Dir(path), want); err != nil {
 		return fmt.Errorf("convert: pack %s into %w; choose another directory by --cache-dir", spec.Name, err)
 	}

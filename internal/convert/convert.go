@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -70,10 +71,10 @@ func openSource(src fs.FS, srcName string) (*opened, error) {
 		}
 	}
 	if s.ckpt, err = source.Open(src, srcName); err != nil {
-		return nil, fmt.Errorf("convert: %w", err)
+		return nil, err
 	}
 	if s.tensors, err = opt.Map(s.ckpt, s.profile, srcName); err != nil {
-		return nil, errors.Join(fmt.Errorf("convert: %w", err), s.ckpt.Close())
+		return nil, errors.Join(err, s.ckpt.Close())
 	}
 	s.notices = append(s.notices, s.tensors.Notices...)
 	return s, nil
@@ -122,18 +123,18 @@ func (s *opened) spec(o Options) (pack.Spec, error) {
 	return pack.Spec{Profile: s.profile, Name: name, Attn: attn, MLP: mlp, Tokenizer: s.tokenizer}, nil
 }
 
-// unfilled tells of the rows that o asks to quantise and that stay F16.
+// unfilled lists the rows that o asks to quantise and that stay F16.
 func (s *opened) unfilled(o Options) (notices []string) {
-	tell := func(q Quant, what string, n int) {
+	add := func(q Quant, what string, n int) {
 		if d, err := q.dtype(tensor.F32); err == nil && d.OfRow(n) != d {
 			notices = append(notices, fmt.Sprintf("%s with rows of %d elements stay f16: %s takes multiples of %d", what, n, q, tensor.QuantBlock))
 		}
 	}
-	tell(o.Attn, "matrices", s.profile.HiddenSize)
+	add(o.Attn, "matrices", s.profile.HiddenSize)
 	if s.profile.EmbedDim != s.profile.HiddenSize {
-		tell(o.Attn, "matrices", s.profile.EmbedDim)
+		add(o.Attn, "matrices", s.profile.EmbedDim)
 	}
-	tell(o.MLP, "neurons", s.profile.HiddenSize)
+	add(o.MLP, "neurons", s.profile.HiddenSize)
 	return notices
 }
 
@@ -144,7 +145,7 @@ func (s *opened) convert(ctx context.Context, dst string, o Options) (Result, er
 	}
 	w, err := pack.Create(dst, spec)
 	if err != nil {
-		return Result{}, fmt.Errorf("convert: %w", err)
+		return Result{}, err
 	}
 	r := Result{Profile: s.profile, Attn: spec.Attn, MLP: spec.MLP, Bytes: w.Size(), Notices: slices.Concat(s.notices, s.unfilled(o))}
 	j := newJob(s, w, spec, o)
@@ -152,7 +153,7 @@ func (s *opened) convert(ctx context.Context, dst string, o Options) (Result, er
 		return Result{}, errors.Join(err, w.Abort())
 	}
 	if err := w.Commit(r.SourceSHA256); err != nil {
-		return Result{}, fmt.Errorf("convert: %w", err)
+		return Result{}, err
 	}
 	if j.otherHead {
 		r.Notices = append(r.Notices, fmt.Sprintf("the stored %s differs from the token embedding and is left out, since config.json ties the two (as transformers before 5 have it; later ones take the stored head, which \"tie_word_embeddings\": false does here)", s.tensors.Head.Name))
@@ -161,25 +162,14 @@ func (s *opened) convert(ctx context.Context, dst string, o Options) (Result, er
 }
 
 // writeAll writes every part of the pack, with a few workers that take tasks in
-// file order, and meanwhile hashes the source.
+// their order, and meanwhile hashes the source.
 func (j *job) writeAll(ctx context.Context, o Options) (hash string, err error) {
 	workers := min(runtime.GOMAXPROCS(0), maxWorkers)
 	g, ctx := errgroup.WithContext(ctx)
 	tasks := make(chan task)
-	emit := func(t task) error {
-		select {
-		case tasks <- t:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 	g.Go(func() error {
 		defer close(tasks)
-		if o.OnePass != nil {
-			return j.tasksByLayer(emit)
-		}
-		return j.tasks(emit)
+		return j.tasks(ctx, tasks, o.OnePass != nil)
 	})
 	for range workers {
 		g.Go(func() error {
@@ -192,21 +182,25 @@ func (j *job) writeAll(ctx context.Context, o Options) (hash string, err error) 
 			return nil
 		})
 	}
+	if o.OnePass != nil {
+		if err := g.Wait(); err != nil {
+			return "", err
+		}
+		return o.OnePass()
+	}
 	g.Go(func() (err error) {
-		if hash = o.SourceSHA256; hash == "" && o.OnePass == nil {
+		if hash = o.SourceSHA256; hash == "" {
 			hash, err = j.source.hash(ctx)
 		}
 		return err
 	})
 	g.Go(func() (err error) {
-		if j.source.tensors.Head != nil && o.OnePass == nil {
-			j.otherHead, err = differ(ctx, j.source.tensors.Head, j.source.tensors.Resident["embed.tokens"])
+		if head := j.source.tensors.Head; head != nil {
+			j.otherHead, err = differ(ctx, head, j.source.tensors.Resident["embed.tokens"])
 		}
 		return err
 	})
-	if err = g.Wait(); err == nil && o.OnePass != nil {
-		hash, err = o.OnePass()
-	}
+	err = g.Wait()
 	return hash, err
 }
 
@@ -222,8 +216,8 @@ const (
 
 // buffers are one worker's. They grow only for rows longer than they are.
 type buffers struct {
-	block, piece, out, strip, turned []byte
-	row                              []float32
+	block, piece, out, strip []byte
+	row                      []float32
 }
 
 func newBuffers(strip int) *buffers {
@@ -290,25 +284,59 @@ func (j *job) advance(what string, n int64) {
 	j.progress(what, j.done, j.total)
 }
 
-// tasks hands every task to emit, in the order of the file.
-func (j *job) tasks(emit func(task) error) error {
-	if err := j.residentTasks(func(string) bool { return true }, emit); err != nil {
-		return err
+// tasks sends every task: those of what lies outside the layers, then layer by
+// layer. With onePass all of a layer is done before the next one's first task.
+func (j *job) tasks(ctx context.Context, tasks chan<- task, onePass bool) error {
+	var running sync.WaitGroup
+	send := func(t task) {
+		running.Add(1)
+		counted := func(ctx context.Context, buf *buffers) error {
+			defer running.Done()
+			return t(ctx, buf)
+		}
+		select {
+		case tasks <- counted:
+		case <-ctx.Done():
+			running.Done()
+		}
 	}
-	for i, l := range j.layers {
-		for first := 0; first < j.ffn; first += l.unit {
-			if err := emit(func(ctx context.Context, buf *buffers) error { return l.neurons(ctx, first, buf) }); err != nil {
-				return err
+	residents := func(prefix string) {
+		for _, t := range j.w.Tensors() {
+			if t.Kind != pack.Matrix && t.Kind != pack.Vector || layerPrefix(t.Name) != prefix {
+				continue
 			}
-			// The next layer's fc2 is read while this layer is worked on.
-			if first == 0 && i+1 < len(j.layers) {
-				if err := emit(func(ctx context.Context, buf *buffers) error { return j.layers[i+1].warm(ctx, buf) }); err != nil {
-					return err
-				}
+			for b := range t.Blocks() {
+				send(func(ctx context.Context, buf *buffers) error { return j.block(ctx, t, b, buf) })
 			}
 		}
 	}
+	residents("")
+	for i, l := range j.layers {
+		residents(l.prefix)
+		for first := 0; first < j.ffn; first += l.unit {
+			send(func(ctx context.Context, buf *buffers) error { return l.neurons(ctx, first, buf) })
+			// The next layer's fc2 is read while this layer is worked on.
+			if first == 0 && i+1 < len(j.layers) && !onePass {
+				send(j.layers[i+1].warm)
+			}
+		}
+		if onePass {
+			running.Wait()
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
 	return nil
+}
+
+// layerPrefix is how the names of a layer's tensors begin, "" for a name of none.
+func layerPrefix(name string) string {
+	parts := strings.SplitAfterN(name, ".", 3)
+	if parts[0] != "layers." || len(parts) < 3 {
+		return ""
+	}
+	return parts[0] + parts[1]
 }
 
 // block converts one block of a resident matrix or vector.
@@ -325,7 +353,7 @@ func (j *job) block(ctx context.Context, t pack.Tensor, b int, buf *buffers) err
 			return err
 		}
 		piece := buf.piece[:min(step, n-i)*size]
-		if err := readFull(from, piece, int64(at+i)*int64(size)); err != nil {
+		if _, err := from.ReadAt(piece, int64(at+i)*int64(size)); err != nil {
 			return err
 		}
 		if err := narrow(out[dtype.RowBytes(i):], dtype, piece, from.DType); err != nil {
@@ -333,7 +361,7 @@ func (j *job) block(ctx context.Context, t pack.Tensor, b int, buf *buffers) err
 		}
 	}
 	if err := j.w.WriteBlock(t, b, out); err != nil {
-		return fmt.Errorf("convert: %w", err)
+		return err
 	}
 	j.advance(t.Name, int64(len(out)))
 	return nil
@@ -341,12 +369,4 @@ func (j *job) block(ctx context.Context, t pack.Tensor, b int, buf *buffers) err
 
 func (j *job) badValue(t *source.Tensor, err error) error {
 	return fmt.Errorf("convert: %s: tensor %q: %w", j.source.name, t.Name, err)
-}
-
-// readFull fills p from byte off of t on.
-func readFull(t *source.Tensor, p []byte, off int64) error {
-	if _, err := t.ReadAt(p, off); err != nil {
-		return fmt.Errorf("convert: %w", err)
-	}
-	return nil
 }

@@ -35,7 +35,7 @@ const (
 func SourceHash(ctx context.Context, src fs.FS, srcName string) (string, error) {
 	c, err := source.Open(src, srcName)
 	if err != nil {
-		return "", fmt.Errorf("convert: %w", err)
+		return "", err
 	}
 	hash, err := (&opened{fsys: src, name: srcName, ckpt: c}).hash(ctx)
 	return hash, errors.Join(err, c.Close())

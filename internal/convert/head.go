@@ -32,7 +32,7 @@ func differ(ctx context.Context, a, b *source.Tensor) (bool, error) {
 			v     []float32
 		}{{a, x, xs}, {b, y, ys}} {
 			p := t.bytes[:t.from.DType.RowBytes(k)]
-			if err := readFull(t.from, p, t.from.DType.RowBytes(at)); err != nil {
+			if _, err := t.from.ReadAt(p, t.from.DType.RowBytes(at)); err != nil {
 				return false, err
 			}
 			tensor.Decode(t.v[:k], p, t.from.DType)

@@ -2,7 +2,6 @@ package convert
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -17,9 +16,10 @@ import (
 // any order.
 type layerJob struct {
 	*job
-	layer int
-	from  opt.Layer
-	unit  int // neurons
+	layer  int
+	prefix string // of the names of the layer's tensors
+	from   opt.Layer
+	unit   int // neurons
 
 	sketchTensor, scaleTensor pack.Tensor // zero without a sketch
 
@@ -30,11 +30,10 @@ type layerJob struct {
 }
 
 func newLayerJob(j *job, layer int) *layerJob {
-	l := &layerJob{job: j, layer: layer, from: j.source.tensors.Layers[layer]}
+	l := &layerJob{job: j, layer: layer, prefix: "layers." + strconv.Itoa(layer) + ".", from: j.source.tensors.Layers[layer]}
 	l.unit = max(1, blockBytes/pack.SketchBytes(j.d))
-	prefix := "layers." + strconv.Itoa(layer) + ".mlp."
-	if t, ok := j.byName[prefix+"sketch"]; ok {
-		l.sketchTensor, l.scaleTensor = t, j.byName[prefix+"sketch_scale"]
+	if t, ok := j.byName[l.prefix+"mlp.sketch"]; ok {
+		l.sketchTensor, l.scaleTensor = t, j.byName[l.prefix+"mlp.sketch_scale"]
 		l.unit = t.BlockRows
 	}
 	l.left.Store(int64((j.ffn + l.unit - 1) / l.unit))
@@ -52,7 +51,7 @@ func (l *layerJob) warm(ctx context.Context, buf *buffers) error {
 		}
 		for off := int64(0); off < down.Bytes() && l.warmErr == nil; off += int64(len(buf.piece)) {
 			if l.warmErr = ctx.Err(); l.warmErr == nil {
-				l.warmErr = readFull(down, buf.piece[:min(int64(len(buf.piece)), down.Bytes()-off)], off)
+				_, l.warmErr = down.ReadAt(buf.piece[:min(int64(len(buf.piece)), down.Bytes()-off)], off)
 			}
 		}
 	})
@@ -99,16 +98,12 @@ func (l *layerJob) finish(first int, sketch []byte) error {
 	if sketch == nil {
 		return nil
 	}
-	if err := l.w.WriteBlock(l.sketchTensor, first/l.unit, sketch); err != nil {
-		return fmt.Errorf("convert: %w", err)
-	}
-	if last {
-		if err := l.w.WriteTensor(l.scaleTensor, l.scales); err != nil {
-			return fmt.Errorf("convert: %w", err)
-		}
+	err := l.w.WriteBlock(l.sketchTensor, first/l.unit, sketch)
+	if last && err == nil {
+		err = l.w.WriteTensor(l.scaleTensor, l.scales)
 		l.scales = nil
 	}
-	return nil
+	return err
 }
 
 // A strip is the neurons whose columns of fc2 are in memory together.
@@ -139,7 +134,7 @@ func (s strip) convert(ctx context.Context, buf *buffers) error {
 			return err
 		}
 		if err := s.w.WriteBundles(s.layer, s.first+i, out); err != nil {
-			return fmt.Errorf("convert: %w", err)
+			return err
 		}
 		s.advance("layer "+strconv.Itoa(s.layer), int64(len(out)))
 	}
@@ -152,14 +147,15 @@ func (s strip) read(ctx context.Context, buf *buffers) error {
 	row := int(down.DType.RowBytes(s.n))
 	p := sized(&buf.strip, s.d*row)
 	if s.n == s.ffn {
-		return readFull(down, p, 0)
+		_, err := down.ReadAt(p, 0)
+		return err
 	}
 	all, at := down.DType.RowBytes(s.ffn), down.DType.RowBytes(s.first)
 	for r := range s.d {
 		if r%512 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err := readFull(down, p[r*row:(r+1)*row], int64(r)*all+at); err != nil {
+		if _, err := down.ReadAt(p[r*row:(r+1)*row], int64(r)*all+at); err != nil {
 			return err
 		}
 	}
@@ -172,7 +168,7 @@ func (s strip) upRows(out []byte, i, n int, buf *buffers) error {
 	up, d := s.from.Up, s.spec.MLP
 	row := int(up.DType.RowBytes(s.d))
 	piece := sized(&buf.piece, n*row)
-	if err := readFull(up, piece, int64(s.first+i)*int64(row)); err != nil {
+	if _, err := up.ReadAt(piece, int64(s.first+i)*int64(row)); err != nil {
 		return err
 	}
 	if s.sketch != nil && len(buf.row) < s.d {
@@ -199,22 +195,12 @@ func (s strip) upRows(out []byte, i, n int, buf *buffers) error {
 func (s strip) downColumns(out []byte, i, n int, buf *buffers) error {
 	down, d := s.from.Down, s.spec.MLP
 	size := int(down.DType.RowBytes(1))
-	src := buf.strip[i*size:]
 	stride, half := int(s.w.BundleStride()), int(d.RowBytes(s.d))
-	if d == down.DType {
-		transpose(out[half:], stride, src, s.n*size, s.d, n, size)
-		for k := range n {
-			if b := out[k*stride+half : k*stride+2*half]; !finite(b, d) {
-				return s.badValue(down, explain(b, d, b, d))
-			}
-		}
-		return nil
-	}
 	column := s.d * size
-	turned := sized(&buf.turned, n*column)
-	transpose(turned, column, src, s.n*size, s.d, n, size)
+	columns := sized(&buf.piece, n*column)
+	transpose(columns, column, buf.strip[i*size:], s.n*size, s.d, n, size)
 	for k := range n {
-		if err := narrow(out[k*stride+half:], d, turned[k*column:(k+1)*column], down.DType); err != nil {
+		if err := narrow(out[k*stride+half:], d, columns[k*column:(k+1)*column], down.DType); err != nil {
 			return s.badValue(down, err)
 		}
 	}

@@ -61,20 +61,39 @@ func (o randomOPT) write(tb testing.TB, dir string) {
 	}
 }
 
-func writeShard(tb testing.TB, path string, tensors []source.TensorSpec) {
+// A drawnTensor is a tensor of a shard, and what writes its bytes.
+type drawnTensor struct {
+	source.SafetensorsEntry
+	write func(io.Writer) error
+}
+
+func writeShard(tb testing.TB, path string, tensors []drawnTensor) {
 	tb.Helper()
 	f, err := os.Create(path)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	defer f.Close()
-	if err := source.WriteSafetensors(f, map[string]string{"format": "pt"}, tensors); err != nil {
+	var entries []source.SafetensorsEntry
+	for _, t := range tensors {
+		entries = append(entries, t.SafetensorsEntry)
+	}
+	header, err := source.BuildHeader(map[string]string{"format": "pt"}, entries, 8)
+	if err == nil {
+		_, err = f.Write(header)
+	}
+	for _, t := range tensors {
+		if err == nil {
+			err = t.write(f)
+		}
+	}
+	if err != nil {
 		tb.Fatal(err)
 	}
 }
 
 // tensors lists the weights, each of elements of deviation 0.05.
-func (o randomOPT) tensors() (list []source.TensorSpec) {
+func (o randomOPT) tensors() (list []drawnTensor) {
 	prefix := "model.decoder."
 	if o.bare {
 		prefix = "decoder."
@@ -85,9 +104,9 @@ func (o randomOPT) tensors() (list []source.TensorSpec) {
 			n *= s
 		}
 		seed := uint64(len(list))
-		list = append(list, source.TensorSpec{
-			HeaderEntry: source.HeaderEntry{Name: prefix + name, DType: o.dtype.String(), Shape: shape, Bytes: o.dtype.RowBytes(int(n))},
-			Write:       func(w io.Writer) error { return o.values(w, seed, int(n)) },
+		list = append(list, drawnTensor{
+			source.SafetensorsEntry{Name: prefix + name, DType: o.dtype.String(), Shape: shape, Bytes: o.dtype.RowBytes(int(n))},
+			func(w io.Writer) error { return o.values(w, seed, int(n)) },
 		})
 	}
 	d, ffn := int64(o.d), int64(o.ffn)

@@ -5,23 +5,13 @@ package disk
 import (
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sparseflow/sparseflow/internal/memory"
 )
-
-// Mapping is a File whose bytes are also there to be used where they lie, in a
-// mapping of the whole file: which of them are in memory is left to the
-// system's page cache. It is how programs run that map their weights, and a
-// baseline for what a cache of neurons gains.
-//
-// Whoever touches Data where the file was cut short is ended by the system.
-type Mapping struct {
-	Data []byte // the whole file, read-only
-
-	f *os.File
-}
 
 // OpenMapping maps the file at path.
 func OpenMapping(path string) (*Mapping, error) {
@@ -39,8 +29,29 @@ func OpenMapping(path string) (*Mapping, error) {
 	return nil, errors.Join(fmt.Errorf("disk: map %s: %w", path, err), f.Close())
 }
 
-// Stat is the state of the open file.
-func (m *Mapping) Stat() (fs.FileInfo, error) { return m.f.Stat() }
+// letGo gives up the pages of a part that was read, which must be of the file
+// still: what lies in the mapping's last page behind a new end of the file does
+// not fault but reads as zeros.
+func (m *Mapping) letGo(from, to int64) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(m.f.Fd()), &st); err != nil {
+		return err
+	}
+	if to > st.Size {
+		return io.ErrUnexpectedEOF
+	}
+	page := int64(os.Getpagesize())
+	if end := min(memory.AlignUp(to, page), int64(len(m.Data))); end > from {
+		_ = unix.Madvise(m.Data[from/page*page:end], unix.MADV_DONTNEED)
+	}
+	return nil
+}
 
 // Close unmaps the file.
-func (m *Mapping) Close() error { return errors.Join(unix.Munmap(m.Data), m.f.Close()) }
+func (m *Mapping) Close() error {
+	err := unix.Munmap(m.Data)
+	if err != nil {
+		err = fmt.Errorf("disk: unmap %s: %w", m.f.Name(), err)
+	}
+	return errors.Join(err, m.f.Close())
+}

@@ -115,7 +115,7 @@ type AsyncWeightTransfer struct {
 	Traffic
 	store *DiskWeightStore
 	file  AsyncFile    // nil: synchronous
-	pool  *readPool    // the same, where the store's file is no AsyncFile
+	stop  func()       // ends what serves file
 	open  atomic.Int64 // reads that have not ended
 
 	mu    sync.Mutex
@@ -127,13 +127,8 @@ type AsyncWeightTransfer struct {
 // AsyncFile it makes workers reads at a time.
 func NewAsyncWeightTransfer(s *DiskWeightStore, workers int) *AsyncWeightTransfer {
 	a := &AsyncWeightTransfer{store: s}
-	if workers == 0 {
-		return a
-	}
-	var ok bool
-	if a.file, ok = s.file.(AsyncFile); !ok {
-		a.pool = newReadPool(s.file, workers)
-		a.file = a.pool
+	if workers > 0 {
+		a.file, a.stop = Queue(s.file, workers)
 	}
 	return a
 }
@@ -257,7 +252,5 @@ func (a *AsyncWeightTransfer) Close() {
 	for a.open.Load() > 0 {
 		a.file.Poll(true)
 	}
-	if a.pool != nil {
-		a.pool.stop()
-	}
+	a.stop()
 }

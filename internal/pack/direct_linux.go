@@ -23,14 +23,16 @@ type directOutput struct {
 // directBytes is the least that is written past the cache.
 const directBytes = 64 << 10
 
-// newOutput is how f is written best, and what to close apart from f.
-func newOutput(f *os.File) (output, func() error) {
+// newOutput is how f is written best. Closing it closes f.
+func newOutput(f *os.File) output {
 	d, err := os.OpenFile(f.Name(), os.O_WRONLY|unix.O_DIRECT, 0)
 	if err != nil {
-		return f, func() error { return nil }
+		return f
 	}
-	return &directOutput{File: f, direct: d, align: directAlign(f)}, d.Close
+	return &directOutput{File: f, direct: d, align: directAlign(f)}
 }
+
+func (o *directOutput) Close() error { return errors.Join(o.direct.Close(), o.File.Close()) }
 
 func (o *directOutput) WriteAt(p []byte, off int64) (int, error) {
 	at := int64(uintptr(unsafe.Pointer(unsafe.SliceData(p))))

@@ -18,8 +18,7 @@ func TestDirectOutput(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer f.Close()
-		out, closeOut := newOutput(f)
+		out := newOutput(f)
 		d, ok := out.(*directOutput)
 		if !ok {
 			t.Logf("DIRECT WRITES ARE NOT TESTED: the file system of %s has none", path)
@@ -48,7 +47,7 @@ func TestDirectOutput(t *testing.T) {
 		if err := out.Sync(); err != nil {
 			t.Fatal(err)
 		}
-		if err := closeOut(); err != nil {
+		if err := out.Close(); err != nil {
 			t.Fatal(err)
 		}
 		got, err := os.ReadFile(path)

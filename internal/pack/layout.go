@@ -120,17 +120,6 @@ type Spec struct {
 	Align int64
 }
 
-// Size is the size of the pack's file, with bundles aligned to 512 if Align is
-// zero.
-func (s Spec) Size() (int64, error) {
-	l, err := s.Layout()
-	if err != nil {
-		return 0, err
-	}
-	h, err := l.header("")
-	return l.size + int64(len(h)), err
-}
-
 // Layout lays the pack out, with bundles aligned to 512 if Align is zero.
 func (s Spec) Layout() (*Layout, error) {
 	if s.Align == 0 {
@@ -146,7 +135,7 @@ func (s Spec) Layout() (*Layout, error) {
 	if err := s.Profile.Validate(); err != nil {
 		return nil, fmt.Errorf("pack: layout: %w", err)
 	}
-	return newLayout(description{
+	l, err := newLayout(description{
 		profile:   s.Profile,
 		name:      s.Name,
 		attn:      s.Attn,
@@ -155,6 +144,15 @@ func (s Spec) Layout() (*Layout, error) {
 		tokenizer: files,
 		ordered:   s.Ordered,
 	})
+	if err != nil {
+		return nil, err
+	}
+	header, err := l.header("")
+	if err != nil {
+		return nil, err
+	}
+	l.shift(int64(len(header)))
+	return l, nil
 }
 
 // A description is what metadata and tokenizer sizes say: all that the layout
@@ -170,8 +168,7 @@ type description struct {
 }
 
 // A Layout is what a pack holds and where: that of an open pack, or of one
-// that a Spec would make. Offsets count from the end of the header,
-// whose length is known last, until [Layout.shift].
+// that a Spec would make.
 type Layout struct {
 	description
 	tensors []Tensor                  // resident ones, in file order
@@ -184,8 +181,9 @@ type Layout struct {
 	size                                    int64 // of the file
 }
 
-// newLayout lays out a described model. It allocates in proportion to the
-// number of layers, which a valid profile bounds.
+// newLayout lays out a described model, with offsets that count from the end of
+// the header until shift. It allocates in proportion to the number of layers,
+// which a valid profile bounds.
 func newLayout(d description) (*Layout, error) {
 	if !d.attn.Valid() || !d.mlp.Valid() {
 		return nil, fmt.Errorf("pack: layout: got element types %v and %v, want ones of package tensor", d.attn, d.mlp)

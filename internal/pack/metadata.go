@@ -26,9 +26,6 @@ const (
 	keyOrdered = "sparseflow.ordered" // "true", or not there
 )
 
-// sourceDigits is the length of a source hash.
-const sourceDigits = 64
-
 // ErrVersion is the cause of an error about a file that is a pack, or may once
 // have been one, but not of the version that this program reads. The way out is
 // to pack the model again.
@@ -38,18 +35,14 @@ var ErrVersion = errors.New("the pack's version is not known to this program: pa
 // stands for any, since all have the same length.
 func (l *Layout) header(sha256 string) ([]byte, error) {
 	if sha256 == "" {
-		sha256 = strings.Repeat("0", sourceDigits)
+		sha256 = strings.Repeat("0", 64)
 	}
-	if !isSource(sha256) {
-		return nil, fmt.Errorf("pack: build header: got source hash %q, want %d hexadecimal digits", sha256, sourceDigits)
+	if err := source.CheckHash(sha256); err != nil {
+		return nil, fmt.Errorf("pack: build header: %w", err)
 	}
 	profile, err := json.Marshal(l.profile)
 	if err != nil {
 		return nil, fmt.Errorf("pack: build header: %w", err)
-	}
-	entries := make([]source.HeaderEntry, len(l.entries))
-	for i, e := range l.entries {
-		entries[i] = source.HeaderEntry{Name: e.Name, DType: e.DType, Shape: e.Shape, Bytes: e.Bytes}
 	}
 	meta := map[string]string{
 		keyVersion: version,
@@ -63,15 +56,11 @@ func (l *Layout) header(sha256 string) ([]byte, error) {
 	if l.ordered {
 		meta[keyOrdered] = "true"
 	}
-	h, err := source.BuildHeader(meta, entries, pageBytes)
+	h, err := source.BuildHeader(meta, l.entries, pageBytes)
 	if err != nil {
 		return nil, fmt.Errorf("pack: build header: %w", err)
 	}
 	return h, nil
-}
-
-func isSource(s string) bool {
-	return len(s) == sourceDigits && strings.Trim(s, "0123456789abcdef") == ""
 }
 
 // describe reads what the layout is computed from out of a header. The version
@@ -98,8 +87,9 @@ func describe(h *source.SafetensorsHeader) (d description, err error) {
 	if d.stride, err = strconv.ParseInt(m[keyStride], 10, 64); err != nil {
 		return d, fmt.Errorf("%s: %w", keyStride, err)
 	}
-	if d.source = m[keySource]; !isSource(d.source) {
-		return d, fmt.Errorf("%s: got %.80q, want %d hexadecimal digits", keySource, d.source, sourceDigits)
+	d.source = m[keySource]
+	if err := source.CheckHash(d.source); err != nil {
+		return d, fmt.Errorf("%s: %w", keySource, err)
 	}
 	switch v, ok := m[keyOrdered]; {
 	case v == "true":

@@ -119,18 +119,14 @@ func (r *reorderer) tensor(ctx context.Context, t Tensor) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		offset, n := old.blockSpan(b)
-		data, err := r.from.read(offset, n)
+		data, err := r.from.readBlock(old, b)
 		if err != nil {
-			return err
-		}
-		if err := r.from.CheckBlock(old, b, data); err != nil {
 			return err
 		}
 		if err := r.to.WriteBlock(t, b, data); err != nil {
 			return err
 		}
-		r.wrote(n)
+		r.wrote(int64(len(data)))
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 
 	"github.com/sparseflow/sparseflow/internal/source"
@@ -33,26 +32,15 @@ type handle interface {
 // Open opens the pack at path. It reads and checks the header and the tables
 // alone: version, sizes, every tensor that the profile demands.
 func Open(path string) (*Pack, error) {
-	f, err := os.Open(path)
+	f, size, err := source.OpenRegular(path)
 	if err != nil {
-		return nil, fmt.Errorf("pack: open: %w", err)
+		return nil, fmt.Errorf("pack: %w", err)
 	}
-	p, err := openFile(f, path)
+	p, err := open(f, size, path)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return p, nil
-}
-
-func openFile(f *os.File, path string) (*Pack, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("pack: open: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("pack: open %s: got %v, want a regular file", path, info.Mode().Type())
-	}
-	return open(f, info.Size(), path)
 }
 
 func open(f handle, size int64, path string) (*Pack, error) {
@@ -131,14 +119,10 @@ func (p *Pack) read(offset, n int64) ([]byte, error) {
 }
 
 func (p *Pack) readInto(b []byte, offset int64) error {
-	n, err := p.file.ReadAt(b, offset)
-	if n == len(b) {
-		return nil
+	if err := source.ReadFull(p.file, b, offset); err != nil {
+		return fmt.Errorf("pack: read %s: %w", p.path, err)
 	}
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return fmt.Errorf("pack: read %s: got %d bytes at offset %d, want %d: %w", p.path, n, offset, len(b), err)
+	return nil
 }
 
 // Close closes the file. Nothing can be read afterwards.
@@ -146,9 +130,6 @@ func (p *Pack) Close() error { return p.file.Close() }
 
 // Path is the path that the pack was opened by.
 func (p *Pack) Path() string { return p.path }
-
-// Size is the size of the file.
-func (p *Pack) Size() int64 { return p.size }
 
 // Name is the name of the model, for people.
 func (p *Pack) Name() string { return p.name }
@@ -203,17 +184,24 @@ func (p *Pack) ReadTensor(name string) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("pack: read %s: got no tensor %q, want one that the profile demands", p.path, name)
 	}
-	b, err := p.read(t.Offset, t.Bytes())
+	data := make([]byte, 0, t.Bytes())
+	for b := range t.Blocks() {
+		block, err := p.readBlock(t, b)
+		if err != nil {
+			return nil, err
+		}
+		data = append(data, block...)
+	}
+	return data, nil
+}
+
+// readBlock reads and checks one block of a resident tensor.
+func (p *Pack) readBlock(t Tensor, b int) ([]byte, error) {
+	data, err := p.read(t.blockSpan(b))
 	if err != nil {
 		return nil, err
 	}
-	for i := range t.Blocks() {
-		offset, n := t.blockSpan(i)
-		if err := p.CheckBlock(t, i, b[offset-t.Offset:][:n]); err != nil {
-			return nil, err
-		}
-	}
-	return b, nil
+	return data, p.CheckBlock(t, b, data)
 }
 
 // ReadVector reads and checks a vector.

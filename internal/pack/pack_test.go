@@ -78,8 +78,8 @@ func TestRoundTrip(t *testing.T) {
 			spec.Align = p.BundleStride() & -p.BundleStride()
 			spec.Align = min(spec.Align, pageBytes)
 		}
-		if n, err := spec.Size(); err != nil || n != p.Size() {
-			rt.Fatalf("Spec.Size: got %d, %v, want %d", n, err, p.Size())
+		if l, err := spec.Layout(); err != nil || l.Size() != p.Size() {
+			rt.Fatalf("Spec.Layout: got %+v, %v, want a size of %d", l, err, p.Size())
 		}
 	})
 }

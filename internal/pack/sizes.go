@@ -37,6 +37,9 @@ func (l *Layout) WeightBytes() int64 {
 	return n
 }
 
+// Size is the size of the file.
+func (l *Layout) Size() int64 { return l.size }
+
 // BundleStride is the distance between bundles in the file.
 func (l *Layout) BundleStride() int64 { return l.stride }
 

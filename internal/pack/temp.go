@@ -1,9 +1,7 @@
 package pack
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
+	"crypto/rand"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,7 +9,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/pack/filelock"
 )
 
-// Temporary files are called tempPrefix, the process's id, a number, tempSuffix.
+// Temporary files are called tempPrefix, random letters, tempSuffix.
 const (
 	tempPrefix = ".sparseflow-pack-"
 	tempSuffix = ".tmp"
@@ -20,12 +18,9 @@ const (
 // createTemp makes a file in dir and locks it for as long as it is open, which
 // is how sweepTemps tells it from what a killed process left.
 func createTemp(dir string) (*os.File, error) {
-	for n := 0; ; n++ {
-		path := filepath.Join(dir, fmt.Sprintf("%s%d-%d%s", tempPrefix, os.Getpid(), n, tempSuffix))
+	for {
+		path := filepath.Join(dir, tempPrefix+rand.Text()+tempSuffix)
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
-		if errors.Is(err, fs.ErrExist) && n < 10_000 {
-			continue
-		}
 		if err != nil {
 			return nil, err
 		}

@@ -3,8 +3,6 @@ package pack
 import (
 	"context"
 	"strings"
-
-	"github.com/sparseflow/sparseflow/internal/source"
 )
 
 // verifyBytes is how much Verify reads at a time, unless one bundle is longer.
@@ -22,11 +20,24 @@ func Verify(ctx context.Context, path string, progress func(done, total int64)) 
 	return p.verify(ctx, progress)
 }
 
-// verify checks everything that Open did not.
+// verify checks everything that Open did not, in the order of the file.
 func (p *Pack) verify(ctx context.Context, progress func(done, total int64)) error {
-	v := verifier{Pack: p, buf: make([]byte, max(p.stride, min(verifyBytes, p.size))), progress: progress}
+	v := verifier{Pack: p, ctx: ctx, buf: make([]byte, max(p.stride, min(verifyBytes, p.size))), progress: progress}
+	layer := 0 // the next one of bundles
 	for _, e := range p.entries {
-		if err := v.entry(ctx, e); err != nil {
+		var err error
+		t, resident := p.Tensor(e.Name)
+		switch {
+		case resident:
+			err = v.tensor(t)
+		case e.Name == bundlesName(layer):
+			err = v.bundlesOf(layer)
+			layer++
+		case strings.HasPrefix(e.Name, padPrefix):
+			err = v.chunk(e.Offset, e.Bytes, func(p []byte) error { return checkZero(v.path, e.Name, e.Offset, p) })
+		default: // a table, which Open checked
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -38,38 +49,27 @@ func (p *Pack) verify(ctx context.Context, progress func(done, total int64)) err
 
 type verifier struct {
 	*Pack
+	ctx      context.Context
 	buf      []byte
 	progress func(done, total int64)
-	tensor   int // index of the next resident tensor
-	layer    int // the next layer of bundles
 }
 
-func (v *verifier) entry(ctx context.Context, e source.SafetensorsEntry) error {
-	switch {
-	case v.tensor < len(v.tensors) && v.tensors[v.tensor].Name == e.Name:
-		t := v.tensors[v.tensor]
-		v.tensor++
-		for b := range t.Blocks() {
-			offset, n := t.blockSpan(b)
-			if err := v.chunk(ctx, offset, n, func(p []byte) error { return v.CheckBlock(t, b, p) }); err != nil {
-				return err
-			}
+func (v *verifier) tensor(t Tensor) error {
+	for b := range t.Blocks() {
+		offset, n := t.blockSpan(b)
+		if err := v.chunk(offset, n, func(p []byte) error { return v.CheckBlock(t, b, p) }); err != nil {
+			return err
 		}
-	case e.Name == bundlesName(v.layer):
-		v.layer++
-		return v.bundlesOf(ctx, v.layer-1)
-	case strings.HasPrefix(e.Name, padPrefix):
-		return v.chunk(ctx, e.Offset, e.Bytes, func(p []byte) error { return checkZero(v.path, e.Name, e.Offset, p) })
 	}
-	return nil // a table, which Open checked
+	return nil
 }
 
-func (v *verifier) bundlesOf(ctx context.Context, layer int) error {
+func (v *verifier) bundlesOf(layer int) error {
 	ffn, stride := v.profile.FFN, int(v.stride)
 	step := max(1, len(v.buf)/stride)
 	for i := 0; i < ffn; i += step {
 		n := min(step, ffn-i)
-		err := v.chunk(ctx, v.bundleOffset(layer, i), int64(n*stride), func(p []byte) error {
+		err := v.chunk(v.bundleOffset(layer, i), int64(n*stride), func(p []byte) error {
 			for j := range n {
 				if err := v.CheckBundle(layer, i+j, p[j*stride:(j+1)*stride]); err != nil {
 					return err
@@ -85,8 +85,8 @@ func (v *verifier) bundlesOf(ctx context.Context, layer int) error {
 }
 
 // chunk reads n bytes and hands them to check.
-func (v *verifier) chunk(ctx context.Context, offset, n int64, check func([]byte) error) error {
-	if err := ctx.Err(); err != nil {
+func (v *verifier) chunk(offset, n int64, check func([]byte) error) error {
+	if err := v.ctx.Err(); err != nil {
 		return err
 	}
 	if n > int64(len(v.buf)) { // a row of many MiB

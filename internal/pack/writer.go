@@ -19,10 +19,8 @@ import (
 type Writer struct {
 	path string
 	*Layout
-	headerBytes int64
-	temp        *os.File
-	out         output
-	closeOut    func() error
+	temp *os.File
+	out  output
 
 	mu         sync.Mutex
 	err        error    // the first failure; the pack cannot be finished after it
@@ -35,6 +33,7 @@ type Writer struct {
 // output is the temporary file: the seam at which tests let writes fail.
 type output interface {
 	io.WriterAt
+	io.Closer
 	Sync() error
 }
 
@@ -42,7 +41,7 @@ type output interface {
 const writebackBytes = 256 << 10
 
 // Create starts the pack that is to be at path, in a temporary file beside it,
-// and writes its tokenizer files. Temporary files that killed processes left
+// and writes its tokenizer files; the caller writes all else. Temporary files that killed processes left
 // there are removed. The caller must end with Commit or Abort.
 func Create(path string, spec Spec) (*Writer, error) {
 	w, err := create(path, spec)
@@ -70,8 +69,7 @@ func create(path string, spec Spec) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{path: path, temp: f}
-	w.out, w.closeOut = newOutput(f)
+	w := &Writer{path: path, temp: f, out: newOutput(f)}
 	if err := w.plan(spec); err != nil {
 		return nil, errors.Join(err, w.Abort())
 	}
@@ -86,23 +84,10 @@ func (w *Writer) plan(spec Spec) (err error) {
 	if w.Layout, err = spec.Layout(); err != nil {
 		return err
 	}
-	header, err := w.header("")
-	if err != nil {
-		return err
-	}
-	w.headerBytes = int64(len(header))
-	w.shift(w.headerBytes)
 	w.blockDone, w.blockCRC = make([]bool, w.blocks), make([]uint32, w.blocks)
 	w.bundleDone, w.bundleCRC = make([]bool, w.profile.Neurons()), make([]uint32, w.profile.Neurons())
 	return reserve(w.temp, w.size)
 }
-
-// Size is the size that the file will have.
-func (w *Writer) Size() int64 { return w.size }
-
-// Tensors lists the resident tensors. Those of kind Tokenizer are written by
-// Create, all others by the caller.
-func (w *Writer) Tensors() []Tensor { return slices.Clone(w.tensors) }
 
 // WriteTensor writes a whole resident tensor.
 func (w *Writer) WriteTensor(t Tensor, p []byte) error {
@@ -201,7 +186,7 @@ func (w *Writer) Commit(sourceSHA256 string) error {
 	if err := w.commit(sourceSHA256); err != nil {
 		return errors.Join(err, w.Abort())
 	}
-	return errors.Join(w.closeOut(), w.temp.Close())
+	return w.out.Close()
 }
 
 func (w *Writer) commit(source string) error {
@@ -258,5 +243,5 @@ func (w *Writer) Abort() error {
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil // renamed before the directory could not be synced
 	}
-	return errors.Join(err, w.closeOut(), w.temp.Close())
+	return errors.Join(err, w.out.Close())
 }

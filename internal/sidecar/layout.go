@@ -35,12 +35,9 @@ const (
 // crcBytes is the size, and the alignment, of the checksum.
 const crcBytes = 4
 
-// sourceDigits is the length of a source hash.
-const sourceDigits = 64
-
 // A part is one tensor of the file.
 type part struct {
-	source.HeaderEntry
+	source.SafetensorsEntry
 	data []byte
 }
 
@@ -53,7 +50,7 @@ type layout struct {
 
 // layout checks the sidecar and lays its file out.
 func (s *Sidecar) layout() (*layout, error) {
-	if err := checkSource(s.source); err != nil {
+	if err := source.CheckHash(s.source); err != nil {
 		return nil, err
 	}
 	meta := map[string]string{keyVersion: version, keySource: s.source}
@@ -85,11 +82,11 @@ func (l *layout) finish(meta map[string]string) (err error) {
 		l.parts = append(l.parts, newPart(padName, Tensor{"U8", []int64{n}, make([]byte, n)}))
 		data += n
 	}
-	entries := make([]source.HeaderEntry, 0, len(l.parts)+1)
+	entries := make([]source.SafetensorsEntry, 0, len(l.parts)+1)
 	for _, p := range l.parts {
-		entries = append(entries, p.HeaderEntry)
+		entries = append(entries, p.SafetensorsEntry)
 	}
-	entries = append(entries, source.HeaderEntry{Name: crcName, DType: "U32", Shape: []int64{1}, Bytes: crcBytes})
+	entries = append(entries, source.SafetensorsEntry{Name: crcName, DType: "U32", Shape: []int64{1}, Bytes: crcBytes})
 	if l.header, err = source.BuildHeader(meta, entries, 8); err != nil {
 		return err
 	}
@@ -97,7 +94,7 @@ func (l *layout) finish(meta map[string]string) (err error) {
 }
 
 func newPart(name string, t Tensor) part {
-	return part{source.HeaderEntry{Name: name, DType: t.DType, Shape: t.Shape, Bytes: int64(len(t.Data))}, t.Data}
+	return part{source.SafetensorsEntry{Name: name, DType: t.DType, Shape: t.Shape, Bytes: int64(len(t.Data))}, t.Data}
 }
 
 // checkSection finds what the header's builder does not.
@@ -137,13 +134,6 @@ func elemBytes(dtype string) int64 {
 		return 1
 	}
 	return 0
-}
-
-func checkSource(s string) error {
-	if len(s) != sourceDigits || strings.Trim(s, "0123456789abcdef") != "" {
-		return fmt.Errorf("got source hash %.80q, want %d lower-case hexadecimal digits", s, sourceDigits)
-	}
-	return nil
 }
 
 // write writes the whole file.

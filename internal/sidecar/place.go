@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/sparseflow/sparseflow/internal/source"
 )
 
 // suffix follows the pack's name, or the checkpoint's hash.
@@ -15,7 +17,7 @@ const suffix = ".side"
 // its path with ".side" added, if that directory can be written to; else in
 // cacheDir, which is made if need be, under the checkpoint's hash.
 func PathFor(packPath, cacheDir, sourceSHA256 string) (path string, err error) {
-	if err := checkSource(sourceSHA256); err != nil {
+	if err := source.CheckHash(sourceSHA256); err != nil {
 		return "", fmt.Errorf("sidecar: place: %w", err)
 	}
 	dir := filepath.Dir(packPath)
@@ -41,7 +43,7 @@ func PathFor(packPath, cacheDir, sourceSHA256 string) (path string, err error) {
 // [PathFor] writes now. If there is neither file, the error is fs.ErrNotExist; a
 // file of other weights is an error ([MismatchError]) if there is no right one.
 func Lookup(packPath, cacheDir, sourceSHA256 string) (*Sidecar, error) {
-	if err := checkSource(sourceSHA256); err != nil {
+	if err := source.CheckHash(sourceSHA256); err != nil {
 		return nil, fmt.Errorf("sidecar: look up: %w", err)
 	}
 	places := []string{packPath + suffix}
@@ -55,11 +57,11 @@ func Lookup(packPath, cacheDir, sourceSHA256 string) (*Sidecar, error) {
 }
 
 // lookup merges the sidecars at places, the first of which counts most.
-func lookup(places []string, source string) (*Sidecar, error) {
+func lookup(places []string, sourceSHA256 string) (*Sidecar, error) {
 	var found *Sidecar
 	var other *MismatchError
 	for _, path := range places {
-		s, err := Open(path, source)
+		s, err := Open(path, sourceSHA256)
 		switch {
 		case errors.Is(err, fs.ErrNotExist), errors.As(err, &other):
 		case err != nil:
@@ -81,4 +83,6 @@ func lookup(places []string, source string) (*Sidecar, error) {
 
 // cachePath is of the checkpoint rather than of the pack's path, so that a pack
 // that moves, or is made anew, finds what is known.
-func cachePath(cacheDir, source string) string { return filepath.Join(cacheDir, source+suffix) }
+func cachePath(cacheDir, sourceSHA256 string) string {
+	return filepath.Join(cacheDir, sourceSHA256+suffix)
+}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"strings"
 
@@ -23,24 +22,12 @@ const remedy = "if it is damaged, remove it and profile and train the model anew
 // given SHA-256: a [MismatchError] says that it is not. If there is no file, the
 // error is fs.ErrNotExist.
 func Open(path, sourceSHA256 string) (*Sidecar, error) {
-	// Looked at first: opening a named pipe would wait for its writer.
-	info, err := os.Stat(path)
+	f, size, err := source.OpenRegular(path)
 	if err != nil {
-		return nil, fmt.Errorf("sidecar: open: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("sidecar: open %s: got %v, want a regular file", path, info.Mode().Type())
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("sidecar: open: %w", err)
+		return nil, fmt.Errorf("sidecar: %w", err)
 	}
 	defer f.Close()
-	// Asked again: since then a writer may have put another file in its place.
-	if info, err = f.Stat(); err != nil {
-		return nil, fmt.Errorf("sidecar: open: %w", err)
-	}
-	return Read(f, info.Size(), path, sourceSHA256)
+	return Read(f, size, path, sourceSHA256)
 }
 
 // Read is [Open] of a file of size bytes that lies elsewhere, such as an
@@ -154,11 +141,5 @@ func (s *Sidecar) take(e source.SafetensorsEntry, b []byte) error {
 // that one section in use does not keep the others in memory.
 func readPart(r io.ReaderAt, offset, n int64) ([]byte, error) {
 	b := make([]byte, n)
-	if got, err := r.ReadAt(b, offset); got < len(b) {
-		if err == nil || err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return nil, fmt.Errorf("got %d bytes at offset %d, want %d: %w", got, offset, n, err)
-	}
-	return b, nil
+	return b, source.ReadFull(r, b, offset)
 }

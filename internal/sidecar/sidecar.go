@@ -75,6 +75,13 @@ func (s *Sidecar) With(name string, sec Section) *Sidecar {
 	return next
 }
 
+// Without returns a copy of the sidecar that lacks the section called name.
+func (s *Sidecar) Without(name string) *Sidecar {
+	next := &Sidecar{source: s.source, sections: maps.Clone(s.sections)}
+	delete(next.sections, name)
+	return next
+}
+
 // over returns a copy of the sidecar with those sections of below that it
 // lacks.
 func (s *Sidecar) over(below *Sidecar) *Sidecar {

@@ -62,9 +62,9 @@ func Open(fsys fs.FS, name string) (*Checkpoint, error) {
 		looked = append(looked, file, file+indexSuffix)
 	}
 	if _, err := fs.Stat(fsys, "."); err != nil {
-		return nil, fmt.Errorf("checkpoint: open %s: %w", name, cause(err))
+		return nil, fmt.Errorf("source: open %s: %w", name, cause(err))
 	}
-	return nil, fmt.Errorf("checkpoint: open %s: got none of the files %s, want one of them%s",
+	return nil, fmt.Errorf("source: open %s: got none of the files %s, want one of them%s",
 		name, strings.Join(looked, ", "), otherWeights(fsys))
 }
 
@@ -92,7 +92,7 @@ func (c *Checkpoint) openFormat(d directory, f format, file string) (found bool,
 	}
 	files, err := unindexed(d.fsys, f.stem, f.ext)
 	if err != nil {
-		return true, fmt.Errorf("checkpoint: open %s: %w", d.name, err)
+		return true, fmt.Errorf("source: open %s: %w", d.name, err)
 	}
 	for _, file := range files {
 		if err := c.readWeights(d, f.read, file); err != nil {
@@ -200,7 +200,7 @@ func (c *Checkpoint) readWeights(d directory, read reader, file string) error {
 	}
 	tensors, err := read(r, size, d.path(file))
 	if err != nil {
-		return fmt.Errorf("checkpoint: read %s: %w", d.path(file), err)
+		return fmt.Errorf("source: read %s: %w", d.path(file), err)
 	}
 	for _, t := range tensors {
 		c.tensors[t.Name] = t
@@ -212,7 +212,7 @@ func (c *Checkpoint) readWeights(d directory, read reader, file string) error {
 func (c *Checkpoint) openFile(d directory, file string) (io.ReaderAt, int64, error) {
 	r, size, err := c.openRegular(d, file)
 	if err != nil {
-		return nil, 0, fmt.Errorf("checkpoint: open %s: %w", d.path(file), cause(err))
+		return nil, 0, fmt.Errorf("source: open %s: %w", d.path(file), cause(err))
 	}
 	return r, size, nil
 }
@@ -262,7 +262,7 @@ func isLFSPointer(r io.ReaderAt, size int64) bool {
 		return false
 	}
 	p := make([]byte, len(start))
-	return readFull(r, p, 0) == nil && bytes.Equal(p, []byte(start))
+	return ReadFull(r, p, 0) == nil && bytes.Equal(p, []byte(start))
 }
 
 // A directory is a file system and what errors call it.

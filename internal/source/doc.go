@@ -1,4 +1,4 @@
-// Package checkpoint reads the weights of a Hugging Face model directory in
+// Package source reads the weights of a Hugging Face model directory in
 // place: opening one reads headers only, and a tensor is then read at any
 // offset straight from its file, so that a checkpoint far larger than memory
 // can be converted piece by piece.
@@ -17,7 +17,7 @@
 // and one byte buffer that the tensors tile without holes
 // (https://huggingface.co/docs/safetensors, "Format"). [ParseSafetensors] and
 // [BuildHeader] are that header's reader and writer, for any container made
-// of it; [WriteSafetensors] streams a whole file.
+// of it.
 //
 // A .bin file is what torch.save has written since PyTorch 1.6: a zip archive
 // with uncompressed entries, of which <archive>/data.pkl is a pickle (protocol

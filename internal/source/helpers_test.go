@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -17,7 +16,7 @@ func wantError(t *testing.T, err error, parts ...string) {
 	if err == nil {
 		t.Fatalf("got no error, want one with %q", parts)
 	}
-	for _, p := range append(parts, "checkpoint: ", "got ") {
+	for _, p := range append(parts, "source: ", "got ") {
 		if !strings.Contains(err.Error(), p) {
 			t.Errorf("got error %q, want %q in it", err, p)
 		}
@@ -58,21 +57,17 @@ func rawSafetensors(header string, dataBytes int) []byte {
 
 // safetensorsFile is a file of F32 vectors, each full of its index.
 func safetensorsFile(t testing.TB, names ...string) []byte {
-	var specs []TensorSpec
+	var entries []SafetensorsEntry
+	var data []byte
 	for i, name := range names {
-		specs = append(specs, TensorSpec{
-			HeaderEntry: HeaderEntry{Name: name, DType: "F32", Shape: []int64{2}, Bytes: 8},
-			Write: func(w io.Writer) error {
-				_, err := w.Write(bytes.Repeat([]byte{byte(i)}, 8))
-				return err
-			},
-		})
+		entries = append(entries, SafetensorsEntry{Name: name, DType: "F32", Shape: []int64{2}, Bytes: 8})
+		data = append(data, bytes.Repeat([]byte{byte(i)}, 8)...)
 	}
-	var buf bytes.Buffer
-	if err := WriteSafetensors(&buf, nil, specs); err != nil {
+	header, err := BuildHeader(nil, entries, 8)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return buf.Bytes()
+	return append(header, data...)
 }
 
 // A zipEntry is one entry for zipFile.

@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -38,7 +39,7 @@ func (c *Checkpoint) readIndex(d directory, file string) (weightMap, error) {
 		err = m.locate(d.fsys)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("checkpoint: read %s: %w", d.path(file), err)
+		return nil, fmt.Errorf("source: read %s: %w", d.path(file), err)
 	}
 	return m, nil
 }
@@ -54,24 +55,20 @@ func parseIndex(r io.ReaderAt, size int64) (weightMap, error) {
 		return nil, err
 	}
 	m := make(weightMap)
-	j := newJSONReader(bytes.NewReader(config.FromPythonJSON(raw)))
-	err = j.object("index", func(key string) error {
+	err = members(bytes.NewReader(config.FromPythonJSON(raw)), "index", func(key string, raw json.RawMessage) error {
 		if key != "weight_map" {
-			return j.skip(key)
+			return nil
 		}
 		clear(m)
-		return j.object("weight_map", func(tensor string) (err error) {
-			m[tensor], err = j.str(fmt.Sprintf("weight_map: tensor %.200q", tensor))
+		return members(bytes.NewReader(raw), key, func(tensor string, raw json.RawMessage) (err error) {
+			m[tensor], err = parseString(fmt.Sprintf("weight_map: tensor %.200q", tensor), raw)
 			return err
 		})
 	})
-	if err != nil {
-		return nil, err
+	if err == nil && len(m) == 0 {
+		err = errors.New("got no tensors, want a weight_map from tensors to files")
 	}
-	if len(m) == 0 {
-		return nil, errors.New("got no tensors, want a weight_map from tensors to files")
-	}
-	return m, j.end()
+	return m, err
 }
 
 // locate turns the paths of an index into ones inside the directory. A path of

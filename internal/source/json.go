@@ -5,125 +5,76 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 )
 
-// jsonReader walks JSON token by token, so that wrong types are seen and depth
-// costs no stack.
-type jsonReader struct{ dec *json.Decoder }
-
-func newJSONReader(r io.Reader) *jsonReader {
-	j := &jsonReader{dec: json.NewDecoder(r)}
-	j.dec.UseNumber()
-	return j
-}
-
-func (j *jsonReader) token(what string) (json.Token, error) {
-	tok, err := j.dec.Token()
-	if err != nil {
+// members reads one JSON object from r, which holds nothing after it, and calls
+// value with each key in turn and the JSON of its value. A key may come again:
+// the reference libraries let the last one count.
+func members(r io.Reader, what string, value func(key string, raw json.RawMessage) error) error {
+	d := json.NewDecoder(r)
+	broken := func(err error) error {
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
-		return nil, fmt.Errorf("%s: got JSON that ends or breaks after %d bytes: %w", what, j.dec.InputOffset(), err)
+		return fmt.Errorf("%s: got JSON that ends or breaks after %d bytes: %w", what, d.InputOffset(), err)
 	}
-	return tok, nil
-}
-
-// object calls value with each key in turn; value must consume what follows. A
-// key may come again: the reference libraries let the last one count.
-func (j *jsonReader) object(what string, value func(key string) error) error {
-	tok, err := j.token(what)
+	start, err := d.Token()
 	if err != nil {
-		return err
+		return broken(err)
 	}
-	if tok != json.Delim('{') {
-		return fmt.Errorf("%s: got %s, want a JSON object", what, showToken(tok))
+	if start != json.Delim('{') {
+		return fmt.Errorf("%s: got %.80q, want a JSON object", what, fmt.Sprint(start))
 	}
-	return j.members(what, value)
-}
-
-// members is the rest of an object whose brace was read.
-func (j *jsonReader) members(what string, value func(key string) error) error {
-	for j.dec.More() {
-		key, err := j.str(what)
+	for d.More() {
+		key, err := d.Token()
 		if err != nil {
-			return err
+			return broken(err)
 		}
-		if err := value(key); err != nil {
+		var raw json.RawMessage
+		if err := d.Decode(&raw); err != nil {
+			return broken(err)
+		}
+		if err := value(key.(string), raw); err != nil { // a key is a string, or Token fails
 			return err
 		}
 	}
-	_, err := j.token(what)
-	return err
+	if _, err := d.Token(); err != nil {
+		return broken(err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return fmt.Errorf("got more after the JSON object of %d bytes, want only padding", d.InputOffset())
+	}
+	return nil
 }
 
-func (j *jsonReader) str(what string) (string, error) {
-	tok, err := j.token(what)
-	if err != nil {
-		return "", err
-	}
-	s, ok := tok.(string)
-	if !ok {
-		return "", fmt.Errorf("%s: got %s, want a string", what, showToken(tok))
+// parseString reads a JSON string.
+func parseString(what string, raw json.RawMessage) (s string, err error) {
+	if raw[0] != '"' || json.Unmarshal(raw, &s) != nil {
+		return "", fmt.Errorf("%s: got %.80s, want a string", what, raw)
 	}
 	return s, nil
 }
 
-// ints reads an array of integers in [0, 2^63).
-func (j *jsonReader) ints(what string) ([]int64, error) {
-	tok, err := j.token(what)
-	if err != nil {
-		return nil, err
-	}
-	if tok != json.Delim('[') {
-		return nil, fmt.Errorf("%s: got %s, want an array", what, showToken(tok))
+// parseIntegers reads a JSON array of integers in [0, 2^63).
+func parseIntegers(what string, raw json.RawMessage) ([]int64, error) {
+	inner, ok := strings.CutPrefix(string(raw), "[")
+	if !ok {
+		return nil, fmt.Errorf("%s: got %.80s, want an array", what, raw)
 	}
 	list := []int64{}
-	for j.dec.More() {
-		tok, err := j.token(what)
+	if inner = strings.TrimSuffix(inner, "]"); strings.TrimSpace(inner) == "" {
+		return list, nil
+	}
+	for number := range strings.SplitSeq(inner, ",") {
+		number = strings.TrimSpace(number)
+		v, err := strconv.ParseUint(number, 10, 63)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: got %.80s, want an integer in [0, 2^63)", what, number)
 		}
-		num, _ := tok.(json.Number)
-		v, err := strconv.ParseInt(string(num), 10, 64)
-		if err != nil || v < 0 {
-			return nil, fmt.Errorf("%s: got %s, want an integer in [0, 2^63)", what, showToken(tok))
-		}
-		list = append(list, v)
+		list = append(list, int64(v))
 	}
-	_, err = j.token(what)
-	return list, err
-}
-
-// skip consumes one value of any kind.
-func (j *jsonReader) skip(what string) error {
-	var raw json.RawMessage
-	if err := j.dec.Decode(&raw); err != nil {
-		return fmt.Errorf("%s: got JSON that ends or breaks after %d bytes: %w", what, j.dec.InputOffset(), err)
-	}
-	return nil
-}
-
-// end demands that only white space is left.
-func (j *jsonReader) end() error {
-	if _, err := j.dec.Token(); err != io.EOF {
-		return fmt.Errorf("got more after the JSON object of %d bytes, want only padding", j.dec.InputOffset())
-	}
-	return nil
-}
-
-// showToken describes a token in an error, cut to a length fit for one line.
-func showToken(tok json.Token) string {
-	switch v := tok.(type) {
-	case json.Delim:
-		return fmt.Sprintf("%q", v.String())
-	case string:
-		return fmt.Sprintf("the string %.80q", v)
-	case json.Number:
-		return fmt.Sprintf("the number %.40s", string(v))
-	case nil:
-		return "null"
-	}
-	return fmt.Sprint(tok)
+	return list, nil
 }
 
 // showInts prints a shape or offsets, cut to a length fit for one line.

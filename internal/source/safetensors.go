@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"encoding/json"
@@ -45,7 +46,7 @@ type SafetensorsEntry struct {
 func ParseSafetensors(r io.ReaderAt, size int64, name string) (*SafetensorsHeader, error) {
 	h, err := parseSafetensors(r, size)
 	if err != nil {
-		return nil, fmt.Errorf("checkpoint: read %s: %w", name, err)
+		return nil, fmt.Errorf("source: read %s: %w", name, err)
 	}
 	return h, nil
 }
@@ -56,7 +57,7 @@ func parseSafetensors(r io.ReaderAt, size int64) (*SafetensorsHeader, error) {
 		return nil, fmt.Errorf("got a file of %d bytes, want a safetensors file of at least %d", size, least)
 	}
 	var start [8]byte
-	if err := readFull(r, start[:], 0); err != nil {
+	if err := ReadFull(r, start[:], 0); err != nil {
 		return nil, err
 	}
 	n := binary.LittleEndian.Uint64(start[:])
@@ -77,13 +78,12 @@ func parseSafetensors(r io.ReaderAt, size int64) (*SafetensorsHeader, error) {
 // parseJSON reads the header of a file with dataBytes after it. It streams: a
 // header is judged before all of it is in memory.
 func (h *SafetensorsHeader) parseJSON(r io.Reader, dataBytes int64) error {
-	j := newJSONReader(r)
 	at := make(map[string]int)
-	err := j.object("header", func(key string) error {
+	return members(r, "header", func(key string, raw json.RawMessage) error {
 		if key == metadataKey {
-			return h.parseMetadata(j)
+			return h.parseMetadata(raw)
 		}
-		e, err := h.parseEntry(j, key, dataBytes)
+		e, err := h.parseEntry(key, raw, dataBytes)
 		if err != nil {
 			return fmt.Errorf("tensor %.200q: %w", key, err)
 		}
@@ -95,45 +95,32 @@ func (h *SafetensorsHeader) parseJSON(r io.Reader, dataBytes int64) error {
 		h.Entries = append(h.Entries, e)
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	return j.end()
 }
 
-func (h *SafetensorsHeader) parseMetadata(j *jsonReader) error {
-	tok, err := j.token(metadataKey)
-	if err != nil {
-		return err
-	}
-	if tok == nil {
-		return nil // null, as some writers have it
-	}
-	if tok != json.Delim('{') {
-		return fmt.Errorf("%s: got %s, want a JSON object", metadataKey, showToken(tok))
+func (h *SafetensorsHeader) parseMetadata(raw json.RawMessage) error {
+	if string(raw) == "null" {
+		return nil // as some writers have it
 	}
 	h.Metadata = make(map[string]string)
-	return j.members(metadataKey, func(k string) (err error) {
-		h.Metadata[k], err = j.str(fmt.Sprintf("the value of %s %.80q", metadataKey, k))
+	return members(bytes.NewReader(raw), metadataKey, func(k string, raw json.RawMessage) (err error) {
+		h.Metadata[k], err = parseString(fmt.Sprintf("the value of %s %.80q", metadataKey, k), raw)
 		return err
 	})
 }
 
-func (h *SafetensorsHeader) parseEntry(j *jsonReader, name string, dataBytes int64) (SafetensorsEntry, error) {
+func (h *SafetensorsHeader) parseEntry(name string, raw json.RawMessage, dataBytes int64) (SafetensorsEntry, error) {
 	e := SafetensorsEntry{Name: name}
 	var offsets []int64
 	typed := false
-	err := j.object("entry", func(key string) (err error) {
+	err := members(bytes.NewReader(raw), "entry", func(key string, raw json.RawMessage) (err error) {
 		switch key {
 		case "dtype":
-			e.DType, err = j.str("dtype")
+			e.DType, err = parseString("dtype", raw)
 			typed = true
 		case "shape":
-			e.Shape, err = j.ints("shape")
+			e.Shape, err = parseIntegers("shape", raw)
 		case "data_offsets":
-			offsets, err = j.ints("data_offsets")
-		default:
-			err = j.skip(key)
+			offsets, err = parseIntegers("data_offsets", raw)
 		}
 		return err
 	})
@@ -215,8 +202,8 @@ func openSafetensors(r io.ReaderAt, size int64, file string) ([]*Tensor, error) 
 	return tensors, nil
 }
 
-// readFull fills p from offset off.
-func readFull(r io.ReaderAt, p []byte, off int64) error {
+// ReadFull fills p with the bytes of r from offset off on.
+func ReadFull(r io.ReaderAt, p []byte, off int64) error {
 	n, err := r.ReadAt(p, off)
 	if n == len(p) {
 		return nil

@@ -3,9 +3,7 @@ package source
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math"
 	"os"
@@ -67,13 +65,13 @@ func TestParseSafetensorsErrors(t *testing.T) {
 		{"trailing comma", `{"a":{},}`, 0, []string{"want each"}},
 		{"cut JSON", `{"a":{"dtype":"F3`, 0, []string{"JSON"}},
 		{"more after", `{} {}`, 0, []string{"after the JSON object"}},
-		{"metadata number", `{"__metadata__":{"a":1}}`, 0, []string{"__metadata__", `"a"`, "the number 1", "want a string"}},
+		{"metadata number", `{"__metadata__":{"a":1}}`, 0, []string{"__metadata__", `"a"`, "got 1, want a string"}},
 		{"metadata nested", `{"__metadata__":{"a":{}}}`, 0, []string{"__metadata__", "want a string"}},
 		{"metadata string", `{"__metadata__":"a"}`, 0, []string{"__metadata__", "want a JSON object"}},
 		{"metadata with a null", `{"__metadata__":{"a":null}}`, 0, []string{"__metadata__", `"a"`, "want a string"}},
 		{"tensor twice in two places", `{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}`, 2, []string{`"a"`, "no tensor"}},
-		{"deep", `{"a":` + strings.Repeat("[", 1<<20), 0, []string{`"a"`, "want a JSON object"}},
-		{"deep shape", one(`"shape":` + strings.Repeat("[", 1<<20)), 0, []string{"shape", "integer"}},
+		{"deep", `{"a":` + strings.Repeat("[", 1<<20), 0, []string{"header", "depth"}},
+		{"deep shape", one(`"shape":` + strings.Repeat("[", 1<<20)), 0, []string{"header", "depth"}},
 		{"key missing", one(`"shape":[1],"data_offsets":[0,4]`), 4, []string{`"a"`, "want each"}},
 		{"key in capitals", one(`"DType":"F32","shape":[1],"data_offsets":[0,4]`), 4, []string{`"a"`, "want each"}},
 		{"entry null", `{"a":null}`, 0, []string{`"a"`, "want a JSON object"}},
@@ -233,11 +231,11 @@ func TestWriteParseRoundTrip(t *testing.T) {
 		metadata := rapid.MapOfN(rapid.String(), rapid.String(), 0, 4).Draw(t, "metadata")
 		names := rapid.SliceOfNDistinct(rapid.String(), 0, 6, rapid.ID[string]).Draw(t, "names")
 		align := 8 * rapid.Int64Range(1, 600).Draw(t, "align / 8")
-		var entries []HeaderEntry
+		var entries []SafetensorsEntry
 		var want []SafetensorsEntry
 		off := int64(0)
 		for _, name := range names {
-			e := HeaderEntry{
+			e := SafetensorsEntry{
 				Name:  name,
 				DType: rapid.SampledFrom([]string{"F32", "F16", "BF16", "U8", "U32", "I64"}).Draw(t, "dtype"),
 				Shape: rapid.SliceOfN(rapid.Int64Range(0, 5), 0, 4).Draw(t, "shape"),
@@ -294,11 +292,7 @@ func TestBuildHeaderBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var entries []HeaderEntry
-	for _, e := range h.Entries {
-		entries = append(entries, HeaderEntry{e.Name, e.DType, e.Shape, e.Bytes})
-	}
-	got, err := BuildHeader(h.Metadata, entries, 8)
+	got, err := BuildHeader(h.Metadata, h.Entries, 8)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,25 +302,25 @@ func TestBuildHeaderBytes(t *testing.T) {
 }
 
 func TestBuildHeaderErrors(t *testing.T) {
-	ok := HeaderEntry{"a", "U8", []int64{1}, 1}
+	ok := SafetensorsEntry{"a", "U8", []int64{1}, 0, 1}
 	cases := []struct {
 		name     string
 		metadata map[string]string
-		entries  []HeaderEntry
+		entries  []SafetensorsEntry
 		align    int64
 		want     string
 	}{
 		{"align 0", nil, nil, 0, "alignment 0"},
 		{"align 12", nil, nil, 12, "alignment 12"},
 		{"align huge", nil, nil, 1 << 40, "alignment"},
-		{"name twice", nil, []HeaderEntry{ok, ok}, 8, `"a"`},
-		{"name reserved", nil, []HeaderEntry{{"__metadata__", "U8", []int64{1}, 1}}, 8, "__metadata__"},
-		{"name not text", nil, []HeaderEntry{{"\xff", "U8", []int64{1}, 1}}, 8, "UTF-8"},
+		{"name twice", nil, []SafetensorsEntry{ok, ok}, 8, `"a"`},
+		{"name reserved", nil, []SafetensorsEntry{{"__metadata__", "U8", []int64{1}, 0, 1}}, 8, "__metadata__"},
+		{"name not text", nil, []SafetensorsEntry{{"\xff", "U8", []int64{1}, 0, 1}}, 8, "UTF-8"},
 		{"metadata not text", map[string]string{"a": "\xff"}, nil, 8, "UTF-8"},
-		{"size disagrees", nil, []HeaderEntry{{"a", "F32", []int64{3}, 11}}, 8, "want 12"},
-		{"size negative", nil, []HeaderEntry{{"a", "NEW", []int64{3}, -1}}, 8, "-1 bytes"},
-		{"shape negative", nil, []HeaderEntry{{"a", "U8", []int64{0, -1}, 0}}, 8, "[0 -1]"},
-		{"sum wraps", nil, []HeaderEntry{{"a", "NEW", []int64{1}, math.MaxInt64}, {"b", "U8", []int64{1}, 1}}, 8, "from offset 9223372036854775807"},
+		{"size disagrees", nil, []SafetensorsEntry{{"a", "F32", []int64{3}, 0, 11}}, 8, "want 12"},
+		{"size negative", nil, []SafetensorsEntry{{"a", "NEW", []int64{3}, 0, -1}}, 8, "-1 bytes"},
+		{"shape negative", nil, []SafetensorsEntry{{"a", "U8", []int64{0, -1}, 0, 0}}, 8, "[0 -1]"},
+		{"sum wraps", nil, []SafetensorsEntry{{"a", "NEW", []int64{1}, 0, math.MaxInt64}, {"b", "U8", []int64{1}, 0, 1}}, 8, "from offset 9223372036854775807"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -335,28 +329,6 @@ func TestBuildHeaderErrors(t *testing.T) {
 		})
 	}
 }
-
-func TestWriteSafetensorsErrors(t *testing.T) {
-	spec := func(write func(io.Writer) error) []TensorSpec {
-		return []TensorSpec{{HeaderEntry{"a", "U8", []int64{2}, 2}, write}}
-	}
-	err := WriteSafetensors(io.Discard, nil, spec(func(w io.Writer) error {
-		_, err := w.Write([]byte{1})
-		return err
-	}))
-	wantError(t, err, `"a"`, "1 bytes, want 2")
-	boom := errors.New("boom")
-	if err := WriteSafetensors(io.Discard, nil, spec(func(io.Writer) error { return boom })); !errors.Is(err, boom) {
-		t.Errorf("got %v, want %v", err, boom)
-	}
-	if err := WriteSafetensors(brokenWriter{boom}, nil, nil); !errors.Is(err, boom) {
-		t.Errorf("got %v, want %v", err, boom)
-	}
-}
-
-type brokenWriter struct{ err error }
-
-func (b brokenWriter) Write([]byte) (int, error) { return 0, b.err }
 
 func FuzzSafetensors(f *testing.F) {
 	f.Add(safetensorsFile(f, "a", "b"))
@@ -395,7 +367,7 @@ func FuzzSafetensors(f *testing.F) {
 
 // ExampleBuildHeader writes a container with a page-aligned start.
 func ExampleBuildHeader() {
-	h, err := BuildHeader(map[string]string{"format": "pt"}, []HeaderEntry{{"w", "F16", []int64{2, 4}, 16}}, 4096)
+	h, err := BuildHeader(map[string]string{"format": "pt"}, []SafetensorsEntry{{"w", "F16", []int64{2, 4}, 0, 16}}, 4096)
 	fmt.Println(len(h), string(bytes.TrimRight(h[8:], " ")), err)
 	// Output: 4096 {"__metadata__":{"format":"pt"},"w":{"dtype":"F16","shape":[2,4],"data_offsets":[0,16]}} <nil>
 }

@@ -98,7 +98,7 @@ func (t *Tensor) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (t *Tensor) wrap(err error) error {
-	return fmt.Errorf("checkpoint: read %s: tensor %.200q: %w", t.file, t.Name, err)
+	return fmt.Errorf("source: read %s: tensor %.200q: %w", t.file, t.Name, err)
 }
 
 // Same reports whether t and u are the same bytes of a file, as tied tensors are.

@@ -143,7 +143,7 @@ func readLegacy(r io.ReaderAt, size int64) ([]storedTensor, map[string]place, er
 		if s == nil {
 			return nil, nil, fmt.Errorf("legacy format: got storage %.80q, want only those that tensors are in", key)
 		}
-		if err := readFull(r, count[:], off); err != nil {
+		if err := ReadFull(r, count[:], off); err != nil {
 			return nil, nil, fmt.Errorf("legacy format: storage %.80q: %w", key, err)
 		}
 		off += int64(len(count))
@@ -257,7 +257,7 @@ func (a *archive) readEntry(f *zip.File, maxBytes int64) ([]byte, error) {
 		return nil, fmt.Errorf("zip entry %.200q: got %d bytes, want at most %d", f.Name, size, maxBytes)
 	}
 	p := make([]byte, size)
-	return p, readFull(a.r, p, off)
+	return p, ReadFull(a.r, p, off)
 }
 
 // checkByteOrder refuses tensors from a big-endian machine. Files from before

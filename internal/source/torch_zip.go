@@ -49,7 +49,7 @@ func checkZip(r io.ReaderAt, size int64) error {
 
 func checkZipStart(r io.ReaderAt) error {
 	var start [4]byte
-	if err := readFull(r, start[:], 0); err != nil {
+	if err := ReadFull(r, start[:], 0); err != nil {
 		return err
 	}
 	if !bytes.HasPrefix(start[:], []byte("PK\x03\x04")) {
@@ -71,7 +71,7 @@ type zipEnd struct {
 func readZipEnd(r io.ReaderAt, size int64) (zipEnd, error) {
 	var p [zipEndBytes]byte
 	at := size - zipEndBytes
-	if err := readFull(r, p[:], at); err != nil {
+	if err := ReadFull(r, p[:], at); err != nil {
 		return zipEnd{}, err
 	}
 	if !bytes.HasPrefix(p[:], []byte("PK\x05\x06")) || binary.LittleEndian.Uint16(p[20:]) != 0 {
@@ -97,7 +97,7 @@ func readZipEnd64(r io.ReaderAt, end zipEnd) (zipEnd, error) {
 		return end, nil
 	}
 	var locator [zipLocatorBytes]byte
-	if err := readFull(r, locator[:], end.at-zipLocatorBytes); err != nil {
+	if err := ReadFull(r, locator[:], end.at-zipLocatorBytes); err != nil {
 		return zipEnd{}, err
 	}
 	if !bytes.HasPrefix(locator[:], []byte("PK\x06\x07")) {
@@ -110,7 +110,7 @@ func readZipEnd64(r io.ReaderAt, end zipEnd) (zipEnd, error) {
 			at, disk, disks, zipLocatorBytes+zipEnd64Bytes, end.at)
 	}
 	var p [zipEnd64Bytes]byte
-	if err := readFull(r, p[:], int64(at)); err != nil {
+	if err := ReadFull(r, p[:], int64(at)); err != nil {
 		return zipEnd{}, err
 	}
 	return zipEnd{

@@ -71,7 +71,7 @@ func (v view) box(dst []byte, dims []dim, at, to int64) error {
 	}
 	if span*v.elemBytes <= max(close, 4*count*v.elemBytes) {
 		src := make([]byte, span*v.elemBytes)
-		if err := readFull(v.r, src, v.off+at*v.elemBytes); err != nil {
+		if err := ReadFull(v.r, src, v.off+at*v.elemBytes); err != nil {
 			return err
 		}
 		v.spread(dst, src, dims, 0, to)

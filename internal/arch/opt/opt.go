@@ -207,15 +207,15 @@ func (f *finder) find(t demand) (*source.Tensor, error) {
 		if why != "" {
 			why = "; " + why
 		}
-		return nil, fmt.Errorf("opt: map %s: got no tensor %q (%s) in %s, want one of shape %v by config.json%s",
+		return nil, fmt.Errorf("arch: map %s: got no tensor %q (%s) in %s, want one of shape %v by config.json%s",
 			f.path, t.name, t.role, strings.Join(f.c.Files(), ", "), t.shape, why)
 	}
 	f.used[t.name] = true
 	if err := x.Err(); err != nil {
-		return nil, fmt.Errorf("opt: map %s: %s: %w", f.path, t.role, err)
+		return nil, fmt.Errorf("arch: map %s: %s: %w", f.path, t.role, err)
 	}
 	if !slices.Equal(x.Shape, t.shape) {
-		return nil, fmt.Errorf("opt: map %s: tensor %q (%s): got shape %v, want %v by config.json",
+		return nil, fmt.Errorf("arch: map %s: tensor %q (%s): got shape %v, want %v by config.json",
 			f.path, t.name, t.role, x.Shape, t.shape)
 	}
 	return x, nil

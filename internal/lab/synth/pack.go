@@ -36,11 +36,11 @@ func makePack(ctx context.Context, path string, o Options, c convert.Options) (c
 	if err != nil {
 		return convert.Result{}, err
 	}
-	want, err := spec.Size()
+	l, err := spec.Layout()
 	if err != nil {
 		return convert.Result{}, err
 	}
-	if err := convert.RoomFor(filepath.Dir(path), want); err != nil {
+	if err := convert.RoomFor(filepath.Dir(path), l.Size()); err != nil {
 		return convert.Result{}, err
 	}
 	s.start()

@@ -98,9 +98,9 @@ func (s *drawnDir) size() (n int64) {
 // weights lays out the weight file.
 func (s *drawnDir) weights() (*file, error) {
 	list := tensors(s.o)
-	entries := make([]source.HeaderEntry, len(list))
+	entries := make([]source.SafetensorsEntry, len(list))
 	for i, t := range list {
-		entries[i] = source.HeaderEntry{Name: t.name, DType: "F16", Shape: t.shape, Bytes: t.bytes()}
+		entries[i] = source.SafetensorsEntry{Name: t.name, DType: "F16", Shape: t.shape, Bytes: t.bytes()}
 	}
 	head, err := source.BuildHeader(map[string]string{"format": "pt", "sparseflow.synthetic": "true"}, entries, 8)
 	if err != nil {
