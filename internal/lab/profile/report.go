@@ -8,9 +8,7 @@ type Report struct {
 	// ReplayedTokens is how many of them the figures on reuse and misses are
 	// of, from the first on.
 	ReplayedTokens int
-	// AgainstTokens is the length of the text compared with, 0 for none.
-	AgainstTokens int
-	Layers        []Stats
+	Layers         []Stats
 	// Mean is the mean over the layers that have a figure. Miss rates are of
 	// all layers' neurons together, so that a layer counts as it is active.
 	Mean Stats
@@ -19,7 +17,6 @@ type Report struct {
 	// active; see the function Curve.
 	Curve []float64
 
-	ffn    int
 	counts cache.Counts
 }
 
@@ -35,7 +32,6 @@ type Stats struct {
 	CosPrevious  *float64 `json:"cos_previous"`  // MLP input against that of the layer before
 	CosLookahead *float64 `json:"cos_lookahead"` // MLP input against its forecast before attention
 	Misses       *Misses  `json:"misses"`
-	Against      *Overlap `json:"against,omitempty"`
 }
 
 // Counts is how often each neuron was active.
@@ -49,7 +45,6 @@ func Analyse(rec *Recording, progress func(done, total int64)) *Report {
 		ReplayedTokens: rec.Kept,
 		Layers:         make([]Stats, len(rec.layers)),
 		Curve:          make([]float64, rec.FFN),
-		ffn:            rec.FFN,
 		counts:         rec.Counts(),
 	}
 	all := 0.0
@@ -102,7 +97,7 @@ func (c cosine) mean() *float64 {
 	return new(c.sum / float64(c.n))
 }
 
-// mean is the mean of the layers' figures, without Against.
+// mean is the mean of the layers' figures.
 func mean(layers []Stats) (m Stats) {
 	for _, l := range layers {
 		m.Active += l.Active / float64(len(layers))
