@@ -53,9 +53,7 @@ type Options struct {
 	Policy cache.NewPolicy
 	// Kernels is what the cpu backend computes with; nil: the best there are.
 	Kernels *kernel.Set
-	// File, if not nil, is the pack's file as the store reads it. Where it is
-	// a *disk.Mapping, what is resident is the mapping itself: the system
-	// decides what of it is in memory, and no budget holds.
+	// File, if not nil, is the pack's file as the store reads it.
 	File disk.File
 	// OpenFile, if not nil, opens the pack's file in place of the strategy's way,
 	// and Disk is what that file's disk does; zero: what disks are taken to do.
@@ -303,7 +301,7 @@ func (e *Engine) open(ctx context.Context, o Options) (err error) {
 	load := e.loading
 	load.warm()
 	e.ec.Observe, e.ec.ObserveInput = o.Observe, o.ObserveInput
-	if _, mapped := o.File.(*disk.Mapping); o.Fill && !mapped {
+	if o.Fill {
 		e.fill = e.newFiller(o)
 		e.model.Loaded = func(_ context.Context, layer int) error {
 			e.fill.wait(layer)
@@ -359,13 +357,6 @@ func (e *Engine) build(ctx context.Context, o Options) error {
 	slots, ringFirst := e.slots()
 	e.loading = e.newLoading(o, stream)
 	loader := &e.loading.loader
-	separate := e.backend.SplitParts
-	mapping, mapped := o.File.(*disk.Mapping)
-	if mapped {
-		loader.Mapped = mapping.Data
-		slots.Data = mapping.Data[e.pack.BundleOffset(0, 0):]
-		separate = nil
-	}
 	w, err := loader.Weights()
 	if err != nil {
 		return err
@@ -378,9 +369,7 @@ func (e *Engine) build(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if !mapped {
-		e.prepare(slots)
-	}
+	e.prepare(slots)
 	e.cache = cache.NewWeightCache(e.profile.FFN, place.Slots, policy)
 	modes := make([]config.Mode, e.profile.Layers)
 	for l := range modes {
@@ -396,7 +385,7 @@ func (e *Engine) build(ctx context.Context, o Options) error {
 			Slots:       slots,
 			Staging:     place.RingSlots,
 			Activations: e.ec.Hidden(),
-			Reorder:     separate,
+			Reorder:     e.backend.SplitParts,
 		},
 		Policy: transfer.Policy{
 			Modes:     modes,
