@@ -84,7 +84,7 @@ func (a *app) profile(cmd *cobra.Command, model string, m *modelFlags, f profile
 		}
 	}
 	if m.json {
-		if err := a.printJSON(rep.JSON()); err != nil {
+		if err := a.printJSON(rep); err != nil {
 			return err
 		}
 	} else {

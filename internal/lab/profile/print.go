@@ -8,34 +8,6 @@ import (
 	"github.com/sparseflow/sparseflow/internal/table"
 )
 
-// JSON is a report as profile --json prints it. Figures that could not be told
-// are null.
-type JSON struct {
-	Schema         int         `json:"schema"`
-	Tokens         int         `json:"tokens"`
-	ReplayedTokens int         `json:"replayed_tokens"` // that new_per_token, union and misses are of
-	Layers         []LayerJSON `json:"layers"`
-	Mean           Stats       `json:"mean"`
-}
-
-// LayerJSON is a layer's figures.
-type LayerJSON struct {
-	Layer int `json:"layer"`
-	Stats
-}
-
-// JSON is the report for programs.
-func (r *Report) JSON() *JSON {
-	out := &JSON{
-		Schema: 1, Tokens: r.Tokens, ReplayedTokens: r.ReplayedTokens,
-		Layers: []LayerJSON{}, Mean: r.Mean,
-	}
-	for l, s := range r.Layers {
-		out.Layers = append(out.Layers, LayerJSON{l, s})
-	}
-	return out
-}
-
 // Print writes the report for people.
 func (r *Report) Print(w io.Writer, title string) {
 	fmt.Fprintf(w, "%s\n\n", title)
@@ -44,8 +16,8 @@ func (r *Report) Print(w io.Writer, title string) {
 		Stats
 	}
 	var lines []line
-	for l, s := range r.Layers {
-		lines = append(lines, line{strconv.Itoa(l), s})
+	for _, l := range r.Layers {
+		lines = append(lines, line{strconv.Itoa(l.Layer), l.Stats})
 	}
 	lines = append(lines, line{"mean", r.Mean})
 	t := table.Numbers(0)
