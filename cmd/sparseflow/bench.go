@@ -60,10 +60,9 @@ func (a *app) benchCommand() *cobra.Command {
 		Long: `Bench measures prefill (ppN, a prompt of N tokens) and decoding (tgN, N tokens
 one by one) of a model in several modes side by side, each in a process of its
 own: dense and resident (sparse) with everything in memory; and under the budget
-sparse, naive (as many neurons as fit stay in memory, the rest of each layer is
-read in one piece for every token, all are computed) and mmap (dense, from a
-mapping of the file under a real memory limit, where the system allows one).
-Naive and mmap decode 8 tokens instead of N and no prompts.
+sparse and naive (as many neurons as fit stay in memory, the rest of each layer
+is read in one piece for every token, all are computed). Naive decodes 8 tokens
+instead of N and no prompts.
 
 Decoding is forced: the tokens are those of a real text, the next part of it in
 each repetition. Before a mode is timed its output is checked against the first

@@ -17,8 +17,8 @@ import (
 
 // profileFlags are the flags of profile alone.
 type profileFlags struct {
-	file, against, svg string
-	maxTokens          int
+	file, svg string
+	maxTokens int
 }
 
 func (a *app) profileCommand() *cobra.Command {
@@ -38,17 +38,12 @@ attention; and how often a wanted neuron is missing from a cache of 10 to 100 %
 of the layer's neurons, with the policies lfu, lru and frozen (the hottest stay) and
 with the best that foresight could do.
 
-With --against a second text is run too, and the hot neurons of both are
-compared: the share of the second's activations that the hottest 20 % of the
-first give, beside what its own hottest give, and Jaccard index and rank
-correlation.
-
 The text is cut into windows of one token less than the context, and must fill
 one. Without --max-tokens the first 16,384 tokens are taken, of a large model
 fewer. How often each neuron fired is stored beside the pack, for a later run
 to know the hot ones. Only models with ReLU have neurons that do not fire.`,
 		Example: `  sparseflow profile tiny
-  sparseflow profile tiny --file book.txt --against other.txt
+  sparseflow profile tiny --file book.txt
   sparseflow profile tiny --max-tokens 2000 --svg tiny.svg --json`,
 		Args: argsNamed(1, "MODEL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -58,7 +53,6 @@ to know the hot ones. Only models with ReLU have neurons that do not fire.`,
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	fs.StringVar(&f.file, "file", "", "the text, a `file` in UTF-8; default: a bundled sample of books, and for a synthetic model token ids drawn by Zipf's law")
-	fs.StringVar(&f.against, "against", "", "compare with this text, a `file` in UTF-8")
 	fs.IntVar(&f.maxTokens, "max-tokens", 0, "profile at most the first `n` tokens of a text; 0: by the model's size")
 	fs.StringVar(&f.svg, "svg", "", "also draw the figures into this `file`")
 	m.add(cmd, sparseflow.Gate)
@@ -91,7 +85,7 @@ func (a *app) profile(cmd *cobra.Command, model string, m *modelFlags, f profile
 		}
 	}
 	if m.json {
-		if err := a.printJSON(rep.JSON()); err != nil {
+		if err := a.printJSON(rep); err != nil {
 			return err
 		}
 	} else {
@@ -105,11 +99,11 @@ func (a *app) profile(cmd *cobra.Command, model string, m *modelFlags, f profile
 	return nil
 }
 
-// settings is the flags and the texts that they name.
+// settings is the flags and the text that they name.
 func (f *profileFlags) settings(a *app, cmd *cobra.Command, model string, m *modelFlags) (s profile.Settings, err error) {
 	s = profile.Settings{
 		Model: model, CacheDir: m.cacheDir, MaxTokens: f.maxTokens,
-		Text: profile.Text{Name: "the bundled sample", Text: sampletext.Sample}, Drawn: f.file == "" && f.against == "",
+		Text: profile.Text{Name: "the bundled sample", Text: sampletext.Sample}, Drawn: f.file == "",
 	}
 	strategy, err := m.strategy(cmd)
 	if err != nil {
@@ -125,12 +119,6 @@ func (f *profileFlags) settings(a *app, cmd *cobra.Command, model string, m *mod
 	if f.file != "" {
 		s.Text.Name = f.file
 		if s.Text.Text, err = a.readUTF8("--file", f.file); err != nil {
-			return s, err
-		}
-	}
-	if f.against != "" {
-		s.Against = &profile.Text{Name: f.against}
-		if s.Against.Text, err = a.readUTF8("--against", f.against); err != nil {
 			return s, err
 		}
 	}

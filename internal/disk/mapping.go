@@ -83,19 +83,3 @@ func (m mappedFile) ReadVec(bufs [][]byte, off int64) (int, error) {
 	}
 	return n, err
 }
-
-// DropCache takes the file at path out of the page cache, as far as nobody
-// maps it and the system lets itself be told.
-func DropCache(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("disk: drop cache: %w", err)
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("disk: drop cache: %w", err)
-	}
-	dropCache(f, 0, st.Size())
-	return nil
-}

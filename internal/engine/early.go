@@ -47,9 +47,6 @@ func newLoading(o Options, place *placement.Placement, store *disk.DiskWeightSto
 	l := &loading{transfer: o.transfer(store), layers: len(place.Slots), hot: hottest(place, o), progress: o.Progress, total: place.LoadBytes}
 	l.loader = model.Loader{Store: store, Memory: mem, Resident: place.Resident, Progress: l.count,
 		Stream: disk.NewBlockReader(l.transfer, stream)}
-	if f := o.mapping(); f != nil {
-		l.loader.Mapped = f.Data
-	}
 	for _, ids := range l.hot {
 		l.total += int64(len(ids)) * store.Pack().BundleStride()
 	}

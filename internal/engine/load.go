@@ -34,9 +34,7 @@ func (m *loaded) load(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if o.mapping() == nil {
-		m.loading.prepare(m.place, r.slots)
-	}
+	m.loading.prepare(m.place, r.slots)
 	coordinator, err := m.coordinator(o, predictor, r)
 	if err != nil {
 		return err
@@ -52,7 +50,7 @@ func (m *loaded) load(ctx context.Context, o Options) error {
 		RowBuffer:   r.row,
 	})
 	m.loading.warm(coordinator)
-	if o.Fill && o.mapping() == nil {
+	if o.Fill {
 		m.fill = newFiller(o, m.store, coordinator, m.loading)
 		m.model.Loaded = m.waitForLayer
 	}
@@ -119,26 +117,22 @@ func kvShape(p config.ModelProfile, o Options) kv.Shape {
 	return kv.Shape{Layers: p.Layers, Heads: p.KVHeads, HeadDim: p.HeadDim(), DType: o.Strategy.KV}
 }
 
-// coordinator gets neurons into the room's slots, or finds them in a mapping.
+// coordinator gets neurons into the room's slots.
 func (m *loaded) coordinator(o Options, p predictor, r room) (*transfer.TransferCoordinator, error) {
 	policy, err := o.policy(m.profile.FFN)
 	if err != nil {
 		return nil, err
 	}
 	m.cache = cache.NewWeightCache(m.profile.FFN, m.place.Slots, policy)
-	slots, reorder := r.slots, m.backend.SplitParts
-	if f := o.mapping(); f != nil {
-		slots.Data, reorder = f.Data[m.pack.BundleOffset(0, 0):], nil
-	}
 	return transfer.NewTransferCoordinator(transfer.Options{
 		Units:   m.profile.FFN,
 		Overlap: m.backend.Overlap,
 		Memory: transfer.Memory{
 			Cache:       m.cache,
-			Slots:       slots,
+			Slots:       r.slots,
 			Staging:     m.place.RingSlots,
 			Activations: m.ec.Hidden(),
-			Reorder:     reorder,
+			Reorder:     m.backend.SplitParts,
 		},
 		Policy: transfer.Policy{
 			Modes:     layerModes(m.place),

@@ -42,9 +42,7 @@ type Options struct {
 	Policy cache.NewPolicy
 	// Kernels is what the cpu backend computes with; nil: the best there are.
 	Kernels *kernel.Set
-	// File, if not nil, is the pack's file as the store reads it. Where it is
-	// a *disk.Mapping, what is resident is the mapping itself: the system
-	// decides what of it is in memory, and no budget holds.
+	// File, if not nil, is the pack's file as the store reads it.
 	File disk.File
 	// OpenFile, if not nil, opens the pack's file in place of the strategy's way,
 	// and Disk is what that file's disk does; zero: what disks are taken to do.
@@ -115,12 +113,6 @@ func (o Options) policy(ffn int) (cache.NewPolicy, error) {
 		name = "frozen"
 	}
 	return cache.PolicyByName(name, ffn, o.Counts)
-}
-
-// mapping is the pack's mapping, nil where its file is read.
-func (o Options) mapping() *disk.Mapping {
-	m, _ := o.File.(*disk.Mapping)
-	return m
 }
 
 // file is the file of a pack.

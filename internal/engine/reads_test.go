@@ -3,7 +3,6 @@ package engine_test
 import (
 	"cmp"
 	"context"
-	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
-	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/lab/reads"
@@ -163,33 +161,6 @@ func noting(s *spans) kernel.Set {
 	}
 	k.LoadNext = func(b []byte, next *byte) uint64 { note(s, b); return best.LoadNext(b, next) }
 	return k
-}
-
-// Computing from a mapping of the pack gives the bits that computing from
-// memory gives, and takes no memory of the engine's for weights.
-func TestMapping(t *testing.T) {
-	path := small(t, convert.Options{})
-	ids := prompt(smallVocab, 40)
-	logits := func(f disk.File) (all []float32, slow int64) {
-		e := open(t, path, engine.Options{Strategy: strategy(config.Dense, 3), File: f})
-		res, err := e.Run(context.Background(), engine.Request{IDs: ids, Logits: func(_ int, l []float32) { all = append(all, l...) }})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return all, res.Stats.SlowBytes
-	}
-	m, err := disk.OpenMapping(path)
-	if err != nil && runtime.GOOS != "linux" {
-		t.Skip(err) // not every system has mappings
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	want, _ := logits(nil)
-	got, _ := logits(m)
-	if !slices.Equal(got, want) {
-		t.Error("got other logits from a mapping than from memory")
-	}
 }
 
 // A ring larger than the planned one is on top of the budget, and changes

@@ -20,9 +20,6 @@ type Loader struct {
 	Resident map[string]bool
 	// Stream reads blocks ahead of the one that is being copied.
 	Stream *disk.BlockReader
-	// Mapped, if not nil, is the whole pack in memory, of which matrices are
-	// then parts instead of being loaded.
-	Mapped []byte
 	// Progress is told how many bytes have been read.
 	Progress func(bytes int64)
 

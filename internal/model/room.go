@@ -127,11 +127,7 @@ func (r *finder) matrix(name string, linear bool) Matrix {
 	}
 	m.Tensor = r.tensor(name)
 	m.DType = m.Tensor.Elem
-	switch {
-	case r.err != nil:
-	case r.Mapped != nil:
-		m.Data = r.Mapped[m.Tensor.Offset:][:m.Tensor.Bytes()]
-	case r.Resident[name]:
+	if r.err == nil && r.Resident[name] {
 		m.Data = r.bytes(m.Tensor)
 	}
 	return m

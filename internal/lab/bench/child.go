@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"strconv"
 
 	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/engine"
@@ -88,11 +85,6 @@ type child struct {
 }
 
 func (c *child) run(ctx context.Context, open func(*child, context.Context) (*engine.Engine, error)) (res *Result, err error) {
-	if c.Cgroup != "" {
-		if err := enterCgroup(c.Cgroup); err != nil {
-			return nil, err
-		}
-	}
 	c.progress("loading")
 	if c.e, err = open(c, ctx); err != nil {
 		return nil, err
@@ -159,8 +151,6 @@ func (c *child) open(ctx context.Context) (*engine.Engine, error) {
 // file is what the mode reads the pack by, nil for the strategy's own way.
 func (c *child) file() (disk.File, error) {
 	switch c.Mode {
-	case Mmap:
-		return disk.OpenMapping(c.Pack)
 	case Naive, AblatePredictor, AblateCache:
 		p, err := pack.Open(c.Pack)
 		if err != nil {
@@ -181,14 +171,4 @@ func (c *child) file() (disk.File, error) {
 		return splitFile{f, p.BundleOffset(0, 0)}, p.Close()
 	}
 	return nil, nil
-}
-
-// enterCgroup moves this process, all of whose memory is still to come, into a
-// memory cgroup.
-func enterCgroup(dir string) error {
-	err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(os.Getpid())), 0o600)
-	if err != nil {
-		return fmt.Errorf("bench: enter the memory limit: %w", err)
-	}
-	return nil
 }

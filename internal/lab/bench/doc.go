@@ -15,8 +15,6 @@
 //     synchronous read each time. Which ones stay makes no difference to it,
 //     since it needs all; the buffer for one layer's read comes on top of its
 //     budget, in its favour.
-//   - mmap: dense over a mapping of the file, under a real memory limit of
-//     the budget's size: what is in memory is the system's choice.
 //
 // Each mode runs in a process of its own, whose peak memory is therefore its
 // own (Run starts them, Child is what they do). Before it is timed it must

@@ -33,10 +33,6 @@ type Job struct {
 	// RingSlots is the staging slots of naive, which holds a layer's whole
 	// rest; 0: as many as are sensible.
 	RingSlots int
-	// Cgroup is the directory of the memory cgroup to enter, "" for none, and
-	// LimitBytes its limit.
-	Cgroup     string
-	LimitBytes int64
 	// Started is when the process was started.
 	Started time.Time
 }
@@ -55,7 +51,7 @@ const (
 	greedyTokens = 8
 	// auditTokens is what the cost of leaving neurons out is measured on.
 	auditTokens = 128
-	// slowTokens is what naive and mmap decode in place of more: enough for a
+	// slowTokens is what naive decodes in place of more: enough for a
 	// speed that does not change, and at seconds a token all that is bearable.
 	slowTokens = 8
 	// firstTokens is the prompt that the first token of a new process follows.
@@ -99,15 +95,15 @@ func (j *Job) audited(context int) int {
 
 // tokens is how many tokens of a test are timed.
 func (j *Job) tokens(t Test) int {
-	if j.Mode == Naive || j.Mode == Mmap {
+	if j.Mode == Naive {
 		return min(t.N, slowTokens)
 	}
 	return t.N
 }
 
-// tests is what is timed in this mode: the slow ones decode only.
+// tests is what is timed in this mode: naive decodes only.
 func (j *Job) tests() []Test {
-	if j.Mode != Naive && j.Mode != Mmap {
+	if j.Mode != Naive {
 		return j.Tests
 	}
 	return slices.DeleteFunc(slices.Clone(j.Tests), func(t Test) bool { return t.Prompt })

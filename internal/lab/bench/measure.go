@@ -167,7 +167,7 @@ func longest(tests []Test) (n int) {
 // that took.
 func (c *child) first(ctx context.Context) (Rate, error) {
 	res, err := c.e.Run(ctx, engine.Request{IDs: c.prompt(min(firstTokens, len(c.IDs))), MaxTokens: 1, IgnoreEOS: true})
-	if err != nil || c.Mode == Mmap {
+	if err != nil {
 		return Rate{}, err
 	}
 	return Rate{
@@ -230,9 +230,6 @@ func (c *child) row(s *series, res *Result) Row {
 
 		FirstTokenS: res.Start.Seconds, FirstTokenBytes: res.Start.Bytes,
 	}
-	if c.LimitBytes > 0 {
-		r.BudgetBytes = c.LimitBytes
-	}
 	c.rate(&r, res.Load.PerSecond()/1e9)
 	return r
 }
@@ -255,7 +252,7 @@ func (c *child) rate(r *Row, load float64) {
 	if c.Mode == Naive {
 		rates.Random = rates.InOrder
 	}
-	if rates.Rows > 0 && rates.Random > 0 && !r.Test.Prompt && c.Mode != Mmap {
+	if rates.Rows > 0 && rates.Random > 0 && !r.Test.Prompt {
 		r.EstimateSeconds = c.e.Placement().Token.Seconds(rates)
 		r.OfEstimate = r.TokS * r.EstimateSeconds
 	}
@@ -279,7 +276,7 @@ const (
 // recordSteps decodes a few tokens more and notes which bytes they read. Where
 // the mode needs more than there is in memory it notes nothing.
 func (c *child) recordSteps(ctx context.Context) error {
-	if c.Mode == Mmap || c.Mode == Naive || c.e.Placement().Streamed > 0 || !slices.ContainsFunc(c.Tests, func(t Test) bool { return !t.Prompt }) {
+	if c.Mode == Naive || c.e.Placement().Streamed > 0 || !slices.ContainsFunc(c.Tests, func(t Test) bool { return !t.Prompt }) {
 		return nil
 	}
 	n := min(loadTokens, longest(c.Tests))

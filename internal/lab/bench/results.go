@@ -26,7 +26,7 @@ type Results struct {
 	Text         string    `json:"text"`
 	Synthetic    bool      `json:"synthetic"`      // the weights
 	BudgetBytes  int64     `json:"budget_bytes"`   // of the rows under the budget
-	PeakRSSBytes int64     `json:"peak_rss_bytes"` // the most of these, naive and mmap apart
+	PeakRSSBytes int64     `json:"peak_rss_bytes"` // the most of these, naive apart
 	Limits       Limits    `json:"limits"`
 	Rows         []Row     `json:"rows"`
 	Ablation     []Row     `json:"ablation,omitempty"`

@@ -67,16 +67,14 @@ func (r *runner) mode(ctx context.Context, m Mode) error {
 	if err != nil {
 		return err
 	}
-	skip := func(why string) error {
-		r.rep.Skipped = append(r.rep.Skipped, Skipped{m, p.place.Process.BudgetBytes, why})
+	if need := p.place.Process.BudgetBytes; r.o.Free > 0 && need > r.o.Free {
+		why := fmt.Sprintf("needs %s of memory, %s are free", config.FormatSize(need), config.FormatSize(r.o.Free))
+		r.rep.Skipped = append(r.rep.Skipped, Skipped{m, need, why})
 		return nil
-	}
-	if why := p.unavailable(m, r.o.Free); why != "" {
-		return skip(why)
 	}
 	j := Job{Setup: r.o.Setup, Mode: m, RingSlots: p.ringSlots}
 	j.Strategy, j.Expect = p.strategy, r.rep.Proof
-	if !m.Budgeted() || m == Mmap { // the others do not read, and a mapping is of a real disk
+	if !m.Budgeted() { // the others do not read
 		j.SimDisk = nil
 	}
 	if m != Sparse {
@@ -87,26 +85,7 @@ func (r *runner) mode(ctx context.Context, m Mode) error {
 			return err
 		}
 	}
-	if m == Mmap {
-		if j.LimitBytes, err = r.limit(); err != nil {
-			return err
-		}
-		group, err := newCgroup(j.LimitBytes)
-		if err != nil {
-			return skip(err.Error())
-		}
-		defer func() { _ = group.remove() }()
-		j.Cgroup = group.dir
-		// Pages that are in the cache already are counted elsewhere.
-		if err := disk.DropCache(r.o.Pack); err != nil {
-			return err
-		}
-	}
 	res, err := r.child(ctx, &j)
-	var died *diedError
-	if errors.As(err, &died) && m == Mmap {
-		return skip(err.Error())
-	}
 	if err != nil {
 		return err
 	}
@@ -127,15 +106,6 @@ func (r *runner) fillSim() error {
 		return errors.Join(err, p.Close())
 	}
 	return errors.Join(f.Close(), p.Close())
-}
-
-// limit is the memory of a process under the budget.
-func (r *runner) limit() (int64, error) {
-	p, err := r.o.plan(Naive)
-	if err != nil {
-		return 0, err
-	}
-	return p.place.Process.BudgetBytes, nil
 }
 
 // keep adds a mode's result.
@@ -164,16 +134,6 @@ func (r *runner) dense(t Test) float64 {
 		}
 	}
 	return 0
-}
-
-// diedError is of a process that ended without a result.
-type diedError struct {
-	mode Mode
-	how  string
-}
-
-func (e *diedError) Error() string {
-	return fmt.Sprintf("bench: mode %s: got a process that ended without a result (%s)", e.mode, e.how)
 }
 
 // patience is how long a process that was told to end may take.
@@ -225,7 +185,7 @@ func (r *runner) child(ctx context.Context, j *Job) (*Result, error) {
 		if ended != nil {
 			how = strings.TrimPrefix(ended.Error()+": "+how, ": ")
 		}
-		return nil, &diedError{j.Mode, strings.TrimSuffix(how, ": ")}
+		return nil, fmt.Errorf("bench: mode %s: got a process that ended without a result (%s)", j.Mode, strings.TrimSuffix(how, ": "))
 	}
 	return res, nil
 }

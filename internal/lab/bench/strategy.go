@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -23,7 +22,7 @@ type planned struct {
 func (o *Options) plan(m Mode) (planned, error) {
 	s := o.Strategy
 	switch m {
-	case Dense, Mmap:
+	case Dense:
 		s.Mode = config.Dense
 	case Naive:
 		s.Mode, s.Policy, s.AsyncTransfer = config.Dense, "frozen", false
@@ -34,7 +33,7 @@ func (o *Options) plan(m Mode) (planned, error) {
 	case AblateAsync:
 		s.AsyncTransfer = true
 	}
-	everything := m == Dense || m == Resident || m == Mmap
+	everything := !m.Budgeted()
 	if everything {
 		s.Budget, s.GPUCacheRatio = config.Budget{}, nil
 	}
@@ -77,13 +76,4 @@ func (o *Options) place(s config.OffloadStrategy, unprofiled bool) (*placement.P
 // finder is where what is known of a model is looked for.
 func finder(s config.OffloadStrategy, cacheDir string) learned.Finder {
 	return learned.Finder{CacheDir: cacheDir, Factors: s.Predictor == "lowrank"}
-}
-
-// unavailable says why a planned mode cannot run here, "" if it can.
-func (p planned) unavailable(m Mode, free int64) string {
-	need := p.place.Process.BudgetBytes
-	if m == Mmap || free == 0 || need <= free {
-		return ""
-	}
-	return fmt.Sprintf("needs %s of memory, %s are free", config.FormatSize(need), config.FormatSize(free))
 }

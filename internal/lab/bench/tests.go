@@ -18,7 +18,6 @@ const (
 	Resident Mode = "resident"
 	Dense    Mode = "dense"
 	Naive    Mode = "naive"
-	Mmap     Mode = "mmap"
 
 	// AblatePredictor computes only predicted neurons; as many as fit stay for
 	// good, a missing one is two reads, and nothing overlaps.
@@ -33,7 +32,7 @@ const (
 
 // Modes are the modes that a user can ask for, in the order of a run. The
 // first gives the output that the others are checked against.
-func Modes() []Mode { return []Mode{Dense, Resident, Sparse, Naive, Mmap} }
+func Modes() []Mode { return []Mode{Dense, Resident, Sparse, Naive} }
 
 // Ablation is the modes that add one part of the system each.
 func Ablation() []Mode {
@@ -41,7 +40,7 @@ func Ablation() []Mode {
 }
 
 // exact reports whether a mode computes every neuron.
-func (m Mode) exact() bool { return m == Dense || m == Naive || m == Mmap }
+func (m Mode) exact() bool { return m == Dense || m == Naive }
 
 // Budgeted reports whether a mode runs under the budget.
 func (m Mode) Budgeted() bool { return m != Dense && m != Resident }

@@ -165,7 +165,7 @@ func TestSweep(t *testing.T) {
 }
 
 func TestProfile(t *testing.T) {
-	r := &profile.Report{Layers: []profile.Stats{{Active: 0.031}, {Active: 0.06}}, Curve: []float64{0.5, 0.8, 1}}
+	r := &profile.Report{Layers: []profile.Layer{{Stats: profile.Stats{Active: 0.031}}, {Stats: profile.Stats{Active: 0.06}}}, Curve: []float64{0.5, 0.8, 1}}
 	if has(labels(t, Profile("tiny <&>", r)), "optimal") {
 		t.Error("got miss rates that nobody knows")
 	}

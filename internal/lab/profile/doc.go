@@ -4,8 +4,7 @@
 // Profiler runs a model exactly over a text, in windows of up to a context's
 // length, each behind the model's begin-of-text token, and gives a Recording:
 // how often each neuron was active, and for the first tokens, as far as memory
-// was granted, which ones at each token. Analyse makes a Report of it, Compare
-// adds what a second text has in common with the first, and the report prints
+// was granted, which ones at each token. Analyse makes a Report of it, which prints
 // itself for people and for programs. Prepare and Run.Do do all of this, and
 // store how often each neuron fired beside the pack.
 //
@@ -39,6 +38,5 @@
 //
 // # Caveats
 //
-// The figures are the text's: Compare says how far they carry over to another.
-// A Profiler is used by one goroutine; the model must have exact zeros (ReLU).
+// The figures are the text's, and carry over to others only in part. A Profiler is used by one goroutine; the model must have exact zeros (ReLU).
 package profile

@@ -8,35 +8,6 @@ import (
 	"github.com/sparseflow/sparseflow/internal/table"
 )
 
-// JSON is a report as profile --json prints it. Figures that could not be told
-// are null.
-type JSON struct {
-	Schema         int         `json:"schema"`
-	Tokens         int         `json:"tokens"`
-	ReplayedTokens int         `json:"replayed_tokens"` // that new_per_token, union and misses are of
-	AgainstTokens  int         `json:"against_tokens,omitempty"`
-	Layers         []LayerJSON `json:"layers"`
-	Mean           Stats       `json:"mean"`
-}
-
-// LayerJSON is a layer's figures.
-type LayerJSON struct {
-	Layer int `json:"layer"`
-	Stats
-}
-
-// JSON is the report for programs.
-func (r *Report) JSON() *JSON {
-	out := &JSON{
-		Schema: 1, Tokens: r.Tokens, ReplayedTokens: r.ReplayedTokens, AgainstTokens: r.AgainstTokens,
-		Layers: []LayerJSON{}, Mean: r.Mean,
-	}
-	for l, s := range r.Layers {
-		out.Layers = append(out.Layers, LayerJSON{l, s})
-	}
-	return out
-}
-
 // Print writes the report for people.
 func (r *Report) Print(w io.Writer, title string) {
 	fmt.Fprintf(w, "%s\n\n", title)
@@ -45,18 +16,10 @@ func (r *Report) Print(w io.Writer, title string) {
 		Stats
 	}
 	var lines []line
-	for l, s := range r.Layers {
-		lines = append(lines, line{strconv.Itoa(l), s})
+	for _, l := range r.Layers {
+		lines = append(lines, line{strconv.Itoa(l.Layer), l.Stats})
 	}
 	lines = append(lines, line{"mean", r.Mean})
-	against := func(name string, of func(*Overlap) string) table.Column[line] {
-		return table.Column[line]{Name: name, Wide: true, Cell: func(l line) string {
-			if l.Against == nil {
-				return "-"
-			}
-			return of(l.Against)
-		}}
-	}
 	t := table.Numbers(0)
 	table.Columns(t, lines, []table.Column[line]{
 		{Name: "layer", Cell: func(l line) string { return l.name }},
@@ -68,11 +31,7 @@ func (r *Report) Print(w io.Writer, title string) {
 		{Name: "union 10", Cell: func(l line) string { return cell("%.2f", l.Union10, 1) }},
 		{Name: "cos before", Cell: func(l line) string { return cell("%.4f", l.CosPrevious, 1) }},
 		{Name: "cos ahead", Cell: func(l line) string { return cell("%.4f", l.CosLookahead, 1) }},
-		against("covered", func(o *Overlap) string { return table.Share(o.Covered) }),
-		against("by own", func(o *Overlap) string { return table.Share(o.Own) }),
-		against("jaccard", func(o *Overlap) string { return fmt.Sprintf("%.3f", o.Jaccard) }),
-		against("spearman", func(o *Overlap) string { return fmt.Sprintf("%.3f", o.Spearman) }),
-	}, r.AgainstTokens > 0)
+	}, true)
 	t.Print(w)
 	m := r.Mean.Misses
 	if m == nil {

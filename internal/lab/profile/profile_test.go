@@ -50,6 +50,14 @@ func packTiny(t *testing.T) *pack.Pack {
 	return p
 }
 
+// keptBytes is the memory that the sets of n tokens of the embedded model take.
+func keptBytes(t *testing.T, n int) int64 {
+	t.Helper()
+	p := packTiny(t)
+	defer p.Close()
+	return profile.KeptBytes(p.Profile(), n)
+}
+
 func record(t *testing.T, pr *profile.Profiler, ids []int32, keep int64) *profile.Recording {
 	t.Helper()
 	rec, err := pr.Record(t.Context(), profile.Input{IDs: ids, Window: 511, KeepBytes: keep})
@@ -75,6 +83,9 @@ func tokens(t *testing.T, name string, n int) []int32 {
 
 // The reference implementation's active shares on a text of 32 windows.
 func TestGolden(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	raw, err := os.ReadFile("../../../testdata/tiny/golden.json")
 	if err != nil {
 		t.Fatal(err)
@@ -141,26 +152,9 @@ func TestKeepBytes(t *testing.T) {
 	if none.ReplayedTokens != 0 || none.Mean.Misses != nil || none.Mean.Union5 != nil || none.Mean.Hot80 == nil {
 		t.Errorf("got %+v, want no figures from sets and those from counts", none.Mean)
 	}
-	some := profile.Analyse(record(t, pr, ids, profile.KeptBytes(pr.Profile(), 100)+1), nil)
+	some := profile.Analyse(record(t, pr, ids, keptBytes(t, 100)+1), nil)
 	if some.ReplayedTokens != 100 || some.Mean.Misses == nil {
 		t.Errorf("got %d tokens replayed, want 100", some.ReplayedTokens)
-	}
-}
-
-// A text against itself and against another.
-func TestCompare(t *testing.T) {
-	pr := openTiny(t, config.Gate, 3)
-	a := record(t, pr, tokens(t, "books.valid.a.txt", 1022), 0)
-	b := record(t, pr, tokens(t, "books.valid.b.txt", 1022), 0)
-	r := profile.Analyse(a, nil)
-	if err := r.Compare(a); err != nil || math.Abs(r.Mean.Against.Spearman-1) > 1e-9 || r.Mean.Against.Jaccard != 1 {
-		t.Errorf("against itself: got %+v, %v, want 1 and 1", r.Mean.Against, err)
-	}
-	if err := r.Compare(b); err != nil || r.Mean.Against.Spearman > 0.99 || r.Mean.Against.Spearman < 0.3 {
-		t.Errorf("against another: got %+v, %v, want them alike and not equal", r.Mean.Against, err)
-	}
-	if o := r.Layers[0].Against; o.Covered > o.Own || r.AgainstTokens != 1022 {
-		t.Errorf("got %+v, want another text's hot neurons to cover less than its own", o)
 	}
 }
 

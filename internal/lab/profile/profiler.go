@@ -46,9 +46,6 @@ func Open(ctx context.Context, p *pack.Pack, o engine.Options) (*Profiler, error
 	return pr, nil
 }
 
-// Profile is the model.
-func (p *Profiler) Profile() config.ModelProfile { return p.engine.Profile() }
-
 // Close gives the model's memory back. Recordings remain.
 func (p *Profiler) Close() error { return p.engine.Close() }
 

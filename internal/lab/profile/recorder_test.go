@@ -98,11 +98,11 @@ func span(first, end int32) (ids []int32) {
 }
 
 func TestMean(t *testing.T) {
-	layer := func(active float64, hot *float64, miss float64, wanted int) Stats {
+	layer := func(active float64, hot *float64, miss float64, wanted int) Layer {
 		rates := slices.Repeat([]float64{miss}, len(cacheShares))
-		return Stats{Active: active, Hot80: hot, Misses: &Misses{Cache: cacheShares[:], LFU: rates, LRU: rates, FrozenHot: rates, Optimal: rates, wanted: wanted}}
+		return Layer{Stats: Stats{Active: active, Hot80: hot, Misses: &Misses{Cache: cacheShares[:], LFU: rates, LRU: rates, FrozenHot: rates, Optimal: rates, wanted: wanted}}}
 	}
-	m := mean([]Stats{layer(0.1, new(0.5), 0.2, 300), layer(0.3, new(0.7), 0.6, 100), {Active: 0.2}})
+	m := mean([]Layer{layer(0.1, new(0.5), 0.2, 300), layer(0.3, new(0.7), 0.6, 100), {Stats: Stats{Active: 0.2}}})
 	if math.Abs(m.Active-0.2) > 1e-12 || math.Abs(*m.Hot80-0.6) > 1e-12 || m.Hot95 != nil {
 		t.Errorf("got active %v, hot80 %v, hot95 %v, want 0.2, 0.6 and none", m.Active, *m.Hot80, m.Hot95)
 	}

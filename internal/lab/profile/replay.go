@@ -63,7 +63,7 @@ func (s sets) misses(counts []uint32) *Misses {
 }
 
 // together is the miss rates of all layers, nil if none has any.
-func together(layers []Stats) *Misses {
+func together(layers []Layer) *Misses {
 	sum := &Misses{Cache: slices.Clone(cacheShares[:])}
 	for _, l := range layers {
 		if l.Misses != nil {

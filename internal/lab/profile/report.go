@@ -2,28 +2,33 @@ package profile
 
 import "github.com/sparseflow/sparseflow/internal/cache"
 
-// Report is what a recording says about a model and a text.
+// Report is what a recording says about a model and a text, as profile --json
+// prints it. Figures that could not be told are null.
 type Report struct {
-	Tokens int // of the text
+	Schema int `json:"schema"`
+	Tokens int `json:"tokens"` // of the text
 	// ReplayedTokens is how many of them the figures on reuse and misses are
 	// of, from the first on.
-	ReplayedTokens int
-	// AgainstTokens is the length of the text compared with, 0 for none.
-	AgainstTokens int
-	Layers        []Stats
+	ReplayedTokens int     `json:"replayed_tokens"`
+	Layers         []Layer `json:"layers"`
 	// Mean is the mean over the layers that have a figure. Miss rates are of
 	// all layers' neurons together, so that a layer counts as it is active.
-	Mean Stats
+	Mean Stats `json:"mean"`
 	// Curve [ffn] is the share of all layers' activations that each layer's
 	// hottest neurons give: the layers' curves, a layer counting as it is
 	// active; see the function Curve.
-	Curve []float64
+	Curve []float64 `json:"-"`
 
-	ffn    int
 	counts cache.Counts
 }
 
-// Stats is the figures of one layer. What is nil could not be told: nothing
+// Layer is the figures of one layer.
+type Layer struct {
+	Layer int `json:"layer"`
+	Stats
+}
+
+// Stats is figures. What is nil could not be told: nothing
 // was active, too few tokens were kept, or there is no layer before.
 type Stats struct {
 	Active       float64  `json:"active"`        // mean share of neurons active at a token
@@ -35,7 +40,6 @@ type Stats struct {
 	CosPrevious  *float64 `json:"cos_previous"`  // MLP input against that of the layer before
 	CosLookahead *float64 `json:"cos_lookahead"` // MLP input against its forecast before attention
 	Misses       *Misses  `json:"misses"`
-	Against      *Overlap `json:"against,omitempty"`
 }
 
 // Counts is how often each neuron was active.
@@ -45,11 +49,11 @@ func (r *Report) Counts() *cache.Counts { return &r.counts }
 // a while; progress, if not nil, is told of layers done out of all.
 func Analyse(rec *Recording, progress func(done, total int64)) *Report {
 	r := &Report{
+		Schema:         1,
 		Tokens:         rec.Tokens,
 		ReplayedTokens: rec.Kept,
-		Layers:         make([]Stats, len(rec.layers)),
+		Layers:         make([]Layer, len(rec.layers)),
 		Curve:          make([]float64, rec.FFN),
-		ffn:            rec.FFN,
 		counts:         rec.Counts(),
 	}
 	all := 0.0
@@ -60,7 +64,7 @@ func Analyse(rec *Recording, progress func(done, total int64)) *Report {
 		for k, v := range curve {
 			r.Curve[k] += active * v
 		}
-		r.Layers[l] = layerStats(rec, l, r.counts.Neurons[l], curve)
+		r.Layers[l] = Layer{l, layerStats(rec, l, r.counts.Neurons[l], curve)}
 		if progress != nil {
 			progress(int64(l+1), int64(len(rec.layers)))
 		}
@@ -102,8 +106,8 @@ func (c cosine) mean() *float64 {
 	return new(c.sum / float64(c.n))
 }
 
-// mean is the mean of the layers' figures, without Against.
-func mean(layers []Stats) (m Stats) {
+// mean is the mean of the layers' figures.
+func mean(layers []Layer) (m Stats) {
 	for _, l := range layers {
 		m.Active += l.Active / float64(len(layers))
 	}
@@ -118,7 +122,7 @@ func mean(layers []Stats) (m Stats) {
 	} {
 		var c cosine
 		for i := range layers {
-			if v := *f(&layers[i]); v != nil {
+			if v := *f(&layers[i].Stats); v != nil {
 				c.sum += *v
 				c.n++
 			}

@@ -42,9 +42,8 @@ type Settings struct {
 	CacheDir  string
 	Strategy  config.OffloadStrategy // of mode dense or gate
 	Text      Text
-	Drawn     bool  // of a synthetic model: token ids are drawn in place of Text
-	Against   *Text // another text to compare with, nil: none
-	MaxTokens int   // of a text; 0: by the model's size
+	Drawn     bool // of a synthetic model: token ids are drawn in place of Text
+	MaxTokens int  // of the text; 0: by the model's size
 }
 
 // Run is a profile to make, checked before anything is converted or loaded.
@@ -52,18 +51,17 @@ type Run struct {
 	Notices []string // for the user, before it begins
 	Text    string   // what the text is called
 
-	s       Settings
-	src     hub.Source
-	model   config.ModelProfile
-	keep    int64 // bytes for the sets of active neurons
-	heap    int64 // bytes for them and for what else is recorded
-	window  int
-	ids     []int32 // of the text
-	against []int32 // nil: no second text
-	bytes   int64   // of both texts, about
+	s      Settings
+	src    hub.Source
+	model  config.ModelProfile
+	keep   int64 // bytes for the sets of active neurons
+	heap   int64 // bytes for them and for what else is recorded
+	window int
+	ids    []int32 // of the text
+	bytes  int64   // of the text, about
 }
 
-// Prepare checks what can be checked from headers and the texts.
+// Prepare checks what can be checked from headers and the text.
 func Prepare(s Settings) (*Run, error) {
 	r := &Run{s: s, Text: s.Text.Name}
 	var err error
@@ -100,25 +98,20 @@ func Prepare(s Settings) (*Run, error) {
 	return r, nil
 }
 
-// tokenize sets the ids of the texts.
+// tokenize sets the ids of the text.
 func (r *Run) tokenize(tokens int) error {
 	tok, err := sparseflow.LoadTokenizer(r.s.Model, sparseflow.WithCacheDir(r.s.CacheDir))
 	if err != nil {
 		return err
 	}
-	first := func(t Text) ([]int32, error) {
-		ids := tok.Encode(t.Text, false)
-		if len(ids) < r.window {
-			return nil, fmt.Errorf("profile: %s: got a text of %s, want at least one window of %d (see --ctx)", t.Name, table.Count(len(ids), "token"), r.window)
-		}
-		n := min(tokens, len(ids))
-		r.bytes += int64(len(t.Text)) * int64(n) / int64(len(ids))
-		return slices.Clone(ids[:n]), nil // the rest of a long text is let go
+	t := r.s.Text
+	ids := tok.Encode(t.Text, false)
+	if len(ids) < r.window {
+		return fmt.Errorf("profile: %s: got a text of %s, want at least one window of %d (see --ctx)", t.Name, table.Count(len(ids), "token"), r.window)
 	}
-	if r.ids, err = first(r.s.Text); err == nil && r.s.Against != nil {
-		r.against, err = first(*r.s.Against)
-	}
-	return err
+	r.ids = slices.Clone(ids[:min(tokens, len(ids))]) // the rest of a long text is let go
+	r.bytes = int64(len(t.Text)) * int64(len(r.ids)) / int64(len(ids))
+	return nil
 }
 
 // reserve decides how much is recorded. Under a budget of bytes that is taken
@@ -127,9 +120,6 @@ func (r *Run) tokenize(tokens int) error {
 func (r *Run) reserve(place *placement.Placement) {
 	r.keep = min(keepBytes, KeptBytes(r.model, len(r.ids)))
 	r.heap = CountBytes(r.model) + recordHeapBytes
-	if r.against != nil {
-		r.heap += CountBytes(r.model)
-	}
 	if b := &r.s.Strategy.Budget; b.Bytes > 0 {
 		spare := b.Bytes - place.Process.MinimumBytes
 		r.heap = min(r.heap, spare)
@@ -156,7 +146,7 @@ func (r *Run) Do(ctx context.Context, c convert.Options) (rep *Report, stored st
 	return rep, stored, err
 }
 
-// measure runs the texts through the model of p, which it closes.
+// measure runs the text through the model of p, which it closes.
 func (r *Run) measure(ctx context.Context, p *pack.Pack, progress func(what string, done, total int64)) (*Report, error) {
 	var mapped int64 // bytes of memory outside the heap
 	pr, err := Open(ctx, p, engine.Options{
@@ -171,31 +161,15 @@ func (r *Run) measure(ctx context.Context, p *pack.Pack, progress func(what stri
 	if err != nil {
 		return nil, err
 	}
-	rec, err := pr.Record(ctx, r.input(r.ids, r.keep, 0, progress))
-	var other *Recording
-	if err == nil && r.against != nil {
-		other, err = pr.Record(ctx, r.input(r.against, 0, len(r.ids), progress))
-	}
+	rec, err := pr.Record(ctx, Input{IDs: r.ids, Window: r.window, KeepBytes: r.keep, Progress: func(done, total int64) {
+		progress("profiling", int64(float64(r.bytes)*float64(done)/float64(total)), r.bytes)
+	}})
 	// The replay may have the memory that was the model's.
 	if err := errors.Join(err, pr.Close()); err != nil {
 		return nil, err
 	}
 	memory.GrowHeap(mapped)
-	rep := Analyse(rec, func(done, total int64) { progress("replaying", done*r.keep/total, r.keep) })
-	if other != nil {
-		err = rep.Compare(other)
-	}
-	return rep, err
-}
-
-// input is a text to record. Progress is told in bytes of both texts; before is
-// how many tokens were recorded already.
-func (r *Run) input(ids []int32, keep int64, before int, progress func(what string, done, total int64)) Input {
-	share := float64(r.bytes) / float64(len(r.ids)+len(r.against))
-	return Input{IDs: ids, Window: r.window, KeepBytes: keep, Progress: func(done, total int64) {
-		tokens := float64(before) + float64(len(ids))*float64(done)/float64(total)
-		progress("profiling", int64(share*tokens), r.bytes)
-	}}
+	return Analyse(rec, func(done, total int64) { progress("replaying", done*r.keep/total, r.keep) }), nil
 }
 
 // store adds the counts to the sidecar of a pack.

@@ -1,13 +1,15 @@
 package synth
 
 import (
+	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
-	"path"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -15,67 +17,53 @@ import (
 	"github.com/sparseflow/sparseflow/internal/source"
 )
 
+// The files of a checkpoint directory, in the order of their names.
+const (
+	configFile  = "config.json"
+	weightsFile = "model.safetensors"
+)
+
 // drawnDir is a checkpoint directory that is made as it is read: an fs.FS whose
-// weight files hold one layer in memory, the one that was last asked for.
+// weight file holds one layer in memory, the one that was last asked for.
 // Layers can only be read one after the other, and a layer must have been read
 // before the next is asked for; the rest can be read in any order.
 type drawnDir struct {
-	ctx   context.Context
-	o     Options
-	model *model
-	files []*file // by name
+	ctx     context.Context
+	o       Options
+	model   *model
+	config  []byte   // all of config.json
+	head    []byte   // of the weight file
+	tensors []stored // of the weight file, in its order
+	bytes   int64    // of the weight file
 
-	hash *hasher // nil: nobody wants it
+	sum    hash.Hash // as convert.SourceHash has it; nil: nobody wants it
+	summed int       // tensors that are in sum
 
 	mu    sync.Mutex
 	layer int   // in m.weights; -1: none yet
 	err   error // why there will be no further layer
 }
 
-// file is one file of the directory.
-type file struct {
-	name    string
-	bytes   int64
-	head    []byte // all of a file without tensors
-	tensors []placed
-}
-
-// placed is a tensor in a weight file.
-type placed struct {
-	stored
-	offset int64
-}
-
-// stored is a tensor as a checkpoint has it, float16.
-type stored struct {
-	name  string
-	shape []int64
-	layer int // -1: of none
-	// data is the tensor, while its layer is the one in memory.
-	data func(m *model) []byte
-	// rows is how an embedding is drawn, which is never in memory whole.
-	rows func(s *space) rows
-}
-
-func (t stored) bytes() int64 {
-	n := int64(2)
-	for _, s := range t.shape {
-		n *= s
-	}
-	return n
-}
-
 // newSource lays the directory out. Headers can be read before start, weights
 // after it.
-func newSource(ctx context.Context, o Options) (*drawnDir, error) {
-	s := &drawnDir{ctx: ctx, o: o, layer: -1}
-	conf, err := json.MarshalIndent(transformersConfig(o.Profile), "", "  ")
-	if err != nil {
+func newSource(ctx context.Context, o Options) (s *drawnDir, err error) {
+	s = &drawnDir{ctx: ctx, o: o, layer: -1, tensors: tensors(o.Profile)}
+	if s.config, err = json.MarshalIndent(transformersConfig(o.Profile), "", "  "); err != nil {
 		return nil, err
 	}
-	weights, err := s.weights()
-	s.files = []*file{{name: "config.json", bytes: int64(len(conf)), head: conf}, weights}
-	return s, err
+	entries := make([]source.SafetensorsEntry, len(s.tensors))
+	for i, t := range s.tensors {
+		entries[i] = source.SafetensorsEntry{Name: t.name, DType: "F16", Shape: t.shape, Bytes: t.bytes()}
+	}
+	if s.head, err = source.BuildHeader(map[string]string{"format": "pt", "sparseflow.synthetic": "true"}, entries, 8); err != nil {
+		return nil, err
+	}
+	s.bytes = int64(len(s.head))
+	for i := range s.tensors {
+		s.tensors[i].offset = s.bytes
+		s.bytes += s.tensors[i].bytes()
+	}
+	return s, nil
 }
 
 // start takes the memory that drawing weights needs, and threads: close it.
@@ -85,33 +73,6 @@ func (s *drawnDir) close() {
 	if s.model != nil {
 		s.model.cpu.Close()
 	}
-}
-
-// size is that of all files.
-func (s *drawnDir) size() (n int64) {
-	for _, f := range s.files {
-		n += f.bytes
-	}
-	return n
-}
-
-// weights lays out the weight file.
-func (s *drawnDir) weights() (*file, error) {
-	list := tensors(s.o)
-	entries := make([]source.SafetensorsEntry, len(list))
-	for i, t := range list {
-		entries[i] = source.SafetensorsEntry{Name: t.name, DType: "F16", Shape: t.shape, Bytes: t.bytes()}
-	}
-	head, err := source.BuildHeader(map[string]string{"format": "pt", "sparseflow.synthetic": "true"}, entries, 8)
-	if err != nil {
-		return nil, err
-	}
-	f := &file{name: "model.safetensors", head: head, bytes: int64(len(head))}
-	for _, t := range list {
-		f.tensors = append(f.tensors, placed{t, f.bytes})
-		f.bytes += t.bytes()
-	}
-	return f, nil
 }
 
 // at makes layer l the one in memory.
@@ -125,10 +86,8 @@ func (s *drawnDir) at(l int) error {
 		return s.err
 	}
 	for s.layer < l {
-		if s.hash != nil {
-			if s.err = s.hash.through(s.layer); s.err != nil {
-				return s.err
-			}
+		if s.err = s.sumThrough(s.layer); s.err != nil {
+			return s.err
 		}
 		// What the layer before left in memory is lost whatever happens.
 		s.layer++
@@ -139,27 +98,61 @@ func (s *drawnDir) at(l int) error {
 	return nil
 }
 
-// readAt is io.ReaderAt for a file.
-func (s *drawnDir) readAt(f *file, p []byte, off int64) (n int, err error) {
-	if off < 0 || off > f.bytes {
-		return 0, fmt.Errorf("synth: read %s: got offset %d, want 0 to %d", f.name, off, f.bytes)
+// sumThrough adds the tensors up to the end of a layer to the sum, while they are
+// in memory.
+func (s *drawnDir) sumThrough(layer int) error {
+	if s.sum == nil {
+		return nil
 	}
-	if off < int64(len(f.head)) {
-		n = copy(p, f.head[off:])
+	if s.summed == 0 {
+		fmt.Fprintf(s.sum, "%s\x00%d\x00%s", configFile, len(s.config), s.config)
+		fmt.Fprintf(s.sum, "%s\x00%d\x00%s", weightsFile, s.bytes, s.head)
 	}
-	i, _ := slices.BinarySearchFunc(f.tensors, off+int64(n), func(t placed, off int64) int {
+	buf := make([]byte, 1<<20)
+	for ; s.summed < len(s.tensors) && s.tensors[s.summed].layer <= layer; s.summed++ {
+		t := s.tensors[s.summed]
+		for off := int64(0); off < t.bytes(); off += int64(len(buf)) {
+			if err := s.ctx.Err(); err != nil {
+				return err
+			}
+			p := buf[:min(int64(len(buf)), t.bytes()-off)]
+			s.fill(t, p, off)
+			s.sum.Write(p)
+		}
+	}
+	return nil
+}
+
+// digest is the sum of the whole directory, in hexadecimal.
+func (s *drawnDir) digest() (string, error) {
+	err := s.sumThrough(math.MaxInt)
+	return hex.EncodeToString(s.sum.Sum(nil)), err
+}
+
+// ReadAt reads the weight file.
+func (s *drawnDir) ReadAt(p []byte, off int64) (n int, err error) {
+	if off < int64(len(s.head)) {
+		n = copy(p, s.head[off:])
+	}
+	i, _ := slices.BinarySearchFunc(s.tensors, off+int64(n), func(t stored, off int64) int {
 		if t.offset+t.bytes() <= off {
 			return -1
 		}
 		return 1
 	})
-	for ; i < len(f.tensors) && n < len(p); i++ {
-		t := f.tensors[i]
-		from := off + int64(n) - t.offset
-		part := p[n:min(int64(len(p)), int64(n)+t.bytes()-from)]
-		if err := s.read(t.stored, part, from); err != nil {
+	for ; i < len(s.tensors) && n < len(p); i++ {
+		t := s.tensors[i]
+		if err := s.ctx.Err(); err != nil {
 			return n, err
 		}
+		if t.layer >= 0 {
+			if err := s.at(t.layer); err != nil {
+				return n, err
+			}
+		}
+		from := off + int64(n) - t.offset
+		part := p[n:min(int64(len(p)), int64(n)+t.bytes()-from)]
+		s.fill(t, part, from)
 		n += len(part)
 	}
 	if n < len(p) {
@@ -168,24 +161,11 @@ func (s *drawnDir) readAt(f *file, p []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
-// read fills p with a tensor's bytes from off on.
-func (s *drawnDir) read(t stored, p []byte, off int64) error {
-	if err := s.ctx.Err(); err != nil {
-		return err
-	}
-	if t.layer >= 0 {
-		if err := s.at(t.layer); err != nil {
-			return err
-		}
-	}
-	s.fill(t, p, off)
-	return nil
-}
-
-// fill is read for a tensor that can be had.
+// fill sets p to a tensor's bytes from off on. Its layer, if it has one, is in
+// memory.
 func (s *drawnDir) fill(t stored, p []byte, off int64) {
 	if t.rows == nil {
-		copy(p, t.data(s.model)[off:])
+		copy(p, t.data(s.model.weights)[off:])
 		return
 	}
 	// Whole rows are drawn, of which p may start and end within one.
@@ -204,67 +184,45 @@ func (s *drawnDir) fill(t stored, p []byte, off int64) {
 
 // Open opens a file of the directory, or the directory to look at.
 func (s *drawnDir) Open(name string) (fs.File, error) {
-	if name == "." {
-		return &handle{file: &file{name: "."}}, nil
-	}
-	for _, f := range s.files {
-		if f.name == name {
-			return &handle{s: s, file: f}, nil
-		}
+	switch name {
+	case ".":
+		return handle{io.NewSectionReader(bytes.NewReader(nil), 0, 0), name}, nil
+	case configFile:
+		return handle{io.NewSectionReader(bytes.NewReader(s.config), 0, int64(len(s.config))), name}, nil
+	case weightsFile:
+		return handle{io.NewSectionReader(s, 0, s.bytes), name}, nil
 	}
 	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 }
 
-// handle is an open file, and what is known of it.
+// handle is an open file of the directory, and what is known of it.
 type handle struct {
-	s    *drawnDir
-	file *file
-	off  int64
-}
-
-// ReadAt implements io.ReaderAt, as package checkpoint demands.
-func (h *handle) ReadAt(p []byte, off int64) (int, error) { return h.s.readAt(h.file, p, off) }
-
-// Read implements fs.File.
-func (h *handle) Read(p []byte) (int, error) {
-	if h.s == nil {
-		return 0, &fs.PathError{Op: "read", Path: h.file.name, Err: errors.New("is a directory")}
-	}
-	n, err := h.s.readAt(h.file, p, h.off)
-	h.off += int64(n)
-	if n > 0 && errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return n, err
+	*io.SectionReader
+	name string
 }
 
 // Stat implements fs.File; a handle is its own fs.FileInfo.
-func (h *handle) Stat() (fs.FileInfo, error) { return h, nil }
+func (h handle) Stat() (fs.FileInfo, error) { return h, nil }
 
 // Close implements fs.File.
-func (h *handle) Close() error { return nil }
+func (h handle) Close() error { return nil }
 
 // Name implements fs.FileInfo.
-func (h *handle) Name() string { return path.Base(h.file.name) }
-
-// Size implements fs.FileInfo.
-func (h *handle) Size() int64 { return h.file.bytes }
+func (h handle) Name() string { return h.name }
 
 // Mode implements fs.FileInfo.
-func (h *handle) Mode() fs.FileMode {
-	if h.s == nil {
+func (h handle) Mode() fs.FileMode {
+	if h.IsDir() {
 		return fs.ModeDir | 0o555
 	}
 	return 0o444
 }
 
 // ModTime implements fs.FileInfo.
-func (h *handle) ModTime() time.Time { return time.Time{} }
+func (h handle) ModTime() time.Time { return time.Time{} }
 
 // IsDir implements fs.FileInfo.
-func (h *handle) IsDir() bool { return h.s == nil }
+func (h handle) IsDir() bool { return h.name == "." }
 
 // Sys implements fs.FileInfo.
-func (h *handle) Sys() any { return nil }
-
-var _ io.ReaderAt = (*handle)(nil)
+func (h handle) Sys() any { return nil }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/pack"
-	"github.com/sparseflow/sparseflow/internal/pack/filelock"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -132,27 +131,22 @@ func TestSource(t *testing.T) {
 	}
 	s.start()
 	defer s.close()
-	var names []string
-	for _, f := range s.files {
-		names = append(names, f.name)
-	}
-	weights := s.files[1]
-	all := make([]byte, weights.bytes)
-	if n, err := s.readAt(weights, all, 0); int64(n) != weights.bytes || err != nil {
-		t.Fatalf("got %d bytes, %v, want %d", n, err, weights.bytes)
+	all := make([]byte, s.bytes)
+	if n, err := s.ReadAt(all, 0); int64(n) != s.bytes || err != nil {
+		t.Fatalf("got %d bytes, %v, want %d", n, err, s.bytes)
 	}
 	// Pieces of the embeddings, which are drawn anew, at odd offsets.
-	for _, off := range []int64{0, 1, int64(len(weights.head)) - 3, int64(len(weights.head)) + 127, 20_001} {
+	for _, off := range []int64{0, 1, int64(len(s.head)) - 3, int64(len(s.head)) + 127, 20_001} {
 		p := make([]byte, 999)
-		if n, err := s.readAt(weights, p, off); n != len(p) || err != nil || !bytes.Equal(p, all[off:off+999]) {
+		if n, err := s.ReadAt(p, off); n != len(p) || err != nil || !bytes.Equal(p, all[off:off+999]) {
 			t.Errorf("offset %d: got %d bytes, %v, or other bytes than in order", off, n, err)
 		}
 	}
-	first := weights.tensors[4]
+	first := s.tensors[4]
 	if first.layer != 0 {
 		t.Fatalf("got layer %d, want the first", first.layer)
 	}
-	if _, err := s.readAt(weights, make([]byte, 8), first.offset); err == nil || !strings.Contains(err.Error(), "layers in order") {
+	if _, err := s.ReadAt(make([]byte, 8), first.offset); err == nil || !strings.Contains(err.Error(), "layers in order") {
 		t.Errorf("the first layer after the last: got error %v", err)
 	}
 	if _, err := s.Open("nothing"); !errors.Is(err, fs.ErrNotExist) {
@@ -160,9 +154,6 @@ func TestSource(t *testing.T) {
 	}
 	if b, err := fs.ReadFile(s, "config.json"); err != nil || !bytes.Contains(b, []byte(`"sparseflow_synthetic": true`)) {
 		t.Errorf("config.json: got %s, %v", b, err)
-	}
-	if len(names) != 2 {
-		t.Errorf("got files %v", names)
 	}
 }
 
@@ -201,37 +192,6 @@ func TestCancelled(t *testing.T) {
 			t.Errorf("%s: left %v, %v", kind, entries, err)
 		}
 		cancel()
-	}
-}
-
-// What a killed process left goes; what a living one writes stays.
-func TestSweep(t *testing.T) {
-	dir := t.TempDir()
-	dead, alive := filepath.Join(dir, tempPrefix+"1-0"), filepath.Join(dir, tempPrefix+"2-0")
-	for _, d := range []string{dead, alive} {
-		if err := os.MkdirAll(d, 0o777); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(d, lockFile), nil, 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	f, err := os.Open(filepath.Join(alive, lockFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if held, err := filelock.Try(f); !held || err != nil {
-		t.Skipf("cannot lock: %v", err)
-	}
-	if _, err := WriteDir(context.Background(), filepath.Join(dir, "m"), small()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(dead); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a dead process's directory: got %v, want it gone", err)
-	}
-	if _, err := os.Stat(alive); err != nil {
-		t.Errorf("a living process's directory: %v", err)
 	}
 }
 

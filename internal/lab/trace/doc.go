@@ -10,14 +10,14 @@
 //
 // Replay runs a layer's sets through cache.WeightCache with a policy of package
 // cache, as the engine does, token by token. A miss is a wanted neuron without a
-// slot when its step begins. Beside the policies stand two bounds: Optimal knows the future (Belady's rule, with leave not to cache what
-// was just used), and Static is the best set that never changes, which is what
+// slot when its step begins. Beside the policies stand two bounds: Optimal knows
+// the future (Belady's rule, with leave not to cache what was just used), and Static is the best set that never changes, which is what
 // knowing every frequency is worth. JudgeFile sets all policies beside each other
 // at several sizes of cache.
 //
 // # File
 //
-// "SFTRACE2", the trace (type stored) as package gob has it, compressed by
+// "SFTRACE3", the Trace as package gob has it, compressed by
 // DEFLATE, and the CRC-32C of all before, little-endian.
 //
 // # Guarantees

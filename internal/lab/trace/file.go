@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	magic    = "SFTRACE2"
+	magic    = "SFTRACE3"
 	crcBytes = 4
 	// mostGrowth is how many times a trace may be as large as its file.
 	mostGrowth = 256
@@ -23,13 +23,6 @@ const (
 	maxLayers = 1 << 12
 	maxFFN    = 1 << 22
 )
-
-// stored is what a file holds: see the package doc.
-type stored struct {
-	Info Info
-	IDs  [][]int32 // [layers] one step's after the other's
-	Ends [][]int   // [layers][steps] where a step's ids end
-}
 
 // check reports sizes that no trace has.
 func (i Info) check() error {
@@ -62,16 +55,16 @@ func (t *Trace) check() error {
 
 // check reports what are no sets of so many steps, of ffn neurons.
 func (s *Sets) check(steps, ffn int) error {
-	if len(s.ends) != steps {
-		return fmt.Errorf("got %d steps, want %d", len(s.ends), steps)
+	if len(s.Ends) != steps {
+		return fmt.Errorf("got %d steps, want %d", len(s.Ends), steps)
 	}
 	from := 0
-	for step, to := range s.ends {
-		if to < from || to > len(s.ids) {
-			return fmt.Errorf("step %d: got an end at %d, want %d to %d", step, to, from, len(s.ids))
+	for step, to := range s.Ends {
+		if to < from || to > len(s.IDs) {
+			return fmt.Errorf("step %d: got an end at %d, want %d to %d", step, to, from, len(s.IDs))
 		}
 		next := int32(0)
-		for _, id := range s.ids[from:to] {
+		for _, id := range s.IDs[from:to] {
 			if id < next || int(id) >= ffn {
 				return fmt.Errorf("step %d: got neuron %d, want %d to %d", step, id, next, ffn-1)
 			}
@@ -79,8 +72,8 @@ func (s *Sets) check(steps, ffn int) error {
 		}
 		from = to
 	}
-	if from != len(s.ids) {
-		return fmt.Errorf("got %d neurons in %d steps and %d after them, want none", from, steps, len(s.ids)-from)
+	if from != len(s.IDs) {
+		return fmt.Errorf("got %d neurons in %d steps and %d after them, want none", from, steps, len(s.IDs)-from)
 	}
 	return nil
 }
@@ -101,15 +94,11 @@ func (t *Trace) encode() ([]byte, error) {
 	if err := t.check(); err != nil {
 		return nil, err
 	}
-	s := stored{Info: t.Info}
-	for _, of := range t.Sets {
-		s.IDs, s.Ends = append(s.IDs, of.ids), append(s.Ends, of.ends)
-	}
 	var b bytes.Buffer
 	b.WriteString(magic)
 	z, err := flate.NewWriter(&b, flate.BestSpeed)
 	if err == nil {
-		err = errors.Join(gob.NewEncoder(z).Encode(s), z.Close())
+		err = errors.Join(gob.NewEncoder(z).Encode(t), z.Close())
 	}
 	return binary.LittleEndian.AppendUint32(b.Bytes(), checksum(b.Bytes())), err
 }
@@ -148,16 +137,9 @@ func Parse(b []byte) (*Trace, error) {
 	}
 	z := flate.NewReader(bytes.NewReader(body[len(magic):]))
 	defer z.Close()
-	var s stored
-	if err := gob.NewDecoder(io.LimitReader(z, mostGrowth*int64(len(b)))).Decode(&s); err != nil {
+	t := &Trace{}
+	if err := gob.NewDecoder(io.LimitReader(z, mostGrowth*int64(len(b)))).Decode(t); err != nil {
 		return nil, fmt.Errorf("got no trace: %w", err)
-	}
-	if len(s.Ends) != len(s.IDs) {
-		return nil, fmt.Errorf("got sets of %d and %d layers, want as many", len(s.IDs), len(s.Ends))
-	}
-	t := &Trace{Info: s.Info}
-	for l, ids := range s.IDs {
-		t.Sets = append(t.Sets, Sets{ids, s.Ends[l]})
 	}
 	return t, t.check()
 }

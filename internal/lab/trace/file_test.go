@@ -32,7 +32,7 @@ func drawTrace(t *rapid.T) *Trace {
 
 func same(a, b *Trace) bool {
 	return a.Info == b.Info && slices.EqualFunc(a.Sets, b.Sets, func(x, y Sets) bool {
-		return slices.Equal(x.ids, y.ids) && slices.Equal(x.ends, y.ends)
+		return slices.Equal(x.IDs, y.IDs) && slices.Equal(x.Ends, y.Ends)
 	})
 }
 
@@ -112,7 +112,7 @@ func TestDamage(t *testing.T) {
 // What nobody damaged but nobody of ours wrote either.
 func TestHostile(t *testing.T) {
 	info := Info{Layers: 1, FFN: 4, Stride: 512}
-	one := func(ids []int32, ends ...int) stored { return stored{info, [][]int32{ids}, [][]int{ends}} }
+	one := func(ids []int32, ends ...int) Trace { return Trace{info, []Sets{{ids, ends}}} }
 	for name, c := range map[string]struct {
 		b    []byte
 		want string
@@ -122,12 +122,12 @@ func TestHostile(t *testing.T) {
 		"older":        {[]byte("SFTRACE\n and some more"), "of this version"},
 		"no gob":       {sealed([]byte(magic + "xyz")), "got no trace"},
 		"another gob":  {fileWith(t, []string{"a"}), "got no trace"},
-		"layers":       {fileWith(t, stored{Info: Info{Layers: 1e8, FFN: 4, Stride: 1}}), "100000000 layers"},
-		"neurons":      {fileWith(t, stored{Info: Info{Layers: 1, FFN: 1e9, Stride: 1}}), "1000000000 neurons"},
-		"stride":       {fileWith(t, stored{Info: Info{Layers: 1, FFN: 1}}), "stride of 0"},
-		"no sets":      {fileWith(t, stored{Info: info}), "got sets of 0 layers, want 1"},
-		"no ends":      {fileWith(t, stored{info, [][]int32{{1}}, nil}), "got sets of 1 and 0 layers"},
-		"steps":        {fileWith(t, stored{Info{Layers: 2, FFN: 4, Stride: 1}, [][]int32{{1}, {1}}, [][]int{{1}, {0, 1}}}), "layer 1: got 2 steps, want 1"},
+		"layers":       {fileWith(t, Trace{Info: Info{Layers: 1e8, FFN: 4, Stride: 1}}), "100000000 layers"},
+		"neurons":      {fileWith(t, Trace{Info: Info{Layers: 1, FFN: 1e9, Stride: 1}}), "1000000000 neurons"},
+		"stride":       {fileWith(t, Trace{Info: Info{Layers: 1, FFN: 1}}), "stride of 0"},
+		"no sets":      {fileWith(t, Trace{Info: info}), "got sets of 0 layers, want 1"},
+		"no ends":      {fileWith(t, one([]int32{1})), "in 0 steps and 1 after them"},
+		"steps":        {fileWith(t, Trace{Info{Layers: 2, FFN: 4, Stride: 1}, []Sets{{[]int32{1}, []int{1}}, {[]int32{1}, []int{0, 1}}}}), "layer 1: got 2 steps, want 1"},
 		"beyond ffn":   {fileWith(t, one([]int32{3, 4}, 2)), "layer 0: step 0: got neuron 4, want 4 to 3"},
 		"negative":     {fileWith(t, one([]int32{-1}, 1)), "got neuron -1, want 0 to 3"},
 		"descending":   {fileWith(t, one([]int32{2, 1}, 2)), "got neuron 1, want 3 to 3"},

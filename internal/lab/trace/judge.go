@@ -3,7 +3,6 @@ package trace
 import (
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -32,9 +31,8 @@ type Judgement struct {
 	Wanted   float64 `json:"wanted"` // mean share of neurons that a step wanted
 	Profile  string  `json:"profile"`
 	GapBytes int64   `json:"gap_bytes"` // of neighbours whose reads are joined
-	Cold     []Row   `json:"cold"`      // without a profile
-	Rows     []Row   `json:"rows"`      // with it
-	Equal    []Row   `json:"equal"`     // with it, but each layer with the same slots
+	Rows     []Row   `json:"rows"`      // of all policies, and of the bounds
+	Equal    []Row   `json:"equal"`     // of the default policy, each layer with the same slots
 }
 
 // JudgeFile judges the policies by the trace at path. seen is a profile of the
@@ -55,28 +53,22 @@ func JudgeFile(path string, seen *cache.Counts, progress func(done, total int64)
 		j.Profile = fmt.Sprintf("the first %s", table.Count(warm, "step"))
 	}
 	j.Steps = rest.Steps()
-	replays := []struct {
-		rows *[]Row
-		t    *Trace
-		o    Options
-	}{
-		// Caches that begin empty are warm after the first steps.
-		{&j.Cold, t, Options{Policies: cache.PolicyNames(), Skip: warm}},
-		{&j.Rows, rest, Options{Policies: cache.PolicyNames(), Seen: seen}},
-		{&j.Equal, rest, Options{Policies: []string{cache.DefaultPolicy}, Seen: seen, Equal: true}},
+	o := Options{Policies: policies(), Shares: judgedShares[:], Seen: seen, Gap: judgedGap}
+	done, all, bytes := int64(0), int64((len(policies())+1)*len(judgedShares)), t.bytes()
+	o.Progress = func() {
+		done++
+		progress(done*bytes/all, bytes)
 	}
-	bytes := t.bytes()
-	for i, r := range replays {
-		r.o.Shares, r.o.Gap = judgedShares[:], judgedGap
-		r.o.Progress = func(done, total int64) {
-			progress((int64(i)*bytes+done*bytes/total)/int64(len(replays)), bytes)
-		}
-		if *r.rows, err = Replay(r.t, r.o); err != nil {
-			return nil, err
-		}
+	if j.Rows, err = Replay(rest, o); err != nil {
+		return nil, err
 	}
-	return j, nil
+	o.Policies, o.Equal = []string{cache.DefaultPolicy}, true
+	j.Equal, err = Replay(rest, o)
+	return j, err
 }
+
+// policies are what a trace is judged by: the policies and the bounds.
+func policies() []string { return append(cache.PolicyNames(), staticRow, optimalRow) }
 
 // bytes is about what the trace takes in its file.
 func (t *Trace) bytes() (n int64) {
@@ -92,12 +84,11 @@ func (j *Judgement) Print(w io.Writer, path string) {
 	fmt.Fprintf(w, "%d layers of %d neurons, of which a token wants %.2f %%\n", j.Trace.Layers, j.Trace.FFN, 100*j.Wanted)
 	fmt.Fprintf(w, "\n%s\n", table.Wrap(fmt.Sprintf("misses a token, in %% of all neurons, by the share that has slots; profile: %s, judged on %s", j.Profile, table.Count(j.Steps, "step")), "  "))
 	t := newShares()
-	t.misses("", j.Rows)
-	t.misses(", equal layers", j.Equal)
-	t.Print(w)
-	fmt.Fprintf(w, "\nthe same without a profile, after a quarter of the trace\n")
-	t = newShares()
-	t.misses("", j.Cold)
+	misses := func(r Row) string { return fmt.Sprintf("%.3f", 100*r.Misses) }
+	for _, name := range policies() {
+		t.line(name, j.Rows, name, misses)
+	}
+	t.line(cache.DefaultPolicy, j.Equal, cache.DefaultPolicy+", equal layers", misses)
 	t.Print(w)
 	fmt.Fprintf(w, "\nreads a token with %s, neighbours within %s joined\n", cache.DefaultPolicy, config.FormatSize(j.GapBytes))
 	t = newShares()
@@ -107,7 +98,7 @@ func (j *Judgement) Print(w io.Writer, path string) {
 	}{
 		{"not joined", func(r Row) float64 { return r.Misses * float64(j.Trace.Layers*j.Trace.FFN) }},
 		{"source order", func(r Row) float64 { return r.Reads }},
-		{"hot first", func(r Row) float64 { return *r.ReadsHot }},
+		{"hot first", func(r Row) float64 { return r.ReadsHot }},
 	} {
 		t.line(cache.DefaultPolicy, j.Rows, of.name, func(r Row) string { return table.Figures(of.reads(r)) })
 	}
@@ -125,20 +116,6 @@ func newShares() shares {
 	}
 	t.Add(head...)
 	return t
-}
-
-// misses adds a line for each policy, the bounds only where the rows are all
-// policies'.
-func (t shares) misses(note string, rows []Row) {
-	var names []string
-	for _, r := range rows {
-		if !slices.Contains(names, r.Policy) && (note == "" || slices.Contains(cache.PolicyNames(), r.Policy)) {
-			names = append(names, r.Policy)
-		}
-	}
-	for _, name := range names {
-		t.line(name, rows, name+note, func(r Row) string { return fmt.Sprintf("%.3f", 100*r.Misses) })
-	}
 }
 
 // line adds a line of one policy's figures.

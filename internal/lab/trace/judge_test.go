@@ -47,8 +47,8 @@ func TestJudge(t *testing.T) {
 		t.Fatal(err)
 	}
 	perSize := len(cache.PolicyNames()) + 2
-	if got.Schema != 1 || got.Steps != 40 || got.Trace.FFN != 300 || len(got.Rows) != perSize*len(judgedShares) || len(got.Cold) != len(got.Rows) || len(got.Equal) != 3*len(judgedShares) {
-		t.Errorf("got %d steps, %d, %d and %d rows, want 40 and %d policies and bounds at each of %d sizes", got.Steps, len(got.Rows), len(got.Cold), len(got.Equal), perSize, len(judgedShares))
+	if got.Schema != 1 || got.Steps != 40 || got.Trace.FFN != 300 || len(got.Rows) != perSize*len(judgedShares) || len(got.Equal) != len(judgedShares) {
+		t.Errorf("got %d steps, %d and %d rows, want 40 and %d policies and bounds at each of %d sizes", got.Steps, len(got.Rows), len(got.Equal), perSize, len(judgedShares))
 	}
 	if err := tr.Part(0, 3).Write(path); err != nil {
 		t.Fatal(err)

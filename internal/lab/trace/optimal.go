@@ -13,16 +13,16 @@ const never = math.MaxInt32
 // nextUses is, for each use of a neuron, the step that wants it next, never if
 // none does. [len(ids)]
 func (s *Sets) nextUses(ffn int) []int32 {
-	next := make([]int32, len(s.ids))
+	next := make([]int32, len(s.IDs))
 	last := make([]int32, ffn)
 	for i := range last {
 		last[i] = never
 	}
-	for t := len(s.ends) - 1; t >= 0; t-- {
+	for t := len(s.Ends) - 1; t >= 0; t-- {
 		from, to := s.span(t)
 		for i := from; i < to; i++ {
-			next[i] = last[s.ids[i]]
-			last[s.ids[i]] = int32(t)
+			next[i] = last[s.IDs[i]]
+			last[s.IDs[i]] = int32(t)
 		}
 	}
 	return next
@@ -40,7 +40,7 @@ func (s *Sets) Optimal(ffn, slots int, missed func(ids []int32)) (misses int) {
 		c.due[i] = absent
 	}
 	// The neurons that are wanted first are there at the beginning.
-	for t := range s.ends {
+	for t := range s.Ends {
 		for _, id := range s.At(t) {
 			if c.due[id] == absent && c.size < slots {
 				c.keep(id, int32(t))
@@ -49,14 +49,14 @@ func (s *Sets) Optimal(ffn, slots int, missed func(ids []int32)) (misses int) {
 	}
 	next := s.nextUses(ffn)
 	var gone []int32
-	for t := range s.ends {
+	for t := range s.Ends {
 		from, to := s.span(t)
 		gone = gone[:0]
 		for i := from; i < to; i++ {
-			if c.due[s.ids[i]] == absent {
-				gone = append(gone, s.ids[i])
+			if c.due[s.IDs[i]] == absent {
+				gone = append(gone, s.IDs[i])
 			}
-			c.keep(s.ids[i], next[i])
+			c.keep(s.IDs[i], next[i])
 		}
 		misses += len(gone)
 		if missed != nil {

@@ -21,7 +21,7 @@ func (s *Sets) Misses(ffn, slots int, warm []int32, policy cache.NewPolicy, miss
 	c.Acquire(0, first, at[:len(first)], false, grants)
 	c.Release(0, at[:len(first)], false)
 	gone := make([]int32, 0, ffn)
-	for t := range s.ends {
+	for t := range s.Ends {
 		ids := s.At(t)
 		// As the coordinator does: a set larger than the cache evicts nobody.
 		granted := c.Acquire(0, ids, at[:len(ids)], len(ids) <= slots, grants)
@@ -45,31 +45,24 @@ func (s *Sets) Misses(ffn, slots int, warm []int32, policy cache.NewPolicy, miss
 
 // Static is the misses of the best set of slots neurons that never changes.
 func (s *Sets) Static(ffn, slots int, missed func(ids []int32)) int {
-	counts := make([]uint32, ffn)
-	for _, id := range s.ids {
-		counts[id]++
-	}
 	frozen := func(int, int) cache.EvictionPolicy { return cache.Frozen{} }
-	return s.Misses(ffn, slots, cache.Hottest(counts), frozen, missed)
+	return s.Misses(ffn, slots, cache.Hottest(s.counts(ffn)), frozen, missed)
 }
 
 // Options is what a trace is replayed against.
 type Options struct {
 	Policies []string  // names of cache.PolicyByName
 	Shares   []float64 // of all neurons that have slots
-	// Seen, if not nil, is a profile: caches begin with its hottest neurons, as
-	// the engine begins, and policies know its counts. Otherwise they begin
-	// empty.
+	// Seen is a profile: caches begin with its hottest neurons, as the engine
+	// begins, and policies know its counts.
 	Seen *cache.Counts
-	// Equal gives each layer the same slots. Otherwise, with a profile, they are
-	// dealt out by what each layer gains, as the engine does.
+	// Equal gives each layer the same slots. Otherwise they are dealt out by what
+	// each layer gains, as the engine does.
 	Equal bool
-	// Skip is how many first steps warm the caches up and are not counted.
-	Skip int
 	// Gap is how many bytes are worth reading to join two reads.
 	Gap int64
-	// Progress, if not nil, is told of replays done out of all.
-	Progress func(done, total int64)
+	// Progress, if not nil, is told of each row that is done.
+	Progress func()
 }
 
 // Row is how one policy fares with one size of cache.
@@ -80,45 +73,44 @@ type Row struct {
 	Misses   float64 `json:"misses_per_token"`
 	MissRate float64 `json:"miss_rate"`
 	// Reads is how many reads a step's misses take with neighbours joined,
-	// in source order and, with a profile, in its order (see pack --order).
-	Reads    float64  `json:"reads_per_token"`
-	ReadsHot *float64 `json:"reads_per_token_hot,omitempty"`
+	// in source order and in the profile's (see pack --order).
+	Reads    float64 `json:"reads_per_token"`
+	ReadsHot float64 `json:"reads_per_token_hot"`
 }
 
-// The names of the bounds.
+// The names of the bounds, which stand among the policies.
 const (
 	optimalRow = "optimal"
 	staticRow  = "static"
 )
 
-// Replay judges policies and sizes of cache by a trace.
+// Replay judges policies, by name, and sizes of cache by a trace.
 func Replay(t *Trace, o Options) ([]Row, error) {
-	if t.Steps() <= o.Skip {
-		return nil, fmt.Errorf("trace: replay: got %d steps, want more than the %d that warm the cache up", t.Steps(), o.Skip)
-	}
-	if c := o.Seen; c != nil && (len(c.Neurons) != t.Layers || len(c.Neurons[0]) != t.FFN) {
+	if c := o.Seen; len(c.Neurons) != t.Layers || len(c.Neurons[0]) != t.FFN {
 		return nil, fmt.Errorf("trace: replay: got a profile of %d layers of %d neurons, want %d of %d", len(c.Neurons), len(c.Neurons[0]), t.Layers, t.FFN)
 	}
-	r := replay{Trace: t, Options: o, places: make([]places, t.Layers)}
-	for l := range r.places {
-		r.places[l] = r.place(l)
+	r := replay{Trace: t, Options: o}
+	for l := range t.Sets {
+		p := places{hottest: o.Seen.Hottest(l), position: make([]int32, t.FFN)}
+		for i, id := range p.hottest {
+			p.position[id] = int32(i)
+		}
+		r.places = append(r.places, p)
 	}
 	var rows []Row
-	names := append(slices.Clone(o.Policies), staticRow, optimalRow)
-	done := int64(0)
 	for _, share := range o.Shares {
 		if !(share >= 0 && share <= 1) {
 			return nil, fmt.Errorf("trace: replay: got a cache of %v of the neurons, want 0 to 1", share)
 		}
 		slots := r.deal(share)
-		for _, name := range names {
+		for _, name := range o.Policies {
 			row, err := r.row(name, slots)
 			if err != nil {
 				return nil, err
 			}
 			rows = append(rows, row)
-			if done++; o.Progress != nil {
-				o.Progress(done, int64(len(names)*len(o.Shares)))
+			if o.Progress != nil {
+				o.Progress()
 			}
 		}
 	}
@@ -133,25 +125,13 @@ type replay struct {
 
 // places is what the profile says of one layer.
 type places struct {
-	hottest  []int32 // nil without a profile
+	hottest  []int32
 	position []int32 // [ffn] of each neuron in hottest
-}
-
-func (r *replay) place(layer int) (p places) {
-	if r.Seen == nil {
-		return p
-	}
-	p.hottest = r.Seen.Hottest(layer)
-	p.position = make([]int32, r.FFN)
-	for i, id := range p.hottest {
-		p.position[id] = int32(i)
-	}
-	return p
 }
 
 // deal is the slots of each layer for a share of all neurons.
 func (r *replay) deal(share float64) []int {
-	if r.Seen != nil && !r.Equal {
+	if !r.Equal {
 		return placement.Deal(int(math.Round(share*float64(r.Layers*r.FFN))), r.Seen)
 	}
 	slots := make([]int, r.Layers)
@@ -173,24 +153,19 @@ func (r *replay) row(name string, slots []int) (Row, error) {
 	have, missed, wanted, reads, hot := 0, 0, 0, 0, 0
 	var at []int32
 	for l := range r.Sets {
-		s, step := &r.Sets[l], 0
+		s, p := &r.Sets[l], r.places[l]
 		see := func(ids []int32) {
-			if step++; step <= r.Skip {
-				return
-			}
 			missed += len(ids)
-			wanted += len(s.At(step - 1))
 			reads += r.reads(ids)
-			if pos := r.places[l].position; pos != nil {
-				at = at[:0]
-				for _, id := range ids {
-					at = append(at, pos[id])
-				}
-				slices.Sort(at)
-				hot += r.reads(at)
+			at = at[:0]
+			for _, id := range ids {
+				at = append(at, p.position[id])
 			}
+			slices.Sort(at)
+			hot += r.reads(at)
 		}
 		have += slots[l]
+		wanted += s.Wanted()
 		switch name {
 		case optimalRow:
 			s.Optimal(r.FFN, slots[l], see)
@@ -198,21 +173,18 @@ func (r *replay) row(name string, slots []int) (Row, error) {
 			s.Static(r.FFN, slots[l], see)
 		default:
 			of := func(_, n int) cache.EvictionPolicy { return policy(l, n) }
-			s.Misses(r.FFN, slots[l], r.places[l].hottest, of, see)
+			s.Misses(r.FFN, slots[l], p.hottest, of, see)
 		}
 	}
-	steps, all := float64(r.Steps()-r.Skip), float64(r.Layers*r.FFN)
-	row := Row{
+	steps, all := float64(max(1, r.Steps())), float64(r.Layers*r.FFN)
+	return Row{
 		Policy:   name,
 		Cache:    float64(have) / all,
 		Misses:   float64(missed) / steps / all,
 		MissRate: float64(missed) / float64(max(1, wanted)),
 		Reads:    float64(reads) / steps,
-	}
-	if r.Seen != nil {
-		row.ReadsHot = new(float64(hot) / steps)
-	}
-	return row, nil
+		ReadsHot: float64(hot) / steps,
+	}, nil
 }
 
 // reads is how many reads get the bundles at the given places, ascending, if

@@ -107,7 +107,7 @@ func draw(r *rand.Rand, p []float64, steps int) (s Sets) {
 	for _, v := range p {
 		wanted += v
 	}
-	s.ids = make([]int32, 0, int(wanted*float64(steps)*1.1))
+	s.IDs = make([]int32, 0, int(wanted*float64(steps)*1.1))
 	bar := make([]uint32, len(p))
 	for i, v := range p {
 		bar[i] = uint32(v * math.MaxUint32)
@@ -115,11 +115,11 @@ func draw(r *rand.Rand, p []float64, steps int) (s Sets) {
 	for range steps {
 		for i, b := range bar {
 			if r.Uint32() < b {
-				s.ids = append(s.ids, int32(i))
+				s.IDs = append(s.IDs, int32(i))
 			}
 		}
-		s.ends = append(s.ends, len(s.ids))
+		s.Ends = append(s.Ends, len(s.IDs))
 	}
-	s.ids = slices.Clip(s.ids)
+	s.IDs = slices.Clip(s.IDs)
 	return s
 }

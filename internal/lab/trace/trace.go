@@ -40,7 +40,7 @@ func (t *Trace) Steps() int {
 func (t *Trace) Wanted() float64 {
 	n := 0
 	for i := range t.Sets {
-		n += len(t.Sets[i].ids)
+		n += len(t.Sets[i].IDs)
 	}
 	return float64(n) / float64(max(1, t.Steps()*t.Layers*t.FFN))
 }
@@ -62,48 +62,48 @@ func (t *Trace) Profile(steps int) (*cache.Counts, *Trace) {
 	first := t.Part(0, steps)
 	c := &cache.Counts{Tokens: steps, Neurons: make([][]uint32, t.Layers)}
 	for l := range c.Neurons {
-		c.Neurons[l] = first.Counts(l)
+		c.Neurons[l] = first.Sets[l].counts(t.FFN)
 	}
 	return c, t.Part(steps, t.Steps())
 }
 
-// Counts is how often each neuron of a layer was wanted, [ffn].
-func (t *Trace) Counts(layer int) []uint32 {
-	n := make([]uint32, t.FFN)
-	for _, id := range t.Sets[layer].ids {
+// Sets is one layer's sets of neurons, one for each step.
+type Sets struct {
+	IDs  []int32 // one step's after the other's
+	Ends []int   // [steps] where a step's ids end
+}
+
+// Add appends the next step's set, whose ids are ascending.
+func (s *Sets) Add(ids []int32) {
+	s.IDs = append(s.IDs, ids...)
+	s.Ends = append(s.Ends, len(s.IDs))
+}
+
+// Len is the number of steps.
+func (s *Sets) Len() int { return len(s.Ends) }
+
+// At is the set of a step. It is not to be changed.
+func (s *Sets) At(step int) []int32 {
+	from, to := s.span(step)
+	return s.IDs[from:to:to]
+}
+
+// Wanted is the number of neurons of all steps.
+func (s *Sets) Wanted() int { return len(s.IDs) }
+
+// counts is how often each of ffn neurons was wanted.
+func (s *Sets) counts(ffn int) []uint32 {
+	n := make([]uint32, ffn)
+	for _, id := range s.IDs {
 		n[id]++
 	}
 	return n
 }
 
-// Sets is one layer's sets of neurons, one for each step.
-type Sets struct {
-	ids  []int32 // one step's after the other's
-	ends []int   // [steps] where a step's ids end
-}
-
-// Add appends the next step's set, whose ids are ascending.
-func (s *Sets) Add(ids []int32) {
-	s.ids = append(s.ids, ids...)
-	s.ends = append(s.ends, len(s.ids))
-}
-
-// Len is the number of steps.
-func (s *Sets) Len() int { return len(s.ends) }
-
-// At is the set of a step. It is not to be changed.
-func (s *Sets) At(step int) []int32 {
-	from, to := s.span(step)
-	return s.ids[from:to:to]
-}
-
-// Wanted is the number of neurons of all steps.
-func (s *Sets) Wanted() int { return len(s.ids) }
-
 // span is the range of a step's ids.
 func (s *Sets) span(step int) (from, to int) {
 	if step > 0 {
-		from = s.ends[step-1]
+		from = s.Ends[step-1]
 	}
-	return from, s.ends[step]
+	return from, s.Ends[step]
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"math"
 	"math/rand/v2"
 
 	"github.com/sparseflow/sparseflow/internal/tensor"
@@ -31,47 +30,32 @@ func numbers(d tensor.DType) number {
 	return number{0, 0} // of float32
 }
 
-// check returns the type of the matrices.
-func (s shape) check(name string) (d tensor.DType, err error) {
-	d, err = tensor.ParseDType(name)
-	switch {
-	case err != nil || numbers(d) == numbers(tensor.F32):
-		return d, fmt.Errorf("type: got %q, want f16, q8_0 or q4_0", name)
-	case s.vocab < 260 || s.layers < 1 || s.context < 1:
-		return d, fmt.Errorf("sizes: got %d tokens, %d layers, %d positions, want at least 260, 1 and 1", s.vocab, s.layers, s.context)
-	case s.d < 32 || s.d%32 != 0 || s.ffn < 32 || s.ffn%32 != 0:
-		return d, fmt.Errorf("sizes: got hidden size %d and %d neurons, want multiples of 32", s.d, s.ffn)
-	case s.heads < 1 || s.d%s.heads != 0:
-		return d, fmt.Errorf("heads: got %d, want a divisor of %d", s.heads, s.d)
-	}
-	return d, nil
-}
-
-// tensorSpec is a tensor to write. Its elements are of deviation std, or all
-// ones where std is 0.
+// tensorSpec is a tensor to write.
 type tensorSpec struct {
 	name  string
-	cols  int
-	rows  int // 0: a vector
+	shape []int // columns, then rows
 	dtype tensor.DType
-	std   float64
 }
 
-func (t tensorSpec) elements() int { return t.cols * max(1, t.rows) }
-func (t tensorSpec) bytes() int64  { return t.dtype.RowBytes(t.elements()) }
+func (t tensorSpec) elements() int {
+	n := 1
+	for _, v := range t.shape {
+		n *= v
+	}
+	return n
+}
+
+func (t tensorSpec) bytes() int64 { return t.dtype.RowBytes(t.elements()) }
 
 // tensors lists what the architecture demands.
 func (s shape) tensors(d tensor.DType) []tensorSpec {
-	var ts []tensorSpec
-	vector := func(name string, n int, std float64) {
-		ts = append(ts, tensorSpec{name, n, 0, tensor.F32, std})
+	ts := []tensorSpec{{"token_embd.weight", []int{s.d, s.vocab}, d}, {"position_embd.weight", []int{s.d, s.context}, d}}
+	norm := func(name string) {
+		ts = append(ts, tensorSpec{name + ".weight", []int{s.d}, tensor.F32}, tensorSpec{name + ".bias", []int{s.d}, tensor.F32})
 	}
-	norm := func(name string) { vector(name+".weight", s.d, 0); vector(name+".bias", s.d, 0.02) }
 	linear := func(name string, in, out int) {
-		ts = append(ts, tensorSpec{name + ".weight", in, out, d, 1 / math.Sqrt(float64(in))})
-		vector(name+".bias", out, 0.02)
+		ts = append(ts, tensorSpec{name + ".weight", []int{in, out}, d}, tensorSpec{name + ".bias", []int{out}, tensor.F32})
 	}
-	ts = append(ts, tensorSpec{"token_embd.weight", s.d, s.vocab, d, 0.05}, tensorSpec{"position_embd.weight", s.d, s.context, d, 0.05})
 	norm("output_norm")
 	for i := range s.layers {
 		at := fmt.Sprintf("blk.%d.", i)
@@ -85,132 +69,38 @@ func (s shape) tensors(d tensor.DType) []tensorSpec {
 	return ts
 }
 
-// alignment is where tensors start, the format's default.
-const alignment = 32
-
-// writer writes until the first error.
-type writer struct {
-	to  io.Writer
-	at  int64
-	err error
+// entry is a value of the metadata: a uint32, float32, string, []string or []int32.
+type entry struct {
+	key   string
+	value any
 }
 
-func (w *writer) write(b []byte) {
-	if w.err == nil {
-		_, w.err = w.to.Write(b)
-	}
-	w.at += int64(len(b))
-}
-
-func (w *writer) u32(v uint32) { w.write(binary.LittleEndian.AppendUint32(nil, v)) }
-func (w *writer) u64(v uint64) { w.write(binary.LittleEndian.AppendUint64(nil, v)) }
-
-func (w *writer) text(s string) {
-	w.u64(uint64(len(s)))
-	w.write([]byte(s))
-}
-
-func (w *writer) pad() { w.write(make([]byte, -w.at&(alignment-1))) }
-
-// Types of metadata values.
-const (
-	typeU32    = 4
-	typeI32    = 5
-	typeF32    = 6
-	typeString = 8
-	typeArray  = 9
-)
-
-// file writes the whole file: version 3 of the format.
-func (w *writer) file(s shape, d tensor.DType) {
-	ts := s.tensors(d)
-	w.write([]byte("GGUF"))
-	w.u32(3)
-	w.u64(uint64(len(ts)))
-	w.metadata(s, d)
-	offset := int64(0)
-	for _, t := range ts {
-		w.text(t.name)
-		if t.rows == 0 {
-			w.u32(1)
-			w.u64(uint64(t.cols))
-		} else {
-			w.u32(2)
-			w.u64(uint64(t.cols))
-			w.u64(uint64(t.rows))
-		}
-		w.u32(numbers(t.dtype).tensor)
-		w.u64(uint64(offset))
-		offset += (t.bytes() + alignment - 1) &^ (alignment - 1)
-	}
-	w.pad()
-	drawn := newTables()
-	for _, t := range ts {
-		w.tensor(t, drawn)
-		w.pad()
-	}
-}
-
-// metadata writes the number of entries and the entries.
-func (w *writer) metadata(s shape, d tensor.DType) {
+// metadata lists the entries.
+func (s shape) metadata(d tensor.DType) []entry {
 	tokens := vocabulary(s.vocab)
-	texts := func(key string, vs []string) {
-		w.text(key)
-		w.u32(typeArray)
-		w.u32(typeString)
-		w.u64(uint64(len(vs)))
-		for _, v := range vs {
-			w.text(v)
-		}
+	types := make([]int32, s.vocab)
+	for i := range types {
+		types[i] = 1 // normal
 	}
-	entries := []func(){
-		func() { w.textEntry("general.architecture", "gpt2") },
-		func() { w.textEntry("general.name", "random") },
-		func() { w.u32Entry("general.file_type", numbers(d).file) },
-		func() { w.u32Entry("gpt2.context_length", uint32(s.context)) },
-		func() { w.u32Entry("gpt2.embedding_length", uint32(s.d)) },
-		func() { w.u32Entry("gpt2.feed_forward_length", uint32(s.ffn)) },
-		func() { w.u32Entry("gpt2.block_count", uint32(s.layers)) },
-		func() { w.u32Entry("gpt2.attention.head_count", uint32(s.heads)) },
-		func() {
-			w.text("gpt2.attention.layer_norm_epsilon")
-			w.u32(typeF32)
-			w.u32(math.Float32bits(1e-5))
-		},
-		func() { w.textEntry("tokenizer.ggml.model", "gpt2") },
-		func() { w.textEntry("tokenizer.ggml.pre", "gpt-2") },
-		func() { texts("tokenizer.ggml.tokens", tokens) },
-		func() { w.tokenTypes(len(tokens)) },
-		func() { texts("tokenizer.ggml.merges", []string{"a b"}) },
-		func() { w.u32Entry("tokenizer.ggml.bos_token_id", uint32(len(tokens)-1)) },
-		func() { w.u32Entry("tokenizer.ggml.eos_token_id", uint32(len(tokens)-1)) },
-	}
-	w.u64(uint64(len(entries)))
-	for _, write := range entries {
-		write()
-	}
-}
-
-func (w *writer) textEntry(key, v string) {
-	w.text(key)
-	w.u32(typeString)
-	w.text(v)
-}
-
-func (w *writer) u32Entry(key string, v uint32) {
-	w.text(key)
-	w.u32(typeU32)
-	w.u32(v)
-}
-
-// tokenTypes says that all tokens are normal but the last, which is control.
-func (w *writer) tokenTypes(n int) {
-	w.text("tokenizer.ggml.token_type")
-	w.u32(typeArray)
-	w.u32(typeI32)
-	w.u64(uint64(n))
-	for i := range n {
-		w.u32(map[bool]uint32{true: 3, false: 1}[i == n-1])
+	last := uint32(s.vocab - 1)
+	types[last] = 3 // control
+	return []entry{
+		{"general.architecture", "gpt2"},
+		{"general.name", "random"},
+		{"general.file_type", numbers(d).file},
+		{"gpt2.context_length", uint32(s.context)},
+		{"gpt2.embedding_length", uint32(s.d)},
+		{"gpt2.feed_forward_length", uint32(s.ffn)},
+		{"gpt2.block_count", uint32(s.layers)},
+		{"gpt2.attention.head_count", uint32(s.heads)},
+		{"gpt2.attention.layer_norm_epsilon", float32(1e-5)},
+		{"tokenizer.ggml.model", "gpt2"},
+		{"tokenizer.ggml.pre", "gpt-2"},
+		{"tokenizer.ggml.tokens", tokens},
+		{"tokenizer.ggml.token_type", types},
+		{"tokenizer.ggml.merges", []string{"a b"}},
+		{"tokenizer.ggml.bos_token_id", last},
+		{"tokenizer.ggml.eos_token_id", last},
 	}
 }
 
@@ -233,49 +123,96 @@ func vocabulary(n int) []string {
 	return append(tokens, "<|endoftext|>")
 }
 
-// tableElements is how many elements are drawn and encoded once, for all
-// tensors of a type and deviation, which take them from random places on.
-const tableElements = 1 << 20
+// alignment is where tensors start, the format's default.
+const alignment = 32
 
-// look is what the elements of tensors are drawn by.
-type look struct {
-	dtype tensor.DType
-	std   float64
+// writer writes until the first error.
+type writer struct {
+	to  io.Writer
+	at  int64
+	err error
 }
 
-// tables draws elements.
-type tables struct {
-	rng     *rand.Rand
-	encoded map[look][]byte // [tableElements]
+func (w *writer) Write(b []byte) (int, error) {
+	if w.err == nil {
+		_, w.err = w.to.Write(b)
+	}
+	w.at += int64(len(b))
+	return len(b), w.err
 }
 
-func newTables() *tables {
-	return &tables{rand.New(rand.NewPCG(1, 2)), map[look][]byte{}}
-}
-
-// of is the table of a tensor.
-func (t *tables) of(s tensorSpec) []byte {
-	key := look{s.dtype, s.std}
-	if t.encoded[key] == nil {
-		values := make([]float32, tableElements)
-		for i := range values {
-			values[i] = 1
-			if s.std > 0 {
-				values[i] = float32(s.std * t.rng.NormFloat64())
-			}
+// put writes numbers, and texts behind their lengths.
+func (w *writer) put(values ...any) {
+	for _, v := range values {
+		if text, ok := v.(string); ok {
+			w.put(uint64(len(text)), []byte(text))
+		} else if err := binary.Write(w, binary.LittleEndian, v); w.err == nil {
+			w.err = err
 		}
-		t.encoded[key] = make([]byte, s.dtype.RowBytes(len(values)))
-		tensor.Encode(t.encoded[key], values, s.dtype)
 	}
-	return t.encoded[key]
 }
 
-// tensor writes a tensor's elements.
-func (w *writer) tensor(s tensorSpec, t *tables) {
-	table := t.of(s)
-	const piece = 1 << 14 // elements; whole blocks
-	for left := s.elements(); left > 0 && w.err == nil; left -= piece {
-		at := s.dtype.RowBytes(t.rng.IntN((tableElements-piece)/tensor.QuantBlock) * tensor.QuantBlock)
-		w.write(table[at:][:s.dtype.RowBytes(min(piece, left))])
+func (w *writer) pad() { w.put(make([]byte, -w.at&(alignment-1))) }
+
+// file writes the whole file: version 3 of the format.
+func (w *writer) file(s shape, d tensor.DType) {
+	ts, entries := s.tensors(d), s.metadata(d)
+	w.put([]byte("GGUF"), uint32(3), uint64(len(ts)), uint64(len(entries)))
+	for _, e := range entries {
+		w.entry(e)
 	}
+	offset := int64(0)
+	for _, t := range ts {
+		w.put(t.name, uint32(len(t.shape)))
+		for _, n := range t.shape {
+			w.put(uint64(n))
+		}
+		w.put(numbers(t.dtype).tensor, uint64(offset))
+		offset += (t.bytes() + alignment - 1) &^ (alignment - 1)
+	}
+	w.pad()
+	tables := map[tensor.DType][]byte{tensor.F32: table(tensor.F32), d: table(d)}
+	for _, t := range ts {
+		table := tables[t.dtype]
+		for left := t.bytes(); left > 0 && w.err == nil; left -= int64(len(table)) {
+			w.put(table[:min(int64(len(table)), left)])
+		}
+		w.pad()
+	}
+}
+
+// entry writes a key, the number of the value's type, and the value.
+func (w *writer) entry(e entry) {
+	const typeU32, typeI32, typeF32, typeString, typeArray = 4, 5, 6, 8, 9
+	w.put(e.key)
+	switch v := e.value.(type) {
+	case uint32:
+		w.put(uint32(typeU32), v)
+	case float32:
+		w.put(uint32(typeF32), v)
+	case string:
+		w.put(uint32(typeString), v)
+	case []int32:
+		w.put(uint32(typeArray), uint32(typeI32), uint64(len(v)), v)
+	case []string:
+		w.put(uint32(typeArray), uint32(typeString), uint64(len(v)))
+		for _, text := range v {
+			w.put(text)
+		}
+	}
+}
+
+// table is what all tensors of a type are made of, over and over: normal values of
+// the deviation that GPT-2 starts with. Its length is odd in blocks, so that rows
+// differ.
+func table(d tensor.DType) []byte {
+	const deviation, blocks = 0.02, 1<<15 - 1
+	rng := rand.New(rand.NewPCG(1, 2))
+	values := make([]float32, blocks*tensor.QuantBlock)
+	for i := range values {
+		values[i] = float32(deviation * rng.NormFloat64())
+	}
+	b := make([]byte, d.RowBytes(len(values)))
+	tensor.Encode(b, values, d)
+	return b
 }

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"path/filepath"
 	"testing"
+
+	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 // A file has the header that the format demands, every tensor aligned, and the
@@ -12,7 +15,7 @@ import (
 func TestFile(t *testing.T) {
 	s := shape{vocab: 300, d: 64, layers: 2, heads: 4, ffn: 96, context: 16}
 	for _, name := range []string{"f16", "q8_0", "q4_0"} {
-		k, err := s.check(name)
+		k, err := tensor.ParseDType(name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -41,20 +44,26 @@ func TestFile(t *testing.T) {
 	}
 }
 
-func TestCheck(t *testing.T) {
+func TestRefusals(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m.gguf")
 	good := shape{300, 64, 2, 4, 96, 16}
+	if err := run(good, "f16", path); err != nil {
+		t.Fatal(err)
+	}
 	for _, change := range []func(*shape){
-		func(s *shape) { s.vocab = 100 }, func(s *shape) { s.d = 65 }, func(s *shape) { s.heads = 3 },
-		func(s *shape) { s.heads = 0 }, func(s *shape) { s.ffn = 0 }, func(s *shape) { s.layers = 0 }, func(s *shape) { s.context = 0 },
+		func(s *shape) { s.d = 65 }, func(s *shape) { s.heads = 3 }, func(s *shape) { s.heads = 0 },
+		func(s *shape) { s.ffn = 0 }, func(s *shape) { s.layers = 0 },
 	} {
 		s := good
 		change(&s)
-		if _, err := s.check("f16"); err == nil {
+		if err := run(s, "f16", path); err == nil {
 			t.Errorf("%+v: got no error", s)
 		}
 	}
-	if _, err := good.check("q5_0"); err == nil {
-		t.Error("q5_0: got no error")
+	for _, bad := range []string{"q5_0", "f32"} {
+		if err := run(good, bad, path); err == nil {
+			t.Errorf("%s: got no error", bad)
+		}
 	}
 	if n := len(vocabulary(300)); n != 300 {
 		t.Errorf("got %d tokens, want 300", n)
