@@ -10,8 +10,8 @@
 # -b limits memory to that share of the file's size (58% unless given; 0% leaves
 # the limited run out); needs root, or a memory cgroup that can be written to.
 # Under the limit 8 tokens are decoded and no prompt, as bench has it. DIR keeps
-# the package and the files (by default one that is removed). Needs Go, Node.js
-# 20 or later and npm.
+# the package and the files (by default one that is removed). Needs Node.js 20 or
+# later and npm.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 shape=opt-125m type=f16 share=58 pp=512 tg=128 reps=3 dir=
@@ -23,9 +23,9 @@ while getopts s:t:b:p:g:r:d: flag; do
   esac
 done
 case $shape in
-  opt-125m) sizes=(-d 768 -layers 12 -heads 12 -ffn 3072) ;;
-  opt-1.3b) sizes=(-d 2048 -layers 24 -heads 32 -ffn 8192) ;;
-  opt-6.7b) sizes=(-d 4096 -layers 32 -heads 32 -ffn 16384) ;;
+  opt-125m) sizes=(768 12 12 3072) ;;
+  opt-1.3b) sizes=(2048 24 32 8192) ;;
+  opt-6.7b) sizes=(4096 32 32 16384) ;;
   *)
     echo "llamacpp-bench: -s: got $shape, want opt-125m, opt-1.3b or opt-6.7b" >&2
     exit 2
@@ -46,7 +46,7 @@ if [ ! -d "$dir/node_modules/node-llama-cpp" ]; then
 fi
 file=$dir/$shape-$type.gguf
 if [ ! -f "$file" ]; then
-  go run ./internal/lab/bench/mkgguf "${sizes[@]}" -type "$type" "$file.part"
+  node scripts/llamacpp-bench/mkgguf.mjs "$type" "${sizes[@]}" "$file.part"
   mv "$file.part" "$file"
 fi
 

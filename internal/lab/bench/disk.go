@@ -12,10 +12,9 @@ import (
 	"github.com/sparseflow/sparseflow/internal/pack"
 )
 
-// How a disk is measured: some reads at a time, for some time. A deeper queue
-// keeps no disk busier.
+// How a disk is measured: some reads at a time. A deeper queue keeps no disk
+// busier.
 const (
-	diskTime        = 400 * time.Millisecond // each of random and in order
 	randomDepth     = 64
 	sequentialBytes = 1 << 20
 	sequentialDepth = 4
@@ -32,7 +31,7 @@ type diskRates struct {
 // measureDisk measures how fast the pack at path can be read: bundles at random
 // places, and large pieces in order. It reads as the engine does, by the same
 // calls, past the page cache where that is possible.
-func measureDisk(path string) (r diskRates, err error) {
+func measureDisk(path string, each time.Duration) (r diskRates, err error) {
 	p, err := pack.Open(path)
 	if err != nil {
 		return r, err
@@ -56,13 +55,13 @@ func measureDisk(path string) (r diskRates, err error) {
 	}
 	for _, rate := range []*float64{&r.random, &r.warm} {
 		rng := rand.New(rand.NewPCG(1, 2))
-		*rate, err = readRate(q, r.readBytes, randomDepth, func() int64 { return rng.Int64N(places) * step })
+		*rate, err = readRate(q, each, r.readBytes, randomDepth, func() int64 { return rng.Int64N(places) * step })
 		if err != nil {
 			return r, fmt.Errorf("measure %s: %w", path, err)
 		}
 	}
 	at, pieces := int64(-1), st.Size()/sequentialBytes
-	inOrder, err := readRate(q, sequentialBytes, sequentialDepth, func() int64 { at++; return at % pieces * sequentialBytes })
+	inOrder, err := readRate(q, each, sequentialBytes, sequentialDepth, func() int64 { at++; return at % pieces * sequentialBytes })
 	if err != nil {
 		return r, fmt.Errorf("measure %s: %w", path, err)
 	}
@@ -70,16 +69,16 @@ func measureDisk(path string) (r diskRates, err error) {
 	return r, nil
 }
 
-// readRate makes reads of n bytes, depth at a time, and returns how many ended
+// readRate makes reads of n bytes, depth at a time, for some time and returns how many ended
 // per second.
-func readRate(f disk.AsyncFile, n int64, depth int, place func() int64) (perSecond float64, err error) {
+func readRate(f disk.AsyncFile, each time.Duration, n int64, depth int, place func() int64) (perSecond float64, err error) {
 	m, err := memory.New(memory.BufferBytes(int64(depth) * n))
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
 	mem := m.Buffer(int64(depth) * n)
-	s := &readSeries{file: f, place: place, begin: time.Now(), size: n, left: depth}
+	s := &readSeries{file: f, place: place, each: each, begin: time.Now(), size: n, left: depth}
 	for i := range depth {
 		r := &timedRead{series: s}
 		r.buf[0] = mem[int64(i)*n:][:n:n]
@@ -97,6 +96,7 @@ type readSeries struct {
 	file  disk.AsyncFile
 	place func() int64
 	size  int64
+	each  time.Duration // to go on
 	begin time.Time
 	left  int           // reads at a time that have not stopped
 	reads int           // ended in time
@@ -128,7 +128,7 @@ func (r *timedRead) Ended(n int, err error) {
 		s.err = err
 	}
 	now := time.Since(s.begin)
-	if s.err == nil && (now < diskTime || s.reads == 0) {
+	if s.err == nil && (now < s.each || s.reads == 0) {
 		s.reads, s.took = s.reads+1, now
 		r.again()
 		return

@@ -5,13 +5,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A disk is measured on the pack that is read from it, and an error names the
 // pack.
 func TestMeasureDisk(t *testing.T) {
 	o := tinyOptions(t, "")
-	r, err := measureDisk(o.Pack)
+	r, err := measureDisk(o.Pack, 50*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -19,13 +20,13 @@ func TestMeasureDisk(t *testing.T) {
 		t.Errorf("got %+v", r)
 	}
 	none := filepath.Join(t.TempDir(), "none.sflow")
-	if _, err := measureDisk(none); err == nil || !strings.Contains(err.Error(), none) {
+	if _, err := measureDisk(none, time.Second); err == nil || !strings.Contains(err.Error(), none) {
 		t.Errorf("no such file: got %v, want an error that names it", err)
 	}
 	if err := os.WriteFile(none, []byte("no pack"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := measureDisk(none); err == nil || !strings.Contains(err.Error(), none) {
+	if _, err := measureDisk(none, time.Second); err == nil || !strings.Contains(err.Error(), none) {
 		t.Errorf("no pack: got %v, want an error that names it", err)
 	}
 }

@@ -45,8 +45,11 @@ func (l *Limits) Rates() placement.Rates {
 const (
 	leastMemory = 256 << 20
 	mostMemory  = 2 << 30
-	memoryTime  = 800 * time.Millisecond
 )
+
+// measureTime is how long each of memory, random reads, the same once more, and
+// reads in order is measured.
+const measureTime = 500 * time.Millisecond
 
 // Measure measures the limits of memory, with weights as l has them, and of the
 // disk that the file at path is on; of a simulated disk (sim is not nil) it says
@@ -56,13 +59,13 @@ func Measure(ctx context.Context, path string, layout *pack.Layout, sim *disk.Si
 	if free := placement.FreeBytes(os.DirFS("/")); free > 0 {
 		size = min(size, free/2)
 	}
-	return measure(ctx, path, layout, sim, threads, size)
+	return measure(ctx, path, layout, sim, threads, size, measureTime)
 }
 
-// measure is Measure with memory of a given size.
-func measure(ctx context.Context, path string, layout *pack.Layout, sim *disk.SimSpec, threads int, size int64) (l Limits, err error) {
+// measure is Measure with memory of a given size, each for a given time.
+func measure(ctx context.Context, path string, layout *pack.Layout, sim *disk.SimSpec, threads int, size int64, each time.Duration) (l Limits, err error) {
 	l.Threads, l.ReadBytes = threads, layout.BundleStride()
-	if err = l.measureMemory(ctx, layout, threads, size); err != nil {
+	if err = l.measureMemory(ctx, layout, threads, size, each); err != nil {
 		return l, err
 	}
 	if sim != nil {
@@ -72,7 +75,7 @@ func measure(ctx context.Context, path string, layout *pack.Layout, sim *disk.Si
 		l.RandomWarmGBs, l.SequentialGBs = l.RandomGBs, sim.BytesPerSecond/1e9
 		return l, nil
 	}
-	r, err := measureDisk(path)
+	r, err := measureDisk(path, each)
 	bytes := float64(r.readBytes)
 	l.RandomIOPS, l.RandomGBs = r.random, r.random*bytes/1e9
 	l.RandomWarmGBs, l.SequentialGBs = r.warm*bytes/1e9, r.inOrder/1e9
@@ -80,7 +83,7 @@ func measure(ctx context.Context, path string, layout *pack.Layout, sim *disk.Si
 }
 
 // measureMemory sets each speed to the median of several passes, in turns.
-func (l *Limits) measureMemory(ctx context.Context, layout *pack.Layout, threads int, size int64) (err error) {
+func (l *Limits) measureMemory(ctx context.Context, layout *pack.Layout, threads int, size int64, each time.Duration) (err error) {
 	size = max(size, 2*layout.BundleStride()+partBytes) &^ (partBytes - 1)
 	m, err := memory.New(size)
 	if err != nil {
@@ -93,7 +96,7 @@ func (l *Limits) measureMemory(ctx context.Context, layout *pack.Layout, threads
 	}()
 	passes := newPasses(b, m.Piece(size), layout, threads)
 	var rates [4][]Rate
-	for begin := time.Now(); ctx.Err() == nil && (len(rates[0]) < 3 || time.Since(begin) < memoryTime); {
+	for begin := time.Now(); ctx.Err() == nil && (len(rates[0]) < 3 || time.Since(begin) < each); {
 		for i, pass := range []func() int64{passes.load, passes.rows, passes.neurons, passes.complete} {
 			begin := time.Now()
 			rates[i] = append(rates[i], Rate{pass(), time.Since(begin).Seconds()})

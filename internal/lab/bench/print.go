@@ -77,42 +77,38 @@ func known(v float64) string {
 	return fmt.Sprintf("%.2f", v)
 }
 
-// printStarts says, once for each mode, how long a new process took to its first
-// token, and what mode auto chose.
+// once leaves the first row of each mode and budget.
+func once(rows []Row, of func(Row) bool) (first []Row) {
+	for _, r := range rows {
+		same := func(o Row) bool { return o.Mode == r.Mode && o.BudgetBytes == r.BudgetBytes }
+		if of(r) && !slices.ContainsFunc(first, same) {
+			first = append(first, r)
+		}
+	}
+	return first
+}
+
+// printStarts says how long a new process took to its first token, and what mode
+// auto chose.
 func printStarts(w io.Writer, rows []Row) {
+	rows = once(rows, func(r Row) bool { return r.FirstTokenS > 0 })
+	if len(rows) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nfrom the start of the process to the first token")
 	t := table.Table{Right: []bool{false, true, true, true, false}}
 	t.Add("mode", "first token", "needs", "of read time", "auto chose")
-	var seen []Mode
 	for _, r := range rows {
-		if r.FirstTokenS == 0 || slices.Contains(seen, r.Mode) {
-			continue
-		}
-		seen = append(seen, r.Mode)
 		t.Add(string(r.Mode), fmt.Sprintf("%.2f s", r.FirstTokenS), config.FormatSize(r.FirstTokenBytes),
 			fmt.Sprintf("%.2f", r.FirstTokenOfReads), r.Auto)
 	}
-	if len(seen) > 0 {
-		fmt.Fprintln(w, "\nfrom the start of the process to the first token")
-		t.Print(w)
-	}
+	t.Print(w)
 }
 
-// printQuality says, once for each mode and budget, what leaving neurons out
-// costs.
+// printQuality says what leaving neurons out costs.
 func printQuality(w io.Writer, rows []Row, wide bool) {
-	type key struct {
-		mode   Mode
-		budget int64
-	}
-	seen := make(map[key]bool)
-	var costly []Row
-	for _, r := range rows {
-		if k := (key{r.Mode, r.BudgetBytes}); r.Quality != nil && !seen[k] {
-			seen[k] = true
-			costly = append(costly, r)
-		}
-	}
-	if len(costly) == 0 {
+	rows = once(rows, func(r Row) bool { return r.Quality != nil })
+	if len(rows) == 0 {
 		return
 	}
 	fmt.Fprintln(w, "\nwhat leaving neurons out costs, against the exact model on the same tokens")
@@ -120,7 +116,7 @@ func printQuality(w io.Writer, rows []Row, wide bool) {
 		return func(r Row) string { return fmt.Sprintf("%.4f", of(r.Quality)) }
 	}
 	t := table.Numbers(1)
-	table.Columns(t, costly, []table.Column[Row]{
+	table.Columns(t, rows, []table.Column[Row]{
 		{Name: "mode", Cell: func(r Row) string { return string(r.Mode) }},
 		{Name: "budget", Cell: func(r Row) string { return config.FormatSize(r.BudgetBytes) }},
 		{Name: "recall", Cell: share(func(q *Quality) float64 { return q.RecallWeighted })},

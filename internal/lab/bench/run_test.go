@@ -53,11 +53,15 @@ func TestRun(t *testing.T) {
 	o := tinyOptions(t, "works")
 	var doing []string
 	o.Progress = func(what string) { doing = append(doing, what) }
-	rep, err := Run(t.Context(), o, []Mode{Dense, Sparse, Naive, AblateCache})
+	modes := []Mode{Dense, Sparse, Naive, AblateCache}
+	if testing.Short() {
+		modes = modes[:3]
+	}
+	rep, err := Run(t.Context(), o, modes)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(rep.Rows) != 4 || !slices.Contains(doing, "sparse: tg4, 1 of 1") {
+	if len(rep.Rows) != len(modes) || !slices.Contains(doing, "sparse: tg4, 1 of 1") {
 		t.Fatalf("got %+v, doing %q", rep, doing)
 	}
 	dense, sparse, naive := rep.Rows[0], rep.Rows[1], rep.Rows[2]
@@ -93,6 +97,9 @@ func TestRunChecksOutput(t *testing.T) {
 	_, err := Run(t.Context(), o, []Mode{Dense})
 	if err == nil || !strings.Contains(err.Error(), "mode dense: exact logits of 32 tokens: got SHA-256") {
 		t.Errorf("other logits: got %v", err)
+	}
+	if testing.Short() {
+		return // the rest takes seconds
 	}
 	o.Expect = nil
 	rep, err := Run(t.Context(), o, []Mode{Dense})
@@ -200,7 +207,7 @@ func TestMeasure(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	l, err := measure(t.Context(), p.Path(), p.Layout, nil, 2, 16<<20)
+	l, err := measure(t.Context(), p.Path(), p.Layout, nil, 2, 16<<20, 50*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +218,7 @@ func TestMeasure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l, err = measure(t.Context(), p.Path(), p.Layout, &sim, 1, 16<<20); err != nil || l.SequentialGBs != 0.95 || math.Round(l.RandomIOPS) != 57e3 || math.Round(1e6*l.RandomGBs) != math.Round(57*float64(l.ReadBytes)) || l.Simulated == "" {
+	if l, err = measure(t.Context(), p.Path(), p.Layout, &sim, 1, 16<<20, 50*time.Millisecond); err != nil || l.SequentialGBs != 0.95 || math.Round(l.RandomIOPS) != 57e3 || math.Round(1e6*l.RandomGBs) != math.Round(57*float64(l.ReadBytes)) || l.Simulated == "" {
 		t.Errorf("simulated: got %+v, %v", l, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
