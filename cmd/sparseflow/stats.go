@@ -8,6 +8,7 @@ import (
 	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/internal/memory"
 	text "github.com/sparseflow/sparseflow/internal/table"
 )
 
@@ -67,7 +68,7 @@ func newStatsJSON(s sparseflow.Stats) statsJSON {
 		BytesFast:       s.FastBytes,
 		BytesSlow:       s.SlowBytes,
 		StallS:          s.Stall.Seconds(),
-		PeakRSS:         engine.PeakRSS(),
+		PeakRSS:         memory.PeakRSS(),
 	}
 }
 
@@ -183,7 +184,7 @@ func budgetText(p *sparseflow.Placement) string {
 }
 
 func rssText() string {
-	if n := engine.PeakRSS(); n > 0 {
+	if n := memory.PeakRSS(); n > 0 {
 		return config.FormatSize(n)
 	}
 	return "unknown"

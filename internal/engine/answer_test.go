@@ -36,7 +36,7 @@ func (a answer) equal(b answer) bool {
 func answerOf(t *testing.T, e *engine.Engine) answer {
 	t.Helper()
 	ids := prompt(e.Profile().VocabSize, 11)
-	greedy := outcomeOf(t, e, ids, 70)
+	greedy := outcomeWith(t, e, engine.Request{IDs: ids, MaxTokens: 70, IgnoreEOS: true})
 	drawn := outcomeWith(t, e, engine.Request{IDs: ids, MaxTokens: 20, IgnoreEOS: true, Sampling: sample.Params{Temperature: 1, Seed: 3}})
 	return answer{greedy.ids, drawn.ids, outcomeOf(t, e, slices.Concat(ids, greedy.ids), 0).logits}
 }
@@ -163,6 +163,9 @@ func TestSameRequestSameAnswer(t *testing.T) {
 		}
 		want := answerOf(t, open(t, path, of(3)))
 		seen[name] = want
+		if testing.Short() && (name == "auto" || name == "predicted, calibrated") {
+			continue // see the pairs below
+		}
 		least := smallestOf(t, path, of(1))
 		for at, share := range map[string]float64{"100 %": 1.5, "58 %": 0.58, "the smallest budget": least} {
 			if testing.Short() && share != least && o.Calibration == nil {

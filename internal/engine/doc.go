@@ -1,11 +1,11 @@
 // Package engine runs requests on a model: it wires the parts together by a
 // placement (load.go) and computes step after step (step.go).
 //
-// A step is: schedule, run, post-process. Schedule takes either a piece of one
-// sequence's prompt or the newest token of every sequence; run is
-// model.Forward; post-process samples, hands tokens out and ends sequences.
-// One goroutine does all of it, so nothing below needs a lock; Run may be
-// called from any number of goroutines, whose requests share the steps.
+// A step is: schedule, compute, post-process. Package sched picks a part of one
+// sequence's prompt or the newest token of every sequence; model.Forward computes
+// it; what comes after (post.go) samples, hands tokens out and ends sequences.
+// One goroutine, the loop's, does all of it, so that nothing below needs a lock;
+// Run may be called from any number of goroutines, whose requests share the steps.
 //
 // A request's result depends on the model, its sidecar, the options that name a
 // computation and the request alone: not on the others in its steps, on what ran

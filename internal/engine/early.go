@@ -19,14 +19,14 @@ import (
 // resident, and the neurons that slots begin with. Where a model is opened early, a
 // first step need not wait for the last layers to begin with the first.
 type loading struct {
-	loader   model.Loader
-	transfer *disk.AsyncWeightTransfer // of its own, so that no request is taken to have read this
-	layers   int
-	hot      [][]int32               // [layers] neurons
-	warming  []*transfer.Preload     // [layers], of hot
-	progress func(done, total int64) // may be nil
-	loaded   int64                   // bytes
-	total    int64
+	loader     model.Loader
+	transfer   *disk.AsyncWeightTransfer // of its own, so that no request is taken to have read this
+	layers     int
+	hot        [][]int32               // [layers] neurons
+	warming    []*transfer.Preload     // [layers], of hot
+	progress   func(done, total int64) // may be nil
+	doneBytes  int64
+	totalBytes int64
 
 	// Of start.
 	ctx    context.Context // until close
@@ -44,19 +44,19 @@ type loadingPart struct {
 
 // newLoading loads nothing yet; stream is memory for blocks on their way.
 func newLoading(o Options, place *placement.Placement, store *disk.DiskWeightStore, mem *memory.Memory, stream [][]byte) *loading {
-	l := &loading{transfer: o.transfer(store), layers: len(place.Slots), hot: hottest(place, o), progress: o.Progress, total: place.LoadBytes}
+	l := &loading{transfer: o.transfer(store), layers: len(place.Slots), hot: hottest(place, o), progress: o.Progress, totalBytes: place.LoadBytes}
 	l.loader = model.Loader{Store: store, Memory: mem, Resident: place.Resident, Progress: l.count,
 		Stream: disk.NewBlockReader(l.transfer, stream)}
 	for _, ids := range l.hot {
-		l.total += int64(len(ids)) * store.Pack().BundleStride()
+		l.totalBytes += int64(len(ids)) * store.Pack().BundleStride()
 	}
 	return l
 }
 
 // count tells of n more bytes.
 func (l *loading) count(n int64) {
-	if l.loaded += n; l.progress != nil {
-		l.progress(l.loaded, l.total)
+	if l.doneBytes += n; l.progress != nil {
+		l.progress(l.doneBytes, l.totalBytes)
 	}
 }
 
@@ -137,7 +137,7 @@ func (l *loading) part(ctx context.Context, layer int) error {
 	}
 	l.count(hot.Bytes())
 	if layer == l.layers-1 {
-		l.count(l.total - l.loaded) // predictors that were read before
+		l.count(l.totalBytes - l.doneBytes) // predictors that were read before
 	}
 	return ctx.Err()
 }
@@ -166,7 +166,7 @@ func (l *loading) readFrom(first int) {
 			close(parts[i].done)
 		}
 		if err != nil {
-			l.count(l.total - l.loaded)
+			l.count(l.totalBytes - l.doneBytes)
 			l.progress = nil // should it be read after all
 			return
 		}

@@ -18,8 +18,7 @@ type filler struct {
 	o           Options
 	transfer    *disk.AsyncWeightTransfer // of its own, so that no request is taken to have read this; nil before the first batch
 	layer       int                       // whose turn it is, -1 when all have had theirs
-	order       []int32                   // of that layer, what is still to be offered, the hottest first
-	started     bool                      // order is that of layer
+	order       []int32                   // of that layer, what is still to be offered, the hottest first; empty before its turn
 	batch       *transfer.Preload         // that is being read
 	under       int                       // its layer
 }
@@ -72,24 +71,24 @@ func (f *filler) begin(bytes int64) bool {
 		return false
 	}
 	n := int(max(1, bytes/f.store.Pack().BundleStride()))
-	for ; f.layer >= 0; f.layer, f.started = f.layer-1, false {
-		if !f.started {
-			f.order, f.started = f.hottest(f.layer), true
+	for f.layer >= 0 {
+		if len(f.order) == 0 {
+			f.order = f.hottest(f.layer)
 		}
-		for len(f.order) > 0 {
-			ids := f.order[:min(n, len(f.order))]
-			f.order = f.order[len(ids):]
-			batch := f.coordinator.Preload(f.layer, ids)
-			if batch.Bytes() == 0 {
-				continue // they are there, or there is no room
-			}
-			if f.transfer == nil {
-				f.transfer = f.o.transfer(f.store)
-			}
-			f.batch, f.under = batch, f.layer
-			batch.Start(f.transfer)
-			return true
+		layer, ids := f.layer, f.order[:min(n, len(f.order))]
+		if f.order = f.order[len(ids):]; len(f.order) == 0 {
+			f.layer--
 		}
+		batch := f.coordinator.Preload(layer, ids)
+		if batch.Bytes() == 0 {
+			continue // they are there, or there is no room
+		}
+		if f.transfer == nil {
+			f.transfer = f.o.transfer(f.store)
+		}
+		f.batch, f.under = batch, layer
+		batch.Start(f.transfer)
+		return true
 	}
 	f.close()
 	return false

@@ -7,14 +7,14 @@ import (
 	"time"
 
 	"github.com/sparseflow/sparseflow/internal/config"
-	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/engine"
+	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
 // missed is the neurons that decoding a few tokens missed.
 func missed(t *testing.T, e *engine.Engine) int64 {
 	t.Helper()
-	res, err := e.Run(context.Background(), engine.Request{IDs: prompt(smallVocab, 9), MaxTokens: 8, IgnoreEOS: true})
+	res, err := e.Run(context.Background(), engine.Request{IDs: prompt(4096, 9), MaxTokens: 8, IgnoreEOS: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,13 +23,13 @@ func missed(t *testing.T, e *engine.Engine) int64 {
 
 // Slots fill without a request, and no result depends on it.
 func TestFill(t *testing.T) {
-	path := small(t, convert.Options{})
+	path := packOf(t, tiny.Files, "tiny")
 	for _, mode := range []config.Mode{config.Predicted, config.Gate} {
 		for _, share := range []float64{0.58, 3} {
 			o := engine.Options{Strategy: strategy(mode, share)}
-			want := outcomeOf(t, open(t, path, o), prompt(smallVocab, 45), 8)
+			want := outcomeOf(t, open(t, path, o), prompt(4096, 45), 8)
 			o.Fill = true
-			if got := outcomeOf(t, open(t, path, o), prompt(smallVocab, 45), 8); got.logits != want.logits {
+			if got := outcomeOf(t, open(t, path, o), prompt(4096, 45), 8); got.logits != want.logits {
 				t.Errorf("%s at %v: got %x, want %x as without filling", mode, share, got.logits, want.logits)
 			}
 			if share < 1 {
@@ -52,7 +52,7 @@ func TestFill(t *testing.T) {
 // What cannot be filled is read when it is wanted, which then tells why, and is
 // read once the disk is well again.
 func TestFillFails(t *testing.T) {
-	path := small(t, convert.Options{})
+	path := packOf(t, tiny.Files, "tiny")
 	p, f := openDirect(t, path)
 	h := &heldFile{File: f, released: make(chan struct{}), err: syscall.EIO}
 	close(h.released)
@@ -64,7 +64,7 @@ func TestFillFails(t *testing.T) {
 	}
 	defer e.Close()
 	time.Sleep(50 * time.Millisecond)
-	req := engine.Request{IDs: prompt(smallVocab, 9), MaxTokens: 2, IgnoreEOS: true}
+	req := engine.Request{IDs: prompt(4096, 9), MaxTokens: 2, IgnoreEOS: true}
 	if _, err := e.Run(t.Context(), req); err == nil {
 		t.Error("got no error, want that of the disk")
 	}

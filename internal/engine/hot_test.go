@@ -44,7 +44,11 @@ func TestExactWhateverTheProfile(t *testing.T) {
 	ids := prompt(smallVocab, 45)
 	of := func(path string, o engine.Options) outcome {
 		t.Helper()
-		return outcomeOf(t, open(t, path, o), ids, 8)
+		var seen activations
+		o.Observe = seen.observe
+		got := outcomeOf(t, open(t, path, o), ids, 8)
+		got.logits += seen.sum
+		return got
 	}
 	modes := []config.Mode{config.Dense, config.Gate, config.Predicted}
 	want := map[config.Mode]outcome{}

@@ -48,14 +48,13 @@ func (m *loaded) load(ctx context.Context, o Options) error {
 		Store:       m.store,
 		Stream:      disk.NewBlockReader(m.transfer, r.stream), // once the loader is done with the memory
 		RowBuffer:   r.row,
+		Loaded:      m.waitForLayer,
 	})
 	m.loading.warm(coordinator)
 	if o.Fill {
 		m.fill = newFiller(o, m.store, coordinator, m.loading)
-		m.model.Loaded = m.waitForLayer
 	}
 	if o.Early && m.transfer.Async() && m.place.Streamed == 0 {
-		m.model.Loaded = m.waitForLayer
 		m.loading.start()
 		return nil
 	}

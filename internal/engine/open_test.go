@@ -14,8 +14,8 @@ import (
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/engine"
-	"github.com/sparseflow/sparseflow/internal/lab/synth"
 	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
 // countingFile counts the bytes that are read.
@@ -48,7 +48,7 @@ func openDirect(t *testing.T, path string) (*pack.Pack, disk.File) {
 // Opening reads what is resident, nothing else: no neuron, and no matrix that
 // streams.
 func TestOpenReadsWhatIsResident(t *testing.T) {
-	path := small(t, convert.Options{})
+	path := packOf(t, tiny.Files, "tiny")
 	for _, share := range []float64{smallestOf(t, path, engine.Options{Strategy: strategy(config.Predicted, 1)}), 0.3, 0.58, 3} {
 		p, f := openDirect(t, path)
 		count := &countingFile{File: f}
@@ -114,7 +114,7 @@ func (b *brokenFile) ReadVec(bufs [][]byte, off int64) (int, error) {
 // A disk that fails ends the request that needed it, wherever in a step that
 // is, and nothing else: afterwards the same request gives the same tokens.
 func TestDiskFails(t *testing.T) {
-	path := drawn(t, synth.Sizes{Hidden: 64, Layers: 4, Heads: 2, FFN: 1024, Vocab: smallVocab, Context: 512}, convert.Options{})
+	path := packOf(t, tiny.Files, "tiny")
 	for _, mode := range []config.Mode{config.Dense, config.Predicted} {
 		for _, async := range []bool{true, false} {
 			p, f := openDirect(t, path)
@@ -125,12 +125,12 @@ func TestDiskFails(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			req := engine.Request{IDs: prompt(smallVocab, 20), MaxTokens: 5, IgnoreEOS: true}
+			req := engine.Request{IDs: prompt(4096, 20), MaxTokens: 5, IgnoreEOS: true}
 			want, err := e.Run(context.Background(), req)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, after := range []int64{0, 1, 3, 10, 30} {
+			for _, after := range []int64{0, 1, 3, 10, 50} {
 				file.after.Store(after)
 				file.broken.Store(true)
 				if _, err := e.Run(context.Background(), req); !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), path) {
@@ -152,9 +152,9 @@ func TestDiskFails(t *testing.T) {
 // A request that is cancelled ends at once and leaves the engine as it was; a
 // closed engine refuses.
 func TestCancelAndClose(t *testing.T) {
-	path := small(t, convert.Options{})
+	path := packOf(t, tiny.Files, "tiny")
 	e := open(t, path, engine.Options{Strategy: strategy(config.Predicted, 0.5)})
-	req := engine.Request{IDs: prompt(smallVocab, 20), MaxTokens: 400, IgnoreEOS: true}
+	req := engine.Request{IDs: prompt(4096, 20), MaxTokens: 400, IgnoreEOS: true}
 	ctx, cancel := context.WithCancel(context.Background())
 	seen := 0
 	cancelled := req

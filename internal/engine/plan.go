@@ -34,7 +34,7 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	place, err := placement.Plan(placement.Input{
 		Layout:       p,
 		Strategy:     o.Strategy,
-		Layers:       layers(p, o),
+		Layers:       layersOf(p, o),
 		Counts:       o.Counts,
 		ScratchBytes: func(chunk int) int64 { return scratchBytes(p, cmp.Or(o.Strategy.Threads, processors), chunk) },
 		FreeBytes:    placement.FreeBytes(root),
@@ -69,8 +69,8 @@ func scratchBytes(l *pack.Layout, threads, chunk int) int64 {
 // syntheticNotice is what everybody who runs drawn weights is told.
 const syntheticNotice = "the weights are synthetic: drawn, not trained; speed and sparsity mean something, text and perplexity nothing"
 
-// layers is what each layer computes, and what is known of that.
-func layers(l *pack.Layout, o Options) []placement.Layer {
+// layersOf is what each layer computes, and what is known of that.
+func layersOf(l *pack.Layout, o Options) []placement.Layer {
 	active, multiple, least := placement.PublishedActive, float64(predict.SilentMultiple), 0.0
 	switch c := o.calibrated(); {
 	case o.Predictor != nil || o.Strategy.Predictor == "oracle":

@@ -37,32 +37,29 @@ func (l *loop) postPrompt(s *sequence, begin time.Time) error {
 		}
 	}
 	first, group := n-1, model.LogitRows
-	if s.req.Logits != nil || s.req.Compare != nil {
+	switch {
+	case s.req.Compare != nil:
+		first, group = 0, group/2
+	case s.req.Logits != nil:
 		first = 0
-	} else if s.state().Prefilling() {
-		s.prefill += time.Since(begin)
-		return nil
+	case s.state().Prefilling():
+		first = n // nobody wants any
 	}
-	if s.req.Compare != nil {
-		group /= 2
-	}
+	var logits device.Act
 	for ; first < n; first += group {
-		rows := min(group, n-first)
-		logits, err := l.model.Logits(l.ec, l.ec.Final(first, rows), 0)
-		if err != nil {
+		var err error
+		if logits, err = l.model.Logits(l.ec, l.ec.Final(first, min(group, n-first)), 0); err != nil {
 			return err
 		}
 		if err := l.hand(s, at+first, logits); err != nil {
 			return err
 		}
-		if at+first+rows == s.prompt {
-			s.prefill += time.Since(begin)
-			s.prompted = l.report.counters().minus(s.before)
-			l.next(s, logits.Row(rows-1))
-			return nil
-		}
 	}
 	s.prefill += time.Since(begin)
+	if !s.state().Prefilling() {
+		s.prompted = l.report.counters().minus(s.before)
+		l.next(s, logits.Row(logits.Rows-1))
+	}
 	return nil
 }
 

@@ -23,13 +23,10 @@ import (
 func TestQuantisedExactWhateverThePlacement(t *testing.T) {
 	proj := os.DirFS(goldenDir + "opt/post-norm-proj")
 	for name, path := range map[string]string{
-		"tiny, q8_0":          packAs(t, tiny.Files, "tiny", convert.Options{Attn: convert.Q8_0, MLP: convert.Q8_0}),
-		"tiny, q4_0":          packAs(t, tiny.Files, "tiny", convert.Options{Attn: convert.Q4_0, MLP: convert.Q4_0}),
+		"q8_0":                small(t, convert.Options{Attn: convert.Q8_0, MLP: convert.Q8_0}),
+		"q4_0":                small(t, convert.Options{Attn: convert.Q4_0, MLP: convert.Q4_0}),
 		"projected, by class": packAs(t, proj, "proj", convert.Options{Attn: convert.Q4_0, MLP: convert.Q8_0}),
 	} {
-		if testing.Short() && name != "projected, by class" {
-			continue // no other goroutines than in float16
-		}
 		t.Run(name, func(t *testing.T) { checkVariants(t, path) })
 	}
 }

@@ -175,15 +175,8 @@ func TestRingSlots(t *testing.T) {
 	if !slices.Equal(a.Slots, b.Slots) || b.RingSlots != 2048 || b.MemoryBytes-a.MemoryBytes != int64(2048-a.RingSlots)*plain.Pack().BundleStride() {
 		t.Errorf("got slots %v, ring %d, %d bytes; want %v, 2048, and the ring's bytes above %d", b.Slots, b.RingSlots, b.MemoryBytes, a.Slots, a.MemoryBytes)
 	}
-	var ids [2][]int32
-	for i, e := range []*engine.Engine{plain, large} {
-		res, err := e.Run(context.Background(), engine.Request{IDs: prompt(smallVocab, 20), MaxTokens: 10, IgnoreEOS: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ids[i] = res.IDs
-	}
-	if !slices.Equal(ids[0], ids[1]) {
-		t.Errorf("got tokens %v with a large ring, %v without", ids[1], ids[0])
+	want, got := outcomeOf(t, plain, prompt(smallVocab, 20), 10), outcomeOf(t, large, prompt(smallVocab, 20), 10)
+	if got.logits != want.logits || !slices.Equal(got.ids, want.ids) {
+		t.Errorf("got %x %v with a large ring, %x %v without", got.logits, got.ids, want.logits, want.ids)
 	}
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -41,11 +42,7 @@ func (l *loop) step() {
 		err = ErrClosed
 	}
 	for _, s := range l.batch {
-		if own := s.ctx.Err(); own != nil {
-			l.finish(s, own)
-		} else {
-			l.finish(s, err)
-		}
+		l.finish(s, cmp.Or(s.ctx.Err(), err))
 	}
 }
 

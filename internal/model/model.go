@@ -1,10 +1,6 @@
 package model
 
-import (
-	"context"
-
-	"github.com/sparseflow/sparseflow/internal/device"
-)
+import "github.com/sparseflow/sparseflow/internal/device"
 
 // Model computes steps. One goroutine uses it at a time.
 type Model struct {
@@ -42,7 +38,7 @@ func (m *Model) Forward(ec *ExecutionContext, ids []int32) error {
 
 func (m *Model) forward(ec *ExecutionContext, ids []int32) error {
 	ec.begin(m.Profile, len(ids))
-	if err := m.loaded(ec.Ctx, Shared); err != nil {
+	if err := m.Loaded(ec.Ctx, Shared); err != nil {
 		return err
 	}
 	if err := m.embed(ec, ids); err != nil {
@@ -52,7 +48,7 @@ func (m *Model) forward(ec *ExecutionContext, ids []int32) error {
 		if err := ec.Ctx.Err(); err != nil {
 			return err
 		}
-		if err := m.loaded(ec.Ctx, i); err != nil {
+		if err := m.Loaded(ec.Ctx, i); err != nil {
 			return err
 		}
 		if err := m.layers[i].attn.Forward(ec); err != nil {
@@ -67,14 +63,6 @@ func (m *Model) forward(ec *ExecutionContext, ids []int32) error {
 	}
 	ec.Stats.Tokens += int64(len(ids))
 	return nil
-}
-
-// loaded waits for a layer, or Shared.
-func (m *Model) loaded(ctx context.Context, layer int) error {
-	if m.Loaded == nil {
-		return nil
-	}
-	return m.Loaded(ctx, layer)
 }
 
 // Logits computes the logits [n, vocab] of the rows x, [n, d], of Final or of

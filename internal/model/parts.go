@@ -20,8 +20,7 @@ type Parts struct {
 	Store       *disk.DiskWeightStore
 	Stream      *disk.BlockReader // of the matrices that are not resident
 	RowBuffer   []byte            // for rows of tables that are not resident
-	// Loaded, if not nil, waits until a layer, or Shared, is in memory as far as
-	// it is resident. Nil: everything is.
+	// Loaded waits until a layer, or Shared, is in memory as far as it is resident.
 	Loaded func(ctx context.Context, layer int) error
 }
 

@@ -1,6 +1,8 @@
 package placement
 
 import (
+	"slices"
+
 	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
 )
@@ -98,21 +100,8 @@ func (d *dealer) next() int {
 // deal gives each layer its slots, of which there are n a layer: the same for
 // all, or by what is known of the neurons that the mode leaves out.
 func (p *planner) deal(n int) []int {
-	slots := make([]int, p.profile.Layers)
-	for l := range slots {
-		slots[l] = n
+	if p.Mode == config.Predicted && p.in.Counts != nil {
+		return Deal(n*p.profile.Layers, p.in.Counts)
 	}
-	if p.hot() == nil {
-		return slots
-	}
-	return Deal(n*len(slots), p.hot())
-}
-
-// hot is the counts, nil where they say nothing: in a mode that computes every
-// neuron.
-func (p *planner) hot() *cache.Counts {
-	if p.Mode != config.Predicted {
-		return nil
-	}
-	return p.in.Counts
+	return slices.Repeat([]int{n}, p.profile.Layers)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/lab/reads"
+	"github.com/sparseflow/sparseflow/internal/memory"
 )
 
 // Rate is bytes over time.
@@ -112,7 +113,7 @@ func (c *child) measure(ctx context.Context, res *Result) error {
 		}
 		if rep == 0 {
 			// From here on memory is spent that is not the model's.
-			c.peak = engine.PeakRSS()
+			c.peak = memory.PeakRSS()
 			debug.SetMemoryLimit(math.MaxInt64)
 			if err := c.recordSteps(ctx); err != nil {
 				return err

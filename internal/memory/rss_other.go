@@ -1,6 +1,6 @@
 //go:build !linux
 
-package engine
+package memory
 
 // PeakRSS is the most memory that this process has had resident, in bytes; 0
 // where the system does not say.
