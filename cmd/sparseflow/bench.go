@@ -97,7 +97,7 @@ The default budget is 58% of the weights. Tables fit into 80 columns; --wide and
 	fs.StringVar(&f.modes, "modes", modeList(bench.Modes()), "in which modes, a `list`")
 	fs.IntVar(&f.reps, "reps", 0, "`times` that each test is repeated; the median counts; 0: 3, fewer where that takes long")
 	fs.BoolVar(&f.ablate, "ablate", false, "also measure what each part of the system adds, from naive on")
-	fs.Var(shares{&f.sweep}, "sweep", "also measure sparse decoding with other budgets, a `list` such as 30%,58%; all: 20% to 100%")
+	fs.Var(shares(&f.sweep), "sweep", "also measure sparse decoding with other budgets, a `list` such as 30%,58%; all: 20% to 100%")
 	fs.Lookup("sweep").NoOptDefVal = "all"
 	fs.StringVar(&f.svg, "svg", "", "draw the sweep into this `file`")
 	fs.BoolVar(&f.wide, "wide", false, "print tables with all their columns, wider than 80")
@@ -216,15 +216,9 @@ func (f *benchFlags) benchmark(cmd *cobra.Command, model string, m *modelFlags) 
 	case m.mode == string(sparseflow.Dense):
 		return nil, usagef(cmd, "--mode: got dense, want the mode of the sparse rows; --modes dense is the dense one")
 	}
-	src, err := hub.Find(model)
-	if err != nil {
+	if b.Profile, err = profileOf(model, m.cacheDir); err != nil {
 		return nil, err
 	}
-	layout, err := convert.Layout(src)
-	if err != nil {
-		return nil, err
-	}
-	b.Profile = layout.Profile()
 	if err := benchFits(cmd, m, b); err != nil {
 		return nil, err
 	}

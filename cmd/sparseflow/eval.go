@@ -8,9 +8,8 @@ import (
 
 	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/config"
-	"github.com/sparseflow/sparseflow/internal/convert"
-	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/sample"
+	"github.com/sparseflow/sparseflow/internal/table"
 )
 
 // evalDrawnTokens is how many token ids are drawn for a synthetic model, the
@@ -168,13 +167,13 @@ func (a *app) printEval(eng *sparseflow.Engine, m *modelFlags, r *sparseflow.Eva
 	}
 	fmt.Fprintf(a.stdout, "%s, mode %s: perplexity %.4f, dense %.4f (%+.3f %%); KL %.5f nats\n\n",
 		count(r.Tokens, "token"), eng.Placement().Mode, r.PPL, r.PPLDense, 100*r.Change(), r.KL)
-	t := table{right: []bool{true, true, true, true, true, true, true}}
-	t.add("layer", "active", "computed", "recall", "weighted", "precision", "output error")
+	t := table.Numbers(0)
+	t.Add("layer", "active", "computed", "recall", "weighted", "precision", "output error")
 	for i, l := range out.Layers {
-		t.add(append([]string{fmt.Sprint(i)}, l.cells()...)...)
+		t.Add(append([]string{fmt.Sprint(i)}, l.cells()...)...)
 	}
-	t.add(append([]string{"all"}, out.layerJSON.cells()...)...)
-	t.print(a.stdout)
+	t.Add(append([]string{"all"}, out.layerJSON.cells()...)...)
+	t.Print(a.stdout)
 	if r.DecodedTokens > 0 {
 		fmt.Fprintf(a.stdout, "\na token moves %s fast, %s slow; %.1f %% cache hits (%s decoded)\n",
 			config.FormatSize(out.BytesFast), config.FormatSize(out.BytesSlow), 100*r.Decoding.HitRate(), count(r.DecodedTokens, "token"))
@@ -192,18 +191,4 @@ func (l layerJSON) cells() []string {
 		fmt.Sprintf("%.4f", l.Recall), fmt.Sprintf("%.4f", l.RecallWeighted),
 		fmt.Sprintf("%.3f", l.Precision), fmt.Sprintf("%.4f", l.MLPError),
 	}
-}
-
-// isSynthetic reports whether a model's weights were drawn. It reads headers
-// only.
-func isSynthetic(model string) (bool, error) {
-	src, err := hub.Find(model)
-	if err != nil {
-		return false, err
-	}
-	layout, err := convert.Layout(src)
-	if err != nil {
-		return false, err
-	}
-	return layout.Profile().Synthetic, nil
 }

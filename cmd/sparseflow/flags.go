@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/cache"
+	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
@@ -25,14 +27,12 @@ type modelFlags struct {
 	io        string
 	device    string
 	kv        string
-	cacheDir  string
 	ctx       int
 	threads   int
 	seed      uint64
-	config    string
-	json      bool
 	stats     bool
 	simDisk   *sparseflow.SimDisk
+	toolFlags
 }
 
 // add declares the flags for cmd, whose mode is the given one unless the user
@@ -41,22 +41,20 @@ func (m *modelFlags) add(cmd *cobra.Command, mode sparseflow.Mode) {
 	fs := newGroup(modelFlagsTitle)
 	d := sparseflow.DefaultStrategy()
 	m.mode, m.predictor, m.io, m.device, m.kv = string(mode), d.Predictor, string(d.IO), "auto", strings.ToLower(d.KV.String())
-	fs.Var(budget{&m.budget}, "budget", "fast memory: a share of the weights (58%) or a size for the whole process (4GB, 4GiB); default: all weights, or 80 % of free memory if that is less")
-	fs.Var(ratio{&m.ratio}, "gpu-cache-ratio", "share of MLP neurons kept in fast memory, 0 to 1; without --budget the budget is what that needs")
+	fs.Var(budget(&m.budget), "budget", "fast memory: a share of the weights (58%) or a size for the whole process (4GB, 4GiB); default: all weights, or 80 % of free memory if that is less")
+	fs.Var(ratio(&m.ratio), "gpu-cache-ratio", "share of MLP neurons kept in fast memory, 0 to 1; without --budget the budget is what that needs")
 	fs.Var(enum{&m.mode, modes()}, "mode", "which neurons are computed: all (dense, exact), the active ones (gate, exact), the predicted ones, or what is fastest")
 	fs.Var(enum{&m.predictor, engine.Predictors()}, "predictor", "who predicts; oracle knows the truth and is for comparison; naming one means --mode predicted unless --mode says otherwise")
-	fs.Var(percentage{&m.quality}, "quality", "largest rise of perplexity that a calibrated predictor may cost; default: 0.5%")
+	fs.Var(percentage(&m.quality), "quality", "largest rise of perplexity that a calibrated predictor may cost; default: 0.5%")
 	fs.Var(enum{&m.policy, cache.PolicyNames()}, "policy", "which neuron gives way to a missing one: the least often used (lfu), the least recently (lru), or none (frozen); default: lfu, or frozen without --use-lru-eviction")
 	fs.BoolVar(&m.lru, "use-lru-eviction", d.UseLRUEviction, "missing neurons take the place of others, as --policy says; if false, the hottest neurons stay for good")
 	fs.BoolVar(&m.async, "async-transfer", d.AsyncTransfer, "read missing neurons while attention computes")
 	fs.Var(enum{&m.io, []string{"direct", "mmap"}}, "io", "read the pack past the page cache, or map it")
-	fs.Var(deviceWord{&m.device}, "device", "what computes")
+	fs.Var(device(&m.device), "device", "what computes")
 	fs.Var(enum{&m.kv, []string{"f32", "f16", "q8_0"}}, "kv", "element type of the KV cache")
 	fs.IntVar(&m.ctx, "ctx", 0, "longest text in `tokens`, prompt included; default: what run is asked for, elsewhere the model's own limit, at most 2048")
 	fs.IntVar(&m.threads, "threads", 0, "compute threads; default: one for each processor that may be used")
-	addCacheDir(fs, &m.cacheDir)
-	addConfig(fs, &m.config)
-	addJSON(fs, &m.json)
+	m.declare(fs, true)
 	addGroup(cmd, fs)
 }
 
@@ -70,19 +68,50 @@ func (m *modelFlags) addRun(cmd *cobra.Command) {
 }
 
 func (m *modelFlags) addSimDisk(fs *pflag.FlagSet) {
-	fs.Var(simDisk{&m.simDisk}, "sim-disk", "for measuring: read the pack from a simulated disk, such as 57kiops,0.95GB/s,100us, whose bytes are in the page cache, outside the budget")
+	fs.Var(simDisk(&m.simDisk), "sim-disk", "for measuring: read the pack from a simulated disk, such as 57kiops,0.95GB/s,100us, whose bytes are in the page cache, outside the budget")
 }
 
-func addCacheDir(fs *pflag.FlagSet, to *string) {
-	fs.StringVar(to, "cache-dir", "", "`directory` of packs made from checkpoints; default: sparseflow in $XDG_CACHE_HOME or ~/.cache")
+// toolFlags are the flags of every verb, cacheDir of those that look for models.
+type toolFlags struct {
+	cacheDir string
+	config   string
+	json     bool
 }
 
-func addConfig(fs *pflag.FlagSet, to *string) {
-	fs.StringVar(to, "config", "", "TOML `file` that sets flags by their names")
+// addTo declares the flags for a verb that runs no model.
+func (t *toolFlags) addTo(cmd *cobra.Command, cacheDir bool) {
+	fs := newGroup("Flags:")
+	t.declare(fs, cacheDir)
+	addGroup(cmd, fs)
 }
 
-func addJSON(fs *pflag.FlagSet, to *bool) {
-	fs.BoolVar(to, "json", false, "print JSON to standard output, and nothing else there")
+func (t *toolFlags) declare(fs *pflag.FlagSet, cacheDir bool) {
+	if cacheDir {
+		fs.StringVar(&t.cacheDir, "cache-dir", "", "`directory` of packs made from checkpoints; default: sparseflow in $XDG_CACHE_HOME or ~/.cache")
+	}
+	fs.StringVar(&t.config, "config", "", "TOML `file` that sets flags by their names")
+	fs.BoolVar(&t.json, "json", false, "print JSON to standard output, and nothing else there")
+}
+
+// quantFlags are the element types that weights are stored in.
+type quantFlags struct{ quant, attn, mlp string }
+
+// add declares the flags. keep is what no change of the types means.
+func (q *quantFlags) add(fs *pflag.FlagSet, keep string) {
+	q.quant = string(convert.Keep)
+	fs.Var(enum{&q.quant, quantWords()}, "quant", "element type of the weights; keep: "+keep)
+	fs.Var(enum{&q.attn, quantWords()}, "quant-attn", "the same for attention, embeddings and head alone")
+	fs.Var(enum{&q.mlp, quantWords()}, "quant-mlp", "the same for MLP neurons alone")
+}
+
+// options are the flags as package convert takes them.
+func (q *quantFlags) options() convert.Options {
+	return convert.Options{Attn: convert.Quant(cmp.Or(q.attn, q.quant)), MLP: convert.Quant(cmp.Or(q.mlp, q.quant))}
+}
+
+// quantWords are the element types that weights can be stored in.
+func quantWords() []string {
+	return []string{string(convert.Keep), string(convert.F32), string(convert.BF16), string(convert.F16), string(convert.Q8_0), string(convert.Q4_0)}
 }
 
 // strategy is the flags as the library takes them.

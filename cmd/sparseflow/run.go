@@ -154,13 +154,7 @@ func promptText(eng *sparseflow.Engine, in input) string {
 	if in.ids == nil || eng.Tokenizer() == nil {
 		return in.text
 	}
-	d := eng.Tokenizer().NewDecoder()
-	d.SkipSpecial = true
-	text := ""
-	for _, id := range in.ids {
-		text += d.Push(id)
-	}
-	return text + d.Flush()
+	return eng.Tokenizer().Decode(in.ids, true)
 }
 
 // generate continues one text and prints it, or its token ids where the model

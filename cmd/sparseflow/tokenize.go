@@ -16,13 +16,10 @@ import (
 
 // tokenizeFlags are the flags of tokenize.
 type tokenizeFlags struct {
-	text   textFlags
-	lines  bool
-	noBOS  bool
-	json   bool
-	config string
-
-	cacheDir string
+	toolFlags
+	text  textFlags
+	lines bool
+	noBOS bool
 }
 
 func (a *app) tokenizeCommand() *cobra.Command {
@@ -49,10 +46,7 @@ string, and each line of the output its ids as a JSON list.`,
 	f.text.add(cmd)
 	cmd.Flags().BoolVar(&f.lines, "jsonl", false, "one JSON string a line in, one list of ids a line out")
 	cmd.Flags().BoolVar(&f.noBOS, "no-bos", false, "leave out the begin-of-text token")
-	set := newGroup("Flags:")
-	addCacheDir(set, &f.cacheDir)
-	addGroup(cmd, set)
-	addToolFlags(cmd, &f.json, &f.config)
+	f.addTo(cmd, true)
 	return cmd
 }
 

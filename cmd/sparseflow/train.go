@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sparseflow/sparseflow"
+	"github.com/sparseflow/sparseflow/internal/memory"
+	"github.com/sparseflow/sparseflow/internal/table"
 	"github.com/sparseflow/sparseflow/models/text"
 )
 
@@ -122,7 +124,7 @@ func (a *app) train(cmd *cobra.Command, m *modelFlags, model string, f trainFlag
 		fmt.Fprintf(a.stderr, "note: learning from drawn token ids: %v\n", err)
 	}
 	bar := a.newProgress()
-	limitToConvert()
+	memory.LimitHeapToConvert()
 	c, path, err := sparseflow.Train(cmd.Context(), model, t,
 		sparseflow.WithStrategy(strategy),
 		sparseflow.WithCacheDir(m.cacheDir),
@@ -136,13 +138,13 @@ func (a *app) train(cmd *cobra.Command, m *modelFlags, model string, f trainFlag
 		return a.printJSON(trainJSON{schema, path, c.Text, c.Tokens, c.Floor, c.Points})
 	}
 	fmt.Fprintf(a.stdout, "%s\n\n", floorText(c))
-	tab := table{right: []bool{true, true, true, true, true, true, true}}
-	tab.add("perplexity", "KL", "computed", "of active", "recall", "weighted", "output error")
+	tab := table.Numbers(0)
+	tab.Add("perplexity", "KL", "computed", "of active", "recall", "weighted", "output error")
 	for _, p := range c.Points {
-		tab.add(fmt.Sprintf("%+.3f %%", 100*p.PPLChange), fmt.Sprintf("%.5f", p.KL), fmt.Sprintf("%.2f %%", 100*p.Computed),
+		tab.Add(fmt.Sprintf("%+.3f %%", 100*p.PPLChange), fmt.Sprintf("%.5f", p.KL), fmt.Sprintf("%.2f %%", 100*p.Computed),
 			fmt.Sprintf("%.2f", p.Computed/p.Active), fmt.Sprintf("%.4f", p.Recall), fmt.Sprintf("%.4f", p.RecallWeighted), fmt.Sprintf("%.4f", p.MLPError))
 	}
-	tab.print(a.stdout)
+	tab.Print(a.stdout)
 	fmt.Fprintf(a.stdout, "\ncalibrated on %s of %s; written to %s\n", count(c.Tokens, "token"), c.Text, path)
 	return nil
 }

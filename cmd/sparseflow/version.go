@@ -9,8 +9,7 @@ import (
 )
 
 func (a *app) versionCommand() *cobra.Command {
-	var json bool
-	var config string
+	var f toolFlags
 	cmd := &cobra.Command{
 		Use:     "version",
 		GroupID: groupTool,
@@ -22,7 +21,7 @@ that it was built on, where one with CGO_ENABLED=0 needs nothing.`,
   sparseflow version --json`,
 		Args: argsNamed(0),
 		RunE: func(*cobra.Command, []string) error {
-			if json {
+			if f.json {
 				return a.printJSON(struct {
 					Schema  int    `json:"schema"`
 					Version string `json:"version"`
@@ -32,7 +31,7 @@ that it was built on, where one with CGO_ENABLED=0 needs nothing.`,
 			return nil
 		},
 	}
-	addToolFlags(cmd, &json, &config)
+	f.addTo(cmd, false)
 	return cmd
 }
 
