@@ -163,18 +163,14 @@ func (a *app) bench(cmd *cobra.Command, model string, m *modelFlags, f benchFlag
 	if err != nil {
 		return err
 	}
-	bar, status := a.newProgress(), a.newStatusLine()
-	b.Progress = func(what string) {
-		bar.close()
-		status.show(what)
-	}
+	bar := a.newProgress()
+	b.Progress = bar.say
 	err = b.Prepare(cmd.Context(), convert.Options{Notify: bar.note, Progress: bar.report})
-	bar.close()
 	var out *bench.Results
 	if err == nil {
 		out, err = b.Run(cmd.Context())
 	}
-	status.close()
+	bar.close()
 	if err == nil && f.svg != "" {
 		err = chart.Save(f.svg, chart.Sweep(out))
 	}
@@ -213,7 +209,7 @@ func (f *benchFlags) benchmark(cmd *cobra.Command, model string, m *modelFlags) 
 		return nil, usagef(cmd, "--trace: got --modes %s, want sparse among them, which is traced", f.modes)
 	case f.timeout <= 0:
 		return nil, usagef(cmd, "--timeout: got %v, want more than 0", f.timeout)
-	case m.mode == string(sparseflow.Dense):
+	case m.Mode == sparseflow.Dense:
 		return nil, usagef(cmd, "--mode: got dense, want the mode of the sparse rows; --modes dense is the dense one")
 	}
 	if b.Profile, err = profileOf(model, m.cacheDir); err != nil {
@@ -240,15 +236,15 @@ func benchFits(cmd *cobra.Command, m *modelFlags, b *bench.Benchmark) error {
 	for _, t := range b.Tests {
 		need = max(need, t.Context())
 	}
-	if m.ctx == 0 {
-		m.ctx = min(need, b.Profile.MaxPositions)
+	if m.Context == 0 {
+		m.Context = min(need, b.Profile.MaxPositions)
 	}
-	if m.ctx < bench.LeastContext {
-		return usagef(cmd, "--ctx: got %d tokens, want at least %d to check the output on (the model's longest is %d)", m.ctx, bench.LeastContext, b.Profile.MaxPositions)
+	if m.Context < bench.LeastContext {
+		return usagef(cmd, "--ctx: got %d tokens, want at least %d to check the output on (the model's longest is %d)", m.Context, bench.LeastContext, b.Profile.MaxPositions)
 	}
 	for _, t := range b.Tests {
-		if t.Context() > m.ctx {
-			return usagef(cmd, "--tests: %v: got a context of %d tokens, want at least %d (--ctx; the model's longest is %d)", t, m.ctx, t.Context(), b.Profile.MaxPositions)
+		if t.Context() > m.Context {
+			return usagef(cmd, "--tests: %v: got a context of %d tokens, want at least %d (--ctx; the model's longest is %d)", t, m.Context, t.Context(), b.Profile.MaxPositions)
 		}
 	}
 	return nil

@@ -21,8 +21,8 @@ const tinyShare = 0.58
 
 // setBudget sets the budget of a model where none is given.
 func (m *modelFlags) setBudget(model string) {
-	if m.budget.IsZero() && m.ratio == nil && model == hub.Tiny {
-		m.budget = sparseflow.Budget{Share: tinyShare}
+	if m.Budget.IsZero() && m.GPUCacheRatio == nil && model == hub.Tiny {
+		m.Budget = sparseflow.Budget{Share: tinyShare}
 	}
 }
 
@@ -31,7 +31,7 @@ func (m *modelFlags) setBudget(model string) {
 // KV cache.
 func (f *runFlags) setDefaults(model string, in input) error {
 	f.model.setBudget(model)
-	if f.model.ctx != 0 {
+	if f.model.Context != 0 {
 		return nil
 	}
 	profile, err := profileOf(model, f.model.cacheDir)
@@ -49,7 +49,7 @@ func (f *runFlags) setDefaults(model string, in input) error {
 		}
 		prompt = len(tok.Encode(in.text, tok.AddsBOS()))
 	}
-	f.model.ctx = contextFor(prompt, f.sampling.maxTokens, profile.MaxPositions)
+	f.model.Context = contextFor(prompt, f.asked.MaxTokens, profile.MaxPositions)
 	return nil
 }
 

@@ -49,25 +49,17 @@ A share of the neurons is of all neurons and tokens. A large model takes long:
   sparseflow eval tiny --file book.txt --predictor oracle`,
 		Args: argsNamed(1, "MODEL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in, err := t.read(a, cmd, "", nil, false)
+			profile, err := profileOf(args[0], m.cacheDir)
 			if err != nil {
 				return err
 			}
-			if in.from == "" {
-				profile, err := profileOf(args[0], m.cacheDir)
-				if err != nil {
-					return err
-				}
-				if !profile.Synthetic {
-					if in, err = t.read(a, cmd, "", nil, true); err != nil {
-						return err
-					}
-					if in.from == "" {
-						return usagef(cmd, "got no text, want --file, --text or standard input")
-					}
-				}
-			}
-			if !utf8.ValidString(in.text) {
+			in, err := t.read(a, cmd, "", nil, !profile.Synthetic)
+			switch {
+			case err != nil:
+				return err
+			case in.from == "" && !profile.Synthetic:
+				return usagef(cmd, "got no text, want --file, --text or standard input")
+			case !utf8.ValidString(in.text):
 				return fmt.Errorf("eval: %s: got a text that is not UTF-8, want UTF-8", in.from)
 			}
 			return a.eval(cmd, &m, args[0], in, f)

@@ -136,11 +136,8 @@ func (a *app) convert(ctx context.Context, f *packFlags, src hub.Source) error {
 	for _, n := range r.Notices {
 		bar.note(n)
 	}
-	if f.json {
-		return a.printJSON(packJSON{schema, f.output, r.Bytes, r.SourceSHA256, r.Attn.String(), r.MLP.String()})
-	}
-	fmt.Fprintf(a.stdout, "wrote %s: %s, attention %v, neurons %v\n", f.output, config.FormatSize(r.Bytes), r.Attn, r.MLP)
-	return nil
+	return a.tell(f.json, packJSON{schema, f.output, r.Bytes, r.SourceSHA256, r.Attn.String(), r.MLP.String()},
+		"wrote %s: %s, attention %v, neurons %v", f.output, config.FormatSize(r.Bytes), r.Attn, r.MLP)
 }
 
 // verifyJSON is what pack --verify --json prints.

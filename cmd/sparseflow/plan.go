@@ -103,8 +103,8 @@ func (a *app) place(cmd *cobra.Command, model string, in input, f *planFlags) (*
 		return nil, err
 	case u == nil:
 		err = f.setDefaults(model, in)
-	case f.model.ctx == 0:
-		f.model.ctx = contextFor(kv.PageTokens, f.sampling.maxTokens, u.profile.MaxPositions)
+	case f.model.Context == 0:
+		f.model.Context = contextFor(kv.PageTokens, f.asked.MaxTokens, u.profile.MaxPositions)
 	}
 	if err != nil {
 		return nil, err
@@ -135,8 +135,8 @@ func (a *app) plan(cmd *cobra.Command, model string, in input, f *planFlags) err
 	}
 	if f.svg != "" {
 		title := model
-		if !m.budget.IsZero() {
-			title += ", budget " + m.budget.String()
+		if !m.Budget.IsZero() {
+			title += ", budget " + m.Budget.String()
 		}
 		if err := chart.Save(f.svg, chart.Tiers(title, p)); err != nil {
 			return err
@@ -144,10 +144,10 @@ func (a *app) plan(cmd *cobra.Command, model string, in input, f *planFlags) err
 	}
 	var limits *bench.Limits
 	if f.measure && err == nil {
-		status := a.newStatusLine()
-		status.show("measuring memory and disk")
+		bar := a.newProgress()
+		bar.say("measuring memory and disk")
 		limits, err = measured(cmd.Context(), model, m.cacheDir, p.Threads)
-		status.close()
+		bar.close()
 		if err != nil {
 			return err
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"fmt"
 	"path/filepath"
 	"strings"
 
@@ -112,14 +111,10 @@ func (a *app) synth(cmd *cobra.Command, f *synthFlags) error {
 		out.Bytes, err = synth.WriteDir(cmd.Context(), filepath.Clean(f.output), o)
 	}
 	bar.close()
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case f.json:
-		return a.printJSON(out)
 	}
-	fmt.Fprintf(a.stdout, "wrote %s: synthetic %s, %s %s\n", f.output, f.shape, config.FormatSize(out.Bytes), out.Kind)
-	return nil
+	return a.tell(f.json, out, "wrote %s: synthetic %s, %s %s", f.output, f.shape, config.FormatSize(out.Bytes), out.Kind)
 }
 
 // options is the flags as package synth takes them.

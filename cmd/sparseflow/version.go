@@ -21,14 +21,10 @@ that it was built on, where one with CGO_ENABLED=0 needs nothing.`,
   sparseflow version --json`,
 		Args: argsNamed(0),
 		RunE: func(*cobra.Command, []string) error {
-			if f.json {
-				return a.printJSON(struct {
-					Schema  int    `json:"schema"`
-					Version string `json:"version"`
-				}{schema, version()})
-			}
-			fmt.Fprintln(a.stdout, "sparseflow", version())
-			return nil
+			return a.tell(f.json, struct {
+				Schema  int    `json:"schema"`
+				Version string `json:"version"`
+			}{schema, version()}, "sparseflow %s", version())
 		},
 	}
 	f.addTo(cmd, false)
