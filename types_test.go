@@ -37,12 +37,31 @@ func sameShape[Public, Internal any](t *testing.T) {
 func TestTypesHaveOneShape(t *testing.T) {
 	sameShape[OffloadStrategy, config.OffloadStrategy](t)
 	sameShape[ModelProfile, config.ModelProfile](t)
-	sameShape[SparseFlowConfig, config.SparseFlowConfig](t)
 	sameShape[Placement, placement.Placement](t)
 	sameShape[Stats, engine.Stats](t)
 	sameShape[Calibration, predict.Calibration](t)
 	sameShape[OperatingPoint, predict.Point](t)
 	sameShape[Evaluation, quality.Report](t)
+}
+
+// A config is the model of a config.json and the strategy, and nothing where
+// either is wrong.
+func TestFromTransformersConfig(t *testing.T) {
+	hf := []byte(`{"model_type": "opt", "vocab_size": 512, "hidden_size": 64, "ffn_dim": 96,
+		"num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 128}`)
+	s := DefaultStrategy()
+	s.Mode, s.Context = Dense, 16
+	got, err := FromTransformersConfig(hf, s)
+	if err != nil || got.Profile.FFN != 96 || got.Profile.EOS[0] != 2 || !reflect.DeepEqual(got.Strategy, s) {
+		t.Errorf("got %+v, %v, want 96 neurons and %+v", got, err, s)
+	}
+	if _, err := FromTransformersConfig([]byte("{"), s); err == nil {
+		t.Error("half a file: got no error")
+	}
+	s.Threads = -1
+	if _, err := FromTransformersConfig(hf, s); err == nil || !strings.Contains(err.Error(), "threads") {
+		t.Errorf("threads -1: got error %v", err)
+	}
 }
 
 // The constants are those of the packages that act on them.

@@ -18,7 +18,8 @@ const evalDrawnTokens = 2048
 
 // evalFlags are the flags of eval alone.
 type evalFlags struct {
-	window, stride, maxTokens int
+	sparseflow.EvaluateOptions
+	maxTokens int
 }
 
 func (a *app) evalCommand() *cobra.Command {
@@ -67,8 +68,8 @@ A share of the neurons is of all neurons and tokens. A large model takes long:
 	}
 	t.add(cmd)
 	fs := cmd.Flags()
-	fs.IntVar(&f.window, "window", 0, "`tokens` of a window; 0: one less than the context")
-	fs.IntVar(&f.stride, "stride", 0, "`tokens` that windows are apart; 0: a window")
+	fs.IntVar(&f.Window, "window", 0, "`tokens` of a window; 0: one less than the context")
+	fs.IntVar(&f.Stride, "stride", 0, "`tokens` that windows are apart; 0: a window")
 	fs.IntVar(&f.maxTokens, "max-tokens", 0, "evaluate at most the first `n` tokens of the text; 0: all")
 	m.add(cmd, sparseflow.Auto)
 	m.addRun(cmd)
@@ -76,7 +77,7 @@ A share of the neurons is of all neurons and tokens. A large model takes long:
 }
 
 func (a *app) eval(cmd *cobra.Command, m *modelFlags, model string, in input, f evalFlags) error {
-	if f.window < 0 || f.stride < 0 || f.maxTokens < 0 {
+	if f.Window < 0 || f.Stride < 0 || f.maxTokens < 0 {
 		return usagef(cmd, "got a negative --window, --stride or --max-tokens, want 0 or more")
 	}
 	return a.with(cmd, model, m, false, in.from != "", func(eng *sparseflow.Engine) (err error) {
@@ -90,10 +91,8 @@ func (a *app) eval(cmd *cobra.Command, m *modelFlags, model string, in input, f 
 			ids = ids[:f.maxTokens]
 		}
 		bar := a.newProgress()
-		rep, err := eng.Evaluate(cmd.Context(), ids, sparseflow.EvaluateOptions{
-			Window: f.window, Stride: f.stride,
-			Progress: func(done, total int64) { bar.report("evaluating", done, total) },
-		})
+		f.Progress = func(done, total int64) { bar.report("evaluating", done, total) }
+		rep, err := eng.Evaluate(cmd.Context(), ids, f.EvaluateOptions)
 		bar.close()
 		if err != nil {
 			return err

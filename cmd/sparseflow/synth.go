@@ -16,13 +16,10 @@ import (
 type synthFlags struct {
 	toolFlags
 	quantFlags
-	shape   string
-	sizes   synth.Sizes
-	active  float64
-	seed    uint64
-	threads int
-	output  string
-	force   bool
+	synth.Options // but for Profile
+	sizes         synth.Sizes
+	shape, output string
+	force         bool
 }
 
 // packSuffix is what makes an output a pack and not a directory.
@@ -66,9 +63,9 @@ The output appears under its name when it is complete, or not at all.`,
 	flags.IntVar(&f.sizes.Vocab, "vocab", 50272, "number of tokens")
 	flags.IntVar(&f.sizes.Context, "context", 2048, "longest text in tokens")
 	set := newGroup("Flags:")
-	set.Var(percentage(&f.active), "active", "mean share of neurons that fire at a token; default: 3.3%, as OPT-6.7B")
-	set.Uint64Var(&f.seed, "seed", 0, "`number` that the weights are drawn from")
-	set.IntVar(&f.threads, "threads", 0, "threads; 0: one for each processor")
+	set.Var(percentage(&f.Active), "active", "mean share of neurons that fire at a token; default: 3.3%, as OPT-6.7B")
+	set.Uint64Var(&f.Seed, "seed", 0, "`number` that the weights are drawn from")
+	set.IntVar(&f.Threads, "threads", 0, "threads; 0: one for each processor")
 	f.add(set, "f16; for a pack alone")
 	addGroup(cmd, set)
 	f.addTo(cmd, false)
@@ -93,7 +90,7 @@ func (a *app) synth(cmd *cobra.Command, f *synthFlags) error {
 	bar := a.newProgress()
 	defer bar.close()
 	o.Progress = bar.report
-	out := synthJSON{Schema: schema, Path: f.output, Kind: "checkpoint", Shape: f.shape, Seed: f.seed}
+	out := synthJSON{Schema: schema, Path: f.output, Kind: "checkpoint", Shape: f.shape, Seed: f.Seed}
 	if strings.HasSuffix(f.output, packSuffix) {
 		if err := mayWrite(f.output, f.force); err != nil {
 			return err
@@ -119,15 +116,15 @@ func (a *app) synth(cmd *cobra.Command, f *synthFlags) error {
 
 // options is the flags as package synth takes them.
 func (f *synthFlags) options(cmd *cobra.Command) (synth.Options, error) {
-	o := synth.Options{Active: f.active, Seed: f.seed, Threads: f.threads}
+	o := f.Options
 	changed := cmd.Flags().Changed
 	switch {
 	case f.shape == "":
 		return o, usagef(cmd, "got no --shape, want one of %s", list(synth.Shapes()))
 	case f.output == "":
 		return o, usagef(cmd, "got no output, want -o DIR or -o FILE%s", packSuffix)
-	case f.threads < 0:
-		return o, usagef(cmd, "--threads: got %d, want 0 or more", f.threads)
+	case f.Threads < 0:
+		return o, usagef(cmd, "--threads: got %d, want 0 or more", f.Threads)
 	case !strings.HasSuffix(f.output, packSuffix) && (f.quant != string(convert.Keep) || f.attn != "" || f.mlp != ""):
 		return o, usagef(cmd, "got --quant for a directory, whose weights are float16; want it for a pack (-o FILE%s) alone", packSuffix)
 	}

@@ -50,12 +50,12 @@ on after the last layer that was finished.`,
 	}
 	f.floor = floorAuto
 	cmd.Flags().StringVar(&f.file, "file", "", "learn from this `file`")
-	cmd.Flags().StringVarP(&f.output, "output", "o", "", "write the sidecar to this `file`")
+	cmd.Flags().StringVarP(&f.Output, "output", "o", "", "write the sidecar to this `file`")
 	cmd.Flags().Var(enum{&f.floor, []string{floorAuto, string(sparseflow.FloorPerplexity), string(sparseflow.FloorRecall)}}, "floor", "what quality is: a rise of perplexity, or recall and output error in every layer; auto: recall where the weights are synthetic")
-	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "`number` that random choices start from")
-	cmd.Flags().DurationVar(&f.time, "time", 20*time.Minute, "`duration` that training low-rank factors by gradient may take; where it would take longer, they are in closed form")
-	cmd.Flags().IntVar(&f.bits, "bits", 0, "`bits` of every sketch, 3 or 4; 0: what costs least, layer by layer")
-	cmd.Flags().IntVar(&f.rank, "rank", 0, "`rank` of all low-rank factors, 16, 32, 64 ..., in closed form; 0: what costs least, layer by layer")
+	cmd.Flags().Uint64Var(&f.Seed, "seed", 0, "`number` that random choices start from")
+	cmd.Flags().DurationVar(&f.Time, "time", 20*time.Minute, "`duration` that training low-rank factors by gradient may take; where it would take longer, they are in closed form")
+	cmd.Flags().IntVar(&f.Bits, "bits", 0, "`bits` of every sketch, 3 or 4; 0: what costs least, layer by layer")
+	cmd.Flags().IntVar(&f.Rank, "rank", 0, "`rank` of all low-rank factors, 16, 32, 64 ..., in closed form; 0: what costs least, layer by layer")
 	m.add(cmd, sparseflow.Auto)
 	return cmd
 }
@@ -65,19 +65,17 @@ const floorAuto = "auto"
 
 // trainFlags are the flags of train alone.
 type trainFlags struct {
-	file, output, floor string
-	seed                uint64
-	time                time.Duration
-	bits, rank          int
+	sparseflow.Training
+	file, floor string
 }
 
 // check refuses widths and ranks that there are not, or not of that predictor.
 func (f trainFlags) check(cmd *cobra.Command, predictor string) error {
-	switch r := f.rank; {
-	case f.bits != 0 && f.bits != 3 && f.bits != 4:
-		return usagef(cmd, "--bits: got %d, want 3 or 4", f.bits)
-	case f.bits > 0 && predictor == "lowrank":
-		return usagef(cmd, "--bits: got %d with --predictor lowrank, which has no sketch", f.bits)
+	switch r := f.Rank; {
+	case f.Bits != 0 && f.Bits != 3 && f.Bits != 4:
+		return usagef(cmd, "--bits: got %d, want 3 or 4", f.Bits)
+	case f.Bits > 0 && predictor == "lowrank":
+		return usagef(cmd, "--bits: got %d with --predictor lowrank, which has no sketch", f.Bits)
 	case r != 0 && (r < 16 || r&(r-1) != 0):
 		return usagef(cmd, "--rank: got %d, want 16, 32, 64 ...", r)
 	case r != 0 && predictor == "sketch":
@@ -110,7 +108,8 @@ func (a *app) train(cmd *cobra.Command, m *modelFlags, model string, f trainFlag
 	if err := f.check(cmd, strategy.Predictor); err != nil {
 		return err
 	}
-	t := sparseflow.Training{Text: text.Sample, Name: "bundled sample", Output: f.output, Seed: f.seed, Time: f.time, Bits: f.bits, Rank: f.rank}
+	t := f.Training
+	t.Text, t.Name = text.Sample, "bundled sample"
 	if f.floor != floorAuto {
 		t.Floor = sparseflow.Floor(f.floor)
 	}
