@@ -128,6 +128,45 @@ func TestMethodsAgree(t *testing.T) {
 	}
 }
 
+// Each method of a tokenizer says what the one within says.
+func TestTokenizerAgrees(t *testing.T) {
+	tok, err := LoadTokenizer("tiny")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := tok.t
+	all := func(v ...any) []any { return v }
+	of := func(v, ok any) []any { return all(v, ok) }
+	ids := tok.Encode("</s>Once upon é", true)
+	for _, c := range []struct {
+		name      string
+		got, want any
+	}{
+		{"Encode", ids, in.Encode("</s>Once upon é", true)},
+		{"TryEncode", of(tok.TryEncode("Once", true)), of(in.TryEncode("Once", true))},
+		{"Decode", tok.Decode(ids, true), in.Decode(ids, true)}, {"with special", tok.Decode(ids, false), in.Decode(ids, false)},
+		{"DecodeBytes", tok.DecodeBytes(ids[:len(ids)-1], true), in.DecodeBytes(ids[:len(ids)-1], true)},
+		{"Token", of(tok.Token(83)), of(in.Token(83))}, {"IsSpecial", tok.IsSpecial(2), in.IsSpecial(2)},
+		{"BOS", of(tok.BOS()), of(in.BOS())}, {"EOS", of(tok.EOS()), of(in.EOS())}, {"Pad", of(tok.Pad()), of(in.Pad())}, {"Unk", of(tok.Unk()), of(in.Unk())},
+		{"AddsBOS", tok.AddsBOS(), in.AddsBOS()}, {"VocabSize", tok.VocabSize(), in.VocabSize()},
+		{"Roles", tok.Roles(), in.Roles()}, {"ChatTemplate", of(tok.ChatTemplate("")), of(in.ChatTemplate(""))},
+	} {
+		if !reflect.DeepEqual(c.got, c.want) {
+			t.Errorf("%s: got %v, want %v", c.name, c.got, c.want)
+		}
+	}
+	for _, skip := range []bool{true, false} {
+		d, text := tok.NewDecoder(), ""
+		d.SkipSpecial = skip
+		for _, id := range ids {
+			text += d.Push(id)
+		}
+		if text += d.Flush(); text != tok.Decode(ids, skip) {
+			t.Errorf("skip special %v: got %q from a stream, want %q", skip, text, tok.Decode(ids, skip))
+		}
+	}
+}
+
 // Everything that go doc shows of this package says what it is, and no type is
 // another name of an internal one, of which go doc would show neither fields nor
 // methods.

@@ -33,7 +33,7 @@ func (m *modelFlags) add(cmd *cobra.Command, mode sparseflow.Mode) {
 	m.Mode, m.device, m.kv = mode, "auto", strings.ToLower(m.KV.String())
 	fs.Var(budget(&m.Budget), "budget", "fast memory: a share of the weights (58%) or a size for the whole process (4GB, 4GiB); default: all weights, or 80 % of free memory if that is less")
 	fs.Var(ratio(&m.GPUCacheRatio), "gpu-cache-ratio", "share of MLP neurons kept in fast memory, 0 to 1; without --budget the budget is what that needs")
-	fs.Var(enum{(*string)(&m.Mode), modes()}, "mode", "which neurons are computed: all (dense, exact), the active ones (gate, exact), the predicted ones, or what is fastest")
+	fs.Var(enum{(*string)(&m.Mode), []string{"auto", "dense", "gate", "predicted"}}, "mode", "which neurons are computed: all (dense, exact), the active ones (gate, exact), the predicted ones, or what is fastest")
 	fs.Var(enum{&m.Predictor, engine.Predictors()}, "predictor", "who predicts; oracle knows the truth and is for comparison; naming one means --mode predicted unless --mode says otherwise")
 	fs.Var(percentage(&m.Quality), "quality", "largest rise of perplexity that a calibrated predictor may cost; default: 0.5%")
 	fs.Var(enum{&m.Policy, cache.PolicyNames()}, "policy", "which neuron gives way to a missing one: the least often used (lfu), the least recently (lru), or none (frozen); default: lfu, or frozen without --use-lru-eviction")
@@ -134,10 +134,6 @@ func addSampling(cmd *cobra.Command, r *sparseflow.Request) {
 	fs.StringArrayVar(&r.Stop, "stop", nil, "end the text before this `string`; can be given several times")
 	fs.BoolVar(&r.IgnoreEOS, "ignore-eos", false, "go on after an end-of-text token")
 	addGroup(cmd, fs)
-}
-
-func modes() []string {
-	return []string{string(sparseflow.Auto), string(sparseflow.Dense), string(sparseflow.Gate), string(sparseflow.Predicted)}
 }
 
 // isSetting is the annotation of flags that the environment and the config
