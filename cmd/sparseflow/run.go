@@ -199,7 +199,7 @@ func (a *app) generate(ctx context.Context, eng *sparseflow.Engine, f *runFlags,
 			Text:         res.Text,
 			FinishReason: string(res.Finish),
 			Note:         note,
-			Stats:        newRunStatsJSON(res.Stats, r.Sampling.Seed, eng),
+			Stats:        newStatsJSON(res.Stats, r.Sampling.Seed, eng),
 		})
 	}
 	return res, nil

@@ -11,7 +11,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/table"
 )
 
-// statsJSON is what a request took, as --json prints it everywhere.
+// statsJSON is what a request took, as run --json prints it.
 type statsJSON struct {
 	Mode      string   `json:"mode"`
 	Tokens    int      `json:"tokens"`     // generated
@@ -28,21 +28,10 @@ type statsJSON struct {
 	OutputError     *float64 `json:"output_error"`
 	CalibratedError *float64 `json:"output_error_calibrated"`
 	PeakRSS         int64    `json:"peak_rss_bytes"`
-	*runStatsJSON
-}
-
-// runStatsJSON is what stats hold in addition where the request was run's.
-type runStatsJSON struct {
-	UnitsWanted int64  `json:"units_wanted"` // neurons of layer passes
-	UnitsHit    int64  `json:"units_hit"`    // of these, in fast memory when the pass began
-	Seed        uint64 `json:"seed"`
-	BudgetBytes int64  `json:"budget_bytes"` // of the whole process
-}
-
-func newRunStatsJSON(s sparseflow.Stats, seed uint64, eng *sparseflow.Engine) statsJSON {
-	out, p := newStatsJSON(s), eng.Placement()
-	out.runStatsJSON = &runStatsJSON{s.Wanted, s.Wanted - s.Misses, seed, p.Process.BudgetBytes}
-	return out
+	UnitsWanted     int64    `json:"units_wanted"` // neurons of layer passes
+	UnitsHit        int64    `json:"units_hit"`    // of these, in fast memory when the pass began
+	Seed            uint64   `json:"seed"`
+	BudgetBytes     int64    `json:"budget_bytes"` // of the whole process
 }
 
 // known is a value, nil where there is none.
@@ -53,7 +42,7 @@ func known(v float64, ok bool) *float64 {
 	return &v
 }
 
-func newStatsJSON(s sparseflow.Stats) statsJSON {
+func newStatsJSON(s sparseflow.Stats, seed uint64, eng *sparseflow.Engine) statsJSON {
 	return statsJSON{
 		Mode:            string(s.Mode),
 		Recall:          known(s.Recall()),
@@ -68,6 +57,10 @@ func newStatsJSON(s sparseflow.Stats) statsJSON {
 		BytesSlow:       s.SlowBytes,
 		StallS:          s.Stall.Seconds(),
 		PeakRSS:         engine.PeakRSS(),
+		UnitsWanted:     s.Wanted,
+		UnitsHit:        s.Wanted - s.Misses,
+		Seed:            seed,
+		BudgetBytes:     eng.Placement().Process.BudgetBytes,
 	}
 }
 
