@@ -44,22 +44,22 @@ type Placement struct {
 // Account is a budget beside the least that works without a ratio, and what all
 // of it would be.
 type Account struct {
-	TotalBytes   int64 // everything resident
-	BudgetBytes  int64 // what may be used
-	MinimumBytes int64 // the smallest budget that works
+	TotalBytes   int64 `json:"total_bytes"`   // everything resident
+	BudgetBytes  int64 `json:"budget_bytes"`  // what may be used
+	MinimumBytes int64 `json:"minimum_bytes"` // the smallest budget that works
 }
 
 // Tier is a kind of memory and what lives in it.
 type Tier struct {
-	Name  string // for people
-	Bytes int64  // the sum of Items
-	Items []Item // what it holds
+	Name  string `json:"name"`  // for people
+	Bytes int64  `json:"bytes"` // the sum of Items
+	Items []Item `json:"items"` // what it holds
 }
 
 // Item is one thing that a tier holds.
 type Item struct {
-	What  string // for people
-	Bytes int64  // what it takes
+	What  string `json:"what"`  // for people
+	Bytes int64  `json:"bytes"` // what it takes
 }
 
 // PerToken is what one decoded token is expected to move.

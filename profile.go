@@ -16,8 +16,14 @@ type SparseFlowConfig struct {
 // write beside a checkpoint and joins it with a strategy. Only model_type "opt"
 // is known so far.
 func FromTransformersConfig(hf []byte, s OffloadStrategy) (SparseFlowConfig, error) {
-	c, err := config.FromTransformersConfig(hf, s.internal())
-	return mirror.To[SparseFlowConfig](c), err
+	if err := s.Validate(); err != nil {
+		return SparseFlowConfig{}, err
+	}
+	p, err := config.ProfileFromTransformers(hf)
+	if err != nil {
+		return SparseFlowConfig{}, err
+	}
+	return SparseFlowConfig{Profile: mirror.To[ModelProfile](p), Strategy: s}, nil
 }
 
 // ModelProfile is what a model is: everything that its decoder block needs to

@@ -105,9 +105,9 @@ func WithConfig(c SparseFlowConfig) Option {
 	return func(o *options) { o.engine.Strategy, o.profile = c.Strategy.internal(), &c.Profile }
 }
 
-// WithPredictor replaces the predictor; mode auto is then predicted. For each neuron that it scores above
-// zero, multiple neurons are computed, the highest scores first; 1 computes
-// just those. Scores is called with x [tokens, d] and scores [tokens, ffn].
+// WithPredictor replaces the predictor; mode auto is then predicted. For each
+// neuron that it scores above zero, multiple neurons are computed, the highest
+// scores first; 1 computes just those.
 func WithPredictor(p ActivationPredictor, multiple float64) Option {
 	return func(o *options) { o.engine.Predictor, o.engine.Multiple = p, multiple }
 }

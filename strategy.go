@@ -39,8 +39,9 @@ type OffloadStrategy struct {
 	Threads   int    // compute threads; 0: one for each processor that may be used
 }
 
-// DefaultStrategy is eviction of the neuron least worth a slot and reads beside attention,
-// in all the memory that is sensible.
+// DefaultStrategy is the strategy of the original system, with a better choice of
+// what to evict: neurons come and go, transfers run beside attention, and all the
+// memory that is sensible is used.
 func DefaultStrategy() OffloadStrategy {
 	return mirror.To[OffloadStrategy](config.DefaultStrategy())
 }

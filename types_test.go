@@ -37,12 +37,31 @@ func sameShape[Public, Internal any](t *testing.T) {
 func TestTypesHaveOneShape(t *testing.T) {
 	sameShape[OffloadStrategy, config.OffloadStrategy](t)
 	sameShape[ModelProfile, config.ModelProfile](t)
-	sameShape[SparseFlowConfig, config.SparseFlowConfig](t)
 	sameShape[Placement, placement.Placement](t)
 	sameShape[Stats, engine.Stats](t)
 	sameShape[Calibration, predict.Calibration](t)
 	sameShape[OperatingPoint, predict.Point](t)
 	sameShape[Evaluation, quality.Report](t)
+}
+
+// A config is the model of a config.json and the strategy, and nothing where
+// either is wrong.
+func TestFromTransformersConfig(t *testing.T) {
+	hf := []byte(`{"model_type": "opt", "vocab_size": 512, "hidden_size": 64, "ffn_dim": 96,
+		"num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 128}`)
+	s := DefaultStrategy()
+	s.Mode, s.Context = Dense, 16
+	got, err := FromTransformersConfig(hf, s)
+	if err != nil || got.Profile.FFN != 96 || got.Profile.EOS[0] != 2 || !reflect.DeepEqual(got.Strategy, s) {
+		t.Errorf("got %+v, %v, want 96 neurons and %+v", got, err, s)
+	}
+	if _, err := FromTransformersConfig([]byte("{"), s); err == nil {
+		t.Error("half a file: got no error")
+	}
+	s.Threads = -1
+	if _, err := FromTransformersConfig(hf, s); err == nil || !strings.Contains(err.Error(), "threads") {
+		t.Errorf("threads -1: got error %v", err)
+	}
 }
 
 // The constants are those of the packages that act on them.
@@ -106,6 +125,45 @@ func TestMethodsAgree(t *testing.T) {
 	(&LayerCalibration{Slope: []float32{1, 1}, Offset: []float32{1, 1}, Sigma: []float32{1, 1}, Norm: []float32{1, 1}}).Bias(bias, 0.1)
 	if bias[0] == 0 {
 		t.Error("Bias: got zeros, want a bias")
+	}
+}
+
+// Each method of a tokenizer says what the one within says.
+func TestTokenizerAgrees(t *testing.T) {
+	tok, err := LoadTokenizer("tiny")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := tok.t
+	all := func(v ...any) []any { return v }
+	of := func(v, ok any) []any { return all(v, ok) }
+	ids := tok.Encode("</s>Once upon é", true)
+	for _, c := range []struct {
+		name      string
+		got, want any
+	}{
+		{"Encode", ids, in.Encode("</s>Once upon é", true)},
+		{"TryEncode", of(tok.TryEncode("Once", true)), of(in.TryEncode("Once", true))},
+		{"Decode", tok.Decode(ids, true), in.Decode(ids, true)}, {"with special", tok.Decode(ids, false), in.Decode(ids, false)},
+		{"DecodeBytes", tok.DecodeBytes(ids[:len(ids)-1], true), in.DecodeBytes(ids[:len(ids)-1], true)},
+		{"Token", of(tok.Token(83)), of(in.Token(83))}, {"IsSpecial", tok.IsSpecial(2), in.IsSpecial(2)},
+		{"BOS", of(tok.BOS()), of(in.BOS())}, {"EOS", of(tok.EOS()), of(in.EOS())}, {"Pad", of(tok.Pad()), of(in.Pad())}, {"Unk", of(tok.Unk()), of(in.Unk())},
+		{"AddsBOS", tok.AddsBOS(), in.AddsBOS()}, {"VocabSize", tok.VocabSize(), in.VocabSize()},
+		{"Roles", tok.Roles(), in.Roles()}, {"ChatTemplate", of(tok.ChatTemplate("")), of(in.ChatTemplate(""))},
+	} {
+		if !reflect.DeepEqual(c.got, c.want) {
+			t.Errorf("%s: got %v, want %v", c.name, c.got, c.want)
+		}
+	}
+	for _, skip := range []bool{true, false} {
+		d, text := tok.NewDecoder(), ""
+		d.SkipSpecial = skip
+		for _, id := range ids {
+			text += d.Push(id)
+		}
+		if text += d.Flush(); text != tok.Decode(ids, skip) {
+			t.Errorf("skip special %v: got %q from a stream, want %q", skip, text, tok.Decode(ids, skip))
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,14 +27,9 @@ import (
 
 // benchFlags are the flags of bench alone.
 type benchFlags struct {
-	tests, modes  string
-	reps          int
-	ablate        bool
-	sweep         []float64 // shares
-	svg           string
-	wide          bool
-	trace, replay string
-	timeout       time.Duration
+	bench.Benchmark
+	tests, modes, svg, replay string
+	wide                      bool
 }
 
 // What bench does unless told otherwise. The budget is the original system's:
@@ -87,22 +83,22 @@ The default budget is 58% of the weights. Tables fit into 80 columns; --wide and
 			if f.replay != "" {
 				return a.replay(args[0], &m, f.replay)
 			}
-			return a.bench(cmd, args[0], &m, f)
+			return a.bench(cmd, args[0], &m, &f)
 		},
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	fs.StringVar(&f.tests, "tests", benchTests, "what to time, a `list` of ppN and tgN")
 	fs.StringVar(&f.modes, "modes", modeList(bench.Modes()), "in which modes, a `list`")
-	fs.IntVar(&f.reps, "reps", 0, "`times` that each test is repeated; the median counts; 0: 3, fewer where that takes long")
-	fs.BoolVar(&f.ablate, "ablate", false, "also measure what each part of the system adds, from naive on")
-	fs.Var(shares{&f.sweep}, "sweep", "also measure sparse decoding with other budgets, a `list` such as 30%,58%; all: 20% to 100%")
+	fs.IntVar(&f.Reps, "reps", 0, "`times` that each test is repeated; the median counts; 0: 3, fewer where that takes long")
+	fs.BoolVar(&f.Ablate, "ablate", false, "also measure what each part of the system adds, from naive on")
+	fs.Var(shares(&f.Sweep), "sweep", "also measure sparse decoding with other budgets, a `list` such as 30%,58%; all: 20% to 100%")
 	fs.Lookup("sweep").NoOptDefVal = "all"
 	fs.StringVar(&f.svg, "svg", "", "draw the sweep into this `file`")
 	fs.BoolVar(&f.wide, "wide", false, "print tables with all their columns, wider than 80")
-	fs.StringVar(&f.trace, "trace", "", "also write which neurons the sparse mode's text wants into this `file`")
+	fs.StringVar(&f.Trace, "trace", "", "also write which neurons the sparse mode's text wants into this `file`")
 	fs.StringVar(&f.replay, "replay", "", "measure nothing, but judge eviction policies by the trace in this `file`")
-	fs.DurationVar(&f.timeout, "timeout", benchTimeout, "longest `time` that a mode may take")
+	fs.DurationVar(&f.Timeout, "timeout", benchTimeout, "longest `time` that a mode may take")
 	m.add(cmd, sparseflow.Auto)
 	measuring := newGroup(modelFlagsTitle)
 	m.addSimDisk(measuring)
@@ -157,23 +153,19 @@ func (a *app) replay(model string, m *modelFlags, path string) error {
 	return nil
 }
 
-func (a *app) bench(cmd *cobra.Command, model string, m *modelFlags, f benchFlags) error {
+func (a *app) bench(cmd *cobra.Command, model string, m *modelFlags, f *benchFlags) error {
 	b, err := f.benchmark(cmd, model, m)
 	if err != nil {
 		return err
 	}
-	bar, status := a.newProgress(), a.newStatusLine()
-	b.Progress = func(what string) {
-		bar.close()
-		status.show(what)
-	}
+	bar := a.newProgress()
+	b.Progress = bar.say
 	err = b.Prepare(cmd.Context(), convert.Options{Notify: bar.note, Progress: bar.report})
-	bar.close()
 	var out *bench.Results
 	if err == nil {
 		out, err = b.Run(cmd.Context())
 	}
-	status.close()
+	bar.close()
 	if err == nil && f.svg != "" {
 		err = chart.Save(f.svg, chart.Sweep(out))
 	}
@@ -190,12 +182,9 @@ func (a *app) bench(cmd *cobra.Command, model string, m *modelFlags, f benchFlag
 // benchmark checks what can be checked from headers, before anything is
 // converted or loaded.
 func (f *benchFlags) benchmark(cmd *cobra.Command, model string, m *modelFlags) (*bench.Benchmark, error) {
-	b := &bench.Benchmark{Ablate: f.ablate, Sweep: f.sweep}
-	b.Model, b.CacheDir, b.SimDisk, b.Trace, b.Timeout, b.Command = model, m.cacheDir, (*disk.SimSpec)(m.simDisk), f.trace, f.timeout, benchProcess
-	b.Reps, b.AllReps = f.reps, f.reps > 0
-	if f.reps == 0 {
-		b.Reps = benchReps
-	}
+	b := &f.Benchmark
+	b.Model, b.CacheDir, b.SimDisk, b.Command = model, m.cacheDir, (*disk.SimSpec)(m.simDisk), benchProcess
+	b.AllReps, b.Reps = b.Reps != 0, cmp.Or(b.Reps, benchReps)
 	var err error
 	if b.Modes, err = bench.ParseModes(f.modes); err != nil {
 		return nil, usagef(cmd, "--modes: %v", err)
@@ -204,26 +193,20 @@ func (f *benchFlags) benchmark(cmd *cobra.Command, model string, m *modelFlags) 
 		return nil, usagef(cmd, "--tests: %v", err)
 	}
 	switch {
-	case f.reps < 0 || f.reps > bench.MostReps:
-		return nil, usagef(cmd, "--reps: got %d, want 0 to %d", f.reps, bench.MostReps)
-	case f.svg != "" && f.sweep == nil:
+	case b.Reps < 0 || b.Reps > bench.MostReps:
+		return nil, usagef(cmd, "--reps: got %d, want 0 to %d", b.Reps, bench.MostReps)
+	case f.svg != "" && b.Sweep == nil:
 		return nil, usagef(cmd, "--svg: got no sweep to draw, want --sweep too")
-	case f.trace != "" && !slices.Contains(b.Modes, bench.Sparse):
+	case b.Trace != "" && !slices.Contains(b.Modes, bench.Sparse):
 		return nil, usagef(cmd, "--trace: got --modes %s, want sparse among them, which is traced", f.modes)
-	case f.timeout <= 0:
-		return nil, usagef(cmd, "--timeout: got %v, want more than 0", f.timeout)
-	case m.mode == string(sparseflow.Dense):
+	case b.Timeout <= 0:
+		return nil, usagef(cmd, "--timeout: got %v, want more than 0", b.Timeout)
+	case m.Mode == sparseflow.Dense:
 		return nil, usagef(cmd, "--mode: got dense, want the mode of the sparse rows; --modes dense is the dense one")
 	}
-	src, err := hub.Find(model)
-	if err != nil {
+	if b.Profile, err = profileOf(model, m.cacheDir); err != nil {
 		return nil, err
 	}
-	layout, err := convert.Layout(src)
-	if err != nil {
-		return nil, err
-	}
-	b.Profile = layout.Profile()
 	if err := benchFits(cmd, m, b); err != nil {
 		return nil, err
 	}
@@ -245,15 +228,15 @@ func benchFits(cmd *cobra.Command, m *modelFlags, b *bench.Benchmark) error {
 	for _, t := range b.Tests {
 		need = max(need, t.Context())
 	}
-	if m.ctx == 0 {
-		m.ctx = min(need, b.Profile.MaxPositions)
+	if m.Context == 0 {
+		m.Context = min(need, b.Profile.MaxPositions)
 	}
-	if m.ctx < bench.LeastContext {
-		return usagef(cmd, "--ctx: got %d tokens, want at least %d to check the output on (the model's longest is %d)", m.ctx, bench.LeastContext, b.Profile.MaxPositions)
+	if m.Context < bench.LeastContext {
+		return usagef(cmd, "--ctx: got %d tokens, want at least %d to check the output on (the model's longest is %d)", m.Context, bench.LeastContext, b.Profile.MaxPositions)
 	}
 	for _, t := range b.Tests {
-		if t.Context() > m.ctx {
-			return usagef(cmd, "--tests: %v: got a context of %d tokens, want at least %d (--ctx; the model's longest is %d)", t, m.ctx, t.Context(), b.Profile.MaxPositions)
+		if t.Context() > m.Context {
+			return usagef(cmd, "--tests: %v: got a context of %d tokens, want at least %d (--ctx; the model's longest is %d)", t, m.Context, t.Context(), b.Profile.MaxPositions)
 		}
 	}
 	return nil

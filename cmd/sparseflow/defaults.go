@@ -6,6 +6,8 @@ import (
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/kv"
+	"github.com/sparseflow/sparseflow/internal/memory"
+	"github.com/sparseflow/sparseflow/internal/pack"
 )
 
 // What run takes for flags that are left out, and plan with it: the two place a
@@ -19,8 +21,8 @@ const tinyShare = 0.58
 
 // setBudget sets the budget of a model where none is given.
 func (m *modelFlags) setBudget(model string) {
-	if m.budget.IsZero() && m.ratio == nil && model == hub.Tiny {
-		m.budget = sparseflow.Budget{Share: tinyShare}
+	if m.Budget.IsZero() && m.GPUCacheRatio == nil && model == hub.Tiny {
+		m.Budget = sparseflow.Budget{Share: tinyShare}
 	}
 }
 
@@ -29,7 +31,7 @@ func (m *modelFlags) setBudget(model string) {
 // KV cache.
 func (f *runFlags) setDefaults(model string, in input) error {
 	f.model.setBudget(model)
-	if f.model.ctx != 0 {
+	if f.model.Context != 0 {
 		return nil
 	}
 	profile, err := profileOf(model, f.model.cacheDir)
@@ -40,14 +42,14 @@ func (f *runFlags) setDefaults(model string, in input) error {
 	if in.ids != nil {
 		prompt = len(in.ids)
 	} else if in.from != "" {
-		limitToConvert() // the tokenizer is read again when the model is open
+		memory.LimitHeapToConvert() // the tokenizer is read again when the model is open
 		tok, err := sparseflow.LoadTokenizer(model, sparseflow.WithCacheDir(f.model.cacheDir))
 		if err != nil {
 			return err
 		}
 		prompt = len(tok.Encode(in.text, tok.AddsBOS()))
 	}
-	f.model.ctx = contextFor(prompt, f.sampling.maxTokens, profile.MaxPositions)
+	f.model.Context = contextFor(prompt, f.asked.MaxTokens, profile.MaxPositions)
 	return nil
 }
 
@@ -60,13 +62,20 @@ func contextFor(prompt, maxTokens, most int) int {
 
 // profileOf is what a model is. It reads headers only.
 func profileOf(model, cacheDir string) (config.ModelProfile, error) {
-	src, err := hub.FindIn(model, cacheDir)
-	if err != nil {
-		return config.ModelProfile{}, err
-	}
-	layout, err := convert.Layout(src)
+	_, layout, err := layoutOf(model, cacheDir)
 	if err != nil {
 		return config.ModelProfile{}, err
 	}
 	return layout.Profile(), nil
+}
+
+// layoutOf is where a model lies, and the pack that it is or would make. It reads
+// headers only.
+func layoutOf(model, cacheDir string) (hub.Source, *pack.Layout, error) {
+	src, err := hub.FindIn(model, cacheDir)
+	if err != nil {
+		return src, nil, err
+	}
+	layout, err := convert.Layout(src)
+	return src, layout, err
 }

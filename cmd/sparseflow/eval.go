@@ -8,9 +8,8 @@ import (
 
 	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/config"
-	"github.com/sparseflow/sparseflow/internal/convert"
-	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/sample"
+	"github.com/sparseflow/sparseflow/internal/table"
 )
 
 // evalDrawnTokens is how many token ids are drawn for a synthetic model, the
@@ -19,7 +18,8 @@ const evalDrawnTokens = 2048
 
 // evalFlags are the flags of eval alone.
 type evalFlags struct {
-	window, stride, maxTokens int
+	sparseflow.EvaluateOptions
+	maxTokens int
 }
 
 func (a *app) evalCommand() *cobra.Command {
@@ -50,25 +50,17 @@ A share of the neurons is of all neurons and tokens. A large model takes long:
   sparseflow eval tiny --file book.txt --predictor oracle`,
 		Args: argsNamed(1, "MODEL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in, err := t.read(a, cmd, "", nil, false)
+			profile, err := profileOf(args[0], m.cacheDir)
 			if err != nil {
 				return err
 			}
-			if in.from == "" {
-				profile, err := profileOf(args[0], m.cacheDir)
-				if err != nil {
-					return err
-				}
-				if !profile.Synthetic {
-					if in, err = t.read(a, cmd, "", nil, true); err != nil {
-						return err
-					}
-					if in.from == "" {
-						return usagef(cmd, "got no text, want --file, --text or standard input")
-					}
-				}
-			}
-			if !utf8.ValidString(in.text) {
+			in, err := t.read(a, cmd, "", nil, !profile.Synthetic)
+			switch {
+			case err != nil:
+				return err
+			case in.from == "" && !profile.Synthetic:
+				return usagef(cmd, "got no text, want --file, --text or standard input")
+			case !utf8.ValidString(in.text):
 				return fmt.Errorf("eval: %s: got a text that is not UTF-8, want UTF-8", in.from)
 			}
 			return a.eval(cmd, &m, args[0], in, f)
@@ -76,8 +68,8 @@ A share of the neurons is of all neurons and tokens. A large model takes long:
 	}
 	t.add(cmd)
 	fs := cmd.Flags()
-	fs.IntVar(&f.window, "window", 0, "`tokens` of a window; 0: one less than the context")
-	fs.IntVar(&f.stride, "stride", 0, "`tokens` that windows are apart; 0: a window")
+	fs.IntVar(&f.Window, "window", 0, "`tokens` of a window; 0: one less than the context")
+	fs.IntVar(&f.Stride, "stride", 0, "`tokens` that windows are apart; 0: a window")
 	fs.IntVar(&f.maxTokens, "max-tokens", 0, "evaluate at most the first `n` tokens of the text; 0: all")
 	m.add(cmd, sparseflow.Auto)
 	m.addRun(cmd)
@@ -85,7 +77,7 @@ A share of the neurons is of all neurons and tokens. A large model takes long:
 }
 
 func (a *app) eval(cmd *cobra.Command, m *modelFlags, model string, in input, f evalFlags) error {
-	if f.window < 0 || f.stride < 0 || f.maxTokens < 0 {
+	if f.Window < 0 || f.Stride < 0 || f.maxTokens < 0 {
 		return usagef(cmd, "got a negative --window, --stride or --max-tokens, want 0 or more")
 	}
 	return a.with(cmd, model, m, false, in.from != "", func(eng *sparseflow.Engine) (err error) {
@@ -99,10 +91,8 @@ func (a *app) eval(cmd *cobra.Command, m *modelFlags, model string, in input, f 
 			ids = ids[:f.maxTokens]
 		}
 		bar := a.newProgress()
-		rep, err := eng.Evaluate(cmd.Context(), ids, sparseflow.EvaluateOptions{
-			Window: f.window, Stride: f.stride,
-			Progress: func(done, total int64) { bar.report("evaluating", done, total) },
-		})
+		f.Progress = func(done, total int64) { bar.report("evaluating", done, total) }
+		rep, err := eng.Evaluate(cmd.Context(), ids, f.EvaluateOptions)
 		bar.close()
 		if err != nil {
 			return err
@@ -168,13 +158,13 @@ func (a *app) printEval(eng *sparseflow.Engine, m *modelFlags, r *sparseflow.Eva
 	}
 	fmt.Fprintf(a.stdout, "%s, mode %s: perplexity %.4f, dense %.4f (%+.3f %%); KL %.5f nats\n\n",
 		count(r.Tokens, "token"), eng.Placement().Mode, r.PPL, r.PPLDense, 100*r.Change(), r.KL)
-	t := table{right: []bool{true, true, true, true, true, true, true}}
-	t.add("layer", "active", "computed", "recall", "weighted", "precision", "output error")
+	t := table.Numbers(0)
+	t.Add("layer", "active", "computed", "recall", "weighted", "precision", "output error")
 	for i, l := range out.Layers {
-		t.add(append([]string{fmt.Sprint(i)}, l.cells()...)...)
+		t.Add(append([]string{fmt.Sprint(i)}, l.cells()...)...)
 	}
-	t.add(append([]string{"all"}, out.layerJSON.cells()...)...)
-	t.print(a.stdout)
+	t.Add(append([]string{"all"}, out.layerJSON.cells()...)...)
+	t.Print(a.stdout)
 	if r.DecodedTokens > 0 {
 		fmt.Fprintf(a.stdout, "\na token moves %s fast, %s slow; %.1f %% cache hits (%s decoded)\n",
 			config.FormatSize(out.BytesFast), config.FormatSize(out.BytesSlow), 100*r.Decoding.HitRate(), count(r.DecodedTokens, "token"))
@@ -192,18 +182,4 @@ func (l layerJSON) cells() []string {
 		fmt.Sprintf("%.4f", l.Recall), fmt.Sprintf("%.4f", l.RecallWeighted),
 		fmt.Sprintf("%.3f", l.Precision), fmt.Sprintf("%.4f", l.MLPError),
 	}
-}
-
-// isSynthetic reports whether a model's weights were drawn. It reads headers
-// only.
-func isSynthetic(model string) (bool, error) {
-	src, err := hub.Find(model)
-	if err != nil {
-		return false, err
-	}
-	layout, err := convert.Layout(src)
-	if err != nil {
-		return false, err
-	}
-	return layout.Profile().Synthetic, nil
 }

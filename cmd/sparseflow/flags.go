@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -8,55 +9,42 @@ import (
 
 	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/cache"
+	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 // modelFlags are the flags of every verb that opens a model.
 type modelFlags struct {
-	budget    sparseflow.Budget
-	ratio     *float64
-	mode      string
-	predictor string
-	policy    string
-	async     bool
-	quality   float64
-	lru       bool
-	io        string
-	device    string
-	kv        string
-	cacheDir  string
-	ctx       int
-	threads   int
-	seed      uint64
-	config    string
-	json      bool
-	stats     bool
-	simDisk   *sparseflow.SimDisk
+	sparseflow.OffloadStrategy // but for KV
+	toolFlags
+	kv      string
+	device  string
+	seed    uint64
+	stats   bool
+	simDisk *sparseflow.SimDisk
 }
 
 // add declares the flags for cmd, whose mode is the given one unless the user
 // says otherwise.
 func (m *modelFlags) add(cmd *cobra.Command, mode sparseflow.Mode) {
 	fs := newGroup(modelFlagsTitle)
-	d := sparseflow.DefaultStrategy()
-	m.mode, m.predictor, m.io, m.device, m.kv = string(mode), d.Predictor, string(d.IO), "auto", strings.ToLower(d.KV.String())
-	fs.Var(budget{&m.budget}, "budget", "fast memory: a share of the weights (58%) or a size for the whole process (4GB, 4GiB); default: all weights, or 80 % of free memory if that is less")
-	fs.Var(ratio{&m.ratio}, "gpu-cache-ratio", "share of MLP neurons kept in fast memory, 0 to 1; without --budget the budget is what that needs")
-	fs.Var(enum{&m.mode, modes()}, "mode", "which neurons are computed: all (dense, exact), the active ones (gate, exact), the predicted ones, or what is fastest")
-	fs.Var(enum{&m.predictor, engine.Predictors()}, "predictor", "who predicts; oracle knows the truth and is for comparison; naming one means --mode predicted unless --mode says otherwise")
-	fs.Var(percentage{&m.quality}, "quality", "largest rise of perplexity that a calibrated predictor may cost; default: 0.5%")
-	fs.Var(enum{&m.policy, cache.PolicyNames()}, "policy", "which neuron gives way to a missing one: the least often used (lfu), the least recently (lru), or none (frozen); default: lfu, or frozen without --use-lru-eviction")
-	fs.BoolVar(&m.lru, "use-lru-eviction", d.UseLRUEviction, "missing neurons take the place of others, as --policy says; if false, the hottest neurons stay for good")
-	fs.BoolVar(&m.async, "async-transfer", d.AsyncTransfer, "read missing neurons while attention computes")
-	fs.Var(enum{&m.io, []string{"direct", "mmap"}}, "io", "read the pack past the page cache, or map it")
-	fs.Var(deviceWord{&m.device}, "device", "what computes")
+	m.OffloadStrategy = sparseflow.DefaultStrategy()
+	m.Mode, m.device, m.kv = mode, "auto", strings.ToLower(m.KV.String())
+	fs.Var(budget(&m.Budget), "budget", "fast memory: a share of the weights (58%) or a size for the whole process (4GB, 4GiB); default: all weights, or 80 % of free memory if that is less")
+	fs.Var(ratio(&m.GPUCacheRatio), "gpu-cache-ratio", "share of MLP neurons kept in fast memory, 0 to 1; without --budget the budget is what that needs")
+	fs.Var(enum{(*string)(&m.Mode), []string{"auto", "dense", "gate", "predicted"}}, "mode", "which neurons are computed: all (dense, exact), the active ones (gate, exact), the predicted ones, or what is fastest")
+	fs.Var(enum{&m.Predictor, engine.Predictors()}, "predictor", "who predicts; oracle knows the truth and is for comparison; naming one means --mode predicted unless --mode says otherwise")
+	fs.Var(percentage(&m.Quality), "quality", "largest rise of perplexity that a calibrated predictor may cost; default: 0.5%")
+	fs.Var(enum{&m.Policy, cache.PolicyNames()}, "policy", "which neuron gives way to a missing one: the least often used (lfu), the least recently (lru), or none (frozen); default: lfu, or frozen without --use-lru-eviction")
+	fs.BoolVar(&m.UseLRUEviction, "use-lru-eviction", m.UseLRUEviction, "missing neurons take the place of others, as --policy says; if false, the hottest neurons stay for good")
+	fs.BoolVar(&m.AsyncTransfer, "async-transfer", m.AsyncTransfer, "read missing neurons while attention computes")
+	fs.Var(enum{(*string)(&m.IO), []string{"direct", "mmap"}}, "io", "read the pack past the page cache, or map it")
+	fs.Var(device(&m.device), "device", "what computes")
 	fs.Var(enum{&m.kv, []string{"f32", "f16", "q8_0"}}, "kv", "element type of the KV cache")
-	fs.IntVar(&m.ctx, "ctx", 0, "longest text in `tokens`, prompt included; default: what run is asked for, elsewhere the model's own limit, at most 2048")
-	fs.IntVar(&m.threads, "threads", 0, "compute threads; default: one for each processor that may be used")
-	addCacheDir(fs, &m.cacheDir)
-	addConfig(fs, &m.config)
-	addJSON(fs, &m.json)
+	fs.IntVar(&m.Context, "ctx", 0, "longest text in `tokens`, prompt included; default: what run is asked for, elsewhere the model's own limit, at most 2048")
+	fs.IntVar(&m.Threads, "threads", 0, "compute threads; default: one for each processor that may be used")
+	m.declare(fs, true)
 	addGroup(cmd, fs)
 }
 
@@ -70,92 +58,82 @@ func (m *modelFlags) addRun(cmd *cobra.Command) {
 }
 
 func (m *modelFlags) addSimDisk(fs *pflag.FlagSet) {
-	fs.Var(simDisk{&m.simDisk}, "sim-disk", "for measuring: read the pack from a simulated disk, such as 57kiops,0.95GB/s,100us, whose bytes are in the page cache, outside the budget")
+	fs.Var(simDisk(&m.simDisk), "sim-disk", "for measuring: read the pack from a simulated disk, such as 57kiops,0.95GB/s,100us, whose bytes are in the page cache, outside the budget")
 }
 
-func addCacheDir(fs *pflag.FlagSet, to *string) {
-	fs.StringVar(to, "cache-dir", "", "`directory` of packs made from checkpoints; default: sparseflow in $XDG_CACHE_HOME or ~/.cache")
+// toolFlags are the flags of every verb, cacheDir of those that look for models.
+type toolFlags struct {
+	cacheDir string
+	config   string
+	json     bool
 }
 
-func addConfig(fs *pflag.FlagSet, to *string) {
-	fs.StringVar(to, "config", "", "TOML `file` that sets flags by their names")
+// addTo declares the flags for a verb that runs no model.
+func (t *toolFlags) addTo(cmd *cobra.Command, cacheDir bool) {
+	fs := newGroup("Flags:")
+	t.declare(fs, cacheDir)
+	addGroup(cmd, fs)
 }
 
-func addJSON(fs *pflag.FlagSet, to *bool) {
-	fs.BoolVar(to, "json", false, "print JSON to standard output, and nothing else there")
+func (t *toolFlags) declare(fs *pflag.FlagSet, cacheDir bool) {
+	if cacheDir {
+		fs.StringVar(&t.cacheDir, "cache-dir", "", "`directory` of packs made from checkpoints; default: sparseflow in $XDG_CACHE_HOME or ~/.cache")
+	}
+	fs.StringVar(&t.config, "config", "", "TOML `file` that sets flags by their names")
+	fs.BoolVar(&t.json, "json", false, "print JSON to standard output, and nothing else there")
+}
+
+// quantFlags are the element types that weights are stored in.
+type quantFlags struct{ quant, attn, mlp string }
+
+// add declares the flags. keep is what no change of the types means.
+func (q *quantFlags) add(fs *pflag.FlagSet, keep string) {
+	q.quant = string(convert.Keep)
+	fs.Var(enum{&q.quant, quantWords()}, "quant", "element type of the weights; keep: "+keep)
+	fs.Var(enum{&q.attn, quantWords()}, "quant-attn", "the same for attention, embeddings and head alone")
+	fs.Var(enum{&q.mlp, quantWords()}, "quant-mlp", "the same for MLP neurons alone")
+}
+
+// options are the flags as package convert takes them.
+func (q *quantFlags) options() convert.Options {
+	return convert.Options{Attn: convert.Quant(cmp.Or(q.attn, q.quant)), MLP: convert.Quant(cmp.Or(q.mlp, q.quant))}
+}
+
+// quantWords are the element types that weights can be stored in.
+func quantWords() []string {
+	return []string{string(convert.Keep), string(convert.F32), string(convert.BF16), string(convert.F16), string(convert.Q8_0), string(convert.Q4_0)}
 }
 
 // strategy is the flags as the library takes them.
 func (m *modelFlags) strategy(cmd *cobra.Command) (sparseflow.OffloadStrategy, error) {
-	s := sparseflow.DefaultStrategy()
-	s.Budget = m.budget
-	s.GPUCacheRatio = m.ratio
-	s.Mode = sparseflow.Mode(m.mode)
+	s := m.OffloadStrategy
 	if s.Mode == sparseflow.Auto && cmd.Flags().Changed("predictor") && !cmd.Flags().Changed("mode") {
 		s.Mode = sparseflow.Predicted // auto could choose not to ask it
 	}
-	s.Predictor = m.predictor
-	s.Quality = m.quality
-	s.Policy = m.policy
-	s.UseLRUEviction = m.lru
-	s.AsyncTransfer = m.async
-	s.IO = sparseflow.IOMode(m.io)
 	kv, err := tensor.ParseDType(m.kv)
 	if err != nil {
 		return s, usagef(cmd, "--kv: %v", err)
 	}
 	s.KV = sparseflow.DType(kv)
-	s.Context = m.ctx
-	s.Threads = m.threads
 	if err := s.Validate(); err != nil {
 		return s, usagef(cmd, "%v", err)
 	}
 	return s, nil
 }
 
-// samplingFlags are the flags of a verb that generates text.
-type samplingFlags struct {
-	maxTokens                           int
-	temperature, topP, minP, repetition float32
-	topK                                int
-	stop                                []string
-	ignoreEOS                           bool
-}
-
-func (s *samplingFlags) add(cmd *cobra.Command) {
-	fs := newGroup(samplingFlagsTitle)
-	fs.IntVar(&s.maxTokens, "max-tokens", 128, "most `tokens` to generate")
-	fs.Float32Var(&s.temperature, "temperature", 0, "how freely tokens are drawn, a `number`; 0: the likeliest each time")
-	fs.IntVar(&s.topK, "top-k", 0, "draw from this `number` of likeliest tokens; 0: from all")
-	fs.Float32Var(&s.topP, "top-p", 0, "draw from the likeliest tokens that together have this `probability`; 0: from all")
-	fs.Float32Var(&s.minP, "min-p", 0, "leave out tokens less likely than this `share` of the likeliest's probability; 0: none")
-	fs.Float32Var(&s.repetition, "repetition-penalty", 0, "divide the scores of tokens already in the text by this `number`; 0 or 1: do not")
-	fs.StringArrayVar(&s.stop, "stop", nil, "end the text before this `string`; can be given several times")
-	fs.BoolVar(&s.ignoreEOS, "ignore-eos", false, "go on after an end-of-text token")
+// addSampling declares the flags of a verb that generates text, which set what r
+// asks for.
+func addSampling(cmd *cobra.Command, r *sparseflow.Request) {
+	fs, s := newGroup(samplingFlagsTitle), &r.Sampling
+	fs.IntVar(&r.MaxTokens, "max-tokens", 128, "most `tokens` to generate")
+	fs.Float32Var(&s.Temperature, "temperature", 0, "how freely tokens are drawn, a `number`; 0: the likeliest each time")
+	fs.IntVar(&s.TopK, "top-k", 0, "draw from this `number` of likeliest tokens; 0: from all")
+	fs.Float32Var(&s.TopP, "top-p", 0, "draw from the likeliest tokens that together have this `probability`; 0: from all")
+	fs.Float32Var(&s.MinP, "min-p", 0, "leave out tokens less likely than this `share` of the likeliest's probability; 0: none")
+	fs.Float32Var(&s.RepetitionPenalty, "repetition-penalty", 0, "divide the scores of tokens already in the text by this `number`; 0 or 1: do not")
+	fs.StringArrayVar(&r.Stop, "stop", nil, "end the text before this `string`; can be given several times")
+	fs.BoolVar(&r.IgnoreEOS, "ignore-eos", false, "go on after an end-of-text token")
 	addGroup(cmd, fs)
-}
-
-// params is the flags as the library takes them.
-func (s *samplingFlags) params(cmd *cobra.Command, seed uint64) (sparseflow.Sampling, error) {
-	p := sparseflow.Sampling{
-		Temperature:       s.temperature,
-		TopK:              s.topK,
-		TopP:              s.topP,
-		MinP:              s.minP,
-		RepetitionPenalty: s.repetition,
-		Seed:              seed,
-	}
-	if s.maxTokens < 0 {
-		return p, usagef(cmd, "--max-tokens: got %d, want 0 or more", s.maxTokens)
-	}
-	if err := p.Validate(); err != nil {
-		return p, usagef(cmd, "%v", err)
-	}
-	return p, nil
-}
-
-func modes() []string {
-	return []string{string(sparseflow.Auto), string(sparseflow.Dense), string(sparseflow.Gate), string(sparseflow.Predicted)}
 }
 
 // isSetting is the annotation of flags that the environment and the config

@@ -23,6 +23,15 @@ func (a *app) printJSON(v any) error {
 	return nil
 }
 
+// tell prints v if JSON is wanted, else the line that format makes.
+func (a *app) tell(asJSON bool, v any, format string, args ...any) error {
+	if asJSON {
+		return a.printJSON(v)
+	}
+	fmt.Fprintf(a.stdout, format+"\n", args...)
+	return nil
+}
+
 // errorJSON is what --json prints in the place of a result.
 type errorJSON struct {
 	Schema int `json:"schema"`

@@ -5,17 +5,11 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/table"
 )
 
-// listFlags are the flags of list.
-type listFlags struct {
-	cacheDir string
-	json     bool
-	config   string
-}
-
 func (a *app) listCommand() *cobra.Command {
-	var f listFlags
+	var f toolFlags
 	cmd := &cobra.Command{
 		Use:     "list",
 		GroupID: groupTool,
@@ -29,22 +23,11 @@ reaches for no network.`,
 		Args: argsNamed(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.list(&f) },
 	}
-	fs := newGroup("Flags:")
-	addCacheDir(fs, &f.cacheDir)
-	addGroup(cmd, fs)
-	addToolFlags(cmd, &f.json, &f.config)
+	f.addTo(cmd, true)
 	return cmd
 }
 
-// addToolFlags declares the flags of a verb that opens no model.
-func addToolFlags(cmd *cobra.Command, json *bool, config *string) {
-	fs := newGroup("Flags:")
-	addConfig(fs, config)
-	addJSON(fs, json)
-	addGroup(cmd, fs)
-}
-
-func (a *app) list(f *listFlags) error {
+func (a *app) list(f *toolFlags) error {
 	dir, err := hub.CacheDir(f.cacheDir)
 	if err != nil {
 		return err
@@ -59,8 +42,8 @@ func (a *app) list(f *listFlags) error {
 			Models []hub.Entry `json:"models"`
 		}{schema, models})
 	}
-	t := table{right: []bool{false, false, true}}
-	t.add("NAME", "KIND", "SIZE", "PATH")
+	t := table.Table{Right: []bool{false, false, true}}
+	t.Add("NAME", "KIND", "SIZE", "PATH")
 	for _, m := range models {
 		kind := m.Kind
 		if m.Synthetic {
@@ -69,8 +52,8 @@ func (a *app) list(f *listFlags) error {
 		if m.Incomplete {
 			kind = "incomplete " + kind
 		}
-		t.add(m.Name, kind, config.FormatSize(m.Bytes), m.Path)
+		t.Add(m.Name, kind, config.FormatSize(m.Bytes), m.Path)
 	}
-	t.print(a.stdout)
+	t.Print(a.stdout)
 	return nil
 }

@@ -5,7 +5,7 @@
 // flags of a verb that runs a model), args.go (words of the command line before
 // they are flags), settings.go (the same words from the environment and a file),
 // prompt.go (where text comes from), terminal.go (what only a terminal is
-// shown), stats.go, progress.go, memory.go, errors.go (exit statuses), help.go.
+// shown), stats.go, progress.go, errors.go (exit statuses), help.go.
 //
 // With --json a verb writes one JSON object of schema 1 to standard output, when
 // its work is complete, and nothing else; what is meant for a person goes to

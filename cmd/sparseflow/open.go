@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sparseflow/sparseflow"
+	"github.com/sparseflow/sparseflow/internal/memory"
 )
 
 // open opens the model that the flags describe, with progress and notices on
@@ -19,13 +20,13 @@ func (a *app) open(ctx context.Context, cmd *cobra.Command, model string, m *mod
 		return nil, err
 	}
 	bar := a.newProgress()
-	limitToConvert()
+	memory.LimitHeapToConvert()
 	options := []sparseflow.Option{
 		sparseflow.WithStrategy(strategy),
 		sparseflow.WithCacheDir(m.cacheDir),
 		sparseflow.WithProgress(bar.report),
 		sparseflow.WithNotices(bar.note),
-		sparseflow.WithPlacement(limitToPlan),
+		sparseflow.WithPlacement(func(p *sparseflow.Placement) { memory.LimitHeap(p.Process.BudgetBytes, p.MemoryBytes) }),
 	}
 	if m.simDisk != nil {
 		bar.note(fmt.Sprintf("the pack is read from a simulated disk of %v", m.simDisk))

@@ -30,11 +30,8 @@ func (a *app) order(ctx context.Context, f *packFlags) error {
 	if err != nil {
 		return err
 	}
-	if f.json {
-		return a.printJSON(orderJSON{schema, f.order, counts.Tokens})
-	}
-	fmt.Fprintf(a.stdout, "%s: hottest neurons first, by a profile of %s\n", f.order, count(counts.Tokens, "token"))
-	return nil
+	return a.tell(f.json, orderJSON{schema, f.order, counts.Tokens},
+		"%s: hottest neurons first, by a profile of %s", f.order, count(counts.Tokens, "token"))
 }
 
 var errNoProfile = errors.New("got no profile of the model, want one")

@@ -17,19 +17,14 @@ import (
 
 // packFlags are the flags of pack.
 type packFlags struct {
-	output           string
-	quant, attn, mlp string
-	force            bool
-	verify           string
-	order            string
-	cacheDir         string
-	json             bool
-	config           string
+	toolFlags
+	quantFlags
+	output, verify, order string
+	force                 bool
 }
 
 func (a *app) packCommand() *cobra.Command {
 	var f packFlags
-	quants := quantWords()
 	cmd := &cobra.Command{
 		Use:     "pack (MODEL -o FILE | --verify FILE | --order FILE)",
 		GroupID: groupTool,
@@ -68,20 +63,11 @@ while it works; the pack is replaced when the copy is complete.`,
 	flags.BoolVar(&f.force, "force", false, "replace the file if it is there")
 	flags.StringVar(&f.verify, "verify", "", "check this `file` and write nothing")
 	flags.StringVar(&f.order, "order", "", "put the neurons of this `file` in order, the hottest first")
-	f.quant = string(convert.Keep)
 	set := newGroup("Flags:")
-	set.Var(enum{&f.quant, quants}, "quant", "element type of the weights; keep: as stored")
-	set.Var(enum{&f.attn, quants}, "quant-attn", "the same for attention, embeddings and head alone")
-	set.Var(enum{&f.mlp, quants}, "quant-mlp", "the same for MLP neurons alone")
-	addCacheDir(set, &f.cacheDir)
+	f.add(set, "as stored")
 	addGroup(cmd, set)
-	addToolFlags(cmd, &f.json, &f.config)
+	f.addTo(cmd, true)
 	return cmd
-}
-
-// quantWords are the element types that weights can be stored in.
-func quantWords() []string {
-	return []string{string(convert.Keep), string(convert.F32), string(convert.BF16), string(convert.F16), string(convert.Q8_0), string(convert.Q4_0)}
 }
 
 func (a *app) pack(cmd *cobra.Command, f *packFlags, args []string) error {
@@ -140,13 +126,9 @@ type packJSON struct {
 
 func (a *app) convert(ctx context.Context, f *packFlags, src hub.Source) error {
 	bar := a.newProgress()
-	r, err := convert.Convert(ctx, src.FS, src.Path, f.output, convert.Options{
-		Attn:     convert.Quant(firstOf(f.attn, f.quant)),
-		MLP:      convert.Quant(firstOf(f.mlp, f.quant)),
-		Name:     src.Name,
-		Progress: bar.report,
-		Notify:   bar.note,
-	})
+	o := f.options()
+	o.Name, o.Progress, o.Notify = src.Name, bar.report, bar.note
+	r, err := convert.Convert(ctx, src.FS, src.Path, f.output, o)
 	bar.close()
 	if err != nil {
 		return err
@@ -154,11 +136,8 @@ func (a *app) convert(ctx context.Context, f *packFlags, src hub.Source) error {
 	for _, n := range r.Notices {
 		bar.note(n)
 	}
-	if f.json {
-		return a.printJSON(packJSON{schema, f.output, r.Bytes, r.SourceSHA256, r.Attn.String(), r.MLP.String()})
-	}
-	fmt.Fprintf(a.stdout, "wrote %s: %s, attention %v, neurons %v\n", f.output, config.FormatSize(r.Bytes), r.Attn, r.MLP)
-	return nil
+	return a.tell(f.json, packJSON{schema, f.output, r.Bytes, r.SourceSHA256, r.Attn.String(), r.MLP.String()},
+		"wrote %s: %s, attention %v, neurons %v", f.output, config.FormatSize(r.Bytes), r.Attn, r.MLP)
 }
 
 // verifyJSON is what pack --verify --json prints.
@@ -185,13 +164,4 @@ func (a *app) verify(ctx context.Context, f *packFlags) error {
 	}
 	fmt.Fprintf(a.stdout, "%s: ok\n", f.verify)
 	return nil
-}
-
-func firstOf(words ...string) string {
-	for _, w := range words {
-		if w != "" {
-			return w
-		}
-	}
-	return ""
 }

@@ -52,7 +52,7 @@ func TestTokenIDs(t *testing.T) {
 		"9999999999999999999999": nil,
 	} {
 		var got []int32
-		err := tokenIDs{&got}.Set(in)
+		err := tokenIDs(&got).Set(in)
 		if !slices.Equal(got, want) || (err == nil) != (want != nil) {
 			t.Errorf("%q: got %v, %v, want %v", in, got, err, want)
 		}

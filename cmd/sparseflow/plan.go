@@ -13,13 +13,13 @@ import (
 	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
-	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/kv"
 	"github.com/sparseflow/sparseflow/internal/lab/bench"
 	"github.com/sparseflow/sparseflow/internal/lab/chart"
 	"github.com/sparseflow/sparseflow/internal/lab/synth"
 	"github.com/sparseflow/sparseflow/internal/mirror"
 	"github.com/sparseflow/sparseflow/internal/placement"
+	"github.com/sparseflow/sparseflow/internal/table"
 )
 
 // planFlags are the flags of plan alone.
@@ -103,8 +103,8 @@ func (a *app) place(cmd *cobra.Command, model string, in input, f *planFlags) (*
 		return nil, err
 	case u == nil:
 		err = f.setDefaults(model, in)
-	case f.model.ctx == 0:
-		f.model.ctx = contextFor(kv.PageTokens, f.sampling.maxTokens, u.profile.MaxPositions)
+	case f.model.Context == 0:
+		f.model.Context = contextFor(kv.PageTokens, f.asked.MaxTokens, u.profile.MaxPositions)
 	}
 	if err != nil {
 		return nil, err
@@ -135,8 +135,8 @@ func (a *app) plan(cmd *cobra.Command, model string, in input, f *planFlags) err
 	}
 	if f.svg != "" {
 		title := model
-		if !m.budget.IsZero() {
-			title += ", budget " + m.budget.String()
+		if !m.Budget.IsZero() {
+			title += ", budget " + m.Budget.String()
 		}
 		if err := chart.Save(f.svg, chart.Tiers(title, p)); err != nil {
 			return err
@@ -144,10 +144,10 @@ func (a *app) plan(cmd *cobra.Command, model string, in input, f *planFlags) err
 	}
 	var limits *bench.Limits
 	if f.measure && err == nil {
-		status := a.newStatusLine()
-		status.show("measuring memory and disk")
+		bar := a.newProgress()
+		bar.say("measuring memory and disk")
 		limits, err = measured(cmd.Context(), model, m.cacheDir, p.Threads)
-		status.close()
+		bar.close()
 		if err != nil {
 			return err
 		}
@@ -161,7 +161,7 @@ func (a *app) plan(cmd *cobra.Command, model string, in input, f *planFlags) err
 
 // measured is what this machine does with a model's pack.
 func measured(ctx context.Context, model, cacheDir string, threads int) (*bench.Limits, error) {
-	src, err := hub.FindIn(model, cacheDir)
+	src, layout, err := layoutOf(model, cacheDir)
 	if err != nil {
 		return nil, err
 	}
@@ -172,10 +172,6 @@ func measured(ctx context.Context, model, cacheDir string, threads int) (*bench.
 	if path == "" {
 		return nil, fmt.Errorf("plan: --measure: got checkpoint %s, of which there is no pack whose disk could be measured, want one: \"sparseflow run %s\" makes it", model, model)
 	}
-	layout, err := convert.Layout(src)
-	if err != nil {
-		return nil, err
-	}
 	l, err := bench.Measure(ctx, path, layout, nil, threads)
 	return &l, err
 }
@@ -183,37 +179,20 @@ func measured(ctx context.Context, model, cacheDir string, threads int) (*bench.
 // planJSON is what plan --json prints. The top level is the whole process,
 // weights the view that a share is of.
 type planJSON struct {
-	Schema       int           `json:"schema"`
-	BudgetBytes  int64         `json:"budget_bytes"`
-	MinimumBytes int64         `json:"minimum_bytes"`
-	Weights      weightsJSON   `json:"weights"`
-	Fits         bool          `json:"fits"`
-	Tiers        []tierJSON    `json:"tiers"`
-	PerToken     perTokenJSON  `json:"per_token"`
-	Limits       *bench.Limits `json:"limits,omitempty"` // as bench's, where they were measured
+	Schema       int                `json:"schema"`
+	BudgetBytes  int64              `json:"budget_bytes"`
+	MinimumBytes int64              `json:"minimum_bytes"`
+	Weights      sparseflow.Account `json:"weights"`
+	Fits         bool               `json:"fits"`
+	Tiers        []sparseflow.Tier  `json:"tiers"`
+	PerToken     perTokenJSON       `json:"per_token"`
+	Limits       *bench.Limits      `json:"limits,omitempty"` // as bench's, where they were measured
 
 	Mode    string  `json:"mode"`
 	Ctx     int     `json:"ctx"` // tokens
 	KV      string  `json:"kv"`
 	Threads int     `json:"threads"`
 	TokS    float64 `json:"tok_s_estimate"`
-}
-
-type weightsJSON struct {
-	TotalBytes   int64 `json:"total_bytes"`
-	BudgetBytes  int64 `json:"budget_bytes"`
-	MinimumBytes int64 `json:"minimum_bytes"`
-}
-
-type tierJSON struct {
-	Name  string     `json:"name"`
-	Bytes int64      `json:"bytes"`
-	Items []itemJSON `json:"items"`
-}
-
-type itemJSON struct {
-	What  string `json:"what"`
-	Bytes int64  `json:"bytes"`
 }
 
 type perTokenJSON struct {
@@ -225,25 +204,18 @@ type perTokenJSON struct {
 }
 
 func newPlanJSON(p *sparseflow.Placement, kv string, l *bench.Limits) planJSON {
-	out := planJSON{
+	return planJSON{
 		Schema:       schema,
 		BudgetBytes:  p.Process.BudgetBytes,
 		MinimumBytes: p.Process.MinimumBytes,
-		Weights:      weightsJSON(p.Share),
+		Weights:      p.Share,
 		Fits:         p.Fits,
+		Tiers:        p.Tiers,
 		PerToken:     perTokenJSON{p.Token.FastBytes, p.Token.SlowBytes, p.Token.Misses, p.Token.Reads, estimate(p, l)},
 		Limits:       l,
 
 		Mode: string(p.Mode), Ctx: p.Context, KV: kv, Threads: p.Threads, TokS: 1 / estimate(p, l),
 	}
-	for _, t := range p.Tiers {
-		tier := tierJSON{Name: t.Name, Bytes: t.Bytes, Items: []itemJSON{}}
-		for _, it := range t.Items {
-			tier.Items = append(tier.Items, itemJSON(it))
-		}
-		out.Tiers = append(out.Tiers, tier)
-	}
-	return out
 }
 
 // estimate is the seconds of a token by what was measured, if anything was.
@@ -261,23 +233,23 @@ func printPlan(w io.Writer, model string, p *sparseflow.Placement, l *bench.Limi
 	if p.Auto {
 		fmt.Fprintf(w, "auto: %s\n\n", p.Chosen)
 	}
-	t := table{right: []bool{false, true, true}}
+	t := table.Numbers(1)
 	for _, tier := range p.Tiers {
-		t.add(tier.Name, config.FormatSize(tier.Bytes), "")
+		t.Add(tier.Name, config.FormatSize(tier.Bytes), "")
 		for _, it := range tier.Items {
 			if it.Bytes > 0 {
-				t.add("  "+it.What, config.FormatSize(it.Bytes), percent(it.Bytes, tier.Bytes))
+				t.Add("  "+it.What, config.FormatSize(it.Bytes), percent(it.Bytes, tier.Bytes))
 			}
 		}
 	}
-	t.print(w)
+	t.Print(w)
 	fmt.Fprintln(w)
-	b := table{right: []bool{false, true, true, true}}
-	b.add("", "budget", "minimum", "everything")
-	b.add("whole process", config.FormatSize(p.Process.BudgetBytes), config.FormatSize(p.Process.MinimumBytes), config.FormatSize(p.Process.TotalBytes))
-	b.add("weights", config.FormatSize(p.Share.BudgetBytes), config.FormatSize(p.Share.MinimumBytes), config.FormatSize(p.Share.TotalBytes))
-	b.add("  share", percent(min(p.Share.BudgetBytes, p.Share.TotalBytes), p.Share.TotalBytes), percent(p.Share.MinimumBytes, p.Share.TotalBytes), "100.0 %")
-	b.print(w)
+	b := table.Numbers(1)
+	b.Add("", "budget", "minimum", "everything")
+	b.Add("whole process", config.FormatSize(p.Process.BudgetBytes), config.FormatSize(p.Process.MinimumBytes), config.FormatSize(p.Process.TotalBytes))
+	b.Add("weights", config.FormatSize(p.Share.BudgetBytes), config.FormatSize(p.Share.MinimumBytes), config.FormatSize(p.Share.TotalBytes))
+	b.Add("  share", percent(min(p.Share.BudgetBytes, p.Share.TotalBytes), p.Share.TotalBytes), percent(p.Share.MinimumBytes, p.Share.TotalBytes), "100.0 %")
+	b.Print(w)
 	fmt.Fprintf(w, "\nthe smallest budget that works is %s: all weights but predictors stream for every token\n", config.FormatSize(p.Process.MinimumBytes))
 	fits := "fits"
 	if !p.Fits {

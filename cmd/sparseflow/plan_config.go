@@ -52,15 +52,10 @@ func (f *planFlags) unseen(model string) (u *unseen, err error) {
 		return u, nil
 	}
 	if u == nil {
-		src, err := hub.Find(model)
-		if err != nil {
+		u = &unseen{from: "the config of " + model}
+		if u.profile, err = profileOf(model, f.model.cacheDir); err != nil {
 			return nil, err
 		}
-		l, err := convert.Layout(src)
-		if err != nil {
-			return nil, err
-		}
-		u = &unseen{profile: l.Profile(), from: "the config of " + model}
 	}
 	u.weights, err = tensor.ParseDType(f.quant)
 	return u, err

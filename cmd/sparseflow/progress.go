@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
@@ -32,6 +33,7 @@ type progress struct {
 	bar   *mpb.Bar
 	total int64
 	began time.Time
+	said  int // columns of what say shows
 }
 
 func (a *app) newProgress() *progress {
@@ -61,6 +63,18 @@ func (p *progress) report(what string, done, total int64) {
 	case p.bar != nil:
 		p.bar.SetCurrent(done)
 	}
+}
+
+// say shows what is being done, in the place of a bar.
+func (p *progress) say(what string) {
+	if !p.terminal {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hide()
+	fmt.Fprint(p.to, "\r", what)
+	p.said = utf8.RuneCountInString(what)
 }
 
 // counters shows how much of a kind of work is done: of a model's files bytes,
@@ -97,8 +111,12 @@ func (p *progress) show() {
 	p.bar.DecoratorAverageAdjust(p.began)
 }
 
-// hide takes the bar away. The caller holds the lock.
+// hide takes away what is shown. The caller holds the lock.
 func (p *progress) hide() {
+	if p.said > 0 {
+		fmt.Fprintf(p.to, "\r%*s\r", p.said, "")
+		p.said = 0
+	}
 	if p.bars == nil {
 		return
 	}
@@ -116,7 +134,7 @@ func (p *progress) note(message string) {
 	fmt.Fprintln(p.to, "note:", plain(message))
 }
 
-// close takes the bar away.
+// close takes away what is shown.
 func (p *progress) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

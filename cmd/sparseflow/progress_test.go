@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -21,5 +22,22 @@ func TestProgressUnits(t *testing.T) {
 		if strings.TrimSpace(strings.ReplaceAll(got, " b", "b")) != want {
 			t.Errorf("%s: got %q, want %q", what, got, want)
 		}
+	}
+}
+
+// What is being done takes the place of what was, and leaves nothing behind.
+func TestSay(t *testing.T) {
+	var w bytes.Buffer
+	p := &progress{to: &w, terminal: true}
+	p.say("measuring")
+	p.say("dense")
+	p.close()
+	if got, want := w.String(), "\rmeasuring\r         \r\rdense\r     \r"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	w.Reset()
+	p = &progress{to: &w}
+	if p.say("measuring"); w.Len() > 0 {
+		t.Errorf("no terminal: got %q, want nothing", w.String())
 	}
 }

@@ -26,7 +26,7 @@ func (t *textFlags) add(cmd *cobra.Command) {
 
 // addIDs declares --ids.
 func (t *textFlags) addIDs(cmd *cobra.Command) {
-	cmd.Flags().Var(tokenIDs{&t.ids}, "ids", "the text as token ids such as 2,5,7, taken as they are")
+	cmd.Flags().Var(tokenIDs(&t.ids), "ids", "the text as token ids such as 2,5,7, taken as they are")
 }
 
 // input is a text from one source. ids are nil unless given as such.

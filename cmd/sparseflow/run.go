@@ -12,9 +12,9 @@ import (
 
 // runFlags are the flags of run.
 type runFlags struct {
-	model    modelFlags
-	sampling samplingFlags
-	text     textFlags
+	model modelFlags
+	asked sparseflow.Request // but for prompt and seed
+	text  textFlags
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -66,7 +66,7 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	f.text.addIDs(cmd)
 	f.model.add(cmd, sparseflow.Auto)
 	f.model.addRun(cmd)
-	f.sampling.add(cmd)
+	addSampling(cmd, &f.asked)
 }
 
 func (a *app) run(cmd *cobra.Command, f *runFlags, args []string) error {
@@ -104,19 +104,18 @@ func (a *app) run(cmd *cobra.Command, f *runFlags, args []string) error {
 
 // request is all of a request but its prompt.
 func (f *runFlags) request(a *app, cmd *cobra.Command) (sparseflow.Request, error) {
+	r := f.asked
+	r.Sampling.Seed = f.model.seed
 	if !cmd.Flags().Changed("seed") {
-		f.model.seed = a.random()
+		r.Sampling.Seed = a.random()
 	}
-	params, err := f.sampling.params(cmd, f.model.seed)
-	if err != nil {
-		return sparseflow.Request{}, err
+	if r.MaxTokens < 0 {
+		return r, usagef(cmd, "--max-tokens: got %d, want 0 or more", r.MaxTokens)
 	}
-	return sparseflow.Request{
-		MaxTokens: f.sampling.maxTokens,
-		Sampling:  params,
-		Stop:      f.sampling.stop,
-		IgnoreEOS: f.sampling.ignoreEOS,
-	}, nil
+	if err := r.Sampling.Validate(); err != nil {
+		return r, usagef(cmd, "%v", err)
+	}
+	return r, nil
 }
 
 // runJSON is what run --json prints.
@@ -154,13 +153,7 @@ func promptText(eng *sparseflow.Engine, in input) string {
 	if in.ids == nil || eng.Tokenizer() == nil {
 		return in.text
 	}
-	d := eng.Tokenizer().NewDecoder()
-	d.SkipSpecial = true
-	text := ""
-	for _, id := range in.ids {
-		text += d.Push(id)
-	}
-	return text + d.Flush()
+	return eng.Tokenizer().Decode(in.ids, true)
 }
 
 // generate continues one text and prints it, or its token ids where the model
@@ -206,7 +199,7 @@ func (a *app) generate(ctx context.Context, eng *sparseflow.Engine, f *runFlags,
 			Text:         res.Text,
 			FinishReason: string(res.Finish),
 			Note:         note,
-			Stats:        newRunStatsJSON(res.Stats, r.Sampling.Seed, eng),
+			Stats:        newStatsJSON(res.Stats, r.Sampling.Seed, eng),
 		})
 	}
 	return res, nil

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sparseflow/sparseflow"
+	"github.com/sparseflow/sparseflow/internal/table"
 )
 
 func (a *app) scoreCommand() *cobra.Command {
@@ -45,8 +46,6 @@ tells what that makes of the text.`,
 	t.addIDs(cmd)
 	cmd.Flags().BoolVar(&logits, "logits", false, "add the logits after the last token (with --json)")
 	m.add(cmd, sparseflow.Dense)
-	m.kv = "f32"
-	cmd.Flags().Lookup("kv").DefValue = m.kv
 	m.addRun(cmd)
 	// A score is exact unless it is told otherwise: every neuron, and keys and
 	// values as they are computed.
@@ -112,8 +111,8 @@ func (a *app) printScore(eng *sparseflow.Engine, m *modelFlags, s *sparseflow.Sc
 		}
 		return a.printJSON(out)
 	}
-	t := table{right: []bool{true, true}}
-	t.add("id", "logprob", "text")
+	t := table.Table{Right: []bool{true, true}}
+	t.Add("id", "logprob", "text")
 	sum := 0.0
 	for i, id := range s.IDs {
 		logprob := "-"
@@ -121,9 +120,9 @@ func (a *app) printScore(eng *sparseflow.Engine, m *modelFlags, s *sparseflow.Sc
 			logprob = fmt.Sprintf("%.4f", s.Logprobs[i])
 			sum += s.Logprobs[i]
 		}
-		t.add(fmt.Sprint(id), logprob, tokenText(eng.Tokenizer(), id))
+		t.Add(fmt.Sprint(id), logprob, tokenText(eng.Tokenizer(), id))
 	}
-	t.print(a.stdout)
+	t.Print(a.stdout)
 	if n := len(s.IDs) - 1; n > 0 {
 		fmt.Fprintf(a.stdout, "perplexity %.4f over %s\n", math.Exp(-sum/float64(n)), count(n, "token"))
 	}

@@ -7,12 +7,11 @@ import (
 
 	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/config"
-	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/memory"
-	text "github.com/sparseflow/sparseflow/internal/table"
+	"github.com/sparseflow/sparseflow/internal/table"
 )
 
-// statsJSON is what a request took, as --json prints it everywhere.
+// statsJSON is what a request took, as run --json prints it.
 type statsJSON struct {
 	Mode      string   `json:"mode"`
 	Tokens    int      `json:"tokens"`     // generated
@@ -29,21 +28,10 @@ type statsJSON struct {
 	OutputError     *float64 `json:"output_error"`
 	CalibratedError *float64 `json:"output_error_calibrated"`
 	PeakRSS         int64    `json:"peak_rss_bytes"`
-	*runStatsJSON
-}
-
-// runStatsJSON is what stats hold in addition where the request was run's.
-type runStatsJSON struct {
-	UnitsWanted int64  `json:"units_wanted"` // neurons of layer passes
-	UnitsHit    int64  `json:"units_hit"`    // of these, in fast memory when the pass began
-	Seed        uint64 `json:"seed"`
-	BudgetBytes int64  `json:"budget_bytes"` // of the whole process
-}
-
-func newRunStatsJSON(s sparseflow.Stats, seed uint64, eng *sparseflow.Engine) statsJSON {
-	out, p := newStatsJSON(s), eng.Placement()
-	out.runStatsJSON = &runStatsJSON{s.Wanted, s.Wanted - s.Misses, seed, p.Process.BudgetBytes}
-	return out
+	UnitsWanted     int64    `json:"units_wanted"` // neurons of layer passes
+	UnitsHit        int64    `json:"units_hit"`    // of these, in fast memory when the pass began
+	Seed            uint64   `json:"seed"`
+	BudgetBytes     int64    `json:"budget_bytes"` // of the whole process
 }
 
 // known is a value, nil where there is none.
@@ -54,7 +42,7 @@ func known(v float64, ok bool) *float64 {
 	return &v
 }
 
-func newStatsJSON(s sparseflow.Stats) statsJSON {
+func newStatsJSON(s sparseflow.Stats, seed uint64, eng *sparseflow.Engine) statsJSON {
 	return statsJSON{
 		Mode:            string(s.Mode),
 		Recall:          known(s.Recall()),
@@ -69,6 +57,10 @@ func newStatsJSON(s sparseflow.Stats) statsJSON {
 		BytesSlow:       s.SlowBytes,
 		StallS:          s.Stall.Seconds(),
 		PeakRSS:         memory.PeakRSS(),
+		UnitsWanted:     s.Wanted,
+		UnitsHit:        s.Wanted - s.Misses,
+		Seed:            seed,
+		BudgetBytes:     eng.Placement().Process.BudgetBytes,
 	}
 }
 
@@ -113,49 +105,49 @@ func summary(w io.Writer, s sparseflow.Stats, eng *sparseflow.Engine) {
 // statsTable is all that is known about a request, and a row that the verb adds.
 func statsTable(w io.Writer, s sparseflow.Stats, eng *sparseflow.Engine, row ...string) {
 	p := eng.Placement()
-	var t table
-	t.add("mode", modeText(eng))
+	var t table.Table
+	t.Add("mode", modeText(eng))
 	if len(row) > 0 {
-		t.add(row...)
+		t.Add(row...)
 	}
-	t.add("threads", fmt.Sprint(p.Threads))
-	t.add("budget", budgetText(p))
-	t.add("prompt", count(s.PromptTokens, "token"))
-	t.add("generated", count(s.Tokens, "token"))
+	t.Add("threads", fmt.Sprint(p.Threads))
+	t.Add("budget", budgetText(p))
+	t.Add("prompt", count(s.PromptTokens, "token"))
+	t.Add("generated", count(s.Tokens, "token"))
 	if s.Loading > 0 {
-		t.add("waiting to be loaded", seconds(s.Loading))
+		t.Add("waiting to be loaded", seconds(s.Loading))
 	}
-	t.add("prefill", seconds(s.Prefill))
-	t.add("decode", seconds(s.Decode))
-	t.add("speed", figures(s.TokensPerSecond())+" tokens/s")
-	t.add("waiting for reads", seconds(s.Stall))
+	t.Add("prefill", seconds(s.Prefill))
+	t.Add("decode", seconds(s.Decode))
+	t.Add("speed", figures(s.TokensPerSecond())+" tokens/s")
+	t.Add("waiting for reads", seconds(s.Stall))
 	_, tokens := perToken(s)
 	asked := float64(s.Decoding.Predict.Nanoseconds()) / 1e3 / float64(tokens) / float64(eng.Profile().Layers)
-	t.add("predicting", fmt.Sprintf("%s, %s of decoding, %.1f us a token and layer", seconds(s.Predict), percent(int64(s.Decoding.Predict), int64(s.Decode)), asked))
-	t.add("neurons computed", percent(s.Computed, s.Passes))
-	t.add("active of computed", percent(s.Active, s.Computed))
+	t.Add("predicting", fmt.Sprintf("%s, %s of decoding, %.1f us a token and layer", seconds(s.Predict), percent(int64(s.Decoding.Predict), int64(s.Decode)), asked))
+	t.Add("neurons computed", percent(s.Computed, s.Passes))
+	t.Add("active of computed", percent(s.Active, s.Computed))
 	if r, ok := s.Recall(); ok {
-		t.add("recall, sampled", fmt.Sprintf("%.1f %%", 100*r))
+		t.Add("recall, sampled", fmt.Sprintf("%.1f %%", 100*r))
 	}
 	if v, ok := s.OutputError(); ok {
 		text := fmt.Sprintf("%.1f %%", 100*v)
 		if was, ok := s.CalibratedError(); ok {
 			text += fmt.Sprintf(", %.1f %% when calibrated", 100*was)
 		}
-		t.add("output error, sampled", text)
+		t.Add("output error, sampled", text)
 	}
 	if s.Filled > 0 {
-		t.add("loaded into empty slots", count(int(s.Filled), "neuron"))
+		t.Add("loaded into empty slots", count(int(s.Filled), "neuron"))
 	}
-	t.add("cache hits", hitText(s.Counters))
-	t.add("wanted, cached or not", fmt.Sprint(s.Wanted))
-	t.add("missing", fmt.Sprint(s.Misses))
-	t.add("read early", fmt.Sprint(s.Early))
-	t.add("read early in vain", fmt.Sprint(s.Wasted))
-	t.add("from fast memory", config.FormatSize(s.FastBytes))
-	t.add("from slow memory", config.FormatSize(s.SlowBytes))
-	t.add("peak RSS", rssText())
-	t.print(w)
+	t.Add("cache hits", hitText(s.Counters))
+	t.Add("wanted, cached or not", fmt.Sprint(s.Wanted))
+	t.Add("missing", fmt.Sprint(s.Misses))
+	t.Add("read early", fmt.Sprint(s.Early))
+	t.Add("read early in vain", fmt.Sprint(s.Wasted))
+	t.Add("from fast memory", config.FormatSize(s.FastBytes))
+	t.Add("from slow memory", config.FormatSize(s.SlowBytes))
+	t.Add("peak RSS", rssText())
+	t.Print(w)
 }
 
 // hitText is the share of wanted neurons that were in fast memory. Those that
@@ -197,7 +189,7 @@ func percent(part, whole int64) string {
 	return fmt.Sprintf("%.1f %%", 100*float64(part)/float64(whole))
 }
 
-func count(n int, of string) string { return text.Count(n, of) }
+func count(n int, of string) string { return table.Count(n, of) }
 
 // seconds is a duration to three figures.
 func seconds(d time.Duration) string {
@@ -212,4 +204,4 @@ func seconds(d time.Duration) string {
 }
 
 // figures is a speed to about three figures.
-func figures(v float64) string { return text.Figures(v) }
+func figures(v float64) string { return table.Figures(v) }

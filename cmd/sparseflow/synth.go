@@ -1,7 +1,7 @@
 package main
 
 import (
-	"fmt"
+	"cmp"
 	"path/filepath"
 	"strings"
 
@@ -14,16 +14,12 @@ import (
 
 // synthFlags are the flags of synth.
 type synthFlags struct {
-	shape            string
-	sizes            synth.Sizes
-	active           float64
-	seed             uint64
-	threads          int
-	output           string
-	force            bool
-	quant, attn, mlp string
-	json             bool
-	config           string
+	toolFlags
+	quantFlags
+	synth.Options // but for Profile
+	sizes         synth.Sizes
+	shape, output string
+	force         bool
 }
 
 // packSuffix is what makes an output a pack and not a directory.
@@ -31,7 +27,6 @@ const packSuffix = ".sflow"
 
 func (a *app) synthCommand() *cobra.Command {
 	var f synthFlags
-	quants := quantWords()
 	cmd := &cobra.Command{
 		Use:     "synth --shape SHAPE -o (DIR | FILE.sflow)",
 		GroupID: groupTool,
@@ -67,16 +62,13 @@ The output appears under its name when it is complete, or not at all.`,
 	flags.IntVar(&f.sizes.FFN, "ffn", 0, "neurons of a layer; 0: 4 times --hidden")
 	flags.IntVar(&f.sizes.Vocab, "vocab", 50272, "number of tokens")
 	flags.IntVar(&f.sizes.Context, "context", 2048, "longest text in tokens")
-	f.quant = string(convert.Keep)
 	set := newGroup("Flags:")
-	set.Var(percentage{&f.active}, "active", "mean share of neurons that fire at a token; default: 3.3%, as OPT-6.7B")
-	set.Uint64Var(&f.seed, "seed", 0, "`number` that the weights are drawn from")
-	set.IntVar(&f.threads, "threads", 0, "threads; 0: one for each processor")
-	set.Var(enum{&f.quant, quants}, "quant", "element type of a pack's weights; keep: f16")
-	set.Var(enum{&f.attn, quants}, "quant-attn", "the same for attention, embeddings and head alone")
-	set.Var(enum{&f.mlp, quants}, "quant-mlp", "the same for MLP neurons alone")
+	set.Var(percentage(&f.Active), "active", "mean share of neurons that fire at a token; default: 3.3%, as OPT-6.7B")
+	set.Uint64Var(&f.Seed, "seed", 0, "`number` that the weights are drawn from")
+	set.IntVar(&f.Threads, "threads", 0, "threads; 0: one for each processor")
+	f.add(set, "f16; for a pack alone")
 	addGroup(cmd, set)
-	addToolFlags(cmd, &f.json, &f.config)
+	f.addTo(cmd, false)
 	return cmd
 }
 
@@ -98,18 +90,16 @@ func (a *app) synth(cmd *cobra.Command, f *synthFlags) error {
 	bar := a.newProgress()
 	defer bar.close()
 	o.Progress = bar.report
-	out := synthJSON{Schema: schema, Path: f.output, Kind: "checkpoint", Shape: f.shape, Seed: f.seed}
+	out := synthJSON{Schema: schema, Path: f.output, Kind: "checkpoint", Shape: f.shape, Seed: f.Seed}
 	if strings.HasSuffix(f.output, packSuffix) {
 		if err := mayWrite(f.output, f.force); err != nil {
 			return err
 		}
 		out.Kind = "pack"
+		c := f.quantFlags.options()
+		c.Name = strings.TrimSuffix(filepath.Base(f.output), packSuffix)
 		var r convert.Result
-		r, err = synth.Pack(cmd.Context(), f.output, o, convert.Options{
-			Attn: convert.Quant(firstOf(f.attn, f.quant)),
-			MLP:  convert.Quant(firstOf(f.mlp, f.quant)),
-			Name: strings.TrimSuffix(filepath.Base(f.output), packSuffix),
-		})
+		r, err = synth.Pack(cmd.Context(), f.output, o, c)
 		out.Bytes = r.Bytes
 		for _, n := range r.Notices {
 			bar.note(n)
@@ -118,27 +108,23 @@ func (a *app) synth(cmd *cobra.Command, f *synthFlags) error {
 		out.Bytes, err = synth.WriteDir(cmd.Context(), filepath.Clean(f.output), o)
 	}
 	bar.close()
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case f.json:
-		return a.printJSON(out)
 	}
-	fmt.Fprintf(a.stdout, "wrote %s: synthetic %s, %s %s\n", f.output, f.shape, config.FormatSize(out.Bytes), out.Kind)
-	return nil
+	return a.tell(f.json, out, "wrote %s: synthetic %s, %s %s", f.output, f.shape, config.FormatSize(out.Bytes), out.Kind)
 }
 
 // options is the flags as package synth takes them.
 func (f *synthFlags) options(cmd *cobra.Command) (synth.Options, error) {
-	o := synth.Options{Active: f.active, Seed: f.seed, Threads: f.threads}
+	o := f.Options
 	changed := cmd.Flags().Changed
 	switch {
 	case f.shape == "":
 		return o, usagef(cmd, "got no --shape, want one of %s", list(synth.Shapes()))
 	case f.output == "":
 		return o, usagef(cmd, "got no output, want -o DIR or -o FILE%s", packSuffix)
-	case f.threads < 0:
-		return o, usagef(cmd, "--threads: got %d, want 0 or more", f.threads)
+	case f.Threads < 0:
+		return o, usagef(cmd, "--threads: got %d, want 0 or more", f.Threads)
 	case !strings.HasSuffix(f.output, packSuffix) && (f.quant != string(convert.Keep) || f.attn != "" || f.mlp != ""):
 		return o, usagef(cmd, "got --quant for a directory, whose weights are float16; want it for a pack (-o FILE%s) alone", packSuffix)
 	}
@@ -156,12 +142,8 @@ func (f *synthFlags) options(cmd *cobra.Command) (synth.Options, error) {
 	} else if sizes.Hidden == 0 || sizes.Layers == 0 {
 		return o, usagef(cmd, "got --shape %s without sizes, want at least --hidden and --layers", synth.Custom)
 	}
-	if sizes.Heads == 0 {
-		sizes.Heads = max(1, sizes.Hidden/64)
-	}
-	if sizes.FFN == 0 {
-		sizes.FFN = 4 * sizes.Hidden
-	}
+	sizes.Heads = cmp.Or(sizes.Heads, max(1, sizes.Hidden/64))
+	sizes.FFN = cmp.Or(sizes.FFN, 4*sizes.Hidden)
 	o.Profile = sizes.Profile()
 	if err := o.Validate(); err != nil {
 		return o, usagef(cmd, "%v", err)

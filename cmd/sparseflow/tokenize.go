@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,13 +15,10 @@ import (
 
 // tokenizeFlags are the flags of tokenize.
 type tokenizeFlags struct {
-	text   textFlags
-	lines  bool
-	noBOS  bool
-	json   bool
-	config string
-
-	cacheDir string
+	toolFlags
+	text  textFlags
+	lines bool
+	noBOS bool
 }
 
 func (a *app) tokenizeCommand() *cobra.Command {
@@ -49,10 +45,7 @@ string, and each line of the output its ids as a JSON list.`,
 	f.text.add(cmd)
 	cmd.Flags().BoolVar(&f.lines, "jsonl", false, "one JSON string a line in, one list of ids a line out")
 	cmd.Flags().BoolVar(&f.noBOS, "no-bos", false, "leave out the begin-of-text token")
-	set := newGroup("Flags:")
-	addCacheDir(set, &f.cacheDir)
-	addGroup(cmd, set)
-	addToolFlags(cmd, &f.json, &f.config)
+	f.addTo(cmd, true)
 	return cmd
 }
 
@@ -78,14 +71,10 @@ func (a *app) tokenize(cmd *cobra.Command, f *tokenizeFlags, args []string) erro
 		}
 	}
 	ids := t.Encode(in.text, bos)
-	if f.json {
-		return a.printJSON(struct {
-			Schema int     `json:"schema"`
-			IDs    []int32 `json:"ids"`
-		}{schema, ids})
-	}
-	fmt.Fprintln(a.stdout, idsText(ids))
-	return nil
+	return a.tell(f.json, struct {
+		Schema int     `json:"schema"`
+		IDs    []int32 `json:"ids"`
+	}{schema, ids}, "%s", strings.Trim(fmt.Sprint(ids), "[]"))
 }
 
 // tokenizeLines answers line by line, so that another program can talk to it.
@@ -116,16 +105,4 @@ func (a *app) tokenizeLines(t *sparseflow.Tokenizer, bos bool) error {
 			}
 		}
 	}
-}
-
-// idsText is ids with spaces between them.
-func idsText(ids []int32) string {
-	var b strings.Builder
-	for i, id := range ids {
-		if i > 0 {
-			b.WriteByte(' ')
-		}
-		b.WriteString(strconv.Itoa(int(id)))
-	}
-	return b.String()
 }

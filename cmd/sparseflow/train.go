@@ -7,6 +7,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sparseflow/sparseflow"
+	"github.com/sparseflow/sparseflow/internal/memory"
+	"github.com/sparseflow/sparseflow/internal/table"
 	"github.com/sparseflow/sparseflow/models/text"
 )
 
@@ -45,13 +47,13 @@ finished. A training that ends early changes nothing.`,
 	}
 	f.floor = floorAuto
 	cmd.Flags().StringVar(&f.file, "file", "", "learn from this `file`")
-	cmd.Flags().StringVarP(&f.output, "output", "o", "", "write the sidecar to this `file`")
+	cmd.Flags().StringVarP(&f.Output, "output", "o", "", "write the sidecar to this `file`")
 	cmd.Flags().Var(enum{&f.floor, []string{floorAuto, string(sparseflow.FloorPerplexity), string(sparseflow.FloorRecall)}}, "floor", "what quality is: a rise of perplexity, or recall and output error in every layer; auto: recall where the weights are synthetic")
-	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "`number` that random choices start from")
+	cmd.Flags().Uint64Var(&f.Seed, "seed", 0, "`number` that random choices start from")
 	cmd.Flags().Duration("time", 0, "has no effect")
 	_ = cmd.Flags().MarkDeprecated("time", "it has no effect: training does not depend on the clock") // fails for unknown flags alone
-	cmd.Flags().IntVar(&f.bits, "bits", 0, "`bits` of every sketch, 3 or 4; 0: what costs least, layer by layer")
-	cmd.Flags().IntVar(&f.rank, "rank", 0, "`rank` of all low-rank factors, 16, 32, 64 ...; 0: what costs least, layer by layer")
+	cmd.Flags().IntVar(&f.Bits, "bits", 0, "`bits` of every sketch, 3 or 4; 0: what costs least, layer by layer")
+	cmd.Flags().IntVar(&f.Rank, "rank", 0, "`rank` of all low-rank factors, 16, 32, 64 ...; 0: what costs least, layer by layer")
 	m.add(cmd, sparseflow.Auto)
 	return cmd
 }
@@ -61,18 +63,17 @@ const floorAuto = "auto"
 
 // trainFlags are the flags of train alone.
 type trainFlags struct {
-	file, output, floor string
-	seed                uint64
-	bits, rank          int
+	sparseflow.Training
+	file, floor string
 }
 
 // check refuses widths and ranks that there are not, or not of that predictor.
 func (f trainFlags) check(cmd *cobra.Command, predictor string) error {
-	switch r := f.rank; {
-	case f.bits != 0 && f.bits != 3 && f.bits != 4:
-		return usagef(cmd, "--bits: got %d, want 3 or 4", f.bits)
-	case f.bits > 0 && predictor == "lowrank":
-		return usagef(cmd, "--bits: got %d with --predictor lowrank, which has no sketch", f.bits)
+	switch r := f.Rank; {
+	case f.Bits != 0 && f.Bits != 3 && f.Bits != 4:
+		return usagef(cmd, "--bits: got %d, want 3 or 4", f.Bits)
+	case f.Bits > 0 && predictor == "lowrank":
+		return usagef(cmd, "--bits: got %d with --predictor lowrank, which has no sketch", f.Bits)
 	case r != 0 && (r < 16 || r&(r-1) != 0):
 		return usagef(cmd, "--rank: got %d, want 16, 32, 64 ...", r)
 	case r != 0 && predictor == "sketch":
@@ -105,7 +106,8 @@ func (a *app) train(cmd *cobra.Command, m *modelFlags, model string, f trainFlag
 	if err := f.check(cmd, strategy.Predictor); err != nil {
 		return err
 	}
-	t := sparseflow.Training{Text: text.Sample, Name: "bundled sample", Output: f.output, Seed: f.seed, Bits: f.bits, Rank: f.rank}
+	t := f.Training
+	t.Text, t.Name = text.Sample, "bundled sample"
 	if f.floor != floorAuto {
 		t.Floor = sparseflow.Floor(f.floor)
 	}
@@ -119,7 +121,7 @@ func (a *app) train(cmd *cobra.Command, m *modelFlags, model string, f trainFlag
 		fmt.Fprintf(a.stderr, "note: learning from drawn token ids: %v\n", err)
 	}
 	bar := a.newProgress()
-	limitToConvert()
+	memory.LimitHeapToConvert()
 	c, path, err := sparseflow.Train(cmd.Context(), model, t,
 		sparseflow.WithStrategy(strategy),
 		sparseflow.WithCacheDir(m.cacheDir),
@@ -133,13 +135,13 @@ func (a *app) train(cmd *cobra.Command, m *modelFlags, model string, f trainFlag
 		return a.printJSON(trainJSON{schema, path, c.Text, c.Tokens, c.Floor, c.Points})
 	}
 	fmt.Fprintf(a.stdout, "%s\n\n", floorText(c))
-	tab := table{right: []bool{true, true, true, true, true, true, true}}
-	tab.add("perplexity", "KL", "computed", "of active", "recall", "weighted", "output error")
+	tab := table.Numbers(0)
+	tab.Add("perplexity", "KL", "computed", "of active", "recall", "weighted", "output error")
 	for _, p := range c.Points {
-		tab.add(fmt.Sprintf("%+.3f %%", 100*p.PPLChange), fmt.Sprintf("%.5f", p.KL), fmt.Sprintf("%.2f %%", 100*p.Computed),
+		tab.Add(fmt.Sprintf("%+.3f %%", 100*p.PPLChange), fmt.Sprintf("%.5f", p.KL), fmt.Sprintf("%.2f %%", 100*p.Computed),
 			fmt.Sprintf("%.2f", p.Computed/p.Active), fmt.Sprintf("%.4f", p.Recall), fmt.Sprintf("%.4f", p.RecallWeighted), fmt.Sprintf("%.4f", p.MLPError))
 	}
-	tab.print(a.stdout)
+	tab.Print(a.stdout)
 	fmt.Fprintf(a.stdout, "\ncalibrated on %s of %s; written to %s\n", count(c.Tokens, "token"), c.Text, path)
 	return nil
 }

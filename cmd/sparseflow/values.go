@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/spf13/pflag"
 
 	"github.com/sparseflow/sparseflow"
 )
@@ -40,131 +43,116 @@ func list(words []string) string {
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
-// deviceWord is an enum of what this build can compute on.
-type deviceWord struct{ to *string }
+// value is a flag of a type of its own.
+type value[T any] struct {
+	to    *T
+	kind  string // what help calls it
+	parse func(string) (T, error)
+	show  func(T) string // a default, for help; nil: there is none to show
+}
 
-func (d deviceWord) String() string { return *d.to }
-func (d deviceWord) Type() string   { return "auto|cpu" }
+func (v value[T]) Type() string { return v.kind }
 
-func (d deviceWord) Set(s string) error {
-	switch w := strings.ToLower(strings.TrimSpace(s)); w {
-	case "auto", "cpu":
-		*d.to = w
-		return nil
+func (v value[T]) String() string {
+	if v.show == nil {
+		return ""
 	}
-	return fmt.Errorf("got %q, but this build has no GPU backend; want auto or cpu", s)
+	return v.show(*v.to)
+}
+
+func (v value[T]) Set(s string) error {
+	got, err := v.parse(strings.TrimSpace(s))
+	if err == nil {
+		*v.to = got
+	}
+	return err
+}
+
+// device is what computes.
+func device(to *string) pflag.Value {
+	return value[string]{to, "auto|cpu", func(s string) (string, error) {
+		w := strings.ToLower(s)
+		if w != "auto" && w != "cpu" {
+			return "", fmt.Errorf("got %q, but this build has no GPU backend; want auto or cpu", s)
+		}
+		return w, nil
+	}, func(w string) string { return w }}
 }
 
 // percentage is a share, written as 0.5%.
-type percentage struct{ to *float64 }
-
-func (p percentage) Type() string { return "share%" }
-
-func (p percentage) String() string {
-	if *p.to == 0 {
-		return ""
-	}
-	return strconv.FormatFloat(100**p.to, 'g', 6, 64) + "%"
-}
-
-func (p percentage) Set(s string) error {
-	num, ok := strings.CutSuffix(strings.TrimSpace(s), "%")
-	v, err := strconv.ParseFloat(strings.TrimSpace(num), 64)
-	if !ok || err != nil || !(v > 0 && v <= 100) {
-		return fmt.Errorf("got %q, want a share above 0%% such as 0.5%%", s)
-	}
-	*p.to = v / 100
-	return nil
+func percentage(to *float64) pflag.Value {
+	return value[float64]{to, "share%", func(s string) (float64, error) {
+		num, ok := strings.CutSuffix(s, "%")
+		v, err := strconv.ParseFloat(strings.TrimSpace(num), 64)
+		if !ok || err != nil || !(v > 0 && v <= 100) {
+			return 0, fmt.Errorf("got %q, want a share above 0%% such as 0.5%%", s)
+		}
+		return v / 100, nil
+	}, nil}
 }
 
 // shares is a list of shares with commas between them, as in 20%,58%, or all.
-type shares struct{ to *[]float64 }
-
-func (s shares) String() string { return "" }
-func (s shares) Type() string   { return "list" }
-
-func (s shares) Set(text string) error {
-	var list []float64
-	if text == "all" {
-		text = benchSweep
-	}
-	for _, word := range strings.Split(text, ",") {
-		b, err := sparseflow.ParseBudget(strings.TrimSpace(word))
-		if err != nil || b.Share == 0 {
-			return fmt.Errorf("got %q, want shares of the weights such as 20%%,58%%", word)
+func shares(to *[]float64) pflag.Value {
+	return value[[]float64]{to, "list", func(s string) (list []float64, err error) {
+		if s == "all" {
+			s = benchSweep
 		}
-		list = append(list, b.Share)
-	}
-	*s.to = list
-	return nil
+		for _, word := range strings.Split(s, ",") {
+			b, err := sparseflow.ParseBudget(strings.TrimSpace(word))
+			if err != nil || b.Share == 0 {
+				return nil, fmt.Errorf("got %q, want shares of the weights such as 20%%,58%%", word)
+			}
+			list = append(list, b.Share)
+		}
+		return list, nil
+	}, nil}
 }
 
 // budget is a share of the weights or a size.
-type budget struct{ to *sparseflow.Budget }
-
-func (b budget) Type() string { return "size|share%" }
-
-func (b budget) String() string {
-	if b.to.IsZero() {
-		return ""
-	}
-	return b.to.String()
+func budget(to *sparseflow.Budget) pflag.Value {
+	return value[sparseflow.Budget]{to, "size|share%", parseBudget, nil}
 }
 
-func (b budget) Set(s string) error {
-	v, err := sparseflow.ParseBudget(s)
+func parseBudget(s string) (b sparseflow.Budget, err error) {
+	b, err = sparseflow.ParseBudget(s)
 	if err != nil {
-		return fmt.Errorf("got %q, want a share of the weights such as 58%% or a size such as 4GB or 4GiB", s)
+		return b, fmt.Errorf("got %q, want a share of the weights such as 58%% or a size such as 4GB or 4GiB", s)
 	}
-	if v.Share > 1 {
-		return fmt.Errorf("got %v, want at most 100%%, which is all weights, or a size such as 4GB", v)
+	if b.Share > 1 {
+		return b, fmt.Errorf("got %v, want at most 100%%, which is all weights, or a size such as 4GB", b)
 	}
 	// Nobody means so few bytes who gives no unit.
-	if n, err := strconv.ParseFloat(strings.TrimSpace(s), 64); err == nil && n < 1e4 {
+	if n, err := strconv.ParseFloat(s, 64); err == nil && n < 1e4 {
 		hint := fmt.Sprintf("%.6g%%", n)
 		if n < 1 {
 			hint = fmt.Sprintf("%.6g%%", 100*n)
 		} else if n > 100 {
 			hint = fmt.Sprintf("%vMB", n)
 		}
-		return fmt.Errorf("got %v bytes; did you mean %s?", n, hint)
+		return b, fmt.Errorf("got %v bytes; did you mean %s?", n, hint)
 	}
-	*b.to = v
-	return nil
+	return b, nil
 }
 
 // ratio is a number from 0 to 1 that can be left out.
-type ratio struct{ to **float64 }
-
-func (r ratio) Type() string { return "ratio" }
-
-func (r ratio) String() string {
-	if *r.to == nil {
-		return ""
-	}
-	return strconv.FormatFloat(**r.to, 'g', -1, 64)
-}
-
-func (r ratio) Set(s string) error {
-	v, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
-	if err != nil || !(v >= 0 && v <= 1) {
-		return fmt.Errorf("got %q, want a number from 0 to 1", s)
-	}
-	*r.to = &v
-	return nil
+func ratio(to **float64) pflag.Value {
+	return value[*float64]{to, "ratio", func(s string) (*float64, error) {
+		v, err := strconv.ParseFloat(s, 64)
+		if err != nil || !(v >= 0 && v <= 1) {
+			return nil, fmt.Errorf("got %q, want a number from 0 to 1", s)
+		}
+		return &v, nil
+	}, nil}
 }
 
 // tokenIDs are token ids with commas or spaces between them.
-type tokenIDs struct{ to *[]int32 }
+func tokenIDs(to *[]int32) pflag.Value {
+	return value[[]int32]{to, "ids", parseIDs, nil}
+}
 
-func (t tokenIDs) Type() string { return "ids" }
-
-func (t tokenIDs) String() string { return "" }
-
-func (t tokenIDs) Set(s string) error {
+func parseIDs(s string) ([]int32, error) {
 	// A list as JSON has it, in brackets, is what another program's output
 	// looks like.
-	s = strings.TrimSpace(s)
 	if inner, ok := strings.CutPrefix(s, "["); ok {
 		s = strings.TrimSuffix(inner, "]")
 	}
@@ -172,33 +160,20 @@ func (t tokenIDs) Set(s string) error {
 	for _, f := range strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' }) {
 		id, err := strconv.ParseInt(f, 10, 64)
 		if err != nil || id < 0 || id > math.MaxInt32 {
-			return fmt.Errorf("got %q, want token ids such as 2,5,7", f)
+			return nil, fmt.Errorf("got %q, want token ids such as 2,5,7", f)
 		}
 		ids = append(ids, int32(id))
 	}
 	if len(ids) == 0 {
-		return fmt.Errorf("got no token id, want some such as 2,5,7")
+		return nil, errors.New("got no token id, want some such as 2,5,7")
 	}
-	*t.to = ids
-	return nil
+	return ids, nil
 }
 
 // simDisk is a simulated disk, none if not given.
-type simDisk struct{ to **sparseflow.SimDisk }
-
-func (d simDisk) String() string {
-	if d.to == nil || *d.to == nil {
-		return ""
-	}
-	return (*d.to).String()
-}
-
-func (d simDisk) Type() string { return "disk" }
-
-func (d simDisk) Set(s string) error {
-	v, err := sparseflow.ParseSimDisk(s)
-	if err == nil {
-		*d.to = &v
-	}
-	return err
+func simDisk(to **sparseflow.SimDisk) pflag.Value {
+	return value[*sparseflow.SimDisk]{to, "disk", func(s string) (*sparseflow.SimDisk, error) {
+		d, err := sparseflow.ParseSimDisk(s)
+		return &d, err
+	}, nil}
 }

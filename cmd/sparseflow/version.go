@@ -9,8 +9,7 @@ import (
 )
 
 func (a *app) versionCommand() *cobra.Command {
-	var json bool
-	var config string
+	var f toolFlags
 	cmd := &cobra.Command{
 		Use:     "version",
 		GroupID: groupTool,
@@ -22,17 +21,13 @@ that it was built on, where one with CGO_ENABLED=0 needs nothing.`,
   sparseflow version --json`,
 		Args: argsNamed(0),
 		RunE: func(*cobra.Command, []string) error {
-			if json {
-				return a.printJSON(struct {
-					Schema  int    `json:"schema"`
-					Version string `json:"version"`
-				}{schema, version()})
-			}
-			fmt.Fprintln(a.stdout, "sparseflow", version())
-			return nil
+			return a.tell(f.json, struct {
+				Schema  int    `json:"schema"`
+				Version string `json:"version"`
+			}{schema, version()}, "sparseflow %s", version())
 		},
 	}
-	addToolFlags(cmd, &json, &config)
+	f.addTo(cmd, false)
 	return cmd
 }
 

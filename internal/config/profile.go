@@ -2,8 +2,7 @@
 //
 // ModelProfile describes a model: its sizes and the quirks of its family.
 // OffloadStrategy describes how it is to be run: how much fast memory, which
-// predictor, which cache policy. SparseFlowConfig is the pair. All three are
-// plain values that nothing changes after they are made; what follows from
+// predictor, which cache policy. Both are plain values that nothing changes after they are made; what follows from
 // them (head dimension, bytes per neuron) is a method, so that two places can
 // never disagree.
 package config

@@ -12,27 +12,8 @@ import (
 // drawn and not trained; transformers keep keys that they do not know.
 const SyntheticKey = "sparseflow_synthetic"
 
-// SparseFlowConfig is a model and what is to be done with it.
-type SparseFlowConfig struct {
-	Profile  ModelProfile
-	Strategy OffloadStrategy
-}
-
-// FromTransformersConfig reads the config.json that Hugging Face's
-// transformers write beside a checkpoint and joins it with a strategy.
-// Only model_type "opt" is known so far.
-func FromTransformersConfig(hf []byte, s OffloadStrategy) (SparseFlowConfig, error) {
-	if err := s.Validate(); err != nil {
-		return SparseFlowConfig{}, err
-	}
-	p, err := ProfileFromTransformers(hf)
-	if err != nil {
-		return SparseFlowConfig{}, err
-	}
-	return SparseFlowConfig{Profile: p, Strategy: s}, nil
-}
-
-// ProfileFromTransformers reads the model half of FromTransformersConfig.
+// ProfileFromTransformers reads the config.json that Hugging Face's transformers
+// write beside a checkpoint. Only model_type "opt" is known so far.
 func ProfileFromTransformers(hf []byte) (ModelProfile, error) {
 	p, _, err := ReadTransformers(hf, nil)
 	return p, err

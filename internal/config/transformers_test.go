@@ -339,22 +339,6 @@ func TestPublishedOPT(t *testing.T) {
 	}
 }
 
-func TestFromTransformersConfig(t *testing.T) {
-	s := DefaultStrategy()
-	s.Mode, s.Context = Dense, 16
-	got, err := FromTransformersConfig(smallWith("ffn_dim", "96"), s)
-	if d := cmp.Diff(SparseFlowConfig{Profile: smallProfile(), Strategy: s}, got); d != "" || err != nil {
-		t.Errorf("got %v (-want +got)\n%s", err, d)
-	}
-	if _, err := FromTransformersConfig([]byte("{"), s); err == nil {
-		t.Error("half a file: got no error")
-	}
-	s.Threads = -1
-	if _, err := FromTransformersConfig(smallWith("ffn_dim", "96"), s); err == nil || !strings.Contains(err.Error(), "threads") {
-		t.Errorf("threads -1: got error %v", err)
-	}
-}
-
 func FuzzProfileFromTransformers(f *testing.F) {
 	f.Add([]byte("{}"))
 	f.Add(smallWith("eos_token_id", "[2, 3]"))
