@@ -119,7 +119,7 @@ func TestLeftKnown(t *testing.T) {
 				}
 			}
 			p.transpose(wt, w, s.ffn, s.d)
-			got, sizes, err := p.left(t.Context(), w, wt, nil, s.ffn, s.d, s.rank, 1)
+			got, sizes, err := p.left(t.Context(), w, wt, identity(s.d), s.ffn, s.d, s.rank, 1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -144,7 +144,7 @@ func TestLeftIterated(t *testing.T) {
 	w, wt := normal(rand.New(rand.NewPCG(1, 1)), ffn*d), make([]float32, ffn*d)
 	p.transpose(wt, w, ffn, d)
 	energy := func(rank int) float64 {
-		_, sizes, err := p.left(t.Context(), w, wt, nil, ffn, d, rank, 1)
+		_, sizes, err := p.left(t.Context(), w, wt, identity(d), ffn, d, rank, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
