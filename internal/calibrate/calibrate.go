@@ -61,7 +61,7 @@ type Options struct {
 	// Dir is where a large file may lie meanwhile.
 	Dir string
 	// HeapBytes is the most memory that may be used beside the open model; 0:
-	// any.
+	// mostHeapBytes.
 	HeapBytes int64
 	// Progress, if not nil, is told what is done, out of a total.
 	Progress func(what string, done, total int64)
@@ -85,6 +85,9 @@ func Check(o Options) error {
 }
 
 func newCalibrator(o Options) *calibrator {
+	if o.HeapBytes == 0 {
+		o.HeapBytes = mostHeapBytes
+	}
 	return &calibrator{Options: o, profile: o.Layout.Profile()}
 }
 
