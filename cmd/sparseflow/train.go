@@ -51,7 +51,7 @@ finished. A training that ends early changes nothing.`,
 	cmd.Flags().Var(enum{&f.floor, []string{floorAuto, string(sparseflow.FloorPerplexity), string(sparseflow.FloorRecall)}}, "floor", "what quality is: a rise of perplexity, or recall and output error in every layer; auto: recall where the weights are synthetic")
 	cmd.Flags().Uint64Var(&f.Seed, "seed", 0, "`number` that random choices start from")
 	cmd.Flags().Duration("time", 0, "has no effect")
-	_ = cmd.Flags().MarkDeprecated("time", "it has no effect: training does not depend on the clock") // fails for unknown flags alone
+	_ = cmd.Flags().MarkHidden("time") // fails for unknown flags alone
 	cmd.Flags().IntVar(&f.Bits, "bits", 0, "`bits` of every sketch, 3 or 4; 0: what costs least, layer by layer")
 	cmd.Flags().IntVar(&f.Rank, "rank", 0, "`rank` of all low-rank factors, 16, 32, 64 ...; 0: what costs least, layer by layer")
 	m.add(cmd, sparseflow.Auto)
@@ -105,6 +105,9 @@ func (a *app) train(cmd *cobra.Command, m *modelFlags, model string, f trainFlag
 	}
 	if err := f.check(cmd, strategy.Predictor); err != nil {
 		return err
+	}
+	if cmd.Flags().Changed("time") {
+		fmt.Fprintln(a.stderr, "note: --time has no effect: training does not depend on the clock")
 	}
 	t := f.Training
 	t.Text, t.Name = text.Sample, "bundled sample"

@@ -61,7 +61,7 @@ type Options struct {
 	// Dir is where a large file may lie meanwhile.
 	Dir string
 	// HeapBytes is the most memory that may be used beside the open model; 0:
-	// any.
+	// mostHeapBytes.
 	HeapBytes int64
 	// Progress, if not nil, is told what is done, out of a total.
 	Progress func(what string, done, total int64)
@@ -85,19 +85,20 @@ func Check(o Options) error {
 }
 
 func newCalibrator(o Options) *calibrator {
+	if o.HeapBytes == 0 {
+		o.HeapBytes = mostHeapBytes
+	}
 	return &calibrator{Options: o, profile: o.Layout.Profile()}
 }
 
 // Calibrate calibrates a model.
 func Calibrate(ctx context.Context, o Options) (r Result, err error) {
 	c := newCalibrator(o)
-	if err := c.prepare(); err != nil {
+	if err := c.check(); err != nil {
 		return Result{}, err
 	}
-	if err := c.collect(ctx); err != nil {
-		return Result{}, errors.Join(err, c.close())
-	}
-	if err := errors.Join(c.fit(ctx), c.close()); err != nil {
+	c.notify("%v", c.need)
+	if err := c.learn(ctx); err != nil {
 		return Result{}, err
 	}
 	return Result{&c.out, c.factors, c.counts}, c.points(ctx)
@@ -130,13 +131,6 @@ func (c *calibrator) notify(format string, args ...any) {
 	}
 }
 
-func (c *calibrator) close() error {
-	if c.inputs == nil {
-		return nil
-	}
-	return c.inputs.close()
-}
-
 // check decides what there is to do.
 func (c *calibrator) check() (err error) {
 	p := c.profile
@@ -164,16 +158,16 @@ func (c *calibrator) check() (err error) {
 	return err
 }
 
-// prepare checks, says what there is to do and makes room for the inputs.
-func (c *calibrator) prepare() (err error) {
-	if err := c.check(); err != nil {
+// learn keeps every layer's inputs in a file for as long as it fits them.
+func (c *calibrator) learn(ctx context.Context) (err error) {
+	rows := c.need.tokens + (c.need.tokens+c.window()-1)/c.window() // each window begins with a special token
+	if c.inputs, err = newInputs(c.Dir, c.profile.Layers, c.profile.HiddenSize, rows); err != nil {
 		return err
 	}
-	p := c.profile
-	c.notify("%v", c.need)
-	rows := c.need.tokens + (c.need.tokens+c.window()-1)/c.window() // each window begins with a special token
-	c.inputs, err = newInputs(c.Dir, p.Layers, p.HiddenSize, rows)
-	return err
+	if err = c.collect(ctx); err == nil {
+		err = c.fit(ctx)
+	}
+	return errors.Join(err, c.inputs.close())
 }
 
 func (c *calibrator) window() int { return min(c.Context-1, c.need.tokens) }

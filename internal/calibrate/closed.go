@@ -38,8 +38,7 @@ func ranks(d, ffn, least, most int, maxBytes int64) (rs []int) {
 
 // closedForm is the factors of each of the ranks that are best for the mean
 // squared error of the pre-activations of fc1 w [ffn, d], for inputs of a mean
-// and a covariance cov/tokens; both nil for a mean of 0 and the identity. bias
-// is nil for none.
+// and a covariance cov/tokens. bias is nil for none.
 //
 // It is reduced-rank regression (Izenman 1975): for centred inputs of
 // covariance C the error is |(W-BA) C^(1/2)|^2, and U U^T W minimises it, where
@@ -65,9 +64,7 @@ func (f *fitter) closedForm(ctx context.Context, w, bias, mean, cov []float32, t
 		a.mulT(r.A, u, wt, rank, f.d, f.ffn)
 		balance(r.A, u, sizes[:rank])
 		a.transpose(r.B, u, rank, f.ffn)
-		if mean != nil {
-			a.centre(r, w, mean)
-		}
+		a.centre(r, w, mean)
 		all[i] = r
 	}
 	return all, nil
@@ -75,9 +72,6 @@ func (f *fitter) closedForm(ctx context.Context, w, bias, mean, cov []float32, t
 
 // withRidge is cov/tokens with the ridge on its diagonal.
 func withRidge(cov []float32, d, tokens int) []float32 {
-	if cov == nil {
-		return nil
-	}
 	cov = slices.Clone(cov)
 	for i := range cov {
 		cov[i] /= float32(tokens)

@@ -78,6 +78,14 @@ func (f *fitter) rmsError(r lowrank.Factors, x device.Act, pre []float32) float6
 	return rms(s)
 }
 
+func identity(n int) []float32 {
+	v := make([]float32, n*n)
+	for i := range n {
+		v[i*n+i] = 1
+	}
+	return v
+}
+
 func mustClosedForm(t *testing.T, f *fitter, w, bias, mean, cov []float32, tokens, rank int) lowrank.Factors {
 	t.Helper()
 	all, err := f.closedForm(t.Context(), w, bias, mean, cov, tokens, []int{1, rank})
@@ -98,7 +106,7 @@ func TestClosedFormFullRank(t *testing.T) {
 	mean, cov := covariance(f.be, x)
 	for name, got := range map[string]lowrank.Factors{
 		"covariance": mustClosedForm(t, f, w, bias, mean, cov, 100, 24),
-		"identity":   mustClosedForm(t, f, w, bias, nil, nil, 0, 24),
+		"identity":   mustClosedForm(t, f, w, bias, make([]float32, 24), identity(24), 1, 24),
 	} {
 		if e := f.rmsError(got, x, pre); e > 1e-4*rms(pre) {
 			t.Errorf("%s: got error %v, want rounding alone", name, e)
@@ -134,7 +142,7 @@ func TestClosedFormIsOptimal(t *testing.T) {
 	if !near(got, want, 0.15) { // the ridge is in the singular values
 		t.Errorf("got error %v, want %v", got, want)
 	}
-	if plain := f.rmsError(mustClosedForm(t, f, w, bias, mean, nil, 0, rank), x, pre); got > 0.8*plain {
+	if plain := f.rmsError(mustClosedForm(t, f, w, bias, mean, identity(d), 1, rank), x, pre); got > 0.8*plain {
 		t.Errorf("got error %v, want at most 0.8 of the plain decomposition's %v", got, plain)
 	}
 	r := rand.New(rand.NewPCG(1, 1))
@@ -172,7 +180,7 @@ func TestClosedFormIsStopped(t *testing.T) {
 	f, w, bias := drawnLayer(t, 16, 32, 4)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := f.closedForm(ctx, w, bias, nil, nil, 0, []int{4}); !errors.Is(err, context.Canceled) {
+	if _, err := f.closedForm(ctx, w, bias, make([]float32, 16), identity(16), 1, []int{4}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
 }

@@ -130,14 +130,6 @@ func (c *calibrator) params() float64 {
 	return float64(p.Layers)*d*(4*d+2*float64(p.FFN)) + float64(p.VocabSize)*float64(p.EmbedDim)
 }
 
-// heap is the memory that may be used.
-func (c *calibrator) heap() int64 {
-	if c.HeapBytes > 0 {
-		return c.HeapBytes
-	}
-	return mostHeapBytes
-}
-
 // mostTokens is the most tokens that the text, the file and the heap allow.
 func (c *calibrator) mostTokens(factors bool) int {
 	most := sketchTokens
@@ -146,7 +138,7 @@ func (c *calibrator) mostTokens(factors bool) int {
 	}
 	most = min(most, len(c.IDs)/2, int(mostFileBytes/inputBytes(c.profile.Layers, c.profile.HiddenSize, 1)))
 	fixed := c.heapBytes(0, factors)
-	return int(min(int64(most), max(0, c.heap()-fixed)/max(1, c.heapBytes(1, factors)-fixed)))
+	return int(min(int64(most), max(0, c.HeapBytes-fixed)/max(1, c.heapBytes(1, factors)-fixed)))
 }
 
 // heapBytes is the heap that fitting one layer to tokens takes.
@@ -179,7 +171,7 @@ func (c *calibrator) tooSmall(factors bool) error {
 		tokens = leastFactors
 	}
 	return &placement.BudgetError{
-		What: "memory", Got: config.FormatSize(c.heap()) + " for training",
+		What: "memory", Got: config.FormatSize(c.HeapBytes) + " for training",
 		Minimum: config.FormatSize(c.heapBytes(tokens, factors)), Advice: "raise --budget",
 	}
 }

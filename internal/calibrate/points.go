@@ -68,7 +68,7 @@ func (m *measurement) at(ctx context.Context, point predict.Point) (predict.Poin
 	if err != nil {
 		return point, err
 	}
-	r, err := quality.Evaluate(ctx, e, m.ids, quality.Options{Exact: &m.exact})
+	r, err := quality.Compare(ctx, e, m.ids, quality.Options{Exact: &m.exact})
 	if err = errors.Join(err, e.Close()); err != nil {
 		return point, err
 	}

@@ -26,8 +26,7 @@ const (
 // predict.FloorRecall, all of them at once: an audited pass tells of each layer
 // on its own.
 func (c *calibrator) recallPoint(ctx context.Context) error {
-	const passes = recallPasses
-	m, err := c.measurement(passes)
+	m, err := c.measurement(recallPasses)
 	if err != nil {
 		return err
 	}
@@ -40,45 +39,34 @@ func (c *calibrator) recallPoint(ctx context.Context) error {
 		}
 		best[l] = math.Inf(-1)
 	}
-	try := func(pass int, share []float64) (predict.Point, error) {
-		c.progress("measuring recall", pass, passes)
+	for pass := range recallPasses {
+		c.progress("measuring recall", pass, recallPasses)
 		p := predict.Point{MinEnergy: c.energy, Layers: make([]predict.LayerPoint, len(share))}
 		for l, s := range share {
 			p.Layers[l].MinEnergy = max(math.SmallestNonzeroFloat32, c.layers[l]*math.Exp2(s))
 		}
-		return m.at(ctx, p)
-	}
-	step := 1.0
-	for pass := range refinements {
-		p, err := try(pass, share)
-		if err != nil {
-			return err
-		}
-		for l := range share {
-			share[l], best[l] = refine(share[l], best[l], step, holds(p.Layers[l]))
-		}
-		step /= 2
-	}
-	for l := range best {
-		if math.IsInf(best[l], -1) {
-			best[l] = share[l] // the lowest so far; repairs go on from there
-		}
-	}
-	for pass := refinements; ; pass++ {
-		p, err := try(pass, best)
-		if err != nil {
+		if p, err = m.at(ctx, p); err != nil {
 			return err
 		}
 		c.out.Points = []predict.Point{p}
-		if pass == passes-1 || p.HoldsRecall() {
-			return nil
+		if pass >= refinements && p.HoldsRecall() {
+			break
 		}
-		for l := range best {
-			if !holds(p.Layers[l]) {
-				best[l]--
+		for l := range share {
+			held := holds(p.Layers[l])
+			if pass < refinements {
+				share[l], best[l] = refine(share[l], best[l], math.Exp2(-float64(pass)), held)
+			} else if !held {
+				share[l]--
+			}
+			// The repairs go on from the highest that held or, where none did,
+			// from the lowest tried.
+			if pass == refinements-1 && !math.IsInf(best[l], -1) {
+				share[l] = best[l]
 			}
 		}
 	}
+	return nil
 }
 
 // refine is where to try next, and the highest threshold that holds so far,

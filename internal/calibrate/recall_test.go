@@ -47,7 +47,7 @@ func TestRecallFloor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	r, err := quality.Evaluate(context.Background(), e, sample.DrawTokens(400, 1000, 2), quality.Options{})
+	r, err := quality.Compare(context.Background(), e, sample.DrawTokens(400, 1000, 2), quality.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -148,7 +148,7 @@ func (a algebra) orthonormalise(q []float32, rows, n int) {
 
 // left is the first rank left singular vectors of w c^(1/2), by rows
 // [rank, ffn], and their singular values, for w [ffn, d], its transpose wt,
-// and a symmetric c [d, d] without negative eigenvalues, nil for the identity.
+// and a symmetric c [d, d] without negative eigenvalues.
 //
 // They are eigenvectors of w c w^T, found by subspace iteration from random
 // vectors with oversampling (Halko, Martinsson and Tropp, "Finding structure
@@ -176,7 +176,7 @@ func (a algebra) left(ctx context.Context, w, wt, c []float32, ffn, d, rank int,
 		if err := ctx.Err(); err != nil {
 			return nil, nil, err
 		}
-		a.weigh(cv, v, c, size, d)
+		a.mulT(cv, v, c, size, d, d)   // cv = v c
 		a.mulT(u, cv, w, size, ffn, d) // u = v c w^T
 		a.orthonormalise(u, size, ffn)
 		a.mulT(v, u, wt, size, d, ffn) // v = u w
@@ -184,7 +184,7 @@ func (a algebra) left(ctx context.Context, w, wt, c []float32, ffn, d, rank int,
 			break
 		}
 	}
-	a.weigh(cv, v, c, size, d)
+	a.mulT(cv, v, c, size, d, d)       // cv = v c
 	gram := make([]float32, size*size) // u (w c w^T) u^T
 	a.mulT(gram, cv, v, size, size, d)
 	wide := make([]float64, size*size)
@@ -207,13 +207,4 @@ func (a algebra) left(ctx context.Context, w, wt, c []float32, ffn, d, rank int,
 		values = append(values, math.Sqrt(max(s, 0)))
 	}
 	return vectors, values, nil
-}
-
-// weigh sets dst [n, d] to v c.
-func (a algebra) weigh(dst, v, c []float32, n, d int) {
-	if c == nil {
-		copy(dst, v)
-		return
-	}
-	a.mulT(dst, v, c, n, d, d)
 }

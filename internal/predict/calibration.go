@@ -71,7 +71,7 @@ type Kind string
 // The kinds.
 const (
 	KindSketch  Kind = ""        // the pack's sketch, or the layer's own codes
-	KindLowRank Kind = "lowrank" // trained factors
+	KindLowRank Kind = "lowrank" // factors of low rank
 	KindGate    Kind = "gate"    // the first halves themselves: predict nothing
 )
 
@@ -210,20 +210,21 @@ func (c *Calibration) Section() (sidecar.Section, error) {
 		}
 		tensors[name] = sidecar.Tensor{DType: "F32", Shape: shape, Data: data}
 	}
-	j.Bits = addCodes(tensors, c.Layers, ffn)
 	silent := make([]byte, len(c.Layers)*ffn)
 	tensors[silentTensor] = sidecar.Tensor{DType: "U8", Shape: shape, Data: silent}
-	for l := range c.Layers {
-		for i, is := range c.Layers[l].Silent {
+	j.Kinds, j.Bits = make(map[int]Kind), make(map[int]int)
+	for l, layer := range c.Layers {
+		for i, is := range layer.Silent {
 			if is {
 				silent[l*ffn+i] = 1
 			}
 		}
-		if k := c.Layers[l].Kind; k != KindSketch {
-			if j.Kinds == nil {
-				j.Kinds = make(map[int]Kind)
-			}
-			j.Kinds[l] = k
+		if layer.Kind != KindSketch {
+			j.Kinds[l] = layer.Kind
+		}
+		if own := layer.Codes; own.Bits > 0 {
+			j.Bits[l] = own.Bits
+			tensors[codesTensor(l)] = sidecar.Tensor{DType: "U8", Shape: []int64{int64(ffn), int64(len(own.Rows) / ffn)}, Data: own.Rows}
 		}
 	}
 	b, err := json.Marshal(j)
@@ -263,14 +264,14 @@ func ReadCalibration(s sidecar.Section, layers, d, ffn int) (*Calibration, error
 	}
 	c.Layers = make([]LayerCalibration, layers)
 	for name, of := range calibrationTensors {
-		t, ok := s.Tensors[name]
-		if !ok || t.DType != "F32" || len(t.Shape) != 2 || t.Shape[0] != int64(layers) || t.Shape[1] != int64(ffn) || len(t.Data) != 4*layers*ffn {
-			return nil, fmt.Errorf("predict: calibration: tensor %q: got %s %v, want F32 [%d %d]", name, t.DType, t.Shape, layers, ffn)
+		data, err := dataOf(s, name, "F32", layers, ffn)
+		if err != nil {
+			return nil, err
 		}
 		for l := range c.Layers {
 			v := make([]float32, ffn)
 			for i := range v {
-				v[i] = math.Float32frombits(binary.LittleEndian.Uint32(t.Data[4*(l*ffn+i):]))
+				v[i] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*(l*ffn+i):]))
 				if f := float64(v[i]); math.IsNaN(f) || math.IsInf(f, 0) {
 					return nil, fmt.Errorf("predict: calibration: tensor %q: got %v for neuron %d of layer %d, want a finite number", name, f, i, l)
 				}
@@ -278,7 +279,7 @@ func ReadCalibration(s sidecar.Section, layers, d, ffn int) (*Calibration, error
 			*of(&c.Layers[l]) = v
 		}
 	}
-	if err := readSilent(c.Layers, s.Tensors, j.DeadLayers, ffn); err != nil {
+	if err := readSilent(c.Layers, s, j.DeadLayers, ffn); err != nil {
 		return nil, err
 	}
 	for l, k := range j.Kinds {
@@ -287,20 +288,22 @@ func ReadCalibration(s sidecar.Section, layers, d, ffn int) (*Calibration, error
 		}
 		c.Layers[l].Kind = k
 	}
-	return c, readCodes(c.Layers, s.Tensors, j.Bits, d, ffn)
+	return c, readCodes(c.Layers, s, j.Bits, d, ffn)
 }
 
 // readSilent sets which neurons are silent. A sidecar that does not say it is
 // an older one, which calls whole layers dead.
-func readSilent(layers []LayerCalibration, from map[string]sidecar.Tensor, dead []int, ffn int) error {
-	t, ok := from[silentTensor]
-	if ok && (t.DType != "U8" || len(t.Shape) != 2 || t.Shape[0] != int64(len(layers)) || t.Shape[1] != int64(ffn) || len(t.Data) != len(layers)*ffn) {
-		return fmt.Errorf("predict: calibration: tensor %q: got %s %v, want U8 [%d %d]", silentTensor, t.DType, t.Shape, len(layers), ffn)
+func readSilent(layers []LayerCalibration, from sidecar.Section, dead []int, ffn int) (err error) {
+	data := make([]byte, len(layers)*ffn)
+	if _, ok := from.Tensors[silentTensor]; ok {
+		if data, err = dataOf(from, silentTensor, "U8", len(layers), ffn); err != nil {
+			return err
+		}
 	}
 	for l := range layers {
 		layers[l].Silent = make([]bool, ffn)
 		for i := range ffn {
-			layers[l].Silent[i] = ok && t.Data[l*ffn+i] != 0
+			layers[l].Silent[i] = data[l*ffn+i] != 0
 		}
 	}
 	for _, l := range dead {
@@ -312,4 +315,14 @@ func readSilent(layers []LayerCalibration, from map[string]sidecar.Tensor, dead 
 		}
 	}
 	return nil
+}
+
+// dataOf is the data of a section's tensor of rows x cols elements.
+func dataOf(s sidecar.Section, name, dtype string, rows, cols int) ([]byte, error) {
+	size := map[string]int{"F32": 4, "U8": 1}[dtype] * rows * cols
+	t := s.Tensors[name]
+	if t.DType != dtype || !slices.Equal(t.Shape, []int64{int64(rows), int64(cols)}) || len(t.Data) != size {
+		return nil, fmt.Errorf("predict: calibration: tensor %q: got %s %v, want %s [%d %d]: train again", name, t.DType, t.Shape, dtype, rows, cols)
+	}
+	return t.Data, nil
 }

@@ -13,9 +13,16 @@ import (
 	"pgregory.net/rapid"
 )
 
+// kth is the k-th largest of v by a Selection.
+func kth(v []float32, k int) float32 {
+	s := &Selection{}
+	s.rank(v)
+	return s.kthLargest(k)
+}
+
 func TestKthLargest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		v := rapid.SliceOfN(rapid.Float32Range(-3, 3), 1, 300).Draw(t, "v")
+		v := rapid.SliceOfN(rapid.OneOf(rapid.Float32Range(-3, 3), rapid.Float32()), 1, 300).Draw(t, "v")
 		if rapid.Bool().Draw(t, "ties") {
 			for i := range v {
 				v[i] = float32(math.Round(float64(v[i])))
@@ -24,13 +31,13 @@ func TestKthLargest(t *testing.T) {
 		k := rapid.IntRange(1, len(v)).Draw(t, "k")
 		sorted := slices.Clone(v)
 		slices.Sort(sorted)
-		if got, want := kthLargest(v, k), sorted[len(v)-k]; got != want {
+		if got, want := kth(v, k), sorted[len(v)-k]; got != want {
 			t.Fatalf("got %v, want %v", got, want)
 		}
 	})
 }
 
-// Orders on which a plain quickselect is quadratic.
+// Orders and values that are bad for a selection.
 func TestKthLargestBadOrders(t *testing.T) {
 	const n = 1 << 15
 	for name, at := range map[string]func(i int) float32{
@@ -40,6 +47,7 @@ func TestKthLargestBadOrders(t *testing.T) {
 		"two values": func(i int) float32 { return float32(i & 1) },
 		"organ pipe": func(i int) float32 { return float32(min(i, n-i)) },
 		"infinities": func(i int) float32 { return float32(math.Inf(i%3 - 1)) },
+		"one digit":  func(i int) float32 { return 1 + float32(i)/(1<<23) },
 	} {
 		v := make([]float32, n)
 		for i := range v {
@@ -48,7 +56,7 @@ func TestKthLargestBadOrders(t *testing.T) {
 		sorted := slices.Clone(v)
 		slices.Sort(sorted)
 		for _, k := range []int{1, n / 30, n / 2, n} {
-			if got, want := kthLargest(slices.Clone(v), k), sorted[n-k]; got != want {
+			if got, want := kth(v, k), sorted[n-k]; got != want {
 				t.Errorf("%s: k %d: got %v, want %v", name, k, got, want)
 			}
 		}

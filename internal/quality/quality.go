@@ -1,6 +1,6 @@
 // Package quality measures what leaving neurons out costs.
 //
-// Evaluate runs a text through the model twice: exactly, and as the mode says
+// Compare runs a text through the model twice: exactly, and as the mode says
 // with an audit (model.Audit), which computes every neuron but leaves out of
 // the result what the predictor does not ask for. So one pass gives, on the
 // same tokens, perplexity and the divergence of the two distributions, and for
@@ -69,8 +69,18 @@ const (
 	decodePrompt = 32
 )
 
-// Evaluate evaluates ids, a text's tokens without any special ones.
+// Evaluate is Compare, and sees what decoding moves.
 func Evaluate(ctx context.Context, e *engine.Engine, ids []int32, o Options) (*Report, error) {
+	r, err := Compare(ctx, e, ids, o)
+	if err == nil {
+		err = r.decode(ctx, e, ids)
+	}
+	return r, err
+}
+
+// Compare evaluates ids, a text's tokens without any special ones, and leaves
+// the report's Decoding out.
+func Compare(ctx context.Context, e *engine.Engine, ids []int32, o Options) (*Report, error) {
 	longest := e.Placement().Context - 1
 	if o.Window == 0 {
 		o.Window = longest
@@ -100,8 +110,7 @@ func Evaluate(ctx context.Context, e *engine.Engine, ids []int32, o Options) (*R
 			break
 		}
 	}
-	rep := r.report()
-	return rep, r.decode(ctx, rep)
+	return r.report(), nil
 }
 
 // run is an evaluation under way.
@@ -114,7 +123,6 @@ type run struct {
 	scored         int // of ids
 	dense, sparse  float64
 	kl             float64
-	final          []float32 // [window, d] of the exact pass, where it is not kept
 	logDense, logQ []float64 // [vocab]
 }
 
@@ -146,25 +154,20 @@ func (r *run) window(ctx context.Context, end int) error {
 // exact is the final states [tokens, d] of the window that ends before token
 // end, whose ids these are.
 func (r *run) exact(ctx context.Context, end int, ids []int32) ([]float32, error) {
-	d := r.e.Profile().HiddenSize
-	final := r.final
-	if r.o.Exact != nil {
-		if kept := r.o.Exact.windows[end]; kept != nil {
-			return kept, nil
-		}
-		final = make([]float32, len(ids)*d)
-	} else if final == nil {
-		final = make([]float32, (r.o.Window+1)*d)
-		r.final = final
+	kept := r.o.Exact
+	if kept != nil && kept.windows[end] != nil {
+		return kept.windows[end], nil
 	}
+	d := r.e.Profile().HiddenSize
+	final := make([]float32, len(ids)*d)
 	_, err := r.e.Run(ctx, engine.Request{IDs: ids, Exact: true, Final: func(at int, x []float32) {
 		copy(final[at*d:], x)
 	}})
-	if err == nil && r.o.Exact != nil {
-		if r.o.Exact.windows == nil {
-			r.o.Exact.windows = make(map[int][]float32)
+	if err == nil && kept != nil {
+		if kept.windows == nil {
+			kept.windows = make(map[int][]float32)
 		}
-		r.o.Exact.windows[end] = final
+		kept.windows[end] = final
 	}
 	return final, err
 }
@@ -196,21 +199,21 @@ func (r *run) report() *Report {
 }
 
 // decode sees what decoding moves.
-func (r *run) decode(ctx context.Context, rep *Report) error {
-	prompt := min(decodePrompt, len(r.ids)-1)
-	n := min(decodeTokens, len(r.ids)-prompt, r.e.Placement().Context-1-prompt)
+func (r *Report) decode(ctx context.Context, e *engine.Engine, ids []int32) error {
+	prompt := min(decodePrompt, len(ids)-1)
+	n := min(decodeTokens, len(ids)-prompt, e.Placement().Context-1-prompt)
 	if n < 2 {
 		return nil
 	}
-	res, err := r.e.Run(ctx, engine.Request{
-		IDs:       append([]int32{r.e.Profile().BOS}, r.ids[:prompt]...),
-		Force:     r.ids[prompt : prompt+n],
+	res, err := e.Run(ctx, engine.Request{
+		IDs:       append([]int32{e.Profile().BOS}, ids[:prompt]...),
+		Force:     ids[prompt : prompt+n],
 		MaxTokens: n,
 		IgnoreEOS: true,
 	})
 	if err != nil {
 		return err
 	}
-	rep.Decoding, rep.DecodedTokens = res.Stats.Decoding, n-1
+	r.Decoding, r.DecodedTokens = res.Stats.Decoding, n-1
 	return nil
 }
