@@ -241,12 +241,14 @@ func (l *Layout) residents() {
 		l.matrix("head", p.VocabSize, p.EmbedDim)
 	}
 	for i := range p.Layers {
-		l.layer("layers."+strconv.Itoa(i)+".", p)
+		l.layer(i)
 	}
 }
 
-func (l *Layout) layer(prefix string, p config.ModelProfile) {
+func (l *Layout) layer(layer int) {
+	p := l.profile
 	d := p.HiddenSize
+	prefix := "layers." + strconv.Itoa(layer) + "."
 	l.norm(prefix+"attn_norm", d)
 	for _, m := range []struct {
 		name string
@@ -268,7 +270,7 @@ func (l *Layout) layer(prefix string, p config.ModelProfile) {
 		l.tensor(Tensor{Name: prefix + "mlp.sketch_scale", Kind: Sketch, DType: "F32", Rows: p.FFN, Cols: 1, RowBytes: 4, flat: true})
 	}
 	if l.ordered {
-		l.tensor(Tensor{Name: prefix + orderName, Kind: Order, DType: "U32", Rows: 1, Cols: p.FFN, RowBytes: 4 * int64(p.FFN), flat: true})
+		l.tensor(Tensor{Name: orderName(layer), Kind: Order, DType: "U32", Rows: 1, Cols: p.FFN, RowBytes: 4 * int64(p.FFN), flat: true})
 	}
 }
 
