@@ -355,7 +355,7 @@ func (e *Engine) build(ctx context.Context, o Options) error {
 	for i := range stream {
 		stream[i] = mem.Buffer(place.BlockBytes)
 	}
-	gaps := mem.Buffer(disk.ScrapBytes(e.pack.BundleStride()))
+	gaps := mem.Buffer(disk.GapBytes(e.pack.BundleStride()))
 	slots, ringFirst := e.slots()
 	e.loading = e.newLoading(o, stream)
 	loader := &e.loading.loader
