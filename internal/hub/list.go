@@ -30,8 +30,8 @@ type Entry struct {
 }
 
 // List lists the embedded model, the packs in cacheDir and the OPT models of the
-// Hugging Face hub cache, sorted by name within each. Directories that do not exist hold
-// nothing; what cannot be read there is left out.
+// Hugging Face hub cache, sorted by name within each. Directories that do not
+// exist hold nothing; what cannot be read there is left out.
 func List(cacheDir string) ([]Entry, error) {
 	embedded, err := directoryBytes(tiny.Files)
 	if err != nil {

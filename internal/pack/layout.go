@@ -172,6 +172,7 @@ type description struct {
 type Layout struct {
 	description
 	tensors []Tensor                  // resident ones, in file order
+	byName  map[string]int            // index in tensors
 	entries []source.SafetensorsEntry // everything in the file, in file order
 	pads    int                       // how many entries are padding
 	blocks  int                       // entries of crc.blocks
@@ -204,7 +205,7 @@ func newLayout(d description) (*Layout, error) {
 			return nil, fmt.Errorf("pack: layout: got tokenizer file %q of %d bytes, want one of %q, not empty", name, n, known)
 		}
 	}
-	l := &Layout{description: d}
+	l := &Layout{description: d, byName: make(map[string]int)}
 	l.residents()
 	for _, name := range known {
 		if n := d.tokenizer[name]; n > 0 {
@@ -304,6 +305,7 @@ func (l *Layout) tensor(t Tensor) {
 	t.firstBlock = l.blocks
 	l.blocks += t.Blocks()
 	t.Offset = l.entry(t.Name, t.DType, t.shape(), t.Bytes())
+	l.byName[t.Name] = len(l.tensors)
 	l.tensors = append(l.tensors, t)
 }
 

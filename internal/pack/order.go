@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 )
 
@@ -140,8 +139,8 @@ func (r *reorderer) layer(layer int, order []int32) error {
 		table = binary.LittleEndian.AppendUint32(table, uint32(id))
 		place[id] = i
 	}
-	at := slices.IndexFunc(r.to.tensors, func(t Tensor) bool { return t.Name == orderName(layer) })
-	if err := r.to.WriteTensor(r.to.tensors[at], table); err != nil {
+	t, _ := r.to.Tensor(orderName(layer))
+	if err := r.to.WriteTensor(t, table); err != nil {
 		return err
 	}
 	now, err := r.from.Order(layer)
