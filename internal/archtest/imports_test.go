@@ -38,8 +38,9 @@ var layers = [][]string{
 	{"internal/device"},
 	{"internal/kernel"},
 	{"internal/pack", "internal/arch", "internal/sidecar"},
+	{"internal/hub"},
 	{"internal/source"},
-	{"internal/kv", "internal/sample", "internal/token", "internal/hub"},
+	{"internal/kv", "internal/sample", "internal/token"},
 	{"internal/config"},
 	{"internal/tensor"},
 	{"internal/atomicfile", "internal/suggest", "internal/heap", "internal/memory", "internal/mirror", "internal/parallel", "internal/table", "internal/shortsleep", "models/tiny", "models/text", "internal/archtest"}, // import nothing of the module

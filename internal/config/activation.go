@@ -40,8 +40,7 @@ func (a Activation) Sparse() bool { return a == ReLU }
 
 // Validate reports a value that is none of the constants.
 func (a Activation) Validate() error {
-	switch a {
-	case ReLU, GELU, GELUTanh, QuickGELU, SiLU:
+	if named, _ := activationNamed(string(a)); named == a && a != "" {
 		return nil
 	}
 	return fmt.Errorf("config: profile: got activation %q, want %s", string(a), activations)

@@ -35,32 +35,23 @@ const (
 // readGeneration reads a GenerationConfig; see transformers,
 // generation/configuration_utils.py.
 func readGeneration(r *reader, vocab int) Generation {
-	positive := func(v float64) bool { return v > 0 && v < math.MaxFloat32 }
-	share := func(v float64) bool { return v >= 0 && v <= 1 }
-	size := func(v float64) bool { return v >= 0 && v == math.Trunc(v) && v <= math.MaxInt32 }
-
+	positive := numbers{func(v float64) bool { return v > 0 && v < math.MaxFloat32 }, "a number above 0"}
+	share := numbers{func(v float64) bool { return v >= 0 && v <= 1 }, "0 to 1"}
+	size := numbers{
+		func(v float64) bool { return v >= 0 && v == math.Trunc(v) && v <= math.MaxInt32 },
+		"a whole number of at least 0",
+	}
 	g := Generation{EOS: r.tokens("eos_token_id", nil, vocab), Sample: r.flag("do_sample", false)}
+	temperature := float32(drawTemperature)
+	readNumber(r, "temperature", positive, &temperature)
 	if g.Sample {
-		g.Temperature, g.TopK = drawTemperature, drawTopK
+		g.Temperature, g.TopK = temperature, drawTopK
 	}
-	if v, ok := r.number("temperature", positive, "a number above 0"); ok && g.Sample {
-		g.Temperature = float32(v)
-	}
-	if v, ok := r.number("top_k", size, "a whole number of at least 0"); ok {
-		g.TopK = int(v)
-	}
-	if v, ok := r.number("top_p", share, "0 to 1"); ok {
-		g.TopP = float32(v)
-	}
-	if v, ok := r.number("min_p", share, "0 to 1"); ok {
-		g.MinP = float32(v)
-	}
-	if v, ok := r.number("repetition_penalty", positive, "a number above 0"); ok {
-		g.RepetitionPenalty = float32(v)
-	}
-	if v, ok := r.number("max_new_tokens", size, "a whole number of at least 0"); ok {
-		g.MaxTokens = int(v)
-	}
+	readNumber(r, "top_k", size, &g.TopK)
+	readNumber(r, "top_p", share, &g.TopP)
+	readNumber(r, "min_p", share, &g.MinP)
+	readNumber(r, "repetition_penalty", positive, &g.RepetitionPenalty)
+	readNumber(r, "max_new_tokens", size, &g.MaxTokens)
 	g.Stop = r.strings("stop_strings")
 	if asked := r.unfollowed(); len(asked) > 0 {
 		r.notices = append(r.notices, fmt.Sprintf("%s: not followed: %s", r.file, strings.Join(asked, ", ")))

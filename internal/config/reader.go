@@ -195,14 +195,21 @@ func (r *reader) token(key string, def int32, vocab int) int32 {
 	return -1
 }
 
-// number is a number that accept takes, ok false where there is none.
-func (r *reader) number(key string, accept func(float64) bool, want string) (v float64, ok bool) {
+// numbers are those that a key may have, and what errors call them.
+type numbers struct {
+	accept func(float64) bool
+	want   string
+}
+
+// readNumber sets to where key holds a number that may be there.
+func readNumber[T int | float32](r *reader, key string, n numbers, to *T) {
 	if !r.given(key) {
-		return 0, false
+		return
 	}
-	if json.Unmarshal(r.keys[key], &v) != nil || !accept(v) {
-		r.leaveOut(key, "want "+want)
-		return 0, false
+	var v float64
+	if json.Unmarshal(r.keys[key], &v) != nil || !n.accept(v) {
+		r.leaveOut(key, "want "+n.want)
+		return
 	}
-	return v, true
+	*to = T(v)
 }

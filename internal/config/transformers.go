@@ -1,7 +1,6 @@
 package config
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -97,24 +96,26 @@ func optProfile(r *reader) ModelProfile {
 // TransformersDType is the element type of a checkpoint's weights by its
 // config.json, F32 where that names none, as the reference implementation takes it.
 func TransformersDType(hf []byte) (tensor.DType, error) {
-	var keys struct {
-		Torch string `json:"torch_dtype"`
-		Later string `json:"dtype"` // its name in later versions
+	r, err := newReader("config.json", hf)
+	if err != nil {
+		return 0, err
 	}
-	if err := json.Unmarshal(FromPythonJSON(hf), &keys); err != nil {
-		return 0, fmt.Errorf("config: config.json: torch_dtype: %w", err)
+	key := "torch_dtype"
+	if !r.given(key) {
+		key = "dtype" // its name in later versions
 	}
-	name := keys.Torch
-	if name == "" {
-		name = keys.Later
+	if !r.given(key) {
+		return tensor.F32, nil
 	}
-	switch strings.TrimPrefix(name, "torch.") {
-	case "", "float32":
+	const want = "float32, float16 or bfloat16"
+	switch name := r.text(key, want); strings.TrimPrefix(name, "torch.") {
+	case "float32":
 		return tensor.F32, nil
 	case "float16":
 		return tensor.F16, nil
 	case "bfloat16":
 		return tensor.BF16, nil
 	}
-	return 0, fmt.Errorf("config: config.json: got torch_dtype %q, want float32, float16 or bfloat16", name)
+	r.fail(key, want)
+	return 0, r.err
 }

@@ -26,10 +26,10 @@ const lockPoll = 100 * time.Millisecond
 // errors and to remember its hash by: pass an absolute one.
 //
 // The pack is called by a hash of the source, what its configuration says, its
-// tokenizer files and the element types. Of processes that want the same pack at once, one makes it and
-// the others wait; where files cannot be locked each makes it and the last one's
-// stays. A pack there that cannot be opened, such as one of an older version, is
-// made again.
+// tokenizer files and the element types. Of processes that want the same pack at
+// once, one makes it and the others wait; where files cannot be locked each makes
+// it and the last one's stays. A pack there that cannot be opened, such as one of
+// an older version, is made again.
 func Cached(ctx context.Context, src fs.FS, srcName, cacheDir string, o Options) (string, error) {
 	if err := os.MkdirAll(cacheDir, 0o777); err != nil {
 		return "", fmt.Errorf("convert: cache directory: %w; choose another by --cache-dir", err)

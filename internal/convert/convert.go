@@ -246,7 +246,6 @@ type job struct {
 	w      *pack.Writer
 	spec   pack.Spec
 	ffn, d int
-	byName map[string]pack.Tensor
 	layers []*layerJob
 
 	otherHead bool // a tied model stores a head of its own
@@ -259,14 +258,7 @@ type job struct {
 
 func newJob(s *opened, w *pack.Writer, spec pack.Spec, o Options) *job {
 	j := &job{source: s, w: w, spec: spec, ffn: s.profile.FFN, d: s.profile.HiddenSize,
-		byName: make(map[string]pack.Tensor), progress: o.Progress}
-	for _, t := range w.Tensors() {
-		j.byName[t.Name] = t
-		if t.Kind == pack.Matrix || t.Kind == pack.Vector {
-			j.total += t.Bytes()
-		}
-	}
-	j.total += s.profile.Neurons() * w.BundleStride()
+		total: w.WeightBytes(), progress: o.Progress}
 	for i := range s.profile.Layers {
 		j.layers = append(j.layers, newLayerJob(j, i))
 	}

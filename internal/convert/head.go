@@ -2,6 +2,7 @@ package convert
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/sparseflow/sparseflow/internal/source"
@@ -18,26 +19,23 @@ func differ(ctx context.Context, a, b *source.Tensor) (bool, error) {
 		return false, nil
 	}
 	const step = blockBytes / 4 // elements
-	x, y := make([]byte, blockBytes), make([]byte, blockBytes)
-	xs, ys := make([]float32, step), make([]float32, step)
+	raw := make([]byte, blockBytes)
+	x, y := make([]float32, step), make([]float32, step)
+	decode := func(v []float32, t *source.Tensor, at int) error {
+		p := raw[:t.DType.RowBytes(len(v))]
+		if _, err := t.ReadAt(p, t.DType.RowBytes(at)); err != nil {
+			return err
+		}
+		tensor.Decode(v, p, t.DType)
+		return nil
+	}
 	n := int(a.Bytes() / a.DType.RowBytes(1))
 	for at := 0; at < n; at += step {
-		if err := ctx.Err(); err != nil {
+		k := min(step, n-at)
+		if err := errors.Join(ctx.Err(), decode(x[:k], a, at), decode(y[:k], b, at)); err != nil {
 			return false, err
 		}
-		k := min(step, n-at)
-		for _, t := range []struct {
-			from  *source.Tensor
-			bytes []byte
-			v     []float32
-		}{{a, x, xs}, {b, y, ys}} {
-			p := t.bytes[:t.from.DType.RowBytes(k)]
-			if _, err := t.from.ReadAt(p, t.from.DType.RowBytes(at)); err != nil {
-				return false, err
-			}
-			tensor.Decode(t.v[:k], p, t.from.DType)
-		}
-		if !slices.Equal(xs[:k], ys[:k]) {
+		if !slices.Equal(x[:k], y[:k]) {
 			return true, nil
 		}
 	}

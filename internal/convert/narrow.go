@@ -13,8 +13,8 @@ import (
 const narrowStep = 2048
 
 // narrow converts all of src from type s, which is not quantised, to type d at
-// the start of dst: whole blocks where d is quantised. The error says which value cannot be had and leaves it to the caller to name the
-// tensor.
+// the start of dst: whole blocks where d is quantised. The error says which value
+// cannot be had and leaves it to the caller to name the tensor.
 func narrow(dst []byte, d tensor.DType, src []byte, s tensor.DType) error {
 	ss := int(s.RowBytes(1))
 	n := len(src) / ss
@@ -63,9 +63,9 @@ func explain(dst []byte, d tensor.DType, src []byte, s tensor.DType) error {
 }
 
 // finite reports whether no element of b is NaN or infinite, that is, has an
-// exponent of all ones; of a quantised b, whether no scale is. It looks at eight bytes at a time: adding one at the
-// exponent's lowest bit carries into the sign's place only from all ones, and
-// never into the next element.
+// exponent of all ones; of a quantised b, whether no scale is. It looks at eight
+// bytes at a time: adding one at the exponent's lowest bit carries into the sign's
+// place only from all ones, and never into the next element.
 func finite(b []byte, d tensor.DType) bool {
 	if d.Quantised() {
 		for n := int(d.RowBytes(tensor.QuantBlock)); len(b) >= n; b = b[n:] {

@@ -32,8 +32,9 @@ type layerJob struct {
 func newLayerJob(j *job, layer int) *layerJob {
 	l := &layerJob{job: j, layer: layer, prefix: "layers." + strconv.Itoa(layer) + ".", from: j.source.tensors.Layers[layer]}
 	l.unit = max(1, blockBytes/pack.SketchBytes(j.d))
-	if t, ok := j.byName[l.prefix+"mlp.sketch"]; ok {
-		l.sketchTensor, l.scaleTensor = t, j.byName[l.prefix+"mlp.sketch_scale"]
+	if t, ok := j.w.Tensor(l.prefix + "mlp.sketch"); ok {
+		l.sketchTensor = t
+		l.scaleTensor, _ = j.w.Tensor(l.prefix + "mlp.sketch_scale")
 		l.unit = t.BlockRows
 	}
 	l.left.Store(int64((j.ffn + l.unit - 1) / l.unit))

@@ -29,7 +29,7 @@ type asked struct {
 
 // ask starts a random read of bundles, some of them of no use, into free
 // slots, or of a block.
-func (f *fixture) ask(t *testing.T, a *AsyncWeightTransfer, rng *rand.Rand, s *slotPool, scrap []byte) *asked {
+func (f *fixture) ask(t *testing.T, a *AsyncWeightTransfer, rng *rand.Rand, s *slotPool, gap []byte) *asked {
 	if rng.IntN(8) == 0 {
 		ms := f.matrices()
 		r := &asked{tensor: ms[rng.IntN(len(ms))], got: new([]byte)}
@@ -49,7 +49,7 @@ func (f *fixture) ask(t *testing.T, a *AsyncWeightTransfer, rng *rand.Rand, s *s
 		r.slots = append(r.slots, s.free[last])
 		s.free = s.free[:last]
 	}
-	r.Read = a.StartBundles(r.layer, r.first, r.slots, s.Slots, scrap)
+	r.Read = a.StartBundles(r.layer, r.first, r.slots, s.Slots, gap)
 	return r
 }
 
@@ -80,7 +80,7 @@ func TestAsyncReads(t *testing.T) {
 		st := f.store(t, withFaults(file, fs))
 		a := NewAsyncWeightTransfer(st, workers)
 		defer a.Close()
-		scrap := newMemory(t, 2*memory.PageAlign).Buffer(memory.PageAlign)
+		gap := newMemory(t, 2*memory.PageAlign).Buffer(memory.PageAlign)
 		for round := range 60 {
 			s := newSlotPool(t, f, 120)
 			failed := make(map[int64]bool) // by the end, which a read keeps
@@ -101,7 +101,7 @@ func TestAsyncReads(t *testing.T) {
 			}
 			var reads []*asked
 			for len(s.free) > 40 && len(reads) < 20 {
-				reads = append(reads, f.ask(t, a, rng, s, scrap))
+				reads = append(reads, f.ask(t, a, rng, s, gap))
 				if rng.IntN(3) == 0 {
 					a.Submit()
 				}
@@ -170,14 +170,14 @@ func TestAsyncShared(t *testing.T) {
 		defer a.Close()
 		var wg sync.WaitGroup
 		for g := range 4 {
-			s, scrap := newSlotPool(t, f, 400), newMemory(t, 2*memory.PageAlign).Buffer(memory.PageAlign)
+			s, gap := newSlotPool(t, f, 400), newMemory(t, 2*memory.PageAlign).Buffer(memory.PageAlign)
 			wg.Go(func() {
 				rng := rand.New(rand.NewPCG(4, uint64(g)))
 				var reads []*asked
 				for len(s.free) > 40 {
 					r := &asked{layer: rng.IntN(3), first: rng.IntN(38), slots: []int32{s.free[0], -1, s.free[1]}}
 					s.free = s.free[2:]
-					r.Read = a.StartBundles(r.layer, r.first, r.slots, s.Slots, scrap)
+					r.Read = a.StartBundles(r.layer, r.first, r.slots, s.Slots, gap)
 					reads = append(reads, r)
 				}
 				for _, r := range reads {

@@ -136,14 +136,14 @@ func (s *simFile) Poll(wait bool) {
 // it asleep, the end of it awake, since timers come late by as much as a read
 // takes.
 func (s *simFile) sleep(until time.Duration) {
-	const late, mostNap = 120 * time.Microsecond, 200 * time.Microsecond
+	const late, longest = 120 * time.Microsecond, 200 * time.Microsecond
 	for {
 		left := until - s.now()
 		if left <= 0 {
 			return
 		}
 		if left > late {
-			shortsleep.For(min(left-late, mostNap))
+			shortsleep.For(min(left-late, longest))
 		}
 		runtime.Gosched()
 	}

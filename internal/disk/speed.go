@@ -30,6 +30,6 @@ func (d DiskSpeed) Joins(a, gap, b int64) bool {
 // border: queues, and the Reads that are kept for the next ones.
 const QueueBytes = 1 << 20
 
-// ScrapBytes is the memory for bytes that are read only because they lie
+// GapBytes is the memory for bytes that are read only because they lie
 // between others, from a pack whose bundles are stride bytes apart.
-func ScrapBytes(stride int64) int64 { return max(stride, 32<<10) }
+func GapBytes(stride int64) int64 { return max(stride, 32<<10) }

@@ -141,13 +141,13 @@ func (a *AsyncWeightTransfer) Store() *DiskWeightStore { return a.store }
 
 // StartBundles reads neurons first to first+len(slots)-1 of a layer, each into
 // its slot. A slot of -1 stands for a neuron that is read only because it lies
-// between two others: its bytes go to scrap, page-aligned memory of at least a
+// between two others: its bytes go to gap, page-aligned memory of at least a
 // bundle whose contents nobody cares for.
 //
 // Like all reads it begins with the next Submit, and at the latest when
 // somebody asks for it: several that are submitted together cost one system
 // call.
-func (a *AsyncWeightTransfer) StartBundles(layer, first int, slots []int32, s device.Slots, scrap []byte) *Read {
+func (a *AsyncWeightTransfer) StartBundles(layer, first int, slots []int32, s device.Slots, gap []byte) *Read {
 	r := a.read()
 	r.layer, r.first, r.memory = layer, first, s
 	r.slots = append(r.slots, slots...)
@@ -158,10 +158,10 @@ func (a *AsyncWeightTransfer) StartBundles(layer, first int, slots []int32, s de
 			continue
 		}
 		n := int64(1) // neurons of one buffer
-		for most := int64(len(scrap)) / s.Stride; n < most && slots[i+1] < 0; n++ {
+		for most := int64(len(gap)) / s.Stride; n < most && slots[i+1] < 0; n++ {
 			i++
 		}
-		r.bufs = append(r.bufs, scrapFor(scrap[:n*s.Stride]))
+		r.bufs = append(r.bufs, gapBuffer(gap[:n*s.Stride]))
 	}
 	return a.start(r, a.store.pack.BundleOffset(layer, first))
 }

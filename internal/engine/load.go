@@ -96,7 +96,7 @@ func (m *loaded) room() (r room) {
 		r.stream = append(r.stream, m.memory.Buffer(m.place.BlockBytes))
 	}
 	stride := m.pack.BundleStride()
-	r.gaps = m.memory.Buffer(disk.ScrapBytes(stride))
+	r.gaps = m.memory.Buffer(disk.GapBytes(stride))
 	n := m.place.RingSlots
 	for _, ofLayer := range m.place.Slots {
 		n += ofLayer

@@ -1,12 +1,9 @@
 package hub
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/sparseflow/sparseflow/internal/source"
+	"github.com/sparseflow/sparseflow/internal/source/gguf"
 	"github.com/sparseflow/sparseflow/internal/suggest"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
@@ -206,24 +205,21 @@ func isRepoID(s string) bool {
 	return ok && err == nil && !strings.Contains(s, "--") && !strings.Contains(s, "..")
 }
 
-// ggufArchitecture is what a GGUF file calls its model, "?" where that is not
-// at its beginning. It reports false for other files.
+// ggufArchitecture is what a GGUF file calls its model, "?" where that cannot be
+// read. It reports false for other files.
 func ggufArchitecture(path string) (string, bool) {
-	f, err := os.Open(path)
+	f, size, err := source.OpenRegular(path)
 	if err != nil {
 		return "", false
 	}
 	defer f.Close()
-	head, err := io.ReadAll(io.LimitReader(f, 1<<16))
-	if err != nil || !bytes.HasPrefix(head, []byte("GGUF")) {
+	var magic [4]byte
+	if _, err := f.ReadAt(magic[:], 0); err != nil || string(magic[:]) != "GGUF" {
 		return "", false
 	}
-	const stringType = 8
-	key := binary.LittleEndian.AppendUint32([]byte("general.architecture"), stringType)
-	if _, after, ok := bytes.Cut(head, key); ok && len(after) > 8 {
-		n := binary.LittleEndian.Uint64(after)
-		if n < 64 && int(n) <= len(after)-8 {
-			return strconv.QuoteToGraphic(string(after[8 : 8+n])), true
+	if h, err := gguf.ReadHeader(f, size); err == nil {
+		if name, ok := h.Metadata["general.architecture"].(string); ok {
+			return strconv.QuoteToGraphic(name), true
 		}
 	}
 	return "?", true

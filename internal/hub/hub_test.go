@@ -276,7 +276,7 @@ func TestSuggestions(t *testing.T) {
 // A file of another program is called by its name.
 func TestGGUF(t *testing.T) {
 	dir := home(t)
-	head := "GGUF\x03\x00\x00\x00" + strings.Repeat("\x00", 16) + "\x14\x00\x00\x00\x00\x00\x00\x00general.architecture\x08\x00\x00\x00"
+	head := "GGUF\x03\x00\x00\x00" + strings.Repeat("\x00", 8) + "\x01\x00\x00\x00\x00\x00\x00\x00" + "\x14\x00\x00\x00\x00\x00\x00\x00general.architecture\x08\x00\x00\x00"
 	for text, want := range map[string]string{
 		head + "\x05\x00\x00\x00\x00\x00\x00\x00llama": `GGUF file of a "llama" model`,
 		head + "\xff\xff\xff\xff\xff\xff\xff\xffllama": `GGUF file of a ? model`,

@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/source"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
@@ -30,8 +30,8 @@ type Entry struct {
 }
 
 // List lists the embedded model, the packs in cacheDir and the OPT models of the
-// Hugging Face hub cache, sorted by name within each. Directories that do not exist hold
-// nothing; what cannot be read there is left out.
+// Hugging Face hub cache, sorted by name within each. Directories that do not
+// exist hold nothing; what cannot be read there is left out.
 func List(cacheDir string) ([]Entry, error) {
 	embedded, err := directoryBytes(tiny.Files)
 	if err != nil {
@@ -163,44 +163,33 @@ func readAbout(fsys fs.FS) (a about) {
 	return a
 }
 
-// maxMetadataBytes bounds how far into a file its metadata are looked for.
-const maxMetadataBytes = 1 << 20
-
+// metadata are what a list shows of a pack.
 type metadata struct {
 	name, family string
 	synthetic    bool
 }
 
-// packMetadata reads from a pack's header what a list shows of the model.
-// It is no check: package pack, which may not be imported from here, opens packs.
-// It relies on the metadata being the header's first key, as pack writes them.
+// packMetadata reads them from a pack's header. It is no check: package pack,
+// which may not be imported from here, opens packs.
 func packMetadata(path string) (metadata, error) {
-	f, err := os.Open(path)
+	f, size, err := source.OpenRegular(path)
 	if err != nil {
 		return metadata{}, err
 	}
 	defer f.Close()
-	var n [8]byte
-	if _, err := io.ReadFull(f, n[:]); err != nil {
+	h, err := source.ParseSafetensors(f, size, path)
+	if err != nil {
 		return metadata{}, err
 	}
-	limit := min(binary.LittleEndian.Uint64(n[:]), maxMetadataBytes)
-	dec := json.NewDecoder(io.LimitReader(f, int64(limit)))
-	for _, want := range []json.Token{json.Delim('{'), "__metadata__"} {
-		if got, err := dec.Token(); err != nil || got != want {
-			return metadata{}, fmt.Errorf("hub: read %s: got %v, want the metadata of a pack", path, got)
-		}
-	}
-	var m map[string]string
-	if err := dec.Decode(&m); err != nil || m["sparseflow.version"] == "" {
+	if h.Metadata["sparseflow.version"] == "" {
 		return metadata{}, fmt.Errorf("hub: read %s: got no sparseflow.version, want the metadata of a pack", path)
 	}
 	var profile struct {
 		Family    string `json:"family"`
 		Synthetic bool   `json:"synthetic"`
 	}
-	if err := json.Unmarshal([]byte(m["sparseflow.profile"]), &profile); err != nil {
+	if err := json.Unmarshal([]byte(h.Metadata["sparseflow.profile"]), &profile); err != nil {
 		return metadata{}, fmt.Errorf("hub: read %s: %w", path, err)
 	}
-	return metadata{m["sparseflow.name"], profile.Family, profile.Synthetic}, nil
+	return metadata{h.Metadata["sparseflow.name"], profile.Family, profile.Synthetic}, nil
 }

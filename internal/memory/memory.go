@@ -73,9 +73,6 @@ func (m *Memory) Floats(n int) []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), n)
 }
 
-// Rest is what has not been given out yet.
-func (m *Memory) Rest() []byte { return m.all[min(m.used, int64(len(m.all))):] }
-
 // prepareBytes is how much is prepared at a time, between looks at whether to
 // stop: some milliseconds' worth where the system is slow.
 const prepareBytes = 4 << 20

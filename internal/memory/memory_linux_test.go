@@ -35,12 +35,12 @@ func TestPrepare(t *testing.T) {
 		pieces[i] = m.Piece(part)
 	}
 	pieces[3][7] = 5
-	m.Prepare(m.Rest(), pieces[1], nil, pieces[3][:0], pieces[3], pieces[4])
+	m.Prepare(m.all[m.used:], pieces[1], nil, pieces[3][:0], pieces[3], pieces[4])
 	m.preparing.Wait()
 	if pieces[3][7] != 5 {
 		t.Error("what was written before is gone")
 	}
-	for what, b := range map[string][]byte{"rest": m.Rest(), "piece 1": pieces[1], "piece 3": pieces[3], "piece 4": pieces[4]} {
+	for what, b := range map[string][]byte{"rest": m.all[m.used:], "piece 1": pieces[1], "piece 3": pieces[3], "piece 4": pieces[4]} {
 		if got, want := pagesIn(t, m, b), len(b)/os.Getpagesize(); got < want {
 			t.Errorf("%s: got %d pages in memory, want %d or more", what, got, want)
 		}
@@ -51,7 +51,7 @@ func TestPrepare(t *testing.T) {
 func TestPrepareStops(t *testing.T) {
 	m := memory(t, 10<<20)
 	m.closing.Store(true)
-	m.Prepare(m.Rest())
+	m.Prepare(m.all[m.used:])
 	m.preparing.Wait()
 	if got := pagesIn(t, m, m.all); got > 0 {
 		t.Errorf("got %d pages in memory, want none", got)

@@ -172,6 +172,7 @@ type description struct {
 type Layout struct {
 	description
 	tensors []Tensor                  // resident ones, in file order
+	byName  map[string]int            // index in tensors
 	entries []source.SafetensorsEntry // everything in the file, in file order
 	pads    int                       // how many entries are padding
 	blocks  int                       // entries of crc.blocks
@@ -204,7 +205,7 @@ func newLayout(d description) (*Layout, error) {
 			return nil, fmt.Errorf("pack: layout: got tokenizer file %q of %d bytes, want one of %q, not empty", name, n, known)
 		}
 	}
-	l := &Layout{description: d}
+	l := &Layout{description: d, byName: make(map[string]int)}
 	l.residents()
 	for _, name := range known {
 		if n := d.tokenizer[name]; n > 0 {
@@ -241,12 +242,14 @@ func (l *Layout) residents() {
 		l.matrix("head", p.VocabSize, p.EmbedDim)
 	}
 	for i := range p.Layers {
-		l.layer("layers."+strconv.Itoa(i)+".", p)
+		l.layer(i)
 	}
 }
 
-func (l *Layout) layer(prefix string, p config.ModelProfile) {
+func (l *Layout) layer(layer int) {
+	p := l.profile
 	d := p.HiddenSize
+	prefix := "layers." + strconv.Itoa(layer) + "."
 	l.norm(prefix+"attn_norm", d)
 	for _, m := range []struct {
 		name string
@@ -268,7 +271,7 @@ func (l *Layout) layer(prefix string, p config.ModelProfile) {
 		l.tensor(Tensor{Name: prefix + "mlp.sketch_scale", Kind: Sketch, DType: "F32", Rows: p.FFN, Cols: 1, RowBytes: 4, flat: true})
 	}
 	if l.ordered {
-		l.tensor(Tensor{Name: prefix + orderName, Kind: Order, DType: "U32", Rows: 1, Cols: p.FFN, RowBytes: 4 * int64(p.FFN), flat: true})
+		l.tensor(Tensor{Name: orderName(layer), Kind: Order, DType: "U32", Rows: 1, Cols: p.FFN, RowBytes: 4 * int64(p.FFN), flat: true})
 	}
 }
 
@@ -302,6 +305,7 @@ func (l *Layout) tensor(t Tensor) {
 	t.firstBlock = l.blocks
 	l.blocks += t.Blocks()
 	t.Offset = l.entry(t.Name, t.DType, t.shape(), t.Bytes())
+	l.byName[t.Name] = len(l.tensors)
 	l.tensors = append(l.tensors, t)
 }
 

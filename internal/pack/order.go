@@ -8,8 +8,8 @@ import (
 	"strconv"
 )
 
-// orderName is the name of a layer's order after the layer's prefix.
-const orderName = "mlp.order"
+// orderName is the name of a layer's order.
+func orderName(layer int) string { return "layers." + strconv.Itoa(layer) + ".mlp.order" }
 
 // Ordered reports whether bundles lie in another order than that of the
 // checkpoint.
@@ -21,8 +21,7 @@ func (p *Pack) Order(layer int) ([]int32, error) {
 	if !p.ordered {
 		return nil, nil
 	}
-	name := "layers." + strconv.Itoa(layer) + "." + orderName
-	b, err := p.ReadTensor(name)
+	b, err := p.ReadTensor(orderName(layer))
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +31,7 @@ func (p *Pack) Order(layer int) ([]int32, error) {
 		order[i] = int32(binary.LittleEndian.Uint32(b[4*i:]))
 	}
 	if err := checkOrder(order, p.profile.FFN); err != nil {
-		return nil, fmt.Errorf("pack: read %s: %s: %w; pack the model again", p.path, name, err)
+		return nil, fmt.Errorf("pack: read %s: %s: %w; pack the model again", p.path, orderName(layer), err)
 	}
 	return order, nil
 }
@@ -74,8 +73,8 @@ func Reorder(ctx context.Context, path string, order func(layer int) []int32, pr
 	if err != nil {
 		return err
 	}
-	r := reorderer{from: from, to: to, progress: progress}
-	if err := r.run(ctx, order); err != nil {
+	r := reorderer{ctx: ctx, from: from, to: to, progress: progress}
+	if err := r.run(order); err != nil {
 		return errors.Join(err, to.Abort())
 	}
 	return to.Commit(from.source)
@@ -83,86 +82,73 @@ func Reorder(ctx context.Context, path string, order func(layer int) []int32, pr
 
 // reorderer copies one pack into another.
 type reorderer struct {
+	ctx      context.Context
 	from     *Pack
 	to       *Writer
 	done     int64
 	progress func(done, total int64)
 }
 
-func (r *reorderer) run(ctx context.Context, order func(layer int) []int32) error {
+func (r *reorderer) run(order func(layer int) []int32) error {
 	for _, t := range r.to.tensors {
 		if t.Kind == Tokenizer || t.Kind == Order {
 			continue // written by Create, and with the layer's bundles
 		}
-		if err := r.tensor(ctx, t); err != nil {
-			return err
+		old, _ := r.from.Tensor(t.Name)
+		for b := range t.Blocks() {
+			data, err := r.from.readBlock(old, b)
+			if err != nil {
+				return err
+			}
+			if err := r.wrote(len(data), r.to.WriteBlock(t, b, data)); err != nil {
+				return err
+			}
 		}
 	}
 	for l := range r.from.profile.Layers {
-		if err := r.layer(ctx, l, order(l)); err != nil {
+		if err := r.layer(l, order(l)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *reorderer) wrote(n int64) {
-	if r.done += n; r.progress != nil {
+// wrote tells of n bytes, unless writing them failed, and stops when the context
+// ends.
+func (r *reorderer) wrote(n int, err error) error {
+	if r.done += int64(n); r.progress != nil && err == nil {
 		r.progress(r.done, r.to.size)
 	}
-}
-
-// tensor copies a resident tensor, block by block.
-func (r *reorderer) tensor(ctx context.Context, t Tensor) error {
-	old, _ := r.from.Tensor(t.Name)
-	for b := range t.Blocks() {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		data, err := r.from.readBlock(old, b)
-		if err != nil {
-			return err
-		}
-		if err := r.to.WriteBlock(t, b, data); err != nil {
-			return err
-		}
-		r.wrote(int64(len(data)))
+	if err == nil {
+		err = r.ctx.Err()
 	}
-	return nil
+	return err
 }
 
 // layer writes a layer's order and its bundles: read one after the other and
 // written to their new places, since the system gathers writes better than it
 // foresees reads.
-func (r *reorderer) layer(ctx context.Context, layer int, order []int32) error {
+func (r *reorderer) layer(layer int, order []int32) error {
 	ffn := r.from.profile.FFN
 	if err := checkOrder(order, ffn); err != nil {
 		return fmt.Errorf("pack: reorder %s: layer %d: %w", r.from.path, layer, err)
 	}
 	table := make([]byte, 0, 4*ffn)
-	place := make([]int32, ffn)
+	place := make([]int, ffn)
 	for i, id := range order {
 		table = binary.LittleEndian.AppendUint32(table, uint32(id))
-		place[id] = int32(i)
+		place[id] = i
 	}
-	name := "layers." + strconv.Itoa(layer) + "." + orderName
-	for _, t := range r.to.tensors {
-		if t.Name == name {
-			if err := r.to.WriteTensor(t, table); err != nil {
-				return err
-			}
-		}
+	t, _ := r.to.Tensor(orderName(layer))
+	if err := r.to.WriteTensor(t, table); err != nil {
+		return err
 	}
 	now, err := r.from.Order(layer)
 	if err != nil {
 		return err
 	}
-	used := r.from.BundleBytes()
 	in, out := make([]byte, r.from.stride), make([]byte, r.to.stride) // out's padding stays zero
 	for i := range ffn {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		id := int32(i)
 		if now != nil {
 			id = now[i]
@@ -173,11 +159,10 @@ func (r *reorderer) layer(ctx context.Context, layer int, order []int32) error {
 		if err := r.from.CheckBundle(layer, i, in); err != nil {
 			return err
 		}
-		copy(out, in[:used])
-		if err := r.to.WriteBundles(layer, int(place[id]), out); err != nil {
+		copy(out, in[:r.from.BundleBytes()])
+		if err := r.wrote(len(out), r.to.WriteBundles(layer, place[id], out)); err != nil {
 			return err
 		}
-		r.wrote(r.to.stride)
 	}
 	return nil
 }

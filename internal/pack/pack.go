@@ -18,9 +18,8 @@ type Pack struct {
 	path string
 	file handle
 	*Layout
-	byName    map[string]int // index in tensors
-	blockCRC  []uint32       // [blocks]
-	bundleCRC []uint32       // [layers, ffn]
+	blockCRC  []uint32 // [blocks]
+	bundleCRC []uint32 // [layers, ffn]
 }
 
 // handle is the open file: the seam at which tests change bytes.
@@ -52,12 +51,9 @@ func open(f handle, size int64, path string) (*Pack, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pack: open %s: %w", path, err)
 	}
-	p := &Pack{path: path, file: f, Layout: l, byName: make(map[string]int, len(l.tensors))}
+	p := &Pack{path: path, file: f, Layout: l}
 	if err := p.readTables(h.HeaderBytes); err != nil {
 		return nil, err
-	}
-	for i, t := range p.tensors {
-		p.byName[t.Name] = i
 	}
 	return p, nil
 }
@@ -137,15 +133,6 @@ func (p *Pack) Name() string { return p.name }
 // SourceSHA256 identifies the checkpoint that the pack was made from, in
 // hexadecimal.
 func (p *Pack) SourceSHA256() string { return p.source }
-
-// Tensor returns the resident tensor called name, if there is one.
-func (p *Pack) Tensor(name string) (Tensor, bool) {
-	i, ok := p.byName[name]
-	if !ok {
-		return Tensor{}, false
-	}
-	return p.tensors[i], true
-}
 
 // BundleOffset is where bundle i of a layer starts in the file; bundle i+1
 // follows at BundleStride.

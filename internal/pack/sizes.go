@@ -25,6 +25,15 @@ func (l *Layout) AttnDType() tensor.DType { return l.attn }
 // table and no padding.
 func (l *Layout) Tensors() []Tensor { return slices.Clone(l.tensors) }
 
+// Tensor returns the resident tensor called name, if there is one.
+func (l *Layout) Tensor(name string) (Tensor, bool) {
+	i, ok := l.byName[name]
+	if !ok {
+		return Tensor{}, false
+	}
+	return l.tensors[i], true
+}
+
 // WeightBytes is the size of the weights that a budget's share is a share of:
 // resident matrices and vectors, and bundles at their stride.
 func (l *Layout) WeightBytes() int64 {

@@ -3,6 +3,7 @@ package pack
 import (
 	"errors"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -20,5 +21,16 @@ func TestFullDisk(t *testing.T) {
 	}
 	if got := names(t, dir); len(got) > 0 {
 		t.Errorf("got files %q, want none", got)
+	}
+}
+
+// A pipe in a pack's place is refused rather than waited for.
+func TestOpenPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "model.sflow")
+	if err := syscall.Mkfifo(path, 0o666); err != nil {
+		t.Skip(err)
+	}
+	if _, err := Open(path); err == nil || !strings.Contains(err.Error(), "want a regular file") {
+		t.Errorf("got %v, want the pipe refused", err)
 	}
 }

@@ -219,7 +219,7 @@ func (p *planner) takenBytes(chunk int) int64 {
 // stagingBytes is the ring, what is read between bundles, and the buffers for
 // matrix blocks and for rows.
 func (p *planner) stagingBytes() int64 {
-	return memory.BufferBytes(int64(p.RingSlots)*p.stride) + memory.BufferBytes(disk.ScrapBytes(p.stride)) +
+	return memory.BufferBytes(int64(p.RingSlots)*p.stride) + memory.BufferBytes(disk.GapBytes(p.stride)) +
 		(disk.StreamBuffers+1)*memory.BufferBytes(p.BlockBytes)
 }
 

@@ -37,7 +37,7 @@
 //     byte what this package would write for its contents is refused. So every
 //     damaged byte is found when the file is opened.
 //   - A file appears under its name complete and synced, in place of the one
-//     before it ([Sidecar.Write]). A writer killed at any moment leaves the old
+//     before it ([Update]). A writer killed at any moment leaves the old
 //     one as it was.
 //   - [Update] loses no other process's sections.
 //   - Any bad file gives an error that names it; nothing is allocated by a size

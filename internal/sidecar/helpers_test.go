@@ -2,6 +2,8 @@ package sidecar
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -29,6 +31,16 @@ func small() *Sidecar {
 			"bits":        {"U8", []int64{3}, []byte{7, 8, 9}},
 			"rank":        {"U32", []int64{}, []byte{2, 0, 0, 0}},
 		}})
+}
+
+// Write stores the sidecar at path, whatever is there.
+func (s *Sidecar) Write(ctx context.Context, path string) error {
+	p, err := createPending(ctx, path)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	defer p.release()
+	return p.store(s)
 }
 
 // encode is the sidecar's file.

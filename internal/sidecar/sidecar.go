@@ -68,7 +68,7 @@ func (s *Sidecar) Section(name string) (Section, bool) {
 
 // With returns a copy of the sidecar with the section called name added or
 // replaced. A name is not empty and has no slash; whether it and the section
-// can be stored is checked by [Sidecar.Write].
+// can be stored is checked by [Update].
 func (s *Sidecar) With(name string, sec Section) *Sidecar {
 	next := &Sidecar{source: s.source, sections: maps.Clone(s.sections)}
 	next.sections[name] = sec.clone()

@@ -178,7 +178,7 @@ func TestWriteErrors(t *testing.T) {
 		"vast shape":     {New(testSource).With("a", tensor("x", Tensor{"U8", []int64{1 << 62, 4}, nil})), "below 2^63"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := c.s.Write(t.Context(), filepath.Join(dir, "x.side"))
+			err := Update(t.Context(), filepath.Join(dir, "x.side"), c.s.source, func(*Sidecar) *Sidecar { return c.s })
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "sidecar: write "+dir) {
 				t.Errorf("got %v, want an error with %q and the path", err, c.want)
 			}

@@ -20,44 +20,29 @@ const tempSuffix = ".tmp"
 // lockPoll is how often a waiting writer tries again.
 const lockPoll = 10 * time.Millisecond
 
-// Write stores the sidecar at path, in place of what is there; to change some
-// sections and keep the others, use [Update]. It waits for other writers of the
-// same path until ctx ends.
-func (s *Sidecar) Write(ctx context.Context, path string) error {
-	return replace(ctx, path, func() (*Sidecar, error) { return s, nil })
-}
-
 // Update changes the sidecar at path, which is one without sections if there is
 // no file. Of processes that update at once each sees what the one before it
 // wrote, and waits for it until ctx ends; so change is to be quick, and must not
 // write to path itself. If change returns nil, the file stays as it is. A file
 // there that is damaged or of other weights is an error and stays too.
 func Update(ctx context.Context, path, sourceSHA256 string, change func(*Sidecar) *Sidecar) error {
-	return replace(ctx, path, func() (*Sidecar, error) {
-		old, err := Open(path, sourceSHA256)
-		if errors.Is(err, fs.ErrNotExist) {
-			old, err = New(sourceSHA256), nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		return change(old), nil
-	})
-}
-
-// replace stores what next returns, unless that is nil. No other writer of path
-// runs from before next until the file has its name.
-func replace(ctx context.Context, path string, next func() (*Sidecar, error)) error {
 	p, err := createPending(ctx, path)
 	if err != nil {
 		return fmt.Errorf("sidecar: write %s: %w", path, err)
 	}
 	defer p.release()
-	s, err := next()
-	if err != nil || s == nil {
+	old, err := Open(path, sourceSHA256)
+	if errors.Is(err, fs.ErrNotExist) {
+		old, err = New(sourceSHA256), nil
+	}
+	if err != nil {
 		return err
 	}
-	if err := p.store(s); err != nil {
+	next := change(old)
+	if next == nil {
+		return nil
+	}
+	if err := p.store(next); err != nil {
 		return fmt.Errorf("sidecar: write %s: %w", path, err)
 	}
 	return nil

@@ -158,22 +158,19 @@ func (c *Checkpoint) openShards(d directory, read reader, index string) (err err
 	}
 	c.index = index
 	var missing error
-	there := false
+	there := 0
 	for _, shard := range c.placed.shards() {
 		err := c.readWeights(d, read, shard)
+		if errors.Is(err, fs.ErrNotExist) {
+			missing = fmt.Errorf("%w (a shard that %s names)", err, index)
+			continue
+		}
 		if err != nil {
-			err = fmt.Errorf("%w (a shard that %s names)", err, index)
+			return fmt.Errorf("%w (a shard that %s names)", err, index)
 		}
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			missing = err
-		case err != nil:
-			return err
-		default:
-			there = true
-		}
+		there++
 	}
-	if !there {
+	if there == 0 {
 		return missing
 	}
 	return nil
@@ -209,15 +206,12 @@ func (c *Checkpoint) readWeights(d directory, read reader, file string) error {
 }
 
 // openFile opens a regular file for random access and notes it in c.
-func (c *Checkpoint) openFile(d directory, file string) (io.ReaderAt, int64, error) {
-	r, size, err := c.openRegular(d, file)
-	if err != nil {
-		return nil, 0, fmt.Errorf("source: open %s: %w", d.path(file), cause(err))
-	}
-	return r, size, nil
-}
-
-func (c *Checkpoint) openRegular(d directory, file string) (io.ReaderAt, int64, error) {
+func (c *Checkpoint) openFile(d directory, file string) (r io.ReaderAt, size int64, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("source: open %s: %w", d.path(file), cause(err))
+		}
+	}()
 	// Before the file is opened, because opening a pipe would wait for a writer.
 	info, err := fs.Stat(d.fsys, file)
 	if err != nil {

@@ -63,8 +63,8 @@ func (t *Tensor) Err() error {
 func (t *Tensor) Bytes() int64 { return t.sizeBytes }
 
 // ReadAt reads the little-endian bytes of the row-major tensor, F64 rounded to
-// F32, from byte off on, as [io.ReaderAt] demands: fewer than len(p) bytes come with an error,
-// which is [io.EOF] at the tensor's end.
+// F32, from byte off on, as [io.ReaderAt] demands: fewer than len(p) bytes come
+// with an error, which is [io.EOF] at the tensor's end.
 func (t *Tensor) ReadAt(p []byte, off int64) (int, error) {
 	if t.err != nil {
 		return 0, t.wrap(t.err)

@@ -46,102 +46,93 @@ type Mapping struct {
 // Map finds every tensor that profile demands in c; path is the checkpoint's, for
 // errors.
 func Map(c *source.Checkpoint, p config.ModelProfile, path string) (*Mapping, error) {
-	f := &finder{c: c, path: path, used: make(map[string]bool)}
+	f := &finder{c: c, p: p, path: path, used: make(map[string]bool),
+		m: &Mapping{Resident: make(map[string]*source.Tensor), Layers: make([]Layer, min(p.Layers, len(c.Names())))}}
 	f.findPrefix()
-	m := &Mapping{Resident: make(map[string]*source.Tensor), Layers: make([]Layer, 0, min(p.Layers, len(c.Names())))}
-	for _, t := range f.demanded(p) {
-		found, err := f.find(t)
-		if err != nil {
-			return nil, err
-		}
-		m.Resident[t.pack] = found
-	}
+	f.outside()
 	for i := range p.Layers {
-		layer, err := f.layer(m, p, i)
-		if err != nil {
-			return nil, err
+		if f.err != nil {
+			return nil, f.err
 		}
-		m.Layers = append(m.Layers, layer)
+		f.layer(i)
 	}
-	m.Notices = f.extras(p)
-	if head, ok := f.c.Tensor(f.head()); ok && p.TiedHead && !f.used[f.head()] {
-		m.Head = head
+	if f.err != nil {
+		return nil, f.err
 	}
-	return m, nil
+	f.m.Notices = f.extras(p)
+	if head, ok := c.Tensor(f.head()); ok && p.TiedHead && !f.used[f.head()] {
+		f.m.Head = head
+	}
+	return f.m, nil
 }
 
-// A demand is one tensor that a model must have.
-type demand struct {
-	pack  string // name in the pack; empty for what becomes bundles
-	name  string // in the checkpoint
-	role  string // for errors
-	shape []int64
-}
-
-// demanded lists what lies outside the layers.
-func (f *finder) demanded(p config.ModelProfile) []demand {
-	d, e, vocab := int64(p.HiddenSize), int64(p.EmbedDim), int64(p.VocabSize)
-	list := []demand{
-		{"embed.tokens", f.tokens(p), "token embedding", []int64{vocab, e}},
-		{"embed.positions", f.prefix + "embed_positions.weight", "position embedding",
-			[]int64{int64(p.MaxPositions + p.PositionOffset), d}},
-	}
+// outside finds what lies outside the layers.
+func (f *finder) outside() {
+	d, e, vocab := int64(f.p.HiddenSize), int64(f.p.EmbedDim), int64(f.p.VocabSize)
+	f.resident("embed.tokens", f.tokens(), "token embedding", vocab, e)
+	f.resident("embed.positions", f.prefix+"embed_positions.weight", "position embedding", int64(f.p.MaxPositions+f.p.PositionOffset), d)
 	if e != d {
-		list = append(list,
-			demand{"project.in", f.prefix + "project_in.weight", "projection of the embedding", []int64{d, e}},
-			demand{"project.out", f.prefix + "project_out.weight", "projection before the head", []int64{e, d}})
+		f.resident("project.in", f.prefix+"project_in.weight", "projection of the embedding", d, e)
+		f.resident("project.out", f.prefix+"project_out.weight", "projection before the head", e, d)
 	}
-	if p.FinalNorm {
-		list = append(list, norm(p, "final_norm", f.prefix+"final_layer_norm", "final norm")...)
+	if f.p.FinalNorm {
+		f.norm("final_norm", f.prefix+"final_layer_norm", "final norm")
 	}
-	if !p.TiedHead {
-		list = append(list, demand{"head", f.head(), "head, which config.json does not tie to the embedding", []int64{vocab, e}})
+	if !f.p.TiedHead {
+		f.resident("head", f.head(), "head, which config.json does not tie to the embedding", vocab, e)
 	}
-	return list
+}
+
+// layer finds what layer i has.
+func (f *finder) layer(i int) {
+	to := "layers." + strconv.Itoa(i) + "."
+	from := f.prefix + to
+	d, ffn := int64(f.p.HiddenSize), int64(f.p.FFN)
+	f.norm(to+"attn_norm", from+"self_attn_layer_norm", "attention norm")
+	for _, m := range []struct{ to, from, role string }{
+		{"q", "q_proj", "query"}, {"k", "k_proj", "key"}, {"v", "v_proj", "value"}, {"o", "out_proj", "attention output"},
+	} {
+		f.resident(to+"attn."+m.to+".weight", from+"self_attn."+m.from+".weight", m.role+" projection", d, d)
+		f.bias(to+"attn."+m.to+".bias", from+"self_attn."+m.from+".bias", m.role+" projection's bias", d)
+	}
+	f.norm(to+"mlp_norm", from+"final_layer_norm", "MLP norm")
+	f.bias(to+"mlp.up.bias", from+"fc1.bias", "neurons' bias", ffn)
+	f.bias(to+"mlp.down.bias", from+"fc2.bias", "MLP output's bias", d)
+	layer := Layer{
+		Up:   f.find(from+"fc1.weight", "neurons' first half", ffn, d),
+		Down: f.find(from+"fc2.weight", "neurons' second half", d, ffn),
+	}
+	if f.err == nil {
+		f.m.Layers[i] = layer
+	}
+}
+
+func (f *finder) resident(pack, name, role string, shape ...int64) {
+	f.m.Resident[pack] = f.find(name, role, shape...)
+}
+
+func (f *finder) bias(pack, name, role string, n int64) {
+	if f.p.Bias {
+		f.resident(pack, name, role, n)
+	}
+}
+
+func (f *finder) norm(pack, name, role string) {
+	if f.p.NormAffine {
+		f.resident(pack+".weight", name+".weight", role+"'s weight", int64(f.p.HiddenSize))
+		f.resident(pack+".bias", name+".bias", role+"'s bias", int64(f.p.HiddenSize))
+	}
 }
 
 // headNames lists how the head is stored, the usual name first.
 func headNames() []string { return []string{"lm_head.weight", "model.lm_head.weight"} }
 
-// inLayer lists what layer i has besides its feed-forward matrices.
-func (f *finder) inLayer(p config.ModelProfile, i int) []demand {
-	to := "layers." + strconv.Itoa(i) + "."
-	from := f.prefix + to
-	d, ffn := int64(p.HiddenSize), int64(p.FFN)
-	list := norm(p, to+"attn_norm", from+"self_attn_layer_norm", "attention norm")
-	for _, m := range []struct{ to, from, role string }{
-		{"q", "q_proj", "query"}, {"k", "k_proj", "key"}, {"v", "v_proj", "value"}, {"o", "out_proj", "attention output"},
-	} {
-		list = append(list, demand{to + "attn." + m.to + ".weight", from + "self_attn." + m.from + ".weight",
-			m.role + " projection", []int64{d, d}})
-		if p.Bias {
-			list = append(list, demand{to + "attn." + m.to + ".bias", from + "self_attn." + m.from + ".bias",
-				m.role + " projection's bias", []int64{d}})
-		}
-	}
-	list = append(list, norm(p, to+"mlp_norm", from+"final_layer_norm", "MLP norm")...)
-	if p.Bias {
-		list = append(list,
-			demand{to + "mlp.up.bias", from + "fc1.bias", "neurons' bias", []int64{ffn}},
-			demand{to + "mlp.down.bias", from + "fc2.bias", "MLP output's bias", []int64{d}})
-	}
-	return list
-}
-
-func norm(p config.ModelProfile, to, from, role string) []demand {
-	if !p.NormAffine {
-		return nil
-	}
-	shape := []int64{int64(p.HiddenSize)}
-	return []demand{
-		{to + ".weight", from + ".weight", role + "'s weight", shape},
-		{to + ".bias", from + ".bias", role + "'s bias", shape},
-	}
-}
-
-// A finder looks demands up in a checkpoint.
+// A finder looks tensors up in a checkpoint.
 type finder struct {
 	c      *source.Checkpoint
+	p      config.ModelProfile
+	m      *Mapping        // what was found
+	err    error           // about the first that was not
 	path   string          // of the checkpoint, for errors
 	prefix string          // of the decoder's tensors
 	used   map[string]bool // names that were asked for
@@ -172,9 +163,9 @@ func (f *finder) head() string {
 
 // tokens is the name of the token embedding. Writers that store tied tensors
 // once may have kept the head's name.
-func (f *finder) tokens(p config.ModelProfile) string {
+func (f *finder) tokens() string {
 	name := f.prefix + "embed_tokens.weight"
-	if _, ok := f.c.Tensor(name); ok || !p.TiedHead {
+	if _, ok := f.c.Tensor(name); ok || !f.p.TiedHead {
 		return name
 	}
 	if _, ok := f.c.Tensor(f.head()); ok {
@@ -183,42 +174,30 @@ func (f *finder) tokens(p config.ModelProfile) string {
 	return name
 }
 
-func (f *finder) layer(m *Mapping, p config.ModelProfile, i int) (l Layer, err error) {
-	for _, t := range f.inLayer(p, i) {
-		if m.Resident[t.pack], err = f.find(t); err != nil {
-			return l, err
-		}
-	}
-	from := f.prefix + "layers." + strconv.Itoa(i) + "."
-	d, ffn := int64(p.HiddenSize), int64(p.FFN)
-	l.Up, err = f.find(demand{"", from + "fc1.weight", "neurons' first half", []int64{ffn, d}})
-	if err != nil {
-		return l, err
-	}
-	l.Down, err = f.find(demand{"", from + "fc2.weight", "neurons' second half", []int64{d, ffn}})
-	return l, err
-}
-
-// find returns the tensor that t asks for.
-func (f *finder) find(t demand) (*source.Tensor, error) {
-	x, ok := f.c.Tensor(t.name)
-	if !ok {
-		why := f.c.Why(t.name)
+// find returns the tensor called name, nil if it is not there as it must be.
+func (f *finder) find(name, role string, shape ...int64) *source.Tensor {
+	x, ok := f.c.Tensor(name)
+	f.used[name] = true
+	var err error
+	switch {
+	case f.err != nil:
+		return nil
+	case !ok:
+		why := f.c.Why(name)
 		if why != "" {
 			why = "; " + why
 		}
-		return nil, fmt.Errorf("arch: map %s: got no tensor %q (%s) in %s, want one of shape %v by config.json%s",
-			f.path, t.name, t.role, strings.Join(f.c.Files(), ", "), t.shape, why)
+		err = fmt.Errorf("got no tensor %q (%s) in %s, want one of shape %v by config.json%s",
+			name, role, strings.Join(f.c.Files(), ", "), shape, why)
+	case x.Err() != nil:
+		err = fmt.Errorf("%s: %w", role, x.Err())
+	case !slices.Equal(x.Shape, shape):
+		err = fmt.Errorf("tensor %q (%s): got shape %v, want %v by config.json", name, role, x.Shape, shape)
+	default:
+		return x
 	}
-	f.used[t.name] = true
-	if err := x.Err(); err != nil {
-		return nil, fmt.Errorf("arch: map %s: %s: %w", f.path, t.role, err)
-	}
-	if !slices.Equal(x.Shape, t.shape) {
-		return nil, fmt.Errorf("arch: map %s: tensor %q (%s): got shape %v, want %v by config.json",
-			f.path, t.name, t.role, x.Shape, t.shape)
-	}
-	return x, nil
+	f.err = fmt.Errorf("arch: map %s: %w", f.path, err)
+	return nil
 }
 
 // maxNotices bounds the list for a checkpoint that holds a second model.
