@@ -440,10 +440,7 @@ func (b *builder) readModel(d *modelDecls) error {
 	if d.UnkToken != nil {
 		b.unk = *d.UnkToken
 	}
-	if err := readPairs(d.Merges, b.addMerge); err != nil {
-		return fmt.Errorf("merges%w", err)
-	}
-	return nil
+	return b.readMergeList(d.Merges)
 }
 
 // readAdded takes an entry of added_tokens. As in the reference, the id of a
