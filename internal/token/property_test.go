@@ -138,7 +138,7 @@ func TestOracle(t *testing.T) {
 // training gave: any pair of tokens, in any order of ranks.
 func TestLongEqualsShort(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := bpe{unk: 9, bytes: true, pairs: newPairTable(40), words: newWordTable(&texts{}, 0)}
+		m := bpe{unk: 9, bytes: true, pairs: map[pair]outcome{}}
 		for i := range m.byteID {
 			m.byteID[i] = int32(i % 4)
 		}
@@ -146,7 +146,7 @@ func TestLongEqualsShort(t *testing.T) {
 		n := rapid.IntRange(0, 40).Draw(t, "merges")
 		for rank := range n {
 			id := rapid.Int32Range(0, int32(rank)+3)
-			m.pairs.set(id.Draw(t, "left"), id.Draw(t, "right"), rank, int32(rank)+4)
+			m.pairs[pairOf(id.Draw(t, "left"), id.Draw(t, "right"))] = toMerge(rank, int32(rank)+4)
 		}
 		piece := rapid.StringMatching(`[a-e]{1,64}`).Draw(t, "piece")
 		var s scratch
@@ -174,7 +174,7 @@ func TestTokenOutOfReach(t *testing.T) {
 func TestWordTable(t *testing.T) {
 	tok := opt(t)
 	model := *tok.model
-	model.words = newWordTable(tok.texts, 0)
+	model.words = nil
 	without := *tok
 	without.model = &model
 	words := 0
@@ -189,7 +189,7 @@ func TestWordTable(t *testing.T) {
 				t.Fatalf("token %d %q encodes to %v with the table and %v without", id, text, got, want)
 			}
 		}
-		if tok.model.known.state(id) == wordWhole {
+		if tok.model.known.has(id) {
 			words++
 		}
 	}
