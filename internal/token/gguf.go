@@ -231,9 +231,9 @@ func (g *ggufDecls) setSpaceSign(prefix bool) {
 	if prefix {
 		g.b.normalize = append(g.b.normalize, prepend(spaceSign))
 	}
-	g.b.normalize = append(g.b.normalize, replace(stringFinder(" "), spaceSign))
+	g.b.normalize = append(g.b.normalize, replace(pattern.Literal(" "), spaceSign))
 	g.b.byteFallback, g.b.fuseUnk = true, true
-	spaces := replace(stringFinder(spaceSign), " ")
+	spaces := replace(pattern.Literal(spaceSign), " ")
 	g.b.decoder.steps = []decodeStep{eachToken(func(s string) string { return spaces(nil, s) }), byteFallback, fuse}
 	if prefix {
 		g.b.decoder.steps = append(g.b.decoder.steps, decodeStrip(" ", 1, 0))

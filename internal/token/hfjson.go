@@ -8,7 +8,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/sparseflow/sparseflow/internal/token/pattern"
@@ -101,10 +100,10 @@ type patternDecl struct {
 	Regex  *string `json:"Regex"`
 }
 
-func (d *patternDecl) finder() (finder, error) {
+func (d *patternDecl) compile() (*pattern.Pattern, error) {
 	switch {
 	case d != nil && d.String != nil:
-		return stringFinder(*d.String), nil
+		return pattern.Literal(*d.String), nil
 	case d != nil && d.Regex != nil:
 		return pattern.Compile(*d.Regex)
 	}
@@ -213,17 +212,20 @@ func unknown[F any](got string, known map[string]F) error {
 }
 
 var normalizers = map[string]func(*step) (normalizer, error){
-	"NFC":          func(*step) (normalizer, error) { return unicodeForm(nfc), nil },
-	"NFD":          func(*step) (normalizer, error) { return unicodeForm(nfd), nil },
-	"NFKC":         func(*step) (normalizer, error) { return unicodeForm(nfkc), nil },
-	"NFKD":         func(*step) (normalizer, error) { return unicodeForm(nfkd), nil },
-	"Lowercase":    func(*step) (normalizer, error) { return lowercase, nil },
-	"StripAccents": func(*step) (normalizer, error) { return stripAccents, nil },
-	"ByteLevel":    func(*step) (normalizer, error) { return spellText, nil },
-	"Strip":        func(s *step) (normalizer, error) { return strip(s.Left, s.Right), nil },
-	"Prepend":      func(s *step) (normalizer, error) { return prepend(s.Prepend), nil },
+	"NFC":       func(*step) (normalizer, error) { return unicodeForm(nfc), nil },
+	"NFD":       func(*step) (normalizer, error) { return unicodeForm(nfd), nil },
+	"NFKC":      func(*step) (normalizer, error) { return unicodeForm(nfkc), nil },
+	"NFKD":      func(*step) (normalizer, error) { return unicodeForm(nfkd), nil },
+	"Lowercase": func(*step) (normalizer, error) { return lowercase, nil },
+	"StripAccents": func(*step) (normalizer, error) {
+		marks, err := pattern.Compile(`\p{M}`)
+		return replace(marks, ""), err
+	},
+	"ByteLevel": func(*step) (normalizer, error) { return spellText, nil },
+	"Strip":     func(s *step) (normalizer, error) { return strip(s.Left, s.Right), nil },
+	"Prepend":   func(s *step) (normalizer, error) { return prepend(s.Prepend), nil },
 	"Replace": func(s *step) (normalizer, error) {
-		by, err := s.Pattern.finder()
+		by, err := s.Pattern.compile()
 		return replace(by, s.Content), err
 	},
 }
@@ -243,7 +245,7 @@ func (b *builder) addNormalizer(s *step, _ bool) error {
 
 var splitters = map[string]func(*step) ([]splitter, error){
 	"Split": func(s *step) ([]splitter, error) {
-		by, err := s.Pattern.finder()
+		by, err := s.Pattern.compile()
 		if err != nil {
 			return nil, err
 		}
@@ -258,26 +260,30 @@ var splitters = map[string]func(*step) ([]splitter, error){
 		if s.Individual {
 			kind = isolated
 		}
-		return []splitter{splitBy{by: runeFinder(pattern.IsNumber), behavior: kind}}, nil
+		return cutBy(`\p{N}`, kind)
 	},
 	"Punctuation": func(s *step) ([]splitter, error) {
 		kind, ok := behaviors[s.Behavior]
 		if !ok && s.Behavior != "" {
 			return nil, fmt.Errorf("behavior: %w", unknown(s.Behavior, behaviors))
 		}
-		return []splitter{splitBy{by: runeFinder(pattern.IsPunctuation), behavior: kind}}, nil
+		return cutBy(`[[:punct:]]`, kind)
 	},
 	"Whitespace": func(*step) ([]splitter, error) {
-		return []splitter{splitBy{by: wordFinder{}, behavior: removed, invert: true}}, nil
+		words, err := pattern.Compile(`\w+|[^\w\s]+`)
+		return []splitter{splitBy{by: words, behavior: removed, invert: true}}, err
 	},
-	"WhitespaceSplit": func(*step) ([]splitter, error) {
-		return []splitter{splitBy{by: runeFinder(unicode.IsSpace), behavior: removed}}, nil
-	},
+	"WhitespaceSplit": func(*step) ([]splitter, error) { return cutBy(`\s`, removed) },
 	"BertPreTokenizer": func(*step) ([]splitter, error) {
-		return []splitter{splitBy{by: runeFinder(unicode.IsSpace), behavior: removed}, splitBy{by: runeFinder(pattern.IsPunctuation)}}, nil
+		spaces, err := cutBy(`\s`, removed)
+		if err != nil {
+			return nil, err
+		}
+		marks, err := cutBy(`[[:punct:]]`, isolated)
+		return append(spaces, marks...), err
 	},
 	"CharDelimiterSplit": func(s *step) ([]splitter, error) {
-		return []splitter{splitBy{by: stringFinder(s.Delimiter), behavior: removed}}, nil
+		return []splitter{splitBy{by: pattern.Literal(s.Delimiter), behavior: removed}}, nil
 	},
 	"Metaspace": func(s *step) ([]splitter, error) {
 		replacement, scheme, err := s.metaspace()
@@ -292,6 +298,12 @@ var splitters = map[string]func(*step) ([]splitter, error){
 		l.by = by
 		return []splitter{l}, err
 	},
+}
+
+// cutBy is a pre-tokenizer that cuts by a pattern of its own.
+func cutBy(text string, kind behavior) ([]splitter, error) {
+	by, err := pattern.Compile(text)
+	return []splitter{splitBy{by: by, behavior: kind}}, err
 }
 
 // metaspace returns the replacement and when one is prepended, which older
@@ -388,7 +400,7 @@ var decodeSteps = map[string]func(*step) (decodeStep, error){
 		return decodeMetaspace(replacement, scheme != "never"), err
 	},
 	"Replace": func(s *step) (decodeStep, error) {
-		by, err := s.Pattern.finder()
+		by, err := s.Pattern.compile()
 		f := replace(by, s.Content)
 		return eachToken(func(text string) string { return f(pattern.NewMatcher(0), text) }), err
 	},
