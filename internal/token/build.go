@@ -481,9 +481,3 @@ func rank(scores []float32) []uint32 {
 	}
 	return ranks
 }
-
-// addedHas reports whether text is an added token already.
-func (b *builder) addedHas(text string) bool {
-	_, ok := b.at[text]
-	return ok
-}

@@ -211,6 +211,20 @@ func unknown[F any](got string, known map[string]F) error {
 	return fmt.Errorf("got %q, want one of %s", got, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 }
 
+// made is what known makes of a step.
+func made[F any](s *step, known map[string]func(*step) (F, error)) (F, error) {
+	f, ok := known[s.Type]
+	if !ok {
+		var none F
+		return none, unknown(s.Type, known)
+	}
+	v, err := f(s)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", s.Type, err)
+	}
+	return v, err
+}
+
 var normalizers = map[string]func(*step) (normalizer, error){
 	"NFC":       func(*step) (normalizer, error) { return unicodeForm(nfc), nil },
 	"NFD":       func(*step) (normalizer, error) { return unicodeForm(nfd), nil },
@@ -231,16 +245,9 @@ var normalizers = map[string]func(*step) (normalizer, error){
 }
 
 func (b *builder) addNormalizer(s *step, _ bool) error {
-	f, ok := normalizers[s.Type]
-	if !ok {
-		return unknown(s.Type, normalizers)
-	}
-	n, err := f(s)
-	if err != nil {
-		return fmt.Errorf("%s: %w", s.Type, err)
-	}
+	n, err := made(s, normalizers)
 	b.normalize = append(b.normalize, n)
-	return nil
+	return err
 }
 
 var splitters = map[string]func(*step) ([]splitter, error){
@@ -326,13 +333,9 @@ func (s *step) metaspace() (replacement, scheme string, err error) {
 }
 
 func (b *builder) addSplitter(s *step, last bool) error {
-	f, ok := splitters[s.Type]
-	if !ok {
-		return unknown(s.Type, splitters)
-	}
-	list, err := f(s)
+	list, err := made(s, splitters)
 	if err != nil {
-		return fmt.Errorf("%s: %w", s.Type, err)
+		return err
 	}
 	if l, ok := list[0].(byteLevel); ok {
 		b.byteLevels++
@@ -413,17 +416,10 @@ var decodeSteps = map[string]func(*step) (decodeStep, error){
 }
 
 func (b *builder) addDecoder(s *step, last bool) error {
-	f, ok := decodeSteps[s.Type]
-	if !ok {
-		return unknown(s.Type, decodeSteps)
-	}
-	d, err := f(s)
-	if err != nil {
-		return fmt.Errorf("%s: %w", s.Type, err)
-	}
+	d, err := made(s, decodeSteps)
 	b.decoder.bytes = last && len(b.decoder.steps) == 0 && s.Type == "ByteLevel"
 	b.decoder.steps = append(b.decoder.steps, d)
-	return nil
+	return err
 }
 
 // readModel takes the vocabulary and what makes ids of pieces.
@@ -461,8 +457,7 @@ func (b *builder) readModel(d *modelDecls) error {
 func (b *builder) readAdded(raw json.RawMessage) error {
 	var token tokenDecl
 	var with struct {
-		ID         *int64 `json:"id"`
-		Normalized *bool  `json:"normalized"`
+		ID *int64 `json:"id"`
 	}
 	if err := json.Unmarshal(raw, &token); err != nil {
 		return err
