@@ -400,7 +400,7 @@ var decodeSteps = map[string]func(*step) (decodeStep, error){
 	"Strip":        func(s *step) (decodeStep, error) { return decodeStrip(s.Content, s.Start, s.Stop), nil },
 	"Metaspace": func(s *step) (decodeStep, error) {
 		replacement, scheme, err := s.metaspace()
-		return decodeMetaspace(replacement, scheme != "never"), err
+		return decodeSpaces(replacement, func(i, _ int) bool { return i == 0 && scheme != "never" }), err
 	},
 	"Replace": func(s *step) (decodeStep, error) {
 		by, err := s.Pattern.compile()
@@ -408,10 +408,11 @@ var decodeSteps = map[string]func(*step) (decodeStep, error){
 		return eachToken(func(text string) string { return f(pattern.NewMatcher(0), text) }), err
 	},
 	"BPEDecoder": func(s *step) (decodeStep, error) {
-		if s.Suffix == nil {
-			return decodeSuffix("</w>"), nil
+		suffix := "</w>"
+		if s.Suffix != nil {
+			suffix = *s.Suffix
 		}
-		return decodeSuffix(*s.Suffix), nil
+		return decodeSpaces(suffix, func(i, n int) bool { return i == n-1 }), nil
 	},
 }
 

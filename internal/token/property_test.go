@@ -177,8 +177,11 @@ func TestWordTable(t *testing.T) {
 	model.words = nil
 	without := *tok
 	without.model = &model
-	words := 0
-	for id := range int32(tok.VocabSize()) {
+	words, step := 0, int32(1)
+	if testing.Short() {
+		step = 8
+	}
+	for id := int32(0); id < int32(tok.VocabSize()); id += step {
 		text, _ := tok.Token(id)
 		if tok.IsSpecial(id) {
 			continue
@@ -193,8 +196,8 @@ func TestWordTable(t *testing.T) {
 			words++
 		}
 	}
-	if words < 50_000 {
-		t.Errorf("got %d tokens known to be whole words, want nearly all", words)
+	if tried := tok.VocabSize() / int(step); words < tried*99/100 {
+		t.Errorf("got %d tokens of %d known to be whole words, want nearly all", words, tried)
 	}
 }
 

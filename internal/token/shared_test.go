@@ -162,6 +162,7 @@ func TestGoldenFamilies(t *testing.T) {
 			if testing.Short() && family != "smollm2" && family != "mistral-v3" {
 				t.Skip("the large vocabularies take seconds to load")
 			}
+			t.Parallel()
 			g := readGolden(t, family)
 			tok := sharedTokenizer(t, family)
 			g.check(t, tok)
@@ -189,6 +190,7 @@ func TestGoldenGGUF(t *testing.T) {
 			if testing.Short() && golden != "gguf-smollm2" && golden != "ggml-vocab-llama-spm" {
 				t.Skip("the large vocabularies take seconds to load")
 			}
+			t.Parallel()
 			if file == "" {
 				file = golden
 			}
