@@ -355,11 +355,14 @@ func (b *builder) bpe(t *texts) (*bpe, error) {
 	if m.bytes && (b.prefix != "" || b.suffix != "" || b.byteFallback) {
 		return nil, fmt.Errorf("model: got byte_fallback %v, continuing_subword_prefix %q, end_of_word_suffix %q beside ByteLevel, want none of these", b.byteFallback, b.prefix, b.suffix)
 	}
-	m.pairs = newPairTable(len(b.merges))
-	for rank, p := range b.merges {
-		m.pairs.set(p.left, p.right, rank, p.id)
+	m.pairs = make(map[pair]outcome, len(b.merges))
+	for rank, p := range b.merges { // as in the reference the last of equal pairs counts
+		m.pairs[pairOf(p.left, p.right)] = toMerge(rank, p.id)
 	}
 	m.words, m.whole, m.known = b.allWords(t), b.wholeWords, newKnownWords(len(t.end))
+	for word := range m.words {
+		m.longest = max(m.longest, len(word))
+	}
 	if m.bytes {
 		return m, b.setBytes(m)
 	}
@@ -390,17 +393,20 @@ func (b *builder) setBytes(m *bpe) error {
 	return nil
 }
 
-// allWords is a table of the model's vocabulary.
-func (b *builder) allWords(t *texts) *wordTable {
-	words := newWordTable(t, len(b.vocab))
+// allWords is the model's vocabulary by its text, of equal texts the first. It
+// lacks what an added token replaced, and what may not be merged to.
+func (b *builder) allWords(t *texts) map[string]int32 {
+	words := make(map[string]int32, len(b.vocab))
 	for token, id := range b.vocab {
-		// Not what an added token replaced, and not what may not be merged to.
-		text := token
 		if b.bytes {
-			text = string(appendSpelled(nil, token))
+			token = string(appendSpelled(nil, token))
 		}
-		if t.bytesOf(id) == text && (b.ranks == nil || b.ranks[id] != math.MaxUint32) {
-			words.enter(id)
+		text := t.bytesOf(id)
+		if text != token || b.ranks != nil && b.ranks[id] == math.MaxUint32 {
+			continue
+		}
+		if first, ok := words[text]; !ok || id < first {
+			words[text] = id
 		}
 	}
 	return words
@@ -474,10 +480,4 @@ func rank(scores []float32) []uint32 {
 		}
 	}
 	return ranks
-}
-
-// addedHas reports whether text is an added token already.
-func (b *builder) addedHas(text string) bool {
-	_, ok := b.at[text]
-	return ok
 }

@@ -172,28 +172,22 @@ func (f folder) readDeclarations() (declarations, error) {
 	}
 	if config.Added != nil {
 		d.added, err = config.addedTokens()
-		if err != nil {
-			return d, f.fail(configFile, err)
-		}
-		return d, nil
+		return d, f.fail(configFile, err)
 	}
 	var special roleDecls
 	if err := f.readInto(specialFile, &special); err != nil {
 		return d, err
 	}
 	d.roles.override(special)
-	data, err := f.read(addedTokensFile)
-	if err != nil || data == nil {
+	var ids json.RawMessage
+	if err := f.readInto(addedTokensFile, &ids); err != nil || ids == nil {
 		return d, err
 	}
-	err = readIDs(data, func(token string, id int32) error {
+	err = readIDs(ids, func(token string, id int32) error {
 		d.added = append(d.added, addedDecl{tokenDecl{text: token}, id, addedTokensFile})
 		return nil
 	})
-	if err != nil {
-		return d, f.fail(addedTokensFile, err)
-	}
-	return d, nil
+	return d, f.fail(addedTokensFile, err)
 }
 
 // readInto decodes a JSON file, if there is one.
@@ -202,10 +196,7 @@ func (f folder) readInto(file string, v any) error {
 	if err != nil || data == nil {
 		return err
 	}
-	if err := decodeJSON(data, v); err != nil {
-		return f.fail(file, err)
-	}
-	return nil
+	return f.fail(file, decodeJSON(data, v))
 }
 
 // addedTokens returns added_tokens_decoder by ascending id.

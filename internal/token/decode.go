@@ -133,16 +133,16 @@ func byteFallback(tokens []string) []string {
 	return out
 }
 
-// decodeMetaspace writes spaces for the replacement; those of the first token
-// were put there by encoding, unless that prepends none.
-func decodeMetaspace(replacement string, prepends bool) decodeStep {
+// decodeSpaces writes spaces for sign but in the tokens that are bare, where
+// encoding put it: the first or the last of n.
+func decodeSpaces(sign string, bare func(i, n int) bool) decodeStep {
 	return func(tokens []string) []string {
 		for i, s := range tokens {
 			space := " "
-			if i == 0 && prepends {
+			if bare(i, len(tokens)) {
 				space = ""
 			}
-			tokens[i] = strings.ReplaceAll(s, replacement, space)
+			tokens[i] = strings.ReplaceAll(s, sign, space)
 		}
 		return tokens
 	}
@@ -159,20 +159,6 @@ func decodeStrip(content string, start, stop int) decodeStep {
 		}
 		return s
 	})
-}
-
-// decodeSuffix writes spaces for the suffix that ends a word, none at the end.
-func decodeSuffix(suffix string) decodeStep {
-	return func(tokens []string) []string {
-		for i, s := range tokens {
-			space := " "
-			if i == len(tokens)-1 {
-				space = ""
-			}
-			tokens[i] = strings.ReplaceAll(s, suffix, space)
-		}
-		return tokens
-	}
 }
 
 // StreamDecoder decodes ids one by one, as they are generated. What Push and

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 
+	"github.com/sparseflow/sparseflow/internal/suggest"
 	"github.com/sparseflow/sparseflow/internal/token/pattern"
 )
 
@@ -51,23 +53,11 @@ func ggufValue[T any](g *ggufDecls, key string) T {
 
 // integer returns a number of any type of integer.
 func integer(v any) (int64, bool) {
-	switch v := v.(type) {
-	case uint8:
-		return int64(v), true
-	case int8:
-		return int64(v), true
-	case uint16:
-		return int64(v), true
-	case int16:
-		return int64(v), true
-	case uint32:
-		return int64(v), true
-	case int32:
-		return int64(v), true
-	case uint64:
-		return int64(v), v <= math.MaxInt64
-	case int64:
-		return v, true
+	switch n := reflect.ValueOf(v); {
+	case n.CanInt():
+		return n.Int(), true
+	case n.CanUint():
+		return int64(n.Uint()), n.Uint() <= math.MaxInt64
 	}
 	return 0, false
 }
@@ -155,7 +145,8 @@ func (g *ggufDecls) addTokens(text func(token string, kind int32) string) error 
 		// its tokenizer.json has them for text.
 		reserve := strings.HasPrefix(token, "<unused") || token == "<mask>"
 		special := types[i] == ggmlControl && !reserve || types[i] == ggmlUnknown && int32(i) == unk
-		if (special || types[i] == ggmlUserDefined || types[i] == ggmlControl) && token != "" && !g.b.addedHas(token) {
+		_, twice := g.b.at[token]
+		if (special || types[i] == ggmlUserDefined || types[i] == ggmlControl) && token != "" && !twice {
 			added := addedDecl{tokenDecl{text: token, special: special}, g.b.vocab[token], "tokens"}
 			if err := g.b.addToken(added); err != nil {
 				return err
@@ -191,21 +182,16 @@ func (g *ggufDecls) byteLevel() (addBOS bool, err error) {
 	return pre.addBOS, g.addMerges()
 }
 
-// nearestPre returns the known name with the longest beginning in common.
+// nearestPre returns the known name that is most like one that is not known.
 func nearestPre(name string) string {
-	best, common := "default", 0
+	var known []string
 	for _, p := range preTokenizers {
-		for _, known := range p.names {
-			n := 0
-			for n < len(name) && n < len(known) && name[n] == known[n] {
-				n++
-			}
-			if n > common {
-				best, common = known, n
-			}
-		}
+		known = append(known, p.names...)
 	}
-	return best
+	if near, ok := suggest.Match(name, known); ok {
+		return near
+	}
+	return "default"
 }
 
 func (g *ggufDecls) addMerges() error {
@@ -231,9 +217,9 @@ func (g *ggufDecls) setSpaceSign(prefix bool) {
 	if prefix {
 		g.b.normalize = append(g.b.normalize, prepend(spaceSign))
 	}
-	g.b.normalize = append(g.b.normalize, replace(stringFinder(" "), spaceSign))
+	g.b.normalize = append(g.b.normalize, replace(pattern.Literal(" "), spaceSign))
 	g.b.byteFallback, g.b.fuseUnk = true, true
-	spaces := replace(stringFinder(spaceSign), " ")
+	spaces := replace(pattern.Literal(spaceSign), " ")
 	g.b.decoder.steps = []decodeStep{eachToken(func(s string) string { return spaces(nil, s) }), byteFallback, fuse}
 	if prefix {
 		g.b.decoder.steps = append(g.b.decoder.steps, decodeStrip(" ", 1, 0))

@@ -8,7 +8,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/sparseflow/sparseflow/internal/token/pattern"
@@ -101,10 +100,10 @@ type patternDecl struct {
 	Regex  *string `json:"Regex"`
 }
 
-func (d *patternDecl) finder() (finder, error) {
+func (d *patternDecl) compile() (*pattern.Pattern, error) {
 	switch {
 	case d != nil && d.String != nil:
-		return stringFinder(*d.String), nil
+		return pattern.Literal(*d.String), nil
 	case d != nil && d.Regex != nil:
 		return pattern.Compile(*d.Regex)
 	}
@@ -212,38 +211,48 @@ func unknown[F any](got string, known map[string]F) error {
 	return fmt.Errorf("got %q, want one of %s", got, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 }
 
+// made is what known makes of a step.
+func made[F any](s *step, known map[string]func(*step) (F, error)) (F, error) {
+	f, ok := known[s.Type]
+	if !ok {
+		var none F
+		return none, unknown(s.Type, known)
+	}
+	v, err := f(s)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", s.Type, err)
+	}
+	return v, err
+}
+
 var normalizers = map[string]func(*step) (normalizer, error){
-	"NFC":          func(*step) (normalizer, error) { return unicodeForm(nfc), nil },
-	"NFD":          func(*step) (normalizer, error) { return unicodeForm(nfd), nil },
-	"NFKC":         func(*step) (normalizer, error) { return unicodeForm(nfkc), nil },
-	"NFKD":         func(*step) (normalizer, error) { return unicodeForm(nfkd), nil },
-	"Lowercase":    func(*step) (normalizer, error) { return lowercase, nil },
-	"StripAccents": func(*step) (normalizer, error) { return stripAccents, nil },
-	"ByteLevel":    func(*step) (normalizer, error) { return spellText, nil },
-	"Strip":        func(s *step) (normalizer, error) { return strip(s.Left, s.Right), nil },
-	"Prepend":      func(s *step) (normalizer, error) { return prepend(s.Prepend), nil },
+	"NFC":       func(*step) (normalizer, error) { return unicodeForm(nfc), nil },
+	"NFD":       func(*step) (normalizer, error) { return unicodeForm(nfd), nil },
+	"NFKC":      func(*step) (normalizer, error) { return unicodeForm(nfkc), nil },
+	"NFKD":      func(*step) (normalizer, error) { return unicodeForm(nfkd), nil },
+	"Lowercase": func(*step) (normalizer, error) { return lowercase, nil },
+	"StripAccents": func(*step) (normalizer, error) {
+		marks, err := pattern.Compile(`\p{M}`)
+		return replace(marks, ""), err
+	},
+	"ByteLevel": func(*step) (normalizer, error) { return spellText, nil },
+	"Strip":     func(s *step) (normalizer, error) { return strip(s.Left, s.Right), nil },
+	"Prepend":   func(s *step) (normalizer, error) { return prepend(s.Prepend), nil },
 	"Replace": func(s *step) (normalizer, error) {
-		by, err := s.Pattern.finder()
+		by, err := s.Pattern.compile()
 		return replace(by, s.Content), err
 	},
 }
 
 func (b *builder) addNormalizer(s *step, _ bool) error {
-	f, ok := normalizers[s.Type]
-	if !ok {
-		return unknown(s.Type, normalizers)
-	}
-	n, err := f(s)
-	if err != nil {
-		return fmt.Errorf("%s: %w", s.Type, err)
-	}
+	n, err := made(s, normalizers)
 	b.normalize = append(b.normalize, n)
-	return nil
+	return err
 }
 
 var splitters = map[string]func(*step) ([]splitter, error){
 	"Split": func(s *step) ([]splitter, error) {
-		by, err := s.Pattern.finder()
+		by, err := s.Pattern.compile()
 		if err != nil {
 			return nil, err
 		}
@@ -258,26 +267,30 @@ var splitters = map[string]func(*step) ([]splitter, error){
 		if s.Individual {
 			kind = isolated
 		}
-		return []splitter{splitBy{by: runeFinder(pattern.IsNumber), behavior: kind}}, nil
+		return cutBy(`\p{N}`, kind)
 	},
 	"Punctuation": func(s *step) ([]splitter, error) {
 		kind, ok := behaviors[s.Behavior]
 		if !ok && s.Behavior != "" {
 			return nil, fmt.Errorf("behavior: %w", unknown(s.Behavior, behaviors))
 		}
-		return []splitter{splitBy{by: runeFinder(pattern.IsPunctuation), behavior: kind}}, nil
+		return cutBy(`[[:punct:]]`, kind)
 	},
 	"Whitespace": func(*step) ([]splitter, error) {
-		return []splitter{splitBy{by: wordFinder{}, behavior: removed, invert: true}}, nil
+		words, err := pattern.Compile(`\w+|[^\w\s]+`)
+		return []splitter{splitBy{by: words, behavior: removed, invert: true}}, err
 	},
-	"WhitespaceSplit": func(*step) ([]splitter, error) {
-		return []splitter{splitBy{by: runeFinder(unicode.IsSpace), behavior: removed}}, nil
-	},
+	"WhitespaceSplit": func(*step) ([]splitter, error) { return cutBy(`\s`, removed) },
 	"BertPreTokenizer": func(*step) ([]splitter, error) {
-		return []splitter{splitBy{by: runeFinder(unicode.IsSpace), behavior: removed}, splitBy{by: runeFinder(pattern.IsPunctuation)}}, nil
+		spaces, err := cutBy(`\s`, removed)
+		if err != nil {
+			return nil, err
+		}
+		marks, err := cutBy(`[[:punct:]]`, isolated)
+		return append(spaces, marks...), err
 	},
 	"CharDelimiterSplit": func(s *step) ([]splitter, error) {
-		return []splitter{splitBy{by: stringFinder(s.Delimiter), behavior: removed}}, nil
+		return []splitter{splitBy{by: pattern.Literal(s.Delimiter), behavior: removed}}, nil
 	},
 	"Metaspace": func(s *step) ([]splitter, error) {
 		replacement, scheme, err := s.metaspace()
@@ -292,6 +305,12 @@ var splitters = map[string]func(*step) ([]splitter, error){
 		l.by = by
 		return []splitter{l}, err
 	},
+}
+
+// cutBy is a pre-tokenizer that cuts by a pattern of its own.
+func cutBy(text string, kind behavior) ([]splitter, error) {
+	by, err := pattern.Compile(text)
+	return []splitter{splitBy{by: by, behavior: kind}}, err
 }
 
 // metaspace returns the replacement and when one is prepended, which older
@@ -314,13 +333,9 @@ func (s *step) metaspace() (replacement, scheme string, err error) {
 }
 
 func (b *builder) addSplitter(s *step, last bool) error {
-	f, ok := splitters[s.Type]
-	if !ok {
-		return unknown(s.Type, splitters)
-	}
-	list, err := f(s)
+	list, err := made(s, splitters)
 	if err != nil {
-		return fmt.Errorf("%s: %w", s.Type, err)
+		return err
 	}
 	if l, ok := list[0].(byteLevel); ok {
 		b.byteLevels++
@@ -385,33 +400,27 @@ var decodeSteps = map[string]func(*step) (decodeStep, error){
 	"Strip":        func(s *step) (decodeStep, error) { return decodeStrip(s.Content, s.Start, s.Stop), nil },
 	"Metaspace": func(s *step) (decodeStep, error) {
 		replacement, scheme, err := s.metaspace()
-		return decodeMetaspace(replacement, scheme != "never"), err
+		return decodeSpaces(replacement, func(i, _ int) bool { return i == 0 && scheme != "never" }), err
 	},
 	"Replace": func(s *step) (decodeStep, error) {
-		by, err := s.Pattern.finder()
+		by, err := s.Pattern.compile()
 		f := replace(by, s.Content)
 		return eachToken(func(text string) string { return f(pattern.NewMatcher(0), text) }), err
 	},
 	"BPEDecoder": func(s *step) (decodeStep, error) {
-		if s.Suffix == nil {
-			return decodeSuffix("</w>"), nil
+		suffix := "</w>"
+		if s.Suffix != nil {
+			suffix = *s.Suffix
 		}
-		return decodeSuffix(*s.Suffix), nil
+		return decodeSpaces(suffix, func(i, n int) bool { return i == n-1 }), nil
 	},
 }
 
 func (b *builder) addDecoder(s *step, last bool) error {
-	f, ok := decodeSteps[s.Type]
-	if !ok {
-		return unknown(s.Type, decodeSteps)
-	}
-	d, err := f(s)
-	if err != nil {
-		return fmt.Errorf("%s: %w", s.Type, err)
-	}
+	d, err := made(s, decodeSteps)
 	b.decoder.bytes = last && len(b.decoder.steps) == 0 && s.Type == "ByteLevel"
 	b.decoder.steps = append(b.decoder.steps, d)
-	return nil
+	return err
 }
 
 // readModel takes the vocabulary and what makes ids of pieces.
@@ -440,10 +449,7 @@ func (b *builder) readModel(d *modelDecls) error {
 	if d.UnkToken != nil {
 		b.unk = *d.UnkToken
 	}
-	if err := readPairs(d.Merges, b.addMerge); err != nil {
-		return fmt.Errorf("merges%w", err)
-	}
-	return nil
+	return b.readMergeList(d.Merges)
 }
 
 // readAdded takes an entry of added_tokens. As in the reference, the id of a
@@ -452,8 +458,7 @@ func (b *builder) readModel(d *modelDecls) error {
 func (b *builder) readAdded(raw json.RawMessage) error {
 	var token tokenDecl
 	var with struct {
-		ID         *int64 `json:"id"`
-		Normalized *bool  `json:"normalized"`
+		ID *int64 `json:"id"`
 	}
 	if err := json.Unmarshal(raw, &token); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -45,7 +46,7 @@ func lineAt(data []byte, offset int64) int {
 	return 1 + bytes.Count(data[:min(max(offset, 0), int64(len(data)))], []byte("\n"))
 }
 
-// readVocab reads a JSON object of token to id. In a tokenizer.json the last
+// readVocab reads the JSON object of token to id. In a tokenizer.json the last
 // of equal keys counts, as in the reference.
 func (b *builder) readVocab(data []byte) error {
 	// A token and its id take some 18 bytes in GPT-2's file.
@@ -60,123 +61,82 @@ func (b *builder) readVocab(data []byte) error {
 }
 
 // readIDs calls add for each key and id of a JSON object, in order. A map
-// decoded by encoding/json would not show that a key comes twice, and its
-// Decoder makes eight times the allocations for this, the largest part of
-// loading.
+// decoded by encoding/json would not show that a key comes twice.
 func readIDs(data []byte, add func(token string, id int32) error) error {
-	s := idScanner{data: data}
-	if err := s.object(add); err != nil {
+	s := jsonScanner{data: data}
+	err := s.open('{', "an object of token to id")
+	for err == nil && s.next() != '}' {
+		var token string
+		var id int32
+		if token, err = s.text("a token"); err != nil {
+			break
+		}
+		if id, err = s.id(); err == nil {
+			err = add(token, id)
+		}
+		if err != nil {
+			err = fmt.Errorf("key %q: %w", token, err)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("line %d: %w", lineAt(data, int64(s.at)), err)
 	}
 	return nil
 }
 
-// readPairs calls add for each merge in a JSON array, in order. Older files
-// write a merge as a line of merges.txt and newer ones as an array of two.
-func readPairs(data []byte, add func(left, right string) error) error {
-	s := idScanner{data: data}
-	if len(data) == 0 || s.peek() == 'n' {
+// readMergeList reads a JSON array of merges. Older files write a merge as a
+// line of merges.txt and newer ones as an array of two.
+func (b *builder) readMergeList(data []byte) error {
+	s := jsonScanner{data: data}
+	if s.next() == 0 || s.next() == 'n' { // there is none, or null
 		return nil
 	}
-	i := -1
-	err := s.list('[', ']', "an array of merges", func() error {
-		i++
-		left, right, err := s.pair()
-		if err == nil && !strings.HasPrefix(left, "#version") {
-			err = add(left, right)
-		}
-		return err
-	})
-	if err != nil && i >= 0 {
-		return fmt.Errorf("[%d]: %w", i, err)
+	if err := s.open('[', "an array of merges"); err != nil {
+		return fmt.Errorf("merges: %w", err)
 	}
-	if err != nil {
-		return fmt.Errorf(": %w", err)
+	for i := 0; s.next() != ']'; i++ {
+		if err := b.readMerge(&s); err != nil {
+			return fmt.Errorf("merges[%d]: %w", i, err)
+		}
 	}
 	return nil
 }
 
-// idScanner is a place in the JSON of a vocabulary or its merges.
-type idScanner struct {
+func (b *builder) readMerge(s *jsonScanner) error {
+	if s.next() == '"' {
+		line, err := s.text("two tokens")
+		if err != nil || strings.HasPrefix(line, "#version") {
+			return err
+		}
+		return b.addMergeLine(line)
+	}
+	pair := *s
+	if err := s.open('[', "two tokens"); err != nil {
+		return err
+	}
+	left, errLeft := s.text("two tokens")
+	right, errRight := s.text("two tokens")
+	if errLeft != nil || errRight != nil || s.next() != ']' {
+		return pair.wants("two tokens")
+	}
+	s.at++
+	return b.addMerge(left, right)
+}
+
+// jsonScanner walks through a JSON value that is known to be valid. The
+// vocabulary and its merges are most of what loading reads, and for these
+// encoding/json makes eight times the allocations.
+type jsonScanner struct {
 	data []byte
 	at   int
 }
 
-func (s *idScanner) object(add func(token string, id int32) error) error {
-	err := s.list('{', '}', "an object of token to id", func() error {
-		token, err := s.text("a token in quotes")
-		if err != nil {
-			return err
-		}
-		if err := s.expect(':', "a colon"); err != nil {
-			return err
-		}
-		id, err := s.id()
-		if err == nil {
-			err = add(token, id)
-		}
-		if err != nil {
-			return fmt.Errorf("key %q: %w", token, err)
-		}
-		return nil
-	})
-	if err == nil {
-		err = s.end()
-	}
-	return err
-}
-
-// list calls item for each element between two brackets.
-func (s *idScanner) list(open, end byte, want string, item func() error) error {
-	if err := s.expect(open, want); err != nil {
-		return err
-	}
-	if s.peek() == end {
-		s.at++
-		return nil
-	}
-	for {
-		if err := item(); err != nil {
-			return err
-		}
-		if s.peek() == ',' {
-			s.at++
-			continue
-		}
-		return s.expect(end, "a comma or the end of "+want)
-	}
-}
-
-// pair reads the two tokens of a merge.
-func (s *idScanner) pair() (left, right string, err error) {
-	switch s.peek() {
-	case '"':
-		line, err := s.text("two tokens")
-		left, right, _ = strings.Cut(line, " ")
-		if strings.Contains(right, " ") {
-			err = fmt.Errorf("got merge %q, want two tokens with a space between", line)
-		}
-		return left, right, err
-	case '[':
-		var pair []string
-		err := s.list('[', ']', "two tokens", func() error {
-			token, err := s.text("a token in quotes")
-			pair = append(pair, token)
-			return err
-		})
-		if err != nil || len(pair) != 2 {
-			return "", "", fmt.Errorf("got %.40q, want two tokens", pair)
-		}
-		return pair[0], pair[1], nil
-	}
-	return "", "", fmt.Errorf("got %s, want two tokens", s.got())
-}
-
-// peek returns the next byte behind white space, 0 at the end.
-func (s *idScanner) peek() byte {
+// next goes on to the next value or closing bracket and returns its first
+// byte, 0 at the end.
+func (s *jsonScanner) next() byte {
 	for ; s.at < len(s.data); s.at++ {
 		switch c := s.data[s.at]; c {
-		case ' ', '\t', '\n', '\r':
+		case ' ', '\t', '\n', '\r', ',', ':':
 		default:
 			return c
 		}
@@ -184,68 +144,55 @@ func (s *idScanner) peek() byte {
 	return 0
 }
 
-// got names what is next, for errors.
-func (s *idScanner) got() string {
-	if s.peek(); s.at >= len(s.data) {
-		return "the end"
+// wants is the error for a value of another kind.
+func (s *jsonScanner) wants(want string) error {
+	s.next()
+	var got json.RawMessage
+	if json.NewDecoder(bytes.NewReader(s.data[s.at:])).Decode(&got) != nil {
+		return fmt.Errorf("got no more, want %s", want)
 	}
-	return fmt.Sprintf("%q", s.data[s.at:min(s.at+12, len(s.data))])
+	return fmt.Errorf("got %.40s, want %s", got, want)
 }
 
-func (s *idScanner) expect(c byte, want string) error {
-	if s.peek() != c {
-		return fmt.Errorf("got %s, want %s", s.got(), want)
+// open goes into an object or array.
+func (s *jsonScanner) open(bracket byte, want string) error {
+	if s.next() != bracket {
+		return s.wants(want)
 	}
 	s.at++
 	return nil
 }
 
-func (s *idScanner) end() error {
-	if s.peek(); s.at < len(s.data) {
-		return fmt.Errorf("got %s behind the object, want the end", s.got())
-	}
-	return nil
-}
-
-// text reads a string.
-func (s *idScanner) text(want string) (string, error) {
-	if err := s.expect('"', want); err != nil {
-		return "", err
+func (s *jsonScanner) text(want string) (string, error) {
+	if s.next() != '"' {
+		return "", s.wants(want)
 	}
 	start, plain := s.at, true
-	for s.at < len(s.data) && s.data[s.at] != '"' {
-		c := s.data[s.at]
-		plain = plain && c >= ' ' && c != '\\'
-		if c == '\\' {
+	for s.at++; s.data[s.at] != '"'; s.at++ {
+		if s.data[s.at] == '\\' {
 			s.at++ // an escaped quote ends nothing
+			plain = false
 		}
-		s.at++
 	}
-	if s.at >= len(s.data) {
-		s.at = start
-		return "", fmt.Errorf("got %s without a closing quote, want %s", s.got(), want)
-	}
-	token := string(s.data[start:s.at])
 	s.at++
-	if !plain || !utf8.ValidString(token) {
-		if err := json.Unmarshal(s.data[start-1:s.at], &token); err != nil {
-			return "", fmt.Errorf("got a token that is no JSON string: %w", err)
-		}
+	text := string(s.data[start+1 : s.at-1])
+	if plain && utf8.ValidString(text) {
+		return text, nil
 	}
-	return token, nil
+	err := json.Unmarshal(s.data[start:s.at], &text)
+	return text, err
 }
 
-// id reads a number.
-func (s *idScanner) id() (int32, error) {
-	s.peek()
-	start, id := s.at, int64(0)
-	for ; s.at < len(s.data) && s.data[s.at]-'0' < 10 && id <= math.MaxInt32; s.at++ {
-		id = 10*id + int64(s.data[s.at]-'0')
+func (s *jsonScanner) id() (int32, error) {
+	s.next()
+	end := s.at
+	for s.data[end]-'0' < 10 {
+		end++
 	}
-	digits := s.at - start
-	if digits == 0 || id > math.MaxInt32 || digits > 1 && s.data[start] == '0' {
-		s.at = start
-		return 0, fmt.Errorf("got %s, want an id from 0 to %d", s.got(), math.MaxInt32)
+	id, err := strconv.ParseInt(string(s.data[s.at:end]), 10, 32)
+	if err != nil || strings.IndexByte(".eE", s.data[end]) >= 0 {
+		return 0, s.wants(fmt.Sprintf("an id from 0 to %d", math.MaxInt32))
 	}
+	s.at = end
 	return int32(id), nil
 }

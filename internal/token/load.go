@@ -1,6 +1,7 @@
 package token
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -62,8 +63,11 @@ type folder struct {
 	name string
 }
 
-// fail wraps an error with the file that it is about.
+// fail wraps an error, if there is one, with the file that it is about.
 func (f folder) fail(file string, err error) error {
+	if err == nil {
+		return nil
+	}
 	return fmt.Errorf("%s/%s: %w", strings.TrimSuffix(f.name, "/"), file, err)
 }
 
@@ -99,20 +103,16 @@ func (f folder) readModel(b *builder) error {
 		return err
 	}
 	if data != nil {
-		if err := b.readTokenizer(data); err != nil {
-			return f.fail(tokenizerFile, err)
-		}
-		return nil
+		return f.fail(tokenizerFile, b.readTokenizer(data))
 	}
-	vocab, err := f.read(vocabFile)
-	if err != nil {
+	var vocab json.RawMessage
+	if err := f.readInto(vocabFile, &vocab); err != nil {
 		return err
 	}
 	merges, err := f.read(mergesFile)
-	if err != nil {
-		return err
-	}
 	switch {
+	case err != nil:
+		return err
 	case vocab == nil && merges == nil:
 		return fmt.Errorf("%s: got no tokenizer files, want %s, or %s and %s: %w",
 			f.name, tokenizerFile, vocabFile, mergesFile, fs.ErrNotExist)
@@ -124,32 +124,34 @@ func (f folder) readModel(b *builder) error {
 	if err := b.readVocab(vocab); err != nil {
 		return f.fail(vocabFile, err)
 	}
-	if err := b.readMerges(merges); err != nil {
-		return f.fail(mergesFile, err)
+	return f.fail(mergesFile, b.readMerges(string(merges)))
+}
+
+// readMerges reads merges.txt: a line "#version: ..." that may be missing,
+// then a merge a line, in the order of their ranks.
+func (b *builder) readMerges(text string) error {
+	number := 0
+	for line := range strings.SplitSeq(text, "\n") {
+		number++
+		// A carriage return is no part of a token: byte 13 is spelled č.
+		line = strings.TrimSuffix(line, "\r")
+		if line == "" || number == 1 && strings.HasPrefix(line, "#version") {
+			continue
+		}
+		if err := b.addMergeLine(line); err != nil {
+			return fmt.Errorf("line %d: %w", number, err)
+		}
 	}
 	return nil
 }
 
-// readMerges reads merges.txt: a line "#version: ..." that may be missing,
-// then two tokens a line, in the order of their ranks.
-func (b *builder) readMerges(data []byte) error {
-	line := 0
-	for text := range strings.SplitSeq(string(data), "\n") {
-		line++
-		// A carriage return is no part of a token: byte 13 is spelled č.
-		text = strings.TrimSuffix(text, "\r")
-		if text == "" || line == 1 && strings.HasPrefix(text, "#version") {
-			continue
-		}
-		left, right, _ := strings.Cut(text, " ")
-		if strings.Contains(right, " ") {
-			return fmt.Errorf("line %d: got merge %q, want two tokens with a space between", line, text)
-		}
-		if err := b.addMerge(left, right); err != nil {
-			return fmt.Errorf("line %d: %w", line, err)
-		}
+// addMergeLine appends the merge of two tokens with a space between.
+func (b *builder) addMergeLine(line string) error {
+	left, right, _ := strings.Cut(line, " ")
+	if strings.Contains(right, " ") {
+		return fmt.Errorf("got merge %q, want two tokens with a space between", line)
 	}
-	return nil
+	return b.addMerge(left, right)
 }
 
 // addMerge appends the merge of the next rank.

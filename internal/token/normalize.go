@@ -104,15 +104,6 @@ func lowercase(_ *pattern.Matcher, text string) string {
 	return strings.ToLower(strings.ReplaceAll(text, "İ", "i\u0307"))
 }
 
-func stripAccents(_ *pattern.Matcher, text string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= utf8.RuneSelf && pattern.IsMark(r) {
-			return -1
-		}
-		return r
-	}, text)
-}
-
 func strip(left, right bool) normalizer {
 	return func(_ *pattern.Matcher, text string) string {
 		if left {
@@ -135,18 +126,18 @@ func prepend(prefix string) normalizer {
 }
 
 // replace writes content for every match of by.
-func replace(by finder, content string) normalizer {
-	if s, ok := by.(stringFinder); ok && s != "" {
-		return func(_ *pattern.Matcher, text string) string { return strings.ReplaceAll(text, string(s), content) }
-	}
+func replace(by *pattern.Pattern, content string) normalizer {
 	return func(m *pattern.Matcher, text string) string {
 		var out strings.Builder
 		at := 0
-		eachMatch(by, m, text, func(start, end int) {
+		by.Each(m, text, func(start, end int) {
 			out.WriteString(text[at:start])
 			out.WriteString(content)
 			at = end
 		})
+		if at == 0 && out.Len() == 0 {
+			return text
+		}
 		out.WriteString(text[at:])
 		return out.String()
 	}

@@ -138,7 +138,7 @@ func TestOracle(t *testing.T) {
 // training gave: any pair of tokens, in any order of ranks.
 func TestLongEqualsShort(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := bpe{unk: 9, bytes: true, pairs: newPairTable(40), words: newWordTable(&texts{}, 0)}
+		m := bpe{unk: 9, bytes: true, pairs: map[pair]outcome{}}
 		for i := range m.byteID {
 			m.byteID[i] = int32(i % 4)
 		}
@@ -146,7 +146,7 @@ func TestLongEqualsShort(t *testing.T) {
 		n := rapid.IntRange(0, 40).Draw(t, "merges")
 		for rank := range n {
 			id := rapid.Int32Range(0, int32(rank)+3)
-			m.pairs.set(id.Draw(t, "left"), id.Draw(t, "right"), rank, int32(rank)+4)
+			m.pairs[pairOf(id.Draw(t, "left"), id.Draw(t, "right"))] = toMerge(rank, int32(rank)+4)
 		}
 		piece := rapid.StringMatching(`[a-e]{1,64}`).Draw(t, "piece")
 		var s scratch
@@ -174,11 +174,14 @@ func TestTokenOutOfReach(t *testing.T) {
 func TestWordTable(t *testing.T) {
 	tok := opt(t)
 	model := *tok.model
-	model.words = newWordTable(tok.texts, 0)
+	model.words = nil
 	without := *tok
 	without.model = &model
-	words := 0
-	for id := range int32(tok.VocabSize()) {
+	words, step := 0, int32(1)
+	if testing.Short() {
+		step = 8
+	}
+	for id := int32(0); id < int32(tok.VocabSize()); id += step {
 		text, _ := tok.Token(id)
 		if tok.IsSpecial(id) {
 			continue
@@ -189,12 +192,12 @@ func TestWordTable(t *testing.T) {
 				t.Fatalf("token %d %q encodes to %v with the table and %v without", id, text, got, want)
 			}
 		}
-		if tok.model.known.state(id) == wordWhole {
+		if tok.model.known.has(id) {
 			words++
 		}
 	}
-	if words < 50_000 {
-		t.Errorf("got %d tokens known to be whole words, want nearly all", words)
+	if tried := tok.VocabSize() / int(step); words < tried*99/100 {
+		t.Errorf("got %d tokens of %d known to be whole words, want nearly all", words, tried)
 	}
 }
 

@@ -162,6 +162,7 @@ func TestGoldenFamilies(t *testing.T) {
 			if testing.Short() && family != "smollm2" && family != "mistral-v3" {
 				t.Skip("the large vocabularies take seconds to load")
 			}
+			t.Parallel()
 			g := readGolden(t, family)
 			tok := sharedTokenizer(t, family)
 			g.check(t, tok)
@@ -189,6 +190,7 @@ func TestGoldenGGUF(t *testing.T) {
 			if testing.Short() && golden != "gguf-smollm2" && golden != "ggml-vocab-llama-spm" {
 				t.Skip("the large vocabularies take seconds to load")
 			}
+			t.Parallel()
 			if file == "" {
 				file = golden
 			}
@@ -255,7 +257,7 @@ func TestBadGGUF(t *testing.T) {
 		{"model", "bert", `tokenizer.ggml.model: got "bert", want gpt2, llama or gemma4`},
 		{"model", nil, `tokenizer.ggml.model: got ""`},
 		{"model", "llama", `tokenizer.ggml.scores: got 0, want one of each of 4 tokens`},
-		{"pre", "llama-9", `tokenizer.ggml.pre: got the unknown name "llama-9", want one that llama.cpp 0.5 knows, such as "llama-v3"`},
+		{"pre", "llama-9", `tokenizer.ggml.pre: got the unknown name "llama-9", want one that llama.cpp 0.5 knows, such as "llama3"`},
 		{"tokens", nil, "tokenizer.ggml.tokens: got none"},
 		{"tokens", 5, "tokenizer.ggml.tokens: got none"},
 		{"token_type", []int32{1}, "tokenizer.ggml.token_type: got 1, want one of each of 4 tokens"},

@@ -2,7 +2,6 @@ package token
 
 import (
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/sparseflow/sparseflow/internal/token/pattern"
@@ -17,11 +16,6 @@ type piece struct {
 // splitter is a pre-tokenizer: it hands the pieces of a piece on, in order.
 type splitter interface {
 	split(m *pattern.Matcher, p piece, next func(piece))
-}
-
-// finder finds what a split goes by. A match may be empty.
-type finder interface {
-	Find(m *pattern.Matcher, text string, from int) (start, end int, ok bool)
 }
 
 // behavior is what becomes of the matches that a split goes by.
@@ -43,7 +37,7 @@ var behaviors = map[string]behavior{
 // splitBy cuts at the matches of by or, inverted, takes what is between them
 // for matches.
 type splitBy struct {
-	by       finder
+	by       *pattern.Pattern
 	behavior behavior
 	invert   bool
 }
@@ -51,7 +45,7 @@ type splitBy struct {
 func (s splitBy) split(m *pattern.Matcher, p piece, next func(piece)) {
 	out := cutter{p: p, next: next}
 	if s.behavior == isolated { // inverted or not, it cuts at both ends of a match
-		eachMatch(s.by, m, p.text, func(start, end int) {
+		s.by.Each(m, p.text, func(start, end int) {
 			out.cut(start)
 			out.cut(end)
 		})
@@ -87,7 +81,7 @@ func (s splitBy) split(m *pattern.Matcher, p piece, next func(piece)) {
 		wasMatch = match
 	}
 	at := 0
-	eachMatch(s.by, m, p.text, func(start, end int) {
+	s.by.Each(m, p.text, func(start, end int) {
 		part(at, start, false)
 		if part(start, end, true); start == end {
 			out.cut(start)
@@ -96,24 +90,6 @@ func (s splitBy) split(m *pattern.Matcher, p piece, next func(piece)) {
 	})
 	part(at, len(p.text), false)
 	out.cut(len(p.text))
-}
-
-// eachMatch calls f for the matches in text. An empty match right behind
-// another match does not count.
-func eachMatch(by finder, m *pattern.Matcher, text string, f func(start, end int)) {
-	ended := -1
-	for from := 0; from <= len(text); {
-		start, end, ok := by.Find(m, text, from)
-		if !ok {
-			return
-		}
-		if start == end && end == ended {
-			from = end + max(1, runeLen(text[end:]))
-			continue
-		}
-		f(start, end)
-		from, ended = end, end
-	}
 }
 
 func runeLen(text string) int {
@@ -135,55 +111,14 @@ func (c *cutter) cut(to int) {
 	}
 }
 
-// runeFinder finds single characters.
-type runeFinder func(rune) bool
-
-func (f runeFinder) Find(_ *pattern.Matcher, text string, from int) (start, end int, ok bool) {
-	for i, r := range text[from:] {
-		if f(r) {
-			return from + i, from + i + runeLen(text[from+i:]), true
-		}
-	}
-	return 0, 0, false
-}
-
-// stringFinder finds a text.
-type stringFinder string
-
-func (f stringFinder) Find(_ *pattern.Matcher, text string, from int) (start, end int, ok bool) {
-	if i := strings.Index(text[from:], string(f)); i >= 0 && f != "" {
-		return from + i, from + i + len(f), true
-	}
-	return 0, 0, false
-}
-
-// wordFinder finds runs of word characters and runs of others that are not
-// white space.
-type wordFinder struct{}
-
-func (wordFinder) Find(_ *pattern.Matcher, text string, from int) (start, end int, ok bool) {
-	for i, r := range text[from:] {
-		if unicode.IsSpace(r) {
-			continue
-		}
-		word := pattern.IsWord(r)
-		n := strings.IndexFunc(text[from+i:], func(c rune) bool { return unicode.IsSpace(c) || pattern.IsWord(c) != word })
-		if n < 0 {
-			n = len(text) - from - i
-		}
-		return from + i, from + i + n, true
-	}
-	return 0, 0, false
-}
-
 // gpt2Pattern is how GPT-2 cuts text (Radford et al. 2019).
 const gpt2Pattern = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 
 // byteLevel is the ByteLevel pre-tokenizer. Only where others follow does it
 // spell bytes as characters: the model works on the bytes.
 type byteLevel struct {
-	by     finder // nil: no cut
-	prefix bool   // a space goes before every piece without one
+	by     *pattern.Pattern // nil: no cut
+	prefix bool             // a space goes before every piece without one
 	spell  bool
 }
 
@@ -218,5 +153,5 @@ func (s metaspace) split(m *pattern.Matcher, p piece, next func(piece)) {
 		next(p)
 		return
 	}
-	splitBy{by: stringFinder(s.replacement), behavior: mergedWithNext}.split(m, p, next)
+	splitBy{by: pattern.Literal(s.replacement), behavior: mergedWithNext}.split(m, p, next)
 }

@@ -43,29 +43,28 @@ func ReadHeader(r io.Reader, size int64) (*Header, error) {
 type decoder struct {
 	r    *bufio.Reader
 	left int64 // bytes of the file
-	buf  [8]byte
 }
 
 func (d *decoder) header() (*Header, error) {
-	var magic [4]byte
-	if err := d.read(magic[:]); err != nil {
+	magic, err := number[[4]byte](d)
+	if err != nil {
 		return nil, err
 	}
 	if string(magic[:]) != "GGUF" {
 		return nil, fmt.Errorf("got %q at the start, want GGUF: it is no GGUF file", magic[:])
 	}
-	version, err := d.uint(4)
+	version, err := number[uint32](d)
 	if err != nil {
 		return nil, err
 	}
 	if version != 2 && version != 3 {
 		return nil, fmt.Errorf("got version %d, want 2 or 3, little endian", version)
 	}
-	h := &Header{Version: uint32(version)}
-	if h.Tensors, err = d.uint(8); err != nil {
+	h := &Header{Version: version}
+	if h.Tensors, err = number[uint64](d); err != nil {
 		return nil, err
 	}
-	keys, err := d.uint(8)
+	keys, err := number[uint64](d)
 	if err != nil {
 		return nil, err
 	}
@@ -78,9 +77,9 @@ func (d *decoder) header() (*Header, error) {
 		if err != nil {
 			return nil, fmt.Errorf("metadata %d: %w", i, err)
 		}
-		kind, err := d.uint(4)
+		kind, err := number[uint32](d)
 		if err == nil {
-			h.Metadata[name], err = d.value(uint32(kind), 0)
+			h.Metadata[name], err = d.value(kind, false, 0)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("metadata %q: %w", name, err)
@@ -89,22 +88,22 @@ func (d *decoder) header() (*Header, error) {
 	return h, nil
 }
 
-func (d *decoder) read(p []byte) error {
-	n, err := io.ReadFull(d.r, p)
+// Read counts what is left.
+func (d *decoder) Read(p []byte) (int, error) {
+	n, err := d.r.Read(p)
 	d.left -= int64(n)
-	return err
+	return n, err
 }
 
-// uint reads a little-endian number of n bytes.
-func (d *decoder) uint(n int) (uint64, error) {
-	clear(d.buf[:])
-	err := d.read(d.buf[:n])
-	return binary.LittleEndian.Uint64(d.buf[:]), err
+// number reads a little-endian number.
+func number[T any](d *decoder) (v T, err error) {
+	err = binary.Read(d, binary.LittleEndian, &v)
+	return v, err
 }
 
 // length reads how many elements of at least size bytes follow.
 func (d *decoder) length(size, limit int64) (int, error) {
-	n, err := d.uint(8)
+	n, err := number[uint64](d)
 	if err != nil {
 		return 0, err
 	}
@@ -120,7 +119,7 @@ func (d *decoder) text(limit int64) (string, error) {
 		return "", err
 	}
 	text := make([]byte, n)
-	err = d.read(text)
+	_, err = io.ReadFull(d, text)
 	return string(text), err
 }
 
@@ -141,89 +140,63 @@ const (
 	typeFloat64
 )
 
-func (d *decoder) value(kind uint32, nesting int) (any, error) {
+// value reads a value or, as array says, an array of them.
+func (d *decoder) value(kind uint32, array bool, nesting int) (any, error) {
 	switch kind {
 	case typeUint8:
-		return number(d, 1, func(v uint64) uint8 { return uint8(v) })
+		return some(d, array, 1, number[uint8])
 	case typeInt8:
-		return number(d, 1, func(v uint64) int8 { return int8(v) })
+		return some(d, array, 1, number[int8])
 	case typeUint16:
-		return number(d, 2, func(v uint64) uint16 { return uint16(v) })
+		return some(d, array, 2, number[uint16])
 	case typeInt16:
-		return number(d, 2, func(v uint64) int16 { return int16(v) })
+		return some(d, array, 2, number[int16])
 	case typeUint32:
-		return number(d, 4, toUint32)
+		return some(d, array, 4, number[uint32])
 	case typeInt32:
-		return number(d, 4, toInt32)
+		return some(d, array, 4, number[int32])
 	case typeFloat32:
-		return number(d, 4, toFloat32)
+		return some(d, array, 4, number[float32])
 	case typeBool:
-		return number(d, 1, toBool)
+		return some(d, array, 1, number[bool])
 	case typeString:
-		return d.text(math.MaxInt64)
+		return some(d, array, 8, func(d *decoder) (string, error) { return d.text(math.MaxInt64) })
 	case typeArray:
-		return d.array(nesting + 1)
+		return some(d, array, 12, func(d *decoder) (any, error) { return d.array(nesting + 1) })
 	case typeUint64:
-		return number(d, 8, func(v uint64) uint64 { return v })
+		return some(d, array, 8, number[uint64])
 	case typeInt64:
-		return number(d, 8, func(v uint64) int64 { return int64(v) })
+		return some(d, array, 8, number[int64])
 	case typeFloat64:
-		return number(d, 8, math.Float64frombits)
+		return some(d, array, 8, number[float64])
 	}
 	return nil, fmt.Errorf("got type %d, want one from 0 to %d", kind, typeFloat64)
 }
 
-func toUint32(v uint64) uint32   { return uint32(v) }
-func toInt32(v uint64) int32     { return int32(v) }
-func toFloat32(v uint64) float32 { return math.Float32frombits(uint32(v)) }
-func toBool(v uint64) bool       { return v != 0 }
-
-func number[T any](d *decoder, size int, convert func(uint64) T) (any, error) {
-	v, err := d.uint(size)
-	return convert(v), err
-}
-
-// array reads an array. Those of texts, 32-bit numbers and bools, which is all
-// that is long in real files, are slices of their type, others are []any.
 func (d *decoder) array(nesting int) (any, error) {
 	if nesting > maxNesting {
 		return nil, fmt.Errorf("got more than %d arrays in each other", maxNesting)
 	}
-	kind, err := d.uint(4)
+	kind, err := number[uint32](d)
 	if err != nil {
 		return nil, err
 	}
-	switch kind {
-	case typeString:
-		return list(d, 8, func() (string, error) { return d.text(math.MaxInt64) })
-	case typeUint32:
-		return numbers(d, 4, toUint32)
-	case typeInt32:
-		return numbers(d, 4, toInt32)
-	case typeFloat32:
-		return numbers(d, 4, toFloat32)
-	case typeBool:
-		return numbers(d, 1, toBool)
+	return d.value(kind, true, nesting)
+}
+
+// some reads one element or, of an array, a length and as many elements, each
+// of at least size bytes.
+func some[T any](d *decoder, array bool, size int64, element func(*decoder) (T, error)) (any, error) {
+	if !array {
+		return element(d)
 	}
-	return list(d, 1, func() (any, error) { return d.value(uint32(kind), nesting) })
-}
-
-func numbers[T any](d *decoder, size int, convert func(uint64) T) (any, error) {
-	return list(d, int64(size), func() (T, error) {
-		v, err := d.uint(size)
-		return convert(v), err
-	})
-}
-
-// list reads a length and as many elements of at least size bytes.
-func list[T any](d *decoder, size int64, element func() (T, error)) (any, error) {
 	n, err := d.length(size, math.MaxInt64)
 	if err != nil {
 		return nil, err
 	}
 	var values []T
 	for range n { // grown with what is really there
-		v, err := element()
+		v, err := element(d)
 		if err != nil {
 			return nil, err
 		}

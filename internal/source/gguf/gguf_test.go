@@ -36,7 +36,7 @@ func TestReadHeader(t *testing.T) {
 	}
 	want := map[string]any{
 		"a": "x", "b": []string{"p", ""}, "c": []float32{1.5}, "d": int8(-1), "e": true, "f": 2.5,
-		"g": []any{[]any{uint16(3)}}, "h": []int32(nil),
+		"g": []any{[]uint16{3}}, "h": []int32(nil),
 	}
 	if !reflect.DeepEqual(h.Metadata, want) || h.Tensors != 7 || h.Version != 3 {
 		t.Errorf("got %#v, want %#v", h, want)

@@ -6,130 +6,149 @@ import (
 	"unicode"
 )
 
+// runes tells the characters of a set from others.
+type runes func(r rune) bool
+
 // charSet is a set of characters that a pattern matches one of.
 type charSet struct {
-	ascii  [128]bool // the answers below 0x80, filled by seal
-	cats   categories
-	ranges [][2]rune
-	is     []func(rune) bool
-	subs   []*charSet // sets within the set
-	and    *charSet   // what [...&&...] cuts it with
-	negate bool
+	ascii [128]bool // the answers below 0x80
+	has   runes
 }
 
-// has reports whether r is in the set.
-func (s *charSet) has(r rune) bool {
-	if r < 0x80 {
-		return s.ascii[r]
-	}
-	return s.find(r)
-}
-
-func (s *charSet) find(r rune) bool {
-	in := s.cats != 0 && s.cats.is(r)
-	for i := 0; i < len(s.ranges) && !in; i++ {
-		in = s.ranges[i][0] <= r && r <= s.ranges[i][1]
-	}
-	for i := 0; i < len(s.is) && !in; i++ {
-		in = s.is[i](r)
-	}
-	for i := 0; i < len(s.subs) && !in; i++ {
-		in = s.subs[i].find(r)
-	}
-	return (in && (s.and == nil || s.and.find(r))) != s.negate
-}
-
-// seal works out the answers for ASCII.
-func (s *charSet) seal() *charSet {
+func newCharSet(has runes) *charSet {
+	s := &charSet{has: has}
 	for i := range s.ascii {
-		s.ascii[i] = s.find(rune(i))
+		s.ascii[i] = has(rune(i))
 	}
 	return s
 }
 
-// fold adds the other cases of the set's single characters.
-func (s *charSet) fold() {
-	for _, r := range s.ranges {
-		for c := r[0]; c <= r[1] && c-r[0] < 512; c++ {
-			for f := unicode.SimpleFold(c); f != c; f = unicode.SimpleFold(f) {
-				s.ranges = append(s.ranges, [2]rune{f, f})
+func between(lo, hi rune) runes { return func(r rune) bool { return lo <= r && r <= hi } }
+
+func not(set runes) runes { return func(r rune) bool { return !set(r) } }
+
+func oneOf(sets ...runes) runes {
+	if len(sets) == 1 {
+		return sets[0]
+	}
+	return func(r rune) bool {
+		for _, in := range sets {
+			if in(r) {
+				return true
 			}
 		}
+		return false
 	}
 }
 
-// shorthand is what a letter behind a backslash stands for.
-func shorthand(c byte) (*charSet, bool) {
-	s := &charSet{negate: c >= 'A' && c <= 'Z'}
+func allOf(sets ...runes) runes {
+	if len(sets) == 1 {
+		return sets[0]
+	}
+	return func(r rune) bool {
+		for _, in := range sets {
+			if !in(r) {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// folded is a set with the other cases of its characters.
+func folded(set runes) runes {
+	return func(r rune) bool {
+		if set(r) {
+			return true
+		}
+		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+			if set(f) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// shorthand is what a letter behind a backslash stands for, nil for others.
+func shorthand(c rune) runes {
+	var set runes
 	switch c | 0x20 {
 	case 's':
-		s.is = append(s.is, unicode.IsSpace)
+		set = unicode.IsSpace
 	case 'd':
-		s.cats = categoriesOf("Nd")
+		set = categoriesOf("Nd").is
 	case 'w':
-		s.is = append(s.is, IsWord)
+		set = IsWord
 	case 'h':
-		s.ranges = [][2]rune{{'0', '9'}, {'a', 'f'}, {'A', 'F'}}
+		set = isHex
 	default:
-		return nil, false
+		return nil
 	}
-	return s, true
+	if c < 'a' {
+		return not(set)
+	}
+	return set
 }
 
 // property is the set of \p{name}, whose case, spaces, - and _ do not count.
-func property(name string) (*charSet, error) {
+func property(name string) (runes, error) {
 	plain := strings.ToLower(strings.NewReplacer("_", "", "-", "", " ", "").Replace(name))
 	plain, negate := strings.CutPrefix(plain, "^")
-	s := &charSet{negate: negate}
-	if plain != "" && len(plain) <= 2 {
-		s.cats = categoriesOf(strings.ToUpper(plain[:1]) + plain[1:])
+	set := named(plain)
+	if set == nil {
+		return oneOf(), fmt.Errorf("got \\p{%s}, want a general category or script of Unicode", name)
 	}
-	if long, ok := longNames[plain]; ok {
-		s.cats = categoriesOf(long)
+	if negate {
+		return not(set), nil
 	}
-	switch plain {
+	return set, nil
+}
+
+// named is the set of a name in small letters, nil for an unknown one.
+func named(name string) runes {
+	category := longNames[name]
+	if name != "" && len(name) <= 2 {
+		category = strings.ToUpper(name[:1]) + name[1:]
+	}
+	if set := categoriesOf(category); set != 0 {
+		return set.is
+	}
+	switch name {
 	case "any":
-		s.is = append(s.is, func(rune) bool { return true })
+		return not(oneOf())
 	case "alpha", "alphabetic":
-		s.is = append(s.is, func(r rune) bool {
-			return (categoriesOf("L") | categoriesOf("Nl")).is(r) || unicode.Is(unicode.Other_Alphabetic, r)
-		})
+		return isAlphabetic
 	case "alnum":
-		s.is = append(s.is, func(r rune) bool {
-			return (categoriesOf("L") | categoriesOf("Nl") | categoriesOf("Nd")).is(r) || unicode.Is(unicode.Other_Alphabetic, r)
-		})
+		return oneOf(isAlphabetic, categoriesOf("Nd").is)
 	case "space", "whitespace":
-		s.is = append(s.is, unicode.IsSpace)
+		return unicode.IsSpace
 	case "word":
-		s.is = append(s.is, IsWord)
+		return IsWord
 	case "punct":
-		s.is = append(s.is, IsPunctuation)
-	case "lower":
-		s.cats = categoriesOf("Ll")
-	case "upper":
-		s.cats = categoriesOf("Lu")
-	case "digit":
-		s.cats = categoriesOf("Nd")
+		return isPunctuation
 	case "xdigit":
-		s.ranges = [][2]rune{{'0', '9'}, {'a', 'f'}, {'A', 'F'}}
-	case "han":
-		// Unicode 15.1 has ideographs that Go 1.26's tables lack.
-		s.ranges = [][2]rune{{0x2EBF0, 0x2EE5D}}
+		return isHex
 	}
 	for script, table := range unicode.Scripts {
-		if strings.ToLower(strings.ReplaceAll(script, "_", "")) == plain {
-			s.is = append(s.is, func(r rune) bool { return unicode.Is(table, r) })
+		if strings.ToLower(strings.ReplaceAll(script, "_", "")) != name {
+			continue
 		}
+		set := func(r rune) bool { return unicode.Is(table, r) }
+		if name == "han" { // Unicode 15.1 has ideographs that Go 1.26's tables lack
+			return oneOf(set, between(0x2EBF0, 0x2EE5D))
+		}
+		return set
 	}
-	if s.cats == 0 && s.ranges == nil && s.is == nil {
-		return nil, fmt.Errorf("got \\p{%s}, want a general category or script of Unicode", name)
-	}
-	return s, nil
+	return nil
 }
+
+func isHex(r rune) bool { return '0' <= r && r <= '9' || 'a' <= r|0x20 && r|0x20 <= 'f' }
 
 var longNames = map[string]string{
 	"letter": "L", "mark": "M", "number": "N", "punctuation": "P", "symbol": "S", "separator": "Z", "other": "C",
 	"uppercaseletter": "Lu", "lowercaseletter": "Ll", "titlecaseletter": "Lt", "modifierletter": "Lm", "otherletter": "Lo",
 	"nonspacingmark": "Mn", "spacingmark": "Mc", "enclosingmark": "Me", "decimalnumber": "Nd", "letternumber": "Nl", "othernumber": "No",
+	"lower": "Ll", "upper": "Lu", "digit": "Nd",
 	"control": "Cc", "cntrl": "Cc", "spaceseparator": "Zs", "lineseparator": "Zl", "paragraphseparator": "Zp",
 }

@@ -3,6 +3,7 @@ package pattern
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -37,9 +38,13 @@ type inst struct {
 // Pattern is a compiled expression. It matches by backtracking, which gives the
 // same matches as the reference's library does.
 type Pattern struct {
-	prog  []inst
-	first *[256]bool // which bytes a match can begin with; nil: any, or none
+	prog    []inst     // empty for a text
+	literal string     // the text that matches
+	first   *[256]bool // which bytes a match can begin with; nil: any, or none
 }
+
+// Literal matches a text. Nothing matches an empty one.
+func Literal(text string) *Pattern { return &Pattern{literal: text} }
 
 // ErrSteps ends matching that takes too long.
 var ErrSteps = errors.New("got a text on which a pattern of the tokenizer takes too many steps")
@@ -229,8 +234,31 @@ func (v visits) again(pc int32, pos int) bool {
 // places it was at, so that it visits none twice.
 const memoAfter = 1 << 14
 
-// Find returns the first match at from or behind it, and whether there is one.
-func (re *Pattern) Find(m *Matcher, text string, from int) (start, end int, ok bool) {
+// Each calls f for the matches in text. An empty match right behind another
+// match does not count.
+func (re *Pattern) Each(m *Matcher, text string, f func(start, end int)) {
+	ended := -1
+	for from := 0; from <= len(text); {
+		start, end, ok := re.find(m, text, from)
+		if !ok {
+			return
+		}
+		if start == end && end == ended {
+			_, n := utf8.DecodeRuneInString(text[end:])
+			from = end + max(1, n)
+			continue
+		}
+		f(start, end)
+		from, ended = end, end
+	}
+}
+
+// find returns the first match at from or behind it, and whether there is one.
+func (re *Pattern) find(m *Matcher, text string, from int) (start, end int, ok bool) {
+	if re.prog == nil {
+		start = from + strings.Index(text[from:], re.literal)
+		return start, start + len(re.literal), start >= from && re.literal != ""
+	}
 	for start = from; start <= len(text); start++ {
 		if re.first != nil {
 			for start < len(text) && !re.first[text[start]] {
@@ -396,7 +424,7 @@ func (s *charSet) at(text string, pos int) int {
 		}
 		return 0
 	}
-	if r, n := utf8.DecodeRuneInString(text[pos:]); s.find(r) {
+	if r, n := utf8.DecodeRuneInString(text[pos:]); s.has(r) {
 		return n
 	}
 	return 0

@@ -60,7 +60,7 @@ func TestPatternSteps(t *testing.T) {
 			t.Fatal(err)
 		}
 		m := NewMatcher(len(tt.text))
-		eachMatch(re, m, tt.text, func(int, int) {})
+		re.Each(m, tt.text, func(int, int) {})
 		if tt.fails != errors.Is(m.Err, ErrSteps) {
 			t.Errorf("%s on %d bytes: got error %v", tt.pattern, len(tt.text), m.Err)
 		}
@@ -80,28 +80,13 @@ func FuzzPattern(f *testing.F) {
 		}
 		at := 0
 		m := NewMatcher(len(text))
-		eachMatch(re, m, text, func(start, end int) {
+		re.Each(m, text, func(start, end int) {
 			if start < at || end < start || end > len(text) || !utf8.ValidString(text[start:end]) {
 				t.Fatalf("%q in %q: got a match at %d to %d behind %d", pattern, text, start, end, at)
 			}
 			at = end
 		})
 	})
-}
-
-// eachMatch calls f for the matches in text, one behind the other.
-func eachMatch(re *Pattern, m *Matcher, text string, f func(start, end int)) {
-	for from := 0; from <= len(text); {
-		start, end, ok := re.Find(m, text, from)
-		if !ok {
-			return
-		}
-		f(start, end)
-		if from = end; start == end {
-			_, n := utf8.DecodeRuneInString(text[end:])
-			from += max(1, n)
-		}
-	}
 }
 
 // TestCategories holds the table against the unicode package's, which is of

@@ -4,11 +4,11 @@
 package pattern
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -51,12 +51,15 @@ type node struct {
 	anchor     byte // the letter of \A, \z, \Z, \b, \B, or ^ and $
 }
 
+// patternParser reads a pattern. An error puts it at the end of the text, so
+// that what is being read ends there.
 type patternParser struct {
 	text  string
 	at    int
 	depth int
 	fold  bool // (?i)
 	multi bool // (?m): a dot matches newlines too
+	err   error
 }
 
 func parsePattern(text string) (*node, error) {
@@ -64,14 +67,19 @@ func parsePattern(text string) (*node, error) {
 		return nil, fmt.Errorf("got a pattern of %d bytes, want UTF-8 of at most %d", len(text), maxPattern)
 	}
 	p := &patternParser{text: text}
-	n, err := p.alternatives()
-	if err == nil && p.at < len(text) {
-		err = errors.New("got a closing parenthesis, want one opened before")
+	n := p.alternatives()
+	if p.more() {
+		p.fail("got a closing parenthesis, want one opened before")
 	}
-	if err != nil {
-		return nil, fmt.Errorf("pattern %.60q at byte %d: %w", text, p.at, err)
+	return n, p.err
+}
+
+// fail records the first error.
+func (p *patternParser) fail(format string, args ...any) {
+	if p.err == nil {
+		p.err = fmt.Errorf("pattern %.60q at byte %d: "+format, append([]any{p.text, p.at}, args...)...)
 	}
-	return n, nil
+	p.at = len(p.text)
 }
 
 func (p *patternParser) more() bool { return p.at < len(p.text) }
@@ -91,44 +99,57 @@ func (p *patternParser) next() rune {
 	return r
 }
 
-// alternatives reads up to a closing parenthesis or the end.
-func (p *patternParser) alternatives() (*node, error) {
-	if p.depth++; p.depth > maxDepth {
-		return nil, fmt.Errorf("got more than %d groups in each other", maxDepth)
+// until reads up to end, which is taken too.
+func (p *patternParser) until(end, missing string) string {
+	text, _, ok := strings.Cut(p.text[p.at:], end)
+	if !ok {
+		p.fail("%s", missing)
+		return ""
 	}
-	defer func() { p.depth-- }()
-	alt := &node{kind: nodeAlt, subs: []*node{{kind: nodeSeq}}}
-	seq := alt.subs[0]
+	p.at += len(text) + len(end)
+	return text
+}
+
+// enter counts what is in each other; leave takes it back.
+func (p *patternParser) enter(what string) {
+	if p.depth++; p.depth > maxDepth {
+		p.fail("got more than %d %s in each other", maxDepth, what)
+	}
+}
+
+func (p *patternParser) leave() { p.depth-- }
+
+// alternatives reads up to a closing parenthesis or the end.
+func (p *patternParser) alternatives() *node {
+	p.enter("groups")
+	defer p.leave()
+	seq := &node{kind: nodeSeq}
+	alt := &node{kind: nodeAlt, subs: []*node{seq}}
 	for p.more() && p.text[p.at] != ')' {
 		if p.accept("|") {
 			seq = &node{kind: nodeSeq}
 			alt.subs = append(alt.subs, seq)
-			continue
-		}
-		n, err := p.term()
-		if err != nil {
-			return nil, err
-		}
-		if n != nil {
+		} else if n := p.term(); n != nil {
 			seq.subs = append(seq.subs, n)
 		}
 	}
 	if len(alt.subs) == 1 {
-		return seq, nil
+		return seq
 	}
-	return alt, nil
+	return alt
 }
 
 // term reads an atom with its repeats.
-func (p *patternParser) term() (*node, error) {
-	n, err := p.atom()
-	for err == nil && p.more() {
+func (p *patternParser) term() *node {
+	n := p.atom()
+	for p.more() {
 		lo, hi, braces, ok := p.repeat()
 		if !ok {
 			break
 		}
 		if n == nil || n.kind == nodeLook || n.kind == nodeAnchor {
-			return nil, errors.New("got a repeat of what matches no text")
+			p.fail("got a repeat of what matches no text")
+			break
 		}
 		n = &node{kind: nodeRepeat, subs: []*node{n}, min: lo, max: hi}
 		if p.accept("?") {
@@ -136,11 +157,11 @@ func (p *patternParser) term() (*node, error) {
 		} else if !braces && p.accept("+") { // {2,3}+ repeats the repeat
 			n.possessive = true
 		}
-		if hi == endless && nullable(n.subs[0]) {
-			return nil, errors.New("got an endless repeat of what can match no text")
+		if lo, _ := width(n.subs[0]); hi == endless && lo == 0 {
+			p.fail("got an endless repeat of what can match no text")
 		}
 	}
-	return n, err
+	return n
 }
 
 // repeat reads *, +, ? or {n,m}.
@@ -183,43 +204,43 @@ func (p *patternParser) repeat() (lo, hi int, braces, ok bool) {
 }
 
 // atom reads one thing that a repeat can follow; nil for settings.
-func (p *patternParser) atom() (*node, error) {
-	switch c := p.text[p.at]; c {
+func (p *patternParser) atom() *node {
+	switch c := p.next(); c {
 	case '(':
-		p.at++
 		return p.group()
 	case '[':
-		p.at++
-		set, err := p.class()
-		return &node{set: set}, err
+		return setNode(p.class())
 	case '.':
-		p.at++
-		set := &charSet{negate: true}
-		if !p.multi {
-			set.ranges = [][2]rune{{'\n', '\n'}}
+		if p.multi {
+			return setNode(not(oneOf()))
 		}
-		return &node{set: set.seal()}, nil
+		return setNode(not(between('\n', '\n')))
 	case '^', '$':
-		p.at++
-		return &node{kind: nodeAnchor, anchor: c}, nil
+		return &node{kind: nodeAnchor, anchor: byte(c)}
 	case '*', '+', '?':
-		return nil, fmt.Errorf("got %q, want something to repeat before it", c)
+		p.at--
+		p.fail("got %q, want something to repeat before it", c)
+		return nil
 	case '\\':
 		return p.escape()
+	default:
+		return setNode(p.chars(c, c))
 	}
-	return p.literal(p.next()), nil
 }
 
-func (p *patternParser) literal(r rune) *node {
-	set := &charSet{ranges: [][2]rune{{r, r}}}
-	if p.fold {
-		set.fold()
+func setNode(set runes) *node { return &node{set: newCharSet(set)} }
+
+// chars is the characters from lo to hi, in any case where that is set.
+func (p *patternParser) chars(lo, hi rune) runes {
+	set := between(lo, hi)
+	if p.fold && (lo < hi || unicode.SimpleFold(lo) != lo) {
+		return folded(set)
 	}
-	return &node{set: set.seal()}
+	return set
 }
 
 // group reads behind an opening parenthesis.
-func (p *patternParser) group() (*node, error) {
+func (p *patternParser) group() *node {
 	n := &node{kind: nodeSeq}
 	fold, multi := p.fold, p.multi
 	if p.accept("?") {
@@ -236,51 +257,36 @@ func (p *patternParser) group() (*node, error) {
 		case p.accept("<!"):
 			n.kind, n.behind, n.negative = nodeLook, true, true
 		case p.accept("#"):
-			end := strings.IndexByte(p.text[p.at:], ')')
-			if end < 0 {
-				return nil, errors.New("got a comment without an end")
-			}
-			p.at += end + 1
-			return nil, nil
+			p.until(")", "got a comment without an end")
+			return nil
 		case p.accept("<"):
-			end := strings.IndexByte(p.text[p.at:], '>')
-			if end < 0 {
-				return nil, errors.New("got a group's name without an end")
-			}
-			p.at += end + 1
+			p.until(">", "got a group's name without an end")
 		default:
-			if err := p.settings(); err != nil {
-				return nil, err
-			}
+			p.settings()
 			if p.accept(")") { // to the end of the group around
-				sub, err := p.alternatives()
+				sub := p.alternatives()
 				p.fold, p.multi = fold, multi
-				return sub, err
+				return sub
 			}
 			if !p.accept(":") {
-				return nil, errors.New("got an unknown kind of group")
+				p.fail("got an unknown kind of group")
 			}
 		}
 	}
-	sub, err := p.alternatives()
-	if err != nil {
-		return nil, err
-	}
+	sub := p.alternatives()
 	if !p.accept(")") {
-		return nil, errors.New("got a group without a closing parenthesis")
+		p.fail("got a group without a closing parenthesis")
 	}
 	p.fold, p.multi = fold, multi
 	n.subs = []*node{sub}
-	if n.behind {
-		if lo, hi := width(sub); hi > maxRepeat {
-			return nil, fmt.Errorf("got a look-behind of %d to %d characters, want at most %d", lo, hi, maxRepeat)
-		}
+	if lo, hi := width(sub); n.behind && hi > maxRepeat {
+		p.fail("got a look-behind of %d to %d characters, want at most %d", lo, hi, maxRepeat)
 	}
-	return n, nil
+	return n
 }
 
 // settings reads letters such as i in (?i:...).
-func (p *patternParser) settings() error {
+func (p *patternParser) settings() {
 	on := true
 	for p.more() && p.text[p.at] != ')' && p.text[p.at] != ':' {
 		switch c := p.next(); c {
@@ -291,179 +297,139 @@ func (p *patternParser) settings() error {
 		case 'm':
 			p.multi = on
 		default:
-			return fmt.Errorf("got the setting %q, want i or m", c)
+			p.fail("got the setting %q, want i or m", c)
 		}
 	}
-	return nil
 }
 
-// escape reads what a backslash begins, outside a class.
-func (p *patternParser) escape() (*node, error) {
-	if p.at+1 < len(p.text) {
-		switch c := p.text[p.at+1]; c {
+// escape reads behind a backslash outside a class.
+func (p *patternParser) escape() *node {
+	if p.more() {
+		switch c := p.text[p.at]; c {
 		case 'A', 'z', 'Z', 'b', 'B':
-			p.at += 2
-			return &node{kind: nodeAnchor, anchor: c}, nil
+			p.at++
+			return &node{kind: nodeAnchor, anchor: c}
 		case '1', '2', '3', '4', '5', '6', '7', '8', '9', 'k', 'g', 'G', 'R', 'X', 'K':
-			return nil, fmt.Errorf("got \\%c, which is not supported", c)
+			p.fail("got \\%c, which is not supported", c)
 		}
 	}
-	set, r, err := p.escaped()
-	if err != nil {
-		return nil, err
+	r, set := p.escaped()
+	if set == nil {
+		set = p.chars(r, r)
 	}
-	if set != nil {
-		return &node{set: set.seal()}, nil
-	}
-	return p.literal(r), nil
+	return setNode(set)
 }
 
-// escaped reads an escape that stands for a set or, where that is nil, for a
-// character.
-func (p *patternParser) escaped() (*charSet, rune, error) {
-	p.at++
+// escaped reads behind a backslash what stands for a character or, where that
+// is not nil, for a set.
+func (p *patternParser) escaped() (rune, runes) {
 	if !p.more() {
-		return nil, 0, errors.New("got a backslash at the end")
+		p.fail("got a backslash at the end")
+		return 0, nil
 	}
-	if set, ok := shorthand(p.text[p.at]); ok {
-		p.at++
-		return set, 0, nil
+	c := p.next()
+	if set := shorthand(c); set != nil {
+		return 0, set
 	}
-	switch c := p.next(); c {
+	const letters, characters = "nrtvfae0", "\n\r\t\v\f\a\x1b\x00"
+	if i := strings.IndexRune(letters, c); i >= 0 {
+		return rune(characters[i]), nil
+	}
+	switch c {
 	case 'p', 'P':
-		end := strings.IndexByte(p.text[p.at:], '}')
-		if !p.accept("{") || end < 0 {
-			return nil, 0, fmt.Errorf("got \\%c, want {name} behind it", c)
+		missing := fmt.Sprintf("got \\%c, want {name} behind it", c)
+		if !p.accept("{") {
+			p.fail("%s", missing)
 		}
-		set, err := property(p.text[p.at : p.at+end-1])
-		p.at += end
-		if err == nil && c == 'P' {
-			set.negate = !set.negate
+		set := p.property(p.until("}", missing))
+		if c == 'P' {
+			return 0, not(set)
 		}
-		return set, 0, err
-	case 'n':
-		return nil, '\n', nil
-	case 'r':
-		return nil, '\r', nil
-	case 't':
-		return nil, '\t', nil
-	case 'v':
-		return nil, '\v', nil
-	case 'f':
-		return nil, '\f', nil
-	case 'a':
-		return nil, '\a', nil
-	case 'e':
-		return nil, 0x1B, nil
-	case '0':
-		return nil, 0, nil
-	case 'x', 'u':
-		r, err := p.hex(map[rune]int{'x': 2, 'u': 4}[c])
-		return nil, r, err
-	default:
-		return nil, c, nil
+		return 0, set
+	case 'x':
+		return p.hex(2), nil
+	case 'u':
+		return p.hex(4), nil
 	}
+	return c, nil
 }
 
-// hex reads up to digits hexadecimal digits, or any number in braces.
-func (p *patternParser) hex(digits int) (rune, error) {
-	text := p.text[p.at:]
-	skip := 0
-	if end := strings.IndexByte(text, '}'); strings.HasPrefix(text, "{") && end > 0 {
-		text, skip = text[1:end], 2
+func (p *patternParser) property(name string) runes {
+	set, err := property(name)
+	if err != nil {
+		p.fail("%w", err)
+	}
+	return set
+}
+
+// hex reads that many hexadecimal digits, or any number in braces.
+func (p *patternParser) hex(digits int) rune {
+	var text string
+	if p.accept("{") {
+		text = p.until("}", "got { without }")
 	} else {
-		text = text[:min(digits, len(text))]
+		text = p.text[p.at:min(p.at+digits, len(p.text))]
+		p.at += len(text)
 	}
 	v, err := strconv.ParseUint(text, 16, 21)
 	if err != nil {
-		return 0, fmt.Errorf("got %q, want a character's number in hexadecimal", text)
+		p.fail("got %q, want a character's number in hexadecimal", text)
 	}
-	p.at += len(text) + skip
-	return rune(v), nil
+	return rune(v)
 }
 
 // class reads behind an opening bracket.
-func (p *patternParser) class() (*charSet, error) {
-	if p.depth++; p.depth > maxDepth {
-		return nil, fmt.Errorf("got more than %d sets in each other", maxDepth)
-	}
-	defer func() { p.depth-- }()
-	all := &charSet{negate: p.accept("^")}
-	set := all
-	for first := true; ; first = false {
+func (p *patternParser) class() runes {
+	p.enter("sets")
+	defer p.leave()
+	negate := p.accept("^")
+	var cut, set []runes // cut: what && parts from set
+	for first := true; p.more(); first = false {
 		switch {
-		case !p.more():
-			return nil, errors.New("got a set without a closing bracket")
-		case p.text[p.at] == ']' && !first:
-			p.at++
-			return all.seal(), nil
+		case !first && p.accept("]"):
+			all := allOf(append(cut, oneOf(set...))...)
+			if negate {
+				return not(all)
+			}
+			return all
 		case p.accept("&&"):
-			// What stands before is cut with what stands behind.
-			set.and = &charSet{}
-			set = set.and
+			cut, set = append(cut, oneOf(set...)), nil
 		case p.accept("[:"):
-			end := strings.Index(p.text[p.at:], ":]")
-			if end < 0 {
-				return nil, errors.New("got [: without :]")
-			}
-			sub, err := property(p.text[p.at : p.at+end])
-			if err != nil {
-				return nil, err
-			}
-			p.at += end + 2
-			set.subs = append(set.subs, sub)
+			set = append(set, p.property(p.until(":]", "got [: without :]")))
 		case p.accept("["):
-			sub, err := p.class()
-			if err != nil {
-				return nil, err
-			}
-			set.subs = append(set.subs, sub)
+			set = append(set, p.class())
 		default:
-			if err := p.classItem(set); err != nil {
-				return nil, err
-			}
+			set = append(set, p.classItem())
 		}
 	}
+	p.fail("got a set without a closing bracket")
+	return oneOf()
 }
 
-// classItem adds a character, a range or an escape to set.
-func (p *patternParser) classItem(set *charSet) error {
-	lo, sub, err := p.classChar()
-	if err != nil {
-		return err
-	}
-	if sub != nil {
-		set.subs = append(set.subs, sub)
-		return nil
+// classItem reads a character, a range or an escape.
+func (p *patternParser) classItem() runes {
+	lo, set := p.classChar()
+	if set != nil {
+		return set
 	}
 	hi := lo
 	if rest := p.text[p.at:]; len(rest) > 1 && rest[0] == '-' && rest[1] != ']' && rest[1] != '[' {
 		p.at++
-		if hi, sub, err = p.classChar(); err != nil {
-			return err
-		}
-		if sub != nil || hi < lo {
-			return errors.New("got a range that ends before it begins")
+		if hi, set = p.classChar(); set != nil || hi < lo {
+			p.fail("got a range that ends before it begins")
 		}
 	}
-	item := charSet{ranges: [][2]rune{{lo, hi}}}
-	if p.fold {
-		item.fold()
-	}
-	set.ranges = append(set.ranges, item.ranges...)
-	return nil
+	return p.chars(lo, hi)
 }
 
-func (p *patternParser) classChar() (rune, *charSet, error) {
-	if p.text[p.at] != '\\' {
-		return p.next(), nil, nil
+func (p *patternParser) classChar() (rune, runes) {
+	switch {
+	case p.accept(`\b`):
+		return '\b', nil
+	case p.accept(`\`):
+		return p.escaped()
 	}
-	if strings.HasPrefix(p.text[p.at:], `\b`) {
-		p.at += 2
-		return '\b', nil, nil
-	}
-	set, r, err := p.escaped()
-	return r, set, err
+	return p.next(), nil
 }
 
 // width returns how many characters n matches at least and at most.
@@ -492,9 +458,4 @@ func width(n *node) (lo, hi int) {
 		lo, hi = min(lo+l, endless), min(hi+h, endless)
 	}
 	return lo, hi
-}
-
-func nullable(n *node) bool {
-	lo, _ := width(n)
-	return lo == 0
 }

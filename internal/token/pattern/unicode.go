@@ -46,18 +46,10 @@ func category(r rune) categories {
 func (c categories) is(r rune) bool { return category(r)&c != 0 }
 
 const (
-	marks        categories = 0b111 << 10
 	markOrLetter categories = 0b11111111 << 5 // L and M
-	numbers      categories = 0b111 << 13
 	punctuation  categories = 0b1111111 << 16
 	wordNumbers  categories = 0b1011 << 13 // Nd, Nl, Pc without No
 )
-
-// IsMark reports whether r is a mark, \p{M}.
-func IsMark(r rune) bool { return marks.is(r) }
-
-// IsNumber reports whether r is a number, \p{N}.
-func IsNumber(r rune) bool { return numbers.is(r) }
 
 // IsWord is \w of Unicode's technical standard 18: alphabetic, mark, decimal
 // number, connector punctuation, and what joins letters.
@@ -68,11 +60,15 @@ func IsWord(r rune) bool {
 	return (markOrLetter | wordNumbers).is(r) || unicode.Is(unicode.Other_Alphabetic, r) || r == 0x200C || r == 0x200D
 }
 
-// IsPunctuation is the reference's idea of punctuation, which takes ASCII's
+// isPunctuation is the reference's idea of punctuation, which takes ASCII's
 // symbols in.
-func IsPunctuation(r rune) bool {
+func isPunctuation(r rune) bool {
 	if r < 0x80 {
 		return r > ' ' && r < 0x7F && !IsWord(r) || r == '_'
 	}
 	return punctuation.is(r)
+}
+
+func isAlphabetic(r rune) bool {
+	return (categoriesOf("L") | categoriesOf("Nl")).is(r) || unicode.Is(unicode.Other_Alphabetic, r)
 }
