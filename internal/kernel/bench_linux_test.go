@@ -120,7 +120,7 @@ func BenchmarkStream(b *testing.B) {
 	}
 }
 
-func compareWithLoad(b *testing.B, p []byte, k stream, sparse bool, load func([]byte) uint64) {
+func compareWithLoad(b *testing.B, p []byte, k stream, sparse bool, load func([]byte, *byte) uint64) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	var limits, rates, shares []float64
 	var at []int
@@ -139,7 +139,7 @@ func compareWithLoad(b *testing.B, p []byte, k stream, sparse bool, load func([]
 		}
 		probe := p[(i*sliceBytes+poolBytes/2)%poolBytes:][:sliceBytes]
 		start := time.Now()
-		sink += load(probe)
+		sink += load(probe, nil)
 		limit := sliceBytes / time.Since(start).Seconds() / 1e9
 		start = time.Now()
 		k.run(p, at)

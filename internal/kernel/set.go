@@ -5,8 +5,11 @@ package kernel
 // What [Rows] says of slices holds for every function here.
 type Set struct {
 	// Name is "go", "avx2", "avx512", or "avx512-wide", which is avx512 with
-	// single rows of floats and single queries in registers of 512 bits too.
+	// single rows of floats in registers of 512 bits too.
 	Name string
+	// Ahead is the distance in bytes at which this processor is best asked for
+	// memory that is read in order; see Rows.MatVec.
+	Ahead int
 
 	// The kernels over weight rows, by the type of these.
 	F32, F16, BF16, Q8, Q4 Rows
@@ -86,17 +89,12 @@ type Set struct {
 	DecodeBF16 func(dst []float32, src []uint16)
 	// EncodeF16 converts src to float16; len(src) rules.
 	EncodeF16 func(dst []uint16, src []float32)
-	// EncodeBF16 converts src to bfloat16; len(src) rules.
-	EncodeBF16 func(dst []uint16, src []float32)
 
 	// Load returns the sum, modulo 2^64, of b as little-endian 64-bit words,
-	// the last one padded with zeros. It is the probe for the memory
-	// bandwidth that the other kernels are measured against: it does nothing
-	// else with what it loads.
-	Load func(b []byte) uint64
-	// LoadNext is Load that meanwhile asks for what lies at next, where as many
-	// bytes are loaded soon, as the kernels above do; nil: what follows b.
-	LoadNext func(b []byte, next *byte) uint64
+	// the last one padded with zeros. It measures the memory bandwidth that the
+	// other kernels are held against: it does nothing else with what it loads, and
+	// prefetches as they do.
+	Load func(b []byte, next *byte) uint64
 
 	// Attention is the kernels over pages of keys and values.
 	Attention Attention
@@ -105,7 +103,7 @@ type Set struct {
 // Go returns the plain-Go twins, the oracle of every other set.
 func Go() Set {
 	return Set{
-		Name: "go",
+		Name: "go", Ahead: 8 << 10,
 		F32:  floatRows[elemF32](), F16: floatRows[elemF16](), BF16: floatRows[elemBF16](),
 		Q8: quantRows(q8Bytes, dotQ8, axpyQ8, codeQ8), Q4: quantRows(q4Bytes, dotQ4, axpyQ4, codeQ4),
 		PanelRow: panelRow, TileF32: tileF32, RowsF32: rowsF32(dot[elemF32]),
@@ -115,8 +113,8 @@ func Go() Set {
 		QuantizeS8: quantizer(absMaxBits, roundS8),
 		QuantizeX:  quantizeXBy(quantizeBlocks),
 		DecodeF16:  decodeF16, EncodeF16: encodeF16,
-		DecodeBF16: decodeBF16, EncodeBF16: encodeBF16,
-		Load: load, LoadNext: func(b []byte, _ *byte) uint64 { return load(b) },
+		DecodeBF16: decodeBF16,
+		Load: load,
 		Attention: goAttention(),
 	}
 }

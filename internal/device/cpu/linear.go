@@ -31,7 +31,7 @@ func (l *linear) run(lo, hi, worker int) {
 	}
 	if l.dot.x.Rows == 1 {
 		y := l.y.Data[lo:hi]
-		l.dot.MatVec(y, l.w.Data[lo*l.rowBytes:hi*l.rowBytes], l.rowBytes, l.dot.inputs)
+		l.dot.MatVec(y, l.w.Data[lo*l.rowBytes:hi*l.rowBytes], l.rowBytes, l.dot.inputs, l.dot.k.Ahead)
 		if l.bias != nil {
 			for i, v := range l.bias[lo:hi] {
 				y[i] += v

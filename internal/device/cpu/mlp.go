@@ -81,7 +81,7 @@ func (u *up) together(n, end int) int {
 func (u *up) matVec(n, rows int) {
 	i, rowBytes := u.sel[n], int(u.s.Stride)
 	h := u.h[i:][:rows]
-	u.dot.MatVec(h, u.s.Data[int64(u.w.Slots[i]-u.s.First)*u.s.Stride:][:rows*rowBytes], rowBytes, u.dot.inputs)
+	u.dot.MatVec(h, u.s.Data[int64(u.w.Slots[i]-u.s.First)*u.s.Stride:][:rows*rowBytes], rowBytes, u.dot.inputs, u.dot.k.Ahead)
 	for k, v := range h {
 		if u.w.Bias != nil {
 			v += u.w.Bias[u.w.IDs[int(i)+k]]

@@ -17,6 +17,9 @@ const q8Bytes = 34 // of a block of q8Page
 func (s isa) attention() {
 	s.scores4()
 	s.values4()
+	if s.width == 16 {
+		return // single queries are bound by memory
+	}
 	for _, t := range []dtype{f32, f16, q8Page} {
 		s.scores(t)
 		s.values(t)
@@ -72,9 +75,9 @@ func (s isa) scores(t dtype) {
 	np := prefetchBase(kp)
 	elems, size := t.step()
 	shiftBy(steps, elems)
-	r := rows4{xp: kp, stride: GP64(), stride3: GP64()}
-	IMUL3Q(U32(size), steps, r.stride)
-	LEAQ(Mem{Base: r.stride, Index: r.stride, Scale: 2}, r.stride3)
+	rowBytes := GP64()
+	IMUL3Q(U32(size), steps, rowBytes)
+	r := strided(kp, rowBytes)
 	SHRQ(U8(2), n)
 	JZ(LabelRef("done"))
 
@@ -176,12 +179,12 @@ func (s isa) values(t dtype) {
 	steps := Load(Param("y").Len(), GP64())
 	p := Load(Param("p").Base(), GP64())
 	n := Load(Param("p").Len(), GP64())
-	r := rows4{xp: Load(Param("values").Base(), GP64()), stride: GP64(), stride3: GP64()}
-	np := prefetchBase(r.xp)
+	vp, rowBytes := Load(Param("values").Base(), GP64()), GP64()
+	np := prefetchBase(vp)
 	elems, size := t.step()
 	shiftBy(steps, elems)
-	IMUL3Q(U32(size), steps, r.stride)
-	LEAQ(Mem{Base: r.stride, Index: r.stride, Scale: 2}, r.stride3)
+	IMUL3Q(U32(size), steps, rowBytes)
+	r := strided(vp, rowBytes)
 	each := func(name string, body func(y reg.Register)) {
 		y, left := GP64(), GP64()
 		MOVQ(yp, y)
@@ -264,11 +267,8 @@ func (s isa) scores4() {
 	MOVQ(steps, row)
 	SHRQ(U8(6), steps) // 16 dimensions of four queries
 	SHLQ(U8(2), stride)
-	qr := rows4{xp: GP64(), stride: row, stride3: GP64()}
+	qr, sr := strided(GP64(), row), strided(sp, stride)
 	kr := rows4{xp: kp, stride: row, stride3: qr.stride3}
-	sr := rows4{xp: sp, stride: stride, stride3: GP64()}
-	LEAQ(Mem{Base: row, Index: row, Scale: 2}, qr.stride3)
-	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, sr.stride3)
 
 	tiles := []int{1}
 	if s.width == 16 {
@@ -343,10 +343,7 @@ func (s isa) values4() {
 	MOVQ(cols, row)
 	SHRQ(U8(2), cols)
 	SHLQ(U8(2), stride)
-	yr := rows4{xp: yp, stride: row, stride3: GP64()}
-	pr := rows4{xp: GP64(), stride: stride, stride3: GP64()}
-	LEAQ(Mem{Base: row, Index: row, Scale: 2}, yr.stride3)
-	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, pr.stride3)
+	yr, pr := strided(yp, row), strided(GP64(), stride)
 
 	blocks := []int{16}
 	if s.width == 16 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 
 	. "github.com/mmcloughlin/avo/build"
@@ -8,40 +9,61 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// dot writes Dot<t>: 64 partial sums in 8 YMM registers.
-func (s isa) dot(t dtype) {
-	s.text("Dot"+t.name, "func(w, x []byte, next *byte) float32", "is Rows.Dot of package kernel.")
+// A rowKernel multiplies rows of one type with activations.
+type rowKernel struct {
+	// step is the bytes of a row that a turn of the loop takes, xStep those of the
+	// activations, and sums the registers of partial sums.
+	step, xStep, sums int
+	// add adds the products of a step at w and at x to acc.
+	add func(w, x reg.Register, acc []reg.VecVirtual)
+	// row is the product of the n bytes at w and what is at x. next is where the
+	// memory to ask for begins.
+	row func(w, n, x, next reg.Register) reg.VecVirtual
+}
+
+// floats is the rowKernel of a type of floats: 64 partial sums.
+func (s isa) floats(t dtype) rowKernel {
+	return rowKernel{
+		step: lanes * t.size, xStep: lanes * 4, sums: lanes / s.width,
+		add: func(w, x reg.Register, acc []reg.VecVirtual) { s.fma(t, w, x, acc) },
+		row: func(w, n, x, next reg.Register) reg.VecVirtual { return s.dotRow(t, w, n, x, next) },
+	}
+}
+
+// dot writes Dot<name>. prepare loads the kernel's constants.
+func (s isa) dot(name string, prepare func() rowKernel) {
+	s.text("Dot"+name, "func(w, x []byte, next *byte) float32", "is Rows.Dot of package kernel.")
 	wp := Load(Param("w").Base(), GP64())
 	n := Load(Param("w").Len(), GP64())
-	t.count(n)
 	xp := Load(Param("x").Base(), GP64())
-	sum := s.dotRow(t, wp, n, xp, prefetchBase(wp))
+	sum := prepare().row(wp, n, xp, prefetchBase(wp))
 	VZEROUPPER()
 	Store(sum, ReturnIndex(0))
 	RET()
 }
 
-// matVec writes MatVec<t>: dot for one row after another, which the rows that
-// follow in memory are prefetched for.
-func (s isa) matVec(t dtype) {
-	s.text("MatVec"+t.name, "func(y []float32, w []byte, rowBytes int, x []byte)", "is Rows.MatVec of package kernel.")
+// matVec writes MatVec<name>: dot for one row after another, or two after two.
+func (s isa) matVec(name string, prepare func() rowKernel) {
+	s.text("MatVec"+name, "func(y []float32, w []byte, rowBytes int, x []byte, ahead int)", "is Rows.MatVec of package kernel.")
 	yp := Load(Param("y").Base(), GP64())
 	rows := Load(Param("y").Len(), GP64())
-	wp := Load(Param("w").Base(), GP64())
+	row := Load(Param("w").Base(), GP64())
+	rowBytes := Load(Param("rowBytes"), GP64())
 	x := Load(Param("x").Base(), GP64())
-	cols := Load(Param("rowBytes"), GP64())
-	t.count(cols)
-	np, n, xp, ahead := GP64(), GP64(), GP64(), aheadBytes()
+	ahead := Load(Param("ahead"), GP64())
+	k, wp, n, xp, np := prepare(), GP64(), GP64(), GP64(), GP64()
 	if s.width == 16 {
-		s.dotPairs(t, yp, rows, wp, x, cols, ahead)
+		s.rowPairs(k, yp, rows, row, rowBytes, x, ahead)
 	}
 	TESTQ(rows, rows)
 	JZ(LabelRef("end"))
 	Label("row")
-	MOVQ(cols, n)
+	MOVQ(row, wp)
+	MOVQ(rowBytes, n)
 	MOVQ(x, xp)
-	LEAQ(Mem{Base: wp, Index: ahead, Scale: 1}, np)
-	VMOVSS(s.dotRow(t, wp, n, xp, np), at(yp, 0))
+	LEAQ(Mem{Base: row, Index: ahead, Scale: 1}, np)
+	VMOVSS(k.row(wp, n, xp, np), at(yp, 0))
+	ADDQ(rowBytes, row)
 	ADDQ(U8(4), yp)
 	DECQ(rows)
 	JNZ(LabelRef("row"))
@@ -50,40 +72,18 @@ func (s isa) matVec(t dtype) {
 	RET()
 }
 
-// dotPairs takes pairs of rows, where rows are whole blocks.
-func (s isa) dotPairs(t dtype, yp, rows, wp, x, cols, ahead reg.Register) {
-	n, xp, rowBytes := GP64(), GP64(), GP64()
-	MOVQ(cols, rowBytes)
-	TESTQ(rowBytes, rowBytes)
-	JZ(LabelRef("single"))
-	TESTQ(U32(lanes-1), rowBytes)
-	JNZ(LabelRef("single"))
-	IMUL3Q(U32(t.size), rowBytes, rowBytes)
-	s.rowPairs(yp, rows, wp, rowBytes, func(wp [2]reg.Register) (sums [2]reg.VecVirtual) {
-		MOVQ(x, xp)
-		MOVQ(cols, n)
-		acc := [2][]reg.VecVirtual{s.vecs(lanes / s.width), s.vecs(lanes / s.width)}
-		s.zero(slices.Concat(acc[:]...)...)
-		Label("pair_block")
-		for i, w := range wp {
-			prefetchAhead(w, ahead, lanes*t.size)
-			s.fma(t, w, xp, acc[i])
-			ADDQ(U32(lanes*t.size), w)
-		}
-		ADDQ(U32(lanes*4), xp)
-		SUBQ(U32(lanes), n)
-		JNZ(LabelRef("pair_block"))
-		return [2]reg.VecVirtual{s.reduce(acc[0]), s.reduce(acc[1])}
-	})
-}
-
-// rowPairs takes two rows at a time, one of each half of all rows, and leaves
-// what is left of them, from label single on. By itself a processor fetches but
+// rowPairs takes two rows at a time, one of each half of all rows, where rows are
+// whole steps, and leaves what is left of them. By itself a processor fetches but
 // some lines ahead of one reader, and what the program asks for besides occupies
 // one of a dozen or so buffers for as long as memory takes to answer. Two readers
 // have twice as many lines under way.
-func (s isa) rowPairs(yp, rows, row, rowBytes reg.Register, product func(wp [2]reg.Register) [2]reg.VecVirtual) {
-	half, y2, row2 := GP64(), GP64(), GP64()
+func (s isa) rowPairs(k rowKernel, yp, rows, row, rowBytes, x, ahead reg.Register) {
+	half, y2, row2, n, xp := GP64(), GP64(), GP64(), GP64(), GP64()
+	MOVQ(rowBytes, n)
+	Label("whole")
+	SUBQ(U32(k.step), n)
+	JG(LabelRef("whole"))
+	JL(LabelRef("single"))
 	MOVQ(rows, half)
 	SHRQ(U8(1), half)
 	JZ(LabelRef("single"))
@@ -93,9 +93,21 @@ func (s isa) rowPairs(yp, rows, row, rowBytes reg.Register, product func(wp [2]r
 	ADDQ(row, row2)
 	ANDQ(U8(1), rows)
 	Label("pair")
-	sums := product([2]reg.Register{row, row2})
-	VMOVSS(sums[0], at(yp, 0))
-	VMOVSS(sums[1], at(y2, 0))
+	MOVQ(rowBytes, n)
+	MOVQ(x, xp)
+	acc := [2][]reg.VecVirtual{s.vecs(k.sums), s.vecs(k.sums)}
+	s.zero(slices.Concat(acc[:]...)...)
+	Label("pair_step")
+	for i, w := range [2]reg.Register{row, row2} {
+		prefetchAhead(w, ahead, k.step)
+		k.add(w, xp, acc[i])
+		ADDQ(U32(k.step), w)
+	}
+	ADDQ(U32(k.xStep), xp)
+	SUBQ(U32(k.step), n)
+	JNZ(LabelRef("pair_step"))
+	VMOVSS(s.reduce(acc[0]), at(yp, 0))
+	VMOVSS(s.reduce(acc[1]), at(y2, 0))
 	ADDQ(U8(4), yp)
 	ADDQ(U8(4), y2)
 	DECQ(half)
@@ -105,13 +117,13 @@ func (s isa) rowPairs(yp, rows, row, rowBytes reg.Register, product func(wp [2]r
 	Label("single")
 }
 
-// dotRow is the product of the n elements at wp and at xp. It leaves wp at what
-// comes after the row.
+// dotRow is the product of the n bytes of elements at wp and the elements at xp.
 func (s isa) dotRow(t dtype, wp, n, xp, np reg.Register) reg.VecVirtual {
 	acc := s.vecs(lanes / s.width)
 	s.zero(acc...)
 
 	blocks := GP64()
+	t.count(n)
 	MOVQ(n, blocks)
 	SHRQ(U8(6), blocks)
 	JZ(LabelRef("rest"))
@@ -193,22 +205,79 @@ func reduceY(y reg.VecVirtual) reg.VecVirtual {
 
 // dot4 writes Dot4<t>. Each activation's sum takes the very steps of dot.
 func (s isa) dot4(t dtype) {
-	s.text("Dot4"+t.name, "func(w, x []byte, stride int, next *byte) [4]float32", "is Rows.Dot4 of package kernel.")
-	r := rows4{
-		wp: Load(Param("w").Base(), GP64()), n: Load(Param("w").Len(), GP64()),
-		xp: Load(Param("x").Base(), GP64()), stride: Load(Param("stride"), GP64()), stride3: GP64(),
-	}
+	r, np := s.loadDot4(t.name)
 	t.count(r.n)
-	np := prefetchBase(r.wp)
-	LEAQ(Mem{Base: r.stride, Index: r.stride, Scale: 2}, r.stride3)
-
 	var sum [4]reg.VecVirtual
 	if s.width == 16 {
 		sum = s.dot4Registers(t, r, np)
 	} else {
 		sum = s.dot4Stack(t, r, np)
 	}
+	r.rest(t, sum)
+	r.store(sum)
+}
 
+// fourRows writes RowsF32, which is Dot4 with rows and activations in each other's
+// place.
+func (s isa) fourRows() {
+	s.text("RowsF32", fmt.Sprintf("func(out *[%d]float32, w *[%d][]float32, x []float32)", tileRows, tileRows),
+		"is Set.RowsF32 of package kernel.")
+	p := loadRows(f32)
+	r := rows4{wp: Load(Param("x").Base(), GP64()), n: p.n, xp: GP64(), rows: p.w[:]}
+	XORQ(r.xp, r.xp)
+	sum := s.dot4Registers(f32, r, nil)
+	r.rest(f32, sum)
+	out := Load(Param("out"), GP64())
+	for i, a := range sum {
+		VMOVSS(a, at(out, 4*i))
+	}
+	VZEROUPPER()
+	RET()
+}
+
+// rows4 is one weight row against four activation rows: those that lie stride
+// bytes apart from xp on, or those of which xp is how far into each.
+type rows4 struct {
+	wp, n, xp, stride reg.Register
+	stride3           reg.GPVirtual // 3*stride
+	rows              []reg.GPVirtual
+}
+
+// loadDot4 opens Dot4<name> and loads its arguments; n is bytes.
+func (s isa) loadDot4(name string) (r rows4, next reg.Register) {
+	s.text("Dot4"+name, "func(w, x []byte, stride int, next *byte) [4]float32", "is Rows.Dot4 of package kernel.")
+	r = strided(Load(Param("x").Base(), GP64()), Load(Param("stride"), GP64()))
+	r.wp, r.n = Load(Param("w").Base(), GP64()), Load(Param("w").Len(), GP64())
+	return r, prefetchBase(r.wp)
+}
+
+// strided is four rows from xp on.
+func strided(xp, stride reg.Register) rows4 {
+	r := rows4{xp: xp, stride: stride, stride3: GP64()}
+	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, r.stride3)
+	return r
+}
+
+// x is the memory disp bytes into activation row i.
+func (r rows4) x(i, disp int) Mem {
+	m := Mem{Base: r.xp, Disp: disp, Scale: 1}
+	switch {
+	case r.rows != nil:
+		m.Base, m.Index = r.rows[i], r.xp
+	case i == 0:
+		m.Scale = 0
+	case i == 1:
+		m.Index = r.stride
+	case i == 2:
+		m.Index, m.Scale = r.stride, 2
+	case i == 3:
+		m.Index = r.stride3
+	}
+	return m
+}
+
+// rest adds the last n%16 products to sum.
+func (r rows4) rest(t dtype, sum [4]reg.VecVirtual) {
 	ANDQ(U32(15), r.n)
 	JZ(LabelRef("done"))
 	Label("one")
@@ -222,34 +291,15 @@ func (s isa) dot4(t dtype) {
 	DECQ(r.n)
 	JNZ(LabelRef("one"))
 	Label("done")
+}
+
+// store returns sum.
+func (r rows4) store(sum [4]reg.VecVirtual) {
 	VZEROUPPER()
 	for i, a := range sum {
 		Store(a, ReturnIndex(0).Index(i))
 	}
 	RET()
-}
-
-// rows4 are dot4's pointers: one weight row against four activation rows that
-// lie stride bytes apart.
-type rows4 struct {
-	wp, n, xp, stride reg.Register
-	stride3           reg.GPVirtual // 3*stride
-}
-
-// x is the memory disp bytes into activation row i.
-func (r rows4) x(i, disp int) Mem {
-	m := Mem{Base: r.xp, Disp: disp, Scale: 1}
-	switch i {
-	case 0:
-		m.Scale = 0
-	case 1:
-		m.Index = r.stride
-	case 2:
-		m.Index, m.Scale = r.stride, 2
-	case 3:
-		m.Index = r.stride3
-	}
-	return m
 }
 
 // dot4Registers keeps all 4*64 partial sums in 16 ZMM registers. It leaves
@@ -274,12 +324,14 @@ func (s isa) dot4Registers(t dtype, r rows4, np reg.Register) (sum [4]reg.VecVir
 	SHRQ(U8(6), blocks)
 	JZ(LabelRef("rest"))
 	Label("block")
-	prefetch(np, 0, lanes*t.size)
+	if np != nil {
+		prefetch(np, 0, lanes*t.size)
+		ADDQ(U32(lanes*t.size), np)
+	}
 	for j := range 4 {
 		step(j)
 	}
 	ADDQ(U32(lanes*t.size), r.wp)
-	ADDQ(U32(lanes*t.size), np)
 	ADDQ(U32(lanes*4), r.xp)
 	DECQ(blocks)
 	JNZ(LabelRef("block"))

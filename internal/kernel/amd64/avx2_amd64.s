@@ -4,94 +4,13 @@
 
 #include "textflag.h"
 
-// func LoadAVX2(b []byte) uint64
-// Requires: AVX, AVX2
-TEXT ·LoadAVX2(SB), NOSPLIT, $0-32
-	MOVQ   b_base+0(FP), AX
-	MOVQ   b_len+8(FP), CX
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   CX, DX
-	SHRQ   $0x09, DX
-	JZ     rest
-
-block:
-	VPADDQ (AX), Y0, Y0
-	VPADDQ 32(AX), Y1, Y1
-	VPADDQ 64(AX), Y2, Y2
-	VPADDQ 96(AX), Y3, Y3
-	VPADDQ 128(AX), Y4, Y4
-	VPADDQ 160(AX), Y5, Y5
-	VPADDQ 192(AX), Y6, Y6
-	VPADDQ 224(AX), Y7, Y7
-	VPADDQ 256(AX), Y0, Y0
-	VPADDQ 288(AX), Y1, Y1
-	VPADDQ 320(AX), Y2, Y2
-	VPADDQ 352(AX), Y3, Y3
-	VPADDQ 384(AX), Y4, Y4
-	VPADDQ 416(AX), Y5, Y5
-	VPADDQ 448(AX), Y6, Y6
-	VPADDQ 480(AX), Y7, Y7
-	ADDQ   $0x00000200, AX
-	DECQ   DX
-	JNZ    block
-
-rest:
-	VPADDQ       Y1, Y0, Y0
-	VPADDQ       Y2, Y0, Y0
-	VPADDQ       Y3, Y0, Y0
-	VPADDQ       Y4, Y0, Y0
-	VPADDQ       Y5, Y0, Y0
-	VPADDQ       Y6, Y0, Y0
-	VPADDQ       Y7, Y0, Y0
-	VEXTRACTI128 $0x01, Y0, X1
-	VPADDQ       X1, X0, X0
-	VPSRLDQ      $0x08, X0, X1
-	VPADDQ       X1, X0, X0
-	VMOVQ        X0, DX
-	VZEROUPPER
-	ANDQ         $0x000001ff, CX
-
-word:
-	CMPQ CX, $0x00000008
-	JL   bytes
-	ADDQ (AX), DX
-	ADDQ $0x00000008, AX
-	SUBQ $0x00000008, CX
-	JMP  word
-
-bytes:
-	XORQ BX, BX
-
-byte:
-	TESTQ   CX, CX
-	JZ      done
-	MOVBQZX -1(AX)(CX*1), SI
-	SHLQ    $0x08, BX
-	ORQ     SI, BX
-	DECQ    CX
-	JMP     byte
-
-done:
-	ADDQ BX, DX
-	MOVQ DX, ret+24(FP)
-	RET
-
 // func DotF32AVX2(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, CMOV, FMA3, MMX+, SSE
 TEXT ·DotF32AVX2(SB), NOSPLIT, $0-60
 	MOVQ    w_base+0(FP), AX
 	MOVQ    w_len+8(FP), CX
-	SHRQ    $0x02, CX
 	MOVQ    x_base+24(FP), DX
-	MOVQ    ·Ahead+0(SB), SI
-	ADDQ    AX, SI
+	LEAQ    8192(AX), SI
 	MOVQ    next+48(FP), BX
 	TESTQ   BX, BX
 	CMOVQEQ SI, BX
@@ -103,6 +22,7 @@ TEXT ·DotF32AVX2(SB), NOSPLIT, $0-60
 	VXORPS  Y5, Y5, Y5
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
+	SHRQ    $0x02, CX
 	MOVQ    CX, SI
 	SHRQ    $0x06, SI
 	JZ      rest
@@ -306,21 +226,255 @@ done:
 	MOVSS X0, ret+56(FP)
 	RET
 
+// func MatVecF32AVX2(y []float32, w []byte, rowBytes int, x []byte, ahead int)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·MatVecF32AVX2(SB), NOSPLIT, $0-88
+	MOVQ  y_base+0(FP), AX
+	MOVQ  y_len+8(FP), CX
+	MOVQ  w_base+24(FP), DX
+	MOVQ  rowBytes+48(FP), BX
+	MOVQ  x_base+56(FP), SI
+	MOVQ  ahead+80(FP), DI
+	TESTQ CX, CX
+	JZ    end
+
+row:
+	MOVQ   DX, R8
+	MOVQ   BX, R9
+	MOVQ   SI, R10
+	LEAQ   (DX)(DI*1), R11
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	SHRQ   $0x02, R9
+	MOVQ   R9, R12
+	SHRQ   $0x06, R12
+	JZ     rest
+
+block:
+	PREFETCHT1  (R11)
+	PREFETCHT1  64(R11)
+	PREFETCHT1  128(R11)
+	PREFETCHT1  192(R11)
+	VMOVUPS     (R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y0
+	VMOVUPS     32(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R10), Y8, Y1
+	VMOVUPS     64(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 64(R10), Y8, Y2
+	VMOVUPS     96(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 96(R10), Y8, Y3
+	VMOVUPS     128(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 128(R10), Y8, Y4
+	VMOVUPS     160(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 160(R10), Y8, Y5
+	VMOVUPS     192(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 192(R10), Y8, Y6
+	VMOVUPS     224(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 224(R10), Y8, Y7
+	ADDQ        $0x00000100, R8
+	ADDQ        $0x00000100, R11
+	ADDQ        $0x00000100, R10
+	DECQ        R12
+	JNZ         block
+
+rest:
+	ANDQ        $0x0000003f, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VMOVUPS     (R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y0
+	VMOVUPS     32(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R10), Y8, Y1
+	ADDQ        $0x00000040, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VMOVUPS     (R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y2
+	VMOVUPS     32(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R10), Y8, Y3
+	ADDQ        $0x00000040, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VMOVUPS     (R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y4
+	VMOVUPS     32(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R10), Y8, Y5
+	ADDQ        $0x00000040, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+
+reduce:
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y7, Y3, Y3
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDSS       X1, X0, X0
+	TESTQ        R9, R9
+	JZ           done
+
+one:
+	VMOVSS      (R8), X1
+	VFMADD231SS (R10), X1, X0
+	ADDQ        $0x00000004, R8
+	ADDQ        $0x00000004, R10
+	DECQ        R9
+	JNZ         one
+
+done:
+	VMOVSS X0, (AX)
+	ADDQ   BX, DX
+	ADDQ   $0x04, AX
+	DECQ   CX
+	JNZ    row
+
+end:
+	VZEROUPPER
+	RET
+
 // func Dot4F32AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
 // Requires: AVX, CMOV, FMA3, MMX+, SSE
 TEXT ·Dot4F32AVX2(SB), NOSPLIT, $512-80
-	MOVQ    w_base+0(FP), AX
-	MOVQ    w_len+8(FP), CX
-	MOVQ    x_base+24(FP), DX
-	MOVQ    stride+48(FP), BX
-	SHRQ    $0x02, CX
-	MOVQ    ·Ahead+0(SB), SI
-	ADDQ    AX, SI
+	MOVQ    x_base+24(FP), AX
+	MOVQ    stride+48(FP), CX
+	LEAQ    (CX)(CX*2), DX
+	MOVQ    w_base+0(FP), BX
+	MOVQ    w_len+8(FP), SI
+	LEAQ    8192(BX), R8
 	MOVQ    next+56(FP), DI
 	TESTQ   DI, DI
-	CMOVQEQ SI, DI
-	LEAQ    (BX)(BX*2), SI
-	MOVQ    CX, R8
+	CMOVQEQ R8, DI
+	SHRQ    $0x02, SI
+	MOVQ    SI, R8
 	SHRQ    $0x04, R8
 	ADDQ    $0x03, R8
 	VXORPS  Y0, Y0, Y0
@@ -332,8 +486,8 @@ TEXT ·Dot4F32AVX2(SB), NOSPLIT, $512-80
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	LEAQ    (R8), R9
-	LEAQ    (AX), R11
-	LEAQ    (DX), R12
+	LEAQ    (BX), R11
+	LEAQ    (AX), R12
 	LEAQ    (DI), R10
 	SHRQ    $0x02, R9
 	JZ      passed0
@@ -342,14 +496,14 @@ pass0:
 	PREFETCHT1  (R10)
 	VMOVUPS     (R11), Y8
 	VFMADD231PS (R12), Y8, Y0
-	VFMADD231PS (R12)(BX*1), Y8, Y2
-	VFMADD231PS (R12)(BX*2), Y8, Y4
-	VFMADD231PS (R12)(SI*1), Y8, Y6
+	VFMADD231PS (R12)(CX*1), Y8, Y2
+	VFMADD231PS (R12)(CX*2), Y8, Y4
+	VFMADD231PS (R12)(DX*1), Y8, Y6
 	VMOVUPS     32(R11), Y8
 	VFMADD231PS 32(R12), Y8, Y1
-	VFMADD231PS 32(R12)(BX*1), Y8, Y3
-	VFMADD231PS 32(R12)(BX*2), Y8, Y5
-	VFMADD231PS 32(R12)(SI*1), Y8, Y7
+	VFMADD231PS 32(R12)(CX*1), Y8, Y3
+	VFMADD231PS 32(R12)(CX*2), Y8, Y5
+	VFMADD231PS 32(R12)(DX*1), Y8, Y7
 	ADDQ        $0x00000100, R11
 	ADDQ        $0x00000100, R10
 	ADDQ        $0x00000100, R12
@@ -374,8 +528,8 @@ passed0:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	LEAQ    -1(R8), R9
-	LEAQ    64(AX), R11
-	LEAQ    64(DX), R12
+	LEAQ    64(BX), R11
+	LEAQ    64(AX), R12
 	LEAQ    64(DI), R10
 	SHRQ    $0x02, R9
 	JZ      passed1
@@ -384,14 +538,14 @@ pass1:
 	PREFETCHT1  (R10)
 	VMOVUPS     (R11), Y8
 	VFMADD231PS (R12), Y8, Y0
-	VFMADD231PS (R12)(BX*1), Y8, Y2
-	VFMADD231PS (R12)(BX*2), Y8, Y4
-	VFMADD231PS (R12)(SI*1), Y8, Y6
+	VFMADD231PS (R12)(CX*1), Y8, Y2
+	VFMADD231PS (R12)(CX*2), Y8, Y4
+	VFMADD231PS (R12)(DX*1), Y8, Y6
 	VMOVUPS     32(R11), Y8
 	VFMADD231PS 32(R12), Y8, Y1
-	VFMADD231PS 32(R12)(BX*1), Y8, Y3
-	VFMADD231PS 32(R12)(BX*2), Y8, Y5
-	VFMADD231PS 32(R12)(SI*1), Y8, Y7
+	VFMADD231PS 32(R12)(CX*1), Y8, Y3
+	VFMADD231PS 32(R12)(CX*2), Y8, Y5
+	VFMADD231PS 32(R12)(DX*1), Y8, Y7
 	ADDQ        $0x00000100, R11
 	ADDQ        $0x00000100, R10
 	ADDQ        $0x00000100, R12
@@ -416,8 +570,8 @@ passed1:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	LEAQ    -2(R8), R9
-	LEAQ    128(AX), R11
-	LEAQ    128(DX), R12
+	LEAQ    128(BX), R11
+	LEAQ    128(AX), R12
 	LEAQ    128(DI), R10
 	SHRQ    $0x02, R9
 	JZ      passed2
@@ -426,14 +580,14 @@ pass2:
 	PREFETCHT1  (R10)
 	VMOVUPS     (R11), Y8
 	VFMADD231PS (R12), Y8, Y0
-	VFMADD231PS (R12)(BX*1), Y8, Y2
-	VFMADD231PS (R12)(BX*2), Y8, Y4
-	VFMADD231PS (R12)(SI*1), Y8, Y6
+	VFMADD231PS (R12)(CX*1), Y8, Y2
+	VFMADD231PS (R12)(CX*2), Y8, Y4
+	VFMADD231PS (R12)(DX*1), Y8, Y6
 	VMOVUPS     32(R11), Y8
 	VFMADD231PS 32(R12), Y8, Y1
-	VFMADD231PS 32(R12)(BX*1), Y8, Y3
-	VFMADD231PS 32(R12)(BX*2), Y8, Y5
-	VFMADD231PS 32(R12)(SI*1), Y8, Y7
+	VFMADD231PS 32(R12)(CX*1), Y8, Y3
+	VFMADD231PS 32(R12)(CX*2), Y8, Y5
+	VFMADD231PS 32(R12)(DX*1), Y8, Y7
 	ADDQ        $0x00000100, R11
 	ADDQ        $0x00000100, R10
 	ADDQ        $0x00000100, R12
@@ -466,8 +620,8 @@ passed2:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	LEAQ    -3(R8), R8
-	LEAQ    192(AX), R9
-	LEAQ    192(DX), R10
+	LEAQ    192(BX), R9
+	LEAQ    192(AX), R10
 	LEAQ    192(DI), DI
 	SHRQ    $0x02, R8
 	JZ      passed3
@@ -476,14 +630,14 @@ pass3:
 	PREFETCHT1  (DI)
 	VMOVUPS     (R9), Y8
 	VFMADD231PS (R10), Y8, Y0
-	VFMADD231PS (R10)(BX*1), Y8, Y2
-	VFMADD231PS (R10)(BX*2), Y8, Y4
-	VFMADD231PS (R10)(SI*1), Y8, Y6
+	VFMADD231PS (R10)(CX*1), Y8, Y2
+	VFMADD231PS (R10)(CX*2), Y8, Y4
+	VFMADD231PS (R10)(DX*1), Y8, Y6
 	VMOVUPS     32(R9), Y8
 	VFMADD231PS 32(R10), Y8, Y1
-	VFMADD231PS 32(R10)(BX*1), Y8, Y3
-	VFMADD231PS 32(R10)(BX*2), Y8, Y5
-	VFMADD231PS 32(R10)(SI*1), Y8, Y7
+	VFMADD231PS 32(R10)(CX*1), Y8, Y3
+	VFMADD231PS 32(R10)(CX*2), Y8, Y5
+	VFMADD231PS 32(R10)(DX*1), Y8, Y7
 	ADDQ        $0x00000100, R9
 	ADDQ        $0x00000100, DI
 	ADDQ        $0x00000100, R10
@@ -507,10 +661,10 @@ passed3:
 	VADDPS       160(SP), Y5, Y5
 	VADDPS       192(SP), Y6, Y6
 	VADDPS       224(SP), Y7, Y7
-	MOVQ         CX, R8
+	MOVQ         SI, R8
 	ANDQ         $-16, R8
-	LEAQ         (DX)(R8*4), DX
 	LEAQ         (AX)(R8*4), AX
+	LEAQ         (BX)(R8*4), BX
 	VADDPS       Y1, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
@@ -539,18 +693,18 @@ passed3:
 	VADDPS       X1, X6, X6
 	VMOVSHDUP    X6, X1
 	VADDSS       X1, X6, X6
-	ANDQ         $0x0000000f, CX
+	ANDQ         $0x0000000f, SI
 	JZ           done
 
 one:
-	VMOVSS      (AX), X1
-	VFMADD231SS (DX), X1, X0
-	VFMADD231SS (DX)(BX*1), X1, X2
-	VFMADD231SS (DX)(BX*2), X1, X4
-	VFMADD231SS (DX)(SI*1), X1, X6
+	VMOVSS      (BX), X1
+	VFMADD231SS (AX), X1, X0
+	VFMADD231SS (AX)(CX*1), X1, X2
+	VFMADD231SS (AX)(CX*2), X1, X4
+	VFMADD231SS (AX)(DX*1), X1, X6
+	ADDQ        $0x00000004, BX
 	ADDQ        $0x00000004, AX
-	ADDQ        $0x00000004, DX
-	DECQ        CX
+	DECQ        SI
 	JNZ         one
 
 done:
@@ -561,248 +715,13 @@ done:
 	MOVSS X6, ret_3+76(FP)
 	RET
 
-// func MatVecF32AVX2(y []float32, w []byte, rowBytes int, x []byte)
-// Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·MatVecF32AVX2(SB), NOSPLIT, $0-80
-	MOVQ  y_base+0(FP), AX
-	MOVQ  y_len+8(FP), CX
-	MOVQ  w_base+24(FP), DX
-	MOVQ  x_base+56(FP), BX
-	MOVQ  rowBytes+48(FP), SI
-	SHRQ  $0x02, SI
-	MOVQ  ·Ahead+0(SB), R10
-	TESTQ CX, CX
-	JZ    end
-
-row:
-	MOVQ   SI, R8
-	MOVQ   BX, R9
-	LEAQ   (DX)(R10*1), DI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   R8, R11
-	SHRQ   $0x06, R11
-	JZ     rest
-
-block:
-	PREFETCHT1  (DI)
-	PREFETCHT1  64(DI)
-	PREFETCHT1  128(DI)
-	PREFETCHT1  192(DI)
-	VMOVUPS     (DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS (R9), Y8, Y0
-	VMOVUPS     32(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 32(R9), Y8, Y1
-	VMOVUPS     64(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 64(R9), Y8, Y2
-	VMOVUPS     96(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 96(R9), Y8, Y3
-	VMOVUPS     128(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 128(R9), Y8, Y4
-	VMOVUPS     160(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 160(R9), Y8, Y5
-	VMOVUPS     192(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 192(R9), Y8, Y6
-	VMOVUPS     224(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 224(R9), Y8, Y7
-	ADDQ        $0x00000100, DX
-	ADDQ        $0x00000100, DI
-	ADDQ        $0x00000100, R9
-	DECQ        R11
-	JNZ         block
-
-rest:
-	ANDQ        $0x0000003f, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VMOVUPS     (DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS (R9), Y8, Y0
-	VMOVUPS     32(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 32(R9), Y8, Y1
-	ADDQ        $0x00000040, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VMOVUPS     (DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS (R9), Y8, Y2
-	VMOVUPS     32(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 32(R9), Y8, Y3
-	ADDQ        $0x00000040, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VMOVUPS     (DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS (R9), Y8, Y4
-	VMOVUPS     32(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 32(R9), Y8, Y5
-	ADDQ        $0x00000040, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-
-reduce:
-	VADDPS       Y4, Y0, Y0
-	VADDPS       Y5, Y1, Y1
-	VADDPS       Y6, Y2, Y2
-	VADDPS       Y7, Y3, Y3
-	VADDPS       Y2, Y0, Y0
-	VADDPS       Y3, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X1, X0, X0
-	VMOVHLPS     X0, X0, X1
-	VADDPS       X1, X0, X0
-	VMOVSHDUP    X0, X1
-	VADDSS       X1, X0, X0
-	TESTQ        R8, R8
-	JZ           done
-
-one:
-	VMOVSS      (DX), X1
-	VFMADD231SS (R9), X1, X0
-	ADDQ        $0x00000004, DX
-	ADDQ        $0x00000004, R9
-	DECQ        R8
-	JNZ         one
-
-done:
-	VMOVSS X0, (AX)
-	ADDQ   $0x04, AX
-	DECQ   CX
-	JNZ    row
-
-end:
-	VZEROUPPER
-	RET
-
 // func DotF16AVX2(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
 TEXT ·DotF16AVX2(SB), NOSPLIT, $0-60
 	MOVQ    w_base+0(FP), AX
 	MOVQ    w_len+8(FP), CX
-	SHRQ    $0x01, CX
 	MOVQ    x_base+24(FP), DX
-	MOVQ    ·Ahead+0(SB), SI
-	ADDQ    AX, SI
+	LEAQ    8192(AX), SI
 	MOVQ    next+48(FP), BX
 	TESTQ   BX, BX
 	CMOVQEQ SI, BX
@@ -814,6 +733,7 @@ TEXT ·DotF16AVX2(SB), NOSPLIT, $0-60
 	VXORPS  Y5, Y5, Y5
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
+	SHRQ    $0x01, CX
 	MOVQ    CX, SI
 	SHRQ    $0x06, SI
 	JZ      rest
@@ -947,21 +867,185 @@ done:
 	MOVSS X0, ret+56(FP)
 	RET
 
+// func MatVecF16AVX2(y []float32, w []byte, rowBytes int, x []byte, ahead int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·MatVecF16AVX2(SB), NOSPLIT, $0-88
+	MOVQ  y_base+0(FP), AX
+	MOVQ  y_len+8(FP), CX
+	MOVQ  w_base+24(FP), DX
+	MOVQ  rowBytes+48(FP), BX
+	MOVQ  x_base+56(FP), SI
+	MOVQ  ahead+80(FP), DI
+	TESTQ CX, CX
+	JZ    end
+
+row:
+	MOVQ   DX, R8
+	MOVQ   BX, R9
+	MOVQ   SI, R10
+	LEAQ   (DX)(DI*1), R11
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	SHRQ   $0x01, R9
+	MOVQ   R9, R12
+	SHRQ   $0x06, R12
+	JZ     rest
+
+block:
+	PREFETCHT1  (R11)
+	PREFETCHT1  64(R11)
+	VCVTPH2PS   (R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y0
+	VCVTPH2PS   16(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R10), Y8, Y1
+	VCVTPH2PS   32(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 64(R10), Y8, Y2
+	VCVTPH2PS   48(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 96(R10), Y8, Y3
+	VCVTPH2PS   64(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 128(R10), Y8, Y4
+	VCVTPH2PS   80(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 160(R10), Y8, Y5
+	VCVTPH2PS   96(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 192(R10), Y8, Y6
+	VCVTPH2PS   112(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 224(R10), Y8, Y7
+	ADDQ        $0x00000080, R8
+	ADDQ        $0x00000080, R11
+	ADDQ        $0x00000100, R10
+	DECQ        R12
+	JNZ         block
+
+rest:
+	ANDQ        $0x0000003f, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VCVTPH2PS   (R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y0
+	VCVTPH2PS   16(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R10), Y8, Y1
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VCVTPH2PS   (R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y2
+	VCVTPH2PS   16(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R10), Y8, Y3
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VCVTPH2PS   (R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y4
+	VCVTPH2PS   16(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R10), Y8, Y5
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+
+reduce:
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y7, Y3, Y3
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDSS       X1, X0, X0
+	TESTQ        R9, R9
+	JZ           done
+
+one:
+	MOVWLZX     (R8), R11
+	VMOVD       R11, X1
+	VCVTPH2PS   X1, X1
+	VFMADD231SS (R10), X1, X0
+	ADDQ        $0x00000002, R8
+	ADDQ        $0x00000004, R10
+	DECQ        R9
+	JNZ         one
+
+done:
+	VMOVSS X0, (AX)
+	ADDQ   BX, DX
+	ADDQ   $0x04, AX
+	DECQ   CX
+	JNZ    row
+
+end:
+	VZEROUPPER
+	RET
+
 // func Dot4F16AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
 // Requires: AVX, CMOV, F16C, FMA3, MMX+, SSE
 TEXT ·Dot4F16AVX2(SB), NOSPLIT, $512-80
-	MOVQ    w_base+0(FP), AX
-	MOVQ    w_len+8(FP), CX
-	MOVQ    x_base+24(FP), DX
-	MOVQ    stride+48(FP), BX
-	SHRQ    $0x01, CX
-	MOVQ    ·Ahead+0(SB), SI
-	ADDQ    AX, SI
+	MOVQ    x_base+24(FP), AX
+	MOVQ    stride+48(FP), CX
+	LEAQ    (CX)(CX*2), DX
+	MOVQ    w_base+0(FP), BX
+	MOVQ    w_len+8(FP), SI
+	LEAQ    8192(BX), R8
 	MOVQ    next+56(FP), DI
 	TESTQ   DI, DI
-	CMOVQEQ SI, DI
-	LEAQ    (BX)(BX*2), SI
-	MOVQ    CX, R8
+	CMOVQEQ R8, DI
+	SHRQ    $0x01, SI
+	MOVQ    SI, R8
 	SHRQ    $0x04, R8
 	ADDQ    $0x03, R8
 	VXORPS  Y0, Y0, Y0
@@ -973,8 +1057,8 @@ TEXT ·Dot4F16AVX2(SB), NOSPLIT, $512-80
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	LEAQ    (R8), R9
-	LEAQ    (AX), R11
-	LEAQ    (DX), R12
+	LEAQ    (BX), R11
+	LEAQ    (AX), R12
 	LEAQ    (DI), R10
 	SHRQ    $0x02, R9
 	JZ      passed0
@@ -983,14 +1067,14 @@ pass0:
 	PREFETCHT1  (R10)
 	VCVTPH2PS   (R11), Y8
 	VFMADD231PS (R12), Y8, Y0
-	VFMADD231PS (R12)(BX*1), Y8, Y2
-	VFMADD231PS (R12)(BX*2), Y8, Y4
-	VFMADD231PS (R12)(SI*1), Y8, Y6
+	VFMADD231PS (R12)(CX*1), Y8, Y2
+	VFMADD231PS (R12)(CX*2), Y8, Y4
+	VFMADD231PS (R12)(DX*1), Y8, Y6
 	VCVTPH2PS   16(R11), Y8
 	VFMADD231PS 32(R12), Y8, Y1
-	VFMADD231PS 32(R12)(BX*1), Y8, Y3
-	VFMADD231PS 32(R12)(BX*2), Y8, Y5
-	VFMADD231PS 32(R12)(SI*1), Y8, Y7
+	VFMADD231PS 32(R12)(CX*1), Y8, Y3
+	VFMADD231PS 32(R12)(CX*2), Y8, Y5
+	VFMADD231PS 32(R12)(DX*1), Y8, Y7
 	ADDQ        $0x00000080, R11
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000100, R12
@@ -1015,8 +1099,8 @@ passed0:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	LEAQ    -1(R8), R9
-	LEAQ    32(AX), R11
-	LEAQ    64(DX), R12
+	LEAQ    32(BX), R11
+	LEAQ    64(AX), R12
 	LEAQ    32(DI), R10
 	SHRQ    $0x02, R9
 	JZ      passed1
@@ -1025,14 +1109,14 @@ pass1:
 	PREFETCHT1  (R10)
 	VCVTPH2PS   (R11), Y8
 	VFMADD231PS (R12), Y8, Y0
-	VFMADD231PS (R12)(BX*1), Y8, Y2
-	VFMADD231PS (R12)(BX*2), Y8, Y4
-	VFMADD231PS (R12)(SI*1), Y8, Y6
+	VFMADD231PS (R12)(CX*1), Y8, Y2
+	VFMADD231PS (R12)(CX*2), Y8, Y4
+	VFMADD231PS (R12)(DX*1), Y8, Y6
 	VCVTPH2PS   16(R11), Y8
 	VFMADD231PS 32(R12), Y8, Y1
-	VFMADD231PS 32(R12)(BX*1), Y8, Y3
-	VFMADD231PS 32(R12)(BX*2), Y8, Y5
-	VFMADD231PS 32(R12)(SI*1), Y8, Y7
+	VFMADD231PS 32(R12)(CX*1), Y8, Y3
+	VFMADD231PS 32(R12)(CX*2), Y8, Y5
+	VFMADD231PS 32(R12)(DX*1), Y8, Y7
 	ADDQ        $0x00000080, R11
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000100, R12
@@ -1057,8 +1141,8 @@ passed1:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	LEAQ    -2(R8), R9
-	LEAQ    64(AX), R11
-	LEAQ    128(DX), R12
+	LEAQ    64(BX), R11
+	LEAQ    128(AX), R12
 	LEAQ    64(DI), R10
 	SHRQ    $0x02, R9
 	JZ      passed2
@@ -1067,14 +1151,14 @@ pass2:
 	PREFETCHT1  (R10)
 	VCVTPH2PS   (R11), Y8
 	VFMADD231PS (R12), Y8, Y0
-	VFMADD231PS (R12)(BX*1), Y8, Y2
-	VFMADD231PS (R12)(BX*2), Y8, Y4
-	VFMADD231PS (R12)(SI*1), Y8, Y6
+	VFMADD231PS (R12)(CX*1), Y8, Y2
+	VFMADD231PS (R12)(CX*2), Y8, Y4
+	VFMADD231PS (R12)(DX*1), Y8, Y6
 	VCVTPH2PS   16(R11), Y8
 	VFMADD231PS 32(R12), Y8, Y1
-	VFMADD231PS 32(R12)(BX*1), Y8, Y3
-	VFMADD231PS 32(R12)(BX*2), Y8, Y5
-	VFMADD231PS 32(R12)(SI*1), Y8, Y7
+	VFMADD231PS 32(R12)(CX*1), Y8, Y3
+	VFMADD231PS 32(R12)(CX*2), Y8, Y5
+	VFMADD231PS 32(R12)(DX*1), Y8, Y7
 	ADDQ        $0x00000080, R11
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000100, R12
@@ -1107,8 +1191,8 @@ passed2:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	LEAQ    -3(R8), R8
-	LEAQ    96(AX), R9
-	LEAQ    192(DX), R10
+	LEAQ    96(BX), R9
+	LEAQ    192(AX), R10
 	LEAQ    96(DI), DI
 	SHRQ    $0x02, R8
 	JZ      passed3
@@ -1117,14 +1201,14 @@ pass3:
 	PREFETCHT1  (DI)
 	VCVTPH2PS   (R9), Y8
 	VFMADD231PS (R10), Y8, Y0
-	VFMADD231PS (R10)(BX*1), Y8, Y2
-	VFMADD231PS (R10)(BX*2), Y8, Y4
-	VFMADD231PS (R10)(SI*1), Y8, Y6
+	VFMADD231PS (R10)(CX*1), Y8, Y2
+	VFMADD231PS (R10)(CX*2), Y8, Y4
+	VFMADD231PS (R10)(DX*1), Y8, Y6
 	VCVTPH2PS   16(R9), Y8
 	VFMADD231PS 32(R10), Y8, Y1
-	VFMADD231PS 32(R10)(BX*1), Y8, Y3
-	VFMADD231PS 32(R10)(BX*2), Y8, Y5
-	VFMADD231PS 32(R10)(SI*1), Y8, Y7
+	VFMADD231PS 32(R10)(CX*1), Y8, Y3
+	VFMADD231PS 32(R10)(CX*2), Y8, Y5
+	VFMADD231PS 32(R10)(DX*1), Y8, Y7
 	ADDQ        $0x00000080, R9
 	ADDQ        $0x00000080, DI
 	ADDQ        $0x00000100, R10
@@ -1148,10 +1232,10 @@ passed3:
 	VADDPS       160(SP), Y5, Y5
 	VADDPS       192(SP), Y6, Y6
 	VADDPS       224(SP), Y7, Y7
-	MOVQ         CX, R8
+	MOVQ         SI, R8
 	ANDQ         $-16, R8
-	LEAQ         (DX)(R8*4), DX
-	LEAQ         (AX)(R8*2), AX
+	LEAQ         (AX)(R8*4), AX
+	LEAQ         (BX)(R8*2), BX
 	VADDPS       Y1, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
@@ -1180,20 +1264,20 @@ passed3:
 	VADDPS       X1, X6, X6
 	VMOVSHDUP    X6, X1
 	VADDSS       X1, X6, X6
-	ANDQ         $0x0000000f, CX
+	ANDQ         $0x0000000f, SI
 	JZ           done
 
 one:
-	MOVWLZX     (AX), DI
+	MOVWLZX     (BX), DI
 	VMOVD       DI, X1
 	VCVTPH2PS   X1, X1
-	VFMADD231SS (DX), X1, X0
-	VFMADD231SS (DX)(BX*1), X1, X2
-	VFMADD231SS (DX)(BX*2), X1, X4
-	VFMADD231SS (DX)(SI*1), X1, X6
-	ADDQ        $0x00000002, AX
-	ADDQ        $0x00000004, DX
-	DECQ        CX
+	VFMADD231SS (AX), X1, X0
+	VFMADD231SS (AX)(CX*1), X1, X2
+	VFMADD231SS (AX)(CX*2), X1, X4
+	VFMADD231SS (AX)(DX*1), X1, X6
+	ADDQ        $0x00000002, BX
+	ADDQ        $0x00000004, AX
+	DECQ        SI
 	JNZ         one
 
 done:
@@ -1204,178 +1288,13 @@ done:
 	MOVSS X6, ret_3+76(FP)
 	RET
 
-// func MatVecF16AVX2(y []float32, w []byte, rowBytes int, x []byte)
-// Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·MatVecF16AVX2(SB), NOSPLIT, $0-80
-	MOVQ  y_base+0(FP), AX
-	MOVQ  y_len+8(FP), CX
-	MOVQ  w_base+24(FP), DX
-	MOVQ  x_base+56(FP), BX
-	MOVQ  rowBytes+48(FP), SI
-	SHRQ  $0x01, SI
-	MOVQ  ·Ahead+0(SB), R10
-	TESTQ CX, CX
-	JZ    end
-
-row:
-	MOVQ   SI, R8
-	MOVQ   BX, R9
-	LEAQ   (DX)(R10*1), DI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   R8, R11
-	SHRQ   $0x06, R11
-	JZ     rest
-
-block:
-	PREFETCHT1  (DI)
-	PREFETCHT1  64(DI)
-	VCVTPH2PS   (DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS (R9), Y8, Y0
-	VCVTPH2PS   16(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 32(R9), Y8, Y1
-	VCVTPH2PS   32(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 64(R9), Y8, Y2
-	VCVTPH2PS   48(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 96(R9), Y8, Y3
-	VCVTPH2PS   64(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 128(R9), Y8, Y4
-	VCVTPH2PS   80(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 160(R9), Y8, Y5
-	VCVTPH2PS   96(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 192(R9), Y8, Y6
-	VCVTPH2PS   112(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 224(R9), Y8, Y7
-	ADDQ        $0x00000080, DX
-	ADDQ        $0x00000080, DI
-	ADDQ        $0x00000100, R9
-	DECQ        R11
-	JNZ         block
-
-rest:
-	ANDQ        $0x0000003f, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VCVTPH2PS   (DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS (R9), Y8, Y0
-	VCVTPH2PS   16(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 32(R9), Y8, Y1
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VCVTPH2PS   (DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS (R9), Y8, Y2
-	VCVTPH2PS   16(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 32(R9), Y8, Y3
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VCVTPH2PS   (DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS (R9), Y8, Y4
-	VCVTPH2PS   16(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 32(R9), Y8, Y5
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-
-reduce:
-	VADDPS       Y4, Y0, Y0
-	VADDPS       Y5, Y1, Y1
-	VADDPS       Y6, Y2, Y2
-	VADDPS       Y7, Y3, Y3
-	VADDPS       Y2, Y0, Y0
-	VADDPS       Y3, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X1, X0, X0
-	VMOVHLPS     X0, X0, X1
-	VADDPS       X1, X0, X0
-	VMOVSHDUP    X0, X1
-	VADDSS       X1, X0, X0
-	TESTQ        R8, R8
-	JZ           done
-
-one:
-	MOVWLZX     (DX), DI
-	VMOVD       DI, X1
-	VCVTPH2PS   X1, X1
-	VFMADD231SS (R9), X1, X0
-	ADDQ        $0x00000002, DX
-	ADDQ        $0x00000004, R9
-	DECQ        R8
-	JNZ         one
-
-done:
-	VMOVSS X0, (AX)
-	ADDQ   $0x04, AX
-	DECQ   CX
-	JNZ    row
-
-end:
-	VZEROUPPER
-	RET
-
 // func DotBF16AVX2(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, CMOV, FMA3, MMX+, SSE
 TEXT ·DotBF16AVX2(SB), NOSPLIT, $0-60
 	MOVQ    w_base+0(FP), AX
 	MOVQ    w_len+8(FP), CX
-	SHRQ    $0x01, CX
 	MOVQ    x_base+24(FP), DX
-	MOVQ    ·Ahead+0(SB), SI
-	ADDQ    AX, SI
+	LEAQ    8192(AX), SI
 	MOVQ    next+48(FP), BX
 	TESTQ   BX, BX
 	CMOVQEQ SI, BX
@@ -1387,6 +1306,7 @@ TEXT ·DotBF16AVX2(SB), NOSPLIT, $0-60
 	VXORPS  Y5, Y5, Y5
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
+	SHRQ    $0x01, CX
 	MOVQ    CX, SI
 	SHRQ    $0x06, SI
 	JZ      rest
@@ -1520,21 +1440,185 @@ done:
 	MOVSS X0, ret+56(FP)
 	RET
 
+// func MatVecBF16AVX2(y []float32, w []byte, rowBytes int, x []byte, ahead int)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·MatVecBF16AVX2(SB), NOSPLIT, $0-88
+	MOVQ  y_base+0(FP), AX
+	MOVQ  y_len+8(FP), CX
+	MOVQ  w_base+24(FP), DX
+	MOVQ  rowBytes+48(FP), BX
+	MOVQ  x_base+56(FP), SI
+	MOVQ  ahead+80(FP), DI
+	TESTQ CX, CX
+	JZ    end
+
+row:
+	MOVQ   DX, R8
+	MOVQ   BX, R9
+	MOVQ   SI, R10
+	LEAQ   (DX)(DI*1), R11
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	SHRQ   $0x01, R9
+	MOVQ   R9, R12
+	SHRQ   $0x06, R12
+	JZ     rest
+
+block:
+	PREFETCHT1  (R11)
+	PREFETCHT1  64(R11)
+	VPMOVZXWD   (R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y0
+	VPMOVZXWD   16(R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R10), Y8, Y1
+	VPMOVZXWD   32(R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 64(R10), Y8, Y2
+	VPMOVZXWD   48(R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 96(R10), Y8, Y3
+	VPMOVZXWD   64(R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 128(R10), Y8, Y4
+	VPMOVZXWD   80(R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 160(R10), Y8, Y5
+	VPMOVZXWD   96(R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 192(R10), Y8, Y6
+	VPMOVZXWD   112(R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 224(R10), Y8, Y7
+	ADDQ        $0x00000080, R8
+	ADDQ        $0x00000080, R11
+	ADDQ        $0x00000100, R10
+	DECQ        R12
+	JNZ         block
+
+rest:
+	ANDQ        $0x0000003f, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VPMOVZXWD   (R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y0
+	VPMOVZXWD   16(R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R10), Y8, Y1
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VPMOVZXWD   (R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y2
+	VPMOVZXWD   16(R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R10), Y8, Y3
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VPMOVZXWD   (R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y4
+	VPMOVZXWD   16(R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R10), Y8, Y5
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+
+reduce:
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y7, Y3, Y3
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDSS       X1, X0, X0
+	TESTQ        R9, R9
+	JZ           done
+
+one:
+	MOVWLZX     (R8), R11
+	SHLL        $0x10, R11
+	VMOVD       R11, X1
+	VFMADD231SS (R10), X1, X0
+	ADDQ        $0x00000002, R8
+	ADDQ        $0x00000004, R10
+	DECQ        R9
+	JNZ         one
+
+done:
+	VMOVSS X0, (AX)
+	ADDQ   BX, DX
+	ADDQ   $0x04, AX
+	DECQ   CX
+	JNZ    row
+
+end:
+	VZEROUPPER
+	RET
+
 // func Dot4BF16AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
 // Requires: AVX, AVX2, CMOV, FMA3, MMX+, SSE
 TEXT ·Dot4BF16AVX2(SB), NOSPLIT, $512-80
-	MOVQ    w_base+0(FP), AX
-	MOVQ    w_len+8(FP), CX
-	MOVQ    x_base+24(FP), DX
-	MOVQ    stride+48(FP), BX
-	SHRQ    $0x01, CX
-	MOVQ    ·Ahead+0(SB), SI
-	ADDQ    AX, SI
+	MOVQ    x_base+24(FP), AX
+	MOVQ    stride+48(FP), CX
+	LEAQ    (CX)(CX*2), DX
+	MOVQ    w_base+0(FP), BX
+	MOVQ    w_len+8(FP), SI
+	LEAQ    8192(BX), R8
 	MOVQ    next+56(FP), DI
 	TESTQ   DI, DI
-	CMOVQEQ SI, DI
-	LEAQ    (BX)(BX*2), SI
-	MOVQ    CX, R8
+	CMOVQEQ R8, DI
+	SHRQ    $0x01, SI
+	MOVQ    SI, R8
 	SHRQ    $0x04, R8
 	ADDQ    $0x03, R8
 	VXORPS  Y0, Y0, Y0
@@ -1546,8 +1630,8 @@ TEXT ·Dot4BF16AVX2(SB), NOSPLIT, $512-80
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	LEAQ    (R8), R9
-	LEAQ    (AX), R11
-	LEAQ    (DX), R12
+	LEAQ    (BX), R11
+	LEAQ    (AX), R12
 	LEAQ    (DI), R10
 	SHRQ    $0x02, R9
 	JZ      passed0
@@ -1557,15 +1641,15 @@ pass0:
 	VPMOVZXWD   (R11), Y8
 	VPSLLD      $0x10, Y8, Y8
 	VFMADD231PS (R12), Y8, Y0
-	VFMADD231PS (R12)(BX*1), Y8, Y2
-	VFMADD231PS (R12)(BX*2), Y8, Y4
-	VFMADD231PS (R12)(SI*1), Y8, Y6
+	VFMADD231PS (R12)(CX*1), Y8, Y2
+	VFMADD231PS (R12)(CX*2), Y8, Y4
+	VFMADD231PS (R12)(DX*1), Y8, Y6
 	VPMOVZXWD   16(R11), Y8
 	VPSLLD      $0x10, Y8, Y8
 	VFMADD231PS 32(R12), Y8, Y1
-	VFMADD231PS 32(R12)(BX*1), Y8, Y3
-	VFMADD231PS 32(R12)(BX*2), Y8, Y5
-	VFMADD231PS 32(R12)(SI*1), Y8, Y7
+	VFMADD231PS 32(R12)(CX*1), Y8, Y3
+	VFMADD231PS 32(R12)(CX*2), Y8, Y5
+	VFMADD231PS 32(R12)(DX*1), Y8, Y7
 	ADDQ        $0x00000080, R11
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000100, R12
@@ -1590,8 +1674,8 @@ passed0:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	LEAQ    -1(R8), R9
-	LEAQ    32(AX), R11
-	LEAQ    64(DX), R12
+	LEAQ    32(BX), R11
+	LEAQ    64(AX), R12
 	LEAQ    32(DI), R10
 	SHRQ    $0x02, R9
 	JZ      passed1
@@ -1601,15 +1685,15 @@ pass1:
 	VPMOVZXWD   (R11), Y8
 	VPSLLD      $0x10, Y8, Y8
 	VFMADD231PS (R12), Y8, Y0
-	VFMADD231PS (R12)(BX*1), Y8, Y2
-	VFMADD231PS (R12)(BX*2), Y8, Y4
-	VFMADD231PS (R12)(SI*1), Y8, Y6
+	VFMADD231PS (R12)(CX*1), Y8, Y2
+	VFMADD231PS (R12)(CX*2), Y8, Y4
+	VFMADD231PS (R12)(DX*1), Y8, Y6
 	VPMOVZXWD   16(R11), Y8
 	VPSLLD      $0x10, Y8, Y8
 	VFMADD231PS 32(R12), Y8, Y1
-	VFMADD231PS 32(R12)(BX*1), Y8, Y3
-	VFMADD231PS 32(R12)(BX*2), Y8, Y5
-	VFMADD231PS 32(R12)(SI*1), Y8, Y7
+	VFMADD231PS 32(R12)(CX*1), Y8, Y3
+	VFMADD231PS 32(R12)(CX*2), Y8, Y5
+	VFMADD231PS 32(R12)(DX*1), Y8, Y7
 	ADDQ        $0x00000080, R11
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000100, R12
@@ -1634,8 +1718,8 @@ passed1:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	LEAQ    -2(R8), R9
-	LEAQ    64(AX), R11
-	LEAQ    128(DX), R12
+	LEAQ    64(BX), R11
+	LEAQ    128(AX), R12
 	LEAQ    64(DI), R10
 	SHRQ    $0x02, R9
 	JZ      passed2
@@ -1645,15 +1729,15 @@ pass2:
 	VPMOVZXWD   (R11), Y8
 	VPSLLD      $0x10, Y8, Y8
 	VFMADD231PS (R12), Y8, Y0
-	VFMADD231PS (R12)(BX*1), Y8, Y2
-	VFMADD231PS (R12)(BX*2), Y8, Y4
-	VFMADD231PS (R12)(SI*1), Y8, Y6
+	VFMADD231PS (R12)(CX*1), Y8, Y2
+	VFMADD231PS (R12)(CX*2), Y8, Y4
+	VFMADD231PS (R12)(DX*1), Y8, Y6
 	VPMOVZXWD   16(R11), Y8
 	VPSLLD      $0x10, Y8, Y8
 	VFMADD231PS 32(R12), Y8, Y1
-	VFMADD231PS 32(R12)(BX*1), Y8, Y3
-	VFMADD231PS 32(R12)(BX*2), Y8, Y5
-	VFMADD231PS 32(R12)(SI*1), Y8, Y7
+	VFMADD231PS 32(R12)(CX*1), Y8, Y3
+	VFMADD231PS 32(R12)(CX*2), Y8, Y5
+	VFMADD231PS 32(R12)(DX*1), Y8, Y7
 	ADDQ        $0x00000080, R11
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000100, R12
@@ -1686,8 +1770,8 @@ passed2:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	LEAQ    -3(R8), R8
-	LEAQ    96(AX), R9
-	LEAQ    192(DX), R10
+	LEAQ    96(BX), R9
+	LEAQ    192(AX), R10
 	LEAQ    96(DI), DI
 	SHRQ    $0x02, R8
 	JZ      passed3
@@ -1697,15 +1781,15 @@ pass3:
 	VPMOVZXWD   (R9), Y8
 	VPSLLD      $0x10, Y8, Y8
 	VFMADD231PS (R10), Y8, Y0
-	VFMADD231PS (R10)(BX*1), Y8, Y2
-	VFMADD231PS (R10)(BX*2), Y8, Y4
-	VFMADD231PS (R10)(SI*1), Y8, Y6
+	VFMADD231PS (R10)(CX*1), Y8, Y2
+	VFMADD231PS (R10)(CX*2), Y8, Y4
+	VFMADD231PS (R10)(DX*1), Y8, Y6
 	VPMOVZXWD   16(R9), Y8
 	VPSLLD      $0x10, Y8, Y8
 	VFMADD231PS 32(R10), Y8, Y1
-	VFMADD231PS 32(R10)(BX*1), Y8, Y3
-	VFMADD231PS 32(R10)(BX*2), Y8, Y5
-	VFMADD231PS 32(R10)(SI*1), Y8, Y7
+	VFMADD231PS 32(R10)(CX*1), Y8, Y3
+	VFMADD231PS 32(R10)(CX*2), Y8, Y5
+	VFMADD231PS 32(R10)(DX*1), Y8, Y7
 	ADDQ        $0x00000080, R9
 	ADDQ        $0x00000080, DI
 	ADDQ        $0x00000100, R10
@@ -1729,10 +1813,10 @@ passed3:
 	VADDPS       160(SP), Y5, Y5
 	VADDPS       192(SP), Y6, Y6
 	VADDPS       224(SP), Y7, Y7
-	MOVQ         CX, R8
+	MOVQ         SI, R8
 	ANDQ         $-16, R8
-	LEAQ         (DX)(R8*4), DX
-	LEAQ         (AX)(R8*2), AX
+	LEAQ         (AX)(R8*4), AX
+	LEAQ         (BX)(R8*2), BX
 	VADDPS       Y1, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
@@ -1761,20 +1845,20 @@ passed3:
 	VADDPS       X1, X6, X6
 	VMOVSHDUP    X6, X1
 	VADDSS       X1, X6, X6
-	ANDQ         $0x0000000f, CX
+	ANDQ         $0x0000000f, SI
 	JZ           done
 
 one:
-	MOVWLZX     (AX), DI
+	MOVWLZX     (BX), DI
 	SHLL        $0x10, DI
 	VMOVD       DI, X1
-	VFMADD231SS (DX), X1, X0
-	VFMADD231SS (DX)(BX*1), X1, X2
-	VFMADD231SS (DX)(BX*2), X1, X4
-	VFMADD231SS (DX)(SI*1), X1, X6
-	ADDQ        $0x00000002, AX
-	ADDQ        $0x00000004, DX
-	DECQ        CX
+	VFMADD231SS (AX), X1, X0
+	VFMADD231SS (AX)(CX*1), X1, X2
+	VFMADD231SS (AX)(CX*2), X1, X4
+	VFMADD231SS (AX)(DX*1), X1, X6
+	ADDQ        $0x00000002, BX
+	ADDQ        $0x00000004, AX
+	DECQ        SI
 	JNZ         one
 
 done:
@@ -1785,183 +1869,19 @@ done:
 	MOVSS X6, ret_3+76(FP)
 	RET
 
-// func MatVecBF16AVX2(y []float32, w []byte, rowBytes int, x []byte)
-// Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·MatVecBF16AVX2(SB), NOSPLIT, $0-80
-	MOVQ  y_base+0(FP), AX
-	MOVQ  y_len+8(FP), CX
-	MOVQ  w_base+24(FP), DX
-	MOVQ  x_base+56(FP), BX
-	MOVQ  rowBytes+48(FP), SI
-	SHRQ  $0x01, SI
-	MOVQ  ·Ahead+0(SB), R10
-	TESTQ CX, CX
-	JZ    end
-
-row:
-	MOVQ   SI, R8
-	MOVQ   BX, R9
-	LEAQ   (DX)(R10*1), DI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   R8, R11
-	SHRQ   $0x06, R11
-	JZ     rest
-
-block:
-	PREFETCHT1  (DI)
-	PREFETCHT1  64(DI)
-	VPMOVZXWD   (DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS (R9), Y8, Y0
-	VPMOVZXWD   16(DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 32(R9), Y8, Y1
-	VPMOVZXWD   32(DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 64(R9), Y8, Y2
-	VPMOVZXWD   48(DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 96(R9), Y8, Y3
-	VPMOVZXWD   64(DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 128(R9), Y8, Y4
-	VPMOVZXWD   80(DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 160(R9), Y8, Y5
-	VPMOVZXWD   96(DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 192(R9), Y8, Y6
-	VPMOVZXWD   112(DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 224(R9), Y8, Y7
-	ADDQ        $0x00000080, DX
-	ADDQ        $0x00000080, DI
-	ADDQ        $0x00000100, R9
-	DECQ        R11
-	JNZ         block
-
-rest:
-	ANDQ        $0x0000003f, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VPMOVZXWD   (DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS (R9), Y8, Y0
-	VPMOVZXWD   16(DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 32(R9), Y8, Y1
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VPMOVZXWD   (DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS (R9), Y8, Y2
-	VPMOVZXWD   16(DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 32(R9), Y8, Y3
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VPMOVZXWD   (DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS (R9), Y8, Y4
-	VPMOVZXWD   16(DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 32(R9), Y8, Y5
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-
-reduce:
-	VADDPS       Y4, Y0, Y0
-	VADDPS       Y5, Y1, Y1
-	VADDPS       Y6, Y2, Y2
-	VADDPS       Y7, Y3, Y3
-	VADDPS       Y2, Y0, Y0
-	VADDPS       Y3, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X1, X0, X0
-	VMOVHLPS     X0, X0, X1
-	VADDPS       X1, X0, X0
-	VMOVSHDUP    X0, X1
-	VADDSS       X1, X0, X0
-	TESTQ        R8, R8
-	JZ           done
-
-one:
-	MOVWLZX     (DX), DI
-	SHLL        $0x10, DI
-	VMOVD       DI, X1
-	VFMADD231SS (R9), X1, X0
-	ADDQ        $0x00000002, DX
-	ADDQ        $0x00000004, R9
-	DECQ        R8
-	JNZ         one
-
-done:
-	VMOVSS X0, (AX)
-	ADDQ   $0x04, AX
-	DECQ   CX
-	JNZ    row
-
-end:
-	VZEROUPPER
-	RET
-
 // func DotQ8AVX2(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
 TEXT ·DotQ8AVX2(SB), NOSPLIT, $192-60
 	MOVQ         w_base+0(FP), AX
 	MOVQ         w_len+8(FP), CX
 	MOVQ         x_base+24(FP), DX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         AX, SI
+	MOVL         $0x00010001, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	LEAQ         8192(AX), SI
 	MOVQ         next+48(FP), BX
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
-	MOVL         $0x00010001, SI
-	VMOVD        SI, X0
-	VPBROADCASTD X0, Y0
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
 
@@ -2059,262 +1979,47 @@ reduce:
 	MOVSS        X1, ret+56(FP)
 	RET
 
-// func Dot4Q8AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
-// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
-TEXT ·Dot4Q8AVX2(SB), NOSPLIT, $192-80
-	MOVQ         w_base+0(FP), AX
-	MOVQ         w_len+8(FP), CX
-	MOVQ         x_base+24(FP), DX
-	MOVQ         stride+48(FP), BX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         AX, SI
-	MOVQ         next+56(FP), DI
-	TESTQ        DI, DI
-	CMOVQEQ      SI, DI
-	LEAQ         (BX)(BX*2), SI
-	MOVL         $0x00010001, R8
-	VMOVD        R8, X0
-	VPBROADCASTD X0, Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-
-group:
-	CMPQ           CX, $0x00000088
-	JL             rest
-	PREFETCHT1     (DI)
-	PREFETCHT1     64(DI)
-	PREFETCHT1     128(DI)
-	VBROADCASTI128 2(AX), Y9
-	VINSERTI128    $0x01, 36(AX), Y9, Y9
-	VBROADCASTI128 18(AX), Y10
-	VINSERTI128    $0x01, 52(AX), Y10, Y10
-	VPBROADCASTW   (AX), Y11
-	VPBROADCASTW   34(AX), Y12
-	VPUNPCKLQDQ    Y12, Y11, Y11
-	VCVTPH2PS      X11, Y11
-	VPABSB         Y9, Y12
-	VPABSB         Y10, Y13
-	VMOVDQU        (DX), Y14
-	VMOVDQU        64(DX), Y15
-	VPSIGNB        Y9, Y14, Y14
-	VPSIGNB        Y10, Y15, Y15
-	VPMADDUBSW     Y14, Y12, Y14
-	VPMADDUBSW     Y15, Y13, Y15
-	VPMADDWD       Y0, Y14, Y14
-	VPMADDWD       Y0, Y15, Y15
-	VPADDD         Y15, Y14, Y14
-	VCVTDQ2PS      Y14, Y14
-	VMULPS         192(DX), Y11, Y15
-	VFMADD231PS    Y15, Y14, Y1
-	VMOVDQU        (DX)(BX*1), Y14
-	VMOVDQU        64(DX)(BX*1), Y15
-	VPSIGNB        Y9, Y14, Y14
-	VPSIGNB        Y10, Y15, Y15
-	VPMADDUBSW     Y14, Y12, Y14
-	VPMADDUBSW     Y15, Y13, Y15
-	VPMADDWD       Y0, Y14, Y14
-	VPMADDWD       Y0, Y15, Y15
-	VPADDD         Y15, Y14, Y14
-	VCVTDQ2PS      Y14, Y14
-	VMULPS         192(DX)(BX*1), Y11, Y15
-	VFMADD231PS    Y15, Y14, Y3
-	VMOVDQU        (DX)(BX*2), Y14
-	VMOVDQU        64(DX)(BX*2), Y15
-	VPSIGNB        Y9, Y14, Y14
-	VPSIGNB        Y10, Y15, Y15
-	VPMADDUBSW     Y14, Y12, Y14
-	VPMADDUBSW     Y15, Y13, Y15
-	VPMADDWD       Y0, Y14, Y14
-	VPMADDWD       Y0, Y15, Y15
-	VPADDD         Y15, Y14, Y14
-	VCVTDQ2PS      Y14, Y14
-	VMULPS         192(DX)(BX*2), Y11, Y15
-	VFMADD231PS    Y15, Y14, Y5
-	VMOVDQU        (DX)(SI*1), Y14
-	VMOVDQU        64(DX)(SI*1), Y15
-	VPSIGNB        Y9, Y14, Y14
-	VPSIGNB        Y10, Y15, Y15
-	VPMADDUBSW     Y14, Y12, Y14
-	VPMADDUBSW     Y15, Y13, Y15
-	VPMADDWD       Y0, Y14, Y14
-	VPMADDWD       Y0, Y15, Y15
-	VPADDD         Y15, Y14, Y14
-	VCVTDQ2PS      Y14, Y14
-	VMULPS         192(DX)(SI*1), Y11, Y15
-	VFMADD231PS    Y15, Y14, Y7
-	VBROADCASTI128 70(AX), Y9
-	VINSERTI128    $0x01, 104(AX), Y9, Y9
-	VBROADCASTI128 86(AX), Y10
-	VINSERTI128    $0x01, 120(AX), Y10, Y10
-	VPBROADCASTW   68(AX), Y11
-	VPBROADCASTW   102(AX), Y12
-	VPUNPCKLQDQ    Y12, Y11, Y11
-	VCVTPH2PS      X11, Y11
-	VPABSB         Y9, Y12
-	VPABSB         Y10, Y13
-	VMOVDQU        32(DX), Y14
-	VMOVDQU        96(DX), Y15
-	VPSIGNB        Y9, Y14, Y14
-	VPSIGNB        Y10, Y15, Y15
-	VPMADDUBSW     Y14, Y12, Y14
-	VPMADDUBSW     Y15, Y13, Y15
-	VPMADDWD       Y0, Y14, Y14
-	VPMADDWD       Y0, Y15, Y15
-	VPADDD         Y15, Y14, Y14
-	VCVTDQ2PS      Y14, Y14
-	VMULPS         224(DX), Y11, Y15
-	VFMADD231PS    Y15, Y14, Y2
-	VMOVDQU        32(DX)(BX*1), Y14
-	VMOVDQU        96(DX)(BX*1), Y15
-	VPSIGNB        Y9, Y14, Y14
-	VPSIGNB        Y10, Y15, Y15
-	VPMADDUBSW     Y14, Y12, Y14
-	VPMADDUBSW     Y15, Y13, Y15
-	VPMADDWD       Y0, Y14, Y14
-	VPMADDWD       Y0, Y15, Y15
-	VPADDD         Y15, Y14, Y14
-	VCVTDQ2PS      Y14, Y14
-	VMULPS         224(DX)(BX*1), Y11, Y15
-	VFMADD231PS    Y15, Y14, Y4
-	VMOVDQU        32(DX)(BX*2), Y14
-	VMOVDQU        96(DX)(BX*2), Y15
-	VPSIGNB        Y9, Y14, Y14
-	VPSIGNB        Y10, Y15, Y15
-	VPMADDUBSW     Y14, Y12, Y14
-	VPMADDUBSW     Y15, Y13, Y15
-	VPMADDWD       Y0, Y14, Y14
-	VPMADDWD       Y0, Y15, Y15
-	VPADDD         Y15, Y14, Y14
-	VCVTDQ2PS      Y14, Y14
-	VMULPS         224(DX)(BX*2), Y11, Y15
-	VFMADD231PS    Y15, Y14, Y6
-	VMOVDQU        32(DX)(SI*1), Y14
-	VMOVDQU        96(DX)(SI*1), Y15
-	VPSIGNB        Y9, Y14, Y14
-	VPSIGNB        Y10, Y15, Y15
-	VPMADDUBSW     Y14, Y12, Y14
-	VPMADDUBSW     Y15, Y13, Y15
-	VPMADDWD       Y0, Y14, Y14
-	VPMADDWD       Y0, Y15, Y15
-	VPADDD         Y15, Y14, Y14
-	VCVTDQ2PS      Y14, Y14
-	VMULPS         224(DX)(SI*1), Y11, Y15
-	VFMADD231PS    Y15, Y14, Y8
-	ADDQ           $0x00000088, AX
-	ADDQ           $0x00000088, DI
-	ADDQ           $0x00000100, DX
-	SUBQ           $0x00000088, CX
-	JMP            group
-
-rest:
-	CMPQ    CX, $0x00000022
-	JL      reduce
-	VPXOR   Y9, Y9, Y9
-	VMOVDQU Y9, (SP)
-	VMOVDQU Y9, 32(SP)
-	VMOVDQU Y9, 64(SP)
-	VMOVDQU Y9, 96(SP)
-	VMOVDQU Y9, 128(SP)
-	VMOVDQU Y9, 160(SP)
-	LEAQ    (SP), R8
-
-copy:
-	MOVWLZX (AX), R9
-	MOVW    R9, (R8)
-	VMOVDQU 2(AX), Y9
-	VMOVDQU Y9, 2(R8)
-	ADDQ    $0x00000022, AX
-	ADDQ    $0x00000022, R8
-	SUBQ    $0x00000022, CX
-	CMPQ    CX, $0x00000022
-	JGE     copy
-	LEAQ    (SP), AX
-	MOVQ    $0x00000088, CX
-	JMP     group
-
-reduce:
-	VADDPS       Y2, Y1, Y1
-	VEXTRACTF128 $0x01, Y1, X0
-	VADDPS       X0, X1, X1
-	VMOVHLPS     X1, X1, X0
-	VADDPS       X0, X1, X1
-	VMOVSHDUP    X1, X0
-	VADDSS       X0, X1, X1
-	MOVSS        X1, ret_0+64(FP)
-	VADDPS       Y4, Y3, Y3
-	VEXTRACTF128 $0x01, Y3, X0
-	VADDPS       X0, X3, X3
-	VMOVHLPS     X3, X3, X0
-	VADDPS       X0, X3, X3
-	VMOVSHDUP    X3, X0
-	VADDSS       X0, X3, X3
-	MOVSS        X3, ret_1+68(FP)
-	VADDPS       Y6, Y5, Y5
-	VEXTRACTF128 $0x01, Y5, X0
-	VADDPS       X0, X5, X5
-	VMOVHLPS     X5, X5, X0
-	VADDPS       X0, X5, X5
-	VMOVSHDUP    X5, X0
-	VADDSS       X0, X5, X5
-	MOVSS        X5, ret_2+72(FP)
-	VADDPS       Y8, Y7, Y7
-	VEXTRACTF128 $0x01, Y7, X0
-	VADDPS       X0, X7, X7
-	VMOVHLPS     X7, X7, X0
-	VADDPS       X0, X7, X7
-	VMOVSHDUP    X7, X0
-	VADDSS       X0, X7, X7
-	MOVSS        X7, ret_3+76(FP)
-	VZEROUPPER
-	RET
-
-// func MatVecQ8AVX2(y []float32, w []byte, rowBytes int, x []byte)
+// func MatVecQ8AVX2(y []float32, w []byte, rowBytes int, x []byte, ahead int)
 // Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·MatVecQ8AVX2(SB), NOSPLIT, $192-80
+TEXT ·MatVecQ8AVX2(SB), NOSPLIT, $192-88
 	MOVQ         y_base+0(FP), AX
 	MOVQ         y_len+8(FP), CX
 	MOVQ         w_base+24(FP), DX
 	MOVQ         rowBytes+48(FP), BX
 	MOVQ         x_base+56(FP), SI
-	MOVL         $0x00010001, DI
-	VMOVD        DI, X0
+	MOVQ         ahead+80(FP), DI
+	MOVL         $0x00010001, R8
+	VMOVD        R8, X0
 	VPBROADCASTD X0, Y0
-	MOVQ         ·Ahead+0(SB), R11
 	TESTQ        CX, CX
 	JZ           end
 
 row:
-	MOVQ   DX, DI
-	MOVQ   BX, R8
-	MOVQ   SI, R9
-	LEAQ   (DX)(R11*1), R10
+	MOVQ   DX, R8
+	MOVQ   BX, R9
+	MOVQ   SI, R10
+	LEAQ   (DX)(DI*1), R11
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 
 group:
-	CMPQ           R8, $0x00000088
+	CMPQ           R9, $0x00000088
 	JL             rest
-	PREFETCHT1     (R10)
-	PREFETCHT1     64(R10)
-	PREFETCHT1     128(R10)
-	VBROADCASTI128 2(DI), Y3
-	VINSERTI128    $0x01, 36(DI), Y3, Y3
-	VBROADCASTI128 18(DI), Y4
-	VINSERTI128    $0x01, 52(DI), Y4, Y4
-	VPBROADCASTW   (DI), Y5
-	VPBROADCASTW   34(DI), Y6
+	PREFETCHT1     (R11)
+	PREFETCHT1     64(R11)
+	PREFETCHT1     128(R11)
+	VBROADCASTI128 2(R8), Y3
+	VINSERTI128    $0x01, 36(R8), Y3, Y3
+	VBROADCASTI128 18(R8), Y4
+	VINSERTI128    $0x01, 52(R8), Y4, Y4
+	VPBROADCASTW   (R8), Y5
+	VPBROADCASTW   34(R8), Y6
 	VPUNPCKLQDQ    Y6, Y5, Y5
 	VCVTPH2PS      X5, Y5
 	VPABSB         Y3, Y6
 	VPABSB         Y4, Y7
-	VMOVDQU        (R9), Y8
-	VMOVDQU        64(R9), Y9
+	VMOVDQU        (R10), Y8
+	VMOVDQU        64(R10), Y9
 	VPSIGNB        Y3, Y8, Y8
 	VPSIGNB        Y4, Y9, Y9
 	VPMADDUBSW     Y8, Y6, Y8
@@ -2323,20 +2028,20 @@ group:
 	VPMADDWD       Y0, Y9, Y9
 	VPADDD         Y9, Y8, Y8
 	VCVTDQ2PS      Y8, Y8
-	VMULPS         192(R9), Y5, Y9
+	VMULPS         192(R10), Y5, Y9
 	VFMADD231PS    Y9, Y8, Y1
-	VBROADCASTI128 70(DI), Y3
-	VINSERTI128    $0x01, 104(DI), Y3, Y3
-	VBROADCASTI128 86(DI), Y4
-	VINSERTI128    $0x01, 120(DI), Y4, Y4
-	VPBROADCASTW   68(DI), Y5
-	VPBROADCASTW   102(DI), Y6
+	VBROADCASTI128 70(R8), Y3
+	VINSERTI128    $0x01, 104(R8), Y3, Y3
+	VBROADCASTI128 86(R8), Y4
+	VINSERTI128    $0x01, 120(R8), Y4, Y4
+	VPBROADCASTW   68(R8), Y5
+	VPBROADCASTW   102(R8), Y6
 	VPUNPCKLQDQ    Y6, Y5, Y5
 	VCVTPH2PS      X5, Y5
 	VPABSB         Y3, Y6
 	VPABSB         Y4, Y7
-	VMOVDQU        32(R9), Y8
-	VMOVDQU        96(R9), Y9
+	VMOVDQU        32(R10), Y8
+	VMOVDQU        96(R10), Y9
 	VPSIGNB        Y3, Y8, Y8
 	VPSIGNB        Y4, Y9, Y9
 	VPMADDUBSW     Y8, Y6, Y8
@@ -2345,16 +2050,16 @@ group:
 	VPMADDWD       Y0, Y9, Y9
 	VPADDD         Y9, Y8, Y8
 	VCVTDQ2PS      Y8, Y8
-	VMULPS         224(R9), Y5, Y9
+	VMULPS         224(R10), Y5, Y9
 	VFMADD231PS    Y9, Y8, Y2
-	ADDQ           $0x00000088, DI
-	ADDQ           $0x00000088, R10
-	ADDQ           $0x00000100, R9
-	SUBQ           $0x00000088, R8
+	ADDQ           $0x00000088, R8
+	ADDQ           $0x00000088, R11
+	ADDQ           $0x00000100, R10
+	SUBQ           $0x00000088, R9
 	JMP            group
 
 rest:
-	CMPQ    R8, $0x00000022
+	CMPQ    R9, $0x00000022
 	JL      reduce
 	VPXOR   Y3, Y3, Y3
 	VMOVDQU Y3, (SP)
@@ -2366,17 +2071,17 @@ rest:
 	LEAQ    (SP), R12
 
 copy:
-	MOVWLZX (DI), R13
+	MOVWLZX (R8), R13
 	MOVW    R13, (R12)
-	VMOVDQU 2(DI), Y3
+	VMOVDQU 2(R8), Y3
 	VMOVDQU Y3, 2(R12)
-	ADDQ    $0x00000022, DI
+	ADDQ    $0x00000022, R8
 	ADDQ    $0x00000022, R12
-	SUBQ    $0x00000022, R8
-	CMPQ    R8, $0x00000022
+	SUBQ    $0x00000022, R9
+	CMPQ    R9, $0x00000022
 	JGE     copy
-	LEAQ    (SP), DI
-	MOVQ    $0x00000088, R8
+	LEAQ    (SP), R8
+	MOVQ    $0x00000088, R9
 	JMP     group
 
 reduce:
@@ -2397,23 +2102,236 @@ end:
 	VZEROUPPER
 	RET
 
+// func Dot4Q8AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
+TEXT ·Dot4Q8AVX2(SB), NOSPLIT, $192-80
+	MOVQ         x_base+24(FP), AX
+	MOVQ         stride+48(FP), CX
+	LEAQ         (CX)(CX*2), DX
+	MOVQ         w_base+0(FP), BX
+	MOVQ         w_len+8(FP), SI
+	LEAQ         8192(BX), R8
+	MOVQ         next+56(FP), DI
+	TESTQ        DI, DI
+	CMOVQEQ      R8, DI
+	MOVL         $0x00010001, R8
+	VMOVD        R8, X0
+	VPBROADCASTD X0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+
+group:
+	CMPQ           SI, $0x00000088
+	JL             rest
+	PREFETCHT1     (DI)
+	PREFETCHT1     64(DI)
+	PREFETCHT1     128(DI)
+	VBROADCASTI128 2(BX), Y9
+	VINSERTI128    $0x01, 36(BX), Y9, Y9
+	VBROADCASTI128 18(BX), Y10
+	VINSERTI128    $0x01, 52(BX), Y10, Y10
+	VPBROADCASTW   (BX), Y11
+	VPBROADCASTW   34(BX), Y12
+	VPUNPCKLQDQ    Y12, Y11, Y11
+	VCVTPH2PS      X11, Y11
+	VPABSB         Y9, Y12
+	VPABSB         Y10, Y13
+	VMOVDQU        (AX), Y14
+	VMOVDQU        64(AX), Y15
+	VPSIGNB        Y9, Y14, Y14
+	VPSIGNB        Y10, Y15, Y15
+	VPMADDUBSW     Y14, Y12, Y14
+	VPMADDUBSW     Y15, Y13, Y15
+	VPMADDWD       Y0, Y14, Y14
+	VPMADDWD       Y0, Y15, Y15
+	VPADDD         Y15, Y14, Y14
+	VCVTDQ2PS      Y14, Y14
+	VMULPS         192(AX), Y11, Y15
+	VFMADD231PS    Y15, Y14, Y1
+	VMOVDQU        (AX)(CX*1), Y14
+	VMOVDQU        64(AX)(CX*1), Y15
+	VPSIGNB        Y9, Y14, Y14
+	VPSIGNB        Y10, Y15, Y15
+	VPMADDUBSW     Y14, Y12, Y14
+	VPMADDUBSW     Y15, Y13, Y15
+	VPMADDWD       Y0, Y14, Y14
+	VPMADDWD       Y0, Y15, Y15
+	VPADDD         Y15, Y14, Y14
+	VCVTDQ2PS      Y14, Y14
+	VMULPS         192(AX)(CX*1), Y11, Y15
+	VFMADD231PS    Y15, Y14, Y3
+	VMOVDQU        (AX)(CX*2), Y14
+	VMOVDQU        64(AX)(CX*2), Y15
+	VPSIGNB        Y9, Y14, Y14
+	VPSIGNB        Y10, Y15, Y15
+	VPMADDUBSW     Y14, Y12, Y14
+	VPMADDUBSW     Y15, Y13, Y15
+	VPMADDWD       Y0, Y14, Y14
+	VPMADDWD       Y0, Y15, Y15
+	VPADDD         Y15, Y14, Y14
+	VCVTDQ2PS      Y14, Y14
+	VMULPS         192(AX)(CX*2), Y11, Y15
+	VFMADD231PS    Y15, Y14, Y5
+	VMOVDQU        (AX)(DX*1), Y14
+	VMOVDQU        64(AX)(DX*1), Y15
+	VPSIGNB        Y9, Y14, Y14
+	VPSIGNB        Y10, Y15, Y15
+	VPMADDUBSW     Y14, Y12, Y14
+	VPMADDUBSW     Y15, Y13, Y15
+	VPMADDWD       Y0, Y14, Y14
+	VPMADDWD       Y0, Y15, Y15
+	VPADDD         Y15, Y14, Y14
+	VCVTDQ2PS      Y14, Y14
+	VMULPS         192(AX)(DX*1), Y11, Y15
+	VFMADD231PS    Y15, Y14, Y7
+	VBROADCASTI128 70(BX), Y9
+	VINSERTI128    $0x01, 104(BX), Y9, Y9
+	VBROADCASTI128 86(BX), Y10
+	VINSERTI128    $0x01, 120(BX), Y10, Y10
+	VPBROADCASTW   68(BX), Y11
+	VPBROADCASTW   102(BX), Y12
+	VPUNPCKLQDQ    Y12, Y11, Y11
+	VCVTPH2PS      X11, Y11
+	VPABSB         Y9, Y12
+	VPABSB         Y10, Y13
+	VMOVDQU        32(AX), Y14
+	VMOVDQU        96(AX), Y15
+	VPSIGNB        Y9, Y14, Y14
+	VPSIGNB        Y10, Y15, Y15
+	VPMADDUBSW     Y14, Y12, Y14
+	VPMADDUBSW     Y15, Y13, Y15
+	VPMADDWD       Y0, Y14, Y14
+	VPMADDWD       Y0, Y15, Y15
+	VPADDD         Y15, Y14, Y14
+	VCVTDQ2PS      Y14, Y14
+	VMULPS         224(AX), Y11, Y15
+	VFMADD231PS    Y15, Y14, Y2
+	VMOVDQU        32(AX)(CX*1), Y14
+	VMOVDQU        96(AX)(CX*1), Y15
+	VPSIGNB        Y9, Y14, Y14
+	VPSIGNB        Y10, Y15, Y15
+	VPMADDUBSW     Y14, Y12, Y14
+	VPMADDUBSW     Y15, Y13, Y15
+	VPMADDWD       Y0, Y14, Y14
+	VPMADDWD       Y0, Y15, Y15
+	VPADDD         Y15, Y14, Y14
+	VCVTDQ2PS      Y14, Y14
+	VMULPS         224(AX)(CX*1), Y11, Y15
+	VFMADD231PS    Y15, Y14, Y4
+	VMOVDQU        32(AX)(CX*2), Y14
+	VMOVDQU        96(AX)(CX*2), Y15
+	VPSIGNB        Y9, Y14, Y14
+	VPSIGNB        Y10, Y15, Y15
+	VPMADDUBSW     Y14, Y12, Y14
+	VPMADDUBSW     Y15, Y13, Y15
+	VPMADDWD       Y0, Y14, Y14
+	VPMADDWD       Y0, Y15, Y15
+	VPADDD         Y15, Y14, Y14
+	VCVTDQ2PS      Y14, Y14
+	VMULPS         224(AX)(CX*2), Y11, Y15
+	VFMADD231PS    Y15, Y14, Y6
+	VMOVDQU        32(AX)(DX*1), Y14
+	VMOVDQU        96(AX)(DX*1), Y15
+	VPSIGNB        Y9, Y14, Y14
+	VPSIGNB        Y10, Y15, Y15
+	VPMADDUBSW     Y14, Y12, Y14
+	VPMADDUBSW     Y15, Y13, Y15
+	VPMADDWD       Y0, Y14, Y14
+	VPMADDWD       Y0, Y15, Y15
+	VPADDD         Y15, Y14, Y14
+	VCVTDQ2PS      Y14, Y14
+	VMULPS         224(AX)(DX*1), Y11, Y15
+	VFMADD231PS    Y15, Y14, Y8
+	ADDQ           $0x00000088, BX
+	ADDQ           $0x00000088, DI
+	ADDQ           $0x00000100, AX
+	SUBQ           $0x00000088, SI
+	JMP            group
+
+rest:
+	CMPQ    SI, $0x00000022
+	JL      reduce
+	VPXOR   Y9, Y9, Y9
+	VMOVDQU Y9, (SP)
+	VMOVDQU Y9, 32(SP)
+	VMOVDQU Y9, 64(SP)
+	VMOVDQU Y9, 96(SP)
+	VMOVDQU Y9, 128(SP)
+	VMOVDQU Y9, 160(SP)
+	LEAQ    (SP), R8
+
+copy:
+	MOVWLZX (BX), R9
+	MOVW    R9, (R8)
+	VMOVDQU 2(BX), Y9
+	VMOVDQU Y9, 2(R8)
+	ADDQ    $0x00000022, BX
+	ADDQ    $0x00000022, R8
+	SUBQ    $0x00000022, SI
+	CMPQ    SI, $0x00000022
+	JGE     copy
+	LEAQ    (SP), BX
+	MOVQ    $0x00000088, SI
+	JMP     group
+
+reduce:
+	VADDPS       Y2, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VADDPS       Y4, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X0, X3, X3
+	VMOVHLPS     X3, X3, X0
+	VADDPS       X0, X3, X3
+	VMOVSHDUP    X3, X0
+	VADDSS       X0, X3, X3
+	VADDPS       Y6, Y5, Y5
+	VEXTRACTF128 $0x01, Y5, X0
+	VADDPS       X0, X5, X5
+	VMOVHLPS     X5, X5, X0
+	VADDPS       X0, X5, X5
+	VMOVSHDUP    X5, X0
+	VADDSS       X0, X5, X5
+	VADDPS       Y8, Y7, Y7
+	VEXTRACTF128 $0x01, Y7, X0
+	VADDPS       X0, X7, X7
+	VMOVHLPS     X7, X7, X0
+	VADDPS       X0, X7, X7
+	VMOVSHDUP    X7, X0
+	VADDSS       X0, X7, X7
+	VZEROUPPER
+	MOVSS        X1, ret_0+64(FP)
+	MOVSS        X3, ret_1+68(FP)
+	MOVSS        X5, ret_2+72(FP)
+	MOVSS        X7, ret_3+76(FP)
+	RET
+
 // func DotQ4AVX2(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
 TEXT ·DotQ4AVX2(SB), NOSPLIT, $192-60
 	MOVQ         w_base+0(FP), AX
 	MOVQ         w_len+8(FP), CX
 	MOVQ         x_base+24(FP), DX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         AX, SI
+	MOVL         $0x00010001, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	LEAQ         8192(AX), SI
 	MOVQ         next+48(FP), BX
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
-	MOVL         $0x00010001, SI
-	VMOVD        SI, X0
-	VPBROADCASTD X0, Y0
-	MOVL         $0x0f0f0f0f, SI
-	VMOVD        SI, X1
-	VPBROADCASTD X1, Y1
 	VXORPS       Y2, Y2, Y2
 	VXORPS       Y3, Y3, Y3
 
@@ -2504,282 +2422,83 @@ reduce:
 	MOVSS        X2, ret+56(FP)
 	RET
 
-// func Dot4Q4AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
-// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
-TEXT ·Dot4Q4AVX2(SB), NOSPLIT, $192-80
-	MOVQ         w_base+0(FP), AX
-	MOVQ         w_len+8(FP), CX
-	MOVQ         x_base+24(FP), DX
-	MOVQ         stride+48(FP), BX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         AX, SI
-	MOVQ         next+56(FP), DI
-	TESTQ        DI, DI
-	CMOVQEQ      SI, DI
-	LEAQ         (BX)(BX*2), SI
+// func MatVecQ4AVX2(y []float32, w []byte, rowBytes int, x []byte, ahead int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·MatVecQ4AVX2(SB), NOSPLIT, $192-88
+	MOVQ         y_base+0(FP), AX
+	MOVQ         y_len+8(FP), CX
+	MOVQ         w_base+24(FP), DX
+	MOVQ         rowBytes+48(FP), BX
+	MOVQ         x_base+56(FP), SI
+	MOVQ         ahead+80(FP), DI
 	MOVL         $0x00010001, R8
 	VMOVD        R8, X0
 	VPBROADCASTD X0, Y0
 	MOVL         $0x0f0f0f0f, R8
 	VMOVD        R8, X1
 	VPBROADCASTD X1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-	VXORPS       Y9, Y9, Y9
-
-group:
-	CMPQ           CX, $0x00000048
-	JL             rest
-	PREFETCHT1     (DI)
-	PREFETCHT1     64(DI)
-	VBROADCASTI128 2(AX), Y10
-	VINSERTI128    $0x01, 20(AX), Y10, Y10
-	VPSRLW         $0x04, Y10, Y11
-	VPAND          Y1, Y10, Y10
-	VPAND          Y1, Y11, Y11
-	VPBROADCASTW   (AX), Y12
-	VPBROADCASTW   18(AX), Y13
-	VPUNPCKLQDQ    Y13, Y12, Y12
-	VCVTPH2PS      X12, Y12
-	VMOVDQU        (DX), Y13
-	VMOVDQU        64(DX), Y14
-	VPMADDUBSW     Y13, Y10, Y13
-	VPMADDUBSW     Y14, Y11, Y14
-	VPADDW         Y14, Y13, Y13
-	VPMADDWD       Y0, Y13, Y13
-	VPADDD         128(DX), Y13, Y13
-	VCVTDQ2PS      Y13, Y13
-	VMULPS         192(DX), Y12, Y14
-	VFMADD231PS    Y14, Y13, Y2
-	VMOVDQU        (DX)(BX*1), Y13
-	VMOVDQU        64(DX)(BX*1), Y14
-	VPMADDUBSW     Y13, Y10, Y13
-	VPMADDUBSW     Y14, Y11, Y14
-	VPADDW         Y14, Y13, Y13
-	VPMADDWD       Y0, Y13, Y13
-	VPADDD         128(DX)(BX*1), Y13, Y13
-	VCVTDQ2PS      Y13, Y13
-	VMULPS         192(DX)(BX*1), Y12, Y14
-	VFMADD231PS    Y14, Y13, Y4
-	VMOVDQU        (DX)(BX*2), Y13
-	VMOVDQU        64(DX)(BX*2), Y14
-	VPMADDUBSW     Y13, Y10, Y13
-	VPMADDUBSW     Y14, Y11, Y14
-	VPADDW         Y14, Y13, Y13
-	VPMADDWD       Y0, Y13, Y13
-	VPADDD         128(DX)(BX*2), Y13, Y13
-	VCVTDQ2PS      Y13, Y13
-	VMULPS         192(DX)(BX*2), Y12, Y14
-	VFMADD231PS    Y14, Y13, Y6
-	VMOVDQU        (DX)(SI*1), Y13
-	VMOVDQU        64(DX)(SI*1), Y14
-	VPMADDUBSW     Y13, Y10, Y13
-	VPMADDUBSW     Y14, Y11, Y14
-	VPADDW         Y14, Y13, Y13
-	VPMADDWD       Y0, Y13, Y13
-	VPADDD         128(DX)(SI*1), Y13, Y13
-	VCVTDQ2PS      Y13, Y13
-	VMULPS         192(DX)(SI*1), Y12, Y14
-	VFMADD231PS    Y14, Y13, Y8
-	VBROADCASTI128 38(AX), Y10
-	VINSERTI128    $0x01, 56(AX), Y10, Y10
-	VPSRLW         $0x04, Y10, Y11
-	VPAND          Y1, Y10, Y10
-	VPAND          Y1, Y11, Y11
-	VPBROADCASTW   36(AX), Y12
-	VPBROADCASTW   54(AX), Y13
-	VPUNPCKLQDQ    Y13, Y12, Y12
-	VCVTPH2PS      X12, Y12
-	VMOVDQU        32(DX), Y13
-	VMOVDQU        96(DX), Y14
-	VPMADDUBSW     Y13, Y10, Y13
-	VPMADDUBSW     Y14, Y11, Y14
-	VPADDW         Y14, Y13, Y13
-	VPMADDWD       Y0, Y13, Y13
-	VPADDD         160(DX), Y13, Y13
-	VCVTDQ2PS      Y13, Y13
-	VMULPS         224(DX), Y12, Y14
-	VFMADD231PS    Y14, Y13, Y3
-	VMOVDQU        32(DX)(BX*1), Y13
-	VMOVDQU        96(DX)(BX*1), Y14
-	VPMADDUBSW     Y13, Y10, Y13
-	VPMADDUBSW     Y14, Y11, Y14
-	VPADDW         Y14, Y13, Y13
-	VPMADDWD       Y0, Y13, Y13
-	VPADDD         160(DX)(BX*1), Y13, Y13
-	VCVTDQ2PS      Y13, Y13
-	VMULPS         224(DX)(BX*1), Y12, Y14
-	VFMADD231PS    Y14, Y13, Y5
-	VMOVDQU        32(DX)(BX*2), Y13
-	VMOVDQU        96(DX)(BX*2), Y14
-	VPMADDUBSW     Y13, Y10, Y13
-	VPMADDUBSW     Y14, Y11, Y14
-	VPADDW         Y14, Y13, Y13
-	VPMADDWD       Y0, Y13, Y13
-	VPADDD         160(DX)(BX*2), Y13, Y13
-	VCVTDQ2PS      Y13, Y13
-	VMULPS         224(DX)(BX*2), Y12, Y14
-	VFMADD231PS    Y14, Y13, Y7
-	VMOVDQU        32(DX)(SI*1), Y13
-	VMOVDQU        96(DX)(SI*1), Y14
-	VPMADDUBSW     Y13, Y10, Y13
-	VPMADDUBSW     Y14, Y11, Y14
-	VPADDW         Y14, Y13, Y13
-	VPMADDWD       Y0, Y13, Y13
-	VPADDD         160(DX)(SI*1), Y13, Y13
-	VCVTDQ2PS      Y13, Y13
-	VMULPS         224(DX)(SI*1), Y12, Y14
-	VFMADD231PS    Y14, Y13, Y9
-	ADDQ           $0x00000048, AX
-	ADDQ           $0x00000048, DI
-	ADDQ           $0x00000100, DX
-	SUBQ           $0x00000048, CX
-	JMP            group
-
-rest:
-	CMPQ    CX, $0x00000012
-	JL      reduce
-	VPXOR   Y10, Y10, Y10
-	VMOVDQU Y10, (SP)
-	VMOVDQU Y10, 32(SP)
-	VMOVDQU Y10, 64(SP)
-	VMOVDQU Y10, 96(SP)
-	VMOVDQU Y10, 128(SP)
-	VMOVDQU Y10, 160(SP)
-	LEAQ    (SP), R8
-
-copy:
-	MOVWLZX (AX), R9
-	MOVW    R9, (R8)
-	VMOVDQU 2(AX), X10
-	VMOVDQU X10, 2(R8)
-	ADDQ    $0x00000012, AX
-	ADDQ    $0x00000012, R8
-	SUBQ    $0x00000012, CX
-	CMPQ    CX, $0x00000012
-	JGE     copy
-	LEAQ    (SP), AX
-	MOVQ    $0x00000048, CX
-	JMP     group
-
-reduce:
-	VADDPS       Y3, Y2, Y2
-	VEXTRACTF128 $0x01, Y2, X0
-	VADDPS       X0, X2, X2
-	VMOVHLPS     X2, X2, X0
-	VADDPS       X0, X2, X2
-	VMOVSHDUP    X2, X0
-	VADDSS       X0, X2, X2
-	MOVSS        X2, ret_0+64(FP)
-	VADDPS       Y5, Y4, Y4
-	VEXTRACTF128 $0x01, Y4, X0
-	VADDPS       X0, X4, X4
-	VMOVHLPS     X4, X4, X0
-	VADDPS       X0, X4, X4
-	VMOVSHDUP    X4, X0
-	VADDSS       X0, X4, X4
-	MOVSS        X4, ret_1+68(FP)
-	VADDPS       Y7, Y6, Y6
-	VEXTRACTF128 $0x01, Y6, X0
-	VADDPS       X0, X6, X6
-	VMOVHLPS     X6, X6, X0
-	VADDPS       X0, X6, X6
-	VMOVSHDUP    X6, X0
-	VADDSS       X0, X6, X6
-	MOVSS        X6, ret_2+72(FP)
-	VADDPS       Y9, Y8, Y8
-	VEXTRACTF128 $0x01, Y8, X0
-	VADDPS       X0, X8, X8
-	VMOVHLPS     X8, X8, X0
-	VADDPS       X0, X8, X8
-	VMOVSHDUP    X8, X0
-	VADDSS       X0, X8, X8
-	MOVSS        X8, ret_3+76(FP)
-	VZEROUPPER
-	RET
-
-// func MatVecQ4AVX2(y []float32, w []byte, rowBytes int, x []byte)
-// Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·MatVecQ4AVX2(SB), NOSPLIT, $192-80
-	MOVQ         y_base+0(FP), AX
-	MOVQ         y_len+8(FP), CX
-	MOVQ         w_base+24(FP), DX
-	MOVQ         rowBytes+48(FP), BX
-	MOVQ         x_base+56(FP), SI
-	MOVL         $0x00010001, DI
-	VMOVD        DI, X0
-	VPBROADCASTD X0, Y0
-	MOVL         $0x0f0f0f0f, DI
-	VMOVD        DI, X1
-	VPBROADCASTD X1, Y1
-	MOVQ         ·Ahead+0(SB), R11
 	TESTQ        CX, CX
 	JZ           end
 
 row:
-	MOVQ   DX, DI
-	MOVQ   BX, R8
-	MOVQ   SI, R9
-	LEAQ   (DX)(R11*1), R10
+	MOVQ   DX, R8
+	MOVQ   BX, R9
+	MOVQ   SI, R10
+	LEAQ   (DX)(DI*1), R11
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 
 group:
-	CMPQ           R8, $0x00000048
+	CMPQ           R9, $0x00000048
 	JL             rest
-	PREFETCHT1     (R10)
-	PREFETCHT1     64(R10)
-	VBROADCASTI128 2(DI), Y4
-	VINSERTI128    $0x01, 20(DI), Y4, Y4
+	PREFETCHT1     (R11)
+	PREFETCHT1     64(R11)
+	VBROADCASTI128 2(R8), Y4
+	VINSERTI128    $0x01, 20(R8), Y4, Y4
 	VPSRLW         $0x04, Y4, Y5
 	VPAND          Y1, Y4, Y4
 	VPAND          Y1, Y5, Y5
-	VPBROADCASTW   (DI), Y6
-	VPBROADCASTW   18(DI), Y7
+	VPBROADCASTW   (R8), Y6
+	VPBROADCASTW   18(R8), Y7
 	VPUNPCKLQDQ    Y7, Y6, Y6
 	VCVTPH2PS      X6, Y6
-	VMOVDQU        (R9), Y7
-	VMOVDQU        64(R9), Y8
+	VMOVDQU        (R10), Y7
+	VMOVDQU        64(R10), Y8
 	VPMADDUBSW     Y7, Y4, Y7
 	VPMADDUBSW     Y8, Y5, Y8
 	VPADDW         Y8, Y7, Y7
 	VPMADDWD       Y0, Y7, Y7
-	VPADDD         128(R9), Y7, Y7
+	VPADDD         128(R10), Y7, Y7
 	VCVTDQ2PS      Y7, Y7
-	VMULPS         192(R9), Y6, Y8
+	VMULPS         192(R10), Y6, Y8
 	VFMADD231PS    Y8, Y7, Y2
-	VBROADCASTI128 38(DI), Y4
-	VINSERTI128    $0x01, 56(DI), Y4, Y4
+	VBROADCASTI128 38(R8), Y4
+	VINSERTI128    $0x01, 56(R8), Y4, Y4
 	VPSRLW         $0x04, Y4, Y5
 	VPAND          Y1, Y4, Y4
 	VPAND          Y1, Y5, Y5
-	VPBROADCASTW   36(DI), Y6
-	VPBROADCASTW   54(DI), Y7
+	VPBROADCASTW   36(R8), Y6
+	VPBROADCASTW   54(R8), Y7
 	VPUNPCKLQDQ    Y7, Y6, Y6
 	VCVTPH2PS      X6, Y6
-	VMOVDQU        32(R9), Y7
-	VMOVDQU        96(R9), Y8
+	VMOVDQU        32(R10), Y7
+	VMOVDQU        96(R10), Y8
 	VPMADDUBSW     Y7, Y4, Y7
 	VPMADDUBSW     Y8, Y5, Y8
 	VPADDW         Y8, Y7, Y7
 	VPMADDWD       Y0, Y7, Y7
-	VPADDD         160(R9), Y7, Y7
+	VPADDD         160(R10), Y7, Y7
 	VCVTDQ2PS      Y7, Y7
-	VMULPS         224(R9), Y6, Y8
+	VMULPS         224(R10), Y6, Y8
 	VFMADD231PS    Y8, Y7, Y3
-	ADDQ           $0x00000048, DI
-	ADDQ           $0x00000048, R10
-	ADDQ           $0x00000100, R9
-	SUBQ           $0x00000048, R8
+	ADDQ           $0x00000048, R8
+	ADDQ           $0x00000048, R11
+	ADDQ           $0x00000100, R10
+	SUBQ           $0x00000048, R9
 	JMP            group
 
 rest:
-	CMPQ    R8, $0x00000012
+	CMPQ    R9, $0x00000012
 	JL      reduce
 	VPXOR   Y4, Y4, Y4
 	VMOVDQU Y4, (SP)
@@ -2791,17 +2510,17 @@ rest:
 	LEAQ    (SP), R12
 
 copy:
-	MOVWLZX (DI), R13
+	MOVWLZX (R8), R13
 	MOVW    R13, (R12)
-	VMOVDQU 2(DI), X4
+	VMOVDQU 2(R8), X4
 	VMOVDQU X4, 2(R12)
-	ADDQ    $0x00000012, DI
+	ADDQ    $0x00000012, R8
 	ADDQ    $0x00000012, R12
-	SUBQ    $0x00000012, R8
-	CMPQ    R8, $0x00000012
+	SUBQ    $0x00000012, R9
+	CMPQ    R9, $0x00000012
 	JGE     copy
-	LEAQ    (SP), DI
-	MOVQ    $0x00000048, R8
+	LEAQ    (SP), R8
+	MOVQ    $0x00000048, R9
 	JMP     group
 
 reduce:
@@ -2820,6 +2539,204 @@ reduce:
 
 end:
 	VZEROUPPER
+	RET
+
+// func Dot4Q4AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
+TEXT ·Dot4Q4AVX2(SB), NOSPLIT, $192-80
+	MOVQ         x_base+24(FP), AX
+	MOVQ         stride+48(FP), CX
+	LEAQ         (CX)(CX*2), DX
+	MOVQ         w_base+0(FP), BX
+	MOVQ         w_len+8(FP), SI
+	LEAQ         8192(BX), R8
+	MOVQ         next+56(FP), DI
+	TESTQ        DI, DI
+	CMOVQEQ      R8, DI
+	MOVL         $0x00010001, R8
+	VMOVD        R8, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x0f0f0f0f, R8
+	VMOVD        R8, X1
+	VPBROADCASTD X1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+
+group:
+	CMPQ           SI, $0x00000048
+	JL             rest
+	PREFETCHT1     (DI)
+	PREFETCHT1     64(DI)
+	VBROADCASTI128 2(BX), Y10
+	VINSERTI128    $0x01, 20(BX), Y10, Y10
+	VPSRLW         $0x04, Y10, Y11
+	VPAND          Y1, Y10, Y10
+	VPAND          Y1, Y11, Y11
+	VPBROADCASTW   (BX), Y12
+	VPBROADCASTW   18(BX), Y13
+	VPUNPCKLQDQ    Y13, Y12, Y12
+	VCVTPH2PS      X12, Y12
+	VMOVDQU        (AX), Y13
+	VMOVDQU        64(AX), Y14
+	VPMADDUBSW     Y13, Y10, Y13
+	VPMADDUBSW     Y14, Y11, Y14
+	VPADDW         Y14, Y13, Y13
+	VPMADDWD       Y0, Y13, Y13
+	VPADDD         128(AX), Y13, Y13
+	VCVTDQ2PS      Y13, Y13
+	VMULPS         192(AX), Y12, Y14
+	VFMADD231PS    Y14, Y13, Y2
+	VMOVDQU        (AX)(CX*1), Y13
+	VMOVDQU        64(AX)(CX*1), Y14
+	VPMADDUBSW     Y13, Y10, Y13
+	VPMADDUBSW     Y14, Y11, Y14
+	VPADDW         Y14, Y13, Y13
+	VPMADDWD       Y0, Y13, Y13
+	VPADDD         128(AX)(CX*1), Y13, Y13
+	VCVTDQ2PS      Y13, Y13
+	VMULPS         192(AX)(CX*1), Y12, Y14
+	VFMADD231PS    Y14, Y13, Y4
+	VMOVDQU        (AX)(CX*2), Y13
+	VMOVDQU        64(AX)(CX*2), Y14
+	VPMADDUBSW     Y13, Y10, Y13
+	VPMADDUBSW     Y14, Y11, Y14
+	VPADDW         Y14, Y13, Y13
+	VPMADDWD       Y0, Y13, Y13
+	VPADDD         128(AX)(CX*2), Y13, Y13
+	VCVTDQ2PS      Y13, Y13
+	VMULPS         192(AX)(CX*2), Y12, Y14
+	VFMADD231PS    Y14, Y13, Y6
+	VMOVDQU        (AX)(DX*1), Y13
+	VMOVDQU        64(AX)(DX*1), Y14
+	VPMADDUBSW     Y13, Y10, Y13
+	VPMADDUBSW     Y14, Y11, Y14
+	VPADDW         Y14, Y13, Y13
+	VPMADDWD       Y0, Y13, Y13
+	VPADDD         128(AX)(DX*1), Y13, Y13
+	VCVTDQ2PS      Y13, Y13
+	VMULPS         192(AX)(DX*1), Y12, Y14
+	VFMADD231PS    Y14, Y13, Y8
+	VBROADCASTI128 38(BX), Y10
+	VINSERTI128    $0x01, 56(BX), Y10, Y10
+	VPSRLW         $0x04, Y10, Y11
+	VPAND          Y1, Y10, Y10
+	VPAND          Y1, Y11, Y11
+	VPBROADCASTW   36(BX), Y12
+	VPBROADCASTW   54(BX), Y13
+	VPUNPCKLQDQ    Y13, Y12, Y12
+	VCVTPH2PS      X12, Y12
+	VMOVDQU        32(AX), Y13
+	VMOVDQU        96(AX), Y14
+	VPMADDUBSW     Y13, Y10, Y13
+	VPMADDUBSW     Y14, Y11, Y14
+	VPADDW         Y14, Y13, Y13
+	VPMADDWD       Y0, Y13, Y13
+	VPADDD         160(AX), Y13, Y13
+	VCVTDQ2PS      Y13, Y13
+	VMULPS         224(AX), Y12, Y14
+	VFMADD231PS    Y14, Y13, Y3
+	VMOVDQU        32(AX)(CX*1), Y13
+	VMOVDQU        96(AX)(CX*1), Y14
+	VPMADDUBSW     Y13, Y10, Y13
+	VPMADDUBSW     Y14, Y11, Y14
+	VPADDW         Y14, Y13, Y13
+	VPMADDWD       Y0, Y13, Y13
+	VPADDD         160(AX)(CX*1), Y13, Y13
+	VCVTDQ2PS      Y13, Y13
+	VMULPS         224(AX)(CX*1), Y12, Y14
+	VFMADD231PS    Y14, Y13, Y5
+	VMOVDQU        32(AX)(CX*2), Y13
+	VMOVDQU        96(AX)(CX*2), Y14
+	VPMADDUBSW     Y13, Y10, Y13
+	VPMADDUBSW     Y14, Y11, Y14
+	VPADDW         Y14, Y13, Y13
+	VPMADDWD       Y0, Y13, Y13
+	VPADDD         160(AX)(CX*2), Y13, Y13
+	VCVTDQ2PS      Y13, Y13
+	VMULPS         224(AX)(CX*2), Y12, Y14
+	VFMADD231PS    Y14, Y13, Y7
+	VMOVDQU        32(AX)(DX*1), Y13
+	VMOVDQU        96(AX)(DX*1), Y14
+	VPMADDUBSW     Y13, Y10, Y13
+	VPMADDUBSW     Y14, Y11, Y14
+	VPADDW         Y14, Y13, Y13
+	VPMADDWD       Y0, Y13, Y13
+	VPADDD         160(AX)(DX*1), Y13, Y13
+	VCVTDQ2PS      Y13, Y13
+	VMULPS         224(AX)(DX*1), Y12, Y14
+	VFMADD231PS    Y14, Y13, Y9
+	ADDQ           $0x00000048, BX
+	ADDQ           $0x00000048, DI
+	ADDQ           $0x00000100, AX
+	SUBQ           $0x00000048, SI
+	JMP            group
+
+rest:
+	CMPQ    SI, $0x00000012
+	JL      reduce
+	VPXOR   Y10, Y10, Y10
+	VMOVDQU Y10, (SP)
+	VMOVDQU Y10, 32(SP)
+	VMOVDQU Y10, 64(SP)
+	VMOVDQU Y10, 96(SP)
+	VMOVDQU Y10, 128(SP)
+	VMOVDQU Y10, 160(SP)
+	LEAQ    (SP), R8
+
+copy:
+	MOVWLZX (BX), R9
+	MOVW    R9, (R8)
+	VMOVDQU 2(BX), X10
+	VMOVDQU X10, 2(R8)
+	ADDQ    $0x00000012, BX
+	ADDQ    $0x00000012, R8
+	SUBQ    $0x00000012, SI
+	CMPQ    SI, $0x00000012
+	JGE     copy
+	LEAQ    (SP), BX
+	MOVQ    $0x00000048, SI
+	JMP     group
+
+reduce:
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VMOVHLPS     X2, X2, X0
+	VADDPS       X0, X2, X2
+	VMOVSHDUP    X2, X0
+	VADDSS       X0, X2, X2
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X0, X4, X4
+	VMOVHLPS     X4, X4, X0
+	VADDPS       X0, X4, X4
+	VMOVSHDUP    X4, X0
+	VADDSS       X0, X4, X4
+	VADDPS       Y7, Y6, Y6
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPS       X0, X6, X6
+	VMOVHLPS     X6, X6, X0
+	VADDPS       X0, X6, X6
+	VMOVSHDUP    X6, X0
+	VADDSS       X0, X6, X6
+	VADDPS       Y9, Y8, Y8
+	VEXTRACTF128 $0x01, Y8, X0
+	VADDPS       X0, X8, X8
+	VMOVHLPS     X8, X8, X0
+	VADDPS       X0, X8, X8
+	VMOVSHDUP    X8, X0
+	VADDSS       X0, X8, X8
+	VZEROUPPER
+	MOVSS        X2, ret_0+64(FP)
+	MOVSS        X4, ret_1+68(FP)
+	MOVSS        X6, ret_2+72(FP)
+	MOVSS        X8, ret_3+76(FP)
 	RET
 
 // func TileF32AVX2(out *[24]float32, w *[4][]float32, panel []float32)
@@ -5518,8 +5435,7 @@ TEXT ·ScoresF32AVX2(SB), NOSPLIT, $0-80
 	MOVQ    q_base+24(FP), DX
 	MOVQ    q_len+32(FP), BX
 	MOVQ    keys_base+48(FP), SI
-	MOVQ    ·Ahead+0(SB), R8
-	ADDQ    SI, R8
+	LEAQ    8192(SI), R8
 	MOVQ    next+72(FP), DI
 	TESTQ   DI, DI
 	CMOVQEQ R8, DI
@@ -5658,14 +5574,13 @@ TEXT ·ValuesF32AVX2(SB), NOSPLIT, $0-88
 	MOVQ         p_base+32(FP), DX
 	MOVQ         p_len+40(FP), BX
 	MOVQ         values_base+56(FP), SI
-	MOVQ         ·Ahead+0(SB), DI
-	ADDQ         SI, DI
-	MOVQ         next+80(FP), R9
-	TESTQ        R9, R9
-	CMOVQEQ      DI, R9
+	LEAQ         8192(SI), DI
+	MOVQ         next+80(FP), R8
+	TESTQ        R8, R8
+	CMOVQEQ      DI, R8
 	SHRQ         $0x04, CX
 	IMUL3Q       $0x00000040, CX, DI
-	LEAQ         (DI)(DI*2), R8
+	LEAQ         (DI)(DI*2), R9
 	VBROADCASTSS c+24(FP), Y0
 	MOVQ         AX, R10
 	MOVQ         CX, R11
@@ -5690,10 +5605,10 @@ rows4:
 	MOVQ         CX, R11
 
 dims4:
-	PREFETCHT1  (R9)
-	PREFETCHT1  64(R9)
-	PREFETCHT1  128(R9)
-	PREFETCHT1  192(R9)
+	PREFETCHT1  (R8)
+	PREFETCHT1  64(R8)
+	PREFETCHT1  128(R8)
+	PREFETCHT1  192(R8)
 	VMOVUPS     (R10), Y4
 	VMOVUPS     32(R10), Y5
 	VMOVUPS     (SI), Y6
@@ -5756,8 +5671,8 @@ dims4:
 	VPOR        Y7, Y7, Y7
 	VPOR        Y7, Y7, Y7
 	VFMADD231PS Y7, Y2, Y5
-	VMOVUPS     (SI)(R8*1), Y6
-	VMOVUPS     32(SI)(R8*1), Y7
+	VMOVUPS     (SI)(R9*1), Y6
+	VMOVUPS     32(SI)(R9*1), Y7
 	VPOR        Y6, Y6, Y6
 	VPOR        Y6, Y6, Y6
 	VPOR        Y6, Y6, Y6
@@ -5779,11 +5694,11 @@ dims4:
 	VMOVUPS     Y4, (R10)
 	VMOVUPS     Y5, 32(R10)
 	ADDQ        $0x00000040, SI
-	ADDQ        $0x00000100, R9
+	ADDQ        $0x00000100, R8
 	ADDQ        $0x00000040, R10
 	DECQ        R11
 	JNZ         dims4
-	ADDQ        R8, SI
+	ADDQ        R9, SI
 	ADDQ        $0x00000010, DX
 	SUBQ        $0x00000004, BX
 	JMP         rows4
@@ -5794,10 +5709,10 @@ rows1:
 	JL           fewer1
 	VBROADCASTSS (DX), Y0
 	MOVQ         AX, DI
-	MOVQ         CX, R8
+	MOVQ         CX, R9
 
 dims1:
-	PREFETCHT1  (R9)
+	PREFETCHT1  (R8)
 	VMOVUPS     (DI), Y1
 	VMOVUPS     32(DI), Y2
 	VMOVUPS     (SI), Y3
@@ -5823,9 +5738,9 @@ dims1:
 	VMOVUPS     Y1, (DI)
 	VMOVUPS     Y2, 32(DI)
 	ADDQ        $0x00000040, SI
-	ADDQ        $0x00000040, R9
+	ADDQ        $0x00000040, R8
 	ADDQ        $0x00000040, DI
-	DECQ        R8
+	DECQ        R9
 	JNZ         dims1
 	ADDQ        $0x00000004, DX
 	SUBQ        $0x00000001, BX
@@ -5843,8 +5758,7 @@ TEXT ·ScoresF16AVX2(SB), NOSPLIT, $0-80
 	MOVQ    q_base+24(FP), DX
 	MOVQ    q_len+32(FP), BX
 	MOVQ    keys_base+48(FP), SI
-	MOVQ    ·Ahead+0(SB), R8
-	ADDQ    SI, R8
+	LEAQ    8192(SI), R8
 	MOVQ    next+72(FP), DI
 	TESTQ   DI, DI
 	CMOVQEQ R8, DI
@@ -5941,14 +5855,13 @@ TEXT ·ValuesF16AVX2(SB), NOSPLIT, $0-88
 	MOVQ         p_base+32(FP), DX
 	MOVQ         p_len+40(FP), BX
 	MOVQ         values_base+56(FP), SI
-	MOVQ         ·Ahead+0(SB), DI
-	ADDQ         SI, DI
-	MOVQ         next+80(FP), R9
-	TESTQ        R9, R9
-	CMOVQEQ      DI, R9
+	LEAQ         8192(SI), DI
+	MOVQ         next+80(FP), R8
+	TESTQ        R8, R8
+	CMOVQEQ      DI, R8
 	SHRQ         $0x04, CX
 	IMUL3Q       $0x00000020, CX, DI
-	LEAQ         (DI)(DI*2), R8
+	LEAQ         (DI)(DI*2), R9
 	VBROADCASTSS c+24(FP), Y0
 	MOVQ         AX, R10
 	MOVQ         CX, R11
@@ -5973,8 +5886,8 @@ rows4:
 	MOVQ         CX, R11
 
 dims4:
-	PREFETCHT1  (R9)
-	PREFETCHT1  64(R9)
+	PREFETCHT1  (R8)
+	PREFETCHT1  64(R8)
 	VMOVUPS     (R10), Y4
 	VMOVUPS     32(R10), Y5
 	VCVTPH2PS   (SI), Y6
@@ -6007,8 +5920,8 @@ dims4:
 	VPOR        Y7, Y7, Y7
 	VPOR        Y7, Y7, Y7
 	VFMADD231PS Y7, Y2, Y5
-	VCVTPH2PS   (SI)(R8*1), Y6
-	VCVTPH2PS   16(SI)(R8*1), Y7
+	VCVTPH2PS   (SI)(R9*1), Y6
+	VCVTPH2PS   16(SI)(R9*1), Y7
 	VPOR        Y6, Y6, Y6
 	VPOR        Y6, Y6, Y6
 	VPOR        Y6, Y6, Y6
@@ -6020,11 +5933,11 @@ dims4:
 	VMOVUPS     Y4, (R10)
 	VMOVUPS     Y5, 32(R10)
 	ADDQ        $0x00000020, SI
-	ADDQ        $0x00000080, R9
+	ADDQ        $0x00000080, R8
 	ADDQ        $0x00000040, R10
 	DECQ        R11
 	JNZ         dims4
-	ADDQ        R8, SI
+	ADDQ        R9, SI
 	ADDQ        $0x00000010, DX
 	SUBQ        $0x00000004, BX
 	JMP         rows4
@@ -6035,10 +5948,10 @@ rows1:
 	JL           fewer1
 	VBROADCASTSS (DX), Y0
 	MOVQ         AX, DI
-	MOVQ         CX, R8
+	MOVQ         CX, R9
 
 dims1:
-	PREFETCHT1  (R9)
+	PREFETCHT1  (R8)
 	VMOVUPS     (DI), Y1
 	VMOVUPS     32(DI), Y2
 	VCVTPH2PS   (SI), Y3
@@ -6054,9 +5967,9 @@ dims1:
 	VMOVUPS     Y1, (DI)
 	VMOVUPS     Y2, 32(DI)
 	ADDQ        $0x00000020, SI
-	ADDQ        $0x00000020, R9
+	ADDQ        $0x00000020, R8
 	ADDQ        $0x00000040, DI
-	DECQ        R8
+	DECQ        R9
 	JNZ         dims1
 	ADDQ        $0x00000004, DX
 	SUBQ        $0x00000001, BX
@@ -6074,8 +5987,7 @@ TEXT ·ScoresQ8AVX2(SB), NOSPLIT, $0-80
 	MOVQ    q_base+24(FP), DX
 	MOVQ    q_len+32(FP), BX
 	MOVQ    keys_base+48(FP), SI
-	MOVQ    ·Ahead+0(SB), R8
-	ADDQ    SI, R8
+	LEAQ    8192(SI), R8
 	MOVQ    next+72(FP), DI
 	TESTQ   DI, DI
 	CMOVQEQ R8, DI
@@ -6205,14 +6117,13 @@ TEXT ·ValuesQ8AVX2(SB), NOSPLIT, $0-88
 	MOVQ         p_base+32(FP), DX
 	MOVQ         p_len+40(FP), BX
 	MOVQ         values_base+56(FP), SI
-	MOVQ         ·Ahead+0(SB), DI
-	ADDQ         SI, DI
-	MOVQ         next+80(FP), R9
-	TESTQ        R9, R9
-	CMOVQEQ      DI, R9
+	LEAQ         8192(SI), DI
+	MOVQ         next+80(FP), R8
+	TESTQ        R8, R8
+	CMOVQEQ      DI, R8
 	SHRQ         $0x05, CX
 	IMUL3Q       $0x00000022, CX, DI
-	LEAQ         (DI)(DI*2), R8
+	LEAQ         (DI)(DI*2), R9
 	VBROADCASTSS c+24(FP), Y0
 	MOVQ         AX, R10
 	MOVQ         CX, R11
@@ -6241,9 +6152,9 @@ rows4:
 	MOVQ         CX, R11
 
 dims4:
-	PREFETCHT1   (R9)
-	PREFETCHT1   64(R9)
-	PREFETCHT1   128(R9)
+	PREFETCHT1   (R8)
+	PREFETCHT1   64(R8)
+	PREFETCHT1   128(R8)
 	VMOVUPS      (R10), Y4
 	VMOVUPS      32(R10), Y5
 	VMOVUPS      64(R10), Y6
@@ -6302,18 +6213,18 @@ dims4:
 	VFMADD231PS  Y9, Y2, Y5
 	VFMADD231PS  Y10, Y2, Y6
 	VFMADD231PS  Y11, Y2, Y7
-	VPBROADCASTW (SI)(R8*1), X12
+	VPBROADCASTW (SI)(R9*1), X12
 	VCVTPH2PS    X12, Y12
-	VPMOVSXBD    2(SI)(R8*1), Y8
+	VPMOVSXBD    2(SI)(R9*1), Y8
 	VCVTDQ2PS    Y8, Y8
 	VMULPS       Y12, Y8, Y8
-	VPMOVSXBD    10(SI)(R8*1), Y9
+	VPMOVSXBD    10(SI)(R9*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VMULPS       Y12, Y9, Y9
-	VPMOVSXBD    18(SI)(R8*1), Y10
+	VPMOVSXBD    18(SI)(R9*1), Y10
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y12, Y10, Y10
-	VPMOVSXBD    26(SI)(R8*1), Y11
+	VPMOVSXBD    26(SI)(R9*1), Y11
 	VCVTDQ2PS    Y11, Y11
 	VMULPS       Y12, Y11, Y11
 	VFMADD231PS  Y8, Y3, Y4
@@ -6325,11 +6236,11 @@ dims4:
 	VMOVUPS      Y6, 64(R10)
 	VMOVUPS      Y7, 96(R10)
 	ADDQ         $0x00000022, SI
-	ADDQ         $0x00000088, R9
+	ADDQ         $0x00000088, R8
 	ADDQ         $0x00000080, R10
 	DECQ         R11
 	JNZ          dims4
-	ADDQ         R8, SI
+	ADDQ         R9, SI
 	ADDQ         $0x00000010, DX
 	SUBQ         $0x00000004, BX
 	JMP          rows4
@@ -6340,10 +6251,10 @@ rows1:
 	JL           fewer1
 	VBROADCASTSS (DX), Y0
 	MOVQ         AX, DI
-	MOVQ         CX, R8
+	MOVQ         CX, R9
 
 dims1:
-	PREFETCHT1   (R9)
+	PREFETCHT1   (R8)
 	VMOVUPS      (DI), Y1
 	VMOVUPS      32(DI), Y2
 	VMOVUPS      64(DI), Y3
@@ -6371,9 +6282,9 @@ dims1:
 	VMOVUPS      Y3, 64(DI)
 	VMOVUPS      Y4, 96(DI)
 	ADDQ         $0x00000022, SI
-	ADDQ         $0x00000022, R9
+	ADDQ         $0x00000022, R8
 	ADDQ         $0x00000080, DI
-	DECQ         R8
+	DECQ         R9
 	JNZ          dims1
 	ADDQ         $0x00000004, DX
 	SUBQ         $0x00000001, BX
@@ -6390,8 +6301,7 @@ TEXT ·AxpyF32AVX2(SB), NOSPLIT, $0-64
 	MOVQ         w_base+32(FP), CX
 	MOVQ         w_len+40(FP), DX
 	SHRQ         $0x02, DX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         CX, SI
+	LEAQ         8192(CX), SI
 	MOVQ         next+56(FP), BX
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
@@ -6726,8 +6636,7 @@ TEXT ·AxpyF16AVX2(SB), NOSPLIT, $0-64
 	MOVQ         w_base+32(FP), CX
 	MOVQ         w_len+40(FP), DX
 	SHRQ         $0x01, DX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         CX, SI
+	LEAQ         8192(CX), SI
 	MOVQ         next+56(FP), BX
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
@@ -6990,8 +6899,7 @@ TEXT ·AxpyBF16AVX2(SB), NOSPLIT, $0-64
 	MOVQ         w_base+32(FP), CX
 	MOVQ         w_len+40(FP), DX
 	SHRQ         $0x01, DX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         CX, SI
+	LEAQ         8192(CX), SI
 	MOVQ         next+56(FP), BX
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
@@ -7298,8 +7206,7 @@ TEXT ·AxpyQ8AVX2(SB), NOSPLIT, $0-64
 	MOVQ         y_base+0(FP), AX
 	MOVQ         w_base+32(FP), CX
 	MOVQ         w_len+40(FP), DX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         CX, SI
+	LEAQ         8192(CX), SI
 	MOVQ         next+56(FP), BX
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
@@ -7457,8 +7364,7 @@ TEXT ·PairsQ8AVX2(SB), NOSPLIT, $0-80
 	MOVQ    scales_base+24(FP), CX
 	MOVQ    w_base+48(FP), DX
 	MOVQ    w_len+56(FP), BX
-	MOVQ    ·Ahead+0(SB), DI
-	ADDQ    DX, DI
+	LEAQ    8192(DX), DI
 	MOVQ    next+72(FP), SI
 	TESTQ   SI, SI
 	CMOVQEQ DI, SI
@@ -7502,8 +7408,7 @@ TEXT ·WidenQ8AVX2(SB), NOSPLIT, $0-56
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         w_base+24(FP), CX
 	MOVQ         w_len+32(FP), DX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         CX, SI
+	LEAQ         8192(CX), SI
 	MOVQ         next+48(FP), BX
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
@@ -8241,8 +8146,7 @@ TEXT ·AxpyQ4AVX2(SB), NOSPLIT, $0-64
 	MOVQ         y_base+0(FP), AX
 	MOVQ         w_base+32(FP), CX
 	MOVQ         w_len+40(FP), DX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         CX, SI
+	LEAQ         8192(CX), SI
 	MOVQ         next+56(FP), BX
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
@@ -8442,8 +8346,7 @@ TEXT ·PairsQ4AVX2(SB), NOSPLIT, $0-80
 	MOVQ         scales_base+24(FP), CX
 	MOVQ         w_base+48(FP), DX
 	MOVQ         w_len+56(FP), BX
-	MOVQ         ·Ahead+0(SB), DI
-	ADDQ         DX, DI
+	LEAQ         8192(DX), DI
 	MOVQ         next+72(FP), SI
 	TESTQ        SI, SI
 	CMOVQEQ      DI, SI
@@ -8499,8 +8402,7 @@ TEXT ·WidenQ4AVX2(SB), NOSPLIT, $0-56
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         w_base+24(FP), CX
 	MOVQ         w_len+32(FP), DX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         CX, SI
+	LEAQ         8192(CX), SI
 	MOVQ         next+48(FP), BX
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
@@ -9170,62 +9072,6 @@ below1:
 	VZEROUPPER
 	RET
 
-// func EncodeF16AVX2(dst []uint16, src []float32)
-// Requires: AVX, F16C
-TEXT ·EncodeF16AVX2(SB), NOSPLIT, $0-48
-	MOVQ dst_base+0(FP), AX
-	MOVQ src_base+24(FP), CX
-	MOVQ src_len+32(FP), DX
-
-elems32:
-	CMPQ      DX, $0x00000020
-	JL        below32
-	VMOVUPS   (CX), Y0
-	VCVTPS2PH $0x00, Y0, X0
-	VMOVDQU   X0, (AX)
-	VMOVUPS   32(CX), Y0
-	VCVTPS2PH $0x00, Y0, X0
-	VMOVDQU   X0, 16(AX)
-	VMOVUPS   64(CX), Y0
-	VCVTPS2PH $0x00, Y0, X0
-	VMOVDQU   X0, 32(AX)
-	VMOVUPS   96(CX), Y0
-	VCVTPS2PH $0x00, Y0, X0
-	VMOVDQU   X0, 48(AX)
-	ADDQ      $0x00000080, CX
-	ADDQ      $0x00000040, AX
-	SUBQ      $0x00000020, DX
-	JMP       elems32
-
-below32:
-elems8:
-	CMPQ      DX, $0x00000008
-	JL        below8
-	VMOVUPS   (CX), Y0
-	VCVTPS2PH $0x00, Y0, X0
-	VMOVDQU   X0, (AX)
-	ADDQ      $0x00000020, CX
-	ADDQ      $0x00000010, AX
-	SUBQ      $0x00000008, DX
-	JMP       elems8
-
-below8:
-elems1:
-	CMPQ      DX, $0x00000001
-	JL        below1
-	VMOVSS    (CX), X1
-	VCVTPS2PH $0x00, Y1, X0
-	VMOVD     X0, BX
-	MOVW      BX, (AX)
-	ADDQ      $0x00000004, CX
-	ADDQ      $0x00000002, AX
-	SUBQ      $0x00000001, DX
-	JMP       elems1
-
-below1:
-	VZEROUPPER
-	RET
-
 // func DecodeBF16AVX2(dst []float32, src []uint16)
 // Requires: AVX, AVX2
 TEXT ·DecodeBF16AVX2(SB), NOSPLIT, $0-48
@@ -9282,120 +9128,52 @@ below1:
 	VZEROUPPER
 	RET
 
-// func EncodeBF16AVX2(dst []uint16, src []float32)
-// Requires: AVX, AVX2
-TEXT ·EncodeBF16AVX2(SB), NOSPLIT, $0-48
-	MOVQ         dst_base+0(FP), AX
-	MOVQ         src_base+24(FP), CX
-	MOVQ         src_len+32(FP), DX
-	MOVL         $0x00000001, BX
-	VMOVD        BX, X0
-	VPBROADCASTD X0, Y0
-	MOVL         $0x00007fff, BX
-	VMOVD        BX, X1
-	VPBROADCASTD X1, Y1
-	MOVL         $0x00000040, BX
-	VMOVD        BX, X2
-	VPBROADCASTD X2, Y2
+// func EncodeF16AVX2(dst []uint16, src []float32)
+// Requires: AVX, F16C
+TEXT ·EncodeF16AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ src_len+32(FP), DX
 
 elems32:
-	CMPQ         DX, $0x00000020
-	JL           below32
-	VMOVUPS      (CX), Y3
-	VPSRLD       $0x10, Y3, Y4
-	VPAND        Y0, Y4, Y5
-	VCMPPS       $0x03, Y3, Y3, Y6
-	VPADDD       Y1, Y3, Y3
-	VPADDD       Y5, Y3, Y3
-	VPSRLD       $0x10, Y3, Y3
-	VPOR         Y2, Y4, Y4
-	VBLENDVPS    Y6, Y4, Y3, Y3
-	VEXTRACTI128 $0x01, Y3, X4
-	VPACKUSDW    X4, X3, X4
-	VMOVDQU      X4, (AX)
-	VMOVUPS      32(CX), Y3
-	VPSRLD       $0x10, Y3, Y4
-	VPAND        Y0, Y4, Y5
-	VCMPPS       $0x03, Y3, Y3, Y6
-	VPADDD       Y1, Y3, Y3
-	VPADDD       Y5, Y3, Y3
-	VPSRLD       $0x10, Y3, Y3
-	VPOR         Y2, Y4, Y4
-	VBLENDVPS    Y6, Y4, Y3, Y3
-	VEXTRACTI128 $0x01, Y3, X4
-	VPACKUSDW    X4, X3, X4
-	VMOVDQU      X4, 16(AX)
-	VMOVUPS      64(CX), Y3
-	VPSRLD       $0x10, Y3, Y4
-	VPAND        Y0, Y4, Y5
-	VCMPPS       $0x03, Y3, Y3, Y6
-	VPADDD       Y1, Y3, Y3
-	VPADDD       Y5, Y3, Y3
-	VPSRLD       $0x10, Y3, Y3
-	VPOR         Y2, Y4, Y4
-	VBLENDVPS    Y6, Y4, Y3, Y3
-	VEXTRACTI128 $0x01, Y3, X4
-	VPACKUSDW    X4, X3, X4
-	VMOVDQU      X4, 32(AX)
-	VMOVUPS      96(CX), Y3
-	VPSRLD       $0x10, Y3, Y4
-	VPAND        Y0, Y4, Y5
-	VCMPPS       $0x03, Y3, Y3, Y6
-	VPADDD       Y1, Y3, Y3
-	VPADDD       Y5, Y3, Y3
-	VPSRLD       $0x10, Y3, Y3
-	VPOR         Y2, Y4, Y4
-	VBLENDVPS    Y6, Y4, Y3, Y3
-	VEXTRACTI128 $0x01, Y3, X4
-	VPACKUSDW    X4, X3, X4
-	VMOVDQU      X4, 48(AX)
-	ADDQ         $0x00000080, CX
-	ADDQ         $0x00000040, AX
-	SUBQ         $0x00000020, DX
-	JMP          elems32
+	CMPQ      DX, $0x00000020
+	JL        below32
+	VMOVUPS   (CX), Y0
+	VCVTPS2PH $0x00, Y0, (AX)
+	VMOVUPS   32(CX), Y0
+	VCVTPS2PH $0x00, Y0, 16(AX)
+	VMOVUPS   64(CX), Y0
+	VCVTPS2PH $0x00, Y0, 32(AX)
+	VMOVUPS   96(CX), Y0
+	VCVTPS2PH $0x00, Y0, 48(AX)
+	ADDQ      $0x00000080, CX
+	ADDQ      $0x00000040, AX
+	SUBQ      $0x00000020, DX
+	JMP       elems32
 
 below32:
 elems8:
-	CMPQ         DX, $0x00000008
-	JL           below8
-	VMOVUPS      (CX), Y3
-	VPSRLD       $0x10, Y3, Y4
-	VPAND        Y0, Y4, Y5
-	VCMPPS       $0x03, Y3, Y3, Y6
-	VPADDD       Y1, Y3, Y3
-	VPADDD       Y5, Y3, Y3
-	VPSRLD       $0x10, Y3, Y3
-	VPOR         Y2, Y4, Y4
-	VBLENDVPS    Y6, Y4, Y3, Y3
-	VEXTRACTI128 $0x01, Y3, X4
-	VPACKUSDW    X4, X3, X4
-	VMOVDQU      X4, (AX)
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000010, AX
-	SUBQ         $0x00000008, DX
-	JMP          elems8
+	CMPQ      DX, $0x00000008
+	JL        below8
+	VMOVUPS   (CX), Y0
+	VCVTPS2PH $0x00, Y0, (AX)
+	ADDQ      $0x00000020, CX
+	ADDQ      $0x00000010, AX
+	SUBQ      $0x00000008, DX
+	JMP       elems8
 
 below8:
 elems1:
-	CMPQ         DX, $0x00000001
-	JL           below1
-	VMOVSS       (CX), X7
-	VPSRLD       $0x10, Y7, Y3
-	VPAND        Y0, Y3, Y4
-	VCMPPS       $0x03, Y7, Y7, Y5
-	VPADDD       Y1, Y7, Y7
-	VPADDD       Y4, Y7, Y7
-	VPSRLD       $0x10, Y7, Y7
-	VPOR         Y2, Y3, Y3
-	VBLENDVPS    Y5, Y3, Y7, Y7
-	VEXTRACTI128 $0x01, Y7, X3
-	VPACKUSDW    X3, X7, X3
-	VMOVD        X3, BX
-	MOVW         BX, (AX)
-	ADDQ         $0x00000004, CX
-	ADDQ         $0x00000002, AX
-	SUBQ         $0x00000001, DX
-	JMP          elems1
+	CMPQ      DX, $0x00000001
+	JL        below1
+	VMOVSS    (CX), X0
+	VCVTPS2PH $0x00, X0, X0
+	VMOVD     X0, BX
+	MOVW      BX, (AX)
+	ADDQ      $0x00000004, CX
+	ADDQ      $0x00000002, AX
+	SUBQ      $0x00000001, DX
+	JMP       elems1
 
 below1:
 	VZEROUPPER
@@ -10023,13 +9801,12 @@ DATA expCoef7<>+24(SB)/4, $0x3f800000
 DATA expCoef7<>+28(SB)/4, $0x3f800000
 GLOBL expCoef7<>(SB), RODATA|NOPTR, $32
 
-// func LoadNextAVX2(b []byte, next *byte) uint64
+// func LoadAVX2(b []byte, next *byte) uint64
 // Requires: AVX, AVX2, CMOV, MMX+
-TEXT ·LoadNextAVX2(SB), NOSPLIT, $0-40
+TEXT ·LoadAVX2(SB), NOSPLIT, $0-40
 	MOVQ    b_base+0(FP), AX
 	MOVQ    b_len+8(FP), CX
-	MOVQ    ·Ahead+0(SB), BX
-	ADDQ    AX, BX
+	LEAQ    8192(AX), BX
 	MOVQ    next+24(FP), DX
 	TESTQ   DX, DX
 	CMOVQEQ BX, DX
