@@ -59,8 +59,10 @@ func avx2() Set {
 		DecodeBF16: amd64.DecodeBF16AVX2,
 		Load:       amd64.LoadAVX2,
 		Attention: Attention{
-			ScoresF32: amd64.ScoresF32AVX2, ScoresF16: amd64.ScoresF16AVX2, ScoresQ8: amd64.ScoresQ8AVX2, Scores4: amd64.Scores4AVX2,
-			ValuesF32: amd64.ValuesF32AVX2, ValuesF16: amd64.ValuesF16AVX2, ValuesQ8: amd64.ValuesQ8AVX2, Values4: amd64.Values4AVX2,
+			F32:     Pages{amd64.ScoresF32AVX2, amd64.ValuesF32AVX2},
+			F16:     Pages{amd64.ScoresF16AVX2, amd64.ValuesF16AVX2},
+			Q8:      Pages{amd64.ScoresQ8AVX2, amd64.ValuesQ8AVX2},
+			Scores4: amd64.Scores4AVX2, Values4: amd64.Values4AVX2,
 			Softmax: amd64.SoftmaxAVX2,
 		},
 	}

@@ -104,7 +104,7 @@ type Set struct {
 func Go() Set {
 	return Set{
 		Name: "go", Ahead: 8 << 10,
-		F32:  floatRows[elemF32](), F16: floatRows[elemF16](), BF16: floatRows[elemBF16](),
+		F32: floatRows[elemF32](), F16: floatRows[elemF16](), BF16: floatRows[elemBF16](),
 		Q8: quantRows(q8Bytes, dotQ8, axpyQ8, codeQ8), Q4: quantRows(q4Bytes, dotQ4, axpyQ4, codeQ4),
 		PanelRow: panelRow, TileF32: tileF32, RowsF32: rowsF32(dot[elemF32]),
 		Outer: outer, OuterAt: outerAt, OuterPairs: outerPairs,
@@ -114,8 +114,8 @@ func Go() Set {
 		QuantizeX:  quantizeXBy(quantizeBlocks),
 		DecodeF16:  decodeF16, EncodeF16: encodeF16,
 		DecodeBF16: decodeBF16,
-		Load: load,
-		Attention: goAttention(),
+		Load:       load,
+		Attention:  goAttention(),
 	}
 }
 

@@ -1,15 +1,13 @@
 package main
 
 import (
-	"fmt"
-
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
 
 // q8Page is GGUF's q8_0: blocks of 32 elements, a float16 scale and 32 int8.
-var q8Page = dtype{name: "Q8", elem: "byte"}
+var q8Page = dtype{name: "Q8"}
 
 const q8Bytes = 34 // of a block of q8Page
 
@@ -65,8 +63,7 @@ func (s isa) loadElems(t dtype, m Mem, elems int) []reg.VecVirtual {
 // scores writes Scores<t>: four keys at a time, whose 16 partial sums each
 // meet in fold4.
 func (s isa) scores(t dtype) {
-	s.text("Scores"+t.name, fmt.Sprintf("func(s, q []float32, keys []%s, next *%s)", t.elem, t.elem),
-		"is Attention.Scores"+t.name+" of package kernel.")
+	s.text("Scores"+t.name, "func(s, q []float32, keys []byte, next *byte)", "is Pages.Scores of package kernel.")
 	sp := Load(Param("s").Base(), GP64())
 	n := Load(Param("s").Len(), GP64())
 	q := Load(Param("q").Base(), GP64())
@@ -173,8 +170,7 @@ func (s isa) fold8(a []reg.VecVirtual) reg.VecVirtual {
 // values writes Values<t>: four positions at a time pass over the output, so
 // that memory is read in order whatever the head dim.
 func (s isa) values(t dtype) {
-	s.text("Values"+t.name, fmt.Sprintf("func(y []float32, c float32, p []float32, values []%s, next *%s)", t.elem, t.elem),
-		"is Attention.Values"+t.name+" of package kernel.")
+	s.text("Values"+t.name, "func(y []float32, c float32, p []float32, values []byte, next *byte)", "is Pages.Values of package kernel.")
 	yp := Load(Param("y").Base(), GP64())
 	steps := Load(Param("y").Len(), GP64())
 	p := Load(Param("p").Base(), GP64())

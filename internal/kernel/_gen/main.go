@@ -76,14 +76,14 @@ func main() {
 func (s isa) avx2() {
 	s.both()
 	for _, t := range []dtype{f32, f16, bf16} {
-		s.axpy(t)
-		s.axpy4(t)
+		s.axpy(t, 1)
+		s.axpy(t, 4)
 	}
 	for _, q := range []quant{q8, q4} {
-		s.axpyQuant(q)
-		s.axpy4Quant(q)
+		s.axpyQuant(q, 1)
+		s.axpyQuant(q, 4)
 		s.pairs(q)
-		s.widen256(q)
+		s.widen(q)
 		s.tile256(q)
 	}
 	for _, t := range []dtype{f16, bf16} {

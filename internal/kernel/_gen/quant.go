@@ -167,17 +167,6 @@ func (s isa) load512(q quant, c quantConsts, wp reg.Register) weights {
 
 // load256 loads half a group.
 func (s isa) load256(q quant, c quantConsts, wp reg.Register, half int) weights {
-	w := codes256(q, c, wp, half)
-	if q == q8 {
-		w.absLow, w.absHigh = YMM(), YMM()
-		VPABSB(w.low, w.absLow)
-		VPABSB(w.high, w.absHigh)
-	}
-	return w
-}
-
-// codes256 is load256 without the magnitudes of codes.
-func codes256(q quant, c quantConsts, wp reg.Register, half int) weights {
 	w := weights{low: YMM(), high: YMM(), scale: YMM()}
 	first := 2 * half * q.bytes
 	pair := func(dst reg.VecVirtual, off int) {
@@ -192,6 +181,9 @@ func codes256(q quant, c quantConsts, wp reg.Register, half int) weights {
 		VPAND(c.mask, w.high, w.high)
 	} else {
 		pair(w.high, 18)
+		w.absLow, w.absHigh = YMM(), YMM()
+		VPABSB(w.low, w.absLow)
+		VPABSB(w.high, w.absHigh)
 	}
 	second := YMM()
 	VPBROADCASTW(at(wp, first), w.scale)

@@ -114,32 +114,32 @@ func Scores4AVX2(s []float32, stride int, n int, q []float32, keys []float32)
 //go:noescape
 func Values4AVX2(y []float32, c []float32, p []float32, stride int, n int, values []float32)
 
-// ScoresF32AVX2 is Attention.ScoresF32 of package kernel.
+// ScoresF32AVX2 is Pages.Scores of package kernel.
 //
 //go:noescape
-func ScoresF32AVX2(s []float32, q []float32, keys []float32, next *float32)
+func ScoresF32AVX2(s []float32, q []float32, keys []byte, next *byte)
 
-// ValuesF32AVX2 is Attention.ValuesF32 of package kernel.
+// ValuesF32AVX2 is Pages.Values of package kernel.
 //
 //go:noescape
-func ValuesF32AVX2(y []float32, c float32, p []float32, values []float32, next *float32)
+func ValuesF32AVX2(y []float32, c float32, p []float32, values []byte, next *byte)
 
-// ScoresF16AVX2 is Attention.ScoresF16 of package kernel.
+// ScoresF16AVX2 is Pages.Scores of package kernel.
 //
 //go:noescape
-func ScoresF16AVX2(s []float32, q []float32, keys []uint16, next *uint16)
+func ScoresF16AVX2(s []float32, q []float32, keys []byte, next *byte)
 
-// ValuesF16AVX2 is Attention.ValuesF16 of package kernel.
+// ValuesF16AVX2 is Pages.Values of package kernel.
 //
 //go:noescape
-func ValuesF16AVX2(y []float32, c float32, p []float32, values []uint16, next *uint16)
+func ValuesF16AVX2(y []float32, c float32, p []float32, values []byte, next *byte)
 
-// ScoresQ8AVX2 is Attention.ScoresQ8 of package kernel.
+// ScoresQ8AVX2 is Pages.Scores of package kernel.
 //
 //go:noescape
 func ScoresQ8AVX2(s []float32, q []float32, keys []byte, next *byte)
 
-// ValuesQ8AVX2 is Attention.ValuesQ8 of package kernel.
+// ValuesQ8AVX2 is Pages.Values of package kernel.
 //
 //go:noescape
 func ValuesQ8AVX2(y []float32, c float32, p []float32, values []byte, next *byte)
