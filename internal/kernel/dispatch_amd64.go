@@ -24,7 +24,7 @@ func All() []Set {
 	}
 	// Single rows are bound by memory. An EPYC (Zen 4), whose registers of 512 bits
 	// are two halves to it, reads faster by AVX2; a Xeon by AVX-512.
-	all = append(all, avx512Wide(avx512(avx2())), avx512(avx2()))
+	all = append(all, avx512Rows(avx512(avx2())), avx512(avx2()))
 	if intel() {
 		slices.Reverse(all[len(all)-2:])
 	}
@@ -87,9 +87,9 @@ func avx512(s Set) Set {
 	return s
 }
 
-// avx512Wide is s with wider registers for single rows too.
-func avx512Wide(s Set) Set {
-	s.Name = "avx512-wide"
+// avx512Rows is s with wider registers for single rows too.
+func avx512Rows(s Set) Set {
+	s.Name = "avx512-rows"
 	s.F32.Dot, s.F32.MatVec = amd64.DotF32AVX512, amd64.MatVecF32AVX512
 	s.F16.Dot, s.F16.MatVec = amd64.DotF16AVX512, amd64.MatVecF16AVX512
 	s.BF16.Dot, s.BF16.MatVec = amd64.DotBF16AVX512, amd64.MatVecBF16AVX512

@@ -233,7 +233,7 @@ func TestAll(t *testing.T) {
 	if All()[0].Name != "go" {
 		t.Errorf("first set is %s, want go", All()[0].Name)
 	}
-	for _, name := range []string{"go", "avx2", "avx512", "avx512-wide"} {
+	for _, name := range []string{"go", "avx2", "avx512", "avx512-rows"} {
 		if !has[name] {
 			t.Logf("NOT TESTED on this machine or build (%s/%s): the %s kernels", runtime.GOOS, runtime.GOARCH, name)
 		}
@@ -265,7 +265,7 @@ func TestBest(t *testing.T) {
 	}
 	want := "avx512"
 	if strings.Contains(string(info), "GenuineIntel") {
-		want = "avx512-wide"
+		want = "avx512-rows"
 	}
 	if best != want {
 		t.Errorf("best set: got %s, want %s", best, want)

@@ -4,7 +4,7 @@ package kernel
 // those that say otherwise.
 // What [Rows] says of slices holds for every function here.
 type Set struct {
-	// Name is "go", "avx2", "avx512", or "avx512-wide", which is avx512 with
+	// Name is "go", "avx2", "avx512", or "avx512-rows", which is avx512 with
 	// single rows of floats in registers of 512 bits too.
 	Name string
 	// Ahead is the distance in bytes at which this processor is best asked for
@@ -16,8 +16,8 @@ type Set struct {
 
 	// PanelRow writes x into a panel for tiles as its row j, from 0 to
 	// TileTokens-1. len(x) is what the weight rows have, and len(panel) at
-	// least TileTokens times that. A panel holds the rows in groups of 16
-	// elements, group by group of all rows, first the groups 0, 4, 8, ..., then
+	// least TileTokens times that. A panel holds the rows in runs of 16
+	// elements, run by run of all rows, first the runs 0, 4, 8, ..., then
 	// 1, 5, ..., and so on; after these the last len(x)%16 elements, one of
 	// each row at a time.
 	PanelRow func(panel []float32, j int, x []float32)

@@ -54,7 +54,7 @@ func (l *loadRows) run(lo, hi, _ int) {
 	l.sum.Add(l.k.Load(l.data[lo*l.rowBytes:hi*l.rowBytes], nil))
 }
 
-// LoadUp loads the first half of the neurons in slots as Up reads it for one
+// LoadUp loads the first part of the neurons in slots as Up reads it for one
 // token: those that follow one another as rows of a matrix.
 func (b *Backend) LoadUp(s device.Slots, slots []int32) uint64 {
 	l := &loadVecs{k: &b.k, s: s, slots: slots}
@@ -63,7 +63,7 @@ func (b *Backend) LoadUp(s device.Slots, slots []int32) uint64 {
 }
 
 // LoadDown loads the last part of the neurons in slots as Down reads it for one
-// token that takes the second half of all of them.
+// token that wants all of them.
 func (b *Backend) LoadDown(s device.Slots, slots []int32) uint64 {
 	l := &loadVecs{k: &b.k, s: s, slots: slots}
 	strips, units := b.downSplit(s, len(slots), 1)

@@ -28,7 +28,7 @@ func TestLoads(t *testing.T) {
 						t.Errorf("first halves: got sum %x, want %x", got, up)
 					}
 					if got := be.LoadDown(m.slots, m.work.Slots); got != down {
-						t.Errorf("second halves: got sum %x, want %x", got, down)
+						t.Errorf("last parts: got sum %x, want %x", got, down)
 					}
 					if got, want := be.LoadRows(m.slots.Data, int(m.slots.Stride)), k.Load(m.slots.Data, nil); got != want {
 						t.Errorf("rows: got sum %x, want %x", got, want)

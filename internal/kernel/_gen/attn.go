@@ -346,8 +346,7 @@ func (s isa) values4() {
 		blocks = []int{64, 16}
 	}
 	for _, elems := range blocks {
-		block, next, out := label("block", elems), label("rows", elems), label("stored", elems)
-		below := label("below", elems)
+		block, below := label("block", elems), label("below", elems)
 		Label(block)
 		CMPQ(cols, U32(elems))
 		JL(LabelRef(below))
@@ -364,22 +363,18 @@ func (s isa) values4() {
 		MOVQ(vp, rp)
 		MOVQ(p, pr.xp)
 		MOVQ(n, left)
-		TESTQ(left, left)
-		JZ(LabelRef(out))
-		Label(next)
-		v := s.loadElems(f32, at(rp, 0), elems)
-		for i := range acc {
-			weight := s.vec()
-			VBROADCASTSS(pr.x(i, 0), weight)
-			for j, a := range acc[i] {
-				VFMADD231PS(v[j], weight, a)
+		countdown(label("rows", elems), left, func() {
+			v := s.loadElems(f32, at(rp, 0), elems)
+			for i := range acc {
+				weight := s.vec()
+				VBROADCASTSS(pr.x(i, 0), weight)
+				for j, a := range acc[i] {
+					VFMADD231PS(v[j], weight, a)
+				}
 			}
-		}
-		ADDQ(row, rp)
-		ADDQ(U32(4), pr.xp)
-		DECQ(left)
-		JNZ(LabelRef(next))
-		Label(out)
+			ADDQ(row, rp)
+			ADDQ(U32(4), pr.xp)
+		})
 		for i := range acc {
 			for j, a := range acc[i] {
 				VMOVUPS(a, yr.x(i, j*s.width*4))

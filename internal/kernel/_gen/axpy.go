@@ -2,7 +2,6 @@ package main
 
 import (
 	. "github.com/mmcloughlin/avo/build"
-	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
 
@@ -14,61 +13,41 @@ func (s isa) axpy(t dtype, rows int) {
 	n := r.bytes // and then elements
 	t.count(n)
 
-	step := func(elems int) {
+	ptrs := []ptr{{yp, 4}}
+	for _, w := range r.w {
+		ptrs = append(ptrs, ptr{w, t.size})
+	}
+	elementLoops(n, []int{lanes, s.width}, ptrs, func(elems int) {
 		y := s.vecs(elems / s.width)
 		for i, v := range y {
 			VMOVUPS(at(yp, i*s.width*4), v)
 		}
-		for row := range r.w {
+		for row, wp := range r.w {
+			if elems == lanes {
+				r.prefetch(row, lanes*t.size)
+			}
 			for i, v := range y {
 				w := s.vec()
-				s.loadW(t, at(r.w[row], i*s.width*t.size), w)
+				s.loadW(t, at(wp, i*s.width*t.size), w)
 				if rows == 1 {
 					pace(w, t.axpyPace)
 				}
 				VFMADD231PS(r.a[row], w, v)
 			}
-			ADDQ(U32(elems*t.size), r.w[row])
 		}
 		for i, v := range y {
 			VMOVUPS(v, at(yp, i*s.width*4))
 		}
-		ADDQ(U32(elems*4), yp)
-		SUBQ(U32(elems), n)
-	}
-	Label("block")
-	CMPQ(n, U32(lanes))
-	JL(LabelRef("register"))
-	for _, np := range r.next {
-		prefetch(np, 0, lanes*t.size)
-		ADDQ(U32(lanes*t.size), np)
-	}
-	step(lanes)
-	JMP(LabelRef("block"))
-
-	Label("register")
-	CMPQ(n, U32(s.width))
-	JL(LabelRef("ones"))
-	step(s.width)
-	JMP(LabelRef("register"))
-
-	Label("ones")
-	TESTQ(n, n)
-	JZ(LabelRef("done"))
-	Label("one")
-	y := XMM()
-	VMOVSS(at(yp, 0), y)
-	for row := range r.w {
-		w := XMM()
-		loadW1(t, at(r.w[row], 0), w)
-		VFMADD231SS(r.a[row].AsX().(reg.VecVirtual), w, y)
-		ADDQ(U32(t.size), r.w[row])
-	}
-	VMOVSS(y, at(yp, 0))
-	ADDQ(U32(4), yp)
-	DECQ(n)
-	JNZ(LabelRef("one"))
-	Label("done")
+	})
+	elementLoops(n, []int{1}, ptrs, func(int) {
+		y, w := XMM(), XMM()
+		VMOVSS(at(yp, 0), y)
+		for row, wp := range r.w {
+			loadW1(t, at(wp, 0), w)
+			VFMADD231SS(r.a[row].AsX().(reg.VecVirtual), w, y)
+		}
+		VMOVSS(y, at(yp, 0))
+	})
 	VZEROUPPER()
 	RET()
 }

@@ -55,19 +55,15 @@ func (s isa) matVec(name string, prepare func() rowKernel) {
 	if s.width == 16 {
 		s.rowPairs(k, yp, rows, row, rowBytes, x, ahead)
 	}
-	TESTQ(rows, rows)
-	JZ(LabelRef("end"))
-	Label("row")
-	MOVQ(row, wp)
-	MOVQ(rowBytes, n)
-	MOVQ(x, xp)
-	LEAQ(Mem{Base: row, Index: ahead, Scale: 1}, np)
-	VMOVSS(k.row(wp, n, xp, np), at(yp, 0))
-	ADDQ(rowBytes, row)
-	ADDQ(U8(4), yp)
-	DECQ(rows)
-	JNZ(LabelRef("row"))
-	Label("end")
+	countdown("row", rows, func() {
+		MOVQ(row, wp)
+		MOVQ(rowBytes, n)
+		MOVQ(x, xp)
+		LEAQ(Mem{Base: row, Index: ahead, Scale: 1}, np)
+		VMOVSS(k.row(wp, n, xp, np), at(yp, 0))
+		ADDQ(rowBytes, row)
+		ADDQ(U8(4), yp)
+	})
 	VZEROUPPER()
 	RET()
 }
@@ -126,17 +122,13 @@ func (s isa) dotRow(t dtype, wp, n, xp, np reg.Register) reg.VecVirtual {
 	t.count(n)
 	MOVQ(n, blocks)
 	SHRQ(U8(6), blocks)
-	JZ(LabelRef("rest"))
-	Label("block")
-	prefetch(np, 0, lanes*t.size)
-	s.fma(t, wp, xp, acc)
-	ADDQ(U32(lanes*t.size), wp)
-	ADDQ(U32(lanes*t.size), np)
-	ADDQ(U32(lanes*4), xp)
-	DECQ(blocks)
-	JNZ(LabelRef("block"))
-
-	Label("rest")
+	countdown("block", blocks, func() {
+		prefetch(np, 0, lanes*t.size)
+		s.fma(t, wp, xp, acc)
+		ADDQ(U32(lanes*t.size), wp)
+		ADDQ(U32(lanes*t.size), np)
+		ADDQ(U32(lanes*4), xp)
+	})
 	ANDQ(U32(lanes-1), n)
 	per := 16 / s.width // registers per 16 elements
 	for i := 0; i < 3; i++ {
@@ -150,17 +142,13 @@ func (s isa) dotRow(t dtype, wp, n, xp, np reg.Register) reg.VecVirtual {
 
 	Label("reduce")
 	sum := s.reduce(acc)
-	TESTQ(n, n)
-	JZ(LabelRef("done"))
-	Label("one")
-	w1 := XMM()
-	loadW1(t, at(wp, 0), w1)
-	VFMADD231SS(at(xp, 0), w1, sum)
-	ADDQ(U32(t.size), wp)
-	ADDQ(U32(4), xp)
-	DECQ(n)
-	JNZ(LabelRef("one"))
-	Label("done")
+	countdown("one", n, func() {
+		w1 := XMM()
+		loadW1(t, at(wp, 0), w1)
+		VFMADD231SS(at(xp, 0), w1, sum)
+		ADDQ(U32(t.size), wp)
+		ADDQ(U32(4), xp)
+	})
 	return sum
 }
 
@@ -279,18 +267,15 @@ func (r rows4) x(i, disp int) Mem {
 // rest adds the last n%16 products to sum.
 func (r rows4) rest(t dtype, sum [4]reg.VecVirtual) {
 	ANDQ(U32(15), r.n)
-	JZ(LabelRef("done"))
-	Label("one")
-	w1 := XMM()
-	loadW1(t, at(r.wp, 0), w1)
-	for i, a := range sum {
-		VFMADD231SS(r.x(i, 0), w1, a)
-	}
-	ADDQ(U32(t.size), r.wp)
-	ADDQ(U32(4), r.xp)
-	DECQ(r.n)
-	JNZ(LabelRef("one"))
-	Label("done")
+	countdown("one", r.n, func() {
+		w1 := XMM()
+		loadW1(t, at(r.wp, 0), w1)
+		for i, a := range sum {
+			VFMADD231SS(r.x(i, 0), w1, a)
+		}
+		ADDQ(U32(t.size), r.wp)
+		ADDQ(U32(4), r.xp)
+	})
 }
 
 // store returns sum.
@@ -322,21 +307,17 @@ func (s isa) dot4Registers(t dtype, r rows4, np reg.Register) (sum [4]reg.VecVir
 	MOVQ(r.n, rest)
 	ANDQ(U32(lanes-16), rest)
 	SHRQ(U8(6), blocks)
-	JZ(LabelRef("rest"))
-	Label("block")
-	if np != nil {
-		prefetch(np, 0, lanes*t.size)
-		ADDQ(U32(lanes*t.size), np)
-	}
-	for j := range 4 {
-		step(j)
-	}
-	ADDQ(U32(lanes*t.size), r.wp)
-	ADDQ(U32(lanes*4), r.xp)
-	DECQ(blocks)
-	JNZ(LabelRef("block"))
-
-	Label("rest")
+	countdown("block", blocks, func() {
+		if np != nil {
+			prefetch(np, 0, lanes*t.size)
+			ADDQ(U32(lanes*t.size), np)
+		}
+		for j := range 4 {
+			step(j)
+		}
+		ADDQ(U32(lanes*t.size), r.wp)
+		ADDQ(U32(lanes*4), r.xp)
+	})
 	for j := range 3 {
 		CMPQ(rest, U32(j*16))
 		JE(LabelRef("reduce"))
@@ -358,10 +339,10 @@ func (s isa) dot4Registers(t dtype, r rows4, np reg.Register) (sum [4]reg.VecVir
 // pointers at the last n%16 elements.
 func (s isa) dot4Stack(t dtype, r rows4, np reg.Register) (sum [4]reg.VecVirtual) {
 	stack := AllocLocal(2 * 4 * 16 * 4) // [2, 4 rows, 16 lanes] f32
-	groups := GP64()
-	MOVQ(r.n, groups)
-	SHRQ(U8(4), groups)
-	ADDQ(U8(3), groups)
+	runs := GP64()
+	MOVQ(r.n, runs)
+	SHRQ(U8(4), runs)
+	ADDQ(U8(3), runs)
 
 	var acc [4][]reg.VecVirtual
 	each := func(half int, do func(m Mem, a reg.VecVirtual)) {
@@ -374,7 +355,7 @@ func (s isa) dot4Stack(t dtype, r rows4, np reg.Register) (sum [4]reg.VecVirtual
 	add := func(m Mem, a reg.VecVirtual) { VADDPS(m, a, a) }
 	store := func(m Mem, a reg.VecVirtual) { VMOVUPS(a, m) }
 	for q := range 4 {
-		acc = s.quarter(t, r, np, groups, q)
+		acc = s.quarter(t, r, np, runs, q)
 		if q >= 2 {
 			each(q-2, add)
 		}
@@ -384,10 +365,10 @@ func (s isa) dot4Stack(t dtype, r rows4, np reg.Register) (sum [4]reg.VecVirtual
 	}
 	each(0, add)
 
-	MOVQ(r.n, groups) // from here on: elements in whole groups
-	ANDQ(I8(-16), groups)
-	LEAQ(Mem{Base: r.xp, Index: groups, Scale: 4}, r.xp)
-	LEAQ(Mem{Base: r.wp, Index: groups, Scale: uint8(t.size)}, r.wp)
+	MOVQ(r.n, runs) // from here on: elements in whole runs
+	ANDQ(I8(-16), runs)
+	LEAQ(Mem{Base: r.xp, Index: runs, Scale: 4}, r.xp)
+	LEAQ(Mem{Base: r.wp, Index: runs, Scale: uint8(t.size)}, r.wp)
 	for i := range sum {
 		VADDPS(acc[i][1], acc[i][0], acc[i][0])
 		sum[i] = reduceY(acc[i][0])
@@ -395,35 +376,32 @@ func (s isa) dot4Stack(t dtype, r rows4, np reg.Register) (sum [4]reg.VecVirtual
 	return sum
 }
 
-// quarter is pass q of dot4Stack. groups is the number of whole groups of 16
-// elements plus 3, so that (groups-q)/4 of them fall to pass q.
-func (s isa) quarter(t dtype, r rows4, np, groups reg.Register, q int) (acc [4][]reg.VecVirtual) {
+// quarter is pass q of dot4Stack. runs is the number of whole runs of 16
+// elements plus 3, so that (runs-q)/4 of them fall to pass q.
+func (s isa) quarter(t dtype, r rows4, np, runs reg.Register, q int) (acc [4][]reg.VecVirtual) {
 	for i := range acc {
 		acc[i] = s.vecs(2)
 		s.zero(acc[i]...)
 	}
 	row, steps, pre := r, GP64(), GP64()
 	row.wp, row.xp = GP64(), GP64()
-	LEAQ(at(groups, -q), steps)
+	LEAQ(at(runs, -q), steps)
 	LEAQ(at(r.wp, q*16*t.size), row.wp)
 	LEAQ(at(r.xp, q*16*4), row.xp)
 	LEAQ(at(np, q*16*t.size), pre)
 	SHRQ(U8(2), steps)
-	JZ(LabelRef(label("passed", q)))
-	Label(label("pass", q))
-	prefetch(pre, 0, 64)
-	for j := range 2 {
-		w := s.vec()
-		s.loadW(t, at(row.wp, j*8*t.size), w)
-		for i := range acc {
-			VFMADD231PS(row.x(i, j*8*4), w, acc[i][j])
+	countdown(label("pass", q), steps, func() {
+		prefetch(pre, 0, 64)
+		for j := range 2 {
+			w := s.vec()
+			s.loadW(t, at(row.wp, j*8*t.size), w)
+			for i := range acc {
+				VFMADD231PS(row.x(i, j*8*4), w, acc[i][j])
+			}
 		}
-	}
-	ADDQ(U32(lanes*t.size), row.wp)
-	ADDQ(U32(lanes*t.size), pre)
-	ADDQ(U32(lanes*4), row.xp)
-	DECQ(steps)
-	JNZ(LabelRef(label("pass", q)))
-	Label(label("passed", q))
+		ADDQ(U32(lanes*t.size), row.wp)
+		ADDQ(U32(lanes*t.size), pre)
+		ADDQ(U32(lanes*4), row.xp)
+	})
 	return acc
 }

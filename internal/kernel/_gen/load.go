@@ -22,22 +22,18 @@ func (s isa) load() {
 	blocks := GP64()
 	MOVQ(n, blocks)
 	SHRQ(U8(9), blocks)
-	JZ(LabelRef("rest"))
-	Label("block")
-	for o := 0; o < block; o += 32 {
-		if o%64 == 0 {
-			prefetch(np, o, 64)
+	countdown("block", blocks, func() {
+		for o := 0; o < block; o += 32 {
+			if o%64 == 0 {
+				prefetch(np, o, 64)
+			}
+			a := acc[o/32%len(acc)]
+			VPADDQ(at(p, o), a, a)
+			pace(a, loadPace)
 		}
-		a := acc[o/32%len(acc)]
-		VPADDQ(at(p, o), a, a)
-		pace(a, loadPace)
-	}
-	ADDQ(U32(block), np)
-	ADDQ(U32(block), p)
-	DECQ(blocks)
-	JNZ(LabelRef("block"))
-
-	Label("rest")
+		ADDQ(U32(block), np)
+		ADDQ(U32(block), p)
+	})
 	for i := 1; i < len(acc); i++ {
 		VPADDQ(acc[i], acc[0], acc[0])
 	}

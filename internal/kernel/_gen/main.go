@@ -240,6 +240,17 @@ func pace(v reg.VecVirtual, n int) {
 	}
 }
 
+// countdown runs body n times and leaves n at 0.
+func countdown(name string, n reg.Register, body func()) {
+	TESTQ(n, n)
+	JZ(LabelRef(name + "_end"))
+	Label(name)
+	body()
+	DECQ(n)
+	JNZ(LabelRef(name))
+	Label(name + "_end")
+}
+
 // at is the memory at base plus disp bytes.
 func at(base reg.Register, disp int) Mem { return Mem{Base: base, Disp: disp} }
 

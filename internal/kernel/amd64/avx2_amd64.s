@@ -25,7 +25,8 @@ TEXT ·DotF32AVX2(SB), NOSPLIT, $0-60
 	SHRQ    $0x02, CX
 	MOVQ    CX, SI
 	SHRQ    $0x06, SI
-	JZ      rest
+	TESTQ   SI, SI
+	JZ      block_end
 
 block:
 	PREFETCHT1  (BX)
@@ -118,7 +119,7 @@ block:
 	DECQ        SI
 	JNZ         block
 
-rest:
+block_end:
 	ANDQ        $0x0000003f, CX
 	CMPQ        CX, $0x00000010
 	JL          reduce
@@ -211,7 +212,7 @@ reduce:
 	VMOVSHDUP    X0, X1
 	VADDSS       X1, X0, X0
 	TESTQ        CX, CX
-	JZ           done
+	JZ           one_end
 
 one:
 	VMOVSS      (AX), X1
@@ -221,7 +222,7 @@ one:
 	DECQ        CX
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	MOVSS X0, ret+56(FP)
 	RET
@@ -236,7 +237,7 @@ TEXT ·MatVecF32AVX2(SB), NOSPLIT, $0-88
 	MOVQ  x_base+56(FP), SI
 	MOVQ  ahead+80(FP), DI
 	TESTQ CX, CX
-	JZ    end
+	JZ    row_end
 
 row:
 	MOVQ   DX, R8
@@ -254,7 +255,8 @@ row:
 	SHRQ   $0x02, R9
 	MOVQ   R9, R12
 	SHRQ   $0x06, R12
-	JZ     rest
+	TESTQ  R12, R12
+	JZ     block_end
 
 block:
 	PREFETCHT1  (R11)
@@ -347,7 +349,7 @@ block:
 	DECQ        R12
 	JNZ         block
 
-rest:
+block_end:
 	ANDQ        $0x0000003f, R9
 	CMPQ        R9, $0x00000010
 	JL          reduce
@@ -440,7 +442,7 @@ reduce:
 	VMOVSHDUP    X0, X1
 	VADDSS       X1, X0, X0
 	TESTQ        R9, R9
-	JZ           done
+	JZ           one_end
 
 one:
 	VMOVSS      (R8), X1
@@ -450,14 +452,14 @@ one:
 	DECQ        R9
 	JNZ         one
 
-done:
+one_end:
 	VMOVSS X0, (AX)
 	ADDQ   BX, DX
 	ADDQ   $0x04, AX
 	DECQ   CX
 	JNZ    row
 
-end:
+row_end:
 	VZEROUPPER
 	RET
 
@@ -490,7 +492,8 @@ TEXT ·Dot4F32AVX2(SB), NOSPLIT, $512-80
 	LEAQ    (AX), R12
 	LEAQ    (DI), R10
 	SHRQ    $0x02, R9
-	JZ      passed0
+	TESTQ   R9, R9
+	JZ      pass0_end
 
 pass0:
 	PREFETCHT1  (R10)
@@ -510,7 +513,7 @@ pass0:
 	DECQ        R9
 	JNZ         pass0
 
-passed0:
+pass0_end:
 	VMOVUPS Y0, (SP)
 	VMOVUPS Y1, 32(SP)
 	VMOVUPS Y2, 64(SP)
@@ -532,7 +535,8 @@ passed0:
 	LEAQ    64(AX), R12
 	LEAQ    64(DI), R10
 	SHRQ    $0x02, R9
-	JZ      passed1
+	TESTQ   R9, R9
+	JZ      pass1_end
 
 pass1:
 	PREFETCHT1  (R10)
@@ -552,7 +556,7 @@ pass1:
 	DECQ        R9
 	JNZ         pass1
 
-passed1:
+pass1_end:
 	VMOVUPS Y0, 256(SP)
 	VMOVUPS Y1, 288(SP)
 	VMOVUPS Y2, 320(SP)
@@ -574,7 +578,8 @@ passed1:
 	LEAQ    128(AX), R12
 	LEAQ    128(DI), R10
 	SHRQ    $0x02, R9
-	JZ      passed2
+	TESTQ   R9, R9
+	JZ      pass2_end
 
 pass2:
 	PREFETCHT1  (R10)
@@ -594,7 +599,7 @@ pass2:
 	DECQ        R9
 	JNZ         pass2
 
-passed2:
+pass2_end:
 	VADDPS  (SP), Y0, Y0
 	VADDPS  32(SP), Y1, Y1
 	VADDPS  64(SP), Y2, Y2
@@ -624,7 +629,8 @@ passed2:
 	LEAQ    192(AX), R10
 	LEAQ    192(DI), DI
 	SHRQ    $0x02, R8
-	JZ      passed3
+	TESTQ   R8, R8
+	JZ      pass3_end
 
 pass3:
 	PREFETCHT1  (DI)
@@ -644,7 +650,7 @@ pass3:
 	DECQ        R8
 	JNZ         pass3
 
-passed3:
+pass3_end:
 	VADDPS       256(SP), Y0, Y0
 	VADDPS       288(SP), Y1, Y1
 	VADDPS       320(SP), Y2, Y2
@@ -694,7 +700,8 @@ passed3:
 	VMOVSHDUP    X6, X1
 	VADDSS       X1, X6, X6
 	ANDQ         $0x0000000f, SI
-	JZ           done
+	TESTQ        SI, SI
+	JZ           one_end
 
 one:
 	VMOVSS      (BX), X1
@@ -707,7 +714,7 @@ one:
 	DECQ        SI
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	MOVSS X0, ret_0+64(FP)
 	MOVSS X2, ret_1+68(FP)
@@ -736,7 +743,8 @@ TEXT ·DotF16AVX2(SB), NOSPLIT, $0-60
 	SHRQ    $0x01, CX
 	MOVQ    CX, SI
 	SHRQ    $0x06, SI
-	JZ      rest
+	TESTQ   SI, SI
+	JZ      block_end
 
 block:
 	PREFETCHT1  (BX)
@@ -787,7 +795,7 @@ block:
 	DECQ        SI
 	JNZ         block
 
-rest:
+block_end:
 	ANDQ        $0x0000003f, CX
 	CMPQ        CX, $0x00000010
 	JL          reduce
@@ -850,7 +858,7 @@ reduce:
 	VMOVSHDUP    X0, X1
 	VADDSS       X1, X0, X0
 	TESTQ        CX, CX
-	JZ           done
+	JZ           one_end
 
 one:
 	MOVWLZX     (AX), BX
@@ -862,7 +870,7 @@ one:
 	DECQ        CX
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	MOVSS X0, ret+56(FP)
 	RET
@@ -877,7 +885,7 @@ TEXT ·MatVecF16AVX2(SB), NOSPLIT, $0-88
 	MOVQ  x_base+56(FP), SI
 	MOVQ  ahead+80(FP), DI
 	TESTQ CX, CX
-	JZ    end
+	JZ    row_end
 
 row:
 	MOVQ   DX, R8
@@ -895,7 +903,8 @@ row:
 	SHRQ   $0x01, R9
 	MOVQ   R9, R12
 	SHRQ   $0x06, R12
-	JZ     rest
+	TESTQ  R12, R12
+	JZ     block_end
 
 block:
 	PREFETCHT1  (R11)
@@ -946,7 +955,7 @@ block:
 	DECQ        R12
 	JNZ         block
 
-rest:
+block_end:
 	ANDQ        $0x0000003f, R9
 	CMPQ        R9, $0x00000010
 	JL          reduce
@@ -1009,7 +1018,7 @@ reduce:
 	VMOVSHDUP    X0, X1
 	VADDSS       X1, X0, X0
 	TESTQ        R9, R9
-	JZ           done
+	JZ           one_end
 
 one:
 	MOVWLZX     (R8), R11
@@ -1021,14 +1030,14 @@ one:
 	DECQ        R9
 	JNZ         one
 
-done:
+one_end:
 	VMOVSS X0, (AX)
 	ADDQ   BX, DX
 	ADDQ   $0x04, AX
 	DECQ   CX
 	JNZ    row
 
-end:
+row_end:
 	VZEROUPPER
 	RET
 
@@ -1061,7 +1070,8 @@ TEXT ·Dot4F16AVX2(SB), NOSPLIT, $512-80
 	LEAQ    (AX), R12
 	LEAQ    (DI), R10
 	SHRQ    $0x02, R9
-	JZ      passed0
+	TESTQ   R9, R9
+	JZ      pass0_end
 
 pass0:
 	PREFETCHT1  (R10)
@@ -1081,7 +1091,7 @@ pass0:
 	DECQ        R9
 	JNZ         pass0
 
-passed0:
+pass0_end:
 	VMOVUPS Y0, (SP)
 	VMOVUPS Y1, 32(SP)
 	VMOVUPS Y2, 64(SP)
@@ -1103,7 +1113,8 @@ passed0:
 	LEAQ    64(AX), R12
 	LEAQ    32(DI), R10
 	SHRQ    $0x02, R9
-	JZ      passed1
+	TESTQ   R9, R9
+	JZ      pass1_end
 
 pass1:
 	PREFETCHT1  (R10)
@@ -1123,7 +1134,7 @@ pass1:
 	DECQ        R9
 	JNZ         pass1
 
-passed1:
+pass1_end:
 	VMOVUPS Y0, 256(SP)
 	VMOVUPS Y1, 288(SP)
 	VMOVUPS Y2, 320(SP)
@@ -1145,7 +1156,8 @@ passed1:
 	LEAQ    128(AX), R12
 	LEAQ    64(DI), R10
 	SHRQ    $0x02, R9
-	JZ      passed2
+	TESTQ   R9, R9
+	JZ      pass2_end
 
 pass2:
 	PREFETCHT1  (R10)
@@ -1165,7 +1177,7 @@ pass2:
 	DECQ        R9
 	JNZ         pass2
 
-passed2:
+pass2_end:
 	VADDPS  (SP), Y0, Y0
 	VADDPS  32(SP), Y1, Y1
 	VADDPS  64(SP), Y2, Y2
@@ -1195,7 +1207,8 @@ passed2:
 	LEAQ    192(AX), R10
 	LEAQ    96(DI), DI
 	SHRQ    $0x02, R8
-	JZ      passed3
+	TESTQ   R8, R8
+	JZ      pass3_end
 
 pass3:
 	PREFETCHT1  (DI)
@@ -1215,7 +1228,7 @@ pass3:
 	DECQ        R8
 	JNZ         pass3
 
-passed3:
+pass3_end:
 	VADDPS       256(SP), Y0, Y0
 	VADDPS       288(SP), Y1, Y1
 	VADDPS       320(SP), Y2, Y2
@@ -1265,7 +1278,8 @@ passed3:
 	VMOVSHDUP    X6, X1
 	VADDSS       X1, X6, X6
 	ANDQ         $0x0000000f, SI
-	JZ           done
+	TESTQ        SI, SI
+	JZ           one_end
 
 one:
 	MOVWLZX     (BX), DI
@@ -1280,7 +1294,7 @@ one:
 	DECQ        SI
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	MOVSS X0, ret_0+64(FP)
 	MOVSS X2, ret_1+68(FP)
@@ -1309,7 +1323,8 @@ TEXT ·DotBF16AVX2(SB), NOSPLIT, $0-60
 	SHRQ    $0x01, CX
 	MOVQ    CX, SI
 	SHRQ    $0x06, SI
-	JZ      rest
+	TESTQ   SI, SI
+	JZ      block_end
 
 block:
 	PREFETCHT1  (BX)
@@ -1360,7 +1375,7 @@ block:
 	DECQ        SI
 	JNZ         block
 
-rest:
+block_end:
 	ANDQ        $0x0000003f, CX
 	CMPQ        CX, $0x00000010
 	JL          reduce
@@ -1423,7 +1438,7 @@ reduce:
 	VMOVSHDUP    X0, X1
 	VADDSS       X1, X0, X0
 	TESTQ        CX, CX
-	JZ           done
+	JZ           one_end
 
 one:
 	MOVWLZX     (AX), BX
@@ -1435,7 +1450,7 @@ one:
 	DECQ        CX
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	MOVSS X0, ret+56(FP)
 	RET
@@ -1450,7 +1465,7 @@ TEXT ·MatVecBF16AVX2(SB), NOSPLIT, $0-88
 	MOVQ  x_base+56(FP), SI
 	MOVQ  ahead+80(FP), DI
 	TESTQ CX, CX
-	JZ    end
+	JZ    row_end
 
 row:
 	MOVQ   DX, R8
@@ -1468,7 +1483,8 @@ row:
 	SHRQ   $0x01, R9
 	MOVQ   R9, R12
 	SHRQ   $0x06, R12
-	JZ     rest
+	TESTQ  R12, R12
+	JZ     block_end
 
 block:
 	PREFETCHT1  (R11)
@@ -1519,7 +1535,7 @@ block:
 	DECQ        R12
 	JNZ         block
 
-rest:
+block_end:
 	ANDQ        $0x0000003f, R9
 	CMPQ        R9, $0x00000010
 	JL          reduce
@@ -1582,7 +1598,7 @@ reduce:
 	VMOVSHDUP    X0, X1
 	VADDSS       X1, X0, X0
 	TESTQ        R9, R9
-	JZ           done
+	JZ           one_end
 
 one:
 	MOVWLZX     (R8), R11
@@ -1594,14 +1610,14 @@ one:
 	DECQ        R9
 	JNZ         one
 
-done:
+one_end:
 	VMOVSS X0, (AX)
 	ADDQ   BX, DX
 	ADDQ   $0x04, AX
 	DECQ   CX
 	JNZ    row
 
-end:
+row_end:
 	VZEROUPPER
 	RET
 
@@ -1634,7 +1650,8 @@ TEXT ·Dot4BF16AVX2(SB), NOSPLIT, $512-80
 	LEAQ    (AX), R12
 	LEAQ    (DI), R10
 	SHRQ    $0x02, R9
-	JZ      passed0
+	TESTQ   R9, R9
+	JZ      pass0_end
 
 pass0:
 	PREFETCHT1  (R10)
@@ -1656,7 +1673,7 @@ pass0:
 	DECQ        R9
 	JNZ         pass0
 
-passed0:
+pass0_end:
 	VMOVUPS Y0, (SP)
 	VMOVUPS Y1, 32(SP)
 	VMOVUPS Y2, 64(SP)
@@ -1678,7 +1695,8 @@ passed0:
 	LEAQ    64(AX), R12
 	LEAQ    32(DI), R10
 	SHRQ    $0x02, R9
-	JZ      passed1
+	TESTQ   R9, R9
+	JZ      pass1_end
 
 pass1:
 	PREFETCHT1  (R10)
@@ -1700,7 +1718,7 @@ pass1:
 	DECQ        R9
 	JNZ         pass1
 
-passed1:
+pass1_end:
 	VMOVUPS Y0, 256(SP)
 	VMOVUPS Y1, 288(SP)
 	VMOVUPS Y2, 320(SP)
@@ -1722,7 +1740,8 @@ passed1:
 	LEAQ    128(AX), R12
 	LEAQ    64(DI), R10
 	SHRQ    $0x02, R9
-	JZ      passed2
+	TESTQ   R9, R9
+	JZ      pass2_end
 
 pass2:
 	PREFETCHT1  (R10)
@@ -1744,7 +1763,7 @@ pass2:
 	DECQ        R9
 	JNZ         pass2
 
-passed2:
+pass2_end:
 	VADDPS  (SP), Y0, Y0
 	VADDPS  32(SP), Y1, Y1
 	VADDPS  64(SP), Y2, Y2
@@ -1774,7 +1793,8 @@ passed2:
 	LEAQ    192(AX), R10
 	LEAQ    96(DI), DI
 	SHRQ    $0x02, R8
-	JZ      passed3
+	TESTQ   R8, R8
+	JZ      pass3_end
 
 pass3:
 	PREFETCHT1  (DI)
@@ -1796,7 +1816,7 @@ pass3:
 	DECQ        R8
 	JNZ         pass3
 
-passed3:
+pass3_end:
 	VADDPS       256(SP), Y0, Y0
 	VADDPS       288(SP), Y1, Y1
 	VADDPS       320(SP), Y2, Y2
@@ -1846,7 +1866,8 @@ passed3:
 	VMOVSHDUP    X6, X1
 	VADDSS       X1, X6, X6
 	ANDQ         $0x0000000f, SI
-	JZ           done
+	TESTQ        SI, SI
+	JZ           one_end
 
 one:
 	MOVWLZX     (BX), DI
@@ -1861,7 +1882,7 @@ one:
 	DECQ        SI
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	MOVSS X0, ret_0+64(FP)
 	MOVSS X2, ret_1+68(FP)
@@ -1992,7 +2013,7 @@ TEXT ·MatVecQ8AVX2(SB), NOSPLIT, $192-88
 	VMOVD        R8, X0
 	VPBROADCASTD X0, Y0
 	TESTQ        CX, CX
-	JZ           end
+	JZ           row_end
 
 row:
 	MOVQ   DX, R8
@@ -2098,7 +2119,7 @@ reduce:
 	DECQ         CX
 	JNZ          row
 
-end:
+row_end:
 	VZEROUPPER
 	RET
 
@@ -2438,7 +2459,7 @@ TEXT ·MatVecQ4AVX2(SB), NOSPLIT, $192-88
 	VMOVD        R8, X1
 	VPBROADCASTD X1, Y1
 	TESTQ        CX, CX
-	JZ           end
+	JZ           row_end
 
 row:
 	MOVQ   DX, R8
@@ -2537,7 +2558,7 @@ reduce:
 	DECQ         CX
 	JNZ          row
 
-end:
+row_end:
 	VZEROUPPER
 	RET
 
@@ -2767,9 +2788,9 @@ TEXT ·TileF32AVX2(SB), $3072-40
 	SHRQ   $0x04, R9
 	ADDQ   $+3, R9
 	SHRQ   $0x02, R9
-	TESTQ  R9, R9
-	JZ     passed0_0_0
 	MOVQ   $0x00000000, R10
+	TESTQ  R9, R9
+	JZ     pass0_0_0_end
 
 pass0_0_0:
 	VMOVUPS     (CX)(R10*1), Y12
@@ -2797,7 +2818,7 @@ pass0_0_0:
 	DECQ        R9
 	JNZ         pass0_0_0
 
-passed0_0_0:
+pass0_0_0_end:
 	VMOVUPS Y0, (SP)
 	VMOVUPS Y1, 64(SP)
 	VMOVUPS Y2, 128(SP)
@@ -2827,9 +2848,9 @@ passed0_0_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+3, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed0_0_8
 	MOVQ    $0x00000020, R10
+	TESTQ   R9, R9
+	JZ      pass0_0_8_end
 
 pass0_0_8:
 	VMOVUPS     (CX)(R10*1), Y12
@@ -2857,7 +2878,7 @@ pass0_0_8:
 	DECQ        R9
 	JNZ         pass0_0_8
 
-passed0_0_8:
+pass0_0_8_end:
 	VMOVUPS Y0, 32(SP)
 	VMOVUPS Y1, 96(SP)
 	VMOVUPS Y2, 160(SP)
@@ -2887,9 +2908,9 @@ passed0_0_8:
 	SHRQ    $0x04, R9
 	ADDQ    $+3, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed0_2_0
 	MOVQ    $0x00000000, R10
+	TESTQ   R9, R9
+	JZ      pass0_2_0_end
 
 pass0_2_0:
 	VMOVUPS     (BX)(R10*1), Y12
@@ -2917,7 +2938,7 @@ pass0_2_0:
 	DECQ        R9
 	JNZ         pass0_2_0
 
-passed0_2_0:
+pass0_2_0_end:
 	VMOVUPS Y0, 768(SP)
 	VMOVUPS Y1, 832(SP)
 	VMOVUPS Y2, 896(SP)
@@ -2947,9 +2968,9 @@ passed0_2_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+3, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed0_2_8
 	MOVQ    $0x00000020, R10
+	TESTQ   R9, R9
+	JZ      pass0_2_8_end
 
 pass0_2_8:
 	VMOVUPS     (BX)(R10*1), Y12
@@ -2977,7 +2998,7 @@ pass0_2_8:
 	DECQ        R9
 	JNZ         pass0_2_8
 
-passed0_2_8:
+pass0_2_8_end:
 	VMOVUPS Y0, 800(SP)
 	VMOVUPS Y1, 864(SP)
 	VMOVUPS Y2, 928(SP)
@@ -3019,9 +3040,9 @@ passed0_2_8:
 	SHRQ    $0x04, R9
 	ADDQ    $+1, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed2_0_0
 	MOVQ    $0x00000080, R10
+	TESTQ   R9, R9
+	JZ      pass2_0_0_end
 
 pass2_0_0:
 	VMOVUPS     (CX)(R10*1), Y12
@@ -3049,7 +3070,7 @@ pass2_0_0:
 	DECQ        R9
 	JNZ         pass2_0_0
 
-passed2_0_0:
+pass2_0_0_end:
 	VADDPS  (SP), Y0, Y0
 	VMOVUPS Y0, (SP)
 	VADDPS  64(SP), Y1, Y1
@@ -3103,9 +3124,9 @@ passed2_0_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+1, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed2_0_8
 	MOVQ    $0x000000a0, R10
+	TESTQ   R9, R9
+	JZ      pass2_0_8_end
 
 pass2_0_8:
 	VMOVUPS     (CX)(R10*1), Y12
@@ -3133,7 +3154,7 @@ pass2_0_8:
 	DECQ        R9
 	JNZ         pass2_0_8
 
-passed2_0_8:
+pass2_0_8_end:
 	VADDPS  32(SP), Y0, Y0
 	VMOVUPS Y0, 32(SP)
 	VADDPS  96(SP), Y1, Y1
@@ -3187,9 +3208,9 @@ passed2_0_8:
 	SHRQ    $0x04, R9
 	ADDQ    $+1, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed2_2_0
 	MOVQ    $0x00000080, R10
+	TESTQ   R9, R9
+	JZ      pass2_2_0_end
 
 pass2_2_0:
 	VMOVUPS     (BX)(R10*1), Y12
@@ -3217,7 +3238,7 @@ pass2_2_0:
 	DECQ        R9
 	JNZ         pass2_2_0
 
-passed2_2_0:
+pass2_2_0_end:
 	VADDPS  768(SP), Y0, Y0
 	VMOVUPS Y0, 768(SP)
 	VADDPS  832(SP), Y1, Y1
@@ -3271,9 +3292,9 @@ passed2_2_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+1, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed2_2_8
 	MOVQ    $0x000000a0, R10
+	TESTQ   R9, R9
+	JZ      pass2_2_8_end
 
 pass2_2_8:
 	VMOVUPS     (BX)(R10*1), Y12
@@ -3301,7 +3322,7 @@ pass2_2_8:
 	DECQ        R9
 	JNZ         pass2_2_8
 
-passed2_2_8:
+pass2_2_8_end:
 	VADDPS  800(SP), Y0, Y0
 	VMOVUPS Y0, 800(SP)
 	VADDPS  864(SP), Y1, Y1
@@ -3349,9 +3370,9 @@ passed2_2_8:
 	SHRQ    $0x04, R9
 	ADDQ    $+2, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed1_0_0
 	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	JZ      pass1_0_0_end
 
 pass1_0_0:
 	VMOVUPS     (CX)(R10*1), Y12
@@ -3379,7 +3400,7 @@ pass1_0_0:
 	DECQ        R9
 	JNZ         pass1_0_0
 
-passed1_0_0:
+pass1_0_0_end:
 	VMOVUPS Y0, 1536(SP)
 	VMOVUPS Y1, 1600(SP)
 	VMOVUPS Y2, 1664(SP)
@@ -3415,9 +3436,9 @@ passed1_0_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+2, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed1_0_8
 	MOVQ    $0x00000060, R10
+	TESTQ   R9, R9
+	JZ      pass1_0_8_end
 
 pass1_0_8:
 	VMOVUPS     (CX)(R10*1), Y12
@@ -3445,7 +3466,7 @@ pass1_0_8:
 	DECQ        R9
 	JNZ         pass1_0_8
 
-passed1_0_8:
+pass1_0_8_end:
 	VMOVUPS Y0, 1568(SP)
 	VMOVUPS Y1, 1632(SP)
 	VMOVUPS Y2, 1696(SP)
@@ -3481,9 +3502,9 @@ passed1_0_8:
 	SHRQ    $0x04, R9
 	ADDQ    $+2, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed1_2_0
 	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	JZ      pass1_2_0_end
 
 pass1_2_0:
 	VMOVUPS     (BX)(R10*1), Y12
@@ -3511,7 +3532,7 @@ pass1_2_0:
 	DECQ        R9
 	JNZ         pass1_2_0
 
-passed1_2_0:
+pass1_2_0_end:
 	VMOVUPS Y0, 2304(SP)
 	VMOVUPS Y1, 2368(SP)
 	VMOVUPS Y2, 2432(SP)
@@ -3547,9 +3568,9 @@ passed1_2_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+2, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed1_2_8
 	MOVQ    $0x00000060, R10
+	TESTQ   R9, R9
+	JZ      pass1_2_8_end
 
 pass1_2_8:
 	VMOVUPS     (BX)(R10*1), Y12
@@ -3577,7 +3598,7 @@ pass1_2_8:
 	DECQ        R9
 	JNZ         pass1_2_8
 
-passed1_2_8:
+pass1_2_8_end:
 	VMOVUPS Y0, 2336(SP)
 	VMOVUPS Y1, 2400(SP)
 	VMOVUPS Y2, 2464(SP)
@@ -3625,9 +3646,9 @@ passed1_2_8:
 	SHRQ    $0x04, R9
 	ADDQ    $+0, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed3_0_0
 	MOVQ    $0x000000c0, R10
+	TESTQ   R9, R9
+	JZ      pass3_0_0_end
 
 pass3_0_0:
 	VMOVUPS     (CX)(R10*1), Y12
@@ -3655,7 +3676,7 @@ pass3_0_0:
 	DECQ        R9
 	JNZ         pass3_0_0
 
-passed3_0_0:
+pass3_0_0_end:
 	VADDPS  1536(SP), Y0, Y0
 	VMOVUPS Y0, 1536(SP)
 	VADDPS  1600(SP), Y1, Y1
@@ -3715,9 +3736,9 @@ passed3_0_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+0, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed3_0_8
 	MOVQ    $0x000000e0, R10
+	TESTQ   R9, R9
+	JZ      pass3_0_8_end
 
 pass3_0_8:
 	VMOVUPS     (CX)(R10*1), Y12
@@ -3745,7 +3766,7 @@ pass3_0_8:
 	DECQ        R9
 	JNZ         pass3_0_8
 
-passed3_0_8:
+pass3_0_8_end:
 	VADDPS  1568(SP), Y0, Y0
 	VMOVUPS Y0, 1568(SP)
 	VADDPS  1632(SP), Y1, Y1
@@ -3805,9 +3826,9 @@ passed3_0_8:
 	SHRQ    $0x04, R9
 	ADDQ    $+0, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed3_2_0
 	MOVQ    $0x000000c0, R10
+	TESTQ   R9, R9
+	JZ      pass3_2_0_end
 
 pass3_2_0:
 	VMOVUPS     (BX)(R10*1), Y12
@@ -3835,7 +3856,7 @@ pass3_2_0:
 	DECQ        R9
 	JNZ         pass3_2_0
 
-passed3_2_0:
+pass3_2_0_end:
 	VADDPS  2304(SP), Y0, Y0
 	VMOVUPS Y0, 2304(SP)
 	VADDPS  2368(SP), Y1, Y1
@@ -3895,9 +3916,9 @@ passed3_2_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+0, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed3_2_8
 	MOVQ    $0x000000e0, R10
+	TESTQ   R9, R9
+	JZ      pass3_2_8_end
 
 pass3_2_8:
 	VMOVUPS     (BX)(R10*1), Y12
@@ -3925,7 +3946,7 @@ pass3_2_8:
 	DECQ        R9
 	JNZ         pass3_2_8
 
-passed3_2_8:
+pass3_2_8_end:
 	VADDPS       2336(SP), Y0, Y0
 	VMOVUPS      Y0, 2336(SP)
 	VADDPS       2400(SP), Y1, Y1
@@ -4241,10 +4262,11 @@ passed3_2_8:
 	MOVQ         AX, R9
 	ANDQ         $-16, R9
 	SUBQ         R9, AX
-	JZ           done
 	IMUL3Q       $0x00000018, R9, R10
 	ADDQ         R8, R10
 	SHLQ         $0x02, R9
+	TESTQ        AX, AX
+	JZ           one_end
 
 one:
 	VMOVSS      (CX)(R9*1), X0
@@ -4328,7 +4350,7 @@ one:
 	DECQ        AX
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	RET
 
@@ -4399,7 +4421,8 @@ TEXT ·PanelRowAVX2(SB), NOSPLIT, $0-56
 	SHRQ   $0x02, DI
 	MOVQ   BX, DI
 	SHRQ   $0x06, DI
-	JZ     rest
+	TESTQ  DI, DI
+	JZ     block_end
 
 block:
 	VMOVUPS (DX), Y0
@@ -4426,7 +4449,7 @@ block:
 	DECQ    DI
 	JNZ     block
 
-rest:
+block_end:
 	MOVQ    BX, SI
 	ANDQ    $0x0000003f, SI
 	CMPQ    SI, $0x00000010
@@ -4455,12 +4478,12 @@ rest:
 	SUBQ    $0x00000010, SI
 
 ones:
-	TESTQ  SI, SI
-	JZ     done
 	SUBQ   SI, BX
 	IMUL3Q $0x00000018, BX, BX
 	ADDQ   AX, BX
 	LEAQ   (BX)(CX*4), BX
+	TESTQ  SI, SI
+	JZ     one_end
 
 one:
 	VMOVSS (DX), X0
@@ -4470,7 +4493,7 @@ one:
 	DECQ   SI
 	JNZ    one
 
-done:
+one_end:
 	VZEROUPPER
 	RET
 
@@ -4506,7 +4529,8 @@ TEXT ·OuterAVX2(SB), NOSPLIT, $0-88
 	MOVQ    h_base+32(FP), DI
 	LEAQ    (BX), R8
 	SHRQ    $0x07, SI
-	JZ      passed0
+	TESTQ   SI, SI
+	JZ      pass0_end
 
 pass0:
 	VMOVUPS      (R8), Y12
@@ -4534,7 +4558,7 @@ pass0:
 	DECQ         SI
 	JNZ          pass0
 
-passed0:
+pass0_end:
 	LEAQ    (AX), SI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
@@ -4577,7 +4601,8 @@ passed0:
 	MOVQ    h_base+32(FP), DI
 	LEAQ    64(BX), R8
 	SHRQ    $0x07, SI
-	JZ      passed16
+	TESTQ   SI, SI
+	JZ      pass16_end
 
 pass16:
 	VMOVUPS      (R8), Y12
@@ -4605,7 +4630,7 @@ pass16:
 	DECQ         SI
 	JNZ          pass16
 
-passed16:
+pass16_end:
 	LEAQ    64(AX), SI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
@@ -4648,7 +4673,8 @@ passed16:
 	MOVQ    h_base+32(FP), DI
 	LEAQ    128(BX), R8
 	SHRQ    $0x07, SI
-	JZ      passed32
+	TESTQ   SI, SI
+	JZ      pass32_end
 
 pass32:
 	VMOVUPS      (R8), Y12
@@ -4676,7 +4702,7 @@ pass32:
 	DECQ         SI
 	JNZ          pass32
 
-passed32:
+pass32_end:
 	LEAQ    128(AX), SI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
@@ -4719,7 +4745,8 @@ passed32:
 	MOVQ    h_base+32(FP), DI
 	LEAQ    192(BX), R8
 	SHRQ    $0x07, SI
-	JZ      passed48
+	TESTQ   SI, SI
+	JZ      pass48_end
 
 pass48:
 	VMOVUPS      (R8), Y12
@@ -4747,7 +4774,7 @@ pass48:
 	DECQ         SI
 	JNZ          pass48
 
-passed48:
+pass48_end:
 	LEAQ    192(AX), SI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
@@ -4790,7 +4817,8 @@ passed48:
 	MOVQ    h_base+32(FP), DI
 	LEAQ    256(BX), R8
 	SHRQ    $0x07, SI
-	JZ      passed64
+	TESTQ   SI, SI
+	JZ      pass64_end
 
 pass64:
 	VMOVUPS      (R8), Y12
@@ -4818,7 +4846,7 @@ pass64:
 	DECQ         SI
 	JNZ          pass64
 
-passed64:
+pass64_end:
 	LEAQ    256(AX), SI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
@@ -4861,7 +4889,8 @@ passed64:
 	MOVQ    h_base+32(FP), DI
 	LEAQ    320(BX), R8
 	SHRQ    $0x07, SI
-	JZ      passed80
+	TESTQ   SI, SI
+	JZ      pass80_end
 
 pass80:
 	VMOVUPS      (R8), Y12
@@ -4889,7 +4918,7 @@ pass80:
 	DECQ         SI
 	JNZ          pass80
 
-passed80:
+pass80_end:
 	LEAQ    320(AX), SI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
@@ -4932,7 +4961,8 @@ passed80:
 	MOVQ    h_base+32(FP), DI
 	LEAQ    384(BX), R8
 	SHRQ    $0x07, SI
-	JZ      passed96
+	TESTQ   SI, SI
+	JZ      pass96_end
 
 pass96:
 	VMOVUPS      (R8), Y12
@@ -4960,7 +4990,7 @@ pass96:
 	DECQ         SI
 	JNZ          pass96
 
-passed96:
+pass96_end:
 	LEAQ    384(AX), SI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
@@ -5003,7 +5033,8 @@ passed96:
 	MOVQ    h_base+32(FP), DI
 	LEAQ    448(BX), BX
 	SHRQ    $0x07, SI
-	JZ      passed112
+	TESTQ   SI, SI
+	JZ      pass112_end
 
 pass112:
 	VMOVUPS      (BX), Y12
@@ -5031,7 +5062,7 @@ pass112:
 	DECQ         SI
 	JNZ          pass112
 
-passed112:
+pass112_end:
 	LEAQ    448(AX), AX
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
@@ -5057,118 +5088,118 @@ passed112:
 // func OuterAtAVX2(y []float32, h []float32, rows []int32, w []float32)
 // Requires: AVX, FMA3
 TEXT ·OuterAtAVX2(SB), NOSPLIT, $0-96
-	MOVQ    y_base+0(FP), AX
-	MOVQ    w_base+72(FP), CX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VMOVUPS 64(AX), Y2
-	VMOVUPS 96(AX), Y3
-	VMOVUPS 128(AX), Y4
-	VMOVUPS 160(AX), Y5
-	VMOVUPS 192(AX), Y6
-	VMOVUPS 224(AX), Y7
+	MOVQ    w_base+72(FP), AX
+	MOVQ    y_base+0(FP), CX
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	VMOVUPS 64(CX), Y2
+	VMOVUPS 96(CX), Y3
+	VMOVUPS 128(CX), Y4
+	VMOVUPS 160(CX), Y5
+	VMOVUPS 192(CX), Y6
+	VMOVUPS 224(CX), Y7
 	MOVQ    rows_len+56(FP), DX
 	MOVQ    h_base+24(FP), BX
 	MOVQ    rows_base+48(FP), SI
 	TESTQ   DX, DX
-	JZ      passed0
+	JZ      pass0_end
 
 pass0:
 	MOVLQSX      (SI), DI
 	SHLQ         $0x09, DI
 	VBROADCASTSS (BX), Y8
-	VFMADD231PS  (CX)(DI*1), Y8, Y0
-	VFMADD231PS  32(CX)(DI*1), Y8, Y1
-	VFMADD231PS  64(CX)(DI*1), Y8, Y2
-	VFMADD231PS  96(CX)(DI*1), Y8, Y3
-	VFMADD231PS  128(CX)(DI*1), Y8, Y4
-	VFMADD231PS  160(CX)(DI*1), Y8, Y5
-	VFMADD231PS  192(CX)(DI*1), Y8, Y6
-	VFMADD231PS  224(CX)(DI*1), Y8, Y7
+	VFMADD231PS  (AX)(DI*1), Y8, Y0
+	VFMADD231PS  32(AX)(DI*1), Y8, Y1
+	VFMADD231PS  64(AX)(DI*1), Y8, Y2
+	VFMADD231PS  96(AX)(DI*1), Y8, Y3
+	VFMADD231PS  128(AX)(DI*1), Y8, Y4
+	VFMADD231PS  160(AX)(DI*1), Y8, Y5
+	VFMADD231PS  192(AX)(DI*1), Y8, Y6
+	VFMADD231PS  224(AX)(DI*1), Y8, Y7
 	ADDQ         $0x00000004, BX
 	ADDQ         $0x00000004, SI
 	DECQ         DX
 	JNZ          pass0
 
-passed0:
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS Y2, 64(AX)
-	VMOVUPS Y3, 96(AX)
-	VMOVUPS Y4, 128(AX)
-	VMOVUPS Y5, 160(AX)
-	VMOVUPS Y6, 192(AX)
-	VMOVUPS Y7, 224(AX)
-	VMOVUPS 256(AX), Y0
-	VMOVUPS 288(AX), Y1
-	VMOVUPS 320(AX), Y2
-	VMOVUPS 352(AX), Y3
-	VMOVUPS 384(AX), Y4
-	VMOVUPS 416(AX), Y5
-	VMOVUPS 448(AX), Y6
-	VMOVUPS 480(AX), Y7
+pass0_end:
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	VMOVUPS Y2, 64(CX)
+	VMOVUPS Y3, 96(CX)
+	VMOVUPS Y4, 128(CX)
+	VMOVUPS Y5, 160(CX)
+	VMOVUPS Y6, 192(CX)
+	VMOVUPS Y7, 224(CX)
+	VMOVUPS 256(CX), Y0
+	VMOVUPS 288(CX), Y1
+	VMOVUPS 320(CX), Y2
+	VMOVUPS 352(CX), Y3
+	VMOVUPS 384(CX), Y4
+	VMOVUPS 416(CX), Y5
+	VMOVUPS 448(CX), Y6
+	VMOVUPS 480(CX), Y7
 	MOVQ    rows_len+56(FP), DX
 	MOVQ    h_base+24(FP), BX
 	MOVQ    rows_base+48(FP), SI
 	TESTQ   DX, DX
-	JZ      passed64
+	JZ      pass64_end
 
 pass64:
 	MOVLQSX      (SI), DI
 	SHLQ         $0x09, DI
 	VBROADCASTSS (BX), Y8
-	VFMADD231PS  256(CX)(DI*1), Y8, Y0
-	VFMADD231PS  288(CX)(DI*1), Y8, Y1
-	VFMADD231PS  320(CX)(DI*1), Y8, Y2
-	VFMADD231PS  352(CX)(DI*1), Y8, Y3
-	VFMADD231PS  384(CX)(DI*1), Y8, Y4
-	VFMADD231PS  416(CX)(DI*1), Y8, Y5
-	VFMADD231PS  448(CX)(DI*1), Y8, Y6
-	VFMADD231PS  480(CX)(DI*1), Y8, Y7
+	VFMADD231PS  256(AX)(DI*1), Y8, Y0
+	VFMADD231PS  288(AX)(DI*1), Y8, Y1
+	VFMADD231PS  320(AX)(DI*1), Y8, Y2
+	VFMADD231PS  352(AX)(DI*1), Y8, Y3
+	VFMADD231PS  384(AX)(DI*1), Y8, Y4
+	VFMADD231PS  416(AX)(DI*1), Y8, Y5
+	VFMADD231PS  448(AX)(DI*1), Y8, Y6
+	VFMADD231PS  480(AX)(DI*1), Y8, Y7
 	ADDQ         $0x00000004, BX
 	ADDQ         $0x00000004, SI
 	DECQ         DX
 	JNZ          pass64
 
-passed64:
-	VMOVUPS Y0, 256(AX)
-	VMOVUPS Y1, 288(AX)
-	VMOVUPS Y2, 320(AX)
-	VMOVUPS Y3, 352(AX)
-	VMOVUPS Y4, 384(AX)
-	VMOVUPS Y5, 416(AX)
-	VMOVUPS Y6, 448(AX)
-	VMOVUPS Y7, 480(AX)
+pass64_end:
+	VMOVUPS Y0, 256(CX)
+	VMOVUPS Y1, 288(CX)
+	VMOVUPS Y2, 320(CX)
+	VMOVUPS Y3, 352(CX)
+	VMOVUPS Y4, 384(CX)
+	VMOVUPS Y5, 416(CX)
+	VMOVUPS Y6, 448(CX)
+	VMOVUPS Y7, 480(CX)
 	VZEROUPPER
 	RET
 
 // func OuterPairsAVX2(y []float32, h []float32, rows []int32, codes []uint32, scales []float32, next *float32)
 // Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·OuterPairsAVX2(SB), NOSPLIT, $0-128
-	MOVQ         y_base+0(FP), AX
-	MOVQ         codes_base+72(FP), CX
-	MOVQ         scales_base+96(FP), DX
-	MOVQ         next+120(FP), BX
-	MOVL         $0xffff0000, SI
-	VMOVD        SI, X8
-	VPBROADCASTD X8, Y8
-	PREFETCHT0   (BX)
-	PREFETCHT0   64(BX)
-	PREFETCHT0   128(BX)
-	PREFETCHT0   192(BX)
-	VMOVUPS      (AX), Y0
-	VMOVUPS      32(AX), Y1
-	VMOVUPS      64(AX), Y2
-	VMOVUPS      96(AX), Y3
-	VMOVUPS      128(AX), Y4
-	VMOVUPS      160(AX), Y5
-	VMOVUPS      192(AX), Y6
-	VMOVUPS      224(AX), Y7
+	MOVQ         codes_base+72(FP), AX
+	MOVQ         scales_base+96(FP), CX
+	MOVQ         next+120(FP), DX
+	MOVL         $0xffff0000, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         y_base+0(FP), BX
+	PREFETCHT0   (DX)
+	PREFETCHT0   64(DX)
+	PREFETCHT0   128(DX)
+	PREFETCHT0   192(DX)
+	VMOVUPS      (BX), Y1
+	VMOVUPS      32(BX), Y2
+	VMOVUPS      64(BX), Y3
+	VMOVUPS      96(BX), Y4
+	VMOVUPS      128(BX), Y5
+	VMOVUPS      160(BX), Y6
+	VMOVUPS      192(BX), Y7
+	VMOVUPS      224(BX), Y8
 	MOVQ         rows_len+56(FP), SI
 	MOVQ         h_base+24(FP), DI
 	MOVQ         rows_base+48(FP), R8
 	TESTQ        SI, SI
-	JZ           passed0
+	JZ           pass0_end
 
 pass0:
 	MOVLQSX        (R8), R9
@@ -5176,61 +5207,61 @@ pass0:
 	SHLQ           $0x08, R9
 	SHLQ           $0x04, R10
 	VBROADCASTSS   (DI), Y9
-	VBROADCASTF128 (DX)(R10*1), Y10
+	VBROADCASTF128 (CX)(R10*1), Y10
 	VMULPS         Y9, Y10, Y10
 	VPERMILPS      $0x00, Y10, Y9
-	VMOVDQU        (CX)(R9*1), Y12
+	VMOVDQU        (AX)(R9*1), Y12
 	VPSLLD         $0x10, Y12, Y11
-	VPAND          Y8, Y12, Y12
-	VFMADD231PS    Y9, Y11, Y0
-	VFMADD231PS    Y9, Y12, Y2
-	VMOVDQU        32(CX)(R9*1), Y12
-	VPSLLD         $0x10, Y12, Y11
-	VPAND          Y8, Y12, Y12
+	VPAND          Y0, Y12, Y12
 	VFMADD231PS    Y9, Y11, Y1
 	VFMADD231PS    Y9, Y12, Y3
+	VMOVDQU        32(AX)(R9*1), Y12
+	VPSLLD         $0x10, Y12, Y11
+	VPAND          Y0, Y12, Y12
+	VFMADD231PS    Y9, Y11, Y2
+	VFMADD231PS    Y9, Y12, Y4
 	VPERMILPS      $0x55, Y10, Y9
-	VMOVDQU        64(CX)(R9*1), Y11
+	VMOVDQU        64(AX)(R9*1), Y11
 	VPSLLD         $0x10, Y11, Y10
-	VPAND          Y8, Y11, Y11
-	VFMADD231PS    Y9, Y10, Y4
-	VFMADD231PS    Y9, Y11, Y6
-	VMOVDQU        96(CX)(R9*1), Y11
-	VPSLLD         $0x10, Y11, Y10
-	VPAND          Y8, Y11, Y11
+	VPAND          Y0, Y11, Y11
 	VFMADD231PS    Y9, Y10, Y5
 	VFMADD231PS    Y9, Y11, Y7
+	VMOVDQU        96(AX)(R9*1), Y11
+	VPSLLD         $0x10, Y11, Y10
+	VPAND          Y0, Y11, Y11
+	VFMADD231PS    Y9, Y10, Y6
+	VFMADD231PS    Y9, Y11, Y8
 	ADDQ           $0x00000004, DI
 	ADDQ           $0x00000004, R8
 	DECQ           SI
 	JNZ            pass0
 
-passed0:
-	VMOVUPS    Y0, (AX)
-	VMOVUPS    Y1, 32(AX)
-	VMOVUPS    Y2, 64(AX)
-	VMOVUPS    Y3, 96(AX)
-	VMOVUPS    Y4, 128(AX)
-	VMOVUPS    Y5, 160(AX)
-	VMOVUPS    Y6, 192(AX)
-	VMOVUPS    Y7, 224(AX)
-	PREFETCHT0 256(BX)
-	PREFETCHT0 320(BX)
-	PREFETCHT0 384(BX)
-	PREFETCHT0 448(BX)
-	VMOVUPS    256(AX), Y0
-	VMOVUPS    288(AX), Y1
-	VMOVUPS    320(AX), Y2
-	VMOVUPS    352(AX), Y3
-	VMOVUPS    384(AX), Y4
-	VMOVUPS    416(AX), Y5
-	VMOVUPS    448(AX), Y6
-	VMOVUPS    480(AX), Y7
-	MOVQ       rows_len+56(FP), BX
+pass0_end:
+	VMOVUPS    Y1, (BX)
+	VMOVUPS    Y2, 32(BX)
+	VMOVUPS    Y3, 64(BX)
+	VMOVUPS    Y4, 96(BX)
+	VMOVUPS    Y5, 128(BX)
+	VMOVUPS    Y6, 160(BX)
+	VMOVUPS    Y7, 192(BX)
+	VMOVUPS    Y8, 224(BX)
+	PREFETCHT0 256(DX)
+	PREFETCHT0 320(DX)
+	PREFETCHT0 384(DX)
+	PREFETCHT0 448(DX)
+	VMOVUPS    256(BX), Y1
+	VMOVUPS    288(BX), Y2
+	VMOVUPS    320(BX), Y3
+	VMOVUPS    352(BX), Y4
+	VMOVUPS    384(BX), Y5
+	VMOVUPS    416(BX), Y6
+	VMOVUPS    448(BX), Y7
+	VMOVUPS    480(BX), Y8
+	MOVQ       rows_len+56(FP), DX
 	MOVQ       h_base+24(FP), SI
 	MOVQ       rows_base+48(FP), DI
-	TESTQ      BX, BX
-	JZ         passed64
+	TESTQ      DX, DX
+	JZ         pass64_end
 
 pass64:
 	MOVLQSX        (DI), R8
@@ -5238,44 +5269,44 @@ pass64:
 	SHLQ           $0x08, R8
 	SHLQ           $0x04, R9
 	VBROADCASTSS   (SI), Y9
-	VBROADCASTF128 (DX)(R9*1), Y10
+	VBROADCASTF128 (CX)(R9*1), Y10
 	VMULPS         Y9, Y10, Y10
 	VPERMILPS      $0xaa, Y10, Y9
-	VMOVDQU        128(CX)(R8*1), Y12
+	VMOVDQU        128(AX)(R8*1), Y12
 	VPSLLD         $0x10, Y12, Y11
-	VPAND          Y8, Y12, Y12
-	VFMADD231PS    Y9, Y11, Y0
-	VFMADD231PS    Y9, Y12, Y2
-	VMOVDQU        160(CX)(R8*1), Y12
-	VPSLLD         $0x10, Y12, Y11
-	VPAND          Y8, Y12, Y12
+	VPAND          Y0, Y12, Y12
 	VFMADD231PS    Y9, Y11, Y1
 	VFMADD231PS    Y9, Y12, Y3
+	VMOVDQU        160(AX)(R8*1), Y12
+	VPSLLD         $0x10, Y12, Y11
+	VPAND          Y0, Y12, Y12
+	VFMADD231PS    Y9, Y11, Y2
+	VFMADD231PS    Y9, Y12, Y4
 	VPERMILPS      $0xff, Y10, Y9
-	VMOVDQU        192(CX)(R8*1), Y11
+	VMOVDQU        192(AX)(R8*1), Y11
 	VPSLLD         $0x10, Y11, Y10
-	VPAND          Y8, Y11, Y11
-	VFMADD231PS    Y9, Y10, Y4
-	VFMADD231PS    Y9, Y11, Y6
-	VMOVDQU        224(CX)(R8*1), Y11
-	VPSLLD         $0x10, Y11, Y10
-	VPAND          Y8, Y11, Y11
+	VPAND          Y0, Y11, Y11
 	VFMADD231PS    Y9, Y10, Y5
 	VFMADD231PS    Y9, Y11, Y7
+	VMOVDQU        224(AX)(R8*1), Y11
+	VPSLLD         $0x10, Y11, Y10
+	VPAND          Y0, Y11, Y11
+	VFMADD231PS    Y9, Y10, Y6
+	VFMADD231PS    Y9, Y11, Y8
 	ADDQ           $0x00000004, SI
 	ADDQ           $0x00000004, DI
-	DECQ           BX
+	DECQ           DX
 	JNZ            pass64
 
-passed64:
-	VMOVUPS Y0, 256(AX)
-	VMOVUPS Y1, 288(AX)
-	VMOVUPS Y2, 320(AX)
-	VMOVUPS Y3, 352(AX)
-	VMOVUPS Y4, 384(AX)
-	VMOVUPS Y5, 416(AX)
-	VMOVUPS Y6, 448(AX)
-	VMOVUPS Y7, 480(AX)
+pass64_end:
+	VMOVUPS Y1, 256(BX)
+	VMOVUPS Y2, 288(BX)
+	VMOVUPS Y3, 320(BX)
+	VMOVUPS Y4, 352(BX)
+	VMOVUPS Y5, 384(BX)
+	VMOVUPS Y6, 416(BX)
+	VMOVUPS Y7, 448(BX)
+	VMOVUPS Y8, 480(BX)
 	VZEROUPPER
 	RET
 
@@ -5387,7 +5418,7 @@ block16:
 	MOVQ         BX, R11
 	MOVQ         DI, R14
 	TESTQ        R14, R14
-	JZ           stored16
+	JZ           rows16_end
 
 rows16:
 	VMOVUPS      (R13), Y8
@@ -5409,7 +5440,7 @@ rows16:
 	DECQ         R14
 	JNZ          rows16
 
-stored16:
+rows16_end:
 	VMOVUPS Y1, (AX)
 	VMOVUPS Y0, 32(AX)
 	VMOVUPS Y3, (AX)(R9*1)
@@ -6307,14 +6338,9 @@ TEXT ·AxpyF32AVX2(SB), NOSPLIT, $0-64
 	VBROADCASTSS a+24(FP), Y0
 	SHRQ         $0x02, CX
 
-block:
+elems64:
 	CMPQ        CX, $0x00000040
-	JL          register
-	PREFETCHT1  (BX)
-	PREFETCHT1  64(BX)
-	PREFETCHT1  128(BX)
-	PREFETCHT1  192(BX)
-	ADDQ        $0x00000100, BX
+	JL          below64
 	VMOVUPS     (AX), Y1
 	VMOVUPS     32(AX), Y2
 	VMOVUPS     64(AX), Y3
@@ -6323,6 +6349,11 @@ block:
 	VMOVUPS     160(AX), Y6
 	VMOVUPS     192(AX), Y7
 	VMOVUPS     224(AX), Y8
+	PREFETCHT1  (BX)
+	PREFETCHT1  64(BX)
+	PREFETCHT1  128(BX)
+	PREFETCHT1  192(BX)
+	ADDQ        $0x00000100, BX
 	VMOVUPS     (DX), Y9
 	VPOR        Y9, Y9, Y9
 	VPOR        Y9, Y9, Y9
@@ -6403,7 +6434,6 @@ block:
 	VPOR        Y9, Y9, Y9
 	VPOR        Y9, Y9, Y9
 	VFMADD231PS Y0, Y9, Y8
-	ADDQ        $0x00000100, DX
 	VMOVUPS     Y1, (AX)
 	VMOVUPS     Y2, 32(AX)
 	VMOVUPS     Y3, 64(AX)
@@ -6413,12 +6443,14 @@ block:
 	VMOVUPS     Y7, 192(AX)
 	VMOVUPS     Y8, 224(AX)
 	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000100, DX
 	SUBQ        $0x00000040, CX
-	JMP         block
+	JMP         elems64
 
-register:
+below64:
+elems8:
 	CMPQ        CX, $0x00000008
-	JL          ones
+	JL          below8
 	VMOVUPS     (AX), Y1
 	VMOVUPS     (DX), Y2
 	VPOR        Y2, Y2, Y2
@@ -6430,27 +6462,26 @@ register:
 	VPOR        Y2, Y2, Y2
 	VPOR        Y2, Y2, Y2
 	VFMADD231PS Y0, Y2, Y1
-	ADDQ        $0x00000020, DX
 	VMOVUPS     Y1, (AX)
 	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, DX
 	SUBQ        $0x00000008, CX
-	JMP         register
+	JMP         elems8
 
-ones:
-	TESTQ CX, CX
-	JZ    done
-
-one:
+below8:
+elems1:
+	CMPQ        CX, $0x00000001
+	JL          below1
 	VMOVSS      (AX), X1
 	VMOVSS      (DX), X2
 	VFMADD231SS X0, X2, X1
-	ADDQ        $0x00000004, DX
 	VMOVSS      X1, (AX)
 	ADDQ        $0x00000004, AX
-	DECQ        CX
-	JNZ         one
+	ADDQ        $0x00000004, DX
+	SUBQ        $0x00000001, CX
+	JMP         elems1
 
-done:
+below1:
 	VZEROUPPER
 	RET
 
@@ -6476,29 +6507,9 @@ TEXT ·Axpy4F32AVX2(SB), NOSPLIT, $0-48
 	MOVQ         24(SI), BX
 	SHRQ         $0x02, CX
 
-block:
+elems64:
 	CMPQ        CX, $0x00000040
-	JL          register
-	PREFETCHT1  (R8)
-	PREFETCHT1  64(R8)
-	PREFETCHT1  128(R8)
-	PREFETCHT1  192(R8)
-	ADDQ        $0x00000100, R8
-	PREFETCHT1  (R10)
-	PREFETCHT1  64(R10)
-	PREFETCHT1  128(R10)
-	PREFETCHT1  192(R10)
-	ADDQ        $0x00000100, R10
-	PREFETCHT1  (R12)
-	PREFETCHT1  64(R12)
-	PREFETCHT1  128(R12)
-	PREFETCHT1  192(R12)
-	ADDQ        $0x00000100, R12
-	PREFETCHT1  (BX)
-	PREFETCHT1  64(BX)
-	PREFETCHT1  128(BX)
-	PREFETCHT1  192(BX)
-	ADDQ        $0x00000100, BX
+	JL          below64
 	VMOVUPS     (AX), Y4
 	VMOVUPS     32(AX), Y5
 	VMOVUPS     64(AX), Y6
@@ -6507,6 +6518,11 @@ block:
 	VMOVUPS     160(AX), Y9
 	VMOVUPS     192(AX), Y10
 	VMOVUPS     224(AX), Y11
+	PREFETCHT1  (R8)
+	PREFETCHT1  64(R8)
+	PREFETCHT1  128(R8)
+	PREFETCHT1  192(R8)
+	ADDQ        $0x00000100, R8
 	VMOVUPS     (DI), Y12
 	VFMADD231PS Y0, Y12, Y4
 	VMOVUPS     32(DI), Y12
@@ -6523,7 +6539,11 @@ block:
 	VFMADD231PS Y0, Y12, Y10
 	VMOVUPS     224(DI), Y12
 	VFMADD231PS Y0, Y12, Y11
-	ADDQ        $0x00000100, DI
+	PREFETCHT1  (R10)
+	PREFETCHT1  64(R10)
+	PREFETCHT1  128(R10)
+	PREFETCHT1  192(R10)
+	ADDQ        $0x00000100, R10
 	VMOVUPS     (R9), Y12
 	VFMADD231PS Y1, Y12, Y4
 	VMOVUPS     32(R9), Y12
@@ -6540,7 +6560,11 @@ block:
 	VFMADD231PS Y1, Y12, Y10
 	VMOVUPS     224(R9), Y12
 	VFMADD231PS Y1, Y12, Y11
-	ADDQ        $0x00000100, R9
+	PREFETCHT1  (R12)
+	PREFETCHT1  64(R12)
+	PREFETCHT1  128(R12)
+	PREFETCHT1  192(R12)
+	ADDQ        $0x00000100, R12
 	VMOVUPS     (R11), Y12
 	VFMADD231PS Y2, Y12, Y4
 	VMOVUPS     32(R11), Y12
@@ -6557,7 +6581,11 @@ block:
 	VFMADD231PS Y2, Y12, Y10
 	VMOVUPS     224(R11), Y12
 	VFMADD231PS Y2, Y12, Y11
-	ADDQ        $0x00000100, R11
+	PREFETCHT1  (BX)
+	PREFETCHT1  64(BX)
+	PREFETCHT1  128(BX)
+	PREFETCHT1  192(BX)
+	ADDQ        $0x00000100, BX
 	VMOVUPS     (DX), Y12
 	VFMADD231PS Y3, Y12, Y4
 	VMOVUPS     32(DX), Y12
@@ -6574,7 +6602,6 @@ block:
 	VFMADD231PS Y3, Y12, Y10
 	VMOVUPS     224(DX), Y12
 	VFMADD231PS Y3, Y12, Y11
-	ADDQ        $0x00000100, DX
 	VMOVUPS     Y4, (AX)
 	VMOVUPS     Y5, 32(AX)
 	VMOVUPS     Y6, 64(AX)
@@ -6584,54 +6611,58 @@ block:
 	VMOVUPS     Y10, 192(AX)
 	VMOVUPS     Y11, 224(AX)
 	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000100, DI
+	ADDQ        $0x00000100, R9
+	ADDQ        $0x00000100, R11
+	ADDQ        $0x00000100, DX
 	SUBQ        $0x00000040, CX
-	JMP         block
+	JMP         elems64
 
-register:
+below64:
+elems8:
 	CMPQ        CX, $0x00000008
-	JL          ones
+	JL          below8
 	VMOVUPS     (AX), Y4
 	VMOVUPS     (DI), Y5
 	VFMADD231PS Y0, Y5, Y4
-	ADDQ        $0x00000020, DI
 	VMOVUPS     (R9), Y5
 	VFMADD231PS Y1, Y5, Y4
-	ADDQ        $0x00000020, R9
 	VMOVUPS     (R11), Y5
 	VFMADD231PS Y2, Y5, Y4
-	ADDQ        $0x00000020, R11
 	VMOVUPS     (DX), Y5
 	VFMADD231PS Y3, Y5, Y4
-	ADDQ        $0x00000020, DX
 	VMOVUPS     Y4, (AX)
 	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, DI
+	ADDQ        $0x00000020, R9
+	ADDQ        $0x00000020, R11
+	ADDQ        $0x00000020, DX
 	SUBQ        $0x00000008, CX
-	JMP         register
+	JMP         elems8
 
-ones:
-	TESTQ CX, CX
-	JZ    done
-
-one:
+below8:
+elems1:
+	CMPQ        CX, $0x00000001
+	JL          below1
 	VMOVSS      (AX), X4
 	VMOVSS      (DI), X5
 	VFMADD231SS X0, X5, X4
-	ADDQ        $0x00000004, DI
 	VMOVSS      (R9), X5
 	VFMADD231SS X1, X5, X4
-	ADDQ        $0x00000004, R9
 	VMOVSS      (R11), X5
 	VFMADD231SS X2, X5, X4
-	ADDQ        $0x00000004, R11
 	VMOVSS      (DX), X5
 	VFMADD231SS X3, X5, X4
-	ADDQ        $0x00000004, DX
 	VMOVSS      X4, (AX)
 	ADDQ        $0x00000004, AX
-	DECQ        CX
-	JNZ         one
+	ADDQ        $0x00000004, DI
+	ADDQ        $0x00000004, R9
+	ADDQ        $0x00000004, R11
+	ADDQ        $0x00000004, DX
+	SUBQ        $0x00000001, CX
+	JMP         elems1
 
-done:
+below1:
 	VZEROUPPER
 	RET
 
@@ -6648,12 +6679,9 @@ TEXT ·AxpyF16AVX2(SB), NOSPLIT, $0-64
 	VBROADCASTSS a+24(FP), Y0
 	SHRQ         $0x01, CX
 
-block:
+elems64:
 	CMPQ        CX, $0x00000040
-	JL          register
-	PREFETCHT1  (BX)
-	PREFETCHT1  64(BX)
-	ADDQ        $0x00000080, BX
+	JL          below64
 	VMOVUPS     (AX), Y1
 	VMOVUPS     32(AX), Y2
 	VMOVUPS     64(AX), Y3
@@ -6662,6 +6690,9 @@ block:
 	VMOVUPS     160(AX), Y6
 	VMOVUPS     192(AX), Y7
 	VMOVUPS     224(AX), Y8
+	PREFETCHT1  (BX)
+	PREFETCHT1  64(BX)
+	ADDQ        $0x00000080, BX
 	VCVTPH2PS   (DX), Y9
 	VFMADD231PS Y0, Y9, Y1
 	VCVTPH2PS   16(DX), Y9
@@ -6678,7 +6709,6 @@ block:
 	VFMADD231PS Y0, Y9, Y7
 	VCVTPH2PS   112(DX), Y9
 	VFMADD231PS Y0, Y9, Y8
-	ADDQ        $0x00000080, DX
 	VMOVUPS     Y1, (AX)
 	VMOVUPS     Y2, 32(AX)
 	VMOVUPS     Y3, 64(AX)
@@ -6688,38 +6718,39 @@ block:
 	VMOVUPS     Y7, 192(AX)
 	VMOVUPS     Y8, 224(AX)
 	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000080, DX
 	SUBQ        $0x00000040, CX
-	JMP         block
+	JMP         elems64
 
-register:
+below64:
+elems8:
 	CMPQ        CX, $0x00000008
-	JL          ones
+	JL          below8
 	VMOVUPS     (AX), Y1
 	VCVTPH2PS   (DX), Y2
 	VFMADD231PS Y0, Y2, Y1
-	ADDQ        $0x00000010, DX
 	VMOVUPS     Y1, (AX)
 	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000010, DX
 	SUBQ        $0x00000008, CX
-	JMP         register
+	JMP         elems8
 
-ones:
-	TESTQ CX, CX
-	JZ    done
-
-one:
+below8:
+elems1:
+	CMPQ        CX, $0x00000001
+	JL          below1
 	VMOVSS      (AX), X1
 	MOVWLZX     (DX), BX
 	VMOVD       BX, X2
 	VCVTPH2PS   X2, X2
 	VFMADD231SS X0, X2, X1
-	ADDQ        $0x00000002, DX
 	VMOVSS      X1, (AX)
 	ADDQ        $0x00000004, AX
-	DECQ        CX
-	JNZ         one
+	ADDQ        $0x00000002, DX
+	SUBQ        $0x00000001, CX
+	JMP         elems1
 
-done:
+below1:
 	VZEROUPPER
 	RET
 
@@ -6745,21 +6776,9 @@ TEXT ·Axpy4F16AVX2(SB), NOSPLIT, $0-48
 	MOVQ         24(SI), BX
 	SHRQ         $0x01, CX
 
-block:
+elems64:
 	CMPQ        CX, $0x00000040
-	JL          register
-	PREFETCHT1  (R8)
-	PREFETCHT1  64(R8)
-	ADDQ        $0x00000080, R8
-	PREFETCHT1  (R10)
-	PREFETCHT1  64(R10)
-	ADDQ        $0x00000080, R10
-	PREFETCHT1  (R12)
-	PREFETCHT1  64(R12)
-	ADDQ        $0x00000080, R12
-	PREFETCHT1  (BX)
-	PREFETCHT1  64(BX)
-	ADDQ        $0x00000080, BX
+	JL          below64
 	VMOVUPS     (AX), Y4
 	VMOVUPS     32(AX), Y5
 	VMOVUPS     64(AX), Y6
@@ -6768,6 +6787,9 @@ block:
 	VMOVUPS     160(AX), Y9
 	VMOVUPS     192(AX), Y10
 	VMOVUPS     224(AX), Y11
+	PREFETCHT1  (R8)
+	PREFETCHT1  64(R8)
+	ADDQ        $0x00000080, R8
 	VCVTPH2PS   (DI), Y12
 	VFMADD231PS Y0, Y12, Y4
 	VCVTPH2PS   16(DI), Y12
@@ -6784,7 +6806,9 @@ block:
 	VFMADD231PS Y0, Y12, Y10
 	VCVTPH2PS   112(DI), Y12
 	VFMADD231PS Y0, Y12, Y11
-	ADDQ        $0x00000080, DI
+	PREFETCHT1  (R10)
+	PREFETCHT1  64(R10)
+	ADDQ        $0x00000080, R10
 	VCVTPH2PS   (R9), Y12
 	VFMADD231PS Y1, Y12, Y4
 	VCVTPH2PS   16(R9), Y12
@@ -6801,7 +6825,9 @@ block:
 	VFMADD231PS Y1, Y12, Y10
 	VCVTPH2PS   112(R9), Y12
 	VFMADD231PS Y1, Y12, Y11
-	ADDQ        $0x00000080, R9
+	PREFETCHT1  (R12)
+	PREFETCHT1  64(R12)
+	ADDQ        $0x00000080, R12
 	VCVTPH2PS   (R11), Y12
 	VFMADD231PS Y2, Y12, Y4
 	VCVTPH2PS   16(R11), Y12
@@ -6818,7 +6844,9 @@ block:
 	VFMADD231PS Y2, Y12, Y10
 	VCVTPH2PS   112(R11), Y12
 	VFMADD231PS Y2, Y12, Y11
-	ADDQ        $0x00000080, R11
+	PREFETCHT1  (BX)
+	PREFETCHT1  64(BX)
+	ADDQ        $0x00000080, BX
 	VCVTPH2PS   (DX), Y12
 	VFMADD231PS Y3, Y12, Y4
 	VCVTPH2PS   16(DX), Y12
@@ -6835,7 +6863,6 @@ block:
 	VFMADD231PS Y3, Y12, Y10
 	VCVTPH2PS   112(DX), Y12
 	VFMADD231PS Y3, Y12, Y11
-	ADDQ        $0x00000080, DX
 	VMOVUPS     Y4, (AX)
 	VMOVUPS     Y5, 32(AX)
 	VMOVUPS     Y6, 64(AX)
@@ -6845,62 +6872,66 @@ block:
 	VMOVUPS     Y10, 192(AX)
 	VMOVUPS     Y11, 224(AX)
 	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000080, DI
+	ADDQ        $0x00000080, R9
+	ADDQ        $0x00000080, R11
+	ADDQ        $0x00000080, DX
 	SUBQ        $0x00000040, CX
-	JMP         block
+	JMP         elems64
 
-register:
+below64:
+elems8:
 	CMPQ        CX, $0x00000008
-	JL          ones
+	JL          below8
 	VMOVUPS     (AX), Y4
 	VCVTPH2PS   (DI), Y5
 	VFMADD231PS Y0, Y5, Y4
-	ADDQ        $0x00000010, DI
 	VCVTPH2PS   (R9), Y5
 	VFMADD231PS Y1, Y5, Y4
-	ADDQ        $0x00000010, R9
 	VCVTPH2PS   (R11), Y5
 	VFMADD231PS Y2, Y5, Y4
-	ADDQ        $0x00000010, R11
 	VCVTPH2PS   (DX), Y5
 	VFMADD231PS Y3, Y5, Y4
-	ADDQ        $0x00000010, DX
 	VMOVUPS     Y4, (AX)
 	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000010, DI
+	ADDQ        $0x00000010, R9
+	ADDQ        $0x00000010, R11
+	ADDQ        $0x00000010, DX
 	SUBQ        $0x00000008, CX
-	JMP         register
+	JMP         elems8
 
-ones:
-	TESTQ CX, CX
-	JZ    done
-
-one:
+below8:
+elems1:
+	CMPQ        CX, $0x00000001
+	JL          below1
 	VMOVSS      (AX), X4
 	MOVWLZX     (DI), BX
 	VMOVD       BX, X5
 	VCVTPH2PS   X5, X5
 	VFMADD231SS X0, X5, X4
-	ADDQ        $0x00000002, DI
 	MOVWLZX     (R9), BX
 	VMOVD       BX, X5
 	VCVTPH2PS   X5, X5
 	VFMADD231SS X1, X5, X4
-	ADDQ        $0x00000002, R9
 	MOVWLZX     (R11), BX
 	VMOVD       BX, X5
 	VCVTPH2PS   X5, X5
 	VFMADD231SS X2, X5, X4
-	ADDQ        $0x00000002, R11
 	MOVWLZX     (DX), BX
 	VMOVD       BX, X5
 	VCVTPH2PS   X5, X5
 	VFMADD231SS X3, X5, X4
-	ADDQ        $0x00000002, DX
 	VMOVSS      X4, (AX)
 	ADDQ        $0x00000004, AX
-	DECQ        CX
-	JNZ         one
+	ADDQ        $0x00000002, DI
+	ADDQ        $0x00000002, R9
+	ADDQ        $0x00000002, R11
+	ADDQ        $0x00000002, DX
+	SUBQ        $0x00000001, CX
+	JMP         elems1
 
-done:
+below1:
 	VZEROUPPER
 	RET
 
@@ -6917,12 +6948,9 @@ TEXT ·AxpyBF16AVX2(SB), NOSPLIT, $0-64
 	VBROADCASTSS a+24(FP), Y0
 	SHRQ         $0x01, CX
 
-block:
+elems64:
 	CMPQ        CX, $0x00000040
-	JL          register
-	PREFETCHT1  (BX)
-	PREFETCHT1  64(BX)
-	ADDQ        $0x00000080, BX
+	JL          below64
 	VMOVUPS     (AX), Y1
 	VMOVUPS     32(AX), Y2
 	VMOVUPS     64(AX), Y3
@@ -6931,6 +6959,9 @@ block:
 	VMOVUPS     160(AX), Y6
 	VMOVUPS     192(AX), Y7
 	VMOVUPS     224(AX), Y8
+	PREFETCHT1  (BX)
+	PREFETCHT1  64(BX)
+	ADDQ        $0x00000080, BX
 	VPMOVZXWD   (DX), Y9
 	VPSLLD      $0x10, Y9, Y9
 	VFMADD231PS Y0, Y9, Y1
@@ -6955,7 +6986,6 @@ block:
 	VPMOVZXWD   112(DX), Y9
 	VPSLLD      $0x10, Y9, Y9
 	VFMADD231PS Y0, Y9, Y8
-	ADDQ        $0x00000080, DX
 	VMOVUPS     Y1, (AX)
 	VMOVUPS     Y2, 32(AX)
 	VMOVUPS     Y3, 64(AX)
@@ -6965,39 +6995,40 @@ block:
 	VMOVUPS     Y7, 192(AX)
 	VMOVUPS     Y8, 224(AX)
 	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000080, DX
 	SUBQ        $0x00000040, CX
-	JMP         block
+	JMP         elems64
 
-register:
+below64:
+elems8:
 	CMPQ        CX, $0x00000008
-	JL          ones
+	JL          below8
 	VMOVUPS     (AX), Y1
 	VPMOVZXWD   (DX), Y2
 	VPSLLD      $0x10, Y2, Y2
 	VFMADD231PS Y0, Y2, Y1
-	ADDQ        $0x00000010, DX
 	VMOVUPS     Y1, (AX)
 	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000010, DX
 	SUBQ        $0x00000008, CX
-	JMP         register
+	JMP         elems8
 
-ones:
-	TESTQ CX, CX
-	JZ    done
-
-one:
+below8:
+elems1:
+	CMPQ        CX, $0x00000001
+	JL          below1
 	VMOVSS      (AX), X1
 	MOVWLZX     (DX), BX
 	SHLL        $0x10, BX
 	VMOVD       BX, X2
 	VFMADD231SS X0, X2, X1
-	ADDQ        $0x00000002, DX
 	VMOVSS      X1, (AX)
 	ADDQ        $0x00000004, AX
-	DECQ        CX
-	JNZ         one
+	ADDQ        $0x00000002, DX
+	SUBQ        $0x00000001, CX
+	JMP         elems1
 
-done:
+below1:
 	VZEROUPPER
 	RET
 
@@ -7023,21 +7054,9 @@ TEXT ·Axpy4BF16AVX2(SB), NOSPLIT, $0-48
 	MOVQ         24(SI), BX
 	SHRQ         $0x01, CX
 
-block:
+elems64:
 	CMPQ        CX, $0x00000040
-	JL          register
-	PREFETCHT1  (R8)
-	PREFETCHT1  64(R8)
-	ADDQ        $0x00000080, R8
-	PREFETCHT1  (R10)
-	PREFETCHT1  64(R10)
-	ADDQ        $0x00000080, R10
-	PREFETCHT1  (R12)
-	PREFETCHT1  64(R12)
-	ADDQ        $0x00000080, R12
-	PREFETCHT1  (BX)
-	PREFETCHT1  64(BX)
-	ADDQ        $0x00000080, BX
+	JL          below64
 	VMOVUPS     (AX), Y4
 	VMOVUPS     32(AX), Y5
 	VMOVUPS     64(AX), Y6
@@ -7046,6 +7065,9 @@ block:
 	VMOVUPS     160(AX), Y9
 	VMOVUPS     192(AX), Y10
 	VMOVUPS     224(AX), Y11
+	PREFETCHT1  (R8)
+	PREFETCHT1  64(R8)
+	ADDQ        $0x00000080, R8
 	VPMOVZXWD   (DI), Y12
 	VPSLLD      $0x10, Y12, Y12
 	VFMADD231PS Y0, Y12, Y4
@@ -7070,7 +7092,9 @@ block:
 	VPMOVZXWD   112(DI), Y12
 	VPSLLD      $0x10, Y12, Y12
 	VFMADD231PS Y0, Y12, Y11
-	ADDQ        $0x00000080, DI
+	PREFETCHT1  (R10)
+	PREFETCHT1  64(R10)
+	ADDQ        $0x00000080, R10
 	VPMOVZXWD   (R9), Y12
 	VPSLLD      $0x10, Y12, Y12
 	VFMADD231PS Y1, Y12, Y4
@@ -7095,7 +7119,9 @@ block:
 	VPMOVZXWD   112(R9), Y12
 	VPSLLD      $0x10, Y12, Y12
 	VFMADD231PS Y1, Y12, Y11
-	ADDQ        $0x00000080, R9
+	PREFETCHT1  (R12)
+	PREFETCHT1  64(R12)
+	ADDQ        $0x00000080, R12
 	VPMOVZXWD   (R11), Y12
 	VPSLLD      $0x10, Y12, Y12
 	VFMADD231PS Y2, Y12, Y4
@@ -7120,7 +7146,9 @@ block:
 	VPMOVZXWD   112(R11), Y12
 	VPSLLD      $0x10, Y12, Y12
 	VFMADD231PS Y2, Y12, Y11
-	ADDQ        $0x00000080, R11
+	PREFETCHT1  (BX)
+	PREFETCHT1  64(BX)
+	ADDQ        $0x00000080, BX
 	VPMOVZXWD   (DX), Y12
 	VPSLLD      $0x10, Y12, Y12
 	VFMADD231PS Y3, Y12, Y4
@@ -7145,7 +7173,6 @@ block:
 	VPMOVZXWD   112(DX), Y12
 	VPSLLD      $0x10, Y12, Y12
 	VFMADD231PS Y3, Y12, Y11
-	ADDQ        $0x00000080, DX
 	VMOVUPS     Y4, (AX)
 	VMOVUPS     Y5, 32(AX)
 	VMOVUPS     Y6, 64(AX)
@@ -7155,66 +7182,70 @@ block:
 	VMOVUPS     Y10, 192(AX)
 	VMOVUPS     Y11, 224(AX)
 	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000080, DI
+	ADDQ        $0x00000080, R9
+	ADDQ        $0x00000080, R11
+	ADDQ        $0x00000080, DX
 	SUBQ        $0x00000040, CX
-	JMP         block
+	JMP         elems64
 
-register:
+below64:
+elems8:
 	CMPQ        CX, $0x00000008
-	JL          ones
+	JL          below8
 	VMOVUPS     (AX), Y4
 	VPMOVZXWD   (DI), Y5
 	VPSLLD      $0x10, Y5, Y5
 	VFMADD231PS Y0, Y5, Y4
-	ADDQ        $0x00000010, DI
 	VPMOVZXWD   (R9), Y5
 	VPSLLD      $0x10, Y5, Y5
 	VFMADD231PS Y1, Y5, Y4
-	ADDQ        $0x00000010, R9
 	VPMOVZXWD   (R11), Y5
 	VPSLLD      $0x10, Y5, Y5
 	VFMADD231PS Y2, Y5, Y4
-	ADDQ        $0x00000010, R11
 	VPMOVZXWD   (DX), Y5
 	VPSLLD      $0x10, Y5, Y5
 	VFMADD231PS Y3, Y5, Y4
-	ADDQ        $0x00000010, DX
 	VMOVUPS     Y4, (AX)
 	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000010, DI
+	ADDQ        $0x00000010, R9
+	ADDQ        $0x00000010, R11
+	ADDQ        $0x00000010, DX
 	SUBQ        $0x00000008, CX
-	JMP         register
+	JMP         elems8
 
-ones:
-	TESTQ CX, CX
-	JZ    done
-
-one:
+below8:
+elems1:
+	CMPQ        CX, $0x00000001
+	JL          below1
 	VMOVSS      (AX), X4
 	MOVWLZX     (DI), BX
 	SHLL        $0x10, BX
 	VMOVD       BX, X5
 	VFMADD231SS X0, X5, X4
-	ADDQ        $0x00000002, DI
 	MOVWLZX     (R9), BX
 	SHLL        $0x10, BX
 	VMOVD       BX, X5
 	VFMADD231SS X1, X5, X4
-	ADDQ        $0x00000002, R9
 	MOVWLZX     (R11), BX
 	SHLL        $0x10, BX
 	VMOVD       BX, X5
 	VFMADD231SS X2, X5, X4
-	ADDQ        $0x00000002, R11
 	MOVWLZX     (DX), BX
 	SHLL        $0x10, BX
 	VMOVD       BX, X5
 	VFMADD231SS X3, X5, X4
-	ADDQ        $0x00000002, DX
 	VMOVSS      X4, (AX)
 	ADDQ        $0x00000004, AX
-	DECQ        CX
-	JNZ         one
+	ADDQ        $0x00000002, DI
+	ADDQ        $0x00000002, R9
+	ADDQ        $0x00000002, R11
+	ADDQ        $0x00000002, DX
+	SUBQ        $0x00000001, CX
+	JMP         elems1
 
-done:
+below1:
 	VZEROUPPER
 	RET
 
@@ -9861,7 +9892,8 @@ TEXT ·LoadAVX2(SB), NOSPLIT, $0-40
 	VXORPS  Y7, Y7, Y7
 	MOVQ    CX, BX
 	SHRQ    $0x09, BX
-	JZ      rest
+	TESTQ   BX, BX
+	JZ      block_end
 
 block:
 	PREFETCHT1 (DX)
@@ -10069,7 +10101,7 @@ block:
 	DECQ       BX
 	JNZ        block
 
-rest:
+block_end:
 	VPADDQ       Y1, Y0, Y0
 	VPADDQ       Y2, Y0, Y0
 	VPADDQ       Y3, Y0, Y0

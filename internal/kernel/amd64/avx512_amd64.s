@@ -55,7 +55,8 @@ TEXT ·DotF32AVX512(SB), NOSPLIT, $0-60
 	SHRQ    $0x02, CX
 	MOVQ    CX, SI
 	SHRQ    $0x06, SI
-	JZ      rest
+	TESTQ   SI, SI
+	JZ      block_end
 
 block:
 	PREFETCHT1  (BX)
@@ -76,7 +77,7 @@ block:
 	DECQ        SI
 	JNZ         block
 
-rest:
+block_end:
 	ANDQ        $0x0000003f, CX
 	CMPQ        CX, $0x00000010
 	JL          reduce
@@ -113,7 +114,7 @@ reduce:
 	VMOVSHDUP     X0, X1
 	VADDSS        X1, X0, X0
 	TESTQ         CX, CX
-	JZ            done
+	JZ            one_end
 
 one:
 	VMOVSS      (AX), X1
@@ -123,7 +124,7 @@ one:
 	DECQ        CX
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	MOVSS X0, ret+56(FP)
 	RET
@@ -227,7 +228,7 @@ pair_step:
 
 single:
 	TESTQ CX, CX
-	JZ    end
+	JZ    row_end
 
 row:
 	MOVQ   DX, R8
@@ -241,7 +242,8 @@ row:
 	SHRQ   $0x02, R9
 	MOVQ   R9, R12
 	SHRQ   $0x06, R12
-	JZ     rest
+	TESTQ  R12, R12
+	JZ     block_end
 
 block:
 	PREFETCHT1  (R11)
@@ -262,7 +264,7 @@ block:
 	DECQ        R12
 	JNZ         block
 
-rest:
+block_end:
 	ANDQ        $0x0000003f, R9
 	CMPQ        R9, $0x00000010
 	JL          reduce
@@ -299,7 +301,7 @@ reduce:
 	VMOVSHDUP     X9, X0
 	VADDSS        X0, X9, X9
 	TESTQ         R9, R9
-	JZ            done
+	JZ            one_end
 
 one:
 	VMOVSS      (R8), X0
@@ -309,14 +311,14 @@ one:
 	DECQ        R9
 	JNZ         one
 
-done:
+one_end:
 	VMOVSS X9, (AX)
 	ADDQ   BX, DX
 	ADDQ   $0x04, AX
 	DECQ   CX
 	JNZ    row
 
-end:
+row_end:
 	VZEROUPPER
 	RET
 
@@ -353,7 +355,8 @@ TEXT ·Dot4F32AVX512(SB), NOSPLIT, $0-80
 	MOVQ    SI, R9
 	ANDQ    $0x00000030, R9
 	SHRQ    $0x06, R8
-	JZ      rest
+	TESTQ   R8, R8
+	JZ      block_end
 
 block:
 	PREFETCHT1  (DI)
@@ -386,7 +389,7 @@ block:
 	DECQ        R8
 	JNZ         block
 
-rest:
+block_end:
 	CMPQ        R9, $0x00000000
 	JE          reduce
 	VMOVUPS     (BX), Z16
@@ -457,7 +460,8 @@ reduce:
 	VMOVSHDUP     X12, X1
 	VADDSS        X1, X12, X12
 	ANDQ          $0x0000000f, SI
-	JZ            done
+	TESTQ         SI, SI
+	JZ            one_end
 
 one:
 	VMOVSS      (BX), X1
@@ -470,7 +474,7 @@ one:
 	DECQ        SI
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	MOVSS X0, ret_0+64(FP)
 	MOVSS X4, ret_1+68(FP)
@@ -495,7 +499,8 @@ TEXT ·DotF16AVX512(SB), NOSPLIT, $0-60
 	SHRQ    $0x01, CX
 	MOVQ    CX, SI
 	SHRQ    $0x06, SI
-	JZ      rest
+	TESTQ   SI, SI
+	JZ      block_end
 
 block:
 	PREFETCHT1  (BX)
@@ -514,7 +519,7 @@ block:
 	DECQ        SI
 	JNZ         block
 
-rest:
+block_end:
 	ANDQ        $0x0000003f, CX
 	CMPQ        CX, $0x00000010
 	JL          reduce
@@ -551,7 +556,7 @@ reduce:
 	VMOVSHDUP     X0, X1
 	VADDSS        X1, X0, X0
 	TESTQ         CX, CX
-	JZ            done
+	JZ            one_end
 
 one:
 	MOVWLZX     (AX), BX
@@ -563,7 +568,7 @@ one:
 	DECQ        CX
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	MOVSS X0, ret+56(FP)
 	RET
@@ -663,7 +668,7 @@ pair_step:
 
 single:
 	TESTQ CX, CX
-	JZ    end
+	JZ    row_end
 
 row:
 	MOVQ   DX, R8
@@ -677,7 +682,8 @@ row:
 	SHRQ   $0x01, R9
 	MOVQ   R9, R12
 	SHRQ   $0x06, R12
-	JZ     rest
+	TESTQ  R12, R12
+	JZ     block_end
 
 block:
 	PREFETCHT1  (R11)
@@ -696,7 +702,7 @@ block:
 	DECQ        R12
 	JNZ         block
 
-rest:
+block_end:
 	ANDQ        $0x0000003f, R9
 	CMPQ        R9, $0x00000010
 	JL          reduce
@@ -733,7 +739,7 @@ reduce:
 	VMOVSHDUP     X9, X0
 	VADDSS        X0, X9, X9
 	TESTQ         R9, R9
-	JZ            done
+	JZ            one_end
 
 one:
 	MOVWLZX     (R8), R11
@@ -745,14 +751,14 @@ one:
 	DECQ        R9
 	JNZ         one
 
-done:
+one_end:
 	VMOVSS X9, (AX)
 	ADDQ   BX, DX
 	ADDQ   $0x04, AX
 	DECQ   CX
 	JNZ    row
 
-end:
+row_end:
 	VZEROUPPER
 	RET
 
@@ -789,7 +795,8 @@ TEXT ·Dot4F16AVX512(SB), NOSPLIT, $0-80
 	MOVQ    SI, R9
 	ANDQ    $0x00000030, R9
 	SHRQ    $0x06, R8
-	JZ      rest
+	TESTQ   R8, R8
+	JZ      block_end
 
 block:
 	PREFETCHT1  (DI)
@@ -820,7 +827,7 @@ block:
 	DECQ        R8
 	JNZ         block
 
-rest:
+block_end:
 	CMPQ        R9, $0x00000000
 	JE          reduce
 	VCVTPH2PS   (BX), Z16
@@ -891,7 +898,8 @@ reduce:
 	VMOVSHDUP     X12, X1
 	VADDSS        X1, X12, X12
 	ANDQ          $0x0000000f, SI
-	JZ            done
+	TESTQ         SI, SI
+	JZ            one_end
 
 one:
 	MOVWLZX     (BX), DI
@@ -906,7 +914,7 @@ one:
 	DECQ        SI
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	MOVSS X0, ret_0+64(FP)
 	MOVSS X4, ret_1+68(FP)
@@ -931,7 +939,8 @@ TEXT ·DotBF16AVX512(SB), NOSPLIT, $0-60
 	SHRQ    $0x01, CX
 	MOVQ    CX, SI
 	SHRQ    $0x06, SI
-	JZ      rest
+	TESTQ   SI, SI
+	JZ      block_end
 
 block:
 	PREFETCHT1  (BX)
@@ -954,7 +963,7 @@ block:
 	DECQ        SI
 	JNZ         block
 
-rest:
+block_end:
 	ANDQ        $0x0000003f, CX
 	CMPQ        CX, $0x00000010
 	JL          reduce
@@ -994,7 +1003,7 @@ reduce:
 	VMOVSHDUP     X0, X1
 	VADDSS        X1, X0, X0
 	TESTQ         CX, CX
-	JZ            done
+	JZ            one_end
 
 one:
 	MOVWLZX     (AX), BX
@@ -1006,7 +1015,7 @@ one:
 	DECQ        CX
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	MOVSS X0, ret+56(FP)
 	RET
@@ -1114,7 +1123,7 @@ pair_step:
 
 single:
 	TESTQ CX, CX
-	JZ    end
+	JZ    row_end
 
 row:
 	MOVQ   DX, R8
@@ -1128,7 +1137,8 @@ row:
 	SHRQ   $0x01, R9
 	MOVQ   R9, R12
 	SHRQ   $0x06, R12
-	JZ     rest
+	TESTQ  R12, R12
+	JZ     block_end
 
 block:
 	PREFETCHT1  (R11)
@@ -1151,7 +1161,7 @@ block:
 	DECQ        R12
 	JNZ         block
 
-rest:
+block_end:
 	ANDQ        $0x0000003f, R9
 	CMPQ        R9, $0x00000010
 	JL          reduce
@@ -1191,7 +1201,7 @@ reduce:
 	VMOVSHDUP     X9, X0
 	VADDSS        X0, X9, X9
 	TESTQ         R9, R9
-	JZ            done
+	JZ            one_end
 
 one:
 	MOVWLZX     (R8), R11
@@ -1203,14 +1213,14 @@ one:
 	DECQ        R9
 	JNZ         one
 
-done:
+one_end:
 	VMOVSS X9, (AX)
 	ADDQ   BX, DX
 	ADDQ   $0x04, AX
 	DECQ   CX
 	JNZ    row
 
-end:
+row_end:
 	VZEROUPPER
 	RET
 
@@ -1247,7 +1257,8 @@ TEXT ·Dot4BF16AVX512(SB), NOSPLIT, $0-80
 	MOVQ    SI, R9
 	ANDQ    $0x00000030, R9
 	SHRQ    $0x06, R8
-	JZ      rest
+	TESTQ   R8, R8
+	JZ      block_end
 
 block:
 	PREFETCHT1  (DI)
@@ -1282,7 +1293,7 @@ block:
 	DECQ        R8
 	JNZ         block
 
-rest:
+block_end:
 	CMPQ        R9, $0x00000000
 	JE          reduce
 	VPMOVZXWD   (BX), Z16
@@ -1356,7 +1367,8 @@ reduce:
 	VMOVSHDUP     X12, X1
 	VADDSS        X1, X12, X12
 	ANDQ          $0x0000000f, SI
-	JZ            done
+	TESTQ         SI, SI
+	JZ            one_end
 
 one:
 	MOVWLZX     (BX), DI
@@ -1371,7 +1383,7 @@ one:
 	DECQ        SI
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	MOVSS X0, ret_0+64(FP)
 	MOVSS X4, ret_1+68(FP)
@@ -1584,7 +1596,7 @@ pair_step:
 
 single:
 	TESTQ CX, CX
-	JZ    end
+	JZ    row_end
 
 row:
 	MOVQ   DX, R8
@@ -1665,7 +1677,7 @@ reduce:
 	DECQ          CX
 	JNZ           row
 
-end:
+row_end:
 	VZEROUPPER
 	RET
 
@@ -1998,7 +2010,7 @@ pair_step:
 
 single:
 	TESTQ CX, CX
-	JZ    end
+	JZ    row_end
 
 row:
 	MOVQ   DX, R8
@@ -2073,7 +2085,7 @@ reduce:
 	DECQ          CX
 	JNZ           row
 
-end:
+row_end:
 	VZEROUPPER
 	RET
 
@@ -2252,9 +2264,9 @@ TEXT ·TileF32AVX512(SB), $3072-40
 	SHRQ   $0x04, R9
 	ADDQ   $+3, R9
 	SHRQ   $0x02, R9
-	TESTQ  R9, R9
-	JZ     passed0_0_0
 	MOVQ   $0x00000000, R10
+	TESTQ  R9, R9
+	JZ     pass0_0_0_end
 
 pass0_0_0:
 	VMOVUPS     (CX)(R10*1), Z24
@@ -2296,7 +2308,7 @@ pass0_0_0:
 	DECQ        R9
 	JNZ         pass0_0_0
 
-passed0_0_0:
+pass0_0_0_end:
 	VMOVUPS Z0, (SP)
 	VMOVUPS Z1, 64(SP)
 	VMOVUPS Z2, 128(SP)
@@ -2362,9 +2374,9 @@ passed0_0_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+1, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed2_0_0
 	MOVQ    $0x00000080, R10
+	TESTQ   R9, R9
+	JZ      pass2_0_0_end
 
 pass2_0_0:
 	VMOVUPS     (CX)(R10*1), Z24
@@ -2406,7 +2418,7 @@ pass2_0_0:
 	DECQ        R9
 	JNZ         pass2_0_0
 
-passed2_0_0:
+pass2_0_0_end:
 	VADDPS  (SP), Z0, Z0
 	VMOVUPS Z0, (SP)
 	VADDPS  64(SP), Z1, Z1
@@ -2490,9 +2502,9 @@ passed2_0_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+2, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed1_0_0
 	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	JZ      pass1_0_0_end
 
 pass1_0_0:
 	VMOVUPS     (CX)(R10*1), Z24
@@ -2534,7 +2546,7 @@ pass1_0_0:
 	DECQ        R9
 	JNZ         pass1_0_0
 
-passed1_0_0:
+pass1_0_0_end:
 	VMOVUPS Z0, 1536(SP)
 	VMOVUPS Z1, 1600(SP)
 	VMOVUPS Z2, 1664(SP)
@@ -2606,9 +2618,9 @@ passed1_0_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+0, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed3_0_0
 	MOVQ    $0x000000c0, R10
+	TESTQ   R9, R9
+	JZ      pass3_0_0_end
 
 pass3_0_0:
 	VMOVUPS     (CX)(R10*1), Z24
@@ -2650,7 +2662,7 @@ pass3_0_0:
 	DECQ        R9
 	JNZ         pass3_0_0
 
-passed3_0_0:
+pass3_0_0_end:
 	VADDPS       1536(SP), Z0, Z0
 	VMOVUPS      Z0, 1536(SP)
 	VADDPS       1600(SP), Z1, Z1
@@ -2990,10 +3002,11 @@ passed3_0_0:
 	MOVQ         AX, R9
 	ANDQ         $-16, R9
 	SUBQ         R9, AX
-	JZ           done
 	IMUL3Q       $0x00000018, R9, R10
 	ADDQ         R8, R10
 	SHLQ         $0x02, R9
+	TESTQ        AX, AX
+	JZ           one_end
 
 one:
 	VMOVSS      (CX)(R9*1), X0
@@ -3077,7 +3090,7 @@ one:
 	DECQ        AX
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	RET
 
@@ -3148,7 +3161,8 @@ TEXT ·PanelRowAVX512(SB), NOSPLIT, $0-56
 	SHRQ   $0x02, DI
 	MOVQ   BX, DI
 	SHRQ   $0x06, DI
-	JZ     rest
+	TESTQ  DI, DI
+	JZ     block_end
 
 block:
 	VMOVUPS (DX), Z0
@@ -3167,7 +3181,7 @@ block:
 	DECQ    DI
 	JNZ     block
 
-rest:
+block_end:
 	MOVQ    BX, SI
 	ANDQ    $0x0000003f, SI
 	CMPQ    SI, $0x00000010
@@ -3190,12 +3204,12 @@ rest:
 	SUBQ    $0x00000010, SI
 
 ones:
-	TESTQ  SI, SI
-	JZ     done
 	SUBQ   SI, BX
 	IMUL3Q $0x00000018, BX, BX
 	ADDQ   AX, BX
 	LEAQ   (BX)(CX*4), BX
+	TESTQ  SI, SI
+	JZ     one_end
 
 one:
 	VMOVSS (DX), X0
@@ -3205,7 +3219,7 @@ one:
 	DECQ   SI
 	JNZ    one
 
-done:
+one_end:
 	VZEROUPPER
 	RET
 
@@ -3253,7 +3267,8 @@ TEXT ·OuterAVX512(SB), NOSPLIT, $0-88
 	MOVQ    h_base+32(FP), DI
 	LEAQ    (BX), R8
 	SHRQ    $0x07, SI
-	JZ      passed0
+	TESTQ   SI, SI
+	JZ      pass0_end
 
 pass0:
 	VMOVUPS      (R8), Z24
@@ -3295,7 +3310,7 @@ pass0:
 	DECQ         SI
 	JNZ          pass0
 
-passed0:
+pass0_end:
 	LEAQ    (AX), SI
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
@@ -3362,7 +3377,8 @@ passed0:
 	MOVQ    h_base+32(FP), DI
 	LEAQ    256(BX), BX
 	SHRQ    $0x07, SI
-	JZ      passed64
+	TESTQ   SI, SI
+	JZ      pass64_end
 
 pass64:
 	VMOVUPS      (BX), Z24
@@ -3404,7 +3420,7 @@ pass64:
 	DECQ         SI
 	JNZ          pass64
 
-passed64:
+pass64_end:
 	LEAQ    256(AX), AX
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
@@ -3442,82 +3458,82 @@ passed64:
 // func OuterAtAVX512(y []float32, h []float32, rows []int32, w []float32)
 // Requires: AVX, AVX512F
 TEXT ·OuterAtAVX512(SB), NOSPLIT, $0-96
-	MOVQ    y_base+0(FP), AX
-	MOVQ    w_base+72(FP), CX
-	VMOVUPS (AX), Z0
-	VMOVUPS 64(AX), Z1
-	VMOVUPS 128(AX), Z2
-	VMOVUPS 192(AX), Z3
-	VMOVUPS 256(AX), Z4
-	VMOVUPS 320(AX), Z5
-	VMOVUPS 384(AX), Z6
-	VMOVUPS 448(AX), Z7
+	MOVQ    w_base+72(FP), AX
+	MOVQ    y_base+0(FP), CX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	VMOVUPS 128(CX), Z2
+	VMOVUPS 192(CX), Z3
+	VMOVUPS 256(CX), Z4
+	VMOVUPS 320(CX), Z5
+	VMOVUPS 384(CX), Z6
+	VMOVUPS 448(CX), Z7
 	MOVQ    rows_len+56(FP), DX
 	MOVQ    h_base+24(FP), BX
 	MOVQ    rows_base+48(FP), SI
 	TESTQ   DX, DX
-	JZ      passed0
+	JZ      pass0_end
 
 pass0:
 	MOVLQSX      (SI), DI
 	SHLQ         $0x09, DI
 	VBROADCASTSS (BX), Z8
-	VFMADD231PS  (CX)(DI*1), Z8, Z0
-	VFMADD231PS  64(CX)(DI*1), Z8, Z1
-	VFMADD231PS  128(CX)(DI*1), Z8, Z2
-	VFMADD231PS  192(CX)(DI*1), Z8, Z3
-	VFMADD231PS  256(CX)(DI*1), Z8, Z4
-	VFMADD231PS  320(CX)(DI*1), Z8, Z5
-	VFMADD231PS  384(CX)(DI*1), Z8, Z6
-	VFMADD231PS  448(CX)(DI*1), Z8, Z7
+	VFMADD231PS  (AX)(DI*1), Z8, Z0
+	VFMADD231PS  64(AX)(DI*1), Z8, Z1
+	VFMADD231PS  128(AX)(DI*1), Z8, Z2
+	VFMADD231PS  192(AX)(DI*1), Z8, Z3
+	VFMADD231PS  256(AX)(DI*1), Z8, Z4
+	VFMADD231PS  320(AX)(DI*1), Z8, Z5
+	VFMADD231PS  384(AX)(DI*1), Z8, Z6
+	VFMADD231PS  448(AX)(DI*1), Z8, Z7
 	ADDQ         $0x00000004, BX
 	ADDQ         $0x00000004, SI
 	DECQ         DX
 	JNZ          pass0
 
-passed0:
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, 128(AX)
-	VMOVUPS Z3, 192(AX)
-	VMOVUPS Z4, 256(AX)
-	VMOVUPS Z5, 320(AX)
-	VMOVUPS Z6, 384(AX)
-	VMOVUPS Z7, 448(AX)
+pass0_end:
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	VMOVUPS Z2, 128(CX)
+	VMOVUPS Z3, 192(CX)
+	VMOVUPS Z4, 256(CX)
+	VMOVUPS Z5, 320(CX)
+	VMOVUPS Z6, 384(CX)
+	VMOVUPS Z7, 448(CX)
 	VZEROUPPER
 	RET
 
 // func OuterPairsAVX512(y []float32, h []float32, rows []int32, codes []uint32, scales []float32, next *float32)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·OuterPairsAVX512(SB), NOSPLIT, $0-128
-	MOVQ         y_base+0(FP), AX
-	MOVQ         codes_base+72(FP), CX
-	MOVQ         scales_base+96(FP), DX
-	MOVQ         next+120(FP), BX
-	MOVL         $0xffff0000, SI
-	VMOVD        SI, X8
-	VPBROADCASTD X8, Z8
-	PREFETCHT0   (BX)
-	PREFETCHT0   64(BX)
-	PREFETCHT0   128(BX)
-	PREFETCHT0   192(BX)
-	PREFETCHT0   256(BX)
-	PREFETCHT0   320(BX)
-	PREFETCHT0   384(BX)
-	PREFETCHT0   448(BX)
-	VMOVUPS      (AX), Z0
-	VMOVUPS      64(AX), Z1
-	VMOVUPS      128(AX), Z2
-	VMOVUPS      192(AX), Z3
-	VMOVUPS      256(AX), Z4
-	VMOVUPS      320(AX), Z5
-	VMOVUPS      384(AX), Z6
-	VMOVUPS      448(AX), Z7
-	MOVQ         rows_len+56(FP), BX
+	MOVQ         codes_base+72(FP), AX
+	MOVQ         scales_base+96(FP), CX
+	MOVQ         next+120(FP), DX
+	MOVL         $0xffff0000, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Z0
+	MOVQ         y_base+0(FP), BX
+	PREFETCHT0   (DX)
+	PREFETCHT0   64(DX)
+	PREFETCHT0   128(DX)
+	PREFETCHT0   192(DX)
+	PREFETCHT0   256(DX)
+	PREFETCHT0   320(DX)
+	PREFETCHT0   384(DX)
+	PREFETCHT0   448(DX)
+	VMOVUPS      (BX), Z1
+	VMOVUPS      64(BX), Z2
+	VMOVUPS      128(BX), Z3
+	VMOVUPS      192(BX), Z4
+	VMOVUPS      256(BX), Z5
+	VMOVUPS      320(BX), Z6
+	VMOVUPS      384(BX), Z7
+	VMOVUPS      448(BX), Z8
+	MOVQ         rows_len+56(FP), DX
 	MOVQ         h_base+24(FP), SI
 	MOVQ         rows_base+48(FP), DI
-	TESTQ        BX, BX
-	JZ           passed0
+	TESTQ        DX, DX
+	JZ           pass0_end
 
 pass0:
 	MOVLQSX         (DI), R8
@@ -3525,42 +3541,42 @@ pass0:
 	SHLQ            $0x08, R8
 	SHLQ            $0x04, R9
 	VBROADCASTSS    (SI), Z9
-	VBROADCASTF32X4 (DX)(R9*1), Z10
+	VBROADCASTF32X4 (CX)(R9*1), Z10
 	VMULPS          Z9, Z10, Z10
 	VPERMILPS       $0x00, Z10, Z9
-	VPSLLD          $0x10, (CX)(R8*1), Z11
-	VPANDD          (CX)(R8*1), Z8, Z12
-	VFMADD231PS     Z9, Z11, Z0
-	VFMADD231PS     Z9, Z12, Z1
+	VPSLLD          $0x10, (AX)(R8*1), Z11
+	VPANDD          (AX)(R8*1), Z0, Z12
+	VFMADD231PS     Z9, Z11, Z1
+	VFMADD231PS     Z9, Z12, Z2
 	VPERMILPS       $0x55, Z10, Z9
-	VPSLLD          $0x10, 64(CX)(R8*1), Z11
-	VPANDD          64(CX)(R8*1), Z8, Z12
-	VFMADD231PS     Z9, Z11, Z2
-	VFMADD231PS     Z9, Z12, Z3
+	VPSLLD          $0x10, 64(AX)(R8*1), Z11
+	VPANDD          64(AX)(R8*1), Z0, Z12
+	VFMADD231PS     Z9, Z11, Z3
+	VFMADD231PS     Z9, Z12, Z4
 	VPERMILPS       $0xaa, Z10, Z9
-	VPSLLD          $0x10, 128(CX)(R8*1), Z11
-	VPANDD          128(CX)(R8*1), Z8, Z12
-	VFMADD231PS     Z9, Z11, Z4
-	VFMADD231PS     Z9, Z12, Z5
+	VPSLLD          $0x10, 128(AX)(R8*1), Z11
+	VPANDD          128(AX)(R8*1), Z0, Z12
+	VFMADD231PS     Z9, Z11, Z5
+	VFMADD231PS     Z9, Z12, Z6
 	VPERMILPS       $0xff, Z10, Z9
-	VPSLLD          $0x10, 192(CX)(R8*1), Z10
-	VPANDD          192(CX)(R8*1), Z8, Z11
-	VFMADD231PS     Z9, Z10, Z6
-	VFMADD231PS     Z9, Z11, Z7
+	VPSLLD          $0x10, 192(AX)(R8*1), Z10
+	VPANDD          192(AX)(R8*1), Z0, Z11
+	VFMADD231PS     Z9, Z10, Z7
+	VFMADD231PS     Z9, Z11, Z8
 	ADDQ            $0x00000004, SI
 	ADDQ            $0x00000004, DI
-	DECQ            BX
+	DECQ            DX
 	JNZ             pass0
 
-passed0:
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, 128(AX)
-	VMOVUPS Z3, 192(AX)
-	VMOVUPS Z4, 256(AX)
-	VMOVUPS Z5, 320(AX)
-	VMOVUPS Z6, 384(AX)
-	VMOVUPS Z7, 448(AX)
+pass0_end:
+	VMOVUPS Z1, (BX)
+	VMOVUPS Z2, 64(BX)
+	VMOVUPS Z3, 128(BX)
+	VMOVUPS Z4, 192(BX)
+	VMOVUPS Z5, 256(BX)
+	VMOVUPS Z6, 320(BX)
+	VMOVUPS Z7, 384(BX)
+	VMOVUPS Z8, 448(BX)
 	VZEROUPPER
 	RET
 
@@ -3826,7 +3842,7 @@ block64:
 	MOVQ         BX, R11
 	MOVQ         DI, R14
 	TESTQ        R14, R14
-	JZ           stored64
+	JZ           rows64_end
 
 rows64:
 	VMOVUPS      (R13), Z16
@@ -3858,7 +3874,7 @@ rows64:
 	DECQ         R14
 	JNZ          rows64
 
-stored64:
+rows64_end:
 	VMOVUPS Z1, (AX)
 	VMOVUPS Z2, 64(AX)
 	VMOVUPS Z3, 128(AX)
@@ -3896,7 +3912,7 @@ block16:
 	MOVQ         BX, R11
 	MOVQ         DI, R14
 	TESTQ        R14, R14
-	JZ           stored16
+	JZ           rows16_end
 
 rows16:
 	VMOVUPS      (R13), Z4
@@ -3913,7 +3929,7 @@ rows16:
 	DECQ         R14
 	JNZ          rows16
 
-stored16:
+rows16_end:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, (AX)(R9*1)
 	VMOVUPS Z2, (AX)(R9*2)
@@ -3967,9 +3983,9 @@ TEXT ·TileF16AVX512(SB), $3072-40
 	SHRQ   $0x04, R9
 	ADDQ   $+3, R9
 	SHRQ   $0x02, R9
-	TESTQ  R9, R9
-	JZ     passed0_0_0
 	MOVQ   $0x00000000, R10
+	TESTQ  R9, R9
+	JZ     pass0_0_0_end
 
 pass0_0_0:
 	VCVTPH2PS   (CX)(R10*1), Z24
@@ -4011,7 +4027,7 @@ pass0_0_0:
 	DECQ        R9
 	JNZ         pass0_0_0
 
-passed0_0_0:
+pass0_0_0_end:
 	VMOVUPS Z0, (SP)
 	VMOVUPS Z1, 64(SP)
 	VMOVUPS Z2, 128(SP)
@@ -4077,9 +4093,9 @@ passed0_0_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+1, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed2_0_0
 	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	JZ      pass2_0_0_end
 
 pass2_0_0:
 	VCVTPH2PS   (CX)(R10*1), Z24
@@ -4121,7 +4137,7 @@ pass2_0_0:
 	DECQ        R9
 	JNZ         pass2_0_0
 
-passed2_0_0:
+pass2_0_0_end:
 	VADDPS  (SP), Z0, Z0
 	VMOVUPS Z0, (SP)
 	VADDPS  64(SP), Z1, Z1
@@ -4205,9 +4221,9 @@ passed2_0_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+2, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed1_0_0
 	MOVQ    $0x00000020, R10
+	TESTQ   R9, R9
+	JZ      pass1_0_0_end
 
 pass1_0_0:
 	VCVTPH2PS   (CX)(R10*1), Z24
@@ -4249,7 +4265,7 @@ pass1_0_0:
 	DECQ        R9
 	JNZ         pass1_0_0
 
-passed1_0_0:
+pass1_0_0_end:
 	VMOVUPS Z0, 1536(SP)
 	VMOVUPS Z1, 1600(SP)
 	VMOVUPS Z2, 1664(SP)
@@ -4321,9 +4337,9 @@ passed1_0_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+0, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed3_0_0
 	MOVQ    $0x00000060, R10
+	TESTQ   R9, R9
+	JZ      pass3_0_0_end
 
 pass3_0_0:
 	VCVTPH2PS   (CX)(R10*1), Z24
@@ -4365,7 +4381,7 @@ pass3_0_0:
 	DECQ        R9
 	JNZ         pass3_0_0
 
-passed3_0_0:
+pass3_0_0_end:
 	VADDPS       1536(SP), Z0, Z0
 	VMOVUPS      Z0, 1536(SP)
 	VADDPS       1600(SP), Z1, Z1
@@ -4705,10 +4721,11 @@ passed3_0_0:
 	MOVQ         AX, R9
 	ANDQ         $-16, R9
 	SUBQ         R9, AX
-	JZ           done
 	IMUL3Q       $0x00000018, R9, R10
 	ADDQ         R8, R10
 	SHLQ         $0x01, R9
+	TESTQ        AX, AX
+	JZ           one_end
 
 one:
 	MOVWLZX     (CX)(R9*1), R8
@@ -4800,7 +4817,7 @@ one:
 	DECQ        AX
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	RET
 
@@ -5024,7 +5041,8 @@ TEXT ·RowsF32AVX512(SB), NOSPLIT, $0-40
 	MOVQ   AX, R10
 	ANDQ   $0x00000030, R10
 	SHRQ   $0x06, R9
-	JZ     rest
+	TESTQ  R9, R9
+	JZ     block_end
 
 block:
 	VMOVUPS     (DI), Z16
@@ -5052,7 +5070,7 @@ block:
 	DECQ        R9
 	JNZ         block
 
-rest:
+block_end:
 	CMPQ        R10, $0x00000000
 	JE          reduce
 	VMOVUPS     (DI), Z16
@@ -5123,7 +5141,8 @@ reduce:
 	VMOVSHDUP     X12, X1
 	VADDSS        X1, X12, X12
 	ANDQ          $0x0000000f, AX
-	JZ            done
+	TESTQ         AX, AX
+	JZ            one_end
 
 one:
 	VMOVSS      (DI), X1
@@ -5136,7 +5155,7 @@ one:
 	DECQ        AX
 	JNZ         one
 
-done:
+one_end:
 	MOVQ   out+0(FP), AX
 	VMOVSS X0, (AX)
 	VMOVSS X4, 4(AX)
