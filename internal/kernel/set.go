@@ -105,7 +105,7 @@ func Go() Set {
 	return Set{
 		Name: "go", Ahead: 8 << 10,
 		F32: floatRows[elemF32](), F16: floatRows[elemF16](), BF16: floatRows[elemBF16](),
-		Q8: quantRows(q8Bytes, dotQ8, axpyQ8, codeQ8), Q4: quantRows(q4Bytes, dotQ4, axpyQ4, codeQ4),
+		Q8: quantRows(q8Bytes, ZeroQ8, codeQ8), Q4: quantRows(q4Bytes, ZeroQ4, codeQ4),
 		PanelRow: panelRow, TileF32: tileF32, RowsF32: rowsF32(dot[elemF32]),
 		Outer: outer, OuterAt: outerAt, OuterPairs: outerPairs,
 		DotU4S8: dotU4S8, Dot4U4S8: fourSketches(dotU4S8),

@@ -20,7 +20,6 @@ type linear struct {
 	rowBytes int
 	bias     []float32
 	dot      dotFunc
-	out      perWorker
 	scratch  []scratch // [threads]
 }
 
@@ -39,7 +38,7 @@ func (l *linear) run(lo, hi, worker int) {
 		}
 		return
 	}
-	out := l.out.of(worker, l.dot.x.Rows)
+	out := l.scratch[worker].out[:l.dot.x.Rows] // fewer than a tile's
 	for r := lo; r < hi; r++ {
 		l.dot.all(out, l.row(r), nil)
 		l.put(r, 0, out)

@@ -44,12 +44,7 @@ func (s isa) loadElems(t dtype, m Mem, elems int) []reg.VecVirtual {
 	}
 	for block := range elems / 32 {
 		at, scale := m.Offset(block*q8Bytes), s.vec()
-		half := scale.AsX().(reg.VecVirtual) // the register that widens to scale
-		if s.width == 16 {
-			half = scale.AsY().(reg.VecVirtual)
-		}
-		VPBROADCASTW(at, half)
-		VCVTPH2PS(half, scale)
+		s.broadcastF16(at, scale)
 		for i := range 32 / s.width {
 			w := v[block*32/s.width+i]
 			VPMOVSXBD(at.Offset(2+i*s.width), w)
@@ -76,37 +71,31 @@ func (s isa) scores(t dtype) {
 	IMUL3Q(U32(size), steps, rowBytes)
 	r := strided(kp, rowBytes)
 	SHRQ(U8(2), n)
-	JZ(LabelRef("done"))
-
-	Label("keys")
-	acc := make([][]reg.VecVirtual, 4)
-	for i := range acc {
-		acc[i] = s.vecs(16 / s.width)
-		s.zero(acc[i]...)
-	}
-	qp, left := GP64(), GP64()
-	MOVQ(q, qp)
-	MOVQ(steps, left)
-	Label("dims")
-	prefetch(np, 0, 4*size)
-	for i := range acc {
-		w := s.loadElems(t, r.x(i, 0), elems)
-		for j, v := range w {
-			pace(v, t.dotPace)
-			VFMADD231PS(at(qp, j*s.width*4), v, acc[i][j%len(acc[i])])
+	countdown("keys", n, func() {
+		acc := make([][]reg.VecVirtual, 4)
+		for i := range acc {
+			acc[i] = s.vecs(16 / s.width)
+			s.zero(acc[i]...)
 		}
-	}
-	ADDQ(U32(elems*4), qp)
-	ADDQ(U32(size), kp)
-	ADDQ(U32(4*size), np)
-	DECQ(left)
-	JNZ(LabelRef("dims"))
-	ADDQ(r.stride3, kp)
-	VMOVUPS(s.fold4(acc), at(sp, 0))
-	ADDQ(U32(16), sp)
-	DECQ(n)
-	JNZ(LabelRef("keys"))
-	Label("done")
+		qp, left := GP64(), GP64()
+		MOVQ(q, qp)
+		MOVQ(steps, left)
+		countdown("dims", left, func() {
+			prefetch(np, 0, 4*size)
+			for i := range acc {
+				for j, v := range s.loadElems(t, r.x(i, 0), elems) {
+					pace(v, t.dotPace)
+					VFMADD231PS(at(qp, j*s.width*4), v, acc[i][j%len(acc[i])])
+				}
+			}
+			ADDQ(U32(elems*4), qp)
+			ADDQ(U32(size), kp)
+			ADDQ(U32(4*size), np)
+		})
+		ADDQ(r.stride3, kp)
+		VMOVUPS(s.fold4(acc), at(sp, 0))
+		ADDQ(U32(16), sp)
+	})
 	VZEROUPPER()
 	RET()
 }
@@ -185,11 +174,10 @@ func (s isa) values(t dtype) {
 		y, left := GP64(), GP64()
 		MOVQ(yp, y)
 		MOVQ(steps, left)
-		Label(name)
-		body(y)
-		ADDQ(U32(elems*4), y)
-		DECQ(left)
-		JNZ(LabelRef(name))
+		countdown(name, left, func() {
+			body(y)
+			ADDQ(U32(elems*4), y)
+		})
 	}
 
 	c := s.vec()
@@ -201,10 +189,7 @@ func (s isa) values(t dtype) {
 			VMOVUPS(v, at(y, i*s.width*4))
 		}
 	})
-	for _, rows := range []int{4, 1} {
-		Label(label("rows", rows))
-		CMPQ(n, U32(rows))
-		JL(LabelRef(label("fewer", rows)))
+	elementLoops(n, []int{4, 1}, []ptr{{p, 4}}, func(rows int) {
 		weight := s.vecs(rows)
 		for i, w := range weight {
 			VBROADCASTSS(at(p, 4*i), w)
@@ -230,11 +215,7 @@ func (s isa) values(t dtype) {
 		if rows == 4 {
 			ADDQ(r.stride3, r.xp)
 		}
-		ADDQ(U32(4*rows), p)
-		SUBQ(U32(rows), n)
-		JMP(LabelRef(label("rows", rows)))
-		Label(label("fewer", rows))
-	}
+	})
 	VZEROUPPER()
 	RET()
 }
@@ -270,11 +251,7 @@ func (s isa) scores4() {
 	if s.width == 16 {
 		tiles = []int{4, 1}
 	}
-	for _, keys := range tiles {
-		tile, dims, below := label("keys", keys), label("dims", keys), label("below", keys)
-		Label(tile)
-		CMPQ(n, U32(keys))
-		JL(LabelRef(below))
+	elementLoops(n, tiles, []ptr{{sp, 4}}, func(keys int) {
 		acc := make([][][]reg.VecVirtual, keys) // [key][query][register]
 		for k := range acc {
 			acc[k] = make([][]reg.VecVirtual, 4)
@@ -286,24 +263,23 @@ func (s isa) scores4() {
 		left := GP64()
 		MOVQ(q, qr.xp)
 		MOVQ(steps, left)
-		Label(dims)
-		for j := range 16 / s.width {
-			key := s.vecs(keys)
-			for k, v := range key {
-				VMOVUPS(kr.x(k, j*s.width*4), v)
-			}
-			for i := range 4 {
-				query := s.vec()
-				VMOVUPS(qr.x(i, j*s.width*4), query)
+		countdown(label("dims", keys), left, func() {
+			for j := range 16 / s.width {
+				key := s.vecs(keys)
 				for k, v := range key {
-					VFMADD231PS(v, query, acc[k][i][j])
+					VMOVUPS(kr.x(k, j*s.width*4), v)
+				}
+				for i := range 4 {
+					query := s.vec()
+					VMOVUPS(qr.x(i, j*s.width*4), query)
+					for k, v := range key {
+						VFMADD231PS(v, query, acc[k][i][j])
+					}
 				}
 			}
-		}
-		ADDQ(U32(64), qr.xp)
-		ADDQ(U32(64), kp)
-		DECQ(left)
-		JNZ(LabelRef(dims))
+			ADDQ(U32(64), qr.xp)
+			ADDQ(U32(64), kp)
+		})
 		for k := range acc {
 			four := s.fold4(acc[k]) // of four queries
 			VMOVSS(four, sr.x(0, 4*k))
@@ -314,11 +290,7 @@ func (s isa) scores4() {
 		if keys == 4 {
 			ADDQ(qr.stride3, kp)
 		}
-		ADDQ(U32(4*keys), sp)
-		SUBQ(U32(keys), n)
-		JMP(LabelRef(tile))
-		Label(below)
-	}
+	})
 	VZEROUPPER()
 	RET()
 }
@@ -345,11 +317,7 @@ func (s isa) values4() {
 	if s.width == 16 {
 		blocks = []int{64, 16}
 	}
-	for _, elems := range blocks {
-		block, below := label("block", elems), label("below", elems)
-		Label(block)
-		CMPQ(cols, U32(elems))
-		JL(LabelRef(below))
+	elementLoops(cols, blocks, []ptr{{yp, 4}, {vp, 4}}, func(elems int) {
 		var acc [4][]reg.VecVirtual
 		for i := range acc {
 			c := s.vec()
@@ -380,12 +348,7 @@ func (s isa) values4() {
 				VMOVUPS(a, yr.x(i, j*s.width*4))
 			}
 		}
-		ADDQ(U32(elems*4), yp)
-		ADDQ(U32(elems*4), vp)
-		SUBQ(U32(elems), cols)
-		JMP(LabelRef(block))
-		Label(below)
-	}
+	})
 	VZEROUPPER()
 	RET()
 }

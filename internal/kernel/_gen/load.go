@@ -56,16 +56,10 @@ func (s isa) load() {
 	ADDQ(U32(64), np)
 	JMP(LabelRef("line"))
 	Label("word")
-	CMPQ(n, U32(8))
-	JL(LabelRef("bytes"))
-	ADDQ(at(p, 0), sum)
-	ADDQ(U32(8), p)
-	SUBQ(U32(8), n)
-	JMP(LabelRef("word"))
+	elementLoops(n, []int{8}, []ptr{{p, 1}}, func(int) { ADDQ(at(p, 0), sum) })
 
 	// The last n < 8 bytes are the low bytes of a word, so the last of them is
 	// its highest: build it from the end.
-	Label("bytes")
 	word, b := GP64(), GP64()
 	XORQ(word, word)
 	Label("byte")

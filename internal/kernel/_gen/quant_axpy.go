@@ -12,15 +12,8 @@ import (
 func (s isa) axpyQuant(q quant, rows int) {
 	yp, r := s.axpyArguments(q.name, rows)
 	codes := s.codes(q)
-	blockLoop(q, r.bytes, func() {
-		s.addBlock(q, yp, r, codes, func(row int) reg.VecVirtual {
-			r.prefetch(row, q.bytes)
-			scale := YMM()
-			VPBROADCASTW(at(r.w[row], 0), scale.AsX())
-			VCVTPH2PS(scale.AsX(), scale)
-			VMULPS(r.a[row], scale, scale)
-			return scale
-		})
+	elementLoops(r.bytes, []int{q.bytes}, nil, func(int) {
+		s.addBlock(q, yp, r, codes, func(row int) reg.VecVirtual { return s.blockScale(q, r, row) })
 	})
 	VZEROUPPER()
 	RET()
@@ -51,15 +44,24 @@ func (r addends) prefetch(row, n int) {
 	ADDQ(U32(n), r.next[row])
 }
 
-// blockLoop runs body for every block of n bytes.
-func blockLoop(q quant, n reg.Register, body func()) {
-	Label("block")
-	CMPQ(n, U32(q.bytes))
-	JL(LabelRef("done"))
-	body()
-	SUBQ(U32(q.bytes), n)
-	JMP(LabelRef("block"))
-	Label("done")
+// blockScale is the scale of the block of a row times its factor. It asks for as
+// much of what follows.
+func (s isa) blockScale(q quant, r addends, row int) reg.VecVirtual {
+	r.prefetch(row, q.bytes)
+	scale := s.vec()
+	s.broadcastF16(at(r.w[row], 0), scale)
+	VMULPS(r.a[row], scale, scale)
+	return scale
+}
+
+// broadcastF16 fills v with the float16 at m.
+func (s isa) broadcastF16(m Mem, v reg.VecVirtual) {
+	words := v.AsX() // which widen to v
+	if s.width == 16 {
+		words = v.AsY()
+	}
+	VPBROADCASTW(m, words)
+	VCVTPH2PS(words, v)
 }
 
 // codes prepares the constants of q and returns what widens a block's codes to

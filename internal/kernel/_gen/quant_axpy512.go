@@ -13,15 +13,8 @@ func (s isa) axpy4Q4() {
 	codes := s.q4Codes()
 	block := func(scale func(row int) reg.VecVirtual) { s.addBlock(q4, yp, r, codes, scale) }
 	s.q4Groups(r, block)
-	blockLoop(q4, r.bytes, func() {
-		block(func(row int) reg.VecVirtual {
-			r.prefetch(row, q4.bytes)
-			d := ZMM()
-			VPBROADCASTW(at(r.w[row], 0), d.AsY())
-			VCVTPH2PS(d.AsY(), d)
-			VMULPS(r.a[row], d, d)
-			return d
-		})
+	elementLoops(r.bytes, []int{q4.bytes}, nil, func(int) {
+		block(func(row int) reg.VecVirtual { return s.blockScale(q4, r, row) })
 	})
 	VZEROUPPER()
 	RET()
@@ -43,7 +36,7 @@ func (s isa) q4Groups(r addends, block func(scale func(row int) reg.VecVirtual))
 	sp, left := GP64(), GP64()
 	Label("group")
 	CMPQ(r.bytes, U32(blocks*q4.bytes))
-	JL(LabelRef("block"))
+	JL(LabelRef("grouped"))
 	for row, wp := range r.w {
 		r.prefetch(row, blocks*q4.bytes)
 		v := ZMM()
@@ -66,6 +59,7 @@ func (s isa) q4Groups(r addends, block func(scale func(row int) reg.VecVirtual))
 	JNZ(LabelRef("of_group"))
 	SUBQ(U32(blocks*q4.bytes), r.bytes)
 	JMP(LabelRef("group"))
+	Label("grouped")
 }
 
 // q4Codes is codes for AVX-512. The low code of each byte picks its value from a

@@ -21,7 +21,7 @@ func (s isa) pairs(q quant) {
 	n := Load(Param("w").Len(), GP64())
 	np := prefetchBase(wp)
 	codes := s.codes(q)
-	blockLoop(q, n, func() {
+	elementLoops(n, []int{q.bytes}, []ptr{{wp, 1}, {np, 1}}, func(int) {
 		prefetch(np, 0, q.bytes)
 		scale, bits := XMM(), GP32()
 		MOVWLZX(at(wp, 0), bits)
@@ -37,8 +37,6 @@ func (s isa) pairs(q quant) {
 		}
 		ADDQ(U32(pairBlock), cp)
 		ADDQ(U32(4), sp)
-		ADDQ(U32(q.bytes), wp)
-		ADDQ(U32(q.bytes), np)
 	})
 	VZEROUPPER()
 	RET()

@@ -166,8 +166,7 @@ func broadcast32(v uint32) reg.VecVirtual {
 	return y
 }
 
-// absMax writes AbsMaxBits. Without its sign a float32 orders as its bits do,
-// and infinity and NaN above all others.
+// absMax writes AbsMaxBits.
 func (s isa) absMax() {
 	s.text("AbsMaxBits", "func(x []float32) uint32",
 		"returns the largest of the bits of |x[k]|, 0 for none.")
@@ -190,18 +189,8 @@ func (s isa) absMax() {
 		VPAND(mask.AsX(), v, v)
 		VPMAXUD(v.AsY(), acc[0], acc[0])
 	})
-	VPMAXUD(acc[1], acc[0], acc[0])
-	VPMAXUD(acc[3], acc[2], acc[2])
-	VPMAXUD(acc[2], acc[0], acc[0])
-	x, hi := acc[0].AsX().(reg.VecVirtual), XMM()
-	VEXTRACTI128(U8(1), acc[0], hi)
-	VPMAXUD(hi, x, x)
-	for _, lanes := range []uint8{0x4e, 0xb1} { // swap halves, then neighbours
-		VPSHUFD(U8(lanes), x, hi)
-		VPMAXUD(hi, x, x)
-	}
 	max := GP32()
-	VMOVD(x, max)
+	VMOVD(broadcastMax(acc).AsX(), max)
 	VZEROUPPER()
 	Store(max, ReturnIndex(0))
 	RET()

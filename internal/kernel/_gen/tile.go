@@ -14,7 +14,7 @@ import (
 const (
 	tileRows   = 4
 	tileTokens = 6
-	run      = 16
+	run        = 16
 	panelStep  = tileTokens * run * 4 // bytes of a panel from run to run
 )
 

@@ -5325,7 +5325,7 @@ TEXT ·Scores4AVX2(SB), NOSPLIT, $0-88
 	LEAQ (R8)(R8*2), R10
 	LEAQ (CX)(CX*2), R11
 
-keys1:
+elems1:
 	CMPQ   DX, $0x00000001
 	JL     below1
 	VXORPS Y0, Y0, Y0
@@ -5338,30 +5338,34 @@ keys1:
 	VXORPS Y7, Y7, Y7
 	MOVQ   BX, R9
 	MOVQ   SI, R12
+	TESTQ  R12, R12
+	JZ     dims1_end
 
 dims1:
-	VMOVUPS      (DI), Y8
-	VMOVUPS      (R9), Y9
-	VFMADD231PS  Y8, Y9, Y0
-	VMOVUPS      (R9)(R8*1), Y9
-	VFMADD231PS  Y8, Y9, Y2
-	VMOVUPS      (R9)(R8*2), Y9
-	VFMADD231PS  Y8, Y9, Y4
-	VMOVUPS      (R9)(R10*1), Y9
-	VFMADD231PS  Y8, Y9, Y6
-	VMOVUPS      32(DI), Y8
-	VMOVUPS      32(R9), Y9
-	VFMADD231PS  Y8, Y9, Y1
-	VMOVUPS      32(R9)(R8*1), Y9
-	VFMADD231PS  Y8, Y9, Y3
-	VMOVUPS      32(R9)(R8*2), Y9
-	VFMADD231PS  Y8, Y9, Y5
-	VMOVUPS      32(R9)(R10*1), Y9
-	VFMADD231PS  Y8, Y9, Y7
-	ADDQ         $0x00000040, R9
-	ADDQ         $0x00000040, DI
-	DECQ         R12
-	JNZ          dims1
+	VMOVUPS     (DI), Y8
+	VMOVUPS     (R9), Y9
+	VFMADD231PS Y8, Y9, Y0
+	VMOVUPS     (R9)(R8*1), Y9
+	VFMADD231PS Y8, Y9, Y2
+	VMOVUPS     (R9)(R8*2), Y9
+	VFMADD231PS Y8, Y9, Y4
+	VMOVUPS     (R9)(R10*1), Y9
+	VFMADD231PS Y8, Y9, Y6
+	VMOVUPS     32(DI), Y8
+	VMOVUPS     32(R9), Y9
+	VFMADD231PS Y8, Y9, Y1
+	VMOVUPS     32(R9)(R8*1), Y9
+	VFMADD231PS Y8, Y9, Y3
+	VMOVUPS     32(R9)(R8*2), Y9
+	VFMADD231PS Y8, Y9, Y5
+	VMOVUPS     32(R9)(R10*1), Y9
+	VFMADD231PS Y8, Y9, Y7
+	ADDQ        $0x00000040, R9
+	ADDQ        $0x00000040, DI
+	DECQ        R12
+	JNZ         dims1
+
+dims1_end:
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y2
 	VADDPS       Y5, Y4, Y4
@@ -5377,7 +5381,7 @@ dims1:
 	VEXTRACTPS   $0x03, X0, (AX)(R11*1)
 	ADDQ         $0x00000004, AX
 	SUBQ         $0x00000001, DX
-	JMP          keys1
+	JMP          elems1
 
 below1:
 	VZEROUPPER
@@ -5399,7 +5403,7 @@ TEXT ·Values4AVX2(SB), NOSPLIT, $0-112
 	LEAQ (R9)(R9*2), R10
 	LEAQ (SI)(SI*2), R12
 
-block16:
+elems16:
 	CMPQ         CX, $0x00000010
 	JL           below16
 	VBROADCASTSS (DX), Y0
@@ -5452,7 +5456,7 @@ rows16_end:
 	ADDQ    $0x00000040, AX
 	ADDQ    $0x00000040, R8
 	SUBQ    $0x00000010, CX
-	JMP     block16
+	JMP     elems16
 
 below16:
 	VZEROUPPER
@@ -5474,7 +5478,8 @@ TEXT ·ScoresF32AVX2(SB), NOSPLIT, $0-80
 	IMUL3Q  $0x00000040, BX, R8
 	LEAQ    (R8)(R8*2), R9
 	SHRQ    $0x02, CX
-	JZ      done
+	TESTQ   CX, CX
+	JZ      keys_end
 
 keys:
 	VXORPS Y0, Y0, Y0
@@ -5487,97 +5492,101 @@ keys:
 	VXORPS Y7, Y7, Y7
 	MOVQ   DX, R10
 	MOVQ   BX, R11
+	TESTQ  R11, R11
+	JZ     dims_end
 
 dims:
-	PREFETCHT1   (DI)
-	PREFETCHT1   64(DI)
-	PREFETCHT1   128(DI)
-	PREFETCHT1   192(DI)
-	VMOVUPS      (SI), Y8
-	VMOVUPS      32(SI), Y9
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VFMADD231PS  (R10), Y8, Y0
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VFMADD231PS  32(R10), Y9, Y1
-	VMOVUPS      (SI)(R8*1), Y8
-	VMOVUPS      32(SI)(R8*1), Y9
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VFMADD231PS  (R10), Y8, Y2
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VFMADD231PS  32(R10), Y9, Y3
-	VMOVUPS      (SI)(R8*2), Y8
-	VMOVUPS      32(SI)(R8*2), Y9
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VFMADD231PS  (R10), Y8, Y4
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VFMADD231PS  32(R10), Y9, Y5
-	VMOVUPS      (SI)(R9*1), Y8
-	VMOVUPS      32(SI)(R9*1), Y9
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VFMADD231PS  (R10), Y8, Y6
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VFMADD231PS  32(R10), Y9, Y7
-	ADDQ         $0x00000040, R10
-	ADDQ         $0x00000040, SI
-	ADDQ         $0x00000100, DI
-	DECQ         R11
-	JNZ          dims
+	PREFETCHT1  (DI)
+	PREFETCHT1  64(DI)
+	PREFETCHT1  128(DI)
+	PREFETCHT1  192(DI)
+	VMOVUPS     (SI), Y8
+	VMOVUPS     32(SI), Y9
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y0
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VFMADD231PS 32(R10), Y9, Y1
+	VMOVUPS     (SI)(R8*1), Y8
+	VMOVUPS     32(SI)(R8*1), Y9
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y2
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VFMADD231PS 32(R10), Y9, Y3
+	VMOVUPS     (SI)(R8*2), Y8
+	VMOVUPS     32(SI)(R8*2), Y9
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y4
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VFMADD231PS 32(R10), Y9, Y5
+	VMOVUPS     (SI)(R9*1), Y8
+	VMOVUPS     32(SI)(R9*1), Y9
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y6
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VFMADD231PS 32(R10), Y9, Y7
+	ADDQ        $0x00000040, R10
+	ADDQ        $0x00000040, SI
+	ADDQ        $0x00000100, DI
+	DECQ        R11
+	JNZ         dims
+
+dims_end:
 	ADDQ         R9, SI
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y2
@@ -5593,7 +5602,7 @@ dims:
 	DECQ         CX
 	JNZ          keys
 
-done:
+keys_end:
 	VZEROUPPER
 	RET
 
@@ -5615,6 +5624,8 @@ TEXT ·ValuesF32AVX2(SB), NOSPLIT, $0-88
 	VBROADCASTSS c+24(FP), Y0
 	MOVQ         AX, R10
 	MOVQ         CX, R11
+	TESTQ        R11, R11
+	JZ           scale_end
 
 scale:
 	VMULPS  (R10), Y0, Y1
@@ -5625,15 +5636,18 @@ scale:
 	DECQ    R11
 	JNZ     scale
 
-rows4:
+scale_end:
+elems4:
 	CMPQ         BX, $0x00000004
-	JL           fewer4
+	JL           below4
 	VBROADCASTSS (DX), Y0
 	VBROADCASTSS 4(DX), Y1
 	VBROADCASTSS 8(DX), Y2
 	VBROADCASTSS 12(DX), Y3
 	MOVQ         AX, R10
 	MOVQ         CX, R11
+	TESTQ        R11, R11
+	JZ           dims4_end
 
 dims4:
 	PREFETCHT1  (R8)
@@ -5729,18 +5743,22 @@ dims4:
 	ADDQ        $0x00000040, R10
 	DECQ        R11
 	JNZ         dims4
-	ADDQ        R9, SI
-	ADDQ        $0x00000010, DX
-	SUBQ        $0x00000004, BX
-	JMP         rows4
 
-fewer4:
-rows1:
+dims4_end:
+	ADDQ R9, SI
+	ADDQ $0x00000010, DX
+	SUBQ $0x00000004, BX
+	JMP  elems4
+
+below4:
+elems1:
 	CMPQ         BX, $0x00000001
-	JL           fewer1
+	JL           below1
 	VBROADCASTSS (DX), Y0
 	MOVQ         AX, DI
 	MOVQ         CX, R9
+	TESTQ        R9, R9
+	JZ           dims1_end
 
 dims1:
 	PREFETCHT1  (R8)
@@ -5773,11 +5791,13 @@ dims1:
 	ADDQ        $0x00000040, DI
 	DECQ        R9
 	JNZ         dims1
-	ADDQ        $0x00000004, DX
-	SUBQ        $0x00000001, BX
-	JMP         rows1
 
-fewer1:
+dims1_end:
+	ADDQ $0x00000004, DX
+	SUBQ $0x00000001, BX
+	JMP  elems1
+
+below1:
 	VZEROUPPER
 	RET
 
@@ -5797,7 +5817,8 @@ TEXT ·ScoresF16AVX2(SB), NOSPLIT, $0-80
 	IMUL3Q  $0x00000020, BX, R8
 	LEAQ    (R8)(R8*2), R9
 	SHRQ    $0x02, CX
-	JZ      done
+	TESTQ   CX, CX
+	JZ      keys_end
 
 keys:
 	VXORPS Y0, Y0, Y0
@@ -5810,55 +5831,59 @@ keys:
 	VXORPS Y7, Y7, Y7
 	MOVQ   DX, R10
 	MOVQ   BX, R11
+	TESTQ  R11, R11
+	JZ     dims_end
 
 dims:
-	PREFETCHT1   (DI)
-	PREFETCHT1   64(DI)
-	VCVTPH2PS    (SI), Y8
-	VCVTPH2PS    16(SI), Y9
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VFMADD231PS  (R10), Y8, Y0
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VFMADD231PS  32(R10), Y9, Y1
-	VCVTPH2PS    (SI)(R8*1), Y8
-	VCVTPH2PS    16(SI)(R8*1), Y9
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VFMADD231PS  (R10), Y8, Y2
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VFMADD231PS  32(R10), Y9, Y3
-	VCVTPH2PS    (SI)(R8*2), Y8
-	VCVTPH2PS    16(SI)(R8*2), Y9
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VFMADD231PS  (R10), Y8, Y4
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VFMADD231PS  32(R10), Y9, Y5
-	VCVTPH2PS    (SI)(R9*1), Y8
-	VCVTPH2PS    16(SI)(R9*1), Y9
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VFMADD231PS  (R10), Y8, Y6
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VFMADD231PS  32(R10), Y9, Y7
-	ADDQ         $0x00000040, R10
-	ADDQ         $0x00000020, SI
-	ADDQ         $0x00000080, DI
-	DECQ         R11
-	JNZ          dims
+	PREFETCHT1  (DI)
+	PREFETCHT1  64(DI)
+	VCVTPH2PS   (SI), Y8
+	VCVTPH2PS   16(SI), Y9
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y0
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VFMADD231PS 32(R10), Y9, Y1
+	VCVTPH2PS   (SI)(R8*1), Y8
+	VCVTPH2PS   16(SI)(R8*1), Y9
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y2
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VFMADD231PS 32(R10), Y9, Y3
+	VCVTPH2PS   (SI)(R8*2), Y8
+	VCVTPH2PS   16(SI)(R8*2), Y9
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y4
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VFMADD231PS 32(R10), Y9, Y5
+	VCVTPH2PS   (SI)(R9*1), Y8
+	VCVTPH2PS   16(SI)(R9*1), Y9
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y6
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VFMADD231PS 32(R10), Y9, Y7
+	ADDQ        $0x00000040, R10
+	ADDQ        $0x00000020, SI
+	ADDQ        $0x00000080, DI
+	DECQ        R11
+	JNZ         dims
+
+dims_end:
 	ADDQ         R9, SI
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y2
@@ -5874,7 +5899,7 @@ dims:
 	DECQ         CX
 	JNZ          keys
 
-done:
+keys_end:
 	VZEROUPPER
 	RET
 
@@ -5896,6 +5921,8 @@ TEXT ·ValuesF16AVX2(SB), NOSPLIT, $0-88
 	VBROADCASTSS c+24(FP), Y0
 	MOVQ         AX, R10
 	MOVQ         CX, R11
+	TESTQ        R11, R11
+	JZ           scale_end
 
 scale:
 	VMULPS  (R10), Y0, Y1
@@ -5906,15 +5933,18 @@ scale:
 	DECQ    R11
 	JNZ     scale
 
-rows4:
+scale_end:
+elems4:
 	CMPQ         BX, $0x00000004
-	JL           fewer4
+	JL           below4
 	VBROADCASTSS (DX), Y0
 	VBROADCASTSS 4(DX), Y1
 	VBROADCASTSS 8(DX), Y2
 	VBROADCASTSS 12(DX), Y3
 	MOVQ         AX, R10
 	MOVQ         CX, R11
+	TESTQ        R11, R11
+	JZ           dims4_end
 
 dims4:
 	PREFETCHT1  (R8)
@@ -5968,18 +5998,22 @@ dims4:
 	ADDQ        $0x00000040, R10
 	DECQ        R11
 	JNZ         dims4
-	ADDQ        R9, SI
-	ADDQ        $0x00000010, DX
-	SUBQ        $0x00000004, BX
-	JMP         rows4
 
-fewer4:
-rows1:
+dims4_end:
+	ADDQ R9, SI
+	ADDQ $0x00000010, DX
+	SUBQ $0x00000004, BX
+	JMP  elems4
+
+below4:
+elems1:
 	CMPQ         BX, $0x00000001
-	JL           fewer1
+	JL           below1
 	VBROADCASTSS (DX), Y0
 	MOVQ         AX, DI
 	MOVQ         CX, R9
+	TESTQ        R9, R9
+	JZ           dims1_end
 
 dims1:
 	PREFETCHT1  (R8)
@@ -6002,11 +6036,13 @@ dims1:
 	ADDQ        $0x00000040, DI
 	DECQ        R9
 	JNZ         dims1
-	ADDQ        $0x00000004, DX
-	SUBQ        $0x00000001, BX
-	JMP         rows1
 
-fewer1:
+dims1_end:
+	ADDQ $0x00000004, DX
+	SUBQ $0x00000001, BX
+	JMP  elems1
+
+below1:
 	VZEROUPPER
 	RET
 
@@ -6026,7 +6062,8 @@ TEXT ·ScoresQ8AVX2(SB), NOSPLIT, $0-80
 	IMUL3Q  $0x00000022, BX, R8
 	LEAQ    (R8)(R8*2), R9
 	SHRQ    $0x02, CX
-	JZ      done
+	TESTQ   CX, CX
+	JZ      keys_end
 
 keys:
 	VXORPS Y0, Y0, Y0
@@ -6039,6 +6076,8 @@ keys:
 	VXORPS Y7, Y7, Y7
 	MOVQ   DX, R10
 	MOVQ   BX, R11
+	TESTQ  R11, R11
+	JZ     dims_end
 
 dims:
 	PREFETCHT1   (DI)
@@ -6121,6 +6160,8 @@ dims:
 	ADDQ         $0x00000088, DI
 	DECQ         R11
 	JNZ          dims
+
+dims_end:
 	ADDQ         R9, SI
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y2
@@ -6136,7 +6177,7 @@ dims:
 	DECQ         CX
 	JNZ          keys
 
-done:
+keys_end:
 	VZEROUPPER
 	RET
 
@@ -6158,6 +6199,8 @@ TEXT ·ValuesQ8AVX2(SB), NOSPLIT, $0-88
 	VBROADCASTSS c+24(FP), Y0
 	MOVQ         AX, R10
 	MOVQ         CX, R11
+	TESTQ        R11, R11
+	JZ           scale_end
 
 scale:
 	VMULPS  (R10), Y0, Y1
@@ -6172,15 +6215,18 @@ scale:
 	DECQ    R11
 	JNZ     scale
 
-rows4:
+scale_end:
+elems4:
 	CMPQ         BX, $0x00000004
-	JL           fewer4
+	JL           below4
 	VBROADCASTSS (DX), Y0
 	VBROADCASTSS 4(DX), Y1
 	VBROADCASTSS 8(DX), Y2
 	VBROADCASTSS 12(DX), Y3
 	MOVQ         AX, R10
 	MOVQ         CX, R11
+	TESTQ        R11, R11
+	JZ           dims4_end
 
 dims4:
 	PREFETCHT1   (R8)
@@ -6271,18 +6317,22 @@ dims4:
 	ADDQ         $0x00000080, R10
 	DECQ         R11
 	JNZ          dims4
-	ADDQ         R9, SI
-	ADDQ         $0x00000010, DX
-	SUBQ         $0x00000004, BX
-	JMP          rows4
 
-fewer4:
-rows1:
+dims4_end:
+	ADDQ R9, SI
+	ADDQ $0x00000010, DX
+	SUBQ $0x00000004, BX
+	JMP  elems4
+
+below4:
+elems1:
 	CMPQ         BX, $0x00000001
-	JL           fewer1
+	JL           below1
 	VBROADCASTSS (DX), Y0
 	MOVQ         AX, DI
 	MOVQ         CX, R9
+	TESTQ        R9, R9
+	JZ           dims1_end
 
 dims1:
 	PREFETCHT1   (R8)
@@ -6317,11 +6367,13 @@ dims1:
 	ADDQ         $0x00000080, DI
 	DECQ         R9
 	JNZ          dims1
-	ADDQ         $0x00000004, DX
-	SUBQ         $0x00000001, BX
-	JMP          rows1
 
-fewer1:
+dims1_end:
+	ADDQ $0x00000004, DX
+	SUBQ $0x00000001, BX
+	JMP  elems1
+
+below1:
 	VZEROUPPER
 	RET
 
@@ -7261,9 +7313,9 @@ TEXT ·AxpyQ8AVX2(SB), NOSPLIT, $0-64
 	CMOVQEQ      SI, BX
 	VBROADCASTSS a+24(FP), Y0
 
-block:
+elems34:
 	CMPQ         CX, $0x00000022
-	JL           done
+	JL           below34
 	VMOVUPS      (AX), Y1
 	VMOVUPS      32(AX), Y2
 	VMOVUPS      64(AX), Y3
@@ -7292,9 +7344,9 @@ block:
 	VMOVUPS      Y4, 96(AX)
 	ADDQ         $0x00000080, AX
 	SUBQ         $0x00000022, CX
-	JMP          block
+	JMP          elems34
 
-done:
+below34:
 	VZEROUPPER
 	RET
 
@@ -7319,9 +7371,9 @@ TEXT ·Axpy4Q8AVX2(SB), NOSPLIT, $0-48
 	MOVQ         72(BX), DX
 	MOVQ         24(SI), BX
 
-block:
+elems34:
 	CMPQ         CX, $0x00000022
-	JL           done
+	JL           below34
 	VMOVUPS      (AX), Y4
 	VMOVUPS      32(AX), Y5
 	VMOVUPS      64(AX), Y6
@@ -7404,9 +7456,9 @@ block:
 	VMOVUPS      Y7, 96(AX)
 	ADDQ         $0x00000080, AX
 	SUBQ         $0x00000022, CX
-	JMP          block
+	JMP          elems34
 
-done:
+below34:
 	VZEROUPPER
 	RET
 
@@ -7422,9 +7474,9 @@ TEXT ·PairsQ8AVX2(SB), NOSPLIT, $0-80
 	TESTQ   SI, SI
 	CMOVQEQ DI, SI
 
-block:
+elems34:
 	CMPQ       BX, $0x00000022
-	JL         done
+	JL         below34
 	PREFETCHT1 (SI)
 	MOVWLZX    (DX), DI
 	VMOVD      DI, X0
@@ -7449,9 +7501,9 @@ block:
 	ADDQ       $0x00000022, DX
 	ADDQ       $0x00000022, SI
 	SUBQ       $0x00000022, BX
-	JMP        block
+	JMP        elems34
 
-done:
+below34:
 	VZEROUPPER
 	RET
 
@@ -8227,9 +8279,9 @@ TEXT ·AxpyQ4AVX2(SB), NOSPLIT, $0-64
 	VMOVD        SI, X2
 	VPBROADCASTD X2, Y2
 
-block:
+elems18:
 	CMPQ         CX, $0x00000012
-	JL           done
+	JL           below18
 	VMOVUPS      (AX), Y3
 	VMOVUPS      32(AX), Y4
 	VMOVUPS      64(AX), Y5
@@ -8264,9 +8316,9 @@ block:
 	VMOVUPS      Y6, 96(AX)
 	ADDQ         $0x00000080, AX
 	SUBQ         $0x00000012, CX
-	JMP          block
+	JMP          elems18
 
-done:
+below18:
 	VZEROUPPER
 	RET
 
@@ -8297,9 +8349,9 @@ TEXT ·Axpy4Q4AVX2(SB), NOSPLIT, $0-48
 	VMOVD        SI, X5
 	VPBROADCASTD X5, Y5
 
-block:
+elems18:
 	CMPQ         CX, $0x00000012
-	JL           done
+	JL           below18
 	VMOVUPS      (AX), Y6
 	VMOVUPS      32(AX), Y7
 	VMOVUPS      64(AX), Y8
@@ -8406,9 +8458,9 @@ block:
 	VMOVUPS      Y9, 96(AX)
 	ADDQ         $0x00000080, AX
 	SUBQ         $0x00000012, CX
-	JMP          block
+	JMP          elems18
 
-done:
+below18:
 	VZEROUPPER
 	RET
 
@@ -8430,9 +8482,9 @@ TEXT ·PairsQ4AVX2(SB), NOSPLIT, $0-80
 	VMOVD        DI, X1
 	VPBROADCASTD X1, Y1
 
-block:
+elems18:
 	CMPQ       BX, $0x00000012
-	JL         done
+	JL         below18
 	PREFETCHT1 (SI)
 	MOVWLZX    (DX), DI
 	VMOVD      DI, X2
@@ -8463,9 +8515,9 @@ block:
 	ADDQ       $0x00000012, DX
 	ADDQ       $0x00000012, SI
 	SUBQ       $0x00000012, BX
-	JMP        block
+	JMP        elems18
 
-done:
+below18:
 	VZEROUPPER
 	RET
 
@@ -9578,18 +9630,18 @@ elems1:
 	JMP     elems1
 
 below1:
-	VPMAXUD      Y2, Y1, Y1
-	VPMAXUD      Y4, Y3, Y3
-	VPMAXUD      Y3, Y1, Y1
-	VEXTRACTI128 $0x01, Y1, X0
-	VPMAXUD      X0, X1, X1
-	VPSHUFD      $0x4e, X1, X0
-	VPMAXUD      X0, X1, X1
-	VPSHUFD      $0xb1, X1, X0
-	VPMAXUD      X0, X1, X1
-	VMOVD        X1, AX
+	VPMAXUD    Y2, Y1, Y1
+	VPMAXUD    Y4, Y3, Y3
+	VPMAXUD    Y3, Y1, Y1
+	VPERM2I128 $0x01, Y1, Y1, Y2
+	VPMAXUD    Y2, Y1, Y1
+	VPSHUFD    $0x4e, Y1, Y2
+	VPMAXUD    Y2, Y1, Y1
+	VPSHUFD    $0xb1, Y1, Y2
+	VPMAXUD    Y2, Y1, Y1
+	VMOVD      X1, AX
 	VZEROUPPER
-	MOVL         AX, ret+24(FP)
+	MOVL       AX, ret+24(FP)
 	RET
 
 // func RoundS8AVX2(dst []int8, x []float32, inv float32) int32
@@ -10126,14 +10178,15 @@ line:
 	JMP        line
 
 word:
+elems8:
 	CMPQ CX, $0x00000008
-	JL   bytes
+	JL   below8
 	ADDQ (AX), BX
 	ADDQ $0x00000008, AX
 	SUBQ $0x00000008, CX
-	JMP  word
+	JMP  elems8
 
-bytes:
+below8:
 	XORQ DX, DX
 
 byte:

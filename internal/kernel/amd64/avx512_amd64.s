@@ -3595,7 +3595,7 @@ TEXT ·Scores4AVX512(SB), NOSPLIT, $0-88
 	LEAQ (R8)(R8*2), R10
 	LEAQ (CX)(CX*2), R11
 
-keys4:
+elems4:
 	CMPQ   DX, $0x00000004
 	JL     below4
 	VPXORD Z0, Z0, Z0
@@ -3616,36 +3616,40 @@ keys4:
 	VPXORD Z15, Z15, Z15
 	MOVQ   BX, R9
 	MOVQ   SI, R12
+	TESTQ  R12, R12
+	JZ     dims4_end
 
 dims4:
-	VMOVUPS       (DI), Z16
-	VMOVUPS       (DI)(R8*1), Z17
-	VMOVUPS       (DI)(R8*2), Z18
-	VMOVUPS       (DI)(R10*1), Z19
-	VMOVUPS       (R9), Z20
-	VFMADD231PS   Z16, Z20, Z0
-	VFMADD231PS   Z17, Z20, Z4
-	VFMADD231PS   Z18, Z20, Z8
-	VFMADD231PS   Z19, Z20, Z12
-	VMOVUPS       (R9)(R8*1), Z20
-	VFMADD231PS   Z16, Z20, Z1
-	VFMADD231PS   Z17, Z20, Z5
-	VFMADD231PS   Z18, Z20, Z9
-	VFMADD231PS   Z19, Z20, Z13
-	VMOVUPS       (R9)(R8*2), Z20
-	VFMADD231PS   Z16, Z20, Z2
-	VFMADD231PS   Z17, Z20, Z6
-	VFMADD231PS   Z18, Z20, Z10
-	VFMADD231PS   Z19, Z20, Z14
-	VMOVUPS       (R9)(R10*1), Z20
-	VFMADD231PS   Z16, Z20, Z3
-	VFMADD231PS   Z17, Z20, Z7
-	VFMADD231PS   Z18, Z20, Z11
-	VFMADD231PS   Z19, Z20, Z15
-	ADDQ          $0x00000040, R9
-	ADDQ          $0x00000040, DI
-	DECQ          R12
-	JNZ           dims4
+	VMOVUPS     (DI), Z16
+	VMOVUPS     (DI)(R8*1), Z17
+	VMOVUPS     (DI)(R8*2), Z18
+	VMOVUPS     (DI)(R10*1), Z19
+	VMOVUPS     (R9), Z20
+	VFMADD231PS Z16, Z20, Z0
+	VFMADD231PS Z17, Z20, Z4
+	VFMADD231PS Z18, Z20, Z8
+	VFMADD231PS Z19, Z20, Z12
+	VMOVUPS     (R9)(R8*1), Z20
+	VFMADD231PS Z16, Z20, Z1
+	VFMADD231PS Z17, Z20, Z5
+	VFMADD231PS Z18, Z20, Z9
+	VFMADD231PS Z19, Z20, Z13
+	VMOVUPS     (R9)(R8*2), Z20
+	VFMADD231PS Z16, Z20, Z2
+	VFMADD231PS Z17, Z20, Z6
+	VFMADD231PS Z18, Z20, Z10
+	VFMADD231PS Z19, Z20, Z14
+	VMOVUPS     (R9)(R10*1), Z20
+	VFMADD231PS Z16, Z20, Z3
+	VFMADD231PS Z17, Z20, Z7
+	VFMADD231PS Z18, Z20, Z11
+	VFMADD231PS Z19, Z20, Z15
+	ADDQ        $0x00000040, R9
+	ADDQ        $0x00000040, DI
+	DECQ        R12
+	JNZ         dims4
+
+dims4_end:
 	VEXTRACTF64X4 $0x01, Z0, Y16
 	VADDPS        Y16, Y0, Y0
 	VEXTRACTF64X4 $0x01, Z1, Y16
@@ -3741,10 +3745,10 @@ dims4:
 	ADDQ          R10, DI
 	ADDQ          $0x00000010, AX
 	SUBQ          $0x00000004, DX
-	JMP           keys4
+	JMP           elems4
 
 below4:
-keys1:
+elems1:
 	CMPQ   DX, $0x00000001
 	JL     below1
 	VPXORD Z21, Z21, Z21
@@ -3753,21 +3757,25 @@ keys1:
 	VPXORD Z24, Z24, Z24
 	MOVQ   BX, R9
 	MOVQ   SI, R12
+	TESTQ  R12, R12
+	JZ     dims1_end
 
 dims1:
-	VMOVUPS       (DI), Z0
-	VMOVUPS       (R9), Z1
-	VFMADD231PS   Z0, Z1, Z21
-	VMOVUPS       (R9)(R8*1), Z1
-	VFMADD231PS   Z0, Z1, Z22
-	VMOVUPS       (R9)(R8*2), Z1
-	VFMADD231PS   Z0, Z1, Z23
-	VMOVUPS       (R9)(R10*1), Z1
-	VFMADD231PS   Z0, Z1, Z24
-	ADDQ          $0x00000040, R9
-	ADDQ          $0x00000040, DI
-	DECQ          R12
-	JNZ           dims1
+	VMOVUPS     (DI), Z0
+	VMOVUPS     (R9), Z1
+	VFMADD231PS Z0, Z1, Z21
+	VMOVUPS     (R9)(R8*1), Z1
+	VFMADD231PS Z0, Z1, Z22
+	VMOVUPS     (R9)(R8*2), Z1
+	VFMADD231PS Z0, Z1, Z23
+	VMOVUPS     (R9)(R10*1), Z1
+	VFMADD231PS Z0, Z1, Z24
+	ADDQ        $0x00000040, R9
+	ADDQ        $0x00000040, DI
+	DECQ        R12
+	JNZ         dims1
+
+dims1_end:
 	VEXTRACTF64X4 $0x01, Z21, Y0
 	VADDPS        Y0, Y21, Y21
 	VEXTRACTF64X4 $0x01, Z22, Y0
@@ -3793,7 +3801,7 @@ dims1:
 	VEXTRACTPS    $0x03, X21, (AX)(R11*1)
 	ADDQ          $0x00000004, AX
 	SUBQ          $0x00000001, DX
-	JMP           keys1
+	JMP           elems1
 
 below1:
 	VZEROUPPER
@@ -3815,7 +3823,7 @@ TEXT ·Values4AVX512(SB), NOSPLIT, $0-112
 	LEAQ (R9)(R9*2), R10
 	LEAQ (SI)(SI*2), R12
 
-block64:
+elems64:
 	CMPQ         CX, $0x00000040
 	JL           below64
 	VBROADCASTSS (DX), Z0
@@ -3894,10 +3902,10 @@ rows64_end:
 	ADDQ    $0x00000100, AX
 	ADDQ    $0x00000100, R8
 	SUBQ    $0x00000040, CX
-	JMP     block64
+	JMP     elems64
 
 below64:
-block16:
+elems16:
 	CMPQ         CX, $0x00000010
 	JL           below16
 	VBROADCASTSS (DX), Z0
@@ -3937,7 +3945,7 @@ rows16_end:
 	ADDQ    $0x00000040, AX
 	ADDQ    $0x00000040, R8
 	SUBQ    $0x00000010, CX
-	JMP     block16
+	JMP     elems16
 
 below16:
 	VZEROUPPER
@@ -4863,7 +4871,7 @@ TEXT ·Axpy4Q4AVX512(SB), NOSPLIT, $128-48
 
 group:
 	CMPQ       CX, $0x00000090
-	JL         block
+	JL         grouped
 	PREFETCHT1 (R8)
 	PREFETCHT1 64(R8)
 	PREFETCHT1 128(R8)
@@ -4947,9 +4955,10 @@ of_group:
 	SUBQ         $0x00000090, CX
 	JMP          group
 
-block:
+grouped:
+elems18:
 	CMPQ         CX, $0x00000012
-	JL           done
+	JL           below18
 	VMOVUPS      (AX), Z6
 	VMOVUPS      64(AX), Z9
 	PREFETCHT1   (R8)
@@ -5004,9 +5013,9 @@ block:
 	VMOVUPS      Z9, 64(AX)
 	ADDQ         $0x00000080, AX
 	SUBQ         $0x00000012, CX
-	JMP          block
+	JMP          elems18
 
-done:
+below18:
 	VZEROUPPER
 	RET
 
