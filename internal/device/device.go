@@ -39,7 +39,7 @@ type Backend interface {
 	// Up sets the rows of h that sel names: h[i] [tokens] is the activation
 	// of the i-th neuron of w for every token that wants it, else 0.
 	Up(h []float32, x Act, s Slots, w Work, sel []int32)
-	// Down adds to y each neuron's second half times h, neurons in w's order.
+	// Down adds to y each neuron's last part times h, neurons in w's order.
 	Down(y Act, h []float32, s Slots, w Work)
 	// Overlap has f run once, by the next operation that threads share: on the
 	// caller's thread, while the others compute. Where they share none, f runs
@@ -154,11 +154,11 @@ func (s Slots) Bundle(slot int32) []byte {
 // part, if it is in one block of columns, the output.
 func (s Slots) Vec(slot int32, part int) []byte {
 	n := s.DType.RowBytes(s.Cols)
-	plane := s.PartStride
-	if plane == 0 {
-		plane = n
+	parts := s.PartStride
+	if parts == 0 {
+		parts = n
 	}
-	at := int64(slot-s.First)*s.Stride + int64(part)*plane
+	at := int64(slot-s.First)*s.Stride + int64(part)*parts
 	return s.Data[at : at+n : at+n]
 }
 
@@ -207,7 +207,7 @@ type Work struct {
 	// Wants[i*WantWords:] is token t of the i-th neuron. Nil: all want all.
 	Wants     []uint64
 	WantWords int
-	Bias      []float32         // [ffn] of the first half, or nil
+	Bias      []float32         // [ffn] of the first part, or nil
 	Act       config.Activation //
 	SkipZero  bool              // Down leaves out activations that are exactly 0
 	// SameInput says that the x of Up is what it was at the latest Up, so that

@@ -150,7 +150,10 @@ func noting(s *spans) kernel.Set {
 	for _, rows := range []*kernel.Rows{&k.F32, &k.F16, &k.BF16, &k.Q8, &k.Q4} {
 		best := *rows
 		rows.Dot = func(w, x []byte, next *byte) float32 { note(s, w); return best.Dot(w, x, next) }
-		rows.MatVec = func(y []float32, w []byte, rowBytes int, x []byte) { note(s, w); best.MatVec(y, w, rowBytes, x) }
+		rows.MatVec = func(y []float32, w []byte, rowBytes int, x []byte, ahead int) {
+			note(s, w)
+			best.MatVec(y, w, rowBytes, x, ahead)
+		}
 		rows.Axpy = func(y []float32, a float32, w []byte, next *byte) { note(s, w); best.Axpy(y, a, w, next) }
 		rows.Axpy4 = func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte) {
 			for _, row := range w {
@@ -159,7 +162,7 @@ func noting(s *spans) kernel.Set {
 			best.Axpy4(y, a, w, next)
 		}
 	}
-	k.LoadNext = func(b []byte, next *byte) uint64 { note(s, b); return best.LoadNext(b, next) }
+	k.Load = func(b []byte, next *byte) uint64 { note(s, b); return best.Load(b, next) }
 	return k
 }
 

@@ -21,26 +21,12 @@ import (
 // two halves. An output is, for each element, one chain of fused multiply-adds
 // in ascending position.
 type Attention struct {
-	// ScoresF32 sets s[i] to the product of q and the i-th key; len(s) is a
-	// multiple of 4, len(q) the head dim. next is where the memory that is
-	// read after keys begins, or nil.
-	ScoresF32 func(s, q, keys []float32, next *float32)
-	// ScoresF16 is ScoresF32 for float16 keys.
-	ScoresF16 func(s, q []float32, keys []uint16, next *uint16)
-	// ScoresQ8 is ScoresF32 for q8_0 keys.
-	ScoresQ8 func(s, q []float32, keys []byte, next *byte)
-	// Scores4 is ScoresF32 for the four queries q [4, head dim] and the first
+	// The kernels over rows of a type, for one query.
+	F32, F16, Q8 Pages
+	// Scores4 is Pages.Scores for the four queries q [4, head dim] and the first
 	// n keys, n being any number; the scores of query j begin at s[j*stride].
 	Scores4 func(s []float32, stride, n int, q, keys []float32)
-
-	// ValuesF32 multiplies y by c and adds p[i] times the i-th value to it, i
-	// ascending; len(y) is the head dim and len(p) the number of values.
-	ValuesF32 func(y []float32, c float32, p []float32, values []float32, next *float32)
-	// ValuesF16 is ValuesF32 for float16 values.
-	ValuesF16 func(y []float32, c float32, p []float32, values []uint16, next *uint16)
-	// ValuesQ8 is ValuesF32 for q8_0 values.
-	ValuesQ8 func(y []float32, c float32, p []float32, values []byte, next *byte)
-	// Values4 is ValuesF32 for the four outputs y [4, head dim], each with its
+	// Values4 is Pages.Values for the four outputs y [4, head dim], each with its
 	// own c[j] and n weights from p[j*stride] on.
 	Values4 func(y, c, p []float32, stride, n int, values []float32)
 
@@ -49,37 +35,50 @@ type Attention struct {
 	Softmax func(s []float32, state *[3]float32, scale float32)
 }
 
+// Pages is the kernels of attention over keys and values of one type.
+type Pages struct {
+	// Scores sets s[i] to the product of q and the i-th key; len(s) is a
+	// multiple of 4, len(q) the head dim. next is where the memory that is
+	// read after keys begins, or nil.
+	Scores func(s, q []float32, keys []byte, next *byte)
+	// Values multiplies y by c and adds p[i] times the i-th value to it, i
+	// ascending; len(y) is the head dim and len(p) the number of values.
+	Values func(y []float32, c float32, p []float32, values []byte, next *byte)
+}
+
 // goAttention is the plain-Go twins.
 func goAttention() Attention {
 	return Attention{
-		ScoresF32: scoresF32, ScoresF16: scoresF16, ScoresQ8: scoresQ8, Scores4: scores4,
-		ValuesF32: valuesF32, ValuesF16: valuesF16, ValuesQ8: valuesQ8, Values4: values4,
-		Softmax: softmax,
+		F32: pages(tensor.F32), F16: pages(tensor.F16), Q8: pages(tensor.Q8_0),
+		Scores4: scores4, Values4: values4, Softmax: softmax,
 	}
 }
 
-func scoresF32(s, q, keys []float32, _ *float32) {
+// pages is the twins for keys and values of type dt.
+func pages(dt tensor.DType) Pages {
+	decoded := func(raw []byte, n int) []float32 {
+		v := make([]float32, n)
+		tensor.Decode(v, raw[:dt.RowBytes(n)], dt)
+		return v
+	}
+	return Pages{
+		Scores: func(s, q []float32, keys []byte, _ *byte) { scores(s, q, decoded(keys, len(s)*len(q))) },
+		Values: func(y []float32, c float32, p []float32, rows []byte, _ *byte) {
+			values(y, c, p, decoded(rows, len(p)*len(y)))
+		},
+	}
+}
+
+func scores(s, q, keys []float32) {
 	for i := range s {
 		s[i] = score(q, keys[i*len(q):])
 	}
 }
 
-func scoresF16(s, q []float32, keys []uint16, _ *uint16) {
-	wide := make([]float32, len(s)*len(q))
-	decodeF16(wide, keys[:len(wide)])
-	scoresF32(s, q, wide, nil)
-}
-
-func scoresQ8(s, q []float32, keys []byte, _ *byte) {
-	wide := make([]float32, len(s)*len(q))
-	decodeQ8(wide, keys)
-	scoresF32(s, q, wide, nil)
-}
-
 func scores4(s []float32, stride, n int, q, keys []float32) {
 	hd := len(q) / 4
 	for j := range 4 {
-		scoresF32(s[j*stride:][:n], q[j*hd:(j+1)*hd], keys, nil)
+		scores(s[j*stride:][:n], q[j*hd:(j+1)*hd], keys)
 	}
 }
 
@@ -101,42 +100,19 @@ func fold16(acc *[16]float32) float32 {
 	return ((acc[0] + acc[1]) + (acc[2] + acc[3])) + ((acc[4] + acc[5]) + (acc[6] + acc[7]))
 }
 
-func valuesF32(y []float32, c float32, p []float32, values []float32, _ *float32) {
+func values(y []float32, c float32, p, rows []float32) {
 	for k := range y {
 		y[k] *= c
 	}
 	for i, a := range p {
-		axpy[elemF32](y, a, Bytes(values[i*len(y):][:len(y)]), nil)
+		axpy[elemF32](y, a, Bytes(rows[i*len(y):][:len(y)]), nil)
 	}
 }
 
-func valuesF16(y []float32, c float32, p []float32, values []uint16, _ *uint16) {
-	wide := make([]float32, len(p)*len(y))
-	decodeF16(wide, values[:len(wide)])
-	valuesF32(y, c, p, wide, nil)
-}
-
-func valuesQ8(y []float32, c float32, p []float32, values []byte, _ *byte) {
-	wide := make([]float32, len(p)*len(y))
-	decodeQ8(wide, values)
-	valuesF32(y, c, p, wide, nil)
-}
-
-func values4(y, c, p []float32, stride, n int, values []float32) {
+func values4(y, c, p []float32, stride, n int, rows []float32) {
 	hd := len(y) / 4
 	for j := range 4 {
-		valuesF32(y[j*hd:(j+1)*hd], c[j], p[j*stride:][:n], values, nil)
-	}
-}
-
-// decodeQ8 widens len(dst) elements, a multiple of 32.
-func decodeQ8(dst []float32, src []byte) {
-	for b := 0; b < len(dst); b += 32 {
-		block := src[b/32*q8Bytes:][:q8Bytes]
-		scale := tensor.F16ToF32(uint16(block[0]) | uint16(block[1])<<8)
-		for i, c := range block[2:] {
-			dst[b+i] = float32(int8(c)) * scale
-		}
+		values(y[j*hd:(j+1)*hd], c[j], p[j*stride:][:n], rows)
 	}
 }
 

@@ -19,19 +19,19 @@ func callAttention(c *caller, hd, n int) {
 	first := func(v []float32) []float32 { return v[:hd] }
 	take(c, "Scores4", c.floats(4*stride), func(o []float32) { s.Scores4(o, stride, n, q, w32) })
 	take(c, "Values4", q, func(o []float32) { s.Values4(o, factors, p, stride, n, w32) })
-	take(c, "ValuesF32", first(q), func(o []float32) { s.ValuesF32(o, 0.5, p[:n], w32, nil) })
-	take(c, "ValuesF16", first(q), func(o []float32) { s.ValuesF16(o, 0.5, p[:n], w16, nil) })
+	take(c, "ValuesF32", first(q), func(o []float32) { s.F32.Values(o, 0.5, p[:n], Bytes(w32), nil) })
+	take(c, "ValuesF16", first(q), func(o []float32) { s.F16.Values(o, 0.5, p[:n], Bytes(w16), nil) })
 	var w8 []byte
 	if hd%32 == 0 {
 		w8 = give(c, c.weights(tensor.Q8_0, n*hd))
-		take(c, "ValuesQ8", first(q), func(o []float32) { s.ValuesQ8(o, 0.5, p[:n], w8, nil) })
+		take(c, "ValuesQ8", first(q), func(o []float32) { s.Q8.Values(o, 0.5, p[:n], w8, nil) })
 	}
 	if n%4 == 0 {
 		scores := make([]float32, n)
-		take(c, "ScoresF32", scores, func(o []float32) { s.ScoresF32(o, first(q), w32, nil) })
-		take(c, "ScoresF16", scores, func(o []float32) { s.ScoresF16(o, first(q), w16, nil) })
+		take(c, "ScoresF32", scores, func(o []float32) { s.F32.Scores(o, first(q), Bytes(w32), nil) })
+		take(c, "ScoresF16", scores, func(o []float32) { s.F16.Scores(o, first(q), Bytes(w16), nil) })
 		if w8 != nil {
-			take(c, "ScoresQ8", scores, func(o []float32) { s.ScoresQ8(o, first(q), w8, nil) })
+			take(c, "ScoresQ8", scores, func(o []float32) { s.Q8.Scores(o, first(q), w8, nil) })
 		}
 	}
 }
@@ -45,7 +45,7 @@ func TestAttentionTypesAgree(t *testing.T) {
 	w16, w8 := src.halves(n*hd), src.weights(tensor.Q8_0, n*hd)
 	halves, eighths := make([]float32, hd*n), make([]float32, hd*n)
 	decodeF16(halves, w16)
-	decodeQ8(eighths, w8)
+	tensor.Decode(eighths, w8, tensor.Q8_0)
 	for _, set := range All() {
 		s := &set.Attention
 		for name, c := range map[string]struct {
@@ -53,19 +53,19 @@ func TestAttentionTypesAgree(t *testing.T) {
 			scores func(o []float32)
 			values func(y []float32)
 		}{
-			"f16": {halves, func(o []float32) { s.ScoresF16(o, q[:hd], w16, nil) }, func(y []float32) { s.ValuesF16(y, 0.5, p[:n], w16, nil) }},
-			"q8":  {eighths, func(o []float32) { s.ScoresQ8(o, q[:hd], w8, nil) }, func(y []float32) { s.ValuesQ8(y, 0.5, p[:n], w8, nil) }},
+			"f16": {halves, func(o []float32) { s.F16.Scores(o, q[:hd], Bytes(w16), nil) }, func(y []float32) { s.F16.Values(y, 0.5, p[:n], Bytes(w16), nil) }},
+			"q8":  {eighths, func(o []float32) { s.Q8.Scores(o, q[:hd], w8, nil) }, func(y []float32) { s.Q8.Values(y, 0.5, p[:n], w8, nil) }},
 		} {
 			got, want, four := make([]float32, n), make([]float32, n), make([]float32, 4*n)
 			c.scores(got)
-			s.ScoresF32(want, q[:hd], c.wide, nil)
+			s.F32.Scores(want, q[:hd], Bytes(c.wide), nil)
 			s.Scores4(four, n, n, q, c.wide)
 			if !slices.Equal(got, want) || !slices.Equal(four[:n], want) {
 				t.Errorf("%s, %s: scores differ from those of the same keys in float32", set.Name, name)
 			}
 			y, y1, y4 := slices.Clone(q[:hd]), slices.Clone(q[:hd]), slices.Clone(q)
 			c.values(y)
-			s.ValuesF32(y1, 0.5, p[:n], c.wide, nil)
+			s.F32.Values(y1, 0.5, p[:n], Bytes(c.wide), nil)
 			s.Values4(y4, []float32{0.5, 0.5, 0.5, 0.5}, p, n, n, c.wide)
 			if !slices.Equal(y, y1) || !slices.Equal(y4[:hd], y1) {
 				t.Errorf("%s, %s: sums differ from those of the same values in float32", set.Name, name)
@@ -98,7 +98,7 @@ func TestScoreOrder(t *testing.T) {
 			for k, v := range tt.at {
 				keys[2*48+k] = v
 			}
-			s.Attention.ScoresF32(got, q, keys, nil)
+			s.Attention.F32.Scores(got, q, Bytes(keys), nil)
 			if want := []float32{0, 0, tt.want, 0}; !slices.Equal(got, want) {
 				t.Errorf("%s, %s: got %v, want %v", s.Name, tt.name, got, want)
 			}

@@ -91,12 +91,12 @@ func streams(s Set) []stream {
 	// A row is a run of keys or values of an OPT-6.7B head.
 	const headDim, keys = 128, rowElems / 128
 	at, q := s.Attention, x[:headDim]
-	over("ScoresF32", 4*rowElems, true, func(w []byte, _ *byte) { at.ScoresF32(y[:keys], q, view[float32](w), nil) })
-	over("ScoresF16", 2*rowElems, true, func(w []byte, _ *byte) { at.ScoresF16(y[:keys], q, view[uint16](w), nil) })
-	over("ScoresQ8", q8Bytes*rowElems/32, true, func(w []byte, _ *byte) { at.ScoresQ8(y[:keys], q, w, nil) })
-	over("ValuesF32", 4*rowElems, true, func(w []byte, _ *byte) { at.ValuesF32(y[:headDim], 0.5, x[:keys], view[float32](w), nil) })
-	over("ValuesF16", 2*rowElems, true, func(w []byte, _ *byte) { at.ValuesF16(y[:headDim], 0.5, x[:keys], view[uint16](w), nil) })
-	over("ValuesQ8", q8Bytes*rowElems/32, true, func(w []byte, _ *byte) { at.ValuesQ8(y[:headDim], 0.5, x[:keys], w, nil) })
+	over("ScoresF32", 4*rowElems, true, func(w []byte, _ *byte) { at.F32.Scores(y[:keys], q, w, nil) })
+	over("ScoresF16", 2*rowElems, true, func(w []byte, _ *byte) { at.F16.Scores(y[:keys], q, w, nil) })
+	over("ScoresQ8", q8Bytes*rowElems/32, true, func(w []byte, _ *byte) { at.Q8.Scores(y[:keys], q, w, nil) })
+	over("ValuesF32", 4*rowElems, true, func(w []byte, _ *byte) { at.F32.Values(y[:headDim], 0.5, x[:keys], w, nil) })
+	over("ValuesF16", 2*rowElems, true, func(w []byte, _ *byte) { at.F16.Values(y[:headDim], 0.5, x[:keys], w, nil) })
+	over("ValuesQ8", q8Bytes*rowElems/32, true, func(w []byte, _ *byte) { at.Q8.Values(y[:headDim], 0.5, x[:keys], w, nil) })
 	return all
 }
 
@@ -120,7 +120,7 @@ func BenchmarkStream(b *testing.B) {
 	}
 }
 
-func compareWithLoad(b *testing.B, p []byte, k stream, sparse bool, load func([]byte) uint64) {
+func compareWithLoad(b *testing.B, p []byte, k stream, sparse bool, load func([]byte, *byte) uint64) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	var limits, rates, shares []float64
 	var at []int
@@ -139,7 +139,7 @@ func compareWithLoad(b *testing.B, p []byte, k stream, sparse bool, load func([]
 		}
 		probe := p[(i*sliceBytes+poolBytes/2)%poolBytes:][:sliceBytes]
 		start := time.Now()
-		sink += load(probe)
+		sink += load(probe, nil)
 		limit := sliceBytes / time.Since(start).Seconds() / 1e9
 		start = time.Now()
 		k.run(p, at)

@@ -28,7 +28,7 @@ func BenchmarkStreamPair(b *testing.B) {
 }
 
 // comparePair measures by the time of the slower of two threads.
-func comparePair(b *testing.B, p []byte, k, other stream, sparse bool, load func([]byte) uint64) {
+func comparePair(b *testing.B, p []byte, k, other stream, sparse bool, load func([]byte, *byte) uint64) {
 	half := len(p) / 2
 	together := func(one, two func()) time.Duration {
 		var wg sync.WaitGroup
@@ -52,7 +52,7 @@ func comparePair(b *testing.B, p []byte, k, other stream, sparse bool, load func
 			}
 		}
 		probe := (from + half/2) % half
-		took := together(func() { sinks[0] += load(p[probe:][:window]) }, func() { sinks[1] += load(p[half+probe:][:window]) })
+		took := together(func() { sinks[0] += load(p[probe:][:window], nil) }, func() { sinks[1] += load(p[half+probe:][:window], nil) })
 		limit := 2 * float64(window) / took.Seconds() / 1e9
 		took = together(func() { k.run(p[:half], at) }, func() { other.run(p[half:], at) })
 		rate := 2 * float64(len(at)*k.rowBytes) / took.Seconds() / 1e9

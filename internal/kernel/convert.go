@@ -19,9 +19,3 @@ func encodeF16(dst []uint16, src []float32) {
 		dst[k] = tensor.F32ToF16(v)
 	}
 }
-
-func encodeBF16(dst []uint16, src []float32) {
-	for k, v := range src {
-		dst[k] = tensor.F32ToBF16(v)
-	}
-}

@@ -110,18 +110,21 @@ func TestSlicesAll(t *testing.T) {
 	for _, s := range All() {
 		for name, c := range map[string]struct {
 			decode func([]float32, []uint16)
-			encode func([]uint16, []float32)
+			encode func([]uint16, []float32) // nil: no kernel does
 			to32   func(uint16) float32
 			from32 func(float32) uint16
 		}{
 			"F16":  {s.DecodeF16, s.EncodeF16, tensor.F16ToF32, tensor.F32ToF16},
-			"BF16": {s.DecodeBF16, s.EncodeBF16, tensor.BF16ToF32, tensor.F32ToBF16},
+			"BF16": {s.DecodeBF16, nil, tensor.BF16ToF32, nil},
 		} {
 			c.decode(f, h)
 			for i, v := range f {
 				if math.Float32bits(v) != math.Float32bits(c.to32(h[i])) {
 					t.Fatalf("%s Decode%s(%#04x) = %#08x, want %#08x", s.Name, name, h[i], math.Float32bits(v), math.Float32bits(c.to32(h[i])))
 				}
+			}
+			if c.encode == nil {
+				continue
 			}
 			for _, low := range []uint32{0, 1, 0x0fff, 0x1000, 0x1001, 0x3000, 0x7fff, 0x8000, 0x8001, 0xffff} {
 				for i := range f {

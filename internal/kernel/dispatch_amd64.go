@@ -3,6 +3,8 @@
 package kernel
 
 import (
+	"slices"
+
 	"golang.org/x/sys/cpu"
 
 	"github.com/sparseflow/sparseflow/internal/kernel/amd64"
@@ -22,16 +24,20 @@ func All() []Set {
 	}
 	// Single rows are bound by memory. An EPYC (Zen 4), whose registers of 512 bits
 	// are two halves to it, reads faster by AVX2; a Xeon by AVX-512.
-	narrow, wide := avx512(avx2()), avx512Wide(avx512(avx2()))
+	all = append(all, avx512Rows(avx512(avx2())), avx512(avx2()))
 	if intel() {
-		return append(all, narrow, wide)
+		slices.Reverse(all[len(all)-2:])
 	}
-	return append(all, wide, narrow)
+	return all
 }
 
 func avx2() Set {
+	ahead := 8 << 10
+	if intel() {
+		ahead = 3 << 10
+	}
 	return Set{
-		Name: "avx2",
+		Name: "avx2", Ahead: ahead,
 		F32:  Rows{Dot: amd64.DotF32AVX2, Dot4: amd64.Dot4F32AVX2, MatVec: amd64.MatVecF32AVX2, Axpy: amd64.AxpyF32AVX2, Axpy4: amd64.Axpy4F32AVX2},
 		F16:  Rows{Dot: amd64.DotF16AVX2, Dot4: amd64.Dot4F16AVX2, MatVec: amd64.MatVecF16AVX2, Axpy: amd64.AxpyF16AVX2, Axpy4: amd64.Axpy4F16AVX2},
 		BF16: Rows{Dot: amd64.DotBF16AVX2, Dot4: amd64.Dot4BF16AVX2, MatVec: amd64.MatVecBF16AVX2, Axpy: amd64.AxpyBF16AVX2, Axpy4: amd64.Axpy4BF16AVX2},
@@ -50,11 +56,13 @@ func avx2() Set {
 		QuantizeS8: quantizer(amd64.AbsMaxBitsAVX2, amd64.RoundS8AVX2),
 		QuantizeX:  quantizeXBy(amd64.QuantizeBlocksAVX2),
 		DecodeF16:  amd64.DecodeF16AVX2, EncodeF16: amd64.EncodeF16AVX2,
-		DecodeBF16: amd64.DecodeBF16AVX2, EncodeBF16: amd64.EncodeBF16AVX2,
-		Load: amd64.LoadAVX2, LoadNext: amd64.LoadNextAVX2,
+		DecodeBF16: amd64.DecodeBF16AVX2,
+		Load:       amd64.LoadAVX2,
 		Attention: Attention{
-			ScoresF32: amd64.ScoresF32AVX2, ScoresF16: amd64.ScoresF16AVX2, ScoresQ8: amd64.ScoresQ8AVX2, Scores4: amd64.Scores4AVX2,
-			ValuesF32: amd64.ValuesF32AVX2, ValuesF16: amd64.ValuesF16AVX2, ValuesQ8: amd64.ValuesQ8AVX2, Values4: amd64.Values4AVX2,
+			F32:     Pages{amd64.ScoresF32AVX2, amd64.ValuesF32AVX2},
+			F16:     Pages{amd64.ScoresF16AVX2, amd64.ValuesF16AVX2},
+			Q8:      Pages{amd64.ScoresQ8AVX2, amd64.ValuesQ8AVX2},
+			Scores4: amd64.Scores4AVX2, Values4: amd64.Values4AVX2,
 			Softmax: amd64.SoftmaxAVX2,
 		},
 	}
@@ -67,7 +75,6 @@ func avx512(s Set) Set {
 	s.PanelRow, s.TileF32, s.TileF16, s.RowsF32 = amd64.PanelRowAVX512, amd64.TileF32AVX512, amd64.TileF16AVX512, amd64.RowsF32AVX512
 	s.Outer, s.OuterAt, s.OuterPairs = amd64.OuterAVX512, amd64.OuterAtAVX512, amd64.OuterPairsAVX512
 	s.Q4.Axpy4 = amd64.Axpy4Q4AVX512
-	s.Load = amd64.LoadAVX512
 	s.Attention.Scores4, s.Attention.Values4 = amd64.Scores4AVX512, amd64.Values4AVX512
 	if cpu.X86.HasAVX512VNNI {
 		s.DotU4S8, s.Dot4U4S8 = amd64.DotU4S8AVX512, amd64.Dot4U4S8AVX512
@@ -80,15 +87,12 @@ func avx512(s Set) Set {
 	return s
 }
 
-// avx512Wide is s with wider registers for single rows too.
-func avx512Wide(s Set) Set {
-	s.Name = "avx512-wide"
+// avx512Rows is s with wider registers for single rows too.
+func avx512Rows(s Set) Set {
+	s.Name = "avx512-rows"
 	s.F32.Dot, s.F32.MatVec = amd64.DotF32AVX512, amd64.MatVecF32AVX512
 	s.F16.Dot, s.F16.MatVec = amd64.DotF16AVX512, amd64.MatVecF16AVX512
 	s.BF16.Dot, s.BF16.MatVec = amd64.DotBF16AVX512, amd64.MatVecBF16AVX512
-	a := &s.Attention
-	a.ScoresF32, a.ScoresF16, a.ScoresQ8 = amd64.ScoresF32AVX512, amd64.ScoresF16AVX512, amd64.ScoresQ8AVX512
-	a.ValuesF32, a.ValuesF16, a.ValuesQ8 = amd64.ValuesF32AVX512, amd64.ValuesF16AVX512, amd64.ValuesQ8AVX512
 	return s
 }
 
@@ -104,12 +108,6 @@ func tileAVX512(out *[QuantRows * QuantTokens]float32, w *[QuantRows][]byte, x [
 		for i, sum := range rows {
 			out[i*QuantTokens+t] = sum
 		}
-	}
-}
-
-func init() {
-	if intel() {
-		amd64.Ahead = 3 << 10
 	}
 }
 

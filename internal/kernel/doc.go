@@ -60,8 +60,9 @@
 // Hardware prefetchers follow a row but not a jump to the next active row, and
 // lose a row's first lines. Each streaming kernel therefore takes the address
 // of the row that comes next and asks for its cache lines while it walks the
-// current one. A nil next asks some KiB ahead in memory, which is right for rows
-// that lie one after the other. A prefetch never faults, so next may be the start
+// current one. A nil next asks 8 KiB ahead in memory, which is right for rows
+// that lie one after the other; what takes many of them ([Rows.MatVec]) is told
+// the distance, since processors differ in it ([Set.Ahead]). A prefetch never faults, so next may be the start
 // of any row, shorter or not. BenchmarkStream measures kernels beside a loop that
 // only loads.
 //

@@ -48,7 +48,7 @@ func checkManyAreOne(t *testing.T, s *Set, dt tensor.DType, src *source, n int) 
 	}
 	four, y := k.Dot4(w[0], in, stride, nil), make([]float32, 4)
 	same("Dot4", four[:], products(1, 4))
-	k.MatVec(y, all, rowBytes, in)
+	k.MatVec(y, all, rowBytes, in, 4096)
 	same("MatVec", y, products(4, 1))
 	var next [4]*byte
 	sum := src.floats(n)

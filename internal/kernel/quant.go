@@ -80,9 +80,11 @@ func quantizeBlock(record []byte, b int, x []float32, zero int32) {
 	}
 }
 
-// quantRows is the twins for rows of blocks of blockBytes; code is element i of
-// the codes of a block.
-func quantRows(blockBytes int, dot func(w, x []byte, next *byte) float32, axpy func(y []float32, a float32, w []byte, next *byte), code func(codes []byte, i int) int32) Rows {
+// quantRows is the twins for rows of blocks of blockBytes with a zero point; code
+// is element i of the codes of a block.
+func quantRows(blockBytes int, zero int32, code func(codes []byte, i int) int32) Rows {
+	dot := func(w, x []byte, _ *byte) float32 { return dotBlocks(w, x, blockBytes, code, zero) }
+	axpy := func(y []float32, a float32, w []byte, _ *byte) { axpyBlocks(y, a, w, blockBytes, code) }
 	return Rows{
 		Dot: dot, Dot4: dot4(dot), MatVec: matVec(dot), Axpy: axpy, Axpy4: axpy4(axpy),
 		Widen: unwidened, Tile: quantTile(blockBytes, dot), Pairs: pairs(blockBytes, code),
@@ -91,9 +93,6 @@ func quantRows(blockBytes int, dot func(w, x []byte, next *byte) float32, axpy f
 
 func codeQ8(codes []byte, i int) int32 { return int32(int8(codes[i])) }
 func codeQ4(codes []byte, i int) int32 { return int32(codes[i%16]>>(i/16*4)&15) - 8 }
-
-func dotQ8(w, x []byte, _ *byte) float32 { return dotBlocks(w, x, q8Bytes, codeQ8, ZeroQ8) }
-func dotQ4(w, x []byte, _ *byte) float32 { return dotBlocks(w, x, q4Bytes, codeQ4, ZeroQ4) }
 
 // dotBlocks sums the products of whole groups. The kernels multiply unsigned codes,
 // each code less zero, and a record has what that adds too much.
@@ -123,9 +122,6 @@ func dotBlocks(w, x []byte, blockBytes int, code func(codes []byte, i int) int32
 	}
 	return halve(&acc)
 }
-
-func axpyQ8(y []float32, a float32, w []byte, _ *byte) { axpyBlocks(y, a, w, q8Bytes, codeQ8) }
-func axpyQ4(y []float32, a float32, w []byte, _ *byte) { axpyBlocks(y, a, w, q4Bytes, codeQ4) }
 
 func axpyBlocks(y []float32, a float32, w []byte, blockBytes int, code func(codes []byte, i int) int32) {
 	for ; len(w) >= blockBytes; w, y = w[blockBytes:], y[tensor.QuantBlock:] {

@@ -26,8 +26,9 @@ type Rows struct {
 	// once. Each result has the bits that Dot gives.
 	Dot4 func(w, x []byte, stride int, next *byte) [4]float32
 	// MatVec sets y to the dot products with x of as many rows w of rowBytes
-	// bytes, one after the other in memory. Each has the bits that Dot gives.
-	MatVec func(y []float32, w []byte, rowBytes int, x []byte)
+	// bytes, one after the other in memory. Each has the bits that Dot gives. It
+	// asks for what lies ahead bytes further than what it reads.
+	MatVec func(y []float32, w []byte, rowBytes int, x []byte, ahead int)
 	// Axpy adds a*w to y. Each element is one fused multiply-add: of a and the
 	// element, or of a code and its block's scale times a.
 	Axpy func(y []float32, a float32, w []byte, next *byte)
@@ -106,8 +107,8 @@ func dot4(dot func(w, x []byte, next *byte) float32) func(w, x []byte, stride in
 }
 
 // matVec makes a MatVec of a Dot.
-func matVec(dot func(w, x []byte, next *byte) float32) func(y []float32, w []byte, rowBytes int, x []byte) {
-	return func(y []float32, w []byte, rowBytes int, x []byte) {
+func matVec(dot func(w, x []byte, next *byte) float32) func(y []float32, w []byte, rowBytes int, x []byte, ahead int) {
+	return func(y []float32, w []byte, rowBytes int, x []byte, _ int) {
 		for i := range y {
 			y[i] = dot(w[i*rowBytes:(i+1)*rowBytes], x, nil)
 		}

@@ -4,17 +4,20 @@ package kernel
 // those that say otherwise.
 // What [Rows] says of slices holds for every function here.
 type Set struct {
-	// Name is "go", "avx2", "avx512", or "avx512-wide", which is avx512 with
-	// single rows of floats and single queries in registers of 512 bits too.
+	// Name is "go", "avx2", "avx512", or "avx512-rows", which is avx512 with
+	// single rows of floats in registers of 512 bits too.
 	Name string
+	// Ahead is the distance in bytes at which this processor is best asked for
+	// memory that is read in order; see Rows.MatVec.
+	Ahead int
 
 	// The kernels over weight rows, by the type of these.
 	F32, F16, BF16, Q8, Q4 Rows
 
 	// PanelRow writes x into a panel for tiles as its row j, from 0 to
 	// TileTokens-1. len(x) is what the weight rows have, and len(panel) at
-	// least TileTokens times that. A panel holds the rows in groups of 16
-	// elements, group by group of all rows, first the groups 0, 4, 8, ..., then
+	// least TileTokens times that. A panel holds the rows in runs of 16
+	// elements, run by run of all rows, first the runs 0, 4, 8, ..., then
 	// 1, 5, ..., and so on; after these the last len(x)%16 elements, one of
 	// each row at a time.
 	PanelRow func(panel []float32, j int, x []float32)
@@ -86,17 +89,12 @@ type Set struct {
 	DecodeBF16 func(dst []float32, src []uint16)
 	// EncodeF16 converts src to float16; len(src) rules.
 	EncodeF16 func(dst []uint16, src []float32)
-	// EncodeBF16 converts src to bfloat16; len(src) rules.
-	EncodeBF16 func(dst []uint16, src []float32)
 
 	// Load returns the sum, modulo 2^64, of b as little-endian 64-bit words,
-	// the last one padded with zeros. It is the probe for the memory
-	// bandwidth that the other kernels are measured against: it does nothing
-	// else with what it loads.
-	Load func(b []byte) uint64
-	// LoadNext is Load that meanwhile asks for what lies at next, where as many
-	// bytes are loaded soon, as the kernels above do; nil: what follows b.
-	LoadNext func(b []byte, next *byte) uint64
+	// the last one padded with zeros. It measures the memory bandwidth that the
+	// other kernels are held against: it does nothing else with what it loads, and
+	// prefetches as they do.
+	Load func(b []byte, next *byte) uint64
 
 	// Attention is the kernels over pages of keys and values.
 	Attention Attention
@@ -105,9 +103,9 @@ type Set struct {
 // Go returns the plain-Go twins, the oracle of every other set.
 func Go() Set {
 	return Set{
-		Name: "go",
-		F32:  floatRows[elemF32](), F16: floatRows[elemF16](), BF16: floatRows[elemBF16](),
-		Q8: quantRows(q8Bytes, dotQ8, axpyQ8, codeQ8), Q4: quantRows(q4Bytes, dotQ4, axpyQ4, codeQ4),
+		Name: "go", Ahead: 8 << 10,
+		F32: floatRows[elemF32](), F16: floatRows[elemF16](), BF16: floatRows[elemBF16](),
+		Q8: quantRows(q8Bytes, ZeroQ8, codeQ8), Q4: quantRows(q4Bytes, ZeroQ4, codeQ4),
 		PanelRow: panelRow, TileF32: tileF32, RowsF32: rowsF32(dot[elemF32]),
 		Outer: outer, OuterAt: outerAt, OuterPairs: outerPairs,
 		DotU4S8: dotU4S8, Dot4U4S8: fourSketches(dotU4S8),
@@ -115,9 +113,9 @@ func Go() Set {
 		QuantizeS8: quantizer(absMaxBits, roundS8),
 		QuantizeX:  quantizeXBy(quantizeBlocks),
 		DecodeF16:  decodeF16, EncodeF16: encodeF16,
-		DecodeBF16: decodeBF16, EncodeBF16: encodeBF16,
-		Load: load, LoadNext: func(b []byte, _ *byte) uint64 { return load(b) },
-		Attention: goAttention(),
+		DecodeBF16: decodeBF16,
+		Load:       load,
+		Attention:  goAttention(),
 	}
 }
 

@@ -12,40 +12,40 @@ const (
 	OuterCols  = 128
 )
 
-// group is how many elements of a row lie together in a panel.
-const group = 16
+// run is how many elements of a row lie together in a panel.
+const run = 16
 
-// quarter is how many of the groups q, q+4, ... there are in n elements.
-func quarter(n, q int) int { return (n/group + 3 - q) / 4 }
+// quarter is how many of the runs q, q+4, ... there are in n elements.
+func quarter(n, q int) int { return (n/run + 3 - q) / 4 }
 
 func panelRow(panel []float32, j int, x []float32) {
-	at := j * group
-	for q := range lanes / group {
+	at := j * run
+	for q := range lanes / run {
 		for s := range quarter(len(x), q) {
-			copy(panel[at:], x[s*lanes+q*group:][:group])
-			at += TileTokens * group
+			copy(panel[at:], x[s*lanes+q*run:][:run])
+			at += TileTokens * run
 		}
 	}
-	for k := len(x) &^ (group - 1); k < len(x); k++ {
+	for k := len(x) &^ (run - 1); k < len(x); k++ {
 		panel[k*TileTokens+j] = x[k]
 	}
 }
 
 func tileF32(out *[TileRows * TileTokens]float32, w *[TileRows][]float32, panel []float32) {
 	n := len(w[0])
-	rest := n &^ (group - 1)
+	rest := n &^ (run - 1)
 	for i, row := range w {
 		var acc [TileTokens][lanes]float32
 		x := panel
-		for q := range lanes / group {
+		for q := range lanes / run {
 			for s := range quarter(n, q) {
-				for l, v := range row[s*lanes+q*group:][:group] {
+				for l, v := range row[s*lanes+q*run:][:run] {
 					for j := range acc {
-						a := &acc[j][q*group+l]
-						*a = fma32(v, x[j*group+l], *a)
+						a := &acc[j][q*run+l]
+						*a = fma32(v, x[j*run+l], *a)
 					}
 				}
-				x = x[TileTokens*group:]
+				x = x[TileTokens*run:]
 			}
 		}
 		for j := range acc {

@@ -98,7 +98,7 @@ func fma32Odd(product, c, sum float64) float32 {
 	return float32(math.Float64frombits(bits))
 }
 
-func load(b []byte) (sum uint64) {
+func load(b []byte, _ *byte) (sum uint64) {
 	for len(b) >= 8 {
 		sum += binary.LittleEndian.Uint64(b)
 		b = b[8:]

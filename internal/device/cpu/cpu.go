@@ -52,7 +52,6 @@ var _ device.Backend = (*Backend)(nil)
 func New(k kernel.Set, threads int) *Backend {
 	b := &Backend{k: k, pool: newPool(threads), grain: grainBytes, tileBytes: tileBytes}
 	b.storeKV.k, b.att.k, b.sk.k, b.down.k = &b.k, &b.k, &b.k, &b.k
-	b.lin.out = make(perWorker, threads)
 	shared := make([]scratch, threads)
 	b.lin.scratch, b.up.scratch, b.down.scratch = shared, shared, shared
 	b.att.workers = make([]attendWork, threads)
@@ -87,15 +86,6 @@ func (a *add) run(lo, hi, _ int) {
 
 // units is how many units of unitBytes a thread takes at a time.
 func (b *Backend) units(unitBytes int64) int { return int(max(1, b.grain/max(1, unitBytes))) }
-
-// perWorker is a buffer of each thread.
-type perWorker [][]float32
-
-// of is worker's buffer, made n elements long.
-func (p perWorker) of(worker, n int) []float32 {
-	p[worker] = grow(p[worker], n)
-	return p[worker]
-}
 
 // grow is s with room for n elements; what it held is lost. The room is a
 // multiple of growth, so that a context that grows by a token at a time does

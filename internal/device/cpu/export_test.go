@@ -10,7 +10,7 @@ func NewFine(k kernel.Set, threads int) *Backend {
 	return b
 }
 
-// Scratch is the bytes that b has made for tiles and for the second half of an
+// Scratch is the bytes that b has made for tiles and for the last part of an
 // MLP; see TileBytes.
 func (b *Backend) Scratch() int64 {
 	n := cap(b.down.ends) + cap(b.down.taken) + cap(b.down.value)

@@ -20,7 +20,6 @@ type linear struct {
 	rowBytes int
 	bias     []float32
 	dot      dotFunc
-	out      perWorker
 	scratch  []scratch // [threads]
 }
 
@@ -31,7 +30,7 @@ func (l *linear) run(lo, hi, worker int) {
 	}
 	if l.dot.x.Rows == 1 {
 		y := l.y.Data[lo:hi]
-		l.dot.MatVec(y, l.w.Data[lo*l.rowBytes:hi*l.rowBytes], l.rowBytes, l.dot.inputs)
+		l.dot.MatVec(y, l.w.Data[lo*l.rowBytes:hi*l.rowBytes], l.rowBytes, l.dot.inputs, l.dot.k.Ahead)
 		if l.bias != nil {
 			for i, v := range l.bias[lo:hi] {
 				y[i] += v
@@ -39,7 +38,7 @@ func (l *linear) run(lo, hi, worker int) {
 		}
 		return
 	}
-	out := l.out.of(worker, l.dot.x.Rows)
+	out := l.scratch[worker].out[:l.dot.x.Rows] // fewer than a tile's
 	for r := lo; r < hi; r++ {
 		l.dot.all(out, l.row(r), nil)
 		l.put(r, 0, out)

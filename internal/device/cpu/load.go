@@ -29,7 +29,7 @@ type load struct {
 func (l *load) run(lo, hi, _ int) {
 	sum := uint64(0)
 	for _, p := range l.parts[lo:hi] {
-		sum += l.k.Load(p)
+		sum += l.k.Load(p, nil)
 	}
 	l.sum.Add(sum)
 }
@@ -51,10 +51,10 @@ type loadRows struct {
 }
 
 func (l *loadRows) run(lo, hi, _ int) {
-	l.sum.Add(l.k.LoadNext(l.data[lo*l.rowBytes:hi*l.rowBytes], nil))
+	l.sum.Add(l.k.Load(l.data[lo*l.rowBytes:hi*l.rowBytes], nil))
 }
 
-// LoadUp loads the first half of the neurons in slots as Up reads it for one
+// LoadUp loads the first part of the neurons in slots as Up reads it for one
 // token: those that follow one another as rows of a matrix.
 func (b *Backend) LoadUp(s device.Slots, slots []int32) uint64 {
 	l := &loadVecs{k: &b.k, s: s, slots: slots}
@@ -63,7 +63,7 @@ func (b *Backend) LoadUp(s device.Slots, slots []int32) uint64 {
 }
 
 // LoadDown loads the last part of the neurons in slots as Down reads it for one
-// token that takes the second half of all of them.
+// token that wants all of them.
 func (b *Backend) LoadDown(s device.Slots, slots []int32) uint64 {
 	l := &loadVecs{k: &b.k, s: s, slots: slots}
 	strips, units := b.downSplit(s, len(slots), 1)
@@ -87,7 +87,7 @@ func (p *loadUp) run(lo, hi, _ int) {
 	ahead := aheadRows(n)
 	for slots := l.slots[lo:hi]; len(slots) > 0; {
 		if rows := l.together(slots); rows > ahead { // as Up decides
-			sum += l.k.LoadNext(l.s.Data[int64(slots[0]-l.s.First)*n:][:int64(rows)*n], nil)
+			sum += l.k.Load(l.s.Data[int64(slots[0]-l.s.First)*n:][:int64(rows)*n], nil)
 			slots = slots[rows:]
 			continue
 		}
@@ -127,5 +127,5 @@ func (l *loadVecs) one(slots []int32, ahead int, of func(slot int32) []byte) uin
 	if ahead < len(slots) {
 		next = of(slots[ahead])
 	}
-	return l.k.LoadNext(v, unsafe.SliceData(next))
+	return l.k.Load(v, unsafe.SliceData(next))
 }

@@ -21,16 +21,16 @@ func TestLoads(t *testing.T) {
 					m := newMLP(1, cols, 2, neurons, 1000, tensor.F16, false)
 					var up, down uint64
 					for _, s := range m.work.Slots {
-						up += k.Load(m.slots.Vec(s, 0))
-						down += k.Load(m.slots.Vec(s, 1))
+						up += k.Load(m.slots.Vec(s, 0), nil)
+						down += k.Load(m.slots.Vec(s, 1), nil)
 					}
 					if got := be.LoadUp(m.slots, m.work.Slots); got != up {
 						t.Errorf("first halves: got sum %x, want %x", got, up)
 					}
 					if got := be.LoadDown(m.slots, m.work.Slots); got != down {
-						t.Errorf("second halves: got sum %x, want %x", got, down)
+						t.Errorf("last parts: got sum %x, want %x", got, down)
 					}
-					if got, want := be.LoadRows(m.slots.Data, int(m.slots.Stride)), k.Load(m.slots.Data); got != want {
+					if got, want := be.LoadRows(m.slots.Data, int(m.slots.Stride)), k.Load(m.slots.Data, nil); got != want {
 						t.Errorf("rows: got sum %x, want %x", got, want)
 					}
 				})

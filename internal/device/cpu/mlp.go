@@ -62,7 +62,7 @@ func (u *up) run(lo, hi, worker int) {
 }
 
 // together is how many neurons of sel from the n-th on, before the end-th, are
-// rows of a matrix for one token: first halves that follow one another, as do
+// rows of a matrix for one token: first parts that follow one another, as do
 // their activations.
 func (u *up) together(n, end int) int {
 	if u.s.PartStride == 0 || u.dot.x.Rows > 1 || u.w.Wants != nil {
@@ -81,7 +81,7 @@ func (u *up) together(n, end int) int {
 func (u *up) matVec(n, rows int) {
 	i, rowBytes := u.sel[n], int(u.s.Stride)
 	h := u.h[i:][:rows]
-	u.dot.MatVec(h, u.s.Data[int64(u.w.Slots[i]-u.s.First)*u.s.Stride:][:rows*rowBytes], rowBytes, u.dot.inputs)
+	u.dot.MatVec(h, u.s.Data[int64(u.w.Slots[i]-u.s.First)*u.s.Stride:][:rows*rowBytes], rowBytes, u.dot.inputs, u.dot.k.Ahead)
 	for k, v := range h {
 		if u.w.Bias != nil {
 			v += u.w.Bias[u.w.IDs[int(i)+k]]
@@ -90,7 +90,7 @@ func (u *up) matVec(n, rows int) {
 	}
 }
 
-// row is the first half of the n-th neuron of sel.
+// row is the first part of the n-th neuron of sel.
 func (u *up) row(n int) []byte { return u.s.Vec(u.w.Slots[u.sel[n]], 0) }
 
 // of is the activations of the n-th neuron of sel, [tokens].

@@ -68,24 +68,21 @@ func (p *page) one(k *kernel.Set, w *attendWork, j int, scale float32) {
 	}
 	q, y := w.q[j*p.dim:(j+1)*p.dim], w.y[j*p.dim:(j+1)*p.dim]
 	s := w.scores[:(n+3)&^3] // up to three keys beyond those seen are in the page
-	switch at := &k.Attention; p.dt {
-	case tensor.F32:
-		at.ScoresF32(s, q, kernel.Elements[float32](p.keys), first[float32](p.values))
-	case tensor.F16:
-		at.ScoresF16(s, q, kernel.Elements[uint16](p.keys), first[uint16](p.values))
-	case tensor.Q8_0:
-		at.ScoresQ8(s, q, p.keys, unsafe.SliceData(p.values))
-	}
+	pages := p.kernels(k)
+	pages.Scores(s, q, p.keys, unsafe.SliceData(p.values))
 	c := p.soften(k, w, j, w.scores, n, scale)
-	s = w.scores[:n]
-	switch at := &k.Attention; p.dt {
-	case tensor.F32:
-		at.ValuesF32(y, c, s, kernel.Elements[float32](p.values), first[float32](p.next))
+	pages.Values(y, c, w.scores[:n], p.values, unsafe.SliceData(p.next))
+}
+
+// kernels is those for the page's type, which is direct or float32.
+func (p *page) kernels(k *kernel.Set) *kernel.Pages {
+	switch p.dt {
 	case tensor.F16:
-		at.ValuesF16(y, c, s, kernel.Elements[uint16](p.values), first[uint16](p.next))
+		return &k.Attention.F16
 	case tensor.Q8_0:
-		at.ValuesQ8(y, c, s, p.values, unsafe.SliceData(p.next))
+		return &k.Attention.Q8
 	}
+	return &k.Attention.F32
 }
 
 // soften turns the first n of s, the scores of query j, into weights, and
@@ -120,10 +117,7 @@ func (p *page) four(k *kernel.Set, w *attendWork, j int, scale float32) {
 	k.Attention.Values4(y, w.fix[:], w.scores, kv.PageTokens, common, values)
 	for i := range w.fix {
 		if n := p.sees(j + i); n > common {
-			k.Attention.ValuesF32(y[i*dim:(i+1)*dim], 1, w.scores[i*kv.PageTokens+common:][:n-common], values[common*dim:], nil)
+			k.Attention.F32.Values(y[i*dim:(i+1)*dim], 1, w.scores[i*kv.PageTokens+common:][:n-common], kernel.Bytes(values[common*dim:]), nil)
 		}
 	}
 }
-
-// first is the address of b's first element, nil if there is none.
-func first[T uint16 | float32](b []byte) *T { return (*T)(unsafe.Pointer(unsafe.SliceData(b))) }

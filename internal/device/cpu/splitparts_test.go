@@ -119,7 +119,7 @@ func TestSplitMLP(t *testing.T) {
 								t.Errorf("loads of first halves: got sum %x, want %x", got, want)
 							}
 							if got, want := be.LoadDown(after, b.Slots), be.LoadDown(before, a.Slots); got != want {
-								t.Errorf("loads of second halves: got sum %x, want %x", got, want)
+								t.Errorf("loads of last parts: got sum %x, want %x", got, want)
 							}
 						})
 					}

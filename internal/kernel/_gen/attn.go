@@ -1,15 +1,13 @@
 package main
 
 import (
-	"fmt"
-
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
 
 // q8Page is GGUF's q8_0: blocks of 32 elements, a float16 scale and 32 int8.
-var q8Page = dtype{name: "Q8", elem: "byte"}
+var q8Page = dtype{name: "Q8"}
 
 const q8Bytes = 34 // of a block of q8Page
 
@@ -17,6 +15,9 @@ const q8Bytes = 34 // of a block of q8Page
 func (s isa) attention() {
 	s.scores4()
 	s.values4()
+	if s.width == 16 {
+		return // single queries are bound by memory
+	}
 	for _, t := range []dtype{f32, f16, q8Page} {
 		s.scores(t)
 		s.values(t)
@@ -43,12 +44,7 @@ func (s isa) loadElems(t dtype, m Mem, elems int) []reg.VecVirtual {
 	}
 	for block := range elems / 32 {
 		at, scale := m.Offset(block*q8Bytes), s.vec()
-		half := scale.AsX().(reg.VecVirtual) // the register that widens to scale
-		if s.width == 16 {
-			half = scale.AsY().(reg.VecVirtual)
-		}
-		VPBROADCASTW(at, half)
-		VCVTPH2PS(half, scale)
+		s.broadcastF16(at, scale)
 		for i := range 32 / s.width {
 			w := v[block*32/s.width+i]
 			VPMOVSXBD(at.Offset(2+i*s.width), w)
@@ -62,8 +58,7 @@ func (s isa) loadElems(t dtype, m Mem, elems int) []reg.VecVirtual {
 // scores writes Scores<t>: four keys at a time, whose 16 partial sums each
 // meet in fold4.
 func (s isa) scores(t dtype) {
-	s.text("Scores"+t.name, fmt.Sprintf("func(s, q []float32, keys []%s, next *%s)", t.elem, t.elem),
-		"is Attention.Scores"+t.name+" of package kernel.")
+	s.text("Scores"+t.name, "func(s, q []float32, keys []byte, next *byte)", "is Pages.Scores of package kernel.")
 	sp := Load(Param("s").Base(), GP64())
 	n := Load(Param("s").Len(), GP64())
 	q := Load(Param("q").Base(), GP64())
@@ -72,41 +67,35 @@ func (s isa) scores(t dtype) {
 	np := prefetchBase(kp)
 	elems, size := t.step()
 	shiftBy(steps, elems)
-	r := rows4{xp: kp, stride: GP64(), stride3: GP64()}
-	IMUL3Q(U32(size), steps, r.stride)
-	LEAQ(Mem{Base: r.stride, Index: r.stride, Scale: 2}, r.stride3)
+	rowBytes := GP64()
+	IMUL3Q(U32(size), steps, rowBytes)
+	r := strided(kp, rowBytes)
 	SHRQ(U8(2), n)
-	JZ(LabelRef("done"))
-
-	Label("keys")
-	acc := make([][]reg.VecVirtual, 4)
-	for i := range acc {
-		acc[i] = s.vecs(16 / s.width)
-		s.zero(acc[i]...)
-	}
-	qp, left := GP64(), GP64()
-	MOVQ(q, qp)
-	MOVQ(steps, left)
-	Label("dims")
-	prefetch(np, 0, 4*size)
-	for i := range acc {
-		w := s.loadElems(t, r.x(i, 0), elems)
-		for j, v := range w {
-			pace(v, t.dotPace)
-			VFMADD231PS(at(qp, j*s.width*4), v, acc[i][j%len(acc[i])])
+	countdown("keys", n, func() {
+		acc := make([][]reg.VecVirtual, 4)
+		for i := range acc {
+			acc[i] = s.vecs(16 / s.width)
+			s.zero(acc[i]...)
 		}
-	}
-	ADDQ(U32(elems*4), qp)
-	ADDQ(U32(size), kp)
-	ADDQ(U32(4*size), np)
-	DECQ(left)
-	JNZ(LabelRef("dims"))
-	ADDQ(r.stride3, kp)
-	VMOVUPS(s.fold4(acc), at(sp, 0))
-	ADDQ(U32(16), sp)
-	DECQ(n)
-	JNZ(LabelRef("keys"))
-	Label("done")
+		qp, left := GP64(), GP64()
+		MOVQ(q, qp)
+		MOVQ(steps, left)
+		countdown("dims", left, func() {
+			prefetch(np, 0, 4*size)
+			for i := range acc {
+				for j, v := range s.loadElems(t, r.x(i, 0), elems) {
+					pace(v, t.dotPace)
+					VFMADD231PS(at(qp, j*s.width*4), v, acc[i][j%len(acc[i])])
+				}
+			}
+			ADDQ(U32(elems*4), qp)
+			ADDQ(U32(size), kp)
+			ADDQ(U32(4*size), np)
+		})
+		ADDQ(r.stride3, kp)
+		VMOVUPS(s.fold4(acc), at(sp, 0))
+		ADDQ(U32(16), sp)
+	})
 	VZEROUPPER()
 	RET()
 }
@@ -170,27 +159,25 @@ func (s isa) fold8(a []reg.VecVirtual) reg.VecVirtual {
 // values writes Values<t>: four positions at a time pass over the output, so
 // that memory is read in order whatever the head dim.
 func (s isa) values(t dtype) {
-	s.text("Values"+t.name, fmt.Sprintf("func(y []float32, c float32, p []float32, values []%s, next *%s)", t.elem, t.elem),
-		"is Attention.Values"+t.name+" of package kernel.")
+	s.text("Values"+t.name, "func(y []float32, c float32, p []float32, values []byte, next *byte)", "is Pages.Values of package kernel.")
 	yp := Load(Param("y").Base(), GP64())
 	steps := Load(Param("y").Len(), GP64())
 	p := Load(Param("p").Base(), GP64())
 	n := Load(Param("p").Len(), GP64())
-	r := rows4{xp: Load(Param("values").Base(), GP64()), stride: GP64(), stride3: GP64()}
-	np := prefetchBase(r.xp)
+	vp, rowBytes := Load(Param("values").Base(), GP64()), GP64()
+	np := prefetchBase(vp)
 	elems, size := t.step()
 	shiftBy(steps, elems)
-	IMUL3Q(U32(size), steps, r.stride)
-	LEAQ(Mem{Base: r.stride, Index: r.stride, Scale: 2}, r.stride3)
+	IMUL3Q(U32(size), steps, rowBytes)
+	r := strided(vp, rowBytes)
 	each := func(name string, body func(y reg.Register)) {
 		y, left := GP64(), GP64()
 		MOVQ(yp, y)
 		MOVQ(steps, left)
-		Label(name)
-		body(y)
-		ADDQ(U32(elems*4), y)
-		DECQ(left)
-		JNZ(LabelRef(name))
+		countdown(name, left, func() {
+			body(y)
+			ADDQ(U32(elems*4), y)
+		})
 	}
 
 	c := s.vec()
@@ -202,10 +189,7 @@ func (s isa) values(t dtype) {
 			VMOVUPS(v, at(y, i*s.width*4))
 		}
 	})
-	for _, rows := range []int{4, 1} {
-		Label(label("rows", rows))
-		CMPQ(n, U32(rows))
-		JL(LabelRef(label("fewer", rows)))
+	elementLoops(n, []int{4, 1}, []ptr{{p, 4}}, func(rows int) {
 		weight := s.vecs(rows)
 		for i, w := range weight {
 			VBROADCASTSS(at(p, 4*i), w)
@@ -231,11 +215,7 @@ func (s isa) values(t dtype) {
 		if rows == 4 {
 			ADDQ(r.stride3, r.xp)
 		}
-		ADDQ(U32(4*rows), p)
-		SUBQ(U32(rows), n)
-		JMP(LabelRef(label("rows", rows)))
-		Label(label("fewer", rows))
-	}
+	})
 	VZEROUPPER()
 	RET()
 }
@@ -264,21 +244,14 @@ func (s isa) scores4() {
 	MOVQ(steps, row)
 	SHRQ(U8(6), steps) // 16 dimensions of four queries
 	SHLQ(U8(2), stride)
-	qr := rows4{xp: GP64(), stride: row, stride3: GP64()}
+	qr, sr := strided(GP64(), row), strided(sp, stride)
 	kr := rows4{xp: kp, stride: row, stride3: qr.stride3}
-	sr := rows4{xp: sp, stride: stride, stride3: GP64()}
-	LEAQ(Mem{Base: row, Index: row, Scale: 2}, qr.stride3)
-	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, sr.stride3)
 
 	tiles := []int{1}
 	if s.width == 16 {
 		tiles = []int{4, 1}
 	}
-	for _, keys := range tiles {
-		tile, dims, below := label("keys", keys), label("dims", keys), label("below", keys)
-		Label(tile)
-		CMPQ(n, U32(keys))
-		JL(LabelRef(below))
+	elementLoops(n, tiles, []ptr{{sp, 4}}, func(keys int) {
 		acc := make([][][]reg.VecVirtual, keys) // [key][query][register]
 		for k := range acc {
 			acc[k] = make([][]reg.VecVirtual, 4)
@@ -290,24 +263,23 @@ func (s isa) scores4() {
 		left := GP64()
 		MOVQ(q, qr.xp)
 		MOVQ(steps, left)
-		Label(dims)
-		for j := range 16 / s.width {
-			key := s.vecs(keys)
-			for k, v := range key {
-				VMOVUPS(kr.x(k, j*s.width*4), v)
-			}
-			for i := range 4 {
-				query := s.vec()
-				VMOVUPS(qr.x(i, j*s.width*4), query)
+		countdown(label("dims", keys), left, func() {
+			for j := range 16 / s.width {
+				key := s.vecs(keys)
 				for k, v := range key {
-					VFMADD231PS(v, query, acc[k][i][j])
+					VMOVUPS(kr.x(k, j*s.width*4), v)
+				}
+				for i := range 4 {
+					query := s.vec()
+					VMOVUPS(qr.x(i, j*s.width*4), query)
+					for k, v := range key {
+						VFMADD231PS(v, query, acc[k][i][j])
+					}
 				}
 			}
-		}
-		ADDQ(U32(64), qr.xp)
-		ADDQ(U32(64), kp)
-		DECQ(left)
-		JNZ(LabelRef(dims))
+			ADDQ(U32(64), qr.xp)
+			ADDQ(U32(64), kp)
+		})
 		for k := range acc {
 			four := s.fold4(acc[k]) // of four queries
 			VMOVSS(four, sr.x(0, 4*k))
@@ -318,11 +290,7 @@ func (s isa) scores4() {
 		if keys == 4 {
 			ADDQ(qr.stride3, kp)
 		}
-		ADDQ(U32(4*keys), sp)
-		SUBQ(U32(keys), n)
-		JMP(LabelRef(tile))
-		Label(below)
-	}
+	})
 	VZEROUPPER()
 	RET()
 }
@@ -343,21 +311,13 @@ func (s isa) values4() {
 	MOVQ(cols, row)
 	SHRQ(U8(2), cols)
 	SHLQ(U8(2), stride)
-	yr := rows4{xp: yp, stride: row, stride3: GP64()}
-	pr := rows4{xp: GP64(), stride: stride, stride3: GP64()}
-	LEAQ(Mem{Base: row, Index: row, Scale: 2}, yr.stride3)
-	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, pr.stride3)
+	yr, pr := strided(yp, row), strided(GP64(), stride)
 
 	blocks := []int{16}
 	if s.width == 16 {
 		blocks = []int{64, 16}
 	}
-	for _, elems := range blocks {
-		block, next, out := label("block", elems), label("rows", elems), label("stored", elems)
-		below := label("below", elems)
-		Label(block)
-		CMPQ(cols, U32(elems))
-		JL(LabelRef(below))
+	elementLoops(cols, blocks, []ptr{{yp, 4}, {vp, 4}}, func(elems int) {
 		var acc [4][]reg.VecVirtual
 		for i := range acc {
 			c := s.vec()
@@ -371,33 +331,24 @@ func (s isa) values4() {
 		MOVQ(vp, rp)
 		MOVQ(p, pr.xp)
 		MOVQ(n, left)
-		TESTQ(left, left)
-		JZ(LabelRef(out))
-		Label(next)
-		v := s.loadElems(f32, at(rp, 0), elems)
-		for i := range acc {
-			weight := s.vec()
-			VBROADCASTSS(pr.x(i, 0), weight)
-			for j, a := range acc[i] {
-				VFMADD231PS(v[j], weight, a)
+		countdown(label("rows", elems), left, func() {
+			v := s.loadElems(f32, at(rp, 0), elems)
+			for i := range acc {
+				weight := s.vec()
+				VBROADCASTSS(pr.x(i, 0), weight)
+				for j, a := range acc[i] {
+					VFMADD231PS(v[j], weight, a)
+				}
 			}
-		}
-		ADDQ(row, rp)
-		ADDQ(U32(4), pr.xp)
-		DECQ(left)
-		JNZ(LabelRef(next))
-		Label(out)
+			ADDQ(row, rp)
+			ADDQ(U32(4), pr.xp)
+		})
 		for i := range acc {
 			for j, a := range acc[i] {
 				VMOVUPS(a, yr.x(i, j*s.width*4))
 			}
 		}
-		ADDQ(U32(elems*4), yp)
-		ADDQ(U32(elems*4), vp)
-		SUBQ(U32(elems), cols)
-		JMP(LabelRef(block))
-		Label(below)
-	}
+	})
 	VZEROUPPER()
 	RET()
 }

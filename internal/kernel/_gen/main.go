@@ -23,7 +23,7 @@ import (
 const (
 	// lanes is the number of partial sums of every dot product.
 	lanes = 64
-	// ahead is the prefetch distance in bytes over sketches.
+	// ahead is the prefetch distance in bytes where a caller names none.
 	ahead = 8192
 )
 
@@ -76,27 +76,27 @@ func main() {
 func (s isa) avx2() {
 	s.both()
 	for _, t := range []dtype{f32, f16, bf16} {
-		s.axpy(t)
-		s.axpy4(t)
+		s.axpy(t, 1)
+		s.axpy(t, 4)
 	}
 	for _, q := range []quant{q8, q4} {
-		s.axpyQuant(q)
-		s.axpy4Quant(q)
+		s.axpyQuant(q, 1)
+		s.axpyQuant(q, 4)
 		s.pairs(q)
-		s.widen256(q)
+		s.widen(q)
 		s.tile256(q)
 	}
 	for _, t := range []dtype{f16, bf16} {
 		s.decode(t)
-		s.encode(t)
 	}
+	s.encodeF16()
 	s.quantizeX()
 	s.dotU4S8()
 	s.dotU3S8()
 	s.absMax()
 	s.roundS8()
 	s.softmax()
-	s.loadNext()
+	s.load()
 	vendor()
 }
 
@@ -120,16 +120,17 @@ func (s isa) avx512() {
 
 // both writes the kernels that either set has.
 func (s isa) both() {
-	s.load()
 	for _, t := range []dtype{f32, f16, bf16} {
-		s.dot(t)
+		floats := func() rowKernel { return s.floats(t) }
+		s.dot(t.name, floats)
+		s.matVec(t.name, floats)
 		s.dot4(t)
-		s.matVec(t)
 	}
 	for _, q := range []quant{q8, q4} {
-		s.dotQuant(q)
+		quantised := func() rowKernel { return s.quantised(q) }
+		s.dot(q.name, quantised)
+		s.matVec(q.name, quantised)
 		s.dot4Quant(q)
-		s.matVecQuant(q)
 	}
 	s.tile(f32)
 	s.panel()
@@ -201,19 +202,12 @@ func loadW1(t dtype, m Mem, dst reg.VecVirtual) {
 
 // prefetchBase loads parameter next, or points ahead of wp where it is nil.
 func prefetchBase(wp reg.Register) reg.GPVirtual {
-	p, own := GP64(), aheadBytes()
-	ADDQ(wp, own)
+	p, own := GP64(), GP64()
+	LEAQ(at(wp, ahead), own)
 	Load(Param("next"), p)
 	TESTQ(p, p)
 	CMOVQEQ(own, p)
 	return p
-}
-
-// aheadBytes is amd64.Ahead.
-func aheadBytes() reg.GPVirtual {
-	n := GP64()
-	MOVQ(NewDataAddr(Symbol{Name: "·Ahead"}, 0), n)
-	return n
 }
 
 // prefetch asks for the cache lines of n bytes at p plus disp. It fills the
@@ -244,6 +238,17 @@ func pace(v reg.VecVirtual, n int) {
 	for range n {
 		VPOR(v, v, v)
 	}
+}
+
+// countdown runs body n times and leaves n at 0.
+func countdown(name string, n reg.Register, body func()) {
+	TESTQ(n, n)
+	JZ(LabelRef(name + "_end"))
+	Label(name)
+	body()
+	DECQ(n)
+	JNZ(LabelRef(name))
+	Label(name + "_end")
 }
 
 // at is the memory at base plus disp bytes.

@@ -167,17 +167,6 @@ func (s isa) load512(q quant, c quantConsts, wp reg.Register) weights {
 
 // load256 loads half a group.
 func (s isa) load256(q quant, c quantConsts, wp reg.Register, half int) weights {
-	w := codes256(q, c, wp, half)
-	if q == q8 {
-		w.absLow, w.absHigh = YMM(), YMM()
-		VPABSB(w.low, w.absLow)
-		VPABSB(w.high, w.absHigh)
-	}
-	return w
-}
-
-// codes256 is load256 without the magnitudes of codes.
-func codes256(q quant, c quantConsts, wp reg.Register, half int) weights {
 	w := weights{low: YMM(), high: YMM(), scale: YMM()}
 	first := 2 * half * q.bytes
 	pair := func(dst reg.VecVirtual, off int) {
@@ -192,6 +181,9 @@ func codes256(q quant, c quantConsts, wp reg.Register, half int) weights {
 		VPAND(c.mask, w.high, w.high)
 	} else {
 		pair(w.high, 18)
+		w.absLow, w.absHigh = YMM(), YMM()
+		VPABSB(w.low, w.absLow)
+		VPABSB(w.high, w.absHigh)
 	}
 	second := YMM()
 	VPBROADCASTW(at(wp, first), w.scale)
@@ -249,99 +241,28 @@ func (s isa) eachHalf(q quant, c quantConsts, wp reg.Register, body func(w weigh
 	}
 }
 
-// dotQuant writes Dot<q>.
-func (s isa) dotQuant(q quant) {
-	s.text("Dot"+q.name, "func(w, x []byte, next *byte) float32", "is Rows.Dot of package kernel.")
-	wp := Load(Param("w").Base(), GP64())
-	n := Load(Param("w").Len(), GP64())
-	xp := Load(Param("x").Base(), GP64())
-	np := prefetchBase(wp)
-	sum := s.dotQuantRow(q, s.quantConsts(q), wp, n, xp, np)
-	VZEROUPPER()
-	Store(sum, ReturnIndex(0))
-	RET()
-}
-
-// matVecQuant writes MatVec<q>: dotQuant for one row after another.
-func (s isa) matVecQuant(q quant) {
-	s.text("MatVec"+q.name, "func(y []float32, w []byte, rowBytes int, x []byte)", "is Rows.MatVec of package kernel.")
-	yp := Load(Param("y").Base(), GP64())
-	rows := Load(Param("y").Len(), GP64())
-	row := Load(Param("w").Base(), GP64())
-	rowBytes := Load(Param("rowBytes"), GP64())
-	x := Load(Param("x").Base(), GP64())
+// quantised is the rowKernel of q.
+func (s isa) quantised(q quant) rowKernel {
 	c := s.quantConsts(q)
-	wp, n, xp, np, ahead := GP64(), GP64(), GP64(), GP64(), aheadBytes()
-	if s.width == 16 {
-		s.dotQuantPairs(q, c, yp, rows, row, rowBytes, x, ahead)
-	}
-	TESTQ(rows, rows)
-	JZ(LabelRef("end"))
-	Label("row")
-	MOVQ(row, wp)
-	MOVQ(rowBytes, n)
-	MOVQ(x, xp)
-	LEAQ(Mem{Base: row, Index: ahead, Scale: 1}, np)
-	VMOVSS(s.dotQuantRow(q, c, wp, n, xp, np), at(yp, 0))
-	ADDQ(rowBytes, row)
-	ADDQ(U8(4), yp)
-	DECQ(rows)
-	JNZ(LabelRef("row"))
-	Label("end")
-	VZEROUPPER()
-	RET()
-}
-
-// dotQuantPairs takes pairs of rows, where rows are whole groups.
-func (s isa) dotQuantPairs(q quant, c quantConsts, yp, rows, row, rowBytes, x, ahead reg.Register) {
-	group := 4 * q.bytes
-	n, xp := GP64(), GP64()
-	MOVQ(rowBytes, n)
-	Label("whole")
-	SUBQ(U32(group), n)
-	JG(LabelRef("whole"))
-	JL(LabelRef("single"))
-	s.rowPairs(yp, rows, row, rowBytes, func(wp [2]reg.Register) (sums [2]reg.VecVirtual) {
-		MOVQ(rowBytes, n)
-		MOVQ(x, xp)
-		acc := s.vecs(2)
-		s.zero(acc...)
-		Label("pair_group")
-		for i, w := range wp {
-			prefetchAhead(w, ahead, group)
-			s.addQuant(q, c, s.load512(q, c, w), func(disp int) Mem { return at(xp, disp) }, 0, acc[i])
-			ADDQ(U32(group), w)
-		}
-		ADDQ(U32(recordBytes), xp)
-		SUBQ(U32(group), n)
-		JNZ(LabelRef("pair_group"))
-		return [2]reg.VecVirtual{s.reduce(acc[:1]), s.reduce(acc[1:])}
-	})
-}
-
-// dotQuantRow is the product of the n bytes of blocks at wp and the records at
-// xp.
-func (s isa) dotQuantRow(q quant, c quantConsts, wp, n, xp, np reg.Register) reg.VecVirtual {
-	acc := s.vecs(16 / s.width)
-	s.zero(acc...)
-	s.groupLoop(q, wp, xp, np, n, func() {
-		s.eachHalf(q, c, wp, func(w weights, half int) {
-			s.addQuant(q, c, w, func(disp int) Mem { return at(xp, disp) }, half, acc[half])
+	add := func(w, x reg.Register, acc []reg.VecVirtual) {
+		s.eachHalf(q, c, w, func(w weights, half int) {
+			s.addQuant(q, c, w, func(disp int) Mem { return at(x, disp) }, half, acc[half])
 		})
-	})
-	return s.reduce(acc)
+	}
+	return rowKernel{
+		step: 4 * q.bytes, xStep: recordBytes, sums: 16 / s.width, add: add,
+		row: func(w, n, x, next reg.Register) reg.VecVirtual {
+			acc := s.vecs(16 / s.width)
+			s.zero(acc...)
+			s.groupLoop(q, w, x, next, n, func() { add(w, x, acc) })
+			return s.reduce(acc)
+		},
+	}
 }
 
-// dot4Quant writes Dot4<q>. Each activation's sum takes the very steps of
-// dotQuant.
+// dot4Quant writes Dot4<q>. Each activation's sum takes the very steps of Dot.
 func (s isa) dot4Quant(q quant) {
-	s.text("Dot4"+q.name, "func(w, x []byte, stride int, next *byte) [4]float32", "is Rows.Dot4 of package kernel.")
-	r := rows4{
-		wp: Load(Param("w").Base(), GP64()), n: Load(Param("w").Len(), GP64()),
-		xp: Load(Param("x").Base(), GP64()), stride: Load(Param("stride"), GP64()), stride3: GP64(),
-	}
-	np := prefetchBase(r.wp)
-	LEAQ(Mem{Base: r.stride, Index: r.stride, Scale: 2}, r.stride3)
+	r, np := s.loadDot4(q.name)
 	c := s.quantConsts(q)
 	var acc [4][]reg.VecVirtual
 	for i := range acc {
@@ -355,9 +276,9 @@ func (s isa) dot4Quant(q quant) {
 			}
 		})
 	})
-	for i := range acc {
-		Store(s.reduce(acc[i]), ReturnIndex(0).Index(i))
+	var sum [4]reg.VecVirtual
+	for i := range sum {
+		sum[i] = s.reduce(acc[i])
 	}
-	VZEROUPPER()
-	RET()
+	r.store(sum)
 }

@@ -6,80 +6,62 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// axpyQuant writes Axpy<q>: one FMA an element, of its code and the block's
-// scale times a.
-func (s isa) axpyQuant(q quant) {
-	s.text("Axpy"+q.name, "func(y []float32, a float32, w []byte, next *byte)", "is Rows.Axpy of package kernel.")
-	yp := Load(Param("y").Base(), GP64())
-	wp := Load(Param("w").Base(), GP64())
-	n := Load(Param("w").Len(), GP64())
-	np := prefetchBase(wp)
-	a := s.vec()
-	VBROADCASTSS(paramAddr("a"), a)
+// axpyQuant writes Axpy<q> or Axpy4<q>: one FMA an element and row, of its code
+// and the block's scale times a, while a block of y is in registers. One row at a
+// time is bound by reading and writing y, which has many times the row's bytes.
+func (s isa) axpyQuant(q quant, rows int) {
+	yp, r := s.axpyArguments(q.name, rows)
 	codes := s.codes(q)
-	blockLoop(q, n, func() {
-		prefetch(np, 0, q.bytes)
-		scale := blockScale(wp, a)
+	elementLoops(r.bytes, []int{q.bytes}, nil, func(int) {
+		s.addBlock(q, yp, r, codes, func(row int) reg.VecVirtual { return s.blockScale(q, r, row) })
+	})
+	VZEROUPPER()
+	RET()
+}
+
+// addBlock adds a block of each row, times what scale is for it, to y.
+func (s isa) addBlock(q quant, yp reg.Register, r addends, codes func(wp reg.Register) []reg.VecVirtual, scale func(row int) reg.VecVirtual) {
+	y := s.vecs(32 / s.width)
+	for i, v := range y {
+		VMOVUPS(at(yp, i*s.width*4), v)
+	}
+	for row, wp := range r.w {
+		d := scale(row)
 		for i, v := range codes(wp) {
-			VFMADD213PS(at(yp, i*32), scale, v)
-			VMOVUPS(v, at(yp, i*32))
+			VFMADD231PS(d, v, y[i])
 		}
 		ADDQ(U32(q.bytes), wp)
-		ADDQ(U32(q.bytes), np)
-		ADDQ(U32(32*4), yp)
-	})
-	VZEROUPPER()
-	RET()
+	}
+	for i, v := range y {
+		VMOVUPS(v, at(yp, i*s.width*4))
+	}
+	ADDQ(U32(32*4), yp)
 }
 
-// axpy4Quant writes Axpy4<q>: the very steps of axpyQuant for four rows, while a
-// block of y is in registers. One row at a time is bound by reading and writing
-// y, which has many times the row's bytes.
-func (s isa) axpy4Quant(q quant) {
-	s.text("Axpy4"+q.name, "func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)", "is Rows.Axpy4 of package kernel.")
-	yp := Load(Param("y").Base(), GP64())
-	r := s.loadFour()
-	codes, y := s.codes(q), s.vecs(4)
-	blockLoop(q, r.bytes, func() {
-		for i, v := range y {
-			VMOVUPS(at(yp, i*32), v)
-		}
-		for row, wp := range r.w {
-			prefetch(r.next[row], 0, q.bytes)
-			ADDQ(U32(q.bytes), r.next[row])
-			scale := blockScale(wp, r.a[row])
-			for i, v := range codes(wp) {
-				VFMADD231PS(scale, v, y[i])
-			}
-			ADDQ(U32(q.bytes), wp)
-		}
-		for i, v := range y {
-			VMOVUPS(v, at(yp, i*32))
-		}
-		ADDQ(U32(32*4), yp)
-	})
-	VZEROUPPER()
-	RET()
+// prefetch asks for the next n bytes after a row.
+func (r addends) prefetch(row, n int) {
+	prefetch(r.next[row], 0, n)
+	ADDQ(U32(n), r.next[row])
 }
 
-// blockLoop runs body for every block of n bytes.
-func blockLoop(q quant, n reg.Register, body func()) {
-	Label("block")
-	CMPQ(n, U32(q.bytes))
-	JL(LabelRef("done"))
-	body()
-	SUBQ(U32(q.bytes), n)
-	JMP(LabelRef("block"))
-	Label("done")
-}
-
-// blockScale is the scale of the block at wp times a.
-func blockScale(wp reg.Register, a reg.VecVirtual) reg.VecVirtual {
-	scale := YMM()
-	VPBROADCASTW(at(wp, 0), scale.AsX())
-	VCVTPH2PS(scale.AsX(), scale)
-	VMULPS(a, scale, scale)
+// blockScale is the scale of the block of a row times its factor. It asks for as
+// much of what follows.
+func (s isa) blockScale(q quant, r addends, row int) reg.VecVirtual {
+	r.prefetch(row, q.bytes)
+	scale := s.vec()
+	s.broadcastF16(at(r.w[row], 0), scale)
+	VMULPS(r.a[row], scale, scale)
 	return scale
+}
+
+// broadcastF16 fills v with the float16 at m.
+func (s isa) broadcastF16(m Mem, v reg.VecVirtual) {
+	words := v.AsX() // which widen to v
+	if s.width == 16 {
+		words = v.AsY()
+	}
+	VPBROADCASTW(m, words)
+	VCVTPH2PS(words, v)
 }
 
 // codes prepares the constants of q and returns what widens a block's codes to

@@ -6,41 +6,15 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// axpy4Q4 writes Axpy4Q4 for AVX-512: the very steps of axpy4Quant. Rows of Q4
-// are so short that by AVX2 their arithmetic takes longer than memory does.
+// axpy4Q4 writes Axpy4Q4 for AVX-512: the very steps of axpyQuant. Rows of Q4 are
+// so short that by AVX2 their arithmetic takes longer than memory does.
 func (s isa) axpy4Q4() {
-	s.text("Axpy4Q4", "func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte)", "is Rows.Axpy4 of package kernel.")
-	yp := Load(Param("y").Base(), GP64())
-	r := s.loadFour()
-	codes, y := s.q4Codes(), s.vecs(2)
-	// block adds a block of each row, times what scale is for.
-	block := func(scale func(row int) reg.VecVirtual) {
-		for i, v := range y {
-			VMOVUPS(at(yp, i*64), v)
-		}
-		for row, wp := range r.w {
-			d := scale(row)
-			for i, v := range codes(wp) {
-				VFMADD231PS(d, v, y[i])
-			}
-			ADDQ(U32(q4.bytes), wp)
-		}
-		for i, v := range y {
-			VMOVUPS(v, at(yp, i*64))
-		}
-		ADDQ(U32(32*4), yp)
-	}
+	yp, r := s.axpyArguments("Q4", 4)
+	codes := s.q4Codes()
+	block := func(scale func(row int) reg.VecVirtual) { s.addBlock(q4, yp, r, codes, scale) }
 	s.q4Groups(r, block)
-	blockLoop(q4, r.bytes, func() {
-		block(func(row int) reg.VecVirtual {
-			prefetch(r.next[row], 0, q4.bytes)
-			ADDQ(U32(q4.bytes), r.next[row])
-			d := ZMM()
-			VPBROADCASTW(at(r.w[row], 0), d.AsY())
-			VCVTPH2PS(d.AsY(), d)
-			VMULPS(r.a[row], d, d)
-			return d
-		})
+	elementLoops(r.bytes, []int{q4.bytes}, nil, func(int) {
+		block(func(row int) reg.VecVirtual { return s.blockScale(q4, r, row) })
 	})
 	VZEROUPPER()
 	RET()
@@ -49,7 +23,7 @@ func (s isa) axpy4Q4() {
 // q4Groups adds while there are eight blocks of a row. Their scales, which lie a
 // block apart, are taken together and converted at once: by block that was half
 // of the instructions that only one port takes.
-func (s isa) q4Groups(r four, block func(scale func(row int) reg.VecVirtual)) {
+func (s isa) q4Groups(r addends, block func(scale func(row int) reg.VecVirtual)) {
 	const blocks = 8
 	// The scales are words 0, 9, ... 63 of the first 128 bytes.
 	order, quad, high := ZMM(), GP64(), XMM()
@@ -62,10 +36,9 @@ func (s isa) q4Groups(r four, block func(scale func(row int) reg.VecVirtual)) {
 	sp, left := GP64(), GP64()
 	Label("group")
 	CMPQ(r.bytes, U32(blocks*q4.bytes))
-	JL(LabelRef("block"))
+	JL(LabelRef("grouped"))
 	for row, wp := range r.w {
-		prefetch(r.next[row], 0, blocks*q4.bytes)
-		ADDQ(U32(blocks*q4.bytes), r.next[row])
+		r.prefetch(row, blocks*q4.bytes)
 		v := ZMM()
 		VMOVDQU16(at(wp, 0), v)
 		VPERMT2W(at(wp, 64), order, v)
@@ -86,6 +59,7 @@ func (s isa) q4Groups(r four, block func(scale func(row int) reg.VecVirtual)) {
 	JNZ(LabelRef("of_group"))
 	SUBQ(U32(blocks*q4.bytes), r.bytes)
 	JMP(LabelRef("group"))
+	Label("grouped")
 }
 
 // q4Codes is codes for AVX-512. The low code of each byte picks its value from a

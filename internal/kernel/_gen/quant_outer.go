@@ -3,6 +3,7 @@ package main
 import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
 )
 
 // A block in pairs is 16 words: word i holds the codes of elements i and 16+i
@@ -20,7 +21,7 @@ func (s isa) pairs(q quant) {
 	n := Load(Param("w").Len(), GP64())
 	np := prefetchBase(wp)
 	codes := s.codes(q)
-	blockLoop(q, n, func() {
+	elementLoops(n, []int{q.bytes}, []ptr{{wp, 1}, {np, 1}}, func(int) {
 		prefetch(np, 0, q.bytes)
 		scale, bits := XMM(), GP32()
 		MOVWLZX(at(wp, 0), bits)
@@ -36,8 +37,6 @@ func (s isa) pairs(q quant) {
 		}
 		ADDQ(U32(pairBlock), cp)
 		ADDQ(U32(4), sp)
-		ADDQ(U32(q.bytes), wp)
-		ADDQ(U32(q.bytes), np)
 	})
 	VZEROUPPER()
 	RET()
@@ -49,34 +48,23 @@ func (s isa) pairs(q quant) {
 func (s isa) outerPairs() {
 	s.text("OuterPairs", "func(y []float32, h []float32, rows []int32, codes []uint32, scales []float32, next *float32)",
 		"is Set.OuterPairs of package kernel.")
-	y := Load(Param("y").Base(), GP64())
 	codes := Load(Param("codes").Base(), GP64())
 	sp := Load(Param("scales").Base(), GP64())
 	np := Load(Param("next"), GP64())
-	prefetched := 8 * s.width * 4 // bytes of a pass
-	acc := s.vecs(8)
-	mask := s.vec()
-	bits := GP32()
+	mask, bits := s.vec(), GP32()
 	MOVL(U32(0xffff0000), bits)
 	VMOVD(bits, mask.AsX())
 	VPBROADCASTD(mask.AsX(), mask)
-	for first := 0; first < outerCols; first += 8 * s.width {
-		for o := 0; o < prefetched; o += 64 {
+	s.listed(func(first int) {
+		for o := 0; o < 8*s.width*4; o += 64 {
 			PREFETCHT0(at(np, 4*first+o))
 		}
-		for i, a := range acc {
-			VMOVUPS(at(y, 4*(first+i*s.width)), a)
-		}
-		n, hp, rp := Load(Param("rows").Len(), GP64()), Load(Param("h").Base(), GP64()), Load(Param("rows").Base(), GP64())
-		TESTQ(n, n)
-		JZ(LabelRef(label("passed", first)))
-		Label(label("pass", first))
-		row, scale, a, d := GP64(), GP64(), s.vec(), s.vec()
-		MOVLQSX(at(rp, 0), row)
+	}, func(first int, row, h reg.Register, acc []reg.VecVirtual) {
+		scale, a, d := GP64(), s.vec(), s.vec()
 		MOVQ(row, scale)
 		SHLQ(U8(8), row)
 		SHLQ(U8(4), scale)
-		VBROADCASTSS(at(hp, 0), a)
+		VBROADCASTSS(at(h, 0), a)
 		if m := (Mem{Base: sp, Index: scale, Scale: 1}); s.width == 16 {
 			VBROADCASTF32X4(m, d)
 		} else {
@@ -102,15 +90,6 @@ func (s isa) outerPairs() {
 				VFMADD231PS(product, high, acc[2*half*b+half+i])
 			}
 		}
-		ADDQ(U32(4), hp)
-		ADDQ(U32(4), rp)
-		DECQ(n)
-		JNZ(LabelRef(label("pass", first)))
-		Label(label("passed", first))
-		for i, a := range acc {
-			VMOVUPS(a, at(y, 4*(first+i*s.width)))
-		}
-	}
-	VZEROUPPER()
+	})
 	RET()
 }

@@ -40,23 +40,36 @@ func laneMasks() [chunkGroups]reg.OpmaskVirtual {
 	return k
 }
 
-// widen writes Widen<q>.
+// widen writes Widen<q>. AVX2 leaves the codes of Q8 signed, as they are stored.
 func (s isa) widen(q quant) {
 	s.text("Widen"+q.name, "func(dst, w []byte, next *byte)", "is Rows.Widen of package kernel.")
 	dp := Load(Param("dst").Base(), GP64())
 	wp := Load(Param("w").Base(), GP64())
 	n := Load(Param("w").Len(), GP64())
 	np := prefetchBase(wp)
-	c, masks, group := s.quantConsts(q), laneMasks(), 4*q.bytes
+	c, group := s.quantConsts(q), 4*q.bytes
+	var masks [chunkGroups]reg.OpmaskVirtual
+	if s.width == 16 {
+		masks = laneMasks()
+	}
 	Label("chunk")
 	for g, mask := range masks {
 		CMPQ(n, U32(group))
 		JL(LabelRef("done"))
 		prefetch(np, 0, group)
-		w := s.load512(q, c, wp)
-		VMOVUPS(w.scale, mask, at(dp, 0))
-		VMOVDQU32(w.low, at(dp, wideScales+g*wideGroup))
-		VMOVDQU32(w.high, at(dp, wideScales+g*wideGroup+64))
+		s.eachHalf(q, c, wp, func(w weights, half int) {
+			codes := wideScales + g*wideGroup + half*32
+			VMOVUPS(w.low, at(dp, codes))
+			VMOVUPS(w.high, at(dp, codes+64))
+			if s.width == 16 {
+				VMOVUPS(w.scale, mask, at(dp, 0))
+				return
+			}
+			high := XMM()
+			VEXTRACTF128(U8(1), w.scale, high)
+			VMOVSS(w.scale.AsX(), at(dp, half*32+4*g))
+			VMOVSS(high, at(dp, half*32+16+4*g))
+		})
 		ADDQ(U32(group), wp)
 		ADDQ(U32(group), np)
 		SUBQ(U32(group), n)
@@ -68,80 +81,100 @@ func (s isa) widen(q quant) {
 	RET()
 }
 
-// widePass is the operands of a pass of quantRows rows and some tokens.
-type widePass struct {
+// wideRows is the widened rows of a tile, and how far a pass over them has come.
+type wideRows struct {
 	w         [quantRows]reg.GPVirtual
-	n         reg.GPVirtual                  // bytes of a row
-	x         func(token, disp int) Mem      // of a chunk's records
-	next      func()                         // goes on to the next chunk's
-	masks     [chunkGroups]reg.OpmaskVirtual // of scales
-	sums      [quantRows][]reg.VecVirtual    // [rows][tokens]
-	scales    [quantRows][]reg.VecVirtual    // [rows][tokens] products, of a chunk
-	codes     [quantRows][2]reg.VecVirtual   // [rows] low and high, of a group
-	left, off reg.GPVirtual                  // bytes of a row that are to come, and that were
+	n         reg.Register // bytes of a row
+	left, off reg.Register // bytes of a row that are to come, and that were
 }
 
-// loadWide loads the rows' addresses from parameter w, and their length.
+// loadWideRows loads parameter w.
+func loadWideRows() wideRows {
+	p := loadRows(dtype{})
+	return wideRows{w: p.w, n: p.n, left: GP64(), off: GP64()}
+}
+
+// row is the memory disp bytes into the chunk of row i.
+func (r wideRows) row(i, disp int) Mem {
+	return Mem{Base: r.w[i], Index: r.off, Scale: 1, Disp: disp}
+}
+
+// chunks walks the chunks. For each it has scales load the activations' scales of
+// each group that there is, multiply multiply them with the rows', and group add
+// each group; next goes on to the next chunk's records.
+func (r wideRows) chunks(scales func(g int), multiply func(), group func(g int), next func()) {
+	XORQ(r.off, r.off)
+	MOVQ(r.n, r.left)
+	Label("chunk")
+	CMPQ(r.left, U32(0))
+	JLE(LabelRef("reduce"))
+	for g := range chunkGroups {
+		if g > 0 {
+			CMPQ(r.left, U32(wideScales+g*wideGroup))
+			JLE(LabelRef("scaled"))
+		}
+		scales(g)
+	}
+	Label("scaled")
+	multiply()
+	for g := range chunkGroups {
+		if g > 0 {
+			CMPQ(r.left, U32(wideScales+g*wideGroup))
+			JLE(LabelRef("reduce"))
+		}
+		group(g)
+	}
+	ADDQ(U32(wideChunk), r.off)
+	SUBQ(U32(wideChunk), r.left)
+	next()
+	JMP(LabelRef("chunk"))
+	Label("reduce")
+}
+
+// widePass is the operands of a pass of quantRows rows and some tokens.
+type widePass struct {
+	wideRows
+	x      func(token, disp int) Mem      // of a chunk's records
+	next   func()                         // goes on to the next chunk's
+	masks  [chunkGroups]reg.OpmaskVirtual // of scales
+	sums   [quantRows][]reg.VecVirtual    // [rows][tokens]
+	scales [quantRows][]reg.VecVirtual    // [rows][tokens] products, of a chunk
+	codes  [quantRows][2]reg.VecVirtual   // [rows] low and high, of a group
+}
+
+// loadWide loads the rows.
 func (s isa) loadWide(tokens int) *widePass {
-	p := &widePass{n: GP64(), left: GP64(), off: GP64()}
-	w := Load(Param("w"), GP64())
+	p := &widePass{wideRows: loadWideRows()}
 	for i := range p.w {
-		p.w[i] = GP64()
-		MOVQ(at(w, 24*i), p.w[i])
 		p.sums[i], p.scales[i] = s.vecs(tokens), s.vecs(tokens)
 		p.codes[i] = [2]reg.VecVirtual{s.vec(), s.vec()}
 	}
-	MOVQ(at(w, 8), p.n)
 	p.masks = laneMasks()
 	return p
 }
 
-// row is the memory disp bytes into the chunk of row i.
-func (p *widePass) row(i, disp int) Mem {
-	return Mem{Base: p.w[i], Index: p.off, Scale: 1, Disp: disp}
-}
-
-// run sums the products of all rows and tokens. Each takes the very steps of
-// dotQuant.
+// runWide sums the products of all rows and tokens. Each takes the very steps of
+// Dot.
 func (s isa) runWide(p *widePass) {
 	for _, sums := range p.sums {
 		s.zero(sums...)
 	}
-	XORQ(p.off, p.off)
-	MOVQ(p.n, p.left)
-	Label("chunk")
-	CMPQ(p.left, U32(0))
-	JLE(LabelRef("reduce"))
-	tokens := len(p.sums[0])
-	x := s.vecs(tokens)
-	for t, v := range x {
-		VMOVUPS(p.x(t, recordScale), v)
-	}
-	for g := 1; g < chunkGroups; g++ {
-		CMPQ(p.left, U32(wideScales+g*wideGroup))
-		JLE(LabelRef("scaled"))
+	x := s.vecs(len(p.sums[0]))
+	p.chunks(func(g int) {
 		for t, v := range x {
-			VMOVUPS(p.x(t, g*recordBytes+recordScale), p.masks[g], v)
+			if m := p.x(t, g*recordBytes+recordScale); g == 0 {
+				VMOVUPS(m, v)
+			} else {
+				VMOVUPS(m, p.masks[g], v)
+			}
 		}
-	}
-	Label("scaled")
-	for i := range p.scales {
-		for t, v := range x {
-			VMULPS(p.row(i, 0), v, p.scales[i][t])
+	}, func() {
+		for i := range p.scales {
+			for t, v := range x {
+				VMULPS(p.row(i, 0), v, p.scales[i][t])
+			}
 		}
-	}
-	for g := range chunkGroups {
-		if g > 0 {
-			CMPQ(p.left, U32(wideScales+g*wideGroup))
-			JLE(LabelRef("reduce"))
-		}
-		s.wideGroup(p, g)
-	}
-	ADDQ(U32(wideChunk), p.off)
-	SUBQ(U32(wideChunk), p.left)
-	p.next()
-	JMP(LabelRef("chunk"))
-	Label("reduce")
+	}, func(g int) { s.wideGroup(p, g) }, p.next)
 }
 
 // wideGroup adds group g of a chunk.

@@ -30,7 +30,11 @@ func (s isa) quantizeX() {
 	Label("block")
 	CMPQ(n, U32(32))
 	JL(LabelRef("done"))
-	top := s.broadcastMax(xp, sign)
+	v := s.vecs(4)
+	for i := range v {
+		VPAND(at(xp, i*32), sign, v[i])
+	}
+	top := broadcastMax(v)
 	scale, inv, fine, bad := YMM(), YMM(), YMM(), YMM()
 	VDIVPS(most, top, scale) // top / 127
 	VDIVPS(top, most, inv)   // 127 / top
@@ -42,7 +46,7 @@ func (s isa) quantizeX() {
 	VPAND(fine, scale, scale)
 	VPANDN(nan, bad, bad)
 	VPOR(bad, scale, scale)
-	v := s.vecs(4)
+	v = s.vecs(4)
 	for i := range v {
 		VMULPS(at(xp, i*32), inv, v[i])
 		VCVTPS2DQ(v[i], v[i])
@@ -77,14 +81,10 @@ func (s isa) quantizeX() {
 	RET()
 }
 
-// broadcastMax is the largest magnitude of the 32 values at xp, in every lane.
-// Without its sign a float32 orders as its bits do, and infinity and NaN above
-// all others.
-func (s isa) broadcastMax(xp reg.Register, sign reg.VecVirtual) reg.VecVirtual {
-	m := s.vecs(4)
-	for i := range m {
-		VPAND(at(xp, i*32), sign, m[i])
-	}
+// broadcastMax sets m[0] to the largest lane of the registers m, in every lane.
+// Without its sign a float32 orders as its bits do, and infinity and NaN above all
+// others.
+func broadcastMax(m []reg.VecVirtual) reg.VecVirtual {
 	VPMAXUD(m[1], m[0], m[0])
 	VPMAXUD(m[3], m[2], m[2])
 	VPMAXUD(m[2], m[0], m[0])

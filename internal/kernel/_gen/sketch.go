@@ -6,28 +6,98 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-const (
-	sketchSig  = "func(w []byte, x []int8) int32"
-	sketch4Sig = "func(w []byte, x []int8, stride int) [4]int32"
-	sketchDoc  = "is Set.DotU4S8 of package kernel."
-	// sketchBlock is the bytes of one block: 64 elements of 4 bits.
-	sketchBlock = 32
+// sketch is a type of sketches: its bits, and the bytes and codes of a block.
+type sketch struct {
+	name         string
+	bytes, codes int
+}
+
+// A block of a sketch of 3 bits is the lower two bits of its codes in 64 bytes and
+// then their highest bits in 32. Package kernel says which bit lies where.
+var (
+	sketch4 = sketch{"U4S8", 32, 64}
+	sketch3 = sketch{"U3S8", 96, 256}
 )
+
+const sketch3High = 64 // where the highest bits of a block of sketch3 begin
+
+// dot opens Dot<k> or Dot4<k> and loads its arguments; n is bytes.
+func (k sketch) dot(s isa, rows int, needs string) (wp, n reg.Register, x rows4) {
+	name, sig := "Dot"+k.name, "func(w []byte, x []int8) int32"
+	if rows == 4 {
+		name, sig = "Dot4"+k.name, "func(w []byte, x []int8, stride int) [4]int32"
+	}
+	s.text(name, sig, "is Set."+name+" of package kernel."+needs)
+	wp, n = Load(Param("w").Base(), GP64()), Load(Param("w").Len(), GP64())
+	x = rows4{xp: Load(Param("x").Base(), GP64())}
+	if rows == 4 {
+		x = strided(x.xp, Load(Param("stride"), GP64()))
+	}
+	return wp, n, x
+}
+
+// loop walks the whole blocks of the n bytes at wp, many a step and then one.
+func (k sketch) loop(wp, xp, n reg.Register, many []int, step func(blocks int)) {
+	for _, blocks := range many {
+		loop, next := label("blocks", blocks), label("after", blocks)
+		Label(loop)
+		CMPQ(n, U32(blocks*k.bytes))
+		JL(LabelRef(next))
+		step(blocks)
+		ADDQ(U32(blocks*k.bytes), wp)
+		ADDQ(U32(blocks*k.codes), xp)
+		SUBQ(U32(blocks*k.bytes), n)
+		JMP(LabelRef(loop))
+		Label(next)
+	}
+}
+
+// dotVNNI writes Dot<k> or Dot4<k> by AVX512_VNNI. unpack gives 64 codes of some
+// blocks after the other to use; there are regs registers of sums for each row of x.
+func (k sketch) dotVNNI(s isa, rows, regs int, many []int, prepare func() (unpack func(wp reg.Register, blocks int, use func(i int, v reg.VecVirtual)))) {
+	wp, n, x := k.dot(s, rows, " It needs AVX512_VNNI.")
+	acc := s.vecs(rows * regs)
+	s.zero(acc...)
+	unpack := prepare()
+	k.loop(wp, x.xp, n, many, func(blocks int) {
+		prefetch(wp, ahead, (blocks*k.bytes+63)&^63)
+		unpack(wp, blocks, func(i int, v reg.VecVirtual) {
+			for j := range rows {
+				VPDPBUSD(x.x(j, i*64), v, acc[j*regs+i%regs])
+			}
+		})
+	})
+	for j := range rows {
+		a := acc[j*regs:][:regs]
+		for i := 1; i < regs; i++ {
+			VPADDD(a[i], a[0], a[0])
+		}
+		hi := YMM()
+		VEXTRACTI64X4(U8(1), a[0], hi)
+		VPADDD(a[0].AsY(), hi, hi)
+		sum := sum32(hi)
+		if rows == 1 {
+			Store(sum, ReturnIndex(0))
+		} else {
+			Store(sum, ReturnIndex(0).Index(j))
+		}
+	}
+	VZEROUPPER()
+	RET()
+}
 
 // dotU4S8 multiplies bytes to 16-bit pairs. A pair is at most 2*15*127 = 3810
 // in magnitude and 16 bits hold eight of them, so four blocks (two pairs each,
 // 30480) are summed before they are widened.
 func (s isa) dotU4S8() {
-	s.text("DotU4S8", sketchSig, sketchDoc)
-	wp := Load(Param("w").Base(), GP64())
-	n := Load(Param("w").Len(), GP64())
-	xp := Load(Param("x").Base(), GP64())
+	wp, n, x := sketch4.dot(s, 1, "")
+	xp := x.xp
 	acc, mask, ones := YMM(), broadcast32(0x0f0f0f0f), broadcast32(0x00010001)
 	s.zero(acc)
 
 	block := func(i int) reg.VecVirtual {
 		lo, hi := YMM(), YMM()
-		VMOVDQU(at(wp, i*sketchBlock), lo)
+		VMOVDQU(at(wp, i*sketch4.bytes), lo)
 		VPSRLW(U8(4), lo, hi)
 		VPAND(mask, lo, lo)
 		VPAND(mask, hi, hi)
@@ -37,7 +107,7 @@ func (s isa) dotU4S8() {
 		return lo
 	}
 	step := func(blocks int) {
-		prefetch(wp, ahead, (blocks*sketchBlock+63)&^63)
+		prefetch(wp, ahead, (blocks*sketch4.bytes+63)&^63)
 		sum := block(0)
 		for i := 1; i < blocks; i++ {
 			VPADDW(block(i), sum, sum)
@@ -45,7 +115,7 @@ func (s isa) dotU4S8() {
 		VPMADDWD(ones, sum, sum)
 		VPADDD(sum, acc, acc)
 	}
-	sketchLoop(wp, xp, n, 4, step)
+	sketch4.loop(wp, xp, n, []int{4, 1}, step)
 	storeSum32(acc)
 	RET()
 }
@@ -54,73 +124,37 @@ func (s isa) dotU4S8() {
 // and high nibbles in the upper, which is the order of x. For four rows of x a
 // block is laid out once.
 func (s isa) dotU4S8VNNI(rows int) {
-	steps := 4 // blocks at a time
-	if rows == 1 {
-		s.text("DotU4S8", sketchSig, sketchDoc+" It needs AVX512_VNNI.")
-	} else {
-		steps = 2
-		s.text("Dot4U4S8", sketch4Sig, "is Set.Dot4U4S8 of package kernel. It needs AVX512_VNNI.")
-	}
-	wp := Load(Param("w").Base(), GP64())
-	n := Load(Param("w").Len(), GP64())
-	r := rows4{xp: Load(Param("x").Base(), GP64())}
-	if rows == 4 {
-		r.stride, r.stride3 = Load(Param("stride"), GP64()), GP64()
-		LEAQ(Mem{Base: r.stride, Index: r.stride, Scale: 2}, r.stride3)
-	}
-	acc, mask, shift := s.vecs(rows*steps), broadcast32Z(0x0f0f0f0f), halves64(0, 4)
-	s.zero(acc...)
-	sketchLoop(wp, r.xp, n, steps, func(blocks int) {
-		prefetch(wp, ahead, (blocks*sketchBlock+63)&^63)
-		for i := range blocks {
-			v := ZMM()
-			VBROADCASTI64X4(at(wp, i*sketchBlock), v)
-			VPSRLVQ(shift, v, v)
-			VPANDD(mask, v, v)
-			for j := range rows {
-				VPDPBUSD(r.x(j, i*64), v, acc[j*steps+i])
+	steps := 4 / min(rows, 2) // blocks at a time
+	sketch4.dotVNNI(s, rows, steps, []int{steps, 1}, func() func(reg.Register, int, func(int, reg.VecVirtual)) {
+		mask, shift := broadcast32Z(0x0f0f0f0f), halves64(0, 4)
+		return func(wp reg.Register, blocks int, use func(int, reg.VecVirtual)) {
+			for i := range blocks {
+				v := ZMM()
+				VBROADCASTI64X4(at(wp, i*sketch4.bytes), v)
+				VPSRLVQ(shift, v, v)
+				VPANDD(mask, v, v)
+				use(i, v)
 			}
 		}
 	})
-	for j := range rows {
-		a := acc[j*steps:][:steps]
-		for i := 1; i < steps; i++ {
-			VPADDD(a[i], a[0], a[0])
-		}
-		storeSum32Z(a[0], rows, j)
-	}
-	VZEROUPPER()
-	RET()
-}
-
-// sketchLoop walks the n bytes at wp, many blocks a step and then one.
-func sketchLoop(wp, xp, n reg.Register, many int, step func(blocks int)) {
-	SHRQ(U8(5), n)
-	for _, blocks := range []int{many, 1} {
-		loop, next := label("blocks", blocks), label("after", blocks)
-		Label(loop)
-		CMPQ(n, U32(blocks))
-		JL(LabelRef(next))
-		step(blocks)
-		ADDQ(U32(blocks*sketchBlock), wp)
-		ADDQ(U32(blocks*64), xp)
-		SUBQ(U32(blocks), n)
-		JMP(LabelRef(loop))
-		Label(next)
-	}
 }
 
 // storeSum32 returns the sum of eight int32.
 func storeSum32(y reg.VecVirtual) {
-	x, hi := y.AsX().(reg.VecVirtual), XMM()
+	sum := sum32(y)
+	VZEROUPPER()
+	Store(sum, ReturnIndex(0))
+}
+
+// sum32 is the sum of eight int32.
+func sum32(y reg.VecVirtual) reg.Register {
+	x, hi, sum := y.AsX().(reg.VecVirtual), XMM(), GP32()
 	VEXTRACTI128(U8(1), y, hi)
 	VPADDD(hi, x, x)
 	VPHADDD(x, x, x)
 	VPHADDD(x, x, x)
-	sum := GP32()
 	VMOVD(x, sum)
-	VZEROUPPER()
-	Store(sum, ReturnIndex(0))
+	return sum
 }
 
 // broadcast32 fills a YMM register with one 32-bit constant.
@@ -132,8 +166,7 @@ func broadcast32(v uint32) reg.VecVirtual {
 	return y
 }
 
-// absMax writes AbsMaxBits. Without its sign a float32 orders as its bits do,
-// and infinity and NaN above all others.
+// absMax writes AbsMaxBits.
 func (s isa) absMax() {
 	s.text("AbsMaxBits", "func(x []float32) uint32",
 		"returns the largest of the bits of |x[k]|, 0 for none.")
@@ -156,18 +189,8 @@ func (s isa) absMax() {
 		VPAND(mask.AsX(), v, v)
 		VPMAXUD(v.AsY(), acc[0], acc[0])
 	})
-	VPMAXUD(acc[1], acc[0], acc[0])
-	VPMAXUD(acc[3], acc[2], acc[2])
-	VPMAXUD(acc[2], acc[0], acc[0])
-	x, hi := acc[0].AsX().(reg.VecVirtual), XMM()
-	VEXTRACTI128(U8(1), acc[0], hi)
-	VPMAXUD(hi, x, x)
-	for _, lanes := range []uint8{0x4e, 0xb1} { // swap halves, then neighbours
-		VPSHUFD(U8(lanes), x, hi)
-		VPMAXUD(hi, x, x)
-	}
 	max := GP32()
-	VMOVD(x, max)
+	VMOVD(broadcastMax(acc).AsX(), max)
 	VZEROUPPER()
 	Store(max, ReturnIndex(0))
 	RET()

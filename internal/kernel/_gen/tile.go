@@ -10,17 +10,17 @@ import (
 )
 
 // A tile is the products of tileRows weight rows with tileTokens activation
-// rows; group is the elements of a row that lie together in a panel.
+// rows; run is the elements of a row that lie together in a panel.
 const (
 	tileRows   = 4
 	tileTokens = 6
-	group      = 16
-	panelStep  = tileTokens * group * 4 // bytes of a panel from group to group
+	run        = 16
+	panelStep  = tileTokens * run * 4 // bytes of a panel from run to run
 )
 
-// tile writes Tile<t>. Quarter q of the work is the groups q, q+4, ..., which
+// tile writes Tile<t>. Quarter q of the work is the runs q, q+4, ..., which
 // hold the lanes 16q to 16q+15 of each output's 64 partial sums: one lane for
-// each element of a group. A register sums those lanes of one output, so that
+// each element of a run. A register sums those lanes of one output, so that
 // each register of weights serves all tokens, each of activations all rows,
 // and the loop is bound by arithmetic.
 func (s isa) tile(t dtype) {
@@ -33,7 +33,7 @@ func (s isa) tile(t dtype) {
 
 	// 32 registers hold the sums of all rows, 16 those of half of them and of
 	// half the lanes.
-	const size = tileRows * tileTokens * group * 4
+	const size = tileRows * tileTokens * run * 4
 	sums := AllocLocal(2 * size) // [2, rows, tokens, 16 lanes] f32
 	rows := tileRows
 	if s.width == 8 {
@@ -47,11 +47,11 @@ func (s isa) tile(t dtype) {
 	// these two.
 	for _, q := range []int{0, 2, 1, 3} {
 		for row := 0; row < tileRows; row += rows {
-			for lane := 0; lane < group; lane += s.width {
+			for lane := 0; lane < run; lane += s.width {
 				s.pass(p, acc, q, row, lane)
 				for i := range acc {
 					for j, a := range acc[i] {
-						m := sums.Offset(q%2*size + ((row+i)*tileTokens+j)*group*4 + lane*4)
+						m := sums.Offset(q%2*size + ((row+i)*tileTokens+j)*run*4 + lane*4)
 						if q >= 2 {
 							VADDPS(m, a, a)
 						}
@@ -62,7 +62,7 @@ func (s isa) tile(t dtype) {
 		}
 	}
 	for i := range tileRows * tileTokens {
-		m, y, hi := sums.Offset(i*group*4), YMM(), YMM()
+		m, y, hi := sums.Offset(i*run*4), YMM(), YMM()
 		VMOVUPS(m, y)
 		VMOVUPS(m.Offset(32), hi)
 		VADDPS(m.Offset(size), y, y)
@@ -97,7 +97,7 @@ func loadRows(t dtype) tilePointers {
 	return p
 }
 
-// panelAt sets x to where the groups q, q+4, ... of a panel start, and steps
+// panelAt sets x to where the runs q, q+4, ... of a panel start, and steps
 // to how many there are of n elements.
 func panelAt(n reg.Register, q int, panel, x, steps reg.Register) {
 	MOVQ(panel, x)
@@ -122,27 +122,22 @@ func (s isa) pass(p tilePointers, acc [][]reg.VecVirtual, q, row, lane int) {
 	}
 	steps, off, x := GP64(), GP64(), GP64()
 	panelAt(p.n, q, p.panel, x, steps)
-	at3 := fmt.Sprintf("%d_%d_%d", q, row, lane)
-	TESTQ(steps, steps)
-	JZ(LabelRef("passed" + at3))
-	MOVQ(U32((q*group+lane)*p.t.size), off)
-	Label("pass" + at3)
-	w := s.vecs(len(acc))
-	for i := range w {
-		s.loadW(p.t, Mem{Base: p.w[row+i], Index: off, Scale: 1}, w[i])
-	}
-	for j := range tileTokens {
-		v := s.vec()
-		VMOVUPS(at(x, j*group*4+lane*4), v)
+	MOVQ(U32((q*run+lane)*p.t.size), off)
+	countdown(fmt.Sprintf("pass%d_%d_%d", q, row, lane), steps, func() {
+		w := s.vecs(len(acc))
 		for i := range w {
-			VFMADD231PS(v, w[i], acc[i][j])
+			s.loadW(p.t, Mem{Base: p.w[row+i], Index: off, Scale: 1}, w[i])
 		}
-	}
-	ADDQ(U32(lanes*p.t.size), off)
-	ADDQ(U32(panelStep), x)
-	DECQ(steps)
-	JNZ(LabelRef("pass" + at3))
-	Label("passed" + at3)
+		for j := range tileTokens {
+			v := s.vec()
+			VMOVUPS(at(x, j*run*4+lane*4), v)
+			for i := range w {
+				VFMADD231PS(v, w[i], acc[i][j])
+			}
+		}
+		ADDQ(U32(lanes*p.t.size), off)
+		ADDQ(U32(panelStep), x)
+	})
 }
 
 // rest adds the last n%16 products to the outputs.
@@ -150,38 +145,35 @@ func (p tilePointers) rest() {
 	n, off, x := GP64(), GP64(), GP64()
 	MOVQ(p.n, n)
 	MOVQ(n, off)
-	ANDQ(I8(-group), off)
+	ANDQ(I8(-run), off)
 	SUBQ(off, n)
-	JZ(LabelRef("done"))
 	IMUL3Q(U32(tileTokens*4), off, x)
 	ADDQ(p.panel, x)
 	SHLQ(U8(bits.TrailingZeros(uint(p.t.size))), off)
-	Label("one")
-	for i := range tileRows {
-		w := XMM()
-		loadW1(p.t, Mem{Base: p.w[i], Index: off, Scale: 1}, w)
-		for j := range tileTokens {
-			sum, m := XMM(), at(p.out, 4*(i*tileTokens+j))
-			VMOVSS(m, sum)
-			VFMADD231SS(at(x, 4*j), w, sum)
-			VMOVSS(sum, m)
+	countdown("one", n, func() {
+		for i := range tileRows {
+			w := XMM()
+			loadW1(p.t, Mem{Base: p.w[i], Index: off, Scale: 1}, w)
+			for j := range tileTokens {
+				sum, m := XMM(), at(p.out, 4*(i*tileTokens+j))
+				VMOVSS(m, sum)
+				VFMADD231SS(at(x, 4*j), w, sum)
+				VMOVSS(sum, m)
+			}
 		}
-	}
-	ADDQ(U32(p.t.size), off)
-	ADDQ(U32(tileTokens*4), x)
-	DECQ(n)
-	JNZ(LabelRef("one"))
-	Label("done")
+		ADDQ(U32(p.t.size), off)
+		ADDQ(U32(tileTokens*4), x)
+	})
 }
 
-// panel writes PanelRow: groups to their places, then single elements.
+// panel writes PanelRow: runs to their places, then single elements.
 func (s isa) panel() {
 	s.text("PanelRow", "func(panel []float32, j int, x []float32)", "is Set.PanelRow of package kernel.")
 	base := Load(Param("panel").Base(), GP64())
 	j := Load(Param("j"), GP64())
 	x := Load(Param("x").Base(), GP64())
 	n := Load(Param("x").Len(), GP64())
-	first, dst, steps := GP64(), [lanes / group]reg.GPVirtual{}, GP64()
+	first, dst, steps := GP64(), [lanes / run]reg.GPVirtual{}, GP64()
 	MOVQ(j, first)
 	SHLQ(U8(6), first)
 	ADDQ(base, first)
@@ -190,7 +182,7 @@ func (s isa) panel() {
 		panelAt(n, q, first, dst[q], steps)
 	}
 	move := func(q, from int) {
-		for i := 0; i < group; i += s.width {
+		for i := 0; i < run; i += s.width {
 			v := s.vec()
 			VMOVUPS(at(x, 4*(from+i)), v)
 			VMOVUPS(v, at(dst[q], 4*i))
@@ -198,117 +190,35 @@ func (s isa) panel() {
 	}
 	MOVQ(n, steps)
 	SHRQ(U8(6), steps)
-	JZ(LabelRef("rest"))
-	Label("block")
-	for q := range dst {
-		move(q, q*group)
-		ADDQ(U32(panelStep), dst[q])
-	}
-	ADDQ(U32(lanes*4), x)
-	DECQ(steps)
-	JNZ(LabelRef("block"))
-	Label("rest")
+	countdown("block", steps, func() {
+		for q := range dst {
+			move(q, q*run)
+			ADDQ(U32(panelStep), dst[q])
+		}
+		ADDQ(U32(lanes*4), x)
+	})
 	left := GP64()
 	MOVQ(n, left)
 	ANDQ(U32(lanes-1), left)
-	for q := range lanes/group - 1 {
-		CMPQ(left, U32(group))
+	for q := range lanes/run - 1 {
+		CMPQ(left, U32(run))
 		JL(LabelRef("ones"))
 		move(q, 0)
-		ADDQ(U32(group*4), x)
-		SUBQ(U32(group), left)
+		ADDQ(U32(run*4), x)
+		SUBQ(U32(run), left)
 	}
 	Label("ones")
-	TESTQ(left, left)
-	JZ(LabelRef("done"))
 	SUBQ(left, n)
 	IMUL3Q(U32(tileTokens*4), n, n)
 	ADDQ(base, n)
 	LEAQ(Mem{Base: n, Index: j, Scale: 4}, n)
-	Label("one")
-	v := XMM()
-	VMOVSS(at(x, 0), v)
-	VMOVSS(v, at(n, 0))
-	ADDQ(U32(4), x)
-	ADDQ(U32(tileTokens*4), n)
-	DECQ(left)
-	JNZ(LabelRef("one"))
-	Label("done")
-	VZEROUPPER()
-	RET()
-}
-
-// fourRows writes RowsF32: 16 registers hold all partial sums of four rows, each
-// of which takes the very steps of dot.
-func (s isa) fourRows() {
-	s.text("RowsF32", fmt.Sprintf("func(out *[%d]float32, w *[%d][]float32, x []float32)", tileRows, tileRows),
-		"is Set.RowsF32 of package kernel.")
-	p := loadRows(f32)
-	xp := Load(Param("x").Base(), GP64())
-	var acc [tileRows][]reg.VecVirtual
-	for i := range acc {
-		acc[i] = s.vecs(lanes / s.width)
-		s.zero(acc[i]...)
-	}
-	off, blocks, left := GP64(), GP64(), GP64()
-	step := func(j int) {
-		x := s.vec()
-		VMOVUPS(at(xp, j*s.width*4), x)
-		for i := range acc {
-			w := s.vec()
-			VMOVUPS(Mem{Base: p.w[i], Index: off, Scale: 1, Disp: j * s.width * 4}, w)
-			VFMADD231PS(x, w, acc[i][j])
-		}
-	}
-	XORQ(off, off)
-	MOVQ(p.n, blocks)
-	MOVQ(p.n, left)
-	ANDQ(U32(lanes-1), left)
-	SHRQ(U8(6), blocks)
-	JZ(LabelRef("rest"))
-	Label("block")
-	for j := range lanes / s.width {
-		step(j)
-	}
-	ADDQ(U32(lanes*4), off)
-	ADDQ(U32(lanes*4), xp)
-	DECQ(blocks)
-	JNZ(LabelRef("block"))
-
-	Label("rest")
-	whole := GP64()
-	MOVQ(left, whole)
-	ANDQ(I8(-group), whole)
-	ANDQ(U32(group-1), left)
-	for j := range lanes/group - 1 {
-		CMPQ(whole, U32(j*group))
-		JE(LabelRef("reduce"))
-		step(j)
-	}
-	Label("reduce")
-	LEAQ(Mem{Base: xp, Index: whole, Scale: 4}, xp)
-	LEAQ(Mem{Base: off, Index: whole, Scale: 4}, off)
-	var sum [tileRows]reg.VecVirtual
-	for i := range acc {
-		sum[i] = s.reduce(acc[i])
-	}
-	TESTQ(left, left)
-	JZ(LabelRef("done"))
-	Label("one")
-	for i, a := range sum {
-		w := XMM()
-		VMOVSS(Mem{Base: p.w[i], Index: off, Scale: 1}, w)
-		VFMADD231SS(at(xp, 0), w, a)
-	}
-	ADDQ(U32(4), off)
-	ADDQ(U32(4), xp)
-	DECQ(left)
-	JNZ(LabelRef("one"))
-	Label("done")
-	out := Load(Param("out"), GP64())
-	for i, a := range sum {
-		VMOVSS(a, at(out, 4*i))
-	}
+	countdown("one", left, func() {
+		v := XMM()
+		VMOVSS(at(x, 0), v)
+		VMOVSS(v, at(n, 0))
+		ADDQ(U32(4), x)
+		ADDQ(U32(tileTokens*4), n)
+	})
 	VZEROUPPER()
 	RET()
 }
@@ -351,24 +261,21 @@ func (s isa) outer() {
 		n, hp, wp := Load(Param("w").Len(), GP64()), Load(Param("h").Base(), GP64()), GP64()
 		LEAQ(at(w, 4*first), wp)
 		SHRQ(U8(7), n)
-		JZ(LabelRef(label("passed", first)))
-		Label(label("pass", first))
-		wide := s.vecs(regs)
-		for i, v := range wide {
-			VMOVUPS(at(wp, 4*i*s.width), v)
-		}
-		for j := range acc {
-			v := s.vec()
-			VBROADCASTSS(at(hp, 4*j), v)
-			for i, a := range acc[j] {
-				VFMADD231PS(v, wide[i], a)
+		countdown(label("pass", first), n, func() {
+			row := s.vecs(regs)
+			for i, v := range row {
+				VMOVUPS(at(wp, 4*i*s.width), v)
 			}
-		}
-		ADDQ(U32(4*outerCols), wp)
-		ADDQ(hStride, hp)
-		DECQ(n)
-		JNZ(LabelRef(label("pass", first)))
-		Label(label("passed", first))
+			for j := range acc {
+				v := s.vec()
+				VBROADCASTSS(at(hp, 4*j), v)
+				for i, a := range acc[j] {
+					VFMADD231PS(v, row[i], a)
+				}
+			}
+			ADDQ(U32(4*outerCols), wp)
+			ADDQ(hStride, hp)
+		})
 		move(func(m Mem, a reg.VecVirtual) { VMOVUPS(a, m) })
 	}
 	VZEROUPPER()
@@ -379,33 +286,39 @@ func (s isa) outer() {
 // hold the sums of all columns or of half of them.
 func (s isa) outerAt() {
 	s.text("OuterAt", "func(y []float32, h []float32, rows []int32, w []float32)", "is Set.OuterAt of package kernel.")
-	y := Load(Param("y").Base(), GP64())
 	w := Load(Param("w").Base(), GP64())
+	s.listed(func(int) {}, func(first int, row, h reg.Register, acc []reg.VecVirtual) {
+		v := s.vec()
+		SHLQ(U8(9), row)
+		VBROADCASTSS(at(h, 0), v)
+		for i, a := range acc {
+			VFMADD231PS(Mem{Base: w, Index: row, Scale: 1, Disp: 4 * (first + i*s.width)}, v, a)
+		}
+	})
+	RET()
+}
+
+// listed runs add for every one of parameter rows, while 8 registers hold the sums
+// of all columns of y or of half of them. row is its number, at h its factor.
+func (s isa) listed(begin func(first int), add func(first int, row, h reg.Register, acc []reg.VecVirtual)) {
+	y := Load(Param("y").Base(), GP64())
 	acc := s.vecs(8)
 	for first := 0; first < outerCols; first += 8 * s.width {
+		begin(first)
 		for i, a := range acc {
 			VMOVUPS(at(y, 4*(first+i*s.width)), a)
 		}
 		n, hp, rp := Load(Param("rows").Len(), GP64()), Load(Param("h").Base(), GP64()), Load(Param("rows").Base(), GP64())
-		TESTQ(n, n)
-		JZ(LabelRef(label("passed", first)))
-		Label(label("pass", first))
-		row, v := GP64(), s.vec()
-		MOVLQSX(at(rp, 0), row)
-		SHLQ(U8(9), row)
-		VBROADCASTSS(at(hp, 0), v)
-		for i, a := range acc {
-			VFMADD231PS(Mem{Base: w, Index: row, Scale: 1, Disp: 4 * (first + i*s.width)}, v, a)
-		}
-		ADDQ(U32(4), hp)
-		ADDQ(U32(4), rp)
-		DECQ(n)
-		JNZ(LabelRef(label("pass", first)))
-		Label(label("passed", first))
+		countdown(label("pass", first), n, func() {
+			row := GP64()
+			MOVLQSX(at(rp, 0), row)
+			add(first, row, hp, acc)
+			ADDQ(U32(4), hp)
+			ADDQ(U32(4), rp)
+		})
 		for i, a := range acc {
 			VMOVUPS(a, at(y, 4*(first+i*s.width)))
 		}
 	}
 	VZEROUPPER()
-	RET()
 }

@@ -4,85 +4,80 @@
 
 package amd64
 
-// LoadAVX2 is Set.Load of package kernel.
-//
-//go:noescape
-func LoadAVX2(b []byte) uint64
-
 // DotF32AVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotF32AVX2(w []byte, x []byte, next *byte) float32
+
+// MatVecF32AVX2 is Rows.MatVec of package kernel.
+//
+//go:noescape
+func MatVecF32AVX2(y []float32, w []byte, rowBytes int, x []byte, ahead int)
 
 // Dot4F32AVX2 is Rows.Dot4 of package kernel.
 //
 //go:noescape
 func Dot4F32AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
 
-// MatVecF32AVX2 is Rows.MatVec of package kernel.
-//
-//go:noescape
-func MatVecF32AVX2(y []float32, w []byte, rowBytes int, x []byte)
-
 // DotF16AVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotF16AVX2(w []byte, x []byte, next *byte) float32
+
+// MatVecF16AVX2 is Rows.MatVec of package kernel.
+//
+//go:noescape
+func MatVecF16AVX2(y []float32, w []byte, rowBytes int, x []byte, ahead int)
 
 // Dot4F16AVX2 is Rows.Dot4 of package kernel.
 //
 //go:noescape
 func Dot4F16AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
 
-// MatVecF16AVX2 is Rows.MatVec of package kernel.
-//
-//go:noescape
-func MatVecF16AVX2(y []float32, w []byte, rowBytes int, x []byte)
-
 // DotBF16AVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotBF16AVX2(w []byte, x []byte, next *byte) float32
+
+// MatVecBF16AVX2 is Rows.MatVec of package kernel.
+//
+//go:noescape
+func MatVecBF16AVX2(y []float32, w []byte, rowBytes int, x []byte, ahead int)
 
 // Dot4BF16AVX2 is Rows.Dot4 of package kernel.
 //
 //go:noescape
 func Dot4BF16AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
 
-// MatVecBF16AVX2 is Rows.MatVec of package kernel.
-//
-//go:noescape
-func MatVecBF16AVX2(y []float32, w []byte, rowBytes int, x []byte)
-
 // DotQ8AVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotQ8AVX2(w []byte, x []byte, next *byte) float32
+
+// MatVecQ8AVX2 is Rows.MatVec of package kernel.
+//
+//go:noescape
+func MatVecQ8AVX2(y []float32, w []byte, rowBytes int, x []byte, ahead int)
 
 // Dot4Q8AVX2 is Rows.Dot4 of package kernel.
 //
 //go:noescape
 func Dot4Q8AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
 
-// MatVecQ8AVX2 is Rows.MatVec of package kernel.
-//
-//go:noescape
-func MatVecQ8AVX2(y []float32, w []byte, rowBytes int, x []byte)
-
 // DotQ4AVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotQ4AVX2(w []byte, x []byte, next *byte) float32
 
+// MatVecQ4AVX2 is Rows.MatVec of package kernel.
+//
+//go:noescape
+func MatVecQ4AVX2(y []float32, w []byte, rowBytes int, x []byte, ahead int)
+
 // Dot4Q4AVX2 is Rows.Dot4 of package kernel.
 //
 //go:noescape
 func Dot4Q4AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
-
-// MatVecQ4AVX2 is Rows.MatVec of package kernel.
-//
-//go:noescape
-func MatVecQ4AVX2(y []float32, w []byte, rowBytes int, x []byte)
 
 // TileF32AVX2 is Set.TileF32 of package kernel.
 //
@@ -119,32 +114,32 @@ func Scores4AVX2(s []float32, stride int, n int, q []float32, keys []float32)
 //go:noescape
 func Values4AVX2(y []float32, c []float32, p []float32, stride int, n int, values []float32)
 
-// ScoresF32AVX2 is Attention.ScoresF32 of package kernel.
+// ScoresF32AVX2 is Pages.Scores of package kernel.
 //
 //go:noescape
-func ScoresF32AVX2(s []float32, q []float32, keys []float32, next *float32)
+func ScoresF32AVX2(s []float32, q []float32, keys []byte, next *byte)
 
-// ValuesF32AVX2 is Attention.ValuesF32 of package kernel.
+// ValuesF32AVX2 is Pages.Values of package kernel.
 //
 //go:noescape
-func ValuesF32AVX2(y []float32, c float32, p []float32, values []float32, next *float32)
+func ValuesF32AVX2(y []float32, c float32, p []float32, values []byte, next *byte)
 
-// ScoresF16AVX2 is Attention.ScoresF16 of package kernel.
+// ScoresF16AVX2 is Pages.Scores of package kernel.
 //
 //go:noescape
-func ScoresF16AVX2(s []float32, q []float32, keys []uint16, next *uint16)
+func ScoresF16AVX2(s []float32, q []float32, keys []byte, next *byte)
 
-// ValuesF16AVX2 is Attention.ValuesF16 of package kernel.
+// ValuesF16AVX2 is Pages.Values of package kernel.
 //
 //go:noescape
-func ValuesF16AVX2(y []float32, c float32, p []float32, values []uint16, next *uint16)
+func ValuesF16AVX2(y []float32, c float32, p []float32, values []byte, next *byte)
 
-// ScoresQ8AVX2 is Attention.ScoresQ8 of package kernel.
+// ScoresQ8AVX2 is Pages.Scores of package kernel.
 //
 //go:noescape
 func ScoresQ8AVX2(s []float32, q []float32, keys []byte, next *byte)
 
-// ValuesQ8AVX2 is Attention.ValuesQ8 of package kernel.
+// ValuesQ8AVX2 is Pages.Values of package kernel.
 //
 //go:noescape
 func ValuesQ8AVX2(y []float32, c float32, p []float32, values []byte, next *byte)
@@ -234,20 +229,15 @@ func TileQ4AVX2(out *[16]float32, w *[4][]byte, x []byte, stride int, tokens int
 //go:noescape
 func DecodeF16AVX2(dst []float32, src []uint16)
 
-// EncodeF16AVX2 is Set.EncodeF16 of package kernel.
-//
-//go:noescape
-func EncodeF16AVX2(dst []uint16, src []float32)
-
 // DecodeBF16AVX2 is Set.DecodeBF16 of package kernel.
 //
 //go:noescape
 func DecodeBF16AVX2(dst []float32, src []uint16)
 
-// EncodeBF16AVX2 is Set.EncodeBF16 of package kernel.
+// EncodeF16AVX2 is Set.EncodeF16 of package kernel.
 //
 //go:noescape
-func EncodeBF16AVX2(dst []uint16, src []float32)
+func EncodeF16AVX2(dst []uint16, src []float32)
 
 // QuantizeBlocksAVX2 writes the blocks of x to their places in the records of dst: see
 // Set.QuantizeX of package kernel. Other places it leaves as they are.
@@ -281,10 +271,10 @@ func RoundS8AVX2(dst []int8, x []float32, inv float32) int32
 //go:noescape
 func SoftmaxAVX2(s []float32, state *[3]float32, scale float32)
 
-// LoadNextAVX2 is Set.LoadNext of package kernel.
+// LoadAVX2 is Set.Load of package kernel.
 //
 //go:noescape
-func LoadNextAVX2(b []byte, next *byte) uint64
+func LoadAVX2(b []byte, next *byte) uint64
 
 // Vendor returns the processor's vendor as CPUID has it, twelve characters in
 // three registers.

@@ -4,94 +4,13 @@
 
 #include "textflag.h"
 
-// func LoadAVX2(b []byte) uint64
-// Requires: AVX, AVX2
-TEXT ·LoadAVX2(SB), NOSPLIT, $0-32
-	MOVQ   b_base+0(FP), AX
-	MOVQ   b_len+8(FP), CX
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   CX, DX
-	SHRQ   $0x09, DX
-	JZ     rest
-
-block:
-	VPADDQ (AX), Y0, Y0
-	VPADDQ 32(AX), Y1, Y1
-	VPADDQ 64(AX), Y2, Y2
-	VPADDQ 96(AX), Y3, Y3
-	VPADDQ 128(AX), Y4, Y4
-	VPADDQ 160(AX), Y5, Y5
-	VPADDQ 192(AX), Y6, Y6
-	VPADDQ 224(AX), Y7, Y7
-	VPADDQ 256(AX), Y0, Y0
-	VPADDQ 288(AX), Y1, Y1
-	VPADDQ 320(AX), Y2, Y2
-	VPADDQ 352(AX), Y3, Y3
-	VPADDQ 384(AX), Y4, Y4
-	VPADDQ 416(AX), Y5, Y5
-	VPADDQ 448(AX), Y6, Y6
-	VPADDQ 480(AX), Y7, Y7
-	ADDQ   $0x00000200, AX
-	DECQ   DX
-	JNZ    block
-
-rest:
-	VPADDQ       Y1, Y0, Y0
-	VPADDQ       Y2, Y0, Y0
-	VPADDQ       Y3, Y0, Y0
-	VPADDQ       Y4, Y0, Y0
-	VPADDQ       Y5, Y0, Y0
-	VPADDQ       Y6, Y0, Y0
-	VPADDQ       Y7, Y0, Y0
-	VEXTRACTI128 $0x01, Y0, X1
-	VPADDQ       X1, X0, X0
-	VPSRLDQ      $0x08, X0, X1
-	VPADDQ       X1, X0, X0
-	VMOVQ        X0, DX
-	VZEROUPPER
-	ANDQ         $0x000001ff, CX
-
-word:
-	CMPQ CX, $0x00000008
-	JL   bytes
-	ADDQ (AX), DX
-	ADDQ $0x00000008, AX
-	SUBQ $0x00000008, CX
-	JMP  word
-
-bytes:
-	XORQ BX, BX
-
-byte:
-	TESTQ   CX, CX
-	JZ      done
-	MOVBQZX -1(AX)(CX*1), SI
-	SHLQ    $0x08, BX
-	ORQ     SI, BX
-	DECQ    CX
-	JMP     byte
-
-done:
-	ADDQ BX, DX
-	MOVQ DX, ret+24(FP)
-	RET
-
 // func DotF32AVX2(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, CMOV, FMA3, MMX+, SSE
 TEXT ·DotF32AVX2(SB), NOSPLIT, $0-60
 	MOVQ    w_base+0(FP), AX
 	MOVQ    w_len+8(FP), CX
-	SHRQ    $0x02, CX
 	MOVQ    x_base+24(FP), DX
-	MOVQ    ·Ahead+0(SB), SI
-	ADDQ    AX, SI
+	LEAQ    8192(AX), SI
 	MOVQ    next+48(FP), BX
 	TESTQ   BX, BX
 	CMOVQEQ SI, BX
@@ -103,9 +22,11 @@ TEXT ·DotF32AVX2(SB), NOSPLIT, $0-60
 	VXORPS  Y5, Y5, Y5
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
+	SHRQ    $0x02, CX
 	MOVQ    CX, SI
 	SHRQ    $0x06, SI
-	JZ      rest
+	TESTQ   SI, SI
+	JZ      block_end
 
 block:
 	PREFETCHT1  (BX)
@@ -198,7 +119,7 @@ block:
 	DECQ        SI
 	JNZ         block
 
-rest:
+block_end:
 	ANDQ        $0x0000003f, CX
 	CMPQ        CX, $0x00000010
 	JL          reduce
@@ -291,7 +212,7 @@ reduce:
 	VMOVSHDUP    X0, X1
 	VADDSS       X1, X0, X0
 	TESTQ        CX, CX
-	JZ           done
+	JZ           one_end
 
 one:
 	VMOVSS      (AX), X1
@@ -301,26 +222,261 @@ one:
 	DECQ        CX
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	MOVSS X0, ret+56(FP)
+	RET
+
+// func MatVecF32AVX2(y []float32, w []byte, rowBytes int, x []byte, ahead int)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·MatVecF32AVX2(SB), NOSPLIT, $0-88
+	MOVQ  y_base+0(FP), AX
+	MOVQ  y_len+8(FP), CX
+	MOVQ  w_base+24(FP), DX
+	MOVQ  rowBytes+48(FP), BX
+	MOVQ  x_base+56(FP), SI
+	MOVQ  ahead+80(FP), DI
+	TESTQ CX, CX
+	JZ    row_end
+
+row:
+	MOVQ   DX, R8
+	MOVQ   BX, R9
+	MOVQ   SI, R10
+	LEAQ   (DX)(DI*1), R11
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	SHRQ   $0x02, R9
+	MOVQ   R9, R12
+	SHRQ   $0x06, R12
+	TESTQ  R12, R12
+	JZ     block_end
+
+block:
+	PREFETCHT1  (R11)
+	PREFETCHT1  64(R11)
+	PREFETCHT1  128(R11)
+	PREFETCHT1  192(R11)
+	VMOVUPS     (R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y0
+	VMOVUPS     32(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R10), Y8, Y1
+	VMOVUPS     64(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 64(R10), Y8, Y2
+	VMOVUPS     96(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 96(R10), Y8, Y3
+	VMOVUPS     128(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 128(R10), Y8, Y4
+	VMOVUPS     160(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 160(R10), Y8, Y5
+	VMOVUPS     192(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 192(R10), Y8, Y6
+	VMOVUPS     224(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 224(R10), Y8, Y7
+	ADDQ        $0x00000100, R8
+	ADDQ        $0x00000100, R11
+	ADDQ        $0x00000100, R10
+	DECQ        R12
+	JNZ         block
+
+block_end:
+	ANDQ        $0x0000003f, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VMOVUPS     (R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y0
+	VMOVUPS     32(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R10), Y8, Y1
+	ADDQ        $0x00000040, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VMOVUPS     (R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y2
+	VMOVUPS     32(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R10), Y8, Y3
+	ADDQ        $0x00000040, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VMOVUPS     (R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y4
+	VMOVUPS     32(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R10), Y8, Y5
+	ADDQ        $0x00000040, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+
+reduce:
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y7, Y3, Y3
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDSS       X1, X0, X0
+	TESTQ        R9, R9
+	JZ           one_end
+
+one:
+	VMOVSS      (R8), X1
+	VFMADD231SS (R10), X1, X0
+	ADDQ        $0x00000004, R8
+	ADDQ        $0x00000004, R10
+	DECQ        R9
+	JNZ         one
+
+one_end:
+	VMOVSS X0, (AX)
+	ADDQ   BX, DX
+	ADDQ   $0x04, AX
+	DECQ   CX
+	JNZ    row
+
+row_end:
+	VZEROUPPER
 	RET
 
 // func Dot4F32AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
 // Requires: AVX, CMOV, FMA3, MMX+, SSE
 TEXT ·Dot4F32AVX2(SB), NOSPLIT, $512-80
-	MOVQ    w_base+0(FP), AX
-	MOVQ    w_len+8(FP), CX
-	MOVQ    x_base+24(FP), DX
-	MOVQ    stride+48(FP), BX
-	SHRQ    $0x02, CX
-	MOVQ    ·Ahead+0(SB), SI
-	ADDQ    AX, SI
+	MOVQ    x_base+24(FP), AX
+	MOVQ    stride+48(FP), CX
+	LEAQ    (CX)(CX*2), DX
+	MOVQ    w_base+0(FP), BX
+	MOVQ    w_len+8(FP), SI
+	LEAQ    8192(BX), R8
 	MOVQ    next+56(FP), DI
 	TESTQ   DI, DI
-	CMOVQEQ SI, DI
-	LEAQ    (BX)(BX*2), SI
-	MOVQ    CX, R8
+	CMOVQEQ R8, DI
+	SHRQ    $0x02, SI
+	MOVQ    SI, R8
 	SHRQ    $0x04, R8
 	ADDQ    $0x03, R8
 	VXORPS  Y0, Y0, Y0
@@ -332,31 +488,32 @@ TEXT ·Dot4F32AVX2(SB), NOSPLIT, $512-80
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	LEAQ    (R8), R9
-	LEAQ    (AX), R11
-	LEAQ    (DX), R12
+	LEAQ    (BX), R11
+	LEAQ    (AX), R12
 	LEAQ    (DI), R10
 	SHRQ    $0x02, R9
-	JZ      passed0
+	TESTQ   R9, R9
+	JZ      pass0_end
 
 pass0:
 	PREFETCHT1  (R10)
 	VMOVUPS     (R11), Y8
 	VFMADD231PS (R12), Y8, Y0
-	VFMADD231PS (R12)(BX*1), Y8, Y2
-	VFMADD231PS (R12)(BX*2), Y8, Y4
-	VFMADD231PS (R12)(SI*1), Y8, Y6
+	VFMADD231PS (R12)(CX*1), Y8, Y2
+	VFMADD231PS (R12)(CX*2), Y8, Y4
+	VFMADD231PS (R12)(DX*1), Y8, Y6
 	VMOVUPS     32(R11), Y8
 	VFMADD231PS 32(R12), Y8, Y1
-	VFMADD231PS 32(R12)(BX*1), Y8, Y3
-	VFMADD231PS 32(R12)(BX*2), Y8, Y5
-	VFMADD231PS 32(R12)(SI*1), Y8, Y7
+	VFMADD231PS 32(R12)(CX*1), Y8, Y3
+	VFMADD231PS 32(R12)(CX*2), Y8, Y5
+	VFMADD231PS 32(R12)(DX*1), Y8, Y7
 	ADDQ        $0x00000100, R11
 	ADDQ        $0x00000100, R10
 	ADDQ        $0x00000100, R12
 	DECQ        R9
 	JNZ         pass0
 
-passed0:
+pass0_end:
 	VMOVUPS Y0, (SP)
 	VMOVUPS Y1, 32(SP)
 	VMOVUPS Y2, 64(SP)
@@ -374,31 +531,32 @@ passed0:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	LEAQ    -1(R8), R9
-	LEAQ    64(AX), R11
-	LEAQ    64(DX), R12
+	LEAQ    64(BX), R11
+	LEAQ    64(AX), R12
 	LEAQ    64(DI), R10
 	SHRQ    $0x02, R9
-	JZ      passed1
+	TESTQ   R9, R9
+	JZ      pass1_end
 
 pass1:
 	PREFETCHT1  (R10)
 	VMOVUPS     (R11), Y8
 	VFMADD231PS (R12), Y8, Y0
-	VFMADD231PS (R12)(BX*1), Y8, Y2
-	VFMADD231PS (R12)(BX*2), Y8, Y4
-	VFMADD231PS (R12)(SI*1), Y8, Y6
+	VFMADD231PS (R12)(CX*1), Y8, Y2
+	VFMADD231PS (R12)(CX*2), Y8, Y4
+	VFMADD231PS (R12)(DX*1), Y8, Y6
 	VMOVUPS     32(R11), Y8
 	VFMADD231PS 32(R12), Y8, Y1
-	VFMADD231PS 32(R12)(BX*1), Y8, Y3
-	VFMADD231PS 32(R12)(BX*2), Y8, Y5
-	VFMADD231PS 32(R12)(SI*1), Y8, Y7
+	VFMADD231PS 32(R12)(CX*1), Y8, Y3
+	VFMADD231PS 32(R12)(CX*2), Y8, Y5
+	VFMADD231PS 32(R12)(DX*1), Y8, Y7
 	ADDQ        $0x00000100, R11
 	ADDQ        $0x00000100, R10
 	ADDQ        $0x00000100, R12
 	DECQ        R9
 	JNZ         pass1
 
-passed1:
+pass1_end:
 	VMOVUPS Y0, 256(SP)
 	VMOVUPS Y1, 288(SP)
 	VMOVUPS Y2, 320(SP)
@@ -416,31 +574,32 @@ passed1:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	LEAQ    -2(R8), R9
-	LEAQ    128(AX), R11
-	LEAQ    128(DX), R12
+	LEAQ    128(BX), R11
+	LEAQ    128(AX), R12
 	LEAQ    128(DI), R10
 	SHRQ    $0x02, R9
-	JZ      passed2
+	TESTQ   R9, R9
+	JZ      pass2_end
 
 pass2:
 	PREFETCHT1  (R10)
 	VMOVUPS     (R11), Y8
 	VFMADD231PS (R12), Y8, Y0
-	VFMADD231PS (R12)(BX*1), Y8, Y2
-	VFMADD231PS (R12)(BX*2), Y8, Y4
-	VFMADD231PS (R12)(SI*1), Y8, Y6
+	VFMADD231PS (R12)(CX*1), Y8, Y2
+	VFMADD231PS (R12)(CX*2), Y8, Y4
+	VFMADD231PS (R12)(DX*1), Y8, Y6
 	VMOVUPS     32(R11), Y8
 	VFMADD231PS 32(R12), Y8, Y1
-	VFMADD231PS 32(R12)(BX*1), Y8, Y3
-	VFMADD231PS 32(R12)(BX*2), Y8, Y5
-	VFMADD231PS 32(R12)(SI*1), Y8, Y7
+	VFMADD231PS 32(R12)(CX*1), Y8, Y3
+	VFMADD231PS 32(R12)(CX*2), Y8, Y5
+	VFMADD231PS 32(R12)(DX*1), Y8, Y7
 	ADDQ        $0x00000100, R11
 	ADDQ        $0x00000100, R10
 	ADDQ        $0x00000100, R12
 	DECQ        R9
 	JNZ         pass2
 
-passed2:
+pass2_end:
 	VADDPS  (SP), Y0, Y0
 	VADDPS  32(SP), Y1, Y1
 	VADDPS  64(SP), Y2, Y2
@@ -466,31 +625,32 @@ passed2:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	LEAQ    -3(R8), R8
-	LEAQ    192(AX), R9
-	LEAQ    192(DX), R10
+	LEAQ    192(BX), R9
+	LEAQ    192(AX), R10
 	LEAQ    192(DI), DI
 	SHRQ    $0x02, R8
-	JZ      passed3
+	TESTQ   R8, R8
+	JZ      pass3_end
 
 pass3:
 	PREFETCHT1  (DI)
 	VMOVUPS     (R9), Y8
 	VFMADD231PS (R10), Y8, Y0
-	VFMADD231PS (R10)(BX*1), Y8, Y2
-	VFMADD231PS (R10)(BX*2), Y8, Y4
-	VFMADD231PS (R10)(SI*1), Y8, Y6
+	VFMADD231PS (R10)(CX*1), Y8, Y2
+	VFMADD231PS (R10)(CX*2), Y8, Y4
+	VFMADD231PS (R10)(DX*1), Y8, Y6
 	VMOVUPS     32(R9), Y8
 	VFMADD231PS 32(R10), Y8, Y1
-	VFMADD231PS 32(R10)(BX*1), Y8, Y3
-	VFMADD231PS 32(R10)(BX*2), Y8, Y5
-	VFMADD231PS 32(R10)(SI*1), Y8, Y7
+	VFMADD231PS 32(R10)(CX*1), Y8, Y3
+	VFMADD231PS 32(R10)(CX*2), Y8, Y5
+	VFMADD231PS 32(R10)(DX*1), Y8, Y7
 	ADDQ        $0x00000100, R9
 	ADDQ        $0x00000100, DI
 	ADDQ        $0x00000100, R10
 	DECQ        R8
 	JNZ         pass3
 
-passed3:
+pass3_end:
 	VADDPS       256(SP), Y0, Y0
 	VADDPS       288(SP), Y1, Y1
 	VADDPS       320(SP), Y2, Y2
@@ -507,10 +667,10 @@ passed3:
 	VADDPS       160(SP), Y5, Y5
 	VADDPS       192(SP), Y6, Y6
 	VADDPS       224(SP), Y7, Y7
-	MOVQ         CX, R8
+	MOVQ         SI, R8
 	ANDQ         $-16, R8
-	LEAQ         (DX)(R8*4), DX
 	LEAQ         (AX)(R8*4), AX
+	LEAQ         (BX)(R8*4), BX
 	VADDPS       Y1, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
@@ -539,21 +699,22 @@ passed3:
 	VADDPS       X1, X6, X6
 	VMOVSHDUP    X6, X1
 	VADDSS       X1, X6, X6
-	ANDQ         $0x0000000f, CX
-	JZ           done
+	ANDQ         $0x0000000f, SI
+	TESTQ        SI, SI
+	JZ           one_end
 
 one:
-	VMOVSS      (AX), X1
-	VFMADD231SS (DX), X1, X0
-	VFMADD231SS (DX)(BX*1), X1, X2
-	VFMADD231SS (DX)(BX*2), X1, X4
-	VFMADD231SS (DX)(SI*1), X1, X6
+	VMOVSS      (BX), X1
+	VFMADD231SS (AX), X1, X0
+	VFMADD231SS (AX)(CX*1), X1, X2
+	VFMADD231SS (AX)(CX*2), X1, X4
+	VFMADD231SS (AX)(DX*1), X1, X6
+	ADDQ        $0x00000004, BX
 	ADDQ        $0x00000004, AX
-	ADDQ        $0x00000004, DX
-	DECQ        CX
+	DECQ        SI
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	MOVSS X0, ret_0+64(FP)
 	MOVSS X2, ret_1+68(FP)
@@ -561,248 +722,13 @@ done:
 	MOVSS X6, ret_3+76(FP)
 	RET
 
-// func MatVecF32AVX2(y []float32, w []byte, rowBytes int, x []byte)
-// Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·MatVecF32AVX2(SB), NOSPLIT, $0-80
-	MOVQ  y_base+0(FP), AX
-	MOVQ  y_len+8(FP), CX
-	MOVQ  w_base+24(FP), DX
-	MOVQ  x_base+56(FP), BX
-	MOVQ  rowBytes+48(FP), SI
-	SHRQ  $0x02, SI
-	MOVQ  ·Ahead+0(SB), R10
-	TESTQ CX, CX
-	JZ    end
-
-row:
-	MOVQ   SI, R8
-	MOVQ   BX, R9
-	LEAQ   (DX)(R10*1), DI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   R8, R11
-	SHRQ   $0x06, R11
-	JZ     rest
-
-block:
-	PREFETCHT1  (DI)
-	PREFETCHT1  64(DI)
-	PREFETCHT1  128(DI)
-	PREFETCHT1  192(DI)
-	VMOVUPS     (DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS (R9), Y8, Y0
-	VMOVUPS     32(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 32(R9), Y8, Y1
-	VMOVUPS     64(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 64(R9), Y8, Y2
-	VMOVUPS     96(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 96(R9), Y8, Y3
-	VMOVUPS     128(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 128(R9), Y8, Y4
-	VMOVUPS     160(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 160(R9), Y8, Y5
-	VMOVUPS     192(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 192(R9), Y8, Y6
-	VMOVUPS     224(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 224(R9), Y8, Y7
-	ADDQ        $0x00000100, DX
-	ADDQ        $0x00000100, DI
-	ADDQ        $0x00000100, R9
-	DECQ        R11
-	JNZ         block
-
-rest:
-	ANDQ        $0x0000003f, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VMOVUPS     (DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS (R9), Y8, Y0
-	VMOVUPS     32(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 32(R9), Y8, Y1
-	ADDQ        $0x00000040, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VMOVUPS     (DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS (R9), Y8, Y2
-	VMOVUPS     32(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 32(R9), Y8, Y3
-	ADDQ        $0x00000040, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VMOVUPS     (DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS (R9), Y8, Y4
-	VMOVUPS     32(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 32(R9), Y8, Y5
-	ADDQ        $0x00000040, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-
-reduce:
-	VADDPS       Y4, Y0, Y0
-	VADDPS       Y5, Y1, Y1
-	VADDPS       Y6, Y2, Y2
-	VADDPS       Y7, Y3, Y3
-	VADDPS       Y2, Y0, Y0
-	VADDPS       Y3, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X1, X0, X0
-	VMOVHLPS     X0, X0, X1
-	VADDPS       X1, X0, X0
-	VMOVSHDUP    X0, X1
-	VADDSS       X1, X0, X0
-	TESTQ        R8, R8
-	JZ           done
-
-one:
-	VMOVSS      (DX), X1
-	VFMADD231SS (R9), X1, X0
-	ADDQ        $0x00000004, DX
-	ADDQ        $0x00000004, R9
-	DECQ        R8
-	JNZ         one
-
-done:
-	VMOVSS X0, (AX)
-	ADDQ   $0x04, AX
-	DECQ   CX
-	JNZ    row
-
-end:
-	VZEROUPPER
-	RET
-
 // func DotF16AVX2(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
 TEXT ·DotF16AVX2(SB), NOSPLIT, $0-60
 	MOVQ    w_base+0(FP), AX
 	MOVQ    w_len+8(FP), CX
-	SHRQ    $0x01, CX
 	MOVQ    x_base+24(FP), DX
-	MOVQ    ·Ahead+0(SB), SI
-	ADDQ    AX, SI
+	LEAQ    8192(AX), SI
 	MOVQ    next+48(FP), BX
 	TESTQ   BX, BX
 	CMOVQEQ SI, BX
@@ -814,9 +740,11 @@ TEXT ·DotF16AVX2(SB), NOSPLIT, $0-60
 	VXORPS  Y5, Y5, Y5
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
+	SHRQ    $0x01, CX
 	MOVQ    CX, SI
 	SHRQ    $0x06, SI
-	JZ      rest
+	TESTQ   SI, SI
+	JZ      block_end
 
 block:
 	PREFETCHT1  (BX)
@@ -867,7 +795,7 @@ block:
 	DECQ        SI
 	JNZ         block
 
-rest:
+block_end:
 	ANDQ        $0x0000003f, CX
 	CMPQ        CX, $0x00000010
 	JL          reduce
@@ -930,7 +858,7 @@ reduce:
 	VMOVSHDUP    X0, X1
 	VADDSS       X1, X0, X0
 	TESTQ        CX, CX
-	JZ           done
+	JZ           one_end
 
 one:
 	MOVWLZX     (AX), BX
@@ -942,26 +870,191 @@ one:
 	DECQ        CX
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	MOVSS X0, ret+56(FP)
+	RET
+
+// func MatVecF16AVX2(y []float32, w []byte, rowBytes int, x []byte, ahead int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·MatVecF16AVX2(SB), NOSPLIT, $0-88
+	MOVQ  y_base+0(FP), AX
+	MOVQ  y_len+8(FP), CX
+	MOVQ  w_base+24(FP), DX
+	MOVQ  rowBytes+48(FP), BX
+	MOVQ  x_base+56(FP), SI
+	MOVQ  ahead+80(FP), DI
+	TESTQ CX, CX
+	JZ    row_end
+
+row:
+	MOVQ   DX, R8
+	MOVQ   BX, R9
+	MOVQ   SI, R10
+	LEAQ   (DX)(DI*1), R11
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	SHRQ   $0x01, R9
+	MOVQ   R9, R12
+	SHRQ   $0x06, R12
+	TESTQ  R12, R12
+	JZ     block_end
+
+block:
+	PREFETCHT1  (R11)
+	PREFETCHT1  64(R11)
+	VCVTPH2PS   (R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y0
+	VCVTPH2PS   16(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R10), Y8, Y1
+	VCVTPH2PS   32(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 64(R10), Y8, Y2
+	VCVTPH2PS   48(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 96(R10), Y8, Y3
+	VCVTPH2PS   64(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 128(R10), Y8, Y4
+	VCVTPH2PS   80(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 160(R10), Y8, Y5
+	VCVTPH2PS   96(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 192(R10), Y8, Y6
+	VCVTPH2PS   112(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 224(R10), Y8, Y7
+	ADDQ        $0x00000080, R8
+	ADDQ        $0x00000080, R11
+	ADDQ        $0x00000100, R10
+	DECQ        R12
+	JNZ         block
+
+block_end:
+	ANDQ        $0x0000003f, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VCVTPH2PS   (R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y0
+	VCVTPH2PS   16(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R10), Y8, Y1
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VCVTPH2PS   (R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y2
+	VCVTPH2PS   16(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R10), Y8, Y3
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VCVTPH2PS   (R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y4
+	VCVTPH2PS   16(R8), Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R10), Y8, Y5
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+
+reduce:
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y7, Y3, Y3
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDSS       X1, X0, X0
+	TESTQ        R9, R9
+	JZ           one_end
+
+one:
+	MOVWLZX     (R8), R11
+	VMOVD       R11, X1
+	VCVTPH2PS   X1, X1
+	VFMADD231SS (R10), X1, X0
+	ADDQ        $0x00000002, R8
+	ADDQ        $0x00000004, R10
+	DECQ        R9
+	JNZ         one
+
+one_end:
+	VMOVSS X0, (AX)
+	ADDQ   BX, DX
+	ADDQ   $0x04, AX
+	DECQ   CX
+	JNZ    row
+
+row_end:
+	VZEROUPPER
 	RET
 
 // func Dot4F16AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
 // Requires: AVX, CMOV, F16C, FMA3, MMX+, SSE
 TEXT ·Dot4F16AVX2(SB), NOSPLIT, $512-80
-	MOVQ    w_base+0(FP), AX
-	MOVQ    w_len+8(FP), CX
-	MOVQ    x_base+24(FP), DX
-	MOVQ    stride+48(FP), BX
-	SHRQ    $0x01, CX
-	MOVQ    ·Ahead+0(SB), SI
-	ADDQ    AX, SI
+	MOVQ    x_base+24(FP), AX
+	MOVQ    stride+48(FP), CX
+	LEAQ    (CX)(CX*2), DX
+	MOVQ    w_base+0(FP), BX
+	MOVQ    w_len+8(FP), SI
+	LEAQ    8192(BX), R8
 	MOVQ    next+56(FP), DI
 	TESTQ   DI, DI
-	CMOVQEQ SI, DI
-	LEAQ    (BX)(BX*2), SI
-	MOVQ    CX, R8
+	CMOVQEQ R8, DI
+	SHRQ    $0x01, SI
+	MOVQ    SI, R8
 	SHRQ    $0x04, R8
 	ADDQ    $0x03, R8
 	VXORPS  Y0, Y0, Y0
@@ -973,31 +1066,32 @@ TEXT ·Dot4F16AVX2(SB), NOSPLIT, $512-80
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	LEAQ    (R8), R9
-	LEAQ    (AX), R11
-	LEAQ    (DX), R12
+	LEAQ    (BX), R11
+	LEAQ    (AX), R12
 	LEAQ    (DI), R10
 	SHRQ    $0x02, R9
-	JZ      passed0
+	TESTQ   R9, R9
+	JZ      pass0_end
 
 pass0:
 	PREFETCHT1  (R10)
 	VCVTPH2PS   (R11), Y8
 	VFMADD231PS (R12), Y8, Y0
-	VFMADD231PS (R12)(BX*1), Y8, Y2
-	VFMADD231PS (R12)(BX*2), Y8, Y4
-	VFMADD231PS (R12)(SI*1), Y8, Y6
+	VFMADD231PS (R12)(CX*1), Y8, Y2
+	VFMADD231PS (R12)(CX*2), Y8, Y4
+	VFMADD231PS (R12)(DX*1), Y8, Y6
 	VCVTPH2PS   16(R11), Y8
 	VFMADD231PS 32(R12), Y8, Y1
-	VFMADD231PS 32(R12)(BX*1), Y8, Y3
-	VFMADD231PS 32(R12)(BX*2), Y8, Y5
-	VFMADD231PS 32(R12)(SI*1), Y8, Y7
+	VFMADD231PS 32(R12)(CX*1), Y8, Y3
+	VFMADD231PS 32(R12)(CX*2), Y8, Y5
+	VFMADD231PS 32(R12)(DX*1), Y8, Y7
 	ADDQ        $0x00000080, R11
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000100, R12
 	DECQ        R9
 	JNZ         pass0
 
-passed0:
+pass0_end:
 	VMOVUPS Y0, (SP)
 	VMOVUPS Y1, 32(SP)
 	VMOVUPS Y2, 64(SP)
@@ -1015,31 +1109,32 @@ passed0:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	LEAQ    -1(R8), R9
-	LEAQ    32(AX), R11
-	LEAQ    64(DX), R12
+	LEAQ    32(BX), R11
+	LEAQ    64(AX), R12
 	LEAQ    32(DI), R10
 	SHRQ    $0x02, R9
-	JZ      passed1
+	TESTQ   R9, R9
+	JZ      pass1_end
 
 pass1:
 	PREFETCHT1  (R10)
 	VCVTPH2PS   (R11), Y8
 	VFMADD231PS (R12), Y8, Y0
-	VFMADD231PS (R12)(BX*1), Y8, Y2
-	VFMADD231PS (R12)(BX*2), Y8, Y4
-	VFMADD231PS (R12)(SI*1), Y8, Y6
+	VFMADD231PS (R12)(CX*1), Y8, Y2
+	VFMADD231PS (R12)(CX*2), Y8, Y4
+	VFMADD231PS (R12)(DX*1), Y8, Y6
 	VCVTPH2PS   16(R11), Y8
 	VFMADD231PS 32(R12), Y8, Y1
-	VFMADD231PS 32(R12)(BX*1), Y8, Y3
-	VFMADD231PS 32(R12)(BX*2), Y8, Y5
-	VFMADD231PS 32(R12)(SI*1), Y8, Y7
+	VFMADD231PS 32(R12)(CX*1), Y8, Y3
+	VFMADD231PS 32(R12)(CX*2), Y8, Y5
+	VFMADD231PS 32(R12)(DX*1), Y8, Y7
 	ADDQ        $0x00000080, R11
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000100, R12
 	DECQ        R9
 	JNZ         pass1
 
-passed1:
+pass1_end:
 	VMOVUPS Y0, 256(SP)
 	VMOVUPS Y1, 288(SP)
 	VMOVUPS Y2, 320(SP)
@@ -1057,31 +1152,32 @@ passed1:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	LEAQ    -2(R8), R9
-	LEAQ    64(AX), R11
-	LEAQ    128(DX), R12
+	LEAQ    64(BX), R11
+	LEAQ    128(AX), R12
 	LEAQ    64(DI), R10
 	SHRQ    $0x02, R9
-	JZ      passed2
+	TESTQ   R9, R9
+	JZ      pass2_end
 
 pass2:
 	PREFETCHT1  (R10)
 	VCVTPH2PS   (R11), Y8
 	VFMADD231PS (R12), Y8, Y0
-	VFMADD231PS (R12)(BX*1), Y8, Y2
-	VFMADD231PS (R12)(BX*2), Y8, Y4
-	VFMADD231PS (R12)(SI*1), Y8, Y6
+	VFMADD231PS (R12)(CX*1), Y8, Y2
+	VFMADD231PS (R12)(CX*2), Y8, Y4
+	VFMADD231PS (R12)(DX*1), Y8, Y6
 	VCVTPH2PS   16(R11), Y8
 	VFMADD231PS 32(R12), Y8, Y1
-	VFMADD231PS 32(R12)(BX*1), Y8, Y3
-	VFMADD231PS 32(R12)(BX*2), Y8, Y5
-	VFMADD231PS 32(R12)(SI*1), Y8, Y7
+	VFMADD231PS 32(R12)(CX*1), Y8, Y3
+	VFMADD231PS 32(R12)(CX*2), Y8, Y5
+	VFMADD231PS 32(R12)(DX*1), Y8, Y7
 	ADDQ        $0x00000080, R11
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000100, R12
 	DECQ        R9
 	JNZ         pass2
 
-passed2:
+pass2_end:
 	VADDPS  (SP), Y0, Y0
 	VADDPS  32(SP), Y1, Y1
 	VADDPS  64(SP), Y2, Y2
@@ -1107,31 +1203,32 @@ passed2:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	LEAQ    -3(R8), R8
-	LEAQ    96(AX), R9
-	LEAQ    192(DX), R10
+	LEAQ    96(BX), R9
+	LEAQ    192(AX), R10
 	LEAQ    96(DI), DI
 	SHRQ    $0x02, R8
-	JZ      passed3
+	TESTQ   R8, R8
+	JZ      pass3_end
 
 pass3:
 	PREFETCHT1  (DI)
 	VCVTPH2PS   (R9), Y8
 	VFMADD231PS (R10), Y8, Y0
-	VFMADD231PS (R10)(BX*1), Y8, Y2
-	VFMADD231PS (R10)(BX*2), Y8, Y4
-	VFMADD231PS (R10)(SI*1), Y8, Y6
+	VFMADD231PS (R10)(CX*1), Y8, Y2
+	VFMADD231PS (R10)(CX*2), Y8, Y4
+	VFMADD231PS (R10)(DX*1), Y8, Y6
 	VCVTPH2PS   16(R9), Y8
 	VFMADD231PS 32(R10), Y8, Y1
-	VFMADD231PS 32(R10)(BX*1), Y8, Y3
-	VFMADD231PS 32(R10)(BX*2), Y8, Y5
-	VFMADD231PS 32(R10)(SI*1), Y8, Y7
+	VFMADD231PS 32(R10)(CX*1), Y8, Y3
+	VFMADD231PS 32(R10)(CX*2), Y8, Y5
+	VFMADD231PS 32(R10)(DX*1), Y8, Y7
 	ADDQ        $0x00000080, R9
 	ADDQ        $0x00000080, DI
 	ADDQ        $0x00000100, R10
 	DECQ        R8
 	JNZ         pass3
 
-passed3:
+pass3_end:
 	VADDPS       256(SP), Y0, Y0
 	VADDPS       288(SP), Y1, Y1
 	VADDPS       320(SP), Y2, Y2
@@ -1148,10 +1245,10 @@ passed3:
 	VADDPS       160(SP), Y5, Y5
 	VADDPS       192(SP), Y6, Y6
 	VADDPS       224(SP), Y7, Y7
-	MOVQ         CX, R8
+	MOVQ         SI, R8
 	ANDQ         $-16, R8
-	LEAQ         (DX)(R8*4), DX
-	LEAQ         (AX)(R8*2), AX
+	LEAQ         (AX)(R8*4), AX
+	LEAQ         (BX)(R8*2), BX
 	VADDPS       Y1, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
@@ -1180,23 +1277,24 @@ passed3:
 	VADDPS       X1, X6, X6
 	VMOVSHDUP    X6, X1
 	VADDSS       X1, X6, X6
-	ANDQ         $0x0000000f, CX
-	JZ           done
+	ANDQ         $0x0000000f, SI
+	TESTQ        SI, SI
+	JZ           one_end
 
 one:
-	MOVWLZX     (AX), DI
+	MOVWLZX     (BX), DI
 	VMOVD       DI, X1
 	VCVTPH2PS   X1, X1
-	VFMADD231SS (DX), X1, X0
-	VFMADD231SS (DX)(BX*1), X1, X2
-	VFMADD231SS (DX)(BX*2), X1, X4
-	VFMADD231SS (DX)(SI*1), X1, X6
-	ADDQ        $0x00000002, AX
-	ADDQ        $0x00000004, DX
-	DECQ        CX
+	VFMADD231SS (AX), X1, X0
+	VFMADD231SS (AX)(CX*1), X1, X2
+	VFMADD231SS (AX)(CX*2), X1, X4
+	VFMADD231SS (AX)(DX*1), X1, X6
+	ADDQ        $0x00000002, BX
+	ADDQ        $0x00000004, AX
+	DECQ        SI
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	MOVSS X0, ret_0+64(FP)
 	MOVSS X2, ret_1+68(FP)
@@ -1204,178 +1302,13 @@ done:
 	MOVSS X6, ret_3+76(FP)
 	RET
 
-// func MatVecF16AVX2(y []float32, w []byte, rowBytes int, x []byte)
-// Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·MatVecF16AVX2(SB), NOSPLIT, $0-80
-	MOVQ  y_base+0(FP), AX
-	MOVQ  y_len+8(FP), CX
-	MOVQ  w_base+24(FP), DX
-	MOVQ  x_base+56(FP), BX
-	MOVQ  rowBytes+48(FP), SI
-	SHRQ  $0x01, SI
-	MOVQ  ·Ahead+0(SB), R10
-	TESTQ CX, CX
-	JZ    end
-
-row:
-	MOVQ   SI, R8
-	MOVQ   BX, R9
-	LEAQ   (DX)(R10*1), DI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   R8, R11
-	SHRQ   $0x06, R11
-	JZ     rest
-
-block:
-	PREFETCHT1  (DI)
-	PREFETCHT1  64(DI)
-	VCVTPH2PS   (DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS (R9), Y8, Y0
-	VCVTPH2PS   16(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 32(R9), Y8, Y1
-	VCVTPH2PS   32(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 64(R9), Y8, Y2
-	VCVTPH2PS   48(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 96(R9), Y8, Y3
-	VCVTPH2PS   64(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 128(R9), Y8, Y4
-	VCVTPH2PS   80(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 160(R9), Y8, Y5
-	VCVTPH2PS   96(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 192(R9), Y8, Y6
-	VCVTPH2PS   112(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 224(R9), Y8, Y7
-	ADDQ        $0x00000080, DX
-	ADDQ        $0x00000080, DI
-	ADDQ        $0x00000100, R9
-	DECQ        R11
-	JNZ         block
-
-rest:
-	ANDQ        $0x0000003f, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VCVTPH2PS   (DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS (R9), Y8, Y0
-	VCVTPH2PS   16(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 32(R9), Y8, Y1
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VCVTPH2PS   (DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS (R9), Y8, Y2
-	VCVTPH2PS   16(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 32(R9), Y8, Y3
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VCVTPH2PS   (DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS (R9), Y8, Y4
-	VCVTPH2PS   16(DX), Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 32(R9), Y8, Y5
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-
-reduce:
-	VADDPS       Y4, Y0, Y0
-	VADDPS       Y5, Y1, Y1
-	VADDPS       Y6, Y2, Y2
-	VADDPS       Y7, Y3, Y3
-	VADDPS       Y2, Y0, Y0
-	VADDPS       Y3, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X1, X0, X0
-	VMOVHLPS     X0, X0, X1
-	VADDPS       X1, X0, X0
-	VMOVSHDUP    X0, X1
-	VADDSS       X1, X0, X0
-	TESTQ        R8, R8
-	JZ           done
-
-one:
-	MOVWLZX     (DX), DI
-	VMOVD       DI, X1
-	VCVTPH2PS   X1, X1
-	VFMADD231SS (R9), X1, X0
-	ADDQ        $0x00000002, DX
-	ADDQ        $0x00000004, R9
-	DECQ        R8
-	JNZ         one
-
-done:
-	VMOVSS X0, (AX)
-	ADDQ   $0x04, AX
-	DECQ   CX
-	JNZ    row
-
-end:
-	VZEROUPPER
-	RET
-
 // func DotBF16AVX2(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, CMOV, FMA3, MMX+, SSE
 TEXT ·DotBF16AVX2(SB), NOSPLIT, $0-60
 	MOVQ    w_base+0(FP), AX
 	MOVQ    w_len+8(FP), CX
-	SHRQ    $0x01, CX
 	MOVQ    x_base+24(FP), DX
-	MOVQ    ·Ahead+0(SB), SI
-	ADDQ    AX, SI
+	LEAQ    8192(AX), SI
 	MOVQ    next+48(FP), BX
 	TESTQ   BX, BX
 	CMOVQEQ SI, BX
@@ -1387,9 +1320,11 @@ TEXT ·DotBF16AVX2(SB), NOSPLIT, $0-60
 	VXORPS  Y5, Y5, Y5
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
+	SHRQ    $0x01, CX
 	MOVQ    CX, SI
 	SHRQ    $0x06, SI
-	JZ      rest
+	TESTQ   SI, SI
+	JZ      block_end
 
 block:
 	PREFETCHT1  (BX)
@@ -1440,7 +1375,7 @@ block:
 	DECQ        SI
 	JNZ         block
 
-rest:
+block_end:
 	ANDQ        $0x0000003f, CX
 	CMPQ        CX, $0x00000010
 	JL          reduce
@@ -1503,7 +1438,7 @@ reduce:
 	VMOVSHDUP    X0, X1
 	VADDSS       X1, X0, X0
 	TESTQ        CX, CX
-	JZ           done
+	JZ           one_end
 
 one:
 	MOVWLZX     (AX), BX
@@ -1515,26 +1450,191 @@ one:
 	DECQ        CX
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	MOVSS X0, ret+56(FP)
+	RET
+
+// func MatVecBF16AVX2(y []float32, w []byte, rowBytes int, x []byte, ahead int)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·MatVecBF16AVX2(SB), NOSPLIT, $0-88
+	MOVQ  y_base+0(FP), AX
+	MOVQ  y_len+8(FP), CX
+	MOVQ  w_base+24(FP), DX
+	MOVQ  rowBytes+48(FP), BX
+	MOVQ  x_base+56(FP), SI
+	MOVQ  ahead+80(FP), DI
+	TESTQ CX, CX
+	JZ    row_end
+
+row:
+	MOVQ   DX, R8
+	MOVQ   BX, R9
+	MOVQ   SI, R10
+	LEAQ   (DX)(DI*1), R11
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	SHRQ   $0x01, R9
+	MOVQ   R9, R12
+	SHRQ   $0x06, R12
+	TESTQ  R12, R12
+	JZ     block_end
+
+block:
+	PREFETCHT1  (R11)
+	PREFETCHT1  64(R11)
+	VPMOVZXWD   (R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y0
+	VPMOVZXWD   16(R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R10), Y8, Y1
+	VPMOVZXWD   32(R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 64(R10), Y8, Y2
+	VPMOVZXWD   48(R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 96(R10), Y8, Y3
+	VPMOVZXWD   64(R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 128(R10), Y8, Y4
+	VPMOVZXWD   80(R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 160(R10), Y8, Y5
+	VPMOVZXWD   96(R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 192(R10), Y8, Y6
+	VPMOVZXWD   112(R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 224(R10), Y8, Y7
+	ADDQ        $0x00000080, R8
+	ADDQ        $0x00000080, R11
+	ADDQ        $0x00000100, R10
+	DECQ        R12
+	JNZ         block
+
+block_end:
+	ANDQ        $0x0000003f, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VPMOVZXWD   (R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y0
+	VPMOVZXWD   16(R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R10), Y8, Y1
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VPMOVZXWD   (R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y2
+	VPMOVZXWD   16(R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R10), Y8, Y3
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VPMOVZXWD   (R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y4
+	VPMOVZXWD   16(R8), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS 32(R10), Y8, Y5
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+
+reduce:
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y7, Y3, Y3
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDSS       X1, X0, X0
+	TESTQ        R9, R9
+	JZ           one_end
+
+one:
+	MOVWLZX     (R8), R11
+	SHLL        $0x10, R11
+	VMOVD       R11, X1
+	VFMADD231SS (R10), X1, X0
+	ADDQ        $0x00000002, R8
+	ADDQ        $0x00000004, R10
+	DECQ        R9
+	JNZ         one
+
+one_end:
+	VMOVSS X0, (AX)
+	ADDQ   BX, DX
+	ADDQ   $0x04, AX
+	DECQ   CX
+	JNZ    row
+
+row_end:
+	VZEROUPPER
 	RET
 
 // func Dot4BF16AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
 // Requires: AVX, AVX2, CMOV, FMA3, MMX+, SSE
 TEXT ·Dot4BF16AVX2(SB), NOSPLIT, $512-80
-	MOVQ    w_base+0(FP), AX
-	MOVQ    w_len+8(FP), CX
-	MOVQ    x_base+24(FP), DX
-	MOVQ    stride+48(FP), BX
-	SHRQ    $0x01, CX
-	MOVQ    ·Ahead+0(SB), SI
-	ADDQ    AX, SI
+	MOVQ    x_base+24(FP), AX
+	MOVQ    stride+48(FP), CX
+	LEAQ    (CX)(CX*2), DX
+	MOVQ    w_base+0(FP), BX
+	MOVQ    w_len+8(FP), SI
+	LEAQ    8192(BX), R8
 	MOVQ    next+56(FP), DI
 	TESTQ   DI, DI
-	CMOVQEQ SI, DI
-	LEAQ    (BX)(BX*2), SI
-	MOVQ    CX, R8
+	CMOVQEQ R8, DI
+	SHRQ    $0x01, SI
+	MOVQ    SI, R8
 	SHRQ    $0x04, R8
 	ADDQ    $0x03, R8
 	VXORPS  Y0, Y0, Y0
@@ -1546,33 +1646,34 @@ TEXT ·Dot4BF16AVX2(SB), NOSPLIT, $512-80
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	LEAQ    (R8), R9
-	LEAQ    (AX), R11
-	LEAQ    (DX), R12
+	LEAQ    (BX), R11
+	LEAQ    (AX), R12
 	LEAQ    (DI), R10
 	SHRQ    $0x02, R9
-	JZ      passed0
+	TESTQ   R9, R9
+	JZ      pass0_end
 
 pass0:
 	PREFETCHT1  (R10)
 	VPMOVZXWD   (R11), Y8
 	VPSLLD      $0x10, Y8, Y8
 	VFMADD231PS (R12), Y8, Y0
-	VFMADD231PS (R12)(BX*1), Y8, Y2
-	VFMADD231PS (R12)(BX*2), Y8, Y4
-	VFMADD231PS (R12)(SI*1), Y8, Y6
+	VFMADD231PS (R12)(CX*1), Y8, Y2
+	VFMADD231PS (R12)(CX*2), Y8, Y4
+	VFMADD231PS (R12)(DX*1), Y8, Y6
 	VPMOVZXWD   16(R11), Y8
 	VPSLLD      $0x10, Y8, Y8
 	VFMADD231PS 32(R12), Y8, Y1
-	VFMADD231PS 32(R12)(BX*1), Y8, Y3
-	VFMADD231PS 32(R12)(BX*2), Y8, Y5
-	VFMADD231PS 32(R12)(SI*1), Y8, Y7
+	VFMADD231PS 32(R12)(CX*1), Y8, Y3
+	VFMADD231PS 32(R12)(CX*2), Y8, Y5
+	VFMADD231PS 32(R12)(DX*1), Y8, Y7
 	ADDQ        $0x00000080, R11
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000100, R12
 	DECQ        R9
 	JNZ         pass0
 
-passed0:
+pass0_end:
 	VMOVUPS Y0, (SP)
 	VMOVUPS Y1, 32(SP)
 	VMOVUPS Y2, 64(SP)
@@ -1590,33 +1691,34 @@ passed0:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	LEAQ    -1(R8), R9
-	LEAQ    32(AX), R11
-	LEAQ    64(DX), R12
+	LEAQ    32(BX), R11
+	LEAQ    64(AX), R12
 	LEAQ    32(DI), R10
 	SHRQ    $0x02, R9
-	JZ      passed1
+	TESTQ   R9, R9
+	JZ      pass1_end
 
 pass1:
 	PREFETCHT1  (R10)
 	VPMOVZXWD   (R11), Y8
 	VPSLLD      $0x10, Y8, Y8
 	VFMADD231PS (R12), Y8, Y0
-	VFMADD231PS (R12)(BX*1), Y8, Y2
-	VFMADD231PS (R12)(BX*2), Y8, Y4
-	VFMADD231PS (R12)(SI*1), Y8, Y6
+	VFMADD231PS (R12)(CX*1), Y8, Y2
+	VFMADD231PS (R12)(CX*2), Y8, Y4
+	VFMADD231PS (R12)(DX*1), Y8, Y6
 	VPMOVZXWD   16(R11), Y8
 	VPSLLD      $0x10, Y8, Y8
 	VFMADD231PS 32(R12), Y8, Y1
-	VFMADD231PS 32(R12)(BX*1), Y8, Y3
-	VFMADD231PS 32(R12)(BX*2), Y8, Y5
-	VFMADD231PS 32(R12)(SI*1), Y8, Y7
+	VFMADD231PS 32(R12)(CX*1), Y8, Y3
+	VFMADD231PS 32(R12)(CX*2), Y8, Y5
+	VFMADD231PS 32(R12)(DX*1), Y8, Y7
 	ADDQ        $0x00000080, R11
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000100, R12
 	DECQ        R9
 	JNZ         pass1
 
-passed1:
+pass1_end:
 	VMOVUPS Y0, 256(SP)
 	VMOVUPS Y1, 288(SP)
 	VMOVUPS Y2, 320(SP)
@@ -1634,33 +1736,34 @@ passed1:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	LEAQ    -2(R8), R9
-	LEAQ    64(AX), R11
-	LEAQ    128(DX), R12
+	LEAQ    64(BX), R11
+	LEAQ    128(AX), R12
 	LEAQ    64(DI), R10
 	SHRQ    $0x02, R9
-	JZ      passed2
+	TESTQ   R9, R9
+	JZ      pass2_end
 
 pass2:
 	PREFETCHT1  (R10)
 	VPMOVZXWD   (R11), Y8
 	VPSLLD      $0x10, Y8, Y8
 	VFMADD231PS (R12), Y8, Y0
-	VFMADD231PS (R12)(BX*1), Y8, Y2
-	VFMADD231PS (R12)(BX*2), Y8, Y4
-	VFMADD231PS (R12)(SI*1), Y8, Y6
+	VFMADD231PS (R12)(CX*1), Y8, Y2
+	VFMADD231PS (R12)(CX*2), Y8, Y4
+	VFMADD231PS (R12)(DX*1), Y8, Y6
 	VPMOVZXWD   16(R11), Y8
 	VPSLLD      $0x10, Y8, Y8
 	VFMADD231PS 32(R12), Y8, Y1
-	VFMADD231PS 32(R12)(BX*1), Y8, Y3
-	VFMADD231PS 32(R12)(BX*2), Y8, Y5
-	VFMADD231PS 32(R12)(SI*1), Y8, Y7
+	VFMADD231PS 32(R12)(CX*1), Y8, Y3
+	VFMADD231PS 32(R12)(CX*2), Y8, Y5
+	VFMADD231PS 32(R12)(DX*1), Y8, Y7
 	ADDQ        $0x00000080, R11
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000100, R12
 	DECQ        R9
 	JNZ         pass2
 
-passed2:
+pass2_end:
 	VADDPS  (SP), Y0, Y0
 	VADDPS  32(SP), Y1, Y1
 	VADDPS  64(SP), Y2, Y2
@@ -1686,33 +1789,34 @@ passed2:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	LEAQ    -3(R8), R8
-	LEAQ    96(AX), R9
-	LEAQ    192(DX), R10
+	LEAQ    96(BX), R9
+	LEAQ    192(AX), R10
 	LEAQ    96(DI), DI
 	SHRQ    $0x02, R8
-	JZ      passed3
+	TESTQ   R8, R8
+	JZ      pass3_end
 
 pass3:
 	PREFETCHT1  (DI)
 	VPMOVZXWD   (R9), Y8
 	VPSLLD      $0x10, Y8, Y8
 	VFMADD231PS (R10), Y8, Y0
-	VFMADD231PS (R10)(BX*1), Y8, Y2
-	VFMADD231PS (R10)(BX*2), Y8, Y4
-	VFMADD231PS (R10)(SI*1), Y8, Y6
+	VFMADD231PS (R10)(CX*1), Y8, Y2
+	VFMADD231PS (R10)(CX*2), Y8, Y4
+	VFMADD231PS (R10)(DX*1), Y8, Y6
 	VPMOVZXWD   16(R9), Y8
 	VPSLLD      $0x10, Y8, Y8
 	VFMADD231PS 32(R10), Y8, Y1
-	VFMADD231PS 32(R10)(BX*1), Y8, Y3
-	VFMADD231PS 32(R10)(BX*2), Y8, Y5
-	VFMADD231PS 32(R10)(SI*1), Y8, Y7
+	VFMADD231PS 32(R10)(CX*1), Y8, Y3
+	VFMADD231PS 32(R10)(CX*2), Y8, Y5
+	VFMADD231PS 32(R10)(DX*1), Y8, Y7
 	ADDQ        $0x00000080, R9
 	ADDQ        $0x00000080, DI
 	ADDQ        $0x00000100, R10
 	DECQ        R8
 	JNZ         pass3
 
-passed3:
+pass3_end:
 	VADDPS       256(SP), Y0, Y0
 	VADDPS       288(SP), Y1, Y1
 	VADDPS       320(SP), Y2, Y2
@@ -1729,10 +1833,10 @@ passed3:
 	VADDPS       160(SP), Y5, Y5
 	VADDPS       192(SP), Y6, Y6
 	VADDPS       224(SP), Y7, Y7
-	MOVQ         CX, R8
+	MOVQ         SI, R8
 	ANDQ         $-16, R8
-	LEAQ         (DX)(R8*4), DX
-	LEAQ         (AX)(R8*2), AX
+	LEAQ         (AX)(R8*4), AX
+	LEAQ         (BX)(R8*2), BX
 	VADDPS       Y1, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
@@ -1761,191 +1865,29 @@ passed3:
 	VADDPS       X1, X6, X6
 	VMOVSHDUP    X6, X1
 	VADDSS       X1, X6, X6
-	ANDQ         $0x0000000f, CX
-	JZ           done
+	ANDQ         $0x0000000f, SI
+	TESTQ        SI, SI
+	JZ           one_end
 
 one:
-	MOVWLZX     (AX), DI
+	MOVWLZX     (BX), DI
 	SHLL        $0x10, DI
 	VMOVD       DI, X1
-	VFMADD231SS (DX), X1, X0
-	VFMADD231SS (DX)(BX*1), X1, X2
-	VFMADD231SS (DX)(BX*2), X1, X4
-	VFMADD231SS (DX)(SI*1), X1, X6
-	ADDQ        $0x00000002, AX
-	ADDQ        $0x00000004, DX
-	DECQ        CX
+	VFMADD231SS (AX), X1, X0
+	VFMADD231SS (AX)(CX*1), X1, X2
+	VFMADD231SS (AX)(CX*2), X1, X4
+	VFMADD231SS (AX)(DX*1), X1, X6
+	ADDQ        $0x00000002, BX
+	ADDQ        $0x00000004, AX
+	DECQ        SI
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	MOVSS X0, ret_0+64(FP)
 	MOVSS X2, ret_1+68(FP)
 	MOVSS X4, ret_2+72(FP)
 	MOVSS X6, ret_3+76(FP)
-	RET
-
-// func MatVecBF16AVX2(y []float32, w []byte, rowBytes int, x []byte)
-// Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·MatVecBF16AVX2(SB), NOSPLIT, $0-80
-	MOVQ  y_base+0(FP), AX
-	MOVQ  y_len+8(FP), CX
-	MOVQ  w_base+24(FP), DX
-	MOVQ  x_base+56(FP), BX
-	MOVQ  rowBytes+48(FP), SI
-	SHRQ  $0x01, SI
-	MOVQ  ·Ahead+0(SB), R10
-	TESTQ CX, CX
-	JZ    end
-
-row:
-	MOVQ   SI, R8
-	MOVQ   BX, R9
-	LEAQ   (DX)(R10*1), DI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   R8, R11
-	SHRQ   $0x06, R11
-	JZ     rest
-
-block:
-	PREFETCHT1  (DI)
-	PREFETCHT1  64(DI)
-	VPMOVZXWD   (DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS (R9), Y8, Y0
-	VPMOVZXWD   16(DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 32(R9), Y8, Y1
-	VPMOVZXWD   32(DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 64(R9), Y8, Y2
-	VPMOVZXWD   48(DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 96(R9), Y8, Y3
-	VPMOVZXWD   64(DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 128(R9), Y8, Y4
-	VPMOVZXWD   80(DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 160(R9), Y8, Y5
-	VPMOVZXWD   96(DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 192(R9), Y8, Y6
-	VPMOVZXWD   112(DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 224(R9), Y8, Y7
-	ADDQ        $0x00000080, DX
-	ADDQ        $0x00000080, DI
-	ADDQ        $0x00000100, R9
-	DECQ        R11
-	JNZ         block
-
-rest:
-	ANDQ        $0x0000003f, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VPMOVZXWD   (DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS (R9), Y8, Y0
-	VPMOVZXWD   16(DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 32(R9), Y8, Y1
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VPMOVZXWD   (DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS (R9), Y8, Y2
-	VPMOVZXWD   16(DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 32(R9), Y8, Y3
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VPMOVZXWD   (DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS (R9), Y8, Y4
-	VPMOVZXWD   16(DX), Y8
-	VPSLLD      $0x10, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VPOR        Y8, Y8, Y8
-	VFMADD231PS 32(R9), Y8, Y5
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-
-reduce:
-	VADDPS       Y4, Y0, Y0
-	VADDPS       Y5, Y1, Y1
-	VADDPS       Y6, Y2, Y2
-	VADDPS       Y7, Y3, Y3
-	VADDPS       Y2, Y0, Y0
-	VADDPS       Y3, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X1, X0, X0
-	VMOVHLPS     X0, X0, X1
-	VADDPS       X1, X0, X0
-	VMOVSHDUP    X0, X1
-	VADDSS       X1, X0, X0
-	TESTQ        R8, R8
-	JZ           done
-
-one:
-	MOVWLZX     (DX), DI
-	SHLL        $0x10, DI
-	VMOVD       DI, X1
-	VFMADD231SS (R9), X1, X0
-	ADDQ        $0x00000002, DX
-	ADDQ        $0x00000004, R9
-	DECQ        R8
-	JNZ         one
-
-done:
-	VMOVSS X0, (AX)
-	ADDQ   $0x04, AX
-	DECQ   CX
-	JNZ    row
-
-end:
-	VZEROUPPER
 	RET
 
 // func DotQ8AVX2(w []byte, x []byte, next *byte) float32
@@ -1954,14 +1896,13 @@ TEXT ·DotQ8AVX2(SB), NOSPLIT, $192-60
 	MOVQ         w_base+0(FP), AX
 	MOVQ         w_len+8(FP), CX
 	MOVQ         x_base+24(FP), DX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         AX, SI
+	MOVL         $0x00010001, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	LEAQ         8192(AX), SI
 	MOVQ         next+48(FP), BX
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
-	MOVL         $0x00010001, SI
-	VMOVD        SI, X0
-	VPBROADCASTD X0, Y0
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
 
@@ -1975,12 +1916,12 @@ group:
 	VINSERTI128    $0x01, 36(AX), Y3, Y3
 	VBROADCASTI128 18(AX), Y4
 	VINSERTI128    $0x01, 52(AX), Y4, Y4
-	VPBROADCASTW   (AX), Y5
-	VPBROADCASTW   34(AX), Y6
-	VPUNPCKLQDQ    Y6, Y5, Y5
-	VCVTPH2PS      X5, Y5
 	VPABSB         Y3, Y6
 	VPABSB         Y4, Y7
+	VPBROADCASTW   (AX), Y5
+	VPBROADCASTW   34(AX), Y8
+	VPUNPCKLQDQ    Y8, Y5, Y5
+	VCVTPH2PS      X5, Y5
 	VMOVDQU        (DX), Y8
 	VMOVDQU        64(DX), Y9
 	VPSIGNB        Y3, Y8, Y8
@@ -1997,12 +1938,12 @@ group:
 	VINSERTI128    $0x01, 104(AX), Y3, Y3
 	VBROADCASTI128 86(AX), Y4
 	VINSERTI128    $0x01, 120(AX), Y4, Y4
-	VPBROADCASTW   68(AX), Y5
-	VPBROADCASTW   102(AX), Y6
-	VPUNPCKLQDQ    Y6, Y5, Y5
-	VCVTPH2PS      X5, Y5
 	VPABSB         Y3, Y6
 	VPABSB         Y4, Y7
+	VPBROADCASTW   68(AX), Y5
+	VPBROADCASTW   102(AX), Y8
+	VPUNPCKLQDQ    Y8, Y5, Y5
+	VCVTPH2PS      X5, Y5
 	VMOVDQU        32(DX), Y8
 	VMOVDQU        96(DX), Y9
 	VPSIGNB        Y3, Y8, Y8
@@ -2059,262 +2000,47 @@ reduce:
 	MOVSS        X1, ret+56(FP)
 	RET
 
-// func Dot4Q8AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
-// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
-TEXT ·Dot4Q8AVX2(SB), NOSPLIT, $192-80
-	MOVQ         w_base+0(FP), AX
-	MOVQ         w_len+8(FP), CX
-	MOVQ         x_base+24(FP), DX
-	MOVQ         stride+48(FP), BX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         AX, SI
-	MOVQ         next+56(FP), DI
-	TESTQ        DI, DI
-	CMOVQEQ      SI, DI
-	LEAQ         (BX)(BX*2), SI
-	MOVL         $0x00010001, R8
-	VMOVD        R8, X0
-	VPBROADCASTD X0, Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-
-group:
-	CMPQ           CX, $0x00000088
-	JL             rest
-	PREFETCHT1     (DI)
-	PREFETCHT1     64(DI)
-	PREFETCHT1     128(DI)
-	VBROADCASTI128 2(AX), Y9
-	VINSERTI128    $0x01, 36(AX), Y9, Y9
-	VBROADCASTI128 18(AX), Y10
-	VINSERTI128    $0x01, 52(AX), Y10, Y10
-	VPBROADCASTW   (AX), Y11
-	VPBROADCASTW   34(AX), Y12
-	VPUNPCKLQDQ    Y12, Y11, Y11
-	VCVTPH2PS      X11, Y11
-	VPABSB         Y9, Y12
-	VPABSB         Y10, Y13
-	VMOVDQU        (DX), Y14
-	VMOVDQU        64(DX), Y15
-	VPSIGNB        Y9, Y14, Y14
-	VPSIGNB        Y10, Y15, Y15
-	VPMADDUBSW     Y14, Y12, Y14
-	VPMADDUBSW     Y15, Y13, Y15
-	VPMADDWD       Y0, Y14, Y14
-	VPMADDWD       Y0, Y15, Y15
-	VPADDD         Y15, Y14, Y14
-	VCVTDQ2PS      Y14, Y14
-	VMULPS         192(DX), Y11, Y15
-	VFMADD231PS    Y15, Y14, Y1
-	VMOVDQU        (DX)(BX*1), Y14
-	VMOVDQU        64(DX)(BX*1), Y15
-	VPSIGNB        Y9, Y14, Y14
-	VPSIGNB        Y10, Y15, Y15
-	VPMADDUBSW     Y14, Y12, Y14
-	VPMADDUBSW     Y15, Y13, Y15
-	VPMADDWD       Y0, Y14, Y14
-	VPMADDWD       Y0, Y15, Y15
-	VPADDD         Y15, Y14, Y14
-	VCVTDQ2PS      Y14, Y14
-	VMULPS         192(DX)(BX*1), Y11, Y15
-	VFMADD231PS    Y15, Y14, Y3
-	VMOVDQU        (DX)(BX*2), Y14
-	VMOVDQU        64(DX)(BX*2), Y15
-	VPSIGNB        Y9, Y14, Y14
-	VPSIGNB        Y10, Y15, Y15
-	VPMADDUBSW     Y14, Y12, Y14
-	VPMADDUBSW     Y15, Y13, Y15
-	VPMADDWD       Y0, Y14, Y14
-	VPMADDWD       Y0, Y15, Y15
-	VPADDD         Y15, Y14, Y14
-	VCVTDQ2PS      Y14, Y14
-	VMULPS         192(DX)(BX*2), Y11, Y15
-	VFMADD231PS    Y15, Y14, Y5
-	VMOVDQU        (DX)(SI*1), Y14
-	VMOVDQU        64(DX)(SI*1), Y15
-	VPSIGNB        Y9, Y14, Y14
-	VPSIGNB        Y10, Y15, Y15
-	VPMADDUBSW     Y14, Y12, Y14
-	VPMADDUBSW     Y15, Y13, Y15
-	VPMADDWD       Y0, Y14, Y14
-	VPMADDWD       Y0, Y15, Y15
-	VPADDD         Y15, Y14, Y14
-	VCVTDQ2PS      Y14, Y14
-	VMULPS         192(DX)(SI*1), Y11, Y15
-	VFMADD231PS    Y15, Y14, Y7
-	VBROADCASTI128 70(AX), Y9
-	VINSERTI128    $0x01, 104(AX), Y9, Y9
-	VBROADCASTI128 86(AX), Y10
-	VINSERTI128    $0x01, 120(AX), Y10, Y10
-	VPBROADCASTW   68(AX), Y11
-	VPBROADCASTW   102(AX), Y12
-	VPUNPCKLQDQ    Y12, Y11, Y11
-	VCVTPH2PS      X11, Y11
-	VPABSB         Y9, Y12
-	VPABSB         Y10, Y13
-	VMOVDQU        32(DX), Y14
-	VMOVDQU        96(DX), Y15
-	VPSIGNB        Y9, Y14, Y14
-	VPSIGNB        Y10, Y15, Y15
-	VPMADDUBSW     Y14, Y12, Y14
-	VPMADDUBSW     Y15, Y13, Y15
-	VPMADDWD       Y0, Y14, Y14
-	VPMADDWD       Y0, Y15, Y15
-	VPADDD         Y15, Y14, Y14
-	VCVTDQ2PS      Y14, Y14
-	VMULPS         224(DX), Y11, Y15
-	VFMADD231PS    Y15, Y14, Y2
-	VMOVDQU        32(DX)(BX*1), Y14
-	VMOVDQU        96(DX)(BX*1), Y15
-	VPSIGNB        Y9, Y14, Y14
-	VPSIGNB        Y10, Y15, Y15
-	VPMADDUBSW     Y14, Y12, Y14
-	VPMADDUBSW     Y15, Y13, Y15
-	VPMADDWD       Y0, Y14, Y14
-	VPMADDWD       Y0, Y15, Y15
-	VPADDD         Y15, Y14, Y14
-	VCVTDQ2PS      Y14, Y14
-	VMULPS         224(DX)(BX*1), Y11, Y15
-	VFMADD231PS    Y15, Y14, Y4
-	VMOVDQU        32(DX)(BX*2), Y14
-	VMOVDQU        96(DX)(BX*2), Y15
-	VPSIGNB        Y9, Y14, Y14
-	VPSIGNB        Y10, Y15, Y15
-	VPMADDUBSW     Y14, Y12, Y14
-	VPMADDUBSW     Y15, Y13, Y15
-	VPMADDWD       Y0, Y14, Y14
-	VPMADDWD       Y0, Y15, Y15
-	VPADDD         Y15, Y14, Y14
-	VCVTDQ2PS      Y14, Y14
-	VMULPS         224(DX)(BX*2), Y11, Y15
-	VFMADD231PS    Y15, Y14, Y6
-	VMOVDQU        32(DX)(SI*1), Y14
-	VMOVDQU        96(DX)(SI*1), Y15
-	VPSIGNB        Y9, Y14, Y14
-	VPSIGNB        Y10, Y15, Y15
-	VPMADDUBSW     Y14, Y12, Y14
-	VPMADDUBSW     Y15, Y13, Y15
-	VPMADDWD       Y0, Y14, Y14
-	VPMADDWD       Y0, Y15, Y15
-	VPADDD         Y15, Y14, Y14
-	VCVTDQ2PS      Y14, Y14
-	VMULPS         224(DX)(SI*1), Y11, Y15
-	VFMADD231PS    Y15, Y14, Y8
-	ADDQ           $0x00000088, AX
-	ADDQ           $0x00000088, DI
-	ADDQ           $0x00000100, DX
-	SUBQ           $0x00000088, CX
-	JMP            group
-
-rest:
-	CMPQ    CX, $0x00000022
-	JL      reduce
-	VPXOR   Y9, Y9, Y9
-	VMOVDQU Y9, (SP)
-	VMOVDQU Y9, 32(SP)
-	VMOVDQU Y9, 64(SP)
-	VMOVDQU Y9, 96(SP)
-	VMOVDQU Y9, 128(SP)
-	VMOVDQU Y9, 160(SP)
-	LEAQ    (SP), R8
-
-copy:
-	MOVWLZX (AX), R9
-	MOVW    R9, (R8)
-	VMOVDQU 2(AX), Y9
-	VMOVDQU Y9, 2(R8)
-	ADDQ    $0x00000022, AX
-	ADDQ    $0x00000022, R8
-	SUBQ    $0x00000022, CX
-	CMPQ    CX, $0x00000022
-	JGE     copy
-	LEAQ    (SP), AX
-	MOVQ    $0x00000088, CX
-	JMP     group
-
-reduce:
-	VADDPS       Y2, Y1, Y1
-	VEXTRACTF128 $0x01, Y1, X0
-	VADDPS       X0, X1, X1
-	VMOVHLPS     X1, X1, X0
-	VADDPS       X0, X1, X1
-	VMOVSHDUP    X1, X0
-	VADDSS       X0, X1, X1
-	MOVSS        X1, ret_0+64(FP)
-	VADDPS       Y4, Y3, Y3
-	VEXTRACTF128 $0x01, Y3, X0
-	VADDPS       X0, X3, X3
-	VMOVHLPS     X3, X3, X0
-	VADDPS       X0, X3, X3
-	VMOVSHDUP    X3, X0
-	VADDSS       X0, X3, X3
-	MOVSS        X3, ret_1+68(FP)
-	VADDPS       Y6, Y5, Y5
-	VEXTRACTF128 $0x01, Y5, X0
-	VADDPS       X0, X5, X5
-	VMOVHLPS     X5, X5, X0
-	VADDPS       X0, X5, X5
-	VMOVSHDUP    X5, X0
-	VADDSS       X0, X5, X5
-	MOVSS        X5, ret_2+72(FP)
-	VADDPS       Y8, Y7, Y7
-	VEXTRACTF128 $0x01, Y7, X0
-	VADDPS       X0, X7, X7
-	VMOVHLPS     X7, X7, X0
-	VADDPS       X0, X7, X7
-	VMOVSHDUP    X7, X0
-	VADDSS       X0, X7, X7
-	MOVSS        X7, ret_3+76(FP)
-	VZEROUPPER
-	RET
-
-// func MatVecQ8AVX2(y []float32, w []byte, rowBytes int, x []byte)
+// func MatVecQ8AVX2(y []float32, w []byte, rowBytes int, x []byte, ahead int)
 // Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·MatVecQ8AVX2(SB), NOSPLIT, $192-80
+TEXT ·MatVecQ8AVX2(SB), NOSPLIT, $192-88
 	MOVQ         y_base+0(FP), AX
 	MOVQ         y_len+8(FP), CX
 	MOVQ         w_base+24(FP), DX
 	MOVQ         rowBytes+48(FP), BX
 	MOVQ         x_base+56(FP), SI
-	MOVL         $0x00010001, DI
-	VMOVD        DI, X0
+	MOVQ         ahead+80(FP), DI
+	MOVL         $0x00010001, R8
+	VMOVD        R8, X0
 	VPBROADCASTD X0, Y0
-	MOVQ         ·Ahead+0(SB), R11
 	TESTQ        CX, CX
-	JZ           end
+	JZ           row_end
 
 row:
-	MOVQ   DX, DI
-	MOVQ   BX, R8
-	MOVQ   SI, R9
-	LEAQ   (DX)(R11*1), R10
+	MOVQ   DX, R8
+	MOVQ   BX, R9
+	MOVQ   SI, R10
+	LEAQ   (DX)(DI*1), R11
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 
 group:
-	CMPQ           R8, $0x00000088
+	CMPQ           R9, $0x00000088
 	JL             rest
-	PREFETCHT1     (R10)
-	PREFETCHT1     64(R10)
-	PREFETCHT1     128(R10)
-	VBROADCASTI128 2(DI), Y3
-	VINSERTI128    $0x01, 36(DI), Y3, Y3
-	VBROADCASTI128 18(DI), Y4
-	VINSERTI128    $0x01, 52(DI), Y4, Y4
-	VPBROADCASTW   (DI), Y5
-	VPBROADCASTW   34(DI), Y6
-	VPUNPCKLQDQ    Y6, Y5, Y5
-	VCVTPH2PS      X5, Y5
+	PREFETCHT1     (R11)
+	PREFETCHT1     64(R11)
+	PREFETCHT1     128(R11)
+	VBROADCASTI128 2(R8), Y3
+	VINSERTI128    $0x01, 36(R8), Y3, Y3
+	VBROADCASTI128 18(R8), Y4
+	VINSERTI128    $0x01, 52(R8), Y4, Y4
 	VPABSB         Y3, Y6
 	VPABSB         Y4, Y7
-	VMOVDQU        (R9), Y8
-	VMOVDQU        64(R9), Y9
+	VPBROADCASTW   (R8), Y5
+	VPBROADCASTW   34(R8), Y8
+	VPUNPCKLQDQ    Y8, Y5, Y5
+	VCVTPH2PS      X5, Y5
+	VMOVDQU        (R10), Y8
+	VMOVDQU        64(R10), Y9
 	VPSIGNB        Y3, Y8, Y8
 	VPSIGNB        Y4, Y9, Y9
 	VPMADDUBSW     Y8, Y6, Y8
@@ -2323,20 +2049,20 @@ group:
 	VPMADDWD       Y0, Y9, Y9
 	VPADDD         Y9, Y8, Y8
 	VCVTDQ2PS      Y8, Y8
-	VMULPS         192(R9), Y5, Y9
+	VMULPS         192(R10), Y5, Y9
 	VFMADD231PS    Y9, Y8, Y1
-	VBROADCASTI128 70(DI), Y3
-	VINSERTI128    $0x01, 104(DI), Y3, Y3
-	VBROADCASTI128 86(DI), Y4
-	VINSERTI128    $0x01, 120(DI), Y4, Y4
-	VPBROADCASTW   68(DI), Y5
-	VPBROADCASTW   102(DI), Y6
-	VPUNPCKLQDQ    Y6, Y5, Y5
-	VCVTPH2PS      X5, Y5
+	VBROADCASTI128 70(R8), Y3
+	VINSERTI128    $0x01, 104(R8), Y3, Y3
+	VBROADCASTI128 86(R8), Y4
+	VINSERTI128    $0x01, 120(R8), Y4, Y4
 	VPABSB         Y3, Y6
 	VPABSB         Y4, Y7
-	VMOVDQU        32(R9), Y8
-	VMOVDQU        96(R9), Y9
+	VPBROADCASTW   68(R8), Y5
+	VPBROADCASTW   102(R8), Y8
+	VPUNPCKLQDQ    Y8, Y5, Y5
+	VCVTPH2PS      X5, Y5
+	VMOVDQU        32(R10), Y8
+	VMOVDQU        96(R10), Y9
 	VPSIGNB        Y3, Y8, Y8
 	VPSIGNB        Y4, Y9, Y9
 	VPMADDUBSW     Y8, Y6, Y8
@@ -2345,16 +2071,16 @@ group:
 	VPMADDWD       Y0, Y9, Y9
 	VPADDD         Y9, Y8, Y8
 	VCVTDQ2PS      Y8, Y8
-	VMULPS         224(R9), Y5, Y9
+	VMULPS         224(R10), Y5, Y9
 	VFMADD231PS    Y9, Y8, Y2
-	ADDQ           $0x00000088, DI
-	ADDQ           $0x00000088, R10
-	ADDQ           $0x00000100, R9
-	SUBQ           $0x00000088, R8
+	ADDQ           $0x00000088, R8
+	ADDQ           $0x00000088, R11
+	ADDQ           $0x00000100, R10
+	SUBQ           $0x00000088, R9
 	JMP            group
 
 rest:
-	CMPQ    R8, $0x00000022
+	CMPQ    R9, $0x00000022
 	JL      reduce
 	VPXOR   Y3, Y3, Y3
 	VMOVDQU Y3, (SP)
@@ -2366,17 +2092,17 @@ rest:
 	LEAQ    (SP), R12
 
 copy:
-	MOVWLZX (DI), R13
+	MOVWLZX (R8), R13
 	MOVW    R13, (R12)
-	VMOVDQU 2(DI), Y3
+	VMOVDQU 2(R8), Y3
 	VMOVDQU Y3, 2(R12)
-	ADDQ    $0x00000022, DI
+	ADDQ    $0x00000022, R8
 	ADDQ    $0x00000022, R12
-	SUBQ    $0x00000022, R8
-	CMPQ    R8, $0x00000022
+	SUBQ    $0x00000022, R9
+	CMPQ    R9, $0x00000022
 	JGE     copy
-	LEAQ    (SP), DI
-	MOVQ    $0x00000088, R8
+	LEAQ    (SP), R8
+	MOVQ    $0x00000088, R9
 	JMP     group
 
 reduce:
@@ -2393,8 +2119,222 @@ reduce:
 	DECQ         CX
 	JNZ          row
 
-end:
+row_end:
 	VZEROUPPER
+	RET
+
+// func Dot4Q8AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
+TEXT ·Dot4Q8AVX2(SB), NOSPLIT, $192-80
+	MOVQ         x_base+24(FP), AX
+	MOVQ         stride+48(FP), CX
+	LEAQ         (CX)(CX*2), DX
+	MOVQ         w_base+0(FP), BX
+	MOVQ         w_len+8(FP), SI
+	LEAQ         8192(BX), R8
+	MOVQ         next+56(FP), DI
+	TESTQ        DI, DI
+	CMOVQEQ      R8, DI
+	MOVL         $0x00010001, R8
+	VMOVD        R8, X0
+	VPBROADCASTD X0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+
+group:
+	CMPQ           SI, $0x00000088
+	JL             rest
+	PREFETCHT1     (DI)
+	PREFETCHT1     64(DI)
+	PREFETCHT1     128(DI)
+	VBROADCASTI128 2(BX), Y9
+	VINSERTI128    $0x01, 36(BX), Y9, Y9
+	VBROADCASTI128 18(BX), Y10
+	VINSERTI128    $0x01, 52(BX), Y10, Y10
+	VPABSB         Y9, Y12
+	VPABSB         Y10, Y13
+	VPBROADCASTW   (BX), Y11
+	VPBROADCASTW   34(BX), Y14
+	VPUNPCKLQDQ    Y14, Y11, Y11
+	VCVTPH2PS      X11, Y11
+	VMOVDQU        (AX), Y14
+	VMOVDQU        64(AX), Y15
+	VPSIGNB        Y9, Y14, Y14
+	VPSIGNB        Y10, Y15, Y15
+	VPMADDUBSW     Y14, Y12, Y14
+	VPMADDUBSW     Y15, Y13, Y15
+	VPMADDWD       Y0, Y14, Y14
+	VPMADDWD       Y0, Y15, Y15
+	VPADDD         Y15, Y14, Y14
+	VCVTDQ2PS      Y14, Y14
+	VMULPS         192(AX), Y11, Y15
+	VFMADD231PS    Y15, Y14, Y1
+	VMOVDQU        (AX)(CX*1), Y14
+	VMOVDQU        64(AX)(CX*1), Y15
+	VPSIGNB        Y9, Y14, Y14
+	VPSIGNB        Y10, Y15, Y15
+	VPMADDUBSW     Y14, Y12, Y14
+	VPMADDUBSW     Y15, Y13, Y15
+	VPMADDWD       Y0, Y14, Y14
+	VPMADDWD       Y0, Y15, Y15
+	VPADDD         Y15, Y14, Y14
+	VCVTDQ2PS      Y14, Y14
+	VMULPS         192(AX)(CX*1), Y11, Y15
+	VFMADD231PS    Y15, Y14, Y3
+	VMOVDQU        (AX)(CX*2), Y14
+	VMOVDQU        64(AX)(CX*2), Y15
+	VPSIGNB        Y9, Y14, Y14
+	VPSIGNB        Y10, Y15, Y15
+	VPMADDUBSW     Y14, Y12, Y14
+	VPMADDUBSW     Y15, Y13, Y15
+	VPMADDWD       Y0, Y14, Y14
+	VPMADDWD       Y0, Y15, Y15
+	VPADDD         Y15, Y14, Y14
+	VCVTDQ2PS      Y14, Y14
+	VMULPS         192(AX)(CX*2), Y11, Y15
+	VFMADD231PS    Y15, Y14, Y5
+	VMOVDQU        (AX)(DX*1), Y14
+	VMOVDQU        64(AX)(DX*1), Y15
+	VPSIGNB        Y9, Y14, Y14
+	VPSIGNB        Y10, Y15, Y15
+	VPMADDUBSW     Y14, Y12, Y14
+	VPMADDUBSW     Y15, Y13, Y15
+	VPMADDWD       Y0, Y14, Y14
+	VPMADDWD       Y0, Y15, Y15
+	VPADDD         Y15, Y14, Y14
+	VCVTDQ2PS      Y14, Y14
+	VMULPS         192(AX)(DX*1), Y11, Y15
+	VFMADD231PS    Y15, Y14, Y7
+	VBROADCASTI128 70(BX), Y9
+	VINSERTI128    $0x01, 104(BX), Y9, Y9
+	VBROADCASTI128 86(BX), Y10
+	VINSERTI128    $0x01, 120(BX), Y10, Y10
+	VPABSB         Y9, Y12
+	VPABSB         Y10, Y13
+	VPBROADCASTW   68(BX), Y11
+	VPBROADCASTW   102(BX), Y14
+	VPUNPCKLQDQ    Y14, Y11, Y11
+	VCVTPH2PS      X11, Y11
+	VMOVDQU        32(AX), Y14
+	VMOVDQU        96(AX), Y15
+	VPSIGNB        Y9, Y14, Y14
+	VPSIGNB        Y10, Y15, Y15
+	VPMADDUBSW     Y14, Y12, Y14
+	VPMADDUBSW     Y15, Y13, Y15
+	VPMADDWD       Y0, Y14, Y14
+	VPMADDWD       Y0, Y15, Y15
+	VPADDD         Y15, Y14, Y14
+	VCVTDQ2PS      Y14, Y14
+	VMULPS         224(AX), Y11, Y15
+	VFMADD231PS    Y15, Y14, Y2
+	VMOVDQU        32(AX)(CX*1), Y14
+	VMOVDQU        96(AX)(CX*1), Y15
+	VPSIGNB        Y9, Y14, Y14
+	VPSIGNB        Y10, Y15, Y15
+	VPMADDUBSW     Y14, Y12, Y14
+	VPMADDUBSW     Y15, Y13, Y15
+	VPMADDWD       Y0, Y14, Y14
+	VPMADDWD       Y0, Y15, Y15
+	VPADDD         Y15, Y14, Y14
+	VCVTDQ2PS      Y14, Y14
+	VMULPS         224(AX)(CX*1), Y11, Y15
+	VFMADD231PS    Y15, Y14, Y4
+	VMOVDQU        32(AX)(CX*2), Y14
+	VMOVDQU        96(AX)(CX*2), Y15
+	VPSIGNB        Y9, Y14, Y14
+	VPSIGNB        Y10, Y15, Y15
+	VPMADDUBSW     Y14, Y12, Y14
+	VPMADDUBSW     Y15, Y13, Y15
+	VPMADDWD       Y0, Y14, Y14
+	VPMADDWD       Y0, Y15, Y15
+	VPADDD         Y15, Y14, Y14
+	VCVTDQ2PS      Y14, Y14
+	VMULPS         224(AX)(CX*2), Y11, Y15
+	VFMADD231PS    Y15, Y14, Y6
+	VMOVDQU        32(AX)(DX*1), Y14
+	VMOVDQU        96(AX)(DX*1), Y15
+	VPSIGNB        Y9, Y14, Y14
+	VPSIGNB        Y10, Y15, Y15
+	VPMADDUBSW     Y14, Y12, Y14
+	VPMADDUBSW     Y15, Y13, Y15
+	VPMADDWD       Y0, Y14, Y14
+	VPMADDWD       Y0, Y15, Y15
+	VPADDD         Y15, Y14, Y14
+	VCVTDQ2PS      Y14, Y14
+	VMULPS         224(AX)(DX*1), Y11, Y15
+	VFMADD231PS    Y15, Y14, Y8
+	ADDQ           $0x00000088, BX
+	ADDQ           $0x00000088, DI
+	ADDQ           $0x00000100, AX
+	SUBQ           $0x00000088, SI
+	JMP            group
+
+rest:
+	CMPQ    SI, $0x00000022
+	JL      reduce
+	VPXOR   Y9, Y9, Y9
+	VMOVDQU Y9, (SP)
+	VMOVDQU Y9, 32(SP)
+	VMOVDQU Y9, 64(SP)
+	VMOVDQU Y9, 96(SP)
+	VMOVDQU Y9, 128(SP)
+	VMOVDQU Y9, 160(SP)
+	LEAQ    (SP), R8
+
+copy:
+	MOVWLZX (BX), R9
+	MOVW    R9, (R8)
+	VMOVDQU 2(BX), Y9
+	VMOVDQU Y9, 2(R8)
+	ADDQ    $0x00000022, BX
+	ADDQ    $0x00000022, R8
+	SUBQ    $0x00000022, SI
+	CMPQ    SI, $0x00000022
+	JGE     copy
+	LEAQ    (SP), BX
+	MOVQ    $0x00000088, SI
+	JMP     group
+
+reduce:
+	VADDPS       Y2, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VADDPS       Y4, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X0, X3, X3
+	VMOVHLPS     X3, X3, X0
+	VADDPS       X0, X3, X3
+	VMOVSHDUP    X3, X0
+	VADDSS       X0, X3, X3
+	VADDPS       Y6, Y5, Y5
+	VEXTRACTF128 $0x01, Y5, X0
+	VADDPS       X0, X5, X5
+	VMOVHLPS     X5, X5, X0
+	VADDPS       X0, X5, X5
+	VMOVSHDUP    X5, X0
+	VADDSS       X0, X5, X5
+	VADDPS       Y8, Y7, Y7
+	VEXTRACTF128 $0x01, Y7, X0
+	VADDPS       X0, X7, X7
+	VMOVHLPS     X7, X7, X0
+	VADDPS       X0, X7, X7
+	VMOVSHDUP    X7, X0
+	VADDSS       X0, X7, X7
+	VZEROUPPER
+	MOVSS        X1, ret_0+64(FP)
+	MOVSS        X3, ret_1+68(FP)
+	MOVSS        X5, ret_2+72(FP)
+	MOVSS        X7, ret_3+76(FP)
 	RET
 
 // func DotQ4AVX2(w []byte, x []byte, next *byte) float32
@@ -2403,17 +2343,16 @@ TEXT ·DotQ4AVX2(SB), NOSPLIT, $192-60
 	MOVQ         w_base+0(FP), AX
 	MOVQ         w_len+8(FP), CX
 	MOVQ         x_base+24(FP), DX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         AX, SI
+	MOVL         $0x00010001, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	LEAQ         8192(AX), SI
 	MOVQ         next+48(FP), BX
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
-	MOVL         $0x00010001, SI
-	VMOVD        SI, X0
-	VPBROADCASTD X0, Y0
-	MOVL         $0x0f0f0f0f, SI
-	VMOVD        SI, X1
-	VPBROADCASTD X1, Y1
 	VXORPS       Y2, Y2, Y2
 	VXORPS       Y3, Y3, Y3
 
@@ -2504,282 +2443,83 @@ reduce:
 	MOVSS        X2, ret+56(FP)
 	RET
 
-// func Dot4Q4AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
-// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
-TEXT ·Dot4Q4AVX2(SB), NOSPLIT, $192-80
-	MOVQ         w_base+0(FP), AX
-	MOVQ         w_len+8(FP), CX
-	MOVQ         x_base+24(FP), DX
-	MOVQ         stride+48(FP), BX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         AX, SI
-	MOVQ         next+56(FP), DI
-	TESTQ        DI, DI
-	CMOVQEQ      SI, DI
-	LEAQ         (BX)(BX*2), SI
+// func MatVecQ4AVX2(y []float32, w []byte, rowBytes int, x []byte, ahead int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·MatVecQ4AVX2(SB), NOSPLIT, $192-88
+	MOVQ         y_base+0(FP), AX
+	MOVQ         y_len+8(FP), CX
+	MOVQ         w_base+24(FP), DX
+	MOVQ         rowBytes+48(FP), BX
+	MOVQ         x_base+56(FP), SI
+	MOVQ         ahead+80(FP), DI
 	MOVL         $0x00010001, R8
 	VMOVD        R8, X0
 	VPBROADCASTD X0, Y0
 	MOVL         $0x0f0f0f0f, R8
 	VMOVD        R8, X1
 	VPBROADCASTD X1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-	VXORPS       Y9, Y9, Y9
-
-group:
-	CMPQ           CX, $0x00000048
-	JL             rest
-	PREFETCHT1     (DI)
-	PREFETCHT1     64(DI)
-	VBROADCASTI128 2(AX), Y10
-	VINSERTI128    $0x01, 20(AX), Y10, Y10
-	VPSRLW         $0x04, Y10, Y11
-	VPAND          Y1, Y10, Y10
-	VPAND          Y1, Y11, Y11
-	VPBROADCASTW   (AX), Y12
-	VPBROADCASTW   18(AX), Y13
-	VPUNPCKLQDQ    Y13, Y12, Y12
-	VCVTPH2PS      X12, Y12
-	VMOVDQU        (DX), Y13
-	VMOVDQU        64(DX), Y14
-	VPMADDUBSW     Y13, Y10, Y13
-	VPMADDUBSW     Y14, Y11, Y14
-	VPADDW         Y14, Y13, Y13
-	VPMADDWD       Y0, Y13, Y13
-	VPADDD         128(DX), Y13, Y13
-	VCVTDQ2PS      Y13, Y13
-	VMULPS         192(DX), Y12, Y14
-	VFMADD231PS    Y14, Y13, Y2
-	VMOVDQU        (DX)(BX*1), Y13
-	VMOVDQU        64(DX)(BX*1), Y14
-	VPMADDUBSW     Y13, Y10, Y13
-	VPMADDUBSW     Y14, Y11, Y14
-	VPADDW         Y14, Y13, Y13
-	VPMADDWD       Y0, Y13, Y13
-	VPADDD         128(DX)(BX*1), Y13, Y13
-	VCVTDQ2PS      Y13, Y13
-	VMULPS         192(DX)(BX*1), Y12, Y14
-	VFMADD231PS    Y14, Y13, Y4
-	VMOVDQU        (DX)(BX*2), Y13
-	VMOVDQU        64(DX)(BX*2), Y14
-	VPMADDUBSW     Y13, Y10, Y13
-	VPMADDUBSW     Y14, Y11, Y14
-	VPADDW         Y14, Y13, Y13
-	VPMADDWD       Y0, Y13, Y13
-	VPADDD         128(DX)(BX*2), Y13, Y13
-	VCVTDQ2PS      Y13, Y13
-	VMULPS         192(DX)(BX*2), Y12, Y14
-	VFMADD231PS    Y14, Y13, Y6
-	VMOVDQU        (DX)(SI*1), Y13
-	VMOVDQU        64(DX)(SI*1), Y14
-	VPMADDUBSW     Y13, Y10, Y13
-	VPMADDUBSW     Y14, Y11, Y14
-	VPADDW         Y14, Y13, Y13
-	VPMADDWD       Y0, Y13, Y13
-	VPADDD         128(DX)(SI*1), Y13, Y13
-	VCVTDQ2PS      Y13, Y13
-	VMULPS         192(DX)(SI*1), Y12, Y14
-	VFMADD231PS    Y14, Y13, Y8
-	VBROADCASTI128 38(AX), Y10
-	VINSERTI128    $0x01, 56(AX), Y10, Y10
-	VPSRLW         $0x04, Y10, Y11
-	VPAND          Y1, Y10, Y10
-	VPAND          Y1, Y11, Y11
-	VPBROADCASTW   36(AX), Y12
-	VPBROADCASTW   54(AX), Y13
-	VPUNPCKLQDQ    Y13, Y12, Y12
-	VCVTPH2PS      X12, Y12
-	VMOVDQU        32(DX), Y13
-	VMOVDQU        96(DX), Y14
-	VPMADDUBSW     Y13, Y10, Y13
-	VPMADDUBSW     Y14, Y11, Y14
-	VPADDW         Y14, Y13, Y13
-	VPMADDWD       Y0, Y13, Y13
-	VPADDD         160(DX), Y13, Y13
-	VCVTDQ2PS      Y13, Y13
-	VMULPS         224(DX), Y12, Y14
-	VFMADD231PS    Y14, Y13, Y3
-	VMOVDQU        32(DX)(BX*1), Y13
-	VMOVDQU        96(DX)(BX*1), Y14
-	VPMADDUBSW     Y13, Y10, Y13
-	VPMADDUBSW     Y14, Y11, Y14
-	VPADDW         Y14, Y13, Y13
-	VPMADDWD       Y0, Y13, Y13
-	VPADDD         160(DX)(BX*1), Y13, Y13
-	VCVTDQ2PS      Y13, Y13
-	VMULPS         224(DX)(BX*1), Y12, Y14
-	VFMADD231PS    Y14, Y13, Y5
-	VMOVDQU        32(DX)(BX*2), Y13
-	VMOVDQU        96(DX)(BX*2), Y14
-	VPMADDUBSW     Y13, Y10, Y13
-	VPMADDUBSW     Y14, Y11, Y14
-	VPADDW         Y14, Y13, Y13
-	VPMADDWD       Y0, Y13, Y13
-	VPADDD         160(DX)(BX*2), Y13, Y13
-	VCVTDQ2PS      Y13, Y13
-	VMULPS         224(DX)(BX*2), Y12, Y14
-	VFMADD231PS    Y14, Y13, Y7
-	VMOVDQU        32(DX)(SI*1), Y13
-	VMOVDQU        96(DX)(SI*1), Y14
-	VPMADDUBSW     Y13, Y10, Y13
-	VPMADDUBSW     Y14, Y11, Y14
-	VPADDW         Y14, Y13, Y13
-	VPMADDWD       Y0, Y13, Y13
-	VPADDD         160(DX)(SI*1), Y13, Y13
-	VCVTDQ2PS      Y13, Y13
-	VMULPS         224(DX)(SI*1), Y12, Y14
-	VFMADD231PS    Y14, Y13, Y9
-	ADDQ           $0x00000048, AX
-	ADDQ           $0x00000048, DI
-	ADDQ           $0x00000100, DX
-	SUBQ           $0x00000048, CX
-	JMP            group
-
-rest:
-	CMPQ    CX, $0x00000012
-	JL      reduce
-	VPXOR   Y10, Y10, Y10
-	VMOVDQU Y10, (SP)
-	VMOVDQU Y10, 32(SP)
-	VMOVDQU Y10, 64(SP)
-	VMOVDQU Y10, 96(SP)
-	VMOVDQU Y10, 128(SP)
-	VMOVDQU Y10, 160(SP)
-	LEAQ    (SP), R8
-
-copy:
-	MOVWLZX (AX), R9
-	MOVW    R9, (R8)
-	VMOVDQU 2(AX), X10
-	VMOVDQU X10, 2(R8)
-	ADDQ    $0x00000012, AX
-	ADDQ    $0x00000012, R8
-	SUBQ    $0x00000012, CX
-	CMPQ    CX, $0x00000012
-	JGE     copy
-	LEAQ    (SP), AX
-	MOVQ    $0x00000048, CX
-	JMP     group
-
-reduce:
-	VADDPS       Y3, Y2, Y2
-	VEXTRACTF128 $0x01, Y2, X0
-	VADDPS       X0, X2, X2
-	VMOVHLPS     X2, X2, X0
-	VADDPS       X0, X2, X2
-	VMOVSHDUP    X2, X0
-	VADDSS       X0, X2, X2
-	MOVSS        X2, ret_0+64(FP)
-	VADDPS       Y5, Y4, Y4
-	VEXTRACTF128 $0x01, Y4, X0
-	VADDPS       X0, X4, X4
-	VMOVHLPS     X4, X4, X0
-	VADDPS       X0, X4, X4
-	VMOVSHDUP    X4, X0
-	VADDSS       X0, X4, X4
-	MOVSS        X4, ret_1+68(FP)
-	VADDPS       Y7, Y6, Y6
-	VEXTRACTF128 $0x01, Y6, X0
-	VADDPS       X0, X6, X6
-	VMOVHLPS     X6, X6, X0
-	VADDPS       X0, X6, X6
-	VMOVSHDUP    X6, X0
-	VADDSS       X0, X6, X6
-	MOVSS        X6, ret_2+72(FP)
-	VADDPS       Y9, Y8, Y8
-	VEXTRACTF128 $0x01, Y8, X0
-	VADDPS       X0, X8, X8
-	VMOVHLPS     X8, X8, X0
-	VADDPS       X0, X8, X8
-	VMOVSHDUP    X8, X0
-	VADDSS       X0, X8, X8
-	MOVSS        X8, ret_3+76(FP)
-	VZEROUPPER
-	RET
-
-// func MatVecQ4AVX2(y []float32, w []byte, rowBytes int, x []byte)
-// Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·MatVecQ4AVX2(SB), NOSPLIT, $192-80
-	MOVQ         y_base+0(FP), AX
-	MOVQ         y_len+8(FP), CX
-	MOVQ         w_base+24(FP), DX
-	MOVQ         rowBytes+48(FP), BX
-	MOVQ         x_base+56(FP), SI
-	MOVL         $0x00010001, DI
-	VMOVD        DI, X0
-	VPBROADCASTD X0, Y0
-	MOVL         $0x0f0f0f0f, DI
-	VMOVD        DI, X1
-	VPBROADCASTD X1, Y1
-	MOVQ         ·Ahead+0(SB), R11
 	TESTQ        CX, CX
-	JZ           end
+	JZ           row_end
 
 row:
-	MOVQ   DX, DI
-	MOVQ   BX, R8
-	MOVQ   SI, R9
-	LEAQ   (DX)(R11*1), R10
+	MOVQ   DX, R8
+	MOVQ   BX, R9
+	MOVQ   SI, R10
+	LEAQ   (DX)(DI*1), R11
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 
 group:
-	CMPQ           R8, $0x00000048
+	CMPQ           R9, $0x00000048
 	JL             rest
-	PREFETCHT1     (R10)
-	PREFETCHT1     64(R10)
-	VBROADCASTI128 2(DI), Y4
-	VINSERTI128    $0x01, 20(DI), Y4, Y4
+	PREFETCHT1     (R11)
+	PREFETCHT1     64(R11)
+	VBROADCASTI128 2(R8), Y4
+	VINSERTI128    $0x01, 20(R8), Y4, Y4
 	VPSRLW         $0x04, Y4, Y5
 	VPAND          Y1, Y4, Y4
 	VPAND          Y1, Y5, Y5
-	VPBROADCASTW   (DI), Y6
-	VPBROADCASTW   18(DI), Y7
+	VPBROADCASTW   (R8), Y6
+	VPBROADCASTW   18(R8), Y7
 	VPUNPCKLQDQ    Y7, Y6, Y6
 	VCVTPH2PS      X6, Y6
-	VMOVDQU        (R9), Y7
-	VMOVDQU        64(R9), Y8
+	VMOVDQU        (R10), Y7
+	VMOVDQU        64(R10), Y8
 	VPMADDUBSW     Y7, Y4, Y7
 	VPMADDUBSW     Y8, Y5, Y8
 	VPADDW         Y8, Y7, Y7
 	VPMADDWD       Y0, Y7, Y7
-	VPADDD         128(R9), Y7, Y7
+	VPADDD         128(R10), Y7, Y7
 	VCVTDQ2PS      Y7, Y7
-	VMULPS         192(R9), Y6, Y8
+	VMULPS         192(R10), Y6, Y8
 	VFMADD231PS    Y8, Y7, Y2
-	VBROADCASTI128 38(DI), Y4
-	VINSERTI128    $0x01, 56(DI), Y4, Y4
+	VBROADCASTI128 38(R8), Y4
+	VINSERTI128    $0x01, 56(R8), Y4, Y4
 	VPSRLW         $0x04, Y4, Y5
 	VPAND          Y1, Y4, Y4
 	VPAND          Y1, Y5, Y5
-	VPBROADCASTW   36(DI), Y6
-	VPBROADCASTW   54(DI), Y7
+	VPBROADCASTW   36(R8), Y6
+	VPBROADCASTW   54(R8), Y7
 	VPUNPCKLQDQ    Y7, Y6, Y6
 	VCVTPH2PS      X6, Y6
-	VMOVDQU        32(R9), Y7
-	VMOVDQU        96(R9), Y8
+	VMOVDQU        32(R10), Y7
+	VMOVDQU        96(R10), Y8
 	VPMADDUBSW     Y7, Y4, Y7
 	VPMADDUBSW     Y8, Y5, Y8
 	VPADDW         Y8, Y7, Y7
 	VPMADDWD       Y0, Y7, Y7
-	VPADDD         160(R9), Y7, Y7
+	VPADDD         160(R10), Y7, Y7
 	VCVTDQ2PS      Y7, Y7
-	VMULPS         224(R9), Y6, Y8
+	VMULPS         224(R10), Y6, Y8
 	VFMADD231PS    Y8, Y7, Y3
-	ADDQ           $0x00000048, DI
-	ADDQ           $0x00000048, R10
-	ADDQ           $0x00000100, R9
-	SUBQ           $0x00000048, R8
+	ADDQ           $0x00000048, R8
+	ADDQ           $0x00000048, R11
+	ADDQ           $0x00000100, R10
+	SUBQ           $0x00000048, R9
 	JMP            group
 
 rest:
-	CMPQ    R8, $0x00000012
+	CMPQ    R9, $0x00000012
 	JL      reduce
 	VPXOR   Y4, Y4, Y4
 	VMOVDQU Y4, (SP)
@@ -2791,17 +2531,17 @@ rest:
 	LEAQ    (SP), R12
 
 copy:
-	MOVWLZX (DI), R13
+	MOVWLZX (R8), R13
 	MOVW    R13, (R12)
-	VMOVDQU 2(DI), X4
+	VMOVDQU 2(R8), X4
 	VMOVDQU X4, 2(R12)
-	ADDQ    $0x00000012, DI
+	ADDQ    $0x00000012, R8
 	ADDQ    $0x00000012, R12
-	SUBQ    $0x00000012, R8
-	CMPQ    R8, $0x00000012
+	SUBQ    $0x00000012, R9
+	CMPQ    R9, $0x00000012
 	JGE     copy
-	LEAQ    (SP), DI
-	MOVQ    $0x00000048, R8
+	LEAQ    (SP), R8
+	MOVQ    $0x00000048, R9
 	JMP     group
 
 reduce:
@@ -2818,8 +2558,206 @@ reduce:
 	DECQ         CX
 	JNZ          row
 
-end:
+row_end:
 	VZEROUPPER
+	RET
+
+// func Dot4Q4AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
+TEXT ·Dot4Q4AVX2(SB), NOSPLIT, $192-80
+	MOVQ         x_base+24(FP), AX
+	MOVQ         stride+48(FP), CX
+	LEAQ         (CX)(CX*2), DX
+	MOVQ         w_base+0(FP), BX
+	MOVQ         w_len+8(FP), SI
+	LEAQ         8192(BX), R8
+	MOVQ         next+56(FP), DI
+	TESTQ        DI, DI
+	CMOVQEQ      R8, DI
+	MOVL         $0x00010001, R8
+	VMOVD        R8, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x0f0f0f0f, R8
+	VMOVD        R8, X1
+	VPBROADCASTD X1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+
+group:
+	CMPQ           SI, $0x00000048
+	JL             rest
+	PREFETCHT1     (DI)
+	PREFETCHT1     64(DI)
+	VBROADCASTI128 2(BX), Y10
+	VINSERTI128    $0x01, 20(BX), Y10, Y10
+	VPSRLW         $0x04, Y10, Y11
+	VPAND          Y1, Y10, Y10
+	VPAND          Y1, Y11, Y11
+	VPBROADCASTW   (BX), Y12
+	VPBROADCASTW   18(BX), Y13
+	VPUNPCKLQDQ    Y13, Y12, Y12
+	VCVTPH2PS      X12, Y12
+	VMOVDQU        (AX), Y13
+	VMOVDQU        64(AX), Y14
+	VPMADDUBSW     Y13, Y10, Y13
+	VPMADDUBSW     Y14, Y11, Y14
+	VPADDW         Y14, Y13, Y13
+	VPMADDWD       Y0, Y13, Y13
+	VPADDD         128(AX), Y13, Y13
+	VCVTDQ2PS      Y13, Y13
+	VMULPS         192(AX), Y12, Y14
+	VFMADD231PS    Y14, Y13, Y2
+	VMOVDQU        (AX)(CX*1), Y13
+	VMOVDQU        64(AX)(CX*1), Y14
+	VPMADDUBSW     Y13, Y10, Y13
+	VPMADDUBSW     Y14, Y11, Y14
+	VPADDW         Y14, Y13, Y13
+	VPMADDWD       Y0, Y13, Y13
+	VPADDD         128(AX)(CX*1), Y13, Y13
+	VCVTDQ2PS      Y13, Y13
+	VMULPS         192(AX)(CX*1), Y12, Y14
+	VFMADD231PS    Y14, Y13, Y4
+	VMOVDQU        (AX)(CX*2), Y13
+	VMOVDQU        64(AX)(CX*2), Y14
+	VPMADDUBSW     Y13, Y10, Y13
+	VPMADDUBSW     Y14, Y11, Y14
+	VPADDW         Y14, Y13, Y13
+	VPMADDWD       Y0, Y13, Y13
+	VPADDD         128(AX)(CX*2), Y13, Y13
+	VCVTDQ2PS      Y13, Y13
+	VMULPS         192(AX)(CX*2), Y12, Y14
+	VFMADD231PS    Y14, Y13, Y6
+	VMOVDQU        (AX)(DX*1), Y13
+	VMOVDQU        64(AX)(DX*1), Y14
+	VPMADDUBSW     Y13, Y10, Y13
+	VPMADDUBSW     Y14, Y11, Y14
+	VPADDW         Y14, Y13, Y13
+	VPMADDWD       Y0, Y13, Y13
+	VPADDD         128(AX)(DX*1), Y13, Y13
+	VCVTDQ2PS      Y13, Y13
+	VMULPS         192(AX)(DX*1), Y12, Y14
+	VFMADD231PS    Y14, Y13, Y8
+	VBROADCASTI128 38(BX), Y10
+	VINSERTI128    $0x01, 56(BX), Y10, Y10
+	VPSRLW         $0x04, Y10, Y11
+	VPAND          Y1, Y10, Y10
+	VPAND          Y1, Y11, Y11
+	VPBROADCASTW   36(BX), Y12
+	VPBROADCASTW   54(BX), Y13
+	VPUNPCKLQDQ    Y13, Y12, Y12
+	VCVTPH2PS      X12, Y12
+	VMOVDQU        32(AX), Y13
+	VMOVDQU        96(AX), Y14
+	VPMADDUBSW     Y13, Y10, Y13
+	VPMADDUBSW     Y14, Y11, Y14
+	VPADDW         Y14, Y13, Y13
+	VPMADDWD       Y0, Y13, Y13
+	VPADDD         160(AX), Y13, Y13
+	VCVTDQ2PS      Y13, Y13
+	VMULPS         224(AX), Y12, Y14
+	VFMADD231PS    Y14, Y13, Y3
+	VMOVDQU        32(AX)(CX*1), Y13
+	VMOVDQU        96(AX)(CX*1), Y14
+	VPMADDUBSW     Y13, Y10, Y13
+	VPMADDUBSW     Y14, Y11, Y14
+	VPADDW         Y14, Y13, Y13
+	VPMADDWD       Y0, Y13, Y13
+	VPADDD         160(AX)(CX*1), Y13, Y13
+	VCVTDQ2PS      Y13, Y13
+	VMULPS         224(AX)(CX*1), Y12, Y14
+	VFMADD231PS    Y14, Y13, Y5
+	VMOVDQU        32(AX)(CX*2), Y13
+	VMOVDQU        96(AX)(CX*2), Y14
+	VPMADDUBSW     Y13, Y10, Y13
+	VPMADDUBSW     Y14, Y11, Y14
+	VPADDW         Y14, Y13, Y13
+	VPMADDWD       Y0, Y13, Y13
+	VPADDD         160(AX)(CX*2), Y13, Y13
+	VCVTDQ2PS      Y13, Y13
+	VMULPS         224(AX)(CX*2), Y12, Y14
+	VFMADD231PS    Y14, Y13, Y7
+	VMOVDQU        32(AX)(DX*1), Y13
+	VMOVDQU        96(AX)(DX*1), Y14
+	VPMADDUBSW     Y13, Y10, Y13
+	VPMADDUBSW     Y14, Y11, Y14
+	VPADDW         Y14, Y13, Y13
+	VPMADDWD       Y0, Y13, Y13
+	VPADDD         160(AX)(DX*1), Y13, Y13
+	VCVTDQ2PS      Y13, Y13
+	VMULPS         224(AX)(DX*1), Y12, Y14
+	VFMADD231PS    Y14, Y13, Y9
+	ADDQ           $0x00000048, BX
+	ADDQ           $0x00000048, DI
+	ADDQ           $0x00000100, AX
+	SUBQ           $0x00000048, SI
+	JMP            group
+
+rest:
+	CMPQ    SI, $0x00000012
+	JL      reduce
+	VPXOR   Y10, Y10, Y10
+	VMOVDQU Y10, (SP)
+	VMOVDQU Y10, 32(SP)
+	VMOVDQU Y10, 64(SP)
+	VMOVDQU Y10, 96(SP)
+	VMOVDQU Y10, 128(SP)
+	VMOVDQU Y10, 160(SP)
+	LEAQ    (SP), R8
+
+copy:
+	MOVWLZX (BX), R9
+	MOVW    R9, (R8)
+	VMOVDQU 2(BX), X10
+	VMOVDQU X10, 2(R8)
+	ADDQ    $0x00000012, BX
+	ADDQ    $0x00000012, R8
+	SUBQ    $0x00000012, SI
+	CMPQ    SI, $0x00000012
+	JGE     copy
+	LEAQ    (SP), BX
+	MOVQ    $0x00000048, SI
+	JMP     group
+
+reduce:
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VMOVHLPS     X2, X2, X0
+	VADDPS       X0, X2, X2
+	VMOVSHDUP    X2, X0
+	VADDSS       X0, X2, X2
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X0, X4, X4
+	VMOVHLPS     X4, X4, X0
+	VADDPS       X0, X4, X4
+	VMOVSHDUP    X4, X0
+	VADDSS       X0, X4, X4
+	VADDPS       Y7, Y6, Y6
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPS       X0, X6, X6
+	VMOVHLPS     X6, X6, X0
+	VADDPS       X0, X6, X6
+	VMOVSHDUP    X6, X0
+	VADDSS       X0, X6, X6
+	VADDPS       Y9, Y8, Y8
+	VEXTRACTF128 $0x01, Y8, X0
+	VADDPS       X0, X8, X8
+	VMOVHLPS     X8, X8, X0
+	VADDPS       X0, X8, X8
+	VMOVSHDUP    X8, X0
+	VADDSS       X0, X8, X8
+	VZEROUPPER
+	MOVSS        X2, ret_0+64(FP)
+	MOVSS        X4, ret_1+68(FP)
+	MOVSS        X6, ret_2+72(FP)
+	MOVSS        X8, ret_3+76(FP)
 	RET
 
 // func TileF32AVX2(out *[24]float32, w *[4][]float32, panel []float32)
@@ -2850,9 +2788,9 @@ TEXT ·TileF32AVX2(SB), $3072-40
 	SHRQ   $0x04, R9
 	ADDQ   $+3, R9
 	SHRQ   $0x02, R9
-	TESTQ  R9, R9
-	JZ     passed0_0_0
 	MOVQ   $0x00000000, R10
+	TESTQ  R9, R9
+	JZ     pass0_0_0_end
 
 pass0_0_0:
 	VMOVUPS     (CX)(R10*1), Y12
@@ -2880,7 +2818,7 @@ pass0_0_0:
 	DECQ        R9
 	JNZ         pass0_0_0
 
-passed0_0_0:
+pass0_0_0_end:
 	VMOVUPS Y0, (SP)
 	VMOVUPS Y1, 64(SP)
 	VMOVUPS Y2, 128(SP)
@@ -2910,9 +2848,9 @@ passed0_0_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+3, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed0_0_8
 	MOVQ    $0x00000020, R10
+	TESTQ   R9, R9
+	JZ      pass0_0_8_end
 
 pass0_0_8:
 	VMOVUPS     (CX)(R10*1), Y12
@@ -2940,7 +2878,7 @@ pass0_0_8:
 	DECQ        R9
 	JNZ         pass0_0_8
 
-passed0_0_8:
+pass0_0_8_end:
 	VMOVUPS Y0, 32(SP)
 	VMOVUPS Y1, 96(SP)
 	VMOVUPS Y2, 160(SP)
@@ -2970,9 +2908,9 @@ passed0_0_8:
 	SHRQ    $0x04, R9
 	ADDQ    $+3, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed0_2_0
 	MOVQ    $0x00000000, R10
+	TESTQ   R9, R9
+	JZ      pass0_2_0_end
 
 pass0_2_0:
 	VMOVUPS     (BX)(R10*1), Y12
@@ -3000,7 +2938,7 @@ pass0_2_0:
 	DECQ        R9
 	JNZ         pass0_2_0
 
-passed0_2_0:
+pass0_2_0_end:
 	VMOVUPS Y0, 768(SP)
 	VMOVUPS Y1, 832(SP)
 	VMOVUPS Y2, 896(SP)
@@ -3030,9 +2968,9 @@ passed0_2_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+3, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed0_2_8
 	MOVQ    $0x00000020, R10
+	TESTQ   R9, R9
+	JZ      pass0_2_8_end
 
 pass0_2_8:
 	VMOVUPS     (BX)(R10*1), Y12
@@ -3060,7 +2998,7 @@ pass0_2_8:
 	DECQ        R9
 	JNZ         pass0_2_8
 
-passed0_2_8:
+pass0_2_8_end:
 	VMOVUPS Y0, 800(SP)
 	VMOVUPS Y1, 864(SP)
 	VMOVUPS Y2, 928(SP)
@@ -3102,9 +3040,9 @@ passed0_2_8:
 	SHRQ    $0x04, R9
 	ADDQ    $+1, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed2_0_0
 	MOVQ    $0x00000080, R10
+	TESTQ   R9, R9
+	JZ      pass2_0_0_end
 
 pass2_0_0:
 	VMOVUPS     (CX)(R10*1), Y12
@@ -3132,7 +3070,7 @@ pass2_0_0:
 	DECQ        R9
 	JNZ         pass2_0_0
 
-passed2_0_0:
+pass2_0_0_end:
 	VADDPS  (SP), Y0, Y0
 	VMOVUPS Y0, (SP)
 	VADDPS  64(SP), Y1, Y1
@@ -3186,9 +3124,9 @@ passed2_0_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+1, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed2_0_8
 	MOVQ    $0x000000a0, R10
+	TESTQ   R9, R9
+	JZ      pass2_0_8_end
 
 pass2_0_8:
 	VMOVUPS     (CX)(R10*1), Y12
@@ -3216,7 +3154,7 @@ pass2_0_8:
 	DECQ        R9
 	JNZ         pass2_0_8
 
-passed2_0_8:
+pass2_0_8_end:
 	VADDPS  32(SP), Y0, Y0
 	VMOVUPS Y0, 32(SP)
 	VADDPS  96(SP), Y1, Y1
@@ -3270,9 +3208,9 @@ passed2_0_8:
 	SHRQ    $0x04, R9
 	ADDQ    $+1, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed2_2_0
 	MOVQ    $0x00000080, R10
+	TESTQ   R9, R9
+	JZ      pass2_2_0_end
 
 pass2_2_0:
 	VMOVUPS     (BX)(R10*1), Y12
@@ -3300,7 +3238,7 @@ pass2_2_0:
 	DECQ        R9
 	JNZ         pass2_2_0
 
-passed2_2_0:
+pass2_2_0_end:
 	VADDPS  768(SP), Y0, Y0
 	VMOVUPS Y0, 768(SP)
 	VADDPS  832(SP), Y1, Y1
@@ -3354,9 +3292,9 @@ passed2_2_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+1, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed2_2_8
 	MOVQ    $0x000000a0, R10
+	TESTQ   R9, R9
+	JZ      pass2_2_8_end
 
 pass2_2_8:
 	VMOVUPS     (BX)(R10*1), Y12
@@ -3384,7 +3322,7 @@ pass2_2_8:
 	DECQ        R9
 	JNZ         pass2_2_8
 
-passed2_2_8:
+pass2_2_8_end:
 	VADDPS  800(SP), Y0, Y0
 	VMOVUPS Y0, 800(SP)
 	VADDPS  864(SP), Y1, Y1
@@ -3432,9 +3370,9 @@ passed2_2_8:
 	SHRQ    $0x04, R9
 	ADDQ    $+2, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed1_0_0
 	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	JZ      pass1_0_0_end
 
 pass1_0_0:
 	VMOVUPS     (CX)(R10*1), Y12
@@ -3462,7 +3400,7 @@ pass1_0_0:
 	DECQ        R9
 	JNZ         pass1_0_0
 
-passed1_0_0:
+pass1_0_0_end:
 	VMOVUPS Y0, 1536(SP)
 	VMOVUPS Y1, 1600(SP)
 	VMOVUPS Y2, 1664(SP)
@@ -3498,9 +3436,9 @@ passed1_0_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+2, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed1_0_8
 	MOVQ    $0x00000060, R10
+	TESTQ   R9, R9
+	JZ      pass1_0_8_end
 
 pass1_0_8:
 	VMOVUPS     (CX)(R10*1), Y12
@@ -3528,7 +3466,7 @@ pass1_0_8:
 	DECQ        R9
 	JNZ         pass1_0_8
 
-passed1_0_8:
+pass1_0_8_end:
 	VMOVUPS Y0, 1568(SP)
 	VMOVUPS Y1, 1632(SP)
 	VMOVUPS Y2, 1696(SP)
@@ -3564,9 +3502,9 @@ passed1_0_8:
 	SHRQ    $0x04, R9
 	ADDQ    $+2, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed1_2_0
 	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	JZ      pass1_2_0_end
 
 pass1_2_0:
 	VMOVUPS     (BX)(R10*1), Y12
@@ -3594,7 +3532,7 @@ pass1_2_0:
 	DECQ        R9
 	JNZ         pass1_2_0
 
-passed1_2_0:
+pass1_2_0_end:
 	VMOVUPS Y0, 2304(SP)
 	VMOVUPS Y1, 2368(SP)
 	VMOVUPS Y2, 2432(SP)
@@ -3630,9 +3568,9 @@ passed1_2_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+2, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed1_2_8
 	MOVQ    $0x00000060, R10
+	TESTQ   R9, R9
+	JZ      pass1_2_8_end
 
 pass1_2_8:
 	VMOVUPS     (BX)(R10*1), Y12
@@ -3660,7 +3598,7 @@ pass1_2_8:
 	DECQ        R9
 	JNZ         pass1_2_8
 
-passed1_2_8:
+pass1_2_8_end:
 	VMOVUPS Y0, 2336(SP)
 	VMOVUPS Y1, 2400(SP)
 	VMOVUPS Y2, 2464(SP)
@@ -3708,9 +3646,9 @@ passed1_2_8:
 	SHRQ    $0x04, R9
 	ADDQ    $+0, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed3_0_0
 	MOVQ    $0x000000c0, R10
+	TESTQ   R9, R9
+	JZ      pass3_0_0_end
 
 pass3_0_0:
 	VMOVUPS     (CX)(R10*1), Y12
@@ -3738,7 +3676,7 @@ pass3_0_0:
 	DECQ        R9
 	JNZ         pass3_0_0
 
-passed3_0_0:
+pass3_0_0_end:
 	VADDPS  1536(SP), Y0, Y0
 	VMOVUPS Y0, 1536(SP)
 	VADDPS  1600(SP), Y1, Y1
@@ -3798,9 +3736,9 @@ passed3_0_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+0, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed3_0_8
 	MOVQ    $0x000000e0, R10
+	TESTQ   R9, R9
+	JZ      pass3_0_8_end
 
 pass3_0_8:
 	VMOVUPS     (CX)(R10*1), Y12
@@ -3828,7 +3766,7 @@ pass3_0_8:
 	DECQ        R9
 	JNZ         pass3_0_8
 
-passed3_0_8:
+pass3_0_8_end:
 	VADDPS  1568(SP), Y0, Y0
 	VMOVUPS Y0, 1568(SP)
 	VADDPS  1632(SP), Y1, Y1
@@ -3888,9 +3826,9 @@ passed3_0_8:
 	SHRQ    $0x04, R9
 	ADDQ    $+0, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed3_2_0
 	MOVQ    $0x000000c0, R10
+	TESTQ   R9, R9
+	JZ      pass3_2_0_end
 
 pass3_2_0:
 	VMOVUPS     (BX)(R10*1), Y12
@@ -3918,7 +3856,7 @@ pass3_2_0:
 	DECQ        R9
 	JNZ         pass3_2_0
 
-passed3_2_0:
+pass3_2_0_end:
 	VADDPS  2304(SP), Y0, Y0
 	VMOVUPS Y0, 2304(SP)
 	VADDPS  2368(SP), Y1, Y1
@@ -3978,9 +3916,9 @@ passed3_2_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+0, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed3_2_8
 	MOVQ    $0x000000e0, R10
+	TESTQ   R9, R9
+	JZ      pass3_2_8_end
 
 pass3_2_8:
 	VMOVUPS     (BX)(R10*1), Y12
@@ -4008,7 +3946,7 @@ pass3_2_8:
 	DECQ        R9
 	JNZ         pass3_2_8
 
-passed3_2_8:
+pass3_2_8_end:
 	VADDPS       2336(SP), Y0, Y0
 	VMOVUPS      Y0, 2336(SP)
 	VADDPS       2400(SP), Y1, Y1
@@ -4324,10 +4262,11 @@ passed3_2_8:
 	MOVQ         AX, R9
 	ANDQ         $-16, R9
 	SUBQ         R9, AX
-	JZ           done
 	IMUL3Q       $0x00000018, R9, R10
 	ADDQ         R8, R10
 	SHLQ         $0x02, R9
+	TESTQ        AX, AX
+	JZ           one_end
 
 one:
 	VMOVSS      (CX)(R9*1), X0
@@ -4411,7 +4350,7 @@ one:
 	DECQ        AX
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	RET
 
@@ -4482,7 +4421,8 @@ TEXT ·PanelRowAVX2(SB), NOSPLIT, $0-56
 	SHRQ   $0x02, DI
 	MOVQ   BX, DI
 	SHRQ   $0x06, DI
-	JZ     rest
+	TESTQ  DI, DI
+	JZ     block_end
 
 block:
 	VMOVUPS (DX), Y0
@@ -4509,7 +4449,7 @@ block:
 	DECQ    DI
 	JNZ     block
 
-rest:
+block_end:
 	MOVQ    BX, SI
 	ANDQ    $0x0000003f, SI
 	CMPQ    SI, $0x00000010
@@ -4538,12 +4478,12 @@ rest:
 	SUBQ    $0x00000010, SI
 
 ones:
-	TESTQ  SI, SI
-	JZ     done
 	SUBQ   SI, BX
 	IMUL3Q $0x00000018, BX, BX
 	ADDQ   AX, BX
 	LEAQ   (BX)(CX*4), BX
+	TESTQ  SI, SI
+	JZ     one_end
 
 one:
 	VMOVSS (DX), X0
@@ -4553,7 +4493,7 @@ one:
 	DECQ   SI
 	JNZ    one
 
-done:
+one_end:
 	VZEROUPPER
 	RET
 
@@ -4589,7 +4529,8 @@ TEXT ·OuterAVX2(SB), NOSPLIT, $0-88
 	MOVQ    h_base+32(FP), DI
 	LEAQ    (BX), R8
 	SHRQ    $0x07, SI
-	JZ      passed0
+	TESTQ   SI, SI
+	JZ      pass0_end
 
 pass0:
 	VMOVUPS      (R8), Y12
@@ -4617,7 +4558,7 @@ pass0:
 	DECQ         SI
 	JNZ          pass0
 
-passed0:
+pass0_end:
 	LEAQ    (AX), SI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
@@ -4660,7 +4601,8 @@ passed0:
 	MOVQ    h_base+32(FP), DI
 	LEAQ    64(BX), R8
 	SHRQ    $0x07, SI
-	JZ      passed16
+	TESTQ   SI, SI
+	JZ      pass16_end
 
 pass16:
 	VMOVUPS      (R8), Y12
@@ -4688,7 +4630,7 @@ pass16:
 	DECQ         SI
 	JNZ          pass16
 
-passed16:
+pass16_end:
 	LEAQ    64(AX), SI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
@@ -4731,7 +4673,8 @@ passed16:
 	MOVQ    h_base+32(FP), DI
 	LEAQ    128(BX), R8
 	SHRQ    $0x07, SI
-	JZ      passed32
+	TESTQ   SI, SI
+	JZ      pass32_end
 
 pass32:
 	VMOVUPS      (R8), Y12
@@ -4759,7 +4702,7 @@ pass32:
 	DECQ         SI
 	JNZ          pass32
 
-passed32:
+pass32_end:
 	LEAQ    128(AX), SI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
@@ -4802,7 +4745,8 @@ passed32:
 	MOVQ    h_base+32(FP), DI
 	LEAQ    192(BX), R8
 	SHRQ    $0x07, SI
-	JZ      passed48
+	TESTQ   SI, SI
+	JZ      pass48_end
 
 pass48:
 	VMOVUPS      (R8), Y12
@@ -4830,7 +4774,7 @@ pass48:
 	DECQ         SI
 	JNZ          pass48
 
-passed48:
+pass48_end:
 	LEAQ    192(AX), SI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
@@ -4873,7 +4817,8 @@ passed48:
 	MOVQ    h_base+32(FP), DI
 	LEAQ    256(BX), R8
 	SHRQ    $0x07, SI
-	JZ      passed64
+	TESTQ   SI, SI
+	JZ      pass64_end
 
 pass64:
 	VMOVUPS      (R8), Y12
@@ -4901,7 +4846,7 @@ pass64:
 	DECQ         SI
 	JNZ          pass64
 
-passed64:
+pass64_end:
 	LEAQ    256(AX), SI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
@@ -4944,7 +4889,8 @@ passed64:
 	MOVQ    h_base+32(FP), DI
 	LEAQ    320(BX), R8
 	SHRQ    $0x07, SI
-	JZ      passed80
+	TESTQ   SI, SI
+	JZ      pass80_end
 
 pass80:
 	VMOVUPS      (R8), Y12
@@ -4972,7 +4918,7 @@ pass80:
 	DECQ         SI
 	JNZ          pass80
 
-passed80:
+pass80_end:
 	LEAQ    320(AX), SI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
@@ -5015,7 +4961,8 @@ passed80:
 	MOVQ    h_base+32(FP), DI
 	LEAQ    384(BX), R8
 	SHRQ    $0x07, SI
-	JZ      passed96
+	TESTQ   SI, SI
+	JZ      pass96_end
 
 pass96:
 	VMOVUPS      (R8), Y12
@@ -5043,7 +4990,7 @@ pass96:
 	DECQ         SI
 	JNZ          pass96
 
-passed96:
+pass96_end:
 	LEAQ    384(AX), SI
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
@@ -5086,7 +5033,8 @@ passed96:
 	MOVQ    h_base+32(FP), DI
 	LEAQ    448(BX), BX
 	SHRQ    $0x07, SI
-	JZ      passed112
+	TESTQ   SI, SI
+	JZ      pass112_end
 
 pass112:
 	VMOVUPS      (BX), Y12
@@ -5114,7 +5062,7 @@ pass112:
 	DECQ         SI
 	JNZ          pass112
 
-passed112:
+pass112_end:
 	LEAQ    448(AX), AX
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
@@ -5140,118 +5088,118 @@ passed112:
 // func OuterAtAVX2(y []float32, h []float32, rows []int32, w []float32)
 // Requires: AVX, FMA3
 TEXT ·OuterAtAVX2(SB), NOSPLIT, $0-96
-	MOVQ    y_base+0(FP), AX
-	MOVQ    w_base+72(FP), CX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VMOVUPS 64(AX), Y2
-	VMOVUPS 96(AX), Y3
-	VMOVUPS 128(AX), Y4
-	VMOVUPS 160(AX), Y5
-	VMOVUPS 192(AX), Y6
-	VMOVUPS 224(AX), Y7
+	MOVQ    w_base+72(FP), AX
+	MOVQ    y_base+0(FP), CX
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	VMOVUPS 64(CX), Y2
+	VMOVUPS 96(CX), Y3
+	VMOVUPS 128(CX), Y4
+	VMOVUPS 160(CX), Y5
+	VMOVUPS 192(CX), Y6
+	VMOVUPS 224(CX), Y7
 	MOVQ    rows_len+56(FP), DX
 	MOVQ    h_base+24(FP), BX
 	MOVQ    rows_base+48(FP), SI
 	TESTQ   DX, DX
-	JZ      passed0
+	JZ      pass0_end
 
 pass0:
 	MOVLQSX      (SI), DI
 	SHLQ         $0x09, DI
 	VBROADCASTSS (BX), Y8
-	VFMADD231PS  (CX)(DI*1), Y8, Y0
-	VFMADD231PS  32(CX)(DI*1), Y8, Y1
-	VFMADD231PS  64(CX)(DI*1), Y8, Y2
-	VFMADD231PS  96(CX)(DI*1), Y8, Y3
-	VFMADD231PS  128(CX)(DI*1), Y8, Y4
-	VFMADD231PS  160(CX)(DI*1), Y8, Y5
-	VFMADD231PS  192(CX)(DI*1), Y8, Y6
-	VFMADD231PS  224(CX)(DI*1), Y8, Y7
+	VFMADD231PS  (AX)(DI*1), Y8, Y0
+	VFMADD231PS  32(AX)(DI*1), Y8, Y1
+	VFMADD231PS  64(AX)(DI*1), Y8, Y2
+	VFMADD231PS  96(AX)(DI*1), Y8, Y3
+	VFMADD231PS  128(AX)(DI*1), Y8, Y4
+	VFMADD231PS  160(AX)(DI*1), Y8, Y5
+	VFMADD231PS  192(AX)(DI*1), Y8, Y6
+	VFMADD231PS  224(AX)(DI*1), Y8, Y7
 	ADDQ         $0x00000004, BX
 	ADDQ         $0x00000004, SI
 	DECQ         DX
 	JNZ          pass0
 
-passed0:
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS Y2, 64(AX)
-	VMOVUPS Y3, 96(AX)
-	VMOVUPS Y4, 128(AX)
-	VMOVUPS Y5, 160(AX)
-	VMOVUPS Y6, 192(AX)
-	VMOVUPS Y7, 224(AX)
-	VMOVUPS 256(AX), Y0
-	VMOVUPS 288(AX), Y1
-	VMOVUPS 320(AX), Y2
-	VMOVUPS 352(AX), Y3
-	VMOVUPS 384(AX), Y4
-	VMOVUPS 416(AX), Y5
-	VMOVUPS 448(AX), Y6
-	VMOVUPS 480(AX), Y7
+pass0_end:
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	VMOVUPS Y2, 64(CX)
+	VMOVUPS Y3, 96(CX)
+	VMOVUPS Y4, 128(CX)
+	VMOVUPS Y5, 160(CX)
+	VMOVUPS Y6, 192(CX)
+	VMOVUPS Y7, 224(CX)
+	VMOVUPS 256(CX), Y0
+	VMOVUPS 288(CX), Y1
+	VMOVUPS 320(CX), Y2
+	VMOVUPS 352(CX), Y3
+	VMOVUPS 384(CX), Y4
+	VMOVUPS 416(CX), Y5
+	VMOVUPS 448(CX), Y6
+	VMOVUPS 480(CX), Y7
 	MOVQ    rows_len+56(FP), DX
 	MOVQ    h_base+24(FP), BX
 	MOVQ    rows_base+48(FP), SI
 	TESTQ   DX, DX
-	JZ      passed64
+	JZ      pass64_end
 
 pass64:
 	MOVLQSX      (SI), DI
 	SHLQ         $0x09, DI
 	VBROADCASTSS (BX), Y8
-	VFMADD231PS  256(CX)(DI*1), Y8, Y0
-	VFMADD231PS  288(CX)(DI*1), Y8, Y1
-	VFMADD231PS  320(CX)(DI*1), Y8, Y2
-	VFMADD231PS  352(CX)(DI*1), Y8, Y3
-	VFMADD231PS  384(CX)(DI*1), Y8, Y4
-	VFMADD231PS  416(CX)(DI*1), Y8, Y5
-	VFMADD231PS  448(CX)(DI*1), Y8, Y6
-	VFMADD231PS  480(CX)(DI*1), Y8, Y7
+	VFMADD231PS  256(AX)(DI*1), Y8, Y0
+	VFMADD231PS  288(AX)(DI*1), Y8, Y1
+	VFMADD231PS  320(AX)(DI*1), Y8, Y2
+	VFMADD231PS  352(AX)(DI*1), Y8, Y3
+	VFMADD231PS  384(AX)(DI*1), Y8, Y4
+	VFMADD231PS  416(AX)(DI*1), Y8, Y5
+	VFMADD231PS  448(AX)(DI*1), Y8, Y6
+	VFMADD231PS  480(AX)(DI*1), Y8, Y7
 	ADDQ         $0x00000004, BX
 	ADDQ         $0x00000004, SI
 	DECQ         DX
 	JNZ          pass64
 
-passed64:
-	VMOVUPS Y0, 256(AX)
-	VMOVUPS Y1, 288(AX)
-	VMOVUPS Y2, 320(AX)
-	VMOVUPS Y3, 352(AX)
-	VMOVUPS Y4, 384(AX)
-	VMOVUPS Y5, 416(AX)
-	VMOVUPS Y6, 448(AX)
-	VMOVUPS Y7, 480(AX)
+pass64_end:
+	VMOVUPS Y0, 256(CX)
+	VMOVUPS Y1, 288(CX)
+	VMOVUPS Y2, 320(CX)
+	VMOVUPS Y3, 352(CX)
+	VMOVUPS Y4, 384(CX)
+	VMOVUPS Y5, 416(CX)
+	VMOVUPS Y6, 448(CX)
+	VMOVUPS Y7, 480(CX)
 	VZEROUPPER
 	RET
 
 // func OuterPairsAVX2(y []float32, h []float32, rows []int32, codes []uint32, scales []float32, next *float32)
 // Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·OuterPairsAVX2(SB), NOSPLIT, $0-128
-	MOVQ         y_base+0(FP), AX
-	MOVQ         codes_base+72(FP), CX
-	MOVQ         scales_base+96(FP), DX
-	MOVQ         next+120(FP), BX
-	MOVL         $0xffff0000, SI
-	VMOVD        SI, X8
-	VPBROADCASTD X8, Y8
-	PREFETCHT0   (BX)
-	PREFETCHT0   64(BX)
-	PREFETCHT0   128(BX)
-	PREFETCHT0   192(BX)
-	VMOVUPS      (AX), Y0
-	VMOVUPS      32(AX), Y1
-	VMOVUPS      64(AX), Y2
-	VMOVUPS      96(AX), Y3
-	VMOVUPS      128(AX), Y4
-	VMOVUPS      160(AX), Y5
-	VMOVUPS      192(AX), Y6
-	VMOVUPS      224(AX), Y7
+	MOVQ         codes_base+72(FP), AX
+	MOVQ         scales_base+96(FP), CX
+	MOVQ         next+120(FP), DX
+	MOVL         $0xffff0000, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         y_base+0(FP), BX
+	PREFETCHT0   (DX)
+	PREFETCHT0   64(DX)
+	PREFETCHT0   128(DX)
+	PREFETCHT0   192(DX)
+	VMOVUPS      (BX), Y1
+	VMOVUPS      32(BX), Y2
+	VMOVUPS      64(BX), Y3
+	VMOVUPS      96(BX), Y4
+	VMOVUPS      128(BX), Y5
+	VMOVUPS      160(BX), Y6
+	VMOVUPS      192(BX), Y7
+	VMOVUPS      224(BX), Y8
 	MOVQ         rows_len+56(FP), SI
 	MOVQ         h_base+24(FP), DI
 	MOVQ         rows_base+48(FP), R8
 	TESTQ        SI, SI
-	JZ           passed0
+	JZ           pass0_end
 
 pass0:
 	MOVLQSX        (R8), R9
@@ -5259,61 +5207,61 @@ pass0:
 	SHLQ           $0x08, R9
 	SHLQ           $0x04, R10
 	VBROADCASTSS   (DI), Y9
-	VBROADCASTF128 (DX)(R10*1), Y10
+	VBROADCASTF128 (CX)(R10*1), Y10
 	VMULPS         Y9, Y10, Y10
 	VPERMILPS      $0x00, Y10, Y9
-	VMOVDQU        (CX)(R9*1), Y12
+	VMOVDQU        (AX)(R9*1), Y12
 	VPSLLD         $0x10, Y12, Y11
-	VPAND          Y8, Y12, Y12
-	VFMADD231PS    Y9, Y11, Y0
-	VFMADD231PS    Y9, Y12, Y2
-	VMOVDQU        32(CX)(R9*1), Y12
-	VPSLLD         $0x10, Y12, Y11
-	VPAND          Y8, Y12, Y12
+	VPAND          Y0, Y12, Y12
 	VFMADD231PS    Y9, Y11, Y1
 	VFMADD231PS    Y9, Y12, Y3
+	VMOVDQU        32(AX)(R9*1), Y12
+	VPSLLD         $0x10, Y12, Y11
+	VPAND          Y0, Y12, Y12
+	VFMADD231PS    Y9, Y11, Y2
+	VFMADD231PS    Y9, Y12, Y4
 	VPERMILPS      $0x55, Y10, Y9
-	VMOVDQU        64(CX)(R9*1), Y11
+	VMOVDQU        64(AX)(R9*1), Y11
 	VPSLLD         $0x10, Y11, Y10
-	VPAND          Y8, Y11, Y11
-	VFMADD231PS    Y9, Y10, Y4
-	VFMADD231PS    Y9, Y11, Y6
-	VMOVDQU        96(CX)(R9*1), Y11
-	VPSLLD         $0x10, Y11, Y10
-	VPAND          Y8, Y11, Y11
+	VPAND          Y0, Y11, Y11
 	VFMADD231PS    Y9, Y10, Y5
 	VFMADD231PS    Y9, Y11, Y7
+	VMOVDQU        96(AX)(R9*1), Y11
+	VPSLLD         $0x10, Y11, Y10
+	VPAND          Y0, Y11, Y11
+	VFMADD231PS    Y9, Y10, Y6
+	VFMADD231PS    Y9, Y11, Y8
 	ADDQ           $0x00000004, DI
 	ADDQ           $0x00000004, R8
 	DECQ           SI
 	JNZ            pass0
 
-passed0:
-	VMOVUPS    Y0, (AX)
-	VMOVUPS    Y1, 32(AX)
-	VMOVUPS    Y2, 64(AX)
-	VMOVUPS    Y3, 96(AX)
-	VMOVUPS    Y4, 128(AX)
-	VMOVUPS    Y5, 160(AX)
-	VMOVUPS    Y6, 192(AX)
-	VMOVUPS    Y7, 224(AX)
-	PREFETCHT0 256(BX)
-	PREFETCHT0 320(BX)
-	PREFETCHT0 384(BX)
-	PREFETCHT0 448(BX)
-	VMOVUPS    256(AX), Y0
-	VMOVUPS    288(AX), Y1
-	VMOVUPS    320(AX), Y2
-	VMOVUPS    352(AX), Y3
-	VMOVUPS    384(AX), Y4
-	VMOVUPS    416(AX), Y5
-	VMOVUPS    448(AX), Y6
-	VMOVUPS    480(AX), Y7
-	MOVQ       rows_len+56(FP), BX
+pass0_end:
+	VMOVUPS    Y1, (BX)
+	VMOVUPS    Y2, 32(BX)
+	VMOVUPS    Y3, 64(BX)
+	VMOVUPS    Y4, 96(BX)
+	VMOVUPS    Y5, 128(BX)
+	VMOVUPS    Y6, 160(BX)
+	VMOVUPS    Y7, 192(BX)
+	VMOVUPS    Y8, 224(BX)
+	PREFETCHT0 256(DX)
+	PREFETCHT0 320(DX)
+	PREFETCHT0 384(DX)
+	PREFETCHT0 448(DX)
+	VMOVUPS    256(BX), Y1
+	VMOVUPS    288(BX), Y2
+	VMOVUPS    320(BX), Y3
+	VMOVUPS    352(BX), Y4
+	VMOVUPS    384(BX), Y5
+	VMOVUPS    416(BX), Y6
+	VMOVUPS    448(BX), Y7
+	VMOVUPS    480(BX), Y8
+	MOVQ       rows_len+56(FP), DX
 	MOVQ       h_base+24(FP), SI
 	MOVQ       rows_base+48(FP), DI
-	TESTQ      BX, BX
-	JZ         passed64
+	TESTQ      DX, DX
+	JZ         pass64_end
 
 pass64:
 	MOVLQSX        (DI), R8
@@ -5321,44 +5269,44 @@ pass64:
 	SHLQ           $0x08, R8
 	SHLQ           $0x04, R9
 	VBROADCASTSS   (SI), Y9
-	VBROADCASTF128 (DX)(R9*1), Y10
+	VBROADCASTF128 (CX)(R9*1), Y10
 	VMULPS         Y9, Y10, Y10
 	VPERMILPS      $0xaa, Y10, Y9
-	VMOVDQU        128(CX)(R8*1), Y12
+	VMOVDQU        128(AX)(R8*1), Y12
 	VPSLLD         $0x10, Y12, Y11
-	VPAND          Y8, Y12, Y12
-	VFMADD231PS    Y9, Y11, Y0
-	VFMADD231PS    Y9, Y12, Y2
-	VMOVDQU        160(CX)(R8*1), Y12
-	VPSLLD         $0x10, Y12, Y11
-	VPAND          Y8, Y12, Y12
+	VPAND          Y0, Y12, Y12
 	VFMADD231PS    Y9, Y11, Y1
 	VFMADD231PS    Y9, Y12, Y3
+	VMOVDQU        160(AX)(R8*1), Y12
+	VPSLLD         $0x10, Y12, Y11
+	VPAND          Y0, Y12, Y12
+	VFMADD231PS    Y9, Y11, Y2
+	VFMADD231PS    Y9, Y12, Y4
 	VPERMILPS      $0xff, Y10, Y9
-	VMOVDQU        192(CX)(R8*1), Y11
+	VMOVDQU        192(AX)(R8*1), Y11
 	VPSLLD         $0x10, Y11, Y10
-	VPAND          Y8, Y11, Y11
-	VFMADD231PS    Y9, Y10, Y4
-	VFMADD231PS    Y9, Y11, Y6
-	VMOVDQU        224(CX)(R8*1), Y11
-	VPSLLD         $0x10, Y11, Y10
-	VPAND          Y8, Y11, Y11
+	VPAND          Y0, Y11, Y11
 	VFMADD231PS    Y9, Y10, Y5
 	VFMADD231PS    Y9, Y11, Y7
+	VMOVDQU        224(AX)(R8*1), Y11
+	VPSLLD         $0x10, Y11, Y10
+	VPAND          Y0, Y11, Y11
+	VFMADD231PS    Y9, Y10, Y6
+	VFMADD231PS    Y9, Y11, Y8
 	ADDQ           $0x00000004, SI
 	ADDQ           $0x00000004, DI
-	DECQ           BX
+	DECQ           DX
 	JNZ            pass64
 
-passed64:
-	VMOVUPS Y0, 256(AX)
-	VMOVUPS Y1, 288(AX)
-	VMOVUPS Y2, 320(AX)
-	VMOVUPS Y3, 352(AX)
-	VMOVUPS Y4, 384(AX)
-	VMOVUPS Y5, 416(AX)
-	VMOVUPS Y6, 448(AX)
-	VMOVUPS Y7, 480(AX)
+pass64_end:
+	VMOVUPS Y1, 256(BX)
+	VMOVUPS Y2, 288(BX)
+	VMOVUPS Y3, 320(BX)
+	VMOVUPS Y4, 352(BX)
+	VMOVUPS Y5, 384(BX)
+	VMOVUPS Y6, 416(BX)
+	VMOVUPS Y7, 448(BX)
+	VMOVUPS Y8, 480(BX)
 	VZEROUPPER
 	RET
 
@@ -5377,7 +5325,7 @@ TEXT ·Scores4AVX2(SB), NOSPLIT, $0-88
 	LEAQ (R8)(R8*2), R10
 	LEAQ (CX)(CX*2), R11
 
-keys1:
+elems1:
 	CMPQ   DX, $0x00000001
 	JL     below1
 	VXORPS Y0, Y0, Y0
@@ -5390,30 +5338,34 @@ keys1:
 	VXORPS Y7, Y7, Y7
 	MOVQ   BX, R9
 	MOVQ   SI, R12
+	TESTQ  R12, R12
+	JZ     dims1_end
 
 dims1:
-	VMOVUPS      (DI), Y8
-	VMOVUPS      (R9), Y9
-	VFMADD231PS  Y8, Y9, Y0
-	VMOVUPS      (R9)(R8*1), Y9
-	VFMADD231PS  Y8, Y9, Y2
-	VMOVUPS      (R9)(R8*2), Y9
-	VFMADD231PS  Y8, Y9, Y4
-	VMOVUPS      (R9)(R10*1), Y9
-	VFMADD231PS  Y8, Y9, Y6
-	VMOVUPS      32(DI), Y8
-	VMOVUPS      32(R9), Y9
-	VFMADD231PS  Y8, Y9, Y1
-	VMOVUPS      32(R9)(R8*1), Y9
-	VFMADD231PS  Y8, Y9, Y3
-	VMOVUPS      32(R9)(R8*2), Y9
-	VFMADD231PS  Y8, Y9, Y5
-	VMOVUPS      32(R9)(R10*1), Y9
-	VFMADD231PS  Y8, Y9, Y7
-	ADDQ         $0x00000040, R9
-	ADDQ         $0x00000040, DI
-	DECQ         R12
-	JNZ          dims1
+	VMOVUPS     (DI), Y8
+	VMOVUPS     (R9), Y9
+	VFMADD231PS Y8, Y9, Y0
+	VMOVUPS     (R9)(R8*1), Y9
+	VFMADD231PS Y8, Y9, Y2
+	VMOVUPS     (R9)(R8*2), Y9
+	VFMADD231PS Y8, Y9, Y4
+	VMOVUPS     (R9)(R10*1), Y9
+	VFMADD231PS Y8, Y9, Y6
+	VMOVUPS     32(DI), Y8
+	VMOVUPS     32(R9), Y9
+	VFMADD231PS Y8, Y9, Y1
+	VMOVUPS     32(R9)(R8*1), Y9
+	VFMADD231PS Y8, Y9, Y3
+	VMOVUPS     32(R9)(R8*2), Y9
+	VFMADD231PS Y8, Y9, Y5
+	VMOVUPS     32(R9)(R10*1), Y9
+	VFMADD231PS Y8, Y9, Y7
+	ADDQ        $0x00000040, R9
+	ADDQ        $0x00000040, DI
+	DECQ        R12
+	JNZ         dims1
+
+dims1_end:
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y2
 	VADDPS       Y5, Y4, Y4
@@ -5429,7 +5381,7 @@ dims1:
 	VEXTRACTPS   $0x03, X0, (AX)(R11*1)
 	ADDQ         $0x00000004, AX
 	SUBQ         $0x00000001, DX
-	JMP          keys1
+	JMP          elems1
 
 below1:
 	VZEROUPPER
@@ -5451,7 +5403,7 @@ TEXT ·Values4AVX2(SB), NOSPLIT, $0-112
 	LEAQ (R9)(R9*2), R10
 	LEAQ (SI)(SI*2), R12
 
-block16:
+elems16:
 	CMPQ         CX, $0x00000010
 	JL           below16
 	VBROADCASTSS (DX), Y0
@@ -5470,7 +5422,7 @@ block16:
 	MOVQ         BX, R11
 	MOVQ         DI, R14
 	TESTQ        R14, R14
-	JZ           stored16
+	JZ           rows16_end
 
 rows16:
 	VMOVUPS      (R13), Y8
@@ -5492,7 +5444,7 @@ rows16:
 	DECQ         R14
 	JNZ          rows16
 
-stored16:
+rows16_end:
 	VMOVUPS Y1, (AX)
 	VMOVUPS Y0, 32(AX)
 	VMOVUPS Y3, (AX)(R9*1)
@@ -5504,13 +5456,13 @@ stored16:
 	ADDQ    $0x00000040, AX
 	ADDQ    $0x00000040, R8
 	SUBQ    $0x00000010, CX
-	JMP     block16
+	JMP     elems16
 
 below16:
 	VZEROUPPER
 	RET
 
-// func ScoresF32AVX2(s []float32, q []float32, keys []float32, next *float32)
+// func ScoresF32AVX2(s []float32, q []float32, keys []byte, next *byte)
 // Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·ScoresF32AVX2(SB), NOSPLIT, $0-80
 	MOVQ    s_base+0(FP), AX
@@ -5518,8 +5470,7 @@ TEXT ·ScoresF32AVX2(SB), NOSPLIT, $0-80
 	MOVQ    q_base+24(FP), DX
 	MOVQ    q_len+32(FP), BX
 	MOVQ    keys_base+48(FP), SI
-	MOVQ    ·Ahead+0(SB), R8
-	ADDQ    SI, R8
+	LEAQ    8192(SI), R8
 	MOVQ    next+72(FP), DI
 	TESTQ   DI, DI
 	CMOVQEQ R8, DI
@@ -5527,7 +5478,8 @@ TEXT ·ScoresF32AVX2(SB), NOSPLIT, $0-80
 	IMUL3Q  $0x00000040, BX, R8
 	LEAQ    (R8)(R8*2), R9
 	SHRQ    $0x02, CX
-	JZ      done
+	TESTQ   CX, CX
+	JZ      keys_end
 
 keys:
 	VXORPS Y0, Y0, Y0
@@ -5540,97 +5492,101 @@ keys:
 	VXORPS Y7, Y7, Y7
 	MOVQ   DX, R10
 	MOVQ   BX, R11
+	TESTQ  R11, R11
+	JZ     dims_end
 
 dims:
-	PREFETCHT1   (DI)
-	PREFETCHT1   64(DI)
-	PREFETCHT1   128(DI)
-	PREFETCHT1   192(DI)
-	VMOVUPS      (SI), Y8
-	VMOVUPS      32(SI), Y9
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VFMADD231PS  (R10), Y8, Y0
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VFMADD231PS  32(R10), Y9, Y1
-	VMOVUPS      (SI)(R8*1), Y8
-	VMOVUPS      32(SI)(R8*1), Y9
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VFMADD231PS  (R10), Y8, Y2
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VFMADD231PS  32(R10), Y9, Y3
-	VMOVUPS      (SI)(R8*2), Y8
-	VMOVUPS      32(SI)(R8*2), Y9
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VFMADD231PS  (R10), Y8, Y4
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VFMADD231PS  32(R10), Y9, Y5
-	VMOVUPS      (SI)(R9*1), Y8
-	VMOVUPS      32(SI)(R9*1), Y9
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VFMADD231PS  (R10), Y8, Y6
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VFMADD231PS  32(R10), Y9, Y7
-	ADDQ         $0x00000040, R10
-	ADDQ         $0x00000040, SI
-	ADDQ         $0x00000100, DI
-	DECQ         R11
-	JNZ          dims
+	PREFETCHT1  (DI)
+	PREFETCHT1  64(DI)
+	PREFETCHT1  128(DI)
+	PREFETCHT1  192(DI)
+	VMOVUPS     (SI), Y8
+	VMOVUPS     32(SI), Y9
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y0
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VFMADD231PS 32(R10), Y9, Y1
+	VMOVUPS     (SI)(R8*1), Y8
+	VMOVUPS     32(SI)(R8*1), Y9
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y2
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VFMADD231PS 32(R10), Y9, Y3
+	VMOVUPS     (SI)(R8*2), Y8
+	VMOVUPS     32(SI)(R8*2), Y9
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y4
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VFMADD231PS 32(R10), Y9, Y5
+	VMOVUPS     (SI)(R9*1), Y8
+	VMOVUPS     32(SI)(R9*1), Y9
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y6
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VFMADD231PS 32(R10), Y9, Y7
+	ADDQ        $0x00000040, R10
+	ADDQ        $0x00000040, SI
+	ADDQ        $0x00000100, DI
+	DECQ        R11
+	JNZ         dims
+
+dims_end:
 	ADDQ         R9, SI
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y2
@@ -5646,11 +5602,11 @@ dims:
 	DECQ         CX
 	JNZ          keys
 
-done:
+keys_end:
 	VZEROUPPER
 	RET
 
-// func ValuesF32AVX2(y []float32, c float32, p []float32, values []float32, next *float32)
+// func ValuesF32AVX2(y []float32, c float32, p []float32, values []byte, next *byte)
 // Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·ValuesF32AVX2(SB), NOSPLIT, $0-88
 	MOVQ         y_base+0(FP), AX
@@ -5658,17 +5614,18 @@ TEXT ·ValuesF32AVX2(SB), NOSPLIT, $0-88
 	MOVQ         p_base+32(FP), DX
 	MOVQ         p_len+40(FP), BX
 	MOVQ         values_base+56(FP), SI
-	MOVQ         ·Ahead+0(SB), DI
-	ADDQ         SI, DI
-	MOVQ         next+80(FP), R9
-	TESTQ        R9, R9
-	CMOVQEQ      DI, R9
+	LEAQ         8192(SI), DI
+	MOVQ         next+80(FP), R8
+	TESTQ        R8, R8
+	CMOVQEQ      DI, R8
 	SHRQ         $0x04, CX
 	IMUL3Q       $0x00000040, CX, DI
-	LEAQ         (DI)(DI*2), R8
+	LEAQ         (DI)(DI*2), R9
 	VBROADCASTSS c+24(FP), Y0
 	MOVQ         AX, R10
 	MOVQ         CX, R11
+	TESTQ        R11, R11
+	JZ           scale_end
 
 scale:
 	VMULPS  (R10), Y0, Y1
@@ -5679,21 +5636,24 @@ scale:
 	DECQ    R11
 	JNZ     scale
 
-rows4:
+scale_end:
+elems4:
 	CMPQ         BX, $0x00000004
-	JL           fewer4
+	JL           below4
 	VBROADCASTSS (DX), Y0
 	VBROADCASTSS 4(DX), Y1
 	VBROADCASTSS 8(DX), Y2
 	VBROADCASTSS 12(DX), Y3
 	MOVQ         AX, R10
 	MOVQ         CX, R11
+	TESTQ        R11, R11
+	JZ           dims4_end
 
 dims4:
-	PREFETCHT1  (R9)
-	PREFETCHT1  64(R9)
-	PREFETCHT1  128(R9)
-	PREFETCHT1  192(R9)
+	PREFETCHT1  (R8)
+	PREFETCHT1  64(R8)
+	PREFETCHT1  128(R8)
+	PREFETCHT1  192(R8)
 	VMOVUPS     (R10), Y4
 	VMOVUPS     32(R10), Y5
 	VMOVUPS     (SI), Y6
@@ -5756,8 +5716,8 @@ dims4:
 	VPOR        Y7, Y7, Y7
 	VPOR        Y7, Y7, Y7
 	VFMADD231PS Y7, Y2, Y5
-	VMOVUPS     (SI)(R8*1), Y6
-	VMOVUPS     32(SI)(R8*1), Y7
+	VMOVUPS     (SI)(R9*1), Y6
+	VMOVUPS     32(SI)(R9*1), Y7
 	VPOR        Y6, Y6, Y6
 	VPOR        Y6, Y6, Y6
 	VPOR        Y6, Y6, Y6
@@ -5779,25 +5739,29 @@ dims4:
 	VMOVUPS     Y4, (R10)
 	VMOVUPS     Y5, 32(R10)
 	ADDQ        $0x00000040, SI
-	ADDQ        $0x00000100, R9
+	ADDQ        $0x00000100, R8
 	ADDQ        $0x00000040, R10
 	DECQ        R11
 	JNZ         dims4
-	ADDQ        R8, SI
-	ADDQ        $0x00000010, DX
-	SUBQ        $0x00000004, BX
-	JMP         rows4
 
-fewer4:
-rows1:
+dims4_end:
+	ADDQ R9, SI
+	ADDQ $0x00000010, DX
+	SUBQ $0x00000004, BX
+	JMP  elems4
+
+below4:
+elems1:
 	CMPQ         BX, $0x00000001
-	JL           fewer1
+	JL           below1
 	VBROADCASTSS (DX), Y0
 	MOVQ         AX, DI
-	MOVQ         CX, R8
+	MOVQ         CX, R9
+	TESTQ        R9, R9
+	JZ           dims1_end
 
 dims1:
-	PREFETCHT1  (R9)
+	PREFETCHT1  (R8)
 	VMOVUPS     (DI), Y1
 	VMOVUPS     32(DI), Y2
 	VMOVUPS     (SI), Y3
@@ -5823,19 +5787,21 @@ dims1:
 	VMOVUPS     Y1, (DI)
 	VMOVUPS     Y2, 32(DI)
 	ADDQ        $0x00000040, SI
-	ADDQ        $0x00000040, R9
+	ADDQ        $0x00000040, R8
 	ADDQ        $0x00000040, DI
-	DECQ        R8
+	DECQ        R9
 	JNZ         dims1
-	ADDQ        $0x00000004, DX
-	SUBQ        $0x00000001, BX
-	JMP         rows1
 
-fewer1:
+dims1_end:
+	ADDQ $0x00000004, DX
+	SUBQ $0x00000001, BX
+	JMP  elems1
+
+below1:
 	VZEROUPPER
 	RET
 
-// func ScoresF16AVX2(s []float32, q []float32, keys []uint16, next *uint16)
+// func ScoresF16AVX2(s []float32, q []float32, keys []byte, next *byte)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
 TEXT ·ScoresF16AVX2(SB), NOSPLIT, $0-80
 	MOVQ    s_base+0(FP), AX
@@ -5843,8 +5809,7 @@ TEXT ·ScoresF16AVX2(SB), NOSPLIT, $0-80
 	MOVQ    q_base+24(FP), DX
 	MOVQ    q_len+32(FP), BX
 	MOVQ    keys_base+48(FP), SI
-	MOVQ    ·Ahead+0(SB), R8
-	ADDQ    SI, R8
+	LEAQ    8192(SI), R8
 	MOVQ    next+72(FP), DI
 	TESTQ   DI, DI
 	CMOVQEQ R8, DI
@@ -5852,7 +5817,8 @@ TEXT ·ScoresF16AVX2(SB), NOSPLIT, $0-80
 	IMUL3Q  $0x00000020, BX, R8
 	LEAQ    (R8)(R8*2), R9
 	SHRQ    $0x02, CX
-	JZ      done
+	TESTQ   CX, CX
+	JZ      keys_end
 
 keys:
 	VXORPS Y0, Y0, Y0
@@ -5865,55 +5831,59 @@ keys:
 	VXORPS Y7, Y7, Y7
 	MOVQ   DX, R10
 	MOVQ   BX, R11
+	TESTQ  R11, R11
+	JZ     dims_end
 
 dims:
-	PREFETCHT1   (DI)
-	PREFETCHT1   64(DI)
-	VCVTPH2PS    (SI), Y8
-	VCVTPH2PS    16(SI), Y9
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VFMADD231PS  (R10), Y8, Y0
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VFMADD231PS  32(R10), Y9, Y1
-	VCVTPH2PS    (SI)(R8*1), Y8
-	VCVTPH2PS    16(SI)(R8*1), Y9
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VFMADD231PS  (R10), Y8, Y2
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VFMADD231PS  32(R10), Y9, Y3
-	VCVTPH2PS    (SI)(R8*2), Y8
-	VCVTPH2PS    16(SI)(R8*2), Y9
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VFMADD231PS  (R10), Y8, Y4
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VFMADD231PS  32(R10), Y9, Y5
-	VCVTPH2PS    (SI)(R9*1), Y8
-	VCVTPH2PS    16(SI)(R9*1), Y9
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VPOR         Y8, Y8, Y8
-	VFMADD231PS  (R10), Y8, Y6
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VPOR         Y9, Y9, Y9
-	VFMADD231PS  32(R10), Y9, Y7
-	ADDQ         $0x00000040, R10
-	ADDQ         $0x00000020, SI
-	ADDQ         $0x00000080, DI
-	DECQ         R11
-	JNZ          dims
+	PREFETCHT1  (DI)
+	PREFETCHT1  64(DI)
+	VCVTPH2PS   (SI), Y8
+	VCVTPH2PS   16(SI), Y9
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y0
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VFMADD231PS 32(R10), Y9, Y1
+	VCVTPH2PS   (SI)(R8*1), Y8
+	VCVTPH2PS   16(SI)(R8*1), Y9
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y2
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VFMADD231PS 32(R10), Y9, Y3
+	VCVTPH2PS   (SI)(R8*2), Y8
+	VCVTPH2PS   16(SI)(R8*2), Y9
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y4
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VFMADD231PS 32(R10), Y9, Y5
+	VCVTPH2PS   (SI)(R9*1), Y8
+	VCVTPH2PS   16(SI)(R9*1), Y9
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VPOR        Y8, Y8, Y8
+	VFMADD231PS (R10), Y8, Y6
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VFMADD231PS 32(R10), Y9, Y7
+	ADDQ        $0x00000040, R10
+	ADDQ        $0x00000020, SI
+	ADDQ        $0x00000080, DI
+	DECQ        R11
+	JNZ         dims
+
+dims_end:
 	ADDQ         R9, SI
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y2
@@ -5929,11 +5899,11 @@ dims:
 	DECQ         CX
 	JNZ          keys
 
-done:
+keys_end:
 	VZEROUPPER
 	RET
 
-// func ValuesF16AVX2(y []float32, c float32, p []float32, values []uint16, next *uint16)
+// func ValuesF16AVX2(y []float32, c float32, p []float32, values []byte, next *byte)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
 TEXT ·ValuesF16AVX2(SB), NOSPLIT, $0-88
 	MOVQ         y_base+0(FP), AX
@@ -5941,17 +5911,18 @@ TEXT ·ValuesF16AVX2(SB), NOSPLIT, $0-88
 	MOVQ         p_base+32(FP), DX
 	MOVQ         p_len+40(FP), BX
 	MOVQ         values_base+56(FP), SI
-	MOVQ         ·Ahead+0(SB), DI
-	ADDQ         SI, DI
-	MOVQ         next+80(FP), R9
-	TESTQ        R9, R9
-	CMOVQEQ      DI, R9
+	LEAQ         8192(SI), DI
+	MOVQ         next+80(FP), R8
+	TESTQ        R8, R8
+	CMOVQEQ      DI, R8
 	SHRQ         $0x04, CX
 	IMUL3Q       $0x00000020, CX, DI
-	LEAQ         (DI)(DI*2), R8
+	LEAQ         (DI)(DI*2), R9
 	VBROADCASTSS c+24(FP), Y0
 	MOVQ         AX, R10
 	MOVQ         CX, R11
+	TESTQ        R11, R11
+	JZ           scale_end
 
 scale:
 	VMULPS  (R10), Y0, Y1
@@ -5962,19 +5933,22 @@ scale:
 	DECQ    R11
 	JNZ     scale
 
-rows4:
+scale_end:
+elems4:
 	CMPQ         BX, $0x00000004
-	JL           fewer4
+	JL           below4
 	VBROADCASTSS (DX), Y0
 	VBROADCASTSS 4(DX), Y1
 	VBROADCASTSS 8(DX), Y2
 	VBROADCASTSS 12(DX), Y3
 	MOVQ         AX, R10
 	MOVQ         CX, R11
+	TESTQ        R11, R11
+	JZ           dims4_end
 
 dims4:
-	PREFETCHT1  (R9)
-	PREFETCHT1  64(R9)
+	PREFETCHT1  (R8)
+	PREFETCHT1  64(R8)
 	VMOVUPS     (R10), Y4
 	VMOVUPS     32(R10), Y5
 	VCVTPH2PS   (SI), Y6
@@ -6007,8 +5981,8 @@ dims4:
 	VPOR        Y7, Y7, Y7
 	VPOR        Y7, Y7, Y7
 	VFMADD231PS Y7, Y2, Y5
-	VCVTPH2PS   (SI)(R8*1), Y6
-	VCVTPH2PS   16(SI)(R8*1), Y7
+	VCVTPH2PS   (SI)(R9*1), Y6
+	VCVTPH2PS   16(SI)(R9*1), Y7
 	VPOR        Y6, Y6, Y6
 	VPOR        Y6, Y6, Y6
 	VPOR        Y6, Y6, Y6
@@ -6020,25 +5994,29 @@ dims4:
 	VMOVUPS     Y4, (R10)
 	VMOVUPS     Y5, 32(R10)
 	ADDQ        $0x00000020, SI
-	ADDQ        $0x00000080, R9
+	ADDQ        $0x00000080, R8
 	ADDQ        $0x00000040, R10
 	DECQ        R11
 	JNZ         dims4
-	ADDQ        R8, SI
-	ADDQ        $0x00000010, DX
-	SUBQ        $0x00000004, BX
-	JMP         rows4
 
-fewer4:
-rows1:
+dims4_end:
+	ADDQ R9, SI
+	ADDQ $0x00000010, DX
+	SUBQ $0x00000004, BX
+	JMP  elems4
+
+below4:
+elems1:
 	CMPQ         BX, $0x00000001
-	JL           fewer1
+	JL           below1
 	VBROADCASTSS (DX), Y0
 	MOVQ         AX, DI
-	MOVQ         CX, R8
+	MOVQ         CX, R9
+	TESTQ        R9, R9
+	JZ           dims1_end
 
 dims1:
-	PREFETCHT1  (R9)
+	PREFETCHT1  (R8)
 	VMOVUPS     (DI), Y1
 	VMOVUPS     32(DI), Y2
 	VCVTPH2PS   (SI), Y3
@@ -6054,15 +6032,17 @@ dims1:
 	VMOVUPS     Y1, (DI)
 	VMOVUPS     Y2, 32(DI)
 	ADDQ        $0x00000020, SI
-	ADDQ        $0x00000020, R9
+	ADDQ        $0x00000020, R8
 	ADDQ        $0x00000040, DI
-	DECQ        R8
+	DECQ        R9
 	JNZ         dims1
-	ADDQ        $0x00000004, DX
-	SUBQ        $0x00000001, BX
-	JMP         rows1
 
-fewer1:
+dims1_end:
+	ADDQ $0x00000004, DX
+	SUBQ $0x00000001, BX
+	JMP  elems1
+
+below1:
 	VZEROUPPER
 	RET
 
@@ -6074,8 +6054,7 @@ TEXT ·ScoresQ8AVX2(SB), NOSPLIT, $0-80
 	MOVQ    q_base+24(FP), DX
 	MOVQ    q_len+32(FP), BX
 	MOVQ    keys_base+48(FP), SI
-	MOVQ    ·Ahead+0(SB), R8
-	ADDQ    SI, R8
+	LEAQ    8192(SI), R8
 	MOVQ    next+72(FP), DI
 	TESTQ   DI, DI
 	CMOVQEQ R8, DI
@@ -6083,7 +6062,8 @@ TEXT ·ScoresQ8AVX2(SB), NOSPLIT, $0-80
 	IMUL3Q  $0x00000022, BX, R8
 	LEAQ    (R8)(R8*2), R9
 	SHRQ    $0x02, CX
-	JZ      done
+	TESTQ   CX, CX
+	JZ      keys_end
 
 keys:
 	VXORPS Y0, Y0, Y0
@@ -6096,6 +6076,8 @@ keys:
 	VXORPS Y7, Y7, Y7
 	MOVQ   DX, R10
 	MOVQ   BX, R11
+	TESTQ  R11, R11
+	JZ     dims_end
 
 dims:
 	PREFETCHT1   (DI)
@@ -6178,6 +6160,8 @@ dims:
 	ADDQ         $0x00000088, DI
 	DECQ         R11
 	JNZ          dims
+
+dims_end:
 	ADDQ         R9, SI
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y2
@@ -6193,7 +6177,7 @@ dims:
 	DECQ         CX
 	JNZ          keys
 
-done:
+keys_end:
 	VZEROUPPER
 	RET
 
@@ -6205,17 +6189,18 @@ TEXT ·ValuesQ8AVX2(SB), NOSPLIT, $0-88
 	MOVQ         p_base+32(FP), DX
 	MOVQ         p_len+40(FP), BX
 	MOVQ         values_base+56(FP), SI
-	MOVQ         ·Ahead+0(SB), DI
-	ADDQ         SI, DI
-	MOVQ         next+80(FP), R9
-	TESTQ        R9, R9
-	CMOVQEQ      DI, R9
+	LEAQ         8192(SI), DI
+	MOVQ         next+80(FP), R8
+	TESTQ        R8, R8
+	CMOVQEQ      DI, R8
 	SHRQ         $0x05, CX
 	IMUL3Q       $0x00000022, CX, DI
-	LEAQ         (DI)(DI*2), R8
+	LEAQ         (DI)(DI*2), R9
 	VBROADCASTSS c+24(FP), Y0
 	MOVQ         AX, R10
 	MOVQ         CX, R11
+	TESTQ        R11, R11
+	JZ           scale_end
 
 scale:
 	VMULPS  (R10), Y0, Y1
@@ -6230,20 +6215,23 @@ scale:
 	DECQ    R11
 	JNZ     scale
 
-rows4:
+scale_end:
+elems4:
 	CMPQ         BX, $0x00000004
-	JL           fewer4
+	JL           below4
 	VBROADCASTSS (DX), Y0
 	VBROADCASTSS 4(DX), Y1
 	VBROADCASTSS 8(DX), Y2
 	VBROADCASTSS 12(DX), Y3
 	MOVQ         AX, R10
 	MOVQ         CX, R11
+	TESTQ        R11, R11
+	JZ           dims4_end
 
 dims4:
-	PREFETCHT1   (R9)
-	PREFETCHT1   64(R9)
-	PREFETCHT1   128(R9)
+	PREFETCHT1   (R8)
+	PREFETCHT1   64(R8)
+	PREFETCHT1   128(R8)
 	VMOVUPS      (R10), Y4
 	VMOVUPS      32(R10), Y5
 	VMOVUPS      64(R10), Y6
@@ -6302,18 +6290,18 @@ dims4:
 	VFMADD231PS  Y9, Y2, Y5
 	VFMADD231PS  Y10, Y2, Y6
 	VFMADD231PS  Y11, Y2, Y7
-	VPBROADCASTW (SI)(R8*1), X12
+	VPBROADCASTW (SI)(R9*1), X12
 	VCVTPH2PS    X12, Y12
-	VPMOVSXBD    2(SI)(R8*1), Y8
+	VPMOVSXBD    2(SI)(R9*1), Y8
 	VCVTDQ2PS    Y8, Y8
 	VMULPS       Y12, Y8, Y8
-	VPMOVSXBD    10(SI)(R8*1), Y9
+	VPMOVSXBD    10(SI)(R9*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VMULPS       Y12, Y9, Y9
-	VPMOVSXBD    18(SI)(R8*1), Y10
+	VPMOVSXBD    18(SI)(R9*1), Y10
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y12, Y10, Y10
-	VPMOVSXBD    26(SI)(R8*1), Y11
+	VPMOVSXBD    26(SI)(R9*1), Y11
 	VCVTDQ2PS    Y11, Y11
 	VMULPS       Y12, Y11, Y11
 	VFMADD231PS  Y8, Y3, Y4
@@ -6325,25 +6313,29 @@ dims4:
 	VMOVUPS      Y6, 64(R10)
 	VMOVUPS      Y7, 96(R10)
 	ADDQ         $0x00000022, SI
-	ADDQ         $0x00000088, R9
+	ADDQ         $0x00000088, R8
 	ADDQ         $0x00000080, R10
 	DECQ         R11
 	JNZ          dims4
-	ADDQ         R8, SI
-	ADDQ         $0x00000010, DX
-	SUBQ         $0x00000004, BX
-	JMP          rows4
 
-fewer4:
-rows1:
+dims4_end:
+	ADDQ R9, SI
+	ADDQ $0x00000010, DX
+	SUBQ $0x00000004, BX
+	JMP  elems4
+
+below4:
+elems1:
 	CMPQ         BX, $0x00000001
-	JL           fewer1
+	JL           below1
 	VBROADCASTSS (DX), Y0
 	MOVQ         AX, DI
-	MOVQ         CX, R8
+	MOVQ         CX, R9
+	TESTQ        R9, R9
+	JZ           dims1_end
 
 dims1:
-	PREFETCHT1   (R9)
+	PREFETCHT1   (R8)
 	VMOVUPS      (DI), Y1
 	VMOVUPS      32(DI), Y2
 	VMOVUPS      64(DI), Y3
@@ -6371,15 +6363,17 @@ dims1:
 	VMOVUPS      Y3, 64(DI)
 	VMOVUPS      Y4, 96(DI)
 	ADDQ         $0x00000022, SI
-	ADDQ         $0x00000022, R9
+	ADDQ         $0x00000022, R8
 	ADDQ         $0x00000080, DI
-	DECQ         R8
+	DECQ         R9
 	JNZ          dims1
-	ADDQ         $0x00000004, DX
-	SUBQ         $0x00000001, BX
-	JMP          rows1
 
-fewer1:
+dims1_end:
+	ADDQ $0x00000004, DX
+	SUBQ $0x00000001, BX
+	JMP  elems1
+
+below1:
 	VZEROUPPER
 	RET
 
@@ -6387,154 +6381,159 @@ fewer1:
 // Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·AxpyF32AVX2(SB), NOSPLIT, $0-64
 	MOVQ         y_base+0(FP), AX
-	MOVQ         w_base+32(FP), CX
-	MOVQ         w_len+40(FP), DX
-	SHRQ         $0x02, DX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         CX, SI
+	MOVQ         w_len+40(FP), CX
+	MOVQ         w_base+32(FP), DX
+	LEAQ         8192(DX), SI
 	MOVQ         next+56(FP), BX
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
 	VBROADCASTSS a+24(FP), Y0
-	MOVQ         DX, SI
-	SHRQ         $0x06, SI
-	JZ           rest
+	SHRQ         $0x02, CX
 
-block:
+elems64:
+	CMPQ        CX, $0x00000040
+	JL          below64
+	VMOVUPS     (AX), Y1
+	VMOVUPS     32(AX), Y2
+	VMOVUPS     64(AX), Y3
+	VMOVUPS     96(AX), Y4
+	VMOVUPS     128(AX), Y5
+	VMOVUPS     160(AX), Y6
+	VMOVUPS     192(AX), Y7
+	VMOVUPS     224(AX), Y8
 	PREFETCHT1  (BX)
 	PREFETCHT1  64(BX)
 	PREFETCHT1  128(BX)
 	PREFETCHT1  192(BX)
 	ADDQ        $0x00000100, BX
-	VMOVUPS     (CX), Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VFMADD213PS (AX), Y0, Y1
+	VMOVUPS     (DX), Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VFMADD231PS Y0, Y9, Y1
+	VMOVUPS     32(DX), Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VFMADD231PS Y0, Y9, Y2
+	VMOVUPS     64(DX), Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VFMADD231PS Y0, Y9, Y3
+	VMOVUPS     96(DX), Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VFMADD231PS Y0, Y9, Y4
+	VMOVUPS     128(DX), Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VFMADD231PS Y0, Y9, Y5
+	VMOVUPS     160(DX), Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VFMADD231PS Y0, Y9, Y6
+	VMOVUPS     192(DX), Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VFMADD231PS Y0, Y9, Y7
+	VMOVUPS     224(DX), Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VPOR        Y9, Y9, Y9
+	VFMADD231PS Y0, Y9, Y8
 	VMOVUPS     Y1, (AX)
-	VMOVUPS     32(CX), Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VFMADD213PS 32(AX), Y0, Y1
-	VMOVUPS     Y1, 32(AX)
-	VMOVUPS     64(CX), Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VFMADD213PS 64(AX), Y0, Y1
-	VMOVUPS     Y1, 64(AX)
-	VMOVUPS     96(CX), Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VFMADD213PS 96(AX), Y0, Y1
-	VMOVUPS     Y1, 96(AX)
-	VMOVUPS     128(CX), Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VFMADD213PS 128(AX), Y0, Y1
-	VMOVUPS     Y1, 128(AX)
-	VMOVUPS     160(CX), Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VFMADD213PS 160(AX), Y0, Y1
-	VMOVUPS     Y1, 160(AX)
-	VMOVUPS     192(CX), Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VFMADD213PS 192(AX), Y0, Y1
-	VMOVUPS     Y1, 192(AX)
-	VMOVUPS     224(CX), Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VFMADD213PS 224(AX), Y0, Y1
-	VMOVUPS     Y1, 224(AX)
-	ADDQ        $0x00000100, CX
+	VMOVUPS     Y2, 32(AX)
+	VMOVUPS     Y3, 64(AX)
+	VMOVUPS     Y4, 96(AX)
+	VMOVUPS     Y5, 128(AX)
+	VMOVUPS     Y6, 160(AX)
+	VMOVUPS     Y7, 192(AX)
+	VMOVUPS     Y8, 224(AX)
 	ADDQ        $0x00000100, AX
-	DECQ        SI
-	JNZ         block
+	ADDQ        $0x00000100, DX
+	SUBQ        $0x00000040, CX
+	JMP         elems64
 
-rest:
-	ANDQ $0x0000003f, DX
-
-register:
-	CMPQ        DX, $0x00000008
-	JL          ones
-	VMOVUPS     (CX), Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VPOR        Y1, Y1, Y1
-	VFMADD213PS (AX), Y0, Y1
+below64:
+elems8:
+	CMPQ        CX, $0x00000008
+	JL          below8
+	VMOVUPS     (AX), Y1
+	VMOVUPS     (DX), Y2
+	VPOR        Y2, Y2, Y2
+	VPOR        Y2, Y2, Y2
+	VPOR        Y2, Y2, Y2
+	VPOR        Y2, Y2, Y2
+	VPOR        Y2, Y2, Y2
+	VPOR        Y2, Y2, Y2
+	VPOR        Y2, Y2, Y2
+	VPOR        Y2, Y2, Y2
+	VFMADD231PS Y0, Y2, Y1
 	VMOVUPS     Y1, (AX)
-	ADDQ        $0x00000020, CX
 	ADDQ        $0x00000020, AX
-	SUBQ        $0x00000008, DX
-	JMP         register
+	ADDQ        $0x00000020, DX
+	SUBQ        $0x00000008, CX
+	JMP         elems8
 
-ones:
-	TESTQ DX, DX
-	JZ    done
-
-one:
-	VMOVSS      (CX), X1
-	VFMADD213SS (AX), X0, X1
+below8:
+elems1:
+	CMPQ        CX, $0x00000001
+	JL          below1
+	VMOVSS      (AX), X1
+	VMOVSS      (DX), X2
+	VFMADD231SS X0, X2, X1
 	VMOVSS      X1, (AX)
-	ADDQ        $0x00000004, CX
 	ADDQ        $0x00000004, AX
-	DECQ        DX
-	JNZ         one
+	ADDQ        $0x00000004, DX
+	SUBQ        $0x00000001, CX
+	JMP         elems1
 
-done:
+below1:
 	VZEROUPPER
 	RET
 
@@ -6560,29 +6559,9 @@ TEXT ·Axpy4F32AVX2(SB), NOSPLIT, $0-48
 	MOVQ         24(SI), BX
 	SHRQ         $0x02, CX
 
-block:
+elems64:
 	CMPQ        CX, $0x00000040
-	JL          register
-	PREFETCHT1  (R8)
-	PREFETCHT1  64(R8)
-	PREFETCHT1  128(R8)
-	PREFETCHT1  192(R8)
-	ADDQ        $0x00000100, R8
-	PREFETCHT1  (R10)
-	PREFETCHT1  64(R10)
-	PREFETCHT1  128(R10)
-	PREFETCHT1  192(R10)
-	ADDQ        $0x00000100, R10
-	PREFETCHT1  (R12)
-	PREFETCHT1  64(R12)
-	PREFETCHT1  128(R12)
-	PREFETCHT1  192(R12)
-	ADDQ        $0x00000100, R12
-	PREFETCHT1  (BX)
-	PREFETCHT1  64(BX)
-	PREFETCHT1  128(BX)
-	PREFETCHT1  192(BX)
-	ADDQ        $0x00000100, BX
+	JL          below64
 	VMOVUPS     (AX), Y4
 	VMOVUPS     32(AX), Y5
 	VMOVUPS     64(AX), Y6
@@ -6591,6 +6570,11 @@ block:
 	VMOVUPS     160(AX), Y9
 	VMOVUPS     192(AX), Y10
 	VMOVUPS     224(AX), Y11
+	PREFETCHT1  (R8)
+	PREFETCHT1  64(R8)
+	PREFETCHT1  128(R8)
+	PREFETCHT1  192(R8)
+	ADDQ        $0x00000100, R8
 	VMOVUPS     (DI), Y12
 	VFMADD231PS Y0, Y12, Y4
 	VMOVUPS     32(DI), Y12
@@ -6607,7 +6591,11 @@ block:
 	VFMADD231PS Y0, Y12, Y10
 	VMOVUPS     224(DI), Y12
 	VFMADD231PS Y0, Y12, Y11
-	ADDQ        $0x00000100, DI
+	PREFETCHT1  (R10)
+	PREFETCHT1  64(R10)
+	PREFETCHT1  128(R10)
+	PREFETCHT1  192(R10)
+	ADDQ        $0x00000100, R10
 	VMOVUPS     (R9), Y12
 	VFMADD231PS Y1, Y12, Y4
 	VMOVUPS     32(R9), Y12
@@ -6624,7 +6612,11 @@ block:
 	VFMADD231PS Y1, Y12, Y10
 	VMOVUPS     224(R9), Y12
 	VFMADD231PS Y1, Y12, Y11
-	ADDQ        $0x00000100, R9
+	PREFETCHT1  (R12)
+	PREFETCHT1  64(R12)
+	PREFETCHT1  128(R12)
+	PREFETCHT1  192(R12)
+	ADDQ        $0x00000100, R12
 	VMOVUPS     (R11), Y12
 	VFMADD231PS Y2, Y12, Y4
 	VMOVUPS     32(R11), Y12
@@ -6641,7 +6633,11 @@ block:
 	VFMADD231PS Y2, Y12, Y10
 	VMOVUPS     224(R11), Y12
 	VFMADD231PS Y2, Y12, Y11
-	ADDQ        $0x00000100, R11
+	PREFETCHT1  (BX)
+	PREFETCHT1  64(BX)
+	PREFETCHT1  128(BX)
+	PREFETCHT1  192(BX)
+	ADDQ        $0x00000100, BX
 	VMOVUPS     (DX), Y12
 	VFMADD231PS Y3, Y12, Y4
 	VMOVUPS     32(DX), Y12
@@ -6658,7 +6654,6 @@ block:
 	VFMADD231PS Y3, Y12, Y10
 	VMOVUPS     224(DX), Y12
 	VFMADD231PS Y3, Y12, Y11
-	ADDQ        $0x00000100, DX
 	VMOVUPS     Y4, (AX)
 	VMOVUPS     Y5, 32(AX)
 	VMOVUPS     Y6, 64(AX)
@@ -6668,54 +6663,58 @@ block:
 	VMOVUPS     Y10, 192(AX)
 	VMOVUPS     Y11, 224(AX)
 	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000100, DI
+	ADDQ        $0x00000100, R9
+	ADDQ        $0x00000100, R11
+	ADDQ        $0x00000100, DX
 	SUBQ        $0x00000040, CX
-	JMP         block
+	JMP         elems64
 
-register:
+below64:
+elems8:
 	CMPQ        CX, $0x00000008
-	JL          ones
+	JL          below8
 	VMOVUPS     (AX), Y4
 	VMOVUPS     (DI), Y5
 	VFMADD231PS Y0, Y5, Y4
-	ADDQ        $0x00000020, DI
 	VMOVUPS     (R9), Y5
 	VFMADD231PS Y1, Y5, Y4
-	ADDQ        $0x00000020, R9
 	VMOVUPS     (R11), Y5
 	VFMADD231PS Y2, Y5, Y4
-	ADDQ        $0x00000020, R11
 	VMOVUPS     (DX), Y5
 	VFMADD231PS Y3, Y5, Y4
-	ADDQ        $0x00000020, DX
 	VMOVUPS     Y4, (AX)
 	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, DI
+	ADDQ        $0x00000020, R9
+	ADDQ        $0x00000020, R11
+	ADDQ        $0x00000020, DX
 	SUBQ        $0x00000008, CX
-	JMP         register
+	JMP         elems8
 
-ones:
-	TESTQ CX, CX
-	JZ    done
-
-one:
+below8:
+elems1:
+	CMPQ        CX, $0x00000001
+	JL          below1
 	VMOVSS      (AX), X4
 	VMOVSS      (DI), X5
 	VFMADD231SS X0, X5, X4
-	ADDQ        $0x00000004, DI
 	VMOVSS      (R9), X5
 	VFMADD231SS X1, X5, X4
-	ADDQ        $0x00000004, R9
 	VMOVSS      (R11), X5
 	VFMADD231SS X2, X5, X4
-	ADDQ        $0x00000004, R11
 	VMOVSS      (DX), X5
 	VFMADD231SS X3, X5, X4
-	ADDQ        $0x00000004, DX
 	VMOVSS      X4, (AX)
 	ADDQ        $0x00000004, AX
-	DECQ        CX
-	JNZ         one
+	ADDQ        $0x00000004, DI
+	ADDQ        $0x00000004, R9
+	ADDQ        $0x00000004, R11
+	ADDQ        $0x00000004, DX
+	SUBQ        $0x00000001, CX
+	JMP         elems1
 
-done:
+below1:
 	VZEROUPPER
 	RET
 
@@ -6723,82 +6722,87 @@ done:
 // Requires: AVX, CMOV, F16C, FMA3, MMX+
 TEXT ·AxpyF16AVX2(SB), NOSPLIT, $0-64
 	MOVQ         y_base+0(FP), AX
-	MOVQ         w_base+32(FP), CX
-	MOVQ         w_len+40(FP), DX
-	SHRQ         $0x01, DX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         CX, SI
+	MOVQ         w_len+40(FP), CX
+	MOVQ         w_base+32(FP), DX
+	LEAQ         8192(DX), SI
 	MOVQ         next+56(FP), BX
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
 	VBROADCASTSS a+24(FP), Y0
-	MOVQ         DX, SI
-	SHRQ         $0x06, SI
-	JZ           rest
+	SHRQ         $0x01, CX
 
-block:
+elems64:
+	CMPQ        CX, $0x00000040
+	JL          below64
+	VMOVUPS     (AX), Y1
+	VMOVUPS     32(AX), Y2
+	VMOVUPS     64(AX), Y3
+	VMOVUPS     96(AX), Y4
+	VMOVUPS     128(AX), Y5
+	VMOVUPS     160(AX), Y6
+	VMOVUPS     192(AX), Y7
+	VMOVUPS     224(AX), Y8
 	PREFETCHT1  (BX)
 	PREFETCHT1  64(BX)
 	ADDQ        $0x00000080, BX
-	VCVTPH2PS   (CX), Y1
-	VFMADD213PS (AX), Y0, Y1
+	VCVTPH2PS   (DX), Y9
+	VFMADD231PS Y0, Y9, Y1
+	VCVTPH2PS   16(DX), Y9
+	VFMADD231PS Y0, Y9, Y2
+	VCVTPH2PS   32(DX), Y9
+	VFMADD231PS Y0, Y9, Y3
+	VCVTPH2PS   48(DX), Y9
+	VFMADD231PS Y0, Y9, Y4
+	VCVTPH2PS   64(DX), Y9
+	VFMADD231PS Y0, Y9, Y5
+	VCVTPH2PS   80(DX), Y9
+	VFMADD231PS Y0, Y9, Y6
+	VCVTPH2PS   96(DX), Y9
+	VFMADD231PS Y0, Y9, Y7
+	VCVTPH2PS   112(DX), Y9
+	VFMADD231PS Y0, Y9, Y8
 	VMOVUPS     Y1, (AX)
-	VCVTPH2PS   16(CX), Y1
-	VFMADD213PS 32(AX), Y0, Y1
-	VMOVUPS     Y1, 32(AX)
-	VCVTPH2PS   32(CX), Y1
-	VFMADD213PS 64(AX), Y0, Y1
-	VMOVUPS     Y1, 64(AX)
-	VCVTPH2PS   48(CX), Y1
-	VFMADD213PS 96(AX), Y0, Y1
-	VMOVUPS     Y1, 96(AX)
-	VCVTPH2PS   64(CX), Y1
-	VFMADD213PS 128(AX), Y0, Y1
-	VMOVUPS     Y1, 128(AX)
-	VCVTPH2PS   80(CX), Y1
-	VFMADD213PS 160(AX), Y0, Y1
-	VMOVUPS     Y1, 160(AX)
-	VCVTPH2PS   96(CX), Y1
-	VFMADD213PS 192(AX), Y0, Y1
-	VMOVUPS     Y1, 192(AX)
-	VCVTPH2PS   112(CX), Y1
-	VFMADD213PS 224(AX), Y0, Y1
-	VMOVUPS     Y1, 224(AX)
-	ADDQ        $0x00000080, CX
+	VMOVUPS     Y2, 32(AX)
+	VMOVUPS     Y3, 64(AX)
+	VMOVUPS     Y4, 96(AX)
+	VMOVUPS     Y5, 128(AX)
+	VMOVUPS     Y6, 160(AX)
+	VMOVUPS     Y7, 192(AX)
+	VMOVUPS     Y8, 224(AX)
 	ADDQ        $0x00000100, AX
-	DECQ        SI
-	JNZ         block
+	ADDQ        $0x00000080, DX
+	SUBQ        $0x00000040, CX
+	JMP         elems64
 
-rest:
-	ANDQ $0x0000003f, DX
-
-register:
-	CMPQ        DX, $0x00000008
-	JL          ones
-	VCVTPH2PS   (CX), Y1
-	VFMADD213PS (AX), Y0, Y1
+below64:
+elems8:
+	CMPQ        CX, $0x00000008
+	JL          below8
+	VMOVUPS     (AX), Y1
+	VCVTPH2PS   (DX), Y2
+	VFMADD231PS Y0, Y2, Y1
 	VMOVUPS     Y1, (AX)
-	ADDQ        $0x00000010, CX
 	ADDQ        $0x00000020, AX
-	SUBQ        $0x00000008, DX
-	JMP         register
+	ADDQ        $0x00000010, DX
+	SUBQ        $0x00000008, CX
+	JMP         elems8
 
-ones:
-	TESTQ DX, DX
-	JZ    done
-
-one:
-	MOVWLZX     (CX), BX
-	VMOVD       BX, X1
-	VCVTPH2PS   X1, X1
-	VFMADD213SS (AX), X0, X1
+below8:
+elems1:
+	CMPQ        CX, $0x00000001
+	JL          below1
+	VMOVSS      (AX), X1
+	MOVWLZX     (DX), BX
+	VMOVD       BX, X2
+	VCVTPH2PS   X2, X2
+	VFMADD231SS X0, X2, X1
 	VMOVSS      X1, (AX)
-	ADDQ        $0x00000002, CX
 	ADDQ        $0x00000004, AX
-	DECQ        DX
-	JNZ         one
+	ADDQ        $0x00000002, DX
+	SUBQ        $0x00000001, CX
+	JMP         elems1
 
-done:
+below1:
 	VZEROUPPER
 	RET
 
@@ -6824,21 +6828,9 @@ TEXT ·Axpy4F16AVX2(SB), NOSPLIT, $0-48
 	MOVQ         24(SI), BX
 	SHRQ         $0x01, CX
 
-block:
+elems64:
 	CMPQ        CX, $0x00000040
-	JL          register
-	PREFETCHT1  (R8)
-	PREFETCHT1  64(R8)
-	ADDQ        $0x00000080, R8
-	PREFETCHT1  (R10)
-	PREFETCHT1  64(R10)
-	ADDQ        $0x00000080, R10
-	PREFETCHT1  (R12)
-	PREFETCHT1  64(R12)
-	ADDQ        $0x00000080, R12
-	PREFETCHT1  (BX)
-	PREFETCHT1  64(BX)
-	ADDQ        $0x00000080, BX
+	JL          below64
 	VMOVUPS     (AX), Y4
 	VMOVUPS     32(AX), Y5
 	VMOVUPS     64(AX), Y6
@@ -6847,6 +6839,9 @@ block:
 	VMOVUPS     160(AX), Y9
 	VMOVUPS     192(AX), Y10
 	VMOVUPS     224(AX), Y11
+	PREFETCHT1  (R8)
+	PREFETCHT1  64(R8)
+	ADDQ        $0x00000080, R8
 	VCVTPH2PS   (DI), Y12
 	VFMADD231PS Y0, Y12, Y4
 	VCVTPH2PS   16(DI), Y12
@@ -6863,7 +6858,9 @@ block:
 	VFMADD231PS Y0, Y12, Y10
 	VCVTPH2PS   112(DI), Y12
 	VFMADD231PS Y0, Y12, Y11
-	ADDQ        $0x00000080, DI
+	PREFETCHT1  (R10)
+	PREFETCHT1  64(R10)
+	ADDQ        $0x00000080, R10
 	VCVTPH2PS   (R9), Y12
 	VFMADD231PS Y1, Y12, Y4
 	VCVTPH2PS   16(R9), Y12
@@ -6880,7 +6877,9 @@ block:
 	VFMADD231PS Y1, Y12, Y10
 	VCVTPH2PS   112(R9), Y12
 	VFMADD231PS Y1, Y12, Y11
-	ADDQ        $0x00000080, R9
+	PREFETCHT1  (R12)
+	PREFETCHT1  64(R12)
+	ADDQ        $0x00000080, R12
 	VCVTPH2PS   (R11), Y12
 	VFMADD231PS Y2, Y12, Y4
 	VCVTPH2PS   16(R11), Y12
@@ -6897,7 +6896,9 @@ block:
 	VFMADD231PS Y2, Y12, Y10
 	VCVTPH2PS   112(R11), Y12
 	VFMADD231PS Y2, Y12, Y11
-	ADDQ        $0x00000080, R11
+	PREFETCHT1  (BX)
+	PREFETCHT1  64(BX)
+	ADDQ        $0x00000080, BX
 	VCVTPH2PS   (DX), Y12
 	VFMADD231PS Y3, Y12, Y4
 	VCVTPH2PS   16(DX), Y12
@@ -6914,7 +6915,6 @@ block:
 	VFMADD231PS Y3, Y12, Y10
 	VCVTPH2PS   112(DX), Y12
 	VFMADD231PS Y3, Y12, Y11
-	ADDQ        $0x00000080, DX
 	VMOVUPS     Y4, (AX)
 	VMOVUPS     Y5, 32(AX)
 	VMOVUPS     Y6, 64(AX)
@@ -6924,62 +6924,66 @@ block:
 	VMOVUPS     Y10, 192(AX)
 	VMOVUPS     Y11, 224(AX)
 	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000080, DI
+	ADDQ        $0x00000080, R9
+	ADDQ        $0x00000080, R11
+	ADDQ        $0x00000080, DX
 	SUBQ        $0x00000040, CX
-	JMP         block
+	JMP         elems64
 
-register:
+below64:
+elems8:
 	CMPQ        CX, $0x00000008
-	JL          ones
+	JL          below8
 	VMOVUPS     (AX), Y4
 	VCVTPH2PS   (DI), Y5
 	VFMADD231PS Y0, Y5, Y4
-	ADDQ        $0x00000010, DI
 	VCVTPH2PS   (R9), Y5
 	VFMADD231PS Y1, Y5, Y4
-	ADDQ        $0x00000010, R9
 	VCVTPH2PS   (R11), Y5
 	VFMADD231PS Y2, Y5, Y4
-	ADDQ        $0x00000010, R11
 	VCVTPH2PS   (DX), Y5
 	VFMADD231PS Y3, Y5, Y4
-	ADDQ        $0x00000010, DX
 	VMOVUPS     Y4, (AX)
 	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000010, DI
+	ADDQ        $0x00000010, R9
+	ADDQ        $0x00000010, R11
+	ADDQ        $0x00000010, DX
 	SUBQ        $0x00000008, CX
-	JMP         register
+	JMP         elems8
 
-ones:
-	TESTQ CX, CX
-	JZ    done
-
-one:
+below8:
+elems1:
+	CMPQ        CX, $0x00000001
+	JL          below1
 	VMOVSS      (AX), X4
 	MOVWLZX     (DI), BX
 	VMOVD       BX, X5
 	VCVTPH2PS   X5, X5
 	VFMADD231SS X0, X5, X4
-	ADDQ        $0x00000002, DI
 	MOVWLZX     (R9), BX
 	VMOVD       BX, X5
 	VCVTPH2PS   X5, X5
 	VFMADD231SS X1, X5, X4
-	ADDQ        $0x00000002, R9
 	MOVWLZX     (R11), BX
 	VMOVD       BX, X5
 	VCVTPH2PS   X5, X5
 	VFMADD231SS X2, X5, X4
-	ADDQ        $0x00000002, R11
 	MOVWLZX     (DX), BX
 	VMOVD       BX, X5
 	VCVTPH2PS   X5, X5
 	VFMADD231SS X3, X5, X4
-	ADDQ        $0x00000002, DX
 	VMOVSS      X4, (AX)
 	ADDQ        $0x00000004, AX
-	DECQ        CX
-	JNZ         one
+	ADDQ        $0x00000002, DI
+	ADDQ        $0x00000002, R9
+	ADDQ        $0x00000002, R11
+	ADDQ        $0x00000002, DX
+	SUBQ        $0x00000001, CX
+	JMP         elems1
 
-done:
+below1:
 	VZEROUPPER
 	RET
 
@@ -6987,91 +6991,96 @@ done:
 // Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·AxpyBF16AVX2(SB), NOSPLIT, $0-64
 	MOVQ         y_base+0(FP), AX
-	MOVQ         w_base+32(FP), CX
-	MOVQ         w_len+40(FP), DX
-	SHRQ         $0x01, DX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         CX, SI
+	MOVQ         w_len+40(FP), CX
+	MOVQ         w_base+32(FP), DX
+	LEAQ         8192(DX), SI
 	MOVQ         next+56(FP), BX
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
 	VBROADCASTSS a+24(FP), Y0
-	MOVQ         DX, SI
-	SHRQ         $0x06, SI
-	JZ           rest
+	SHRQ         $0x01, CX
 
-block:
+elems64:
+	CMPQ        CX, $0x00000040
+	JL          below64
+	VMOVUPS     (AX), Y1
+	VMOVUPS     32(AX), Y2
+	VMOVUPS     64(AX), Y3
+	VMOVUPS     96(AX), Y4
+	VMOVUPS     128(AX), Y5
+	VMOVUPS     160(AX), Y6
+	VMOVUPS     192(AX), Y7
+	VMOVUPS     224(AX), Y8
 	PREFETCHT1  (BX)
 	PREFETCHT1  64(BX)
 	ADDQ        $0x00000080, BX
-	VPMOVZXWD   (CX), Y1
-	VPSLLD      $0x10, Y1, Y1
-	VFMADD213PS (AX), Y0, Y1
+	VPMOVZXWD   (DX), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y0, Y9, Y1
+	VPMOVZXWD   16(DX), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y0, Y9, Y2
+	VPMOVZXWD   32(DX), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y0, Y9, Y3
+	VPMOVZXWD   48(DX), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y0, Y9, Y4
+	VPMOVZXWD   64(DX), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y0, Y9, Y5
+	VPMOVZXWD   80(DX), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y0, Y9, Y6
+	VPMOVZXWD   96(DX), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y0, Y9, Y7
+	VPMOVZXWD   112(DX), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y0, Y9, Y8
 	VMOVUPS     Y1, (AX)
-	VPMOVZXWD   16(CX), Y1
-	VPSLLD      $0x10, Y1, Y1
-	VFMADD213PS 32(AX), Y0, Y1
-	VMOVUPS     Y1, 32(AX)
-	VPMOVZXWD   32(CX), Y1
-	VPSLLD      $0x10, Y1, Y1
-	VFMADD213PS 64(AX), Y0, Y1
-	VMOVUPS     Y1, 64(AX)
-	VPMOVZXWD   48(CX), Y1
-	VPSLLD      $0x10, Y1, Y1
-	VFMADD213PS 96(AX), Y0, Y1
-	VMOVUPS     Y1, 96(AX)
-	VPMOVZXWD   64(CX), Y1
-	VPSLLD      $0x10, Y1, Y1
-	VFMADD213PS 128(AX), Y0, Y1
-	VMOVUPS     Y1, 128(AX)
-	VPMOVZXWD   80(CX), Y1
-	VPSLLD      $0x10, Y1, Y1
-	VFMADD213PS 160(AX), Y0, Y1
-	VMOVUPS     Y1, 160(AX)
-	VPMOVZXWD   96(CX), Y1
-	VPSLLD      $0x10, Y1, Y1
-	VFMADD213PS 192(AX), Y0, Y1
-	VMOVUPS     Y1, 192(AX)
-	VPMOVZXWD   112(CX), Y1
-	VPSLLD      $0x10, Y1, Y1
-	VFMADD213PS 224(AX), Y0, Y1
-	VMOVUPS     Y1, 224(AX)
-	ADDQ        $0x00000080, CX
+	VMOVUPS     Y2, 32(AX)
+	VMOVUPS     Y3, 64(AX)
+	VMOVUPS     Y4, 96(AX)
+	VMOVUPS     Y5, 128(AX)
+	VMOVUPS     Y6, 160(AX)
+	VMOVUPS     Y7, 192(AX)
+	VMOVUPS     Y8, 224(AX)
 	ADDQ        $0x00000100, AX
-	DECQ        SI
-	JNZ         block
+	ADDQ        $0x00000080, DX
+	SUBQ        $0x00000040, CX
+	JMP         elems64
 
-rest:
-	ANDQ $0x0000003f, DX
-
-register:
-	CMPQ        DX, $0x00000008
-	JL          ones
-	VPMOVZXWD   (CX), Y1
-	VPSLLD      $0x10, Y1, Y1
-	VFMADD213PS (AX), Y0, Y1
+below64:
+elems8:
+	CMPQ        CX, $0x00000008
+	JL          below8
+	VMOVUPS     (AX), Y1
+	VPMOVZXWD   (DX), Y2
+	VPSLLD      $0x10, Y2, Y2
+	VFMADD231PS Y0, Y2, Y1
 	VMOVUPS     Y1, (AX)
-	ADDQ        $0x00000010, CX
 	ADDQ        $0x00000020, AX
-	SUBQ        $0x00000008, DX
-	JMP         register
+	ADDQ        $0x00000010, DX
+	SUBQ        $0x00000008, CX
+	JMP         elems8
 
-ones:
-	TESTQ DX, DX
-	JZ    done
-
-one:
-	MOVWLZX     (CX), BX
+below8:
+elems1:
+	CMPQ        CX, $0x00000001
+	JL          below1
+	VMOVSS      (AX), X1
+	MOVWLZX     (DX), BX
 	SHLL        $0x10, BX
-	VMOVD       BX, X1
-	VFMADD213SS (AX), X0, X1
+	VMOVD       BX, X2
+	VFMADD231SS X0, X2, X1
 	VMOVSS      X1, (AX)
-	ADDQ        $0x00000002, CX
 	ADDQ        $0x00000004, AX
-	DECQ        DX
-	JNZ         one
+	ADDQ        $0x00000002, DX
+	SUBQ        $0x00000001, CX
+	JMP         elems1
 
-done:
+below1:
 	VZEROUPPER
 	RET
 
@@ -7097,21 +7106,9 @@ TEXT ·Axpy4BF16AVX2(SB), NOSPLIT, $0-48
 	MOVQ         24(SI), BX
 	SHRQ         $0x01, CX
 
-block:
+elems64:
 	CMPQ        CX, $0x00000040
-	JL          register
-	PREFETCHT1  (R8)
-	PREFETCHT1  64(R8)
-	ADDQ        $0x00000080, R8
-	PREFETCHT1  (R10)
-	PREFETCHT1  64(R10)
-	ADDQ        $0x00000080, R10
-	PREFETCHT1  (R12)
-	PREFETCHT1  64(R12)
-	ADDQ        $0x00000080, R12
-	PREFETCHT1  (BX)
-	PREFETCHT1  64(BX)
-	ADDQ        $0x00000080, BX
+	JL          below64
 	VMOVUPS     (AX), Y4
 	VMOVUPS     32(AX), Y5
 	VMOVUPS     64(AX), Y6
@@ -7120,6 +7117,9 @@ block:
 	VMOVUPS     160(AX), Y9
 	VMOVUPS     192(AX), Y10
 	VMOVUPS     224(AX), Y11
+	PREFETCHT1  (R8)
+	PREFETCHT1  64(R8)
+	ADDQ        $0x00000080, R8
 	VPMOVZXWD   (DI), Y12
 	VPSLLD      $0x10, Y12, Y12
 	VFMADD231PS Y0, Y12, Y4
@@ -7144,7 +7144,9 @@ block:
 	VPMOVZXWD   112(DI), Y12
 	VPSLLD      $0x10, Y12, Y12
 	VFMADD231PS Y0, Y12, Y11
-	ADDQ        $0x00000080, DI
+	PREFETCHT1  (R10)
+	PREFETCHT1  64(R10)
+	ADDQ        $0x00000080, R10
 	VPMOVZXWD   (R9), Y12
 	VPSLLD      $0x10, Y12, Y12
 	VFMADD231PS Y1, Y12, Y4
@@ -7169,7 +7171,9 @@ block:
 	VPMOVZXWD   112(R9), Y12
 	VPSLLD      $0x10, Y12, Y12
 	VFMADD231PS Y1, Y12, Y11
-	ADDQ        $0x00000080, R9
+	PREFETCHT1  (R12)
+	PREFETCHT1  64(R12)
+	ADDQ        $0x00000080, R12
 	VPMOVZXWD   (R11), Y12
 	VPSLLD      $0x10, Y12, Y12
 	VFMADD231PS Y2, Y12, Y4
@@ -7194,7 +7198,9 @@ block:
 	VPMOVZXWD   112(R11), Y12
 	VPSLLD      $0x10, Y12, Y12
 	VFMADD231PS Y2, Y12, Y11
-	ADDQ        $0x00000080, R11
+	PREFETCHT1  (BX)
+	PREFETCHT1  64(BX)
+	ADDQ        $0x00000080, BX
 	VPMOVZXWD   (DX), Y12
 	VPSLLD      $0x10, Y12, Y12
 	VFMADD231PS Y3, Y12, Y4
@@ -7219,7 +7225,6 @@ block:
 	VPMOVZXWD   112(DX), Y12
 	VPSLLD      $0x10, Y12, Y12
 	VFMADD231PS Y3, Y12, Y11
-	ADDQ        $0x00000080, DX
 	VMOVUPS     Y4, (AX)
 	VMOVUPS     Y5, 32(AX)
 	VMOVUPS     Y6, 64(AX)
@@ -7229,66 +7234,70 @@ block:
 	VMOVUPS     Y10, 192(AX)
 	VMOVUPS     Y11, 224(AX)
 	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000080, DI
+	ADDQ        $0x00000080, R9
+	ADDQ        $0x00000080, R11
+	ADDQ        $0x00000080, DX
 	SUBQ        $0x00000040, CX
-	JMP         block
+	JMP         elems64
 
-register:
+below64:
+elems8:
 	CMPQ        CX, $0x00000008
-	JL          ones
+	JL          below8
 	VMOVUPS     (AX), Y4
 	VPMOVZXWD   (DI), Y5
 	VPSLLD      $0x10, Y5, Y5
 	VFMADD231PS Y0, Y5, Y4
-	ADDQ        $0x00000010, DI
 	VPMOVZXWD   (R9), Y5
 	VPSLLD      $0x10, Y5, Y5
 	VFMADD231PS Y1, Y5, Y4
-	ADDQ        $0x00000010, R9
 	VPMOVZXWD   (R11), Y5
 	VPSLLD      $0x10, Y5, Y5
 	VFMADD231PS Y2, Y5, Y4
-	ADDQ        $0x00000010, R11
 	VPMOVZXWD   (DX), Y5
 	VPSLLD      $0x10, Y5, Y5
 	VFMADD231PS Y3, Y5, Y4
-	ADDQ        $0x00000010, DX
 	VMOVUPS     Y4, (AX)
 	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000010, DI
+	ADDQ        $0x00000010, R9
+	ADDQ        $0x00000010, R11
+	ADDQ        $0x00000010, DX
 	SUBQ        $0x00000008, CX
-	JMP         register
+	JMP         elems8
 
-ones:
-	TESTQ CX, CX
-	JZ    done
-
-one:
+below8:
+elems1:
+	CMPQ        CX, $0x00000001
+	JL          below1
 	VMOVSS      (AX), X4
 	MOVWLZX     (DI), BX
 	SHLL        $0x10, BX
 	VMOVD       BX, X5
 	VFMADD231SS X0, X5, X4
-	ADDQ        $0x00000002, DI
 	MOVWLZX     (R9), BX
 	SHLL        $0x10, BX
 	VMOVD       BX, X5
 	VFMADD231SS X1, X5, X4
-	ADDQ        $0x00000002, R9
 	MOVWLZX     (R11), BX
 	SHLL        $0x10, BX
 	VMOVD       BX, X5
 	VFMADD231SS X2, X5, X4
-	ADDQ        $0x00000002, R11
 	MOVWLZX     (DX), BX
 	SHLL        $0x10, BX
 	VMOVD       BX, X5
 	VFMADD231SS X3, X5, X4
-	ADDQ        $0x00000002, DX
 	VMOVSS      X4, (AX)
 	ADDQ        $0x00000004, AX
-	DECQ        CX
-	JNZ         one
+	ADDQ        $0x00000002, DI
+	ADDQ        $0x00000002, R9
+	ADDQ        $0x00000002, R11
+	ADDQ        $0x00000002, DX
+	SUBQ        $0x00000001, CX
+	JMP         elems1
 
-done:
+below1:
 	VZEROUPPER
 	RET
 
@@ -7296,45 +7305,48 @@ done:
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
 TEXT ·AxpyQ8AVX2(SB), NOSPLIT, $0-64
 	MOVQ         y_base+0(FP), AX
-	MOVQ         w_base+32(FP), CX
-	MOVQ         w_len+40(FP), DX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         CX, SI
+	MOVQ         w_len+40(FP), CX
+	MOVQ         w_base+32(FP), DX
+	LEAQ         8192(DX), SI
 	MOVQ         next+56(FP), BX
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
 	VBROADCASTSS a+24(FP), Y0
 
-block:
-	CMPQ         DX, $0x00000022
-	JL           done
+elems34:
+	CMPQ         CX, $0x00000022
+	JL           below34
+	VMOVUPS      (AX), Y1
+	VMOVUPS      32(AX), Y2
+	VMOVUPS      64(AX), Y3
+	VMOVUPS      96(AX), Y4
 	PREFETCHT1   (BX)
-	VPBROADCASTW (CX), X1
-	VCVTPH2PS    X1, Y1
-	VMULPS       Y0, Y1, Y1
-	VPMOVSXBD    2(CX), Y2
-	VCVTDQ2PS    Y2, Y2
-	VPMOVSXBD    10(CX), Y3
-	VCVTDQ2PS    Y3, Y3
-	VPMOVSXBD    18(CX), Y4
-	VCVTDQ2PS    Y4, Y4
-	VPMOVSXBD    26(CX), Y5
-	VCVTDQ2PS    Y5, Y5
-	VFMADD213PS  (AX), Y1, Y2
-	VMOVUPS      Y2, (AX)
-	VFMADD213PS  32(AX), Y1, Y3
-	VMOVUPS      Y3, 32(AX)
-	VFMADD213PS  64(AX), Y1, Y4
-	VMOVUPS      Y4, 64(AX)
-	VFMADD213PS  96(AX), Y1, Y5
-	VMOVUPS      Y5, 96(AX)
-	ADDQ         $0x00000022, CX
 	ADDQ         $0x00000022, BX
+	VPBROADCASTW (DX), X5
+	VCVTPH2PS    X5, Y5
+	VMULPS       Y0, Y5, Y5
+	VPMOVSXBD    2(DX), Y6
+	VCVTDQ2PS    Y6, Y6
+	VPMOVSXBD    10(DX), Y7
+	VCVTDQ2PS    Y7, Y7
+	VPMOVSXBD    18(DX), Y8
+	VCVTDQ2PS    Y8, Y8
+	VPMOVSXBD    26(DX), Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD231PS  Y5, Y6, Y1
+	VFMADD231PS  Y5, Y7, Y2
+	VFMADD231PS  Y5, Y8, Y3
+	VFMADD231PS  Y5, Y9, Y4
+	ADDQ         $0x00000022, DX
+	VMOVUPS      Y1, (AX)
+	VMOVUPS      Y2, 32(AX)
+	VMOVUPS      Y3, 64(AX)
+	VMOVUPS      Y4, 96(AX)
 	ADDQ         $0x00000080, AX
-	SUBQ         $0x00000022, DX
-	JMP          block
+	SUBQ         $0x00000022, CX
+	JMP          elems34
 
-done:
+below34:
 	VZEROUPPER
 	RET
 
@@ -7359,9 +7371,9 @@ TEXT ·Axpy4Q8AVX2(SB), NOSPLIT, $0-48
 	MOVQ         72(BX), DX
 	MOVQ         24(SI), BX
 
-block:
+elems34:
 	CMPQ         CX, $0x00000022
-	JL           done
+	JL           below34
 	VMOVUPS      (AX), Y4
 	VMOVUPS      32(AX), Y5
 	VMOVUPS      64(AX), Y6
@@ -7444,9 +7456,9 @@ block:
 	VMOVUPS      Y7, 96(AX)
 	ADDQ         $0x00000080, AX
 	SUBQ         $0x00000022, CX
-	JMP          block
+	JMP          elems34
 
-done:
+below34:
 	VZEROUPPER
 	RET
 
@@ -7457,15 +7469,14 @@ TEXT ·PairsQ8AVX2(SB), NOSPLIT, $0-80
 	MOVQ    scales_base+24(FP), CX
 	MOVQ    w_base+48(FP), DX
 	MOVQ    w_len+56(FP), BX
-	MOVQ    ·Ahead+0(SB), DI
-	ADDQ    DX, DI
+	LEAQ    8192(DX), DI
 	MOVQ    next+72(FP), SI
 	TESTQ   SI, SI
 	CMOVQEQ DI, SI
 
-block:
+elems34:
 	CMPQ       BX, $0x00000022
-	JL         done
+	JL         below34
 	PREFETCHT1 (SI)
 	MOVWLZX    (DX), DI
 	VMOVD      DI, X0
@@ -7490,9 +7501,9 @@ block:
 	ADDQ       $0x00000022, DX
 	ADDQ       $0x00000022, SI
 	SUBQ       $0x00000022, BX
-	JMP        block
+	JMP        elems34
 
-done:
+below34:
 	VZEROUPPER
 	RET
 
@@ -7502,8 +7513,7 @@ TEXT ·WidenQ8AVX2(SB), NOSPLIT, $0-56
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         w_base+24(FP), CX
 	MOVQ         w_len+32(FP), DX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         CX, SI
+	LEAQ         8192(CX), SI
 	MOVQ         next+48(FP), BX
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
@@ -7521,12 +7531,14 @@ chunk:
 	VINSERTI128    $0x01, 36(CX), Y0, Y0
 	VBROADCASTI128 18(CX), Y1
 	VINSERTI128    $0x01, 52(CX), Y1, Y1
+	VPABSB         Y0, Y2
+	VPABSB         Y1, Y2
 	VPBROADCASTW   (CX), Y2
 	VPBROADCASTW   34(CX), Y3
 	VPUNPCKLQDQ    Y3, Y2, Y2
 	VCVTPH2PS      X2, Y2
-	VMOVDQU        Y0, 64(AX)
-	VMOVDQU        Y1, 128(AX)
+	VMOVUPS        Y0, 64(AX)
+	VMOVUPS        Y1, 128(AX)
 	VEXTRACTF128   $0x01, Y2, X0
 	VMOVSS         X2, (AX)
 	VMOVSS         X0, 16(AX)
@@ -7534,12 +7546,14 @@ chunk:
 	VINSERTI128    $0x01, 104(CX), Y0, Y0
 	VBROADCASTI128 86(CX), Y1
 	VINSERTI128    $0x01, 120(CX), Y1, Y1
+	VPABSB         Y0, Y2
+	VPABSB         Y1, Y2
 	VPBROADCASTW   68(CX), Y2
 	VPBROADCASTW   102(CX), Y3
 	VPUNPCKLQDQ    Y3, Y2, Y2
 	VCVTPH2PS      X2, Y2
-	VMOVDQU        Y0, 96(AX)
-	VMOVDQU        Y1, 160(AX)
+	VMOVUPS        Y0, 96(AX)
+	VMOVUPS        Y1, 160(AX)
 	VEXTRACTF128   $0x01, Y2, X0
 	VMOVSS         X2, 32(AX)
 	VMOVSS         X0, 48(AX)
@@ -7555,12 +7569,14 @@ chunk:
 	VINSERTI128    $0x01, 36(CX), Y0, Y0
 	VBROADCASTI128 18(CX), Y1
 	VINSERTI128    $0x01, 52(CX), Y1, Y1
+	VPABSB         Y0, Y2
+	VPABSB         Y1, Y2
 	VPBROADCASTW   (CX), Y2
 	VPBROADCASTW   34(CX), Y3
 	VPUNPCKLQDQ    Y3, Y2, Y2
 	VCVTPH2PS      X2, Y2
-	VMOVDQU        Y0, 192(AX)
-	VMOVDQU        Y1, 256(AX)
+	VMOVUPS        Y0, 192(AX)
+	VMOVUPS        Y1, 256(AX)
 	VEXTRACTF128   $0x01, Y2, X0
 	VMOVSS         X2, 4(AX)
 	VMOVSS         X0, 20(AX)
@@ -7568,12 +7584,14 @@ chunk:
 	VINSERTI128    $0x01, 104(CX), Y0, Y0
 	VBROADCASTI128 86(CX), Y1
 	VINSERTI128    $0x01, 120(CX), Y1, Y1
+	VPABSB         Y0, Y2
+	VPABSB         Y1, Y2
 	VPBROADCASTW   68(CX), Y2
 	VPBROADCASTW   102(CX), Y3
 	VPUNPCKLQDQ    Y3, Y2, Y2
 	VCVTPH2PS      X2, Y2
-	VMOVDQU        Y0, 224(AX)
-	VMOVDQU        Y1, 288(AX)
+	VMOVUPS        Y0, 224(AX)
+	VMOVUPS        Y1, 288(AX)
 	VEXTRACTF128   $0x01, Y2, X0
 	VMOVSS         X2, 36(AX)
 	VMOVSS         X0, 52(AX)
@@ -7589,12 +7607,14 @@ chunk:
 	VINSERTI128    $0x01, 36(CX), Y0, Y0
 	VBROADCASTI128 18(CX), Y1
 	VINSERTI128    $0x01, 52(CX), Y1, Y1
+	VPABSB         Y0, Y2
+	VPABSB         Y1, Y2
 	VPBROADCASTW   (CX), Y2
 	VPBROADCASTW   34(CX), Y3
 	VPUNPCKLQDQ    Y3, Y2, Y2
 	VCVTPH2PS      X2, Y2
-	VMOVDQU        Y0, 320(AX)
-	VMOVDQU        Y1, 384(AX)
+	VMOVUPS        Y0, 320(AX)
+	VMOVUPS        Y1, 384(AX)
 	VEXTRACTF128   $0x01, Y2, X0
 	VMOVSS         X2, 8(AX)
 	VMOVSS         X0, 24(AX)
@@ -7602,12 +7622,14 @@ chunk:
 	VINSERTI128    $0x01, 104(CX), Y0, Y0
 	VBROADCASTI128 86(CX), Y1
 	VINSERTI128    $0x01, 120(CX), Y1, Y1
+	VPABSB         Y0, Y2
+	VPABSB         Y1, Y2
 	VPBROADCASTW   68(CX), Y2
 	VPBROADCASTW   102(CX), Y3
 	VPUNPCKLQDQ    Y3, Y2, Y2
 	VCVTPH2PS      X2, Y2
-	VMOVDQU        Y0, 352(AX)
-	VMOVDQU        Y1, 416(AX)
+	VMOVUPS        Y0, 352(AX)
+	VMOVUPS        Y1, 416(AX)
 	VEXTRACTF128   $0x01, Y2, X0
 	VMOVSS         X2, 40(AX)
 	VMOVSS         X0, 56(AX)
@@ -7623,12 +7645,14 @@ chunk:
 	VINSERTI128    $0x01, 36(CX), Y0, Y0
 	VBROADCASTI128 18(CX), Y1
 	VINSERTI128    $0x01, 52(CX), Y1, Y1
+	VPABSB         Y0, Y2
+	VPABSB         Y1, Y2
 	VPBROADCASTW   (CX), Y2
 	VPBROADCASTW   34(CX), Y3
 	VPUNPCKLQDQ    Y3, Y2, Y2
 	VCVTPH2PS      X2, Y2
-	VMOVDQU        Y0, 448(AX)
-	VMOVDQU        Y1, 512(AX)
+	VMOVUPS        Y0, 448(AX)
+	VMOVUPS        Y1, 512(AX)
 	VEXTRACTF128   $0x01, Y2, X0
 	VMOVSS         X2, 12(AX)
 	VMOVSS         X0, 28(AX)
@@ -7636,12 +7660,14 @@ chunk:
 	VINSERTI128    $0x01, 104(CX), Y0, Y0
 	VBROADCASTI128 86(CX), Y1
 	VINSERTI128    $0x01, 120(CX), Y1, Y1
+	VPABSB         Y0, Y2
+	VPABSB         Y1, Y2
 	VPBROADCASTW   68(CX), Y2
 	VPBROADCASTW   102(CX), Y3
 	VPUNPCKLQDQ    Y3, Y2, Y2
 	VCVTPH2PS      X2, Y2
-	VMOVDQU        Y0, 480(AX)
-	VMOVDQU        Y1, 544(AX)
+	VMOVUPS        Y0, 480(AX)
+	VMOVUPS        Y1, 544(AX)
 	VEXTRACTF128   $0x01, Y2, X0
 	VMOVSS         X2, 44(AX)
 	VMOVSS         X0, 60(AX)
@@ -7662,15 +7688,15 @@ TEXT ·TileQ8AVX2(SB), NOSPLIT, $256-56
 	MOVQ         x_base+16(FP), CX
 	MOVQ         stride+40(FP), DX
 	MOVQ         w+8(FP), BX
-	MOVQ         (BX), R8
-	MOVQ         24(BX), R9
-	MOVQ         48(BX), R10
-	MOVQ         72(BX), R11
+	MOVQ         (BX), SI
+	MOVQ         24(BX), DI
+	MOVQ         48(BX), R8
+	MOVQ         72(BX), R9
 	MOVQ         8(BX), BX
-	MOVL         $0x00010001, SI
-	VMOVD        SI, X8
+	MOVL         $0x00010001, R10
+	VMOVD        R10, X8
 	VPBROADCASTD X8, Y8
-	MOVQ         tokens+48(FP), R12
+	MOVQ         tokens+48(FP), R13
 
 token:
 	VXORPS Y0, Y0, Y0
@@ -7681,53 +7707,53 @@ token:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	XORQ   SI, SI
-	MOVQ   BX, R13
-	MOVQ   CX, DI
+	MOVQ   CX, R12
+	XORQ   R11, R11
+	MOVQ   BX, R10
 
 chunk:
-	CMPQ     R13, $0x00000000
+	CMPQ     R10, $0x00000000
 	JLE      reduce
-	VMOVUPS  192(DI), Y9
-	VMOVUPS  224(DI), Y10
-	CMPQ     R13, $0x000000c0
+	VMOVUPS  192(R12), Y9
+	VMOVUPS  224(R12), Y10
+	CMPQ     R10, $0x000000c0
 	JLE      scaled
-	VBLENDPS $0x22, 448(DI), Y9, Y9
-	VBLENDPS $0x22, 480(DI), Y10, Y10
-	CMPQ     R13, $0x00000140
+	VBLENDPS $0x22, 448(R12), Y9, Y9
+	VBLENDPS $0x22, 480(R12), Y10, Y10
+	CMPQ     R10, $0x00000140
 	JLE      scaled
-	VBLENDPS $0x44, 704(DI), Y9, Y9
-	VBLENDPS $0x44, 736(DI), Y10, Y10
-	CMPQ     R13, $0x000001c0
+	VBLENDPS $0x44, 704(R12), Y9, Y9
+	VBLENDPS $0x44, 736(R12), Y10, Y10
+	CMPQ     R10, $0x000001c0
 	JLE      scaled
-	VBLENDPS $0x88, 960(DI), Y9, Y9
-	VBLENDPS $0x88, 992(DI), Y10, Y10
+	VBLENDPS $0x88, 960(R12), Y9, Y9
+	VBLENDPS $0x88, 992(R12), Y10, Y10
 
 scaled:
-	VMULPS      (R8)(SI*1), Y9, Y11
+	VMULPS      (SI)(R11*1), Y9, Y11
 	VMOVUPS     Y11, (SP)
-	VMULPS      (R9)(SI*1), Y9, Y11
+	VMULPS      (DI)(R11*1), Y9, Y11
 	VMOVUPS     Y11, 64(SP)
-	VMULPS      (R10)(SI*1), Y9, Y11
+	VMULPS      (R8)(R11*1), Y9, Y11
 	VMOVUPS     Y11, 128(SP)
-	VMULPS      (R11)(SI*1), Y9, Y9
+	VMULPS      (R9)(R11*1), Y9, Y9
 	VMOVUPS     Y9, 192(SP)
-	VMULPS      32(R8)(SI*1), Y10, Y9
+	VMULPS      32(SI)(R11*1), Y10, Y9
 	VMOVUPS     Y9, 32(SP)
-	VMULPS      32(R9)(SI*1), Y10, Y9
+	VMULPS      32(DI)(R11*1), Y10, Y9
 	VMOVUPS     Y9, 96(SP)
-	VMULPS      32(R10)(SI*1), Y10, Y9
+	VMULPS      32(R8)(R11*1), Y10, Y9
 	VMOVUPS     Y9, 160(SP)
-	VMULPS      32(R11)(SI*1), Y10, Y9
+	VMULPS      32(R9)(R11*1), Y10, Y9
 	VMOVUPS     Y9, 224(SP)
-	VMOVDQU     (DI), Y9
-	VMOVDQU     64(DI), Y10
-	VMOVDQU     64(R8)(SI*1), Y11
+	VMOVDQU     (R12), Y9
+	VMOVDQU     64(R12), Y10
+	VMOVDQU     64(SI)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     128(R8)(SI*1), Y12
+	VMOVDQU     128(SI)(R11*1), Y12
 	VPABSB      Y12, Y13
 	VPSIGNB     Y12, Y10, Y12
 	VPMADDUBSW  Y12, Y13, Y12
@@ -7736,12 +7762,12 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0x00, (SP), Y12
 	VFMADD231PS Y12, Y11, Y0
-	VMOVDQU     64(R9)(SI*1), Y11
+	VMOVDQU     64(DI)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     128(R9)(SI*1), Y12
+	VMOVDQU     128(DI)(R11*1), Y12
 	VPABSB      Y12, Y13
 	VPSIGNB     Y12, Y10, Y12
 	VPMADDUBSW  Y12, Y13, Y12
@@ -7750,12 +7776,12 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0x00, 64(SP), Y12
 	VFMADD231PS Y12, Y11, Y2
-	VMOVDQU     64(R10)(SI*1), Y11
+	VMOVDQU     64(R8)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     128(R10)(SI*1), Y12
+	VMOVDQU     128(R8)(R11*1), Y12
 	VPABSB      Y12, Y13
 	VPSIGNB     Y12, Y10, Y12
 	VPMADDUBSW  Y12, Y13, Y12
@@ -7764,12 +7790,12 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0x00, 128(SP), Y12
 	VFMADD231PS Y12, Y11, Y4
-	VMOVDQU     64(R11)(SI*1), Y11
+	VMOVDQU     64(R9)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     128(R11)(SI*1), Y9
+	VMOVDQU     128(R9)(R11*1), Y9
 	VPABSB      Y9, Y12
 	VPSIGNB     Y9, Y10, Y9
 	VPMADDUBSW  Y9, Y12, Y9
@@ -7778,14 +7804,14 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0x00, 192(SP), Y9
 	VFMADD231PS Y9, Y11, Y6
-	VMOVDQU     32(DI), Y9
-	VMOVDQU     96(DI), Y10
-	VMOVDQU     96(R8)(SI*1), Y11
+	VMOVDQU     32(R12), Y9
+	VMOVDQU     96(R12), Y10
+	VMOVDQU     96(SI)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     160(R8)(SI*1), Y12
+	VMOVDQU     160(SI)(R11*1), Y12
 	VPABSB      Y12, Y13
 	VPSIGNB     Y12, Y10, Y12
 	VPMADDUBSW  Y12, Y13, Y12
@@ -7794,12 +7820,12 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0x00, 32(SP), Y12
 	VFMADD231PS Y12, Y11, Y1
-	VMOVDQU     96(R9)(SI*1), Y11
+	VMOVDQU     96(DI)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     160(R9)(SI*1), Y12
+	VMOVDQU     160(DI)(R11*1), Y12
 	VPABSB      Y12, Y13
 	VPSIGNB     Y12, Y10, Y12
 	VPMADDUBSW  Y12, Y13, Y12
@@ -7808,12 +7834,12 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0x00, 96(SP), Y12
 	VFMADD231PS Y12, Y11, Y3
-	VMOVDQU     96(R10)(SI*1), Y11
+	VMOVDQU     96(R8)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     160(R10)(SI*1), Y12
+	VMOVDQU     160(R8)(R11*1), Y12
 	VPABSB      Y12, Y13
 	VPSIGNB     Y12, Y10, Y12
 	VPMADDUBSW  Y12, Y13, Y12
@@ -7822,12 +7848,12 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0x00, 160(SP), Y12
 	VFMADD231PS Y12, Y11, Y5
-	VMOVDQU     96(R11)(SI*1), Y11
+	VMOVDQU     96(R9)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     160(R11)(SI*1), Y9
+	VMOVDQU     160(R9)(R11*1), Y9
 	VPABSB      Y9, Y12
 	VPSIGNB     Y9, Y10, Y9
 	VPMADDUBSW  Y9, Y12, Y9
@@ -7836,16 +7862,16 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0x00, 224(SP), Y9
 	VFMADD231PS Y9, Y11, Y7
-	CMPQ        R13, $0x000000c0
+	CMPQ        R10, $0x000000c0
 	JLE         reduce
-	VMOVDQU     256(DI), Y9
-	VMOVDQU     320(DI), Y10
-	VMOVDQU     192(R8)(SI*1), Y11
+	VMOVDQU     256(R12), Y9
+	VMOVDQU     320(R12), Y10
+	VMOVDQU     192(SI)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     256(R8)(SI*1), Y12
+	VMOVDQU     256(SI)(R11*1), Y12
 	VPABSB      Y12, Y13
 	VPSIGNB     Y12, Y10, Y12
 	VPMADDUBSW  Y12, Y13, Y12
@@ -7854,12 +7880,12 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0x55, (SP), Y12
 	VFMADD231PS Y12, Y11, Y0
-	VMOVDQU     192(R9)(SI*1), Y11
+	VMOVDQU     192(DI)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     256(R9)(SI*1), Y12
+	VMOVDQU     256(DI)(R11*1), Y12
 	VPABSB      Y12, Y13
 	VPSIGNB     Y12, Y10, Y12
 	VPMADDUBSW  Y12, Y13, Y12
@@ -7868,12 +7894,12 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0x55, 64(SP), Y12
 	VFMADD231PS Y12, Y11, Y2
-	VMOVDQU     192(R10)(SI*1), Y11
+	VMOVDQU     192(R8)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     256(R10)(SI*1), Y12
+	VMOVDQU     256(R8)(R11*1), Y12
 	VPABSB      Y12, Y13
 	VPSIGNB     Y12, Y10, Y12
 	VPMADDUBSW  Y12, Y13, Y12
@@ -7882,12 +7908,12 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0x55, 128(SP), Y12
 	VFMADD231PS Y12, Y11, Y4
-	VMOVDQU     192(R11)(SI*1), Y11
+	VMOVDQU     192(R9)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     256(R11)(SI*1), Y9
+	VMOVDQU     256(R9)(R11*1), Y9
 	VPABSB      Y9, Y12
 	VPSIGNB     Y9, Y10, Y9
 	VPMADDUBSW  Y9, Y12, Y9
@@ -7896,14 +7922,14 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0x55, 192(SP), Y9
 	VFMADD231PS Y9, Y11, Y6
-	VMOVDQU     288(DI), Y9
-	VMOVDQU     352(DI), Y10
-	VMOVDQU     224(R8)(SI*1), Y11
+	VMOVDQU     288(R12), Y9
+	VMOVDQU     352(R12), Y10
+	VMOVDQU     224(SI)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     288(R8)(SI*1), Y12
+	VMOVDQU     288(SI)(R11*1), Y12
 	VPABSB      Y12, Y13
 	VPSIGNB     Y12, Y10, Y12
 	VPMADDUBSW  Y12, Y13, Y12
@@ -7912,12 +7938,12 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0x55, 32(SP), Y12
 	VFMADD231PS Y12, Y11, Y1
-	VMOVDQU     224(R9)(SI*1), Y11
+	VMOVDQU     224(DI)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     288(R9)(SI*1), Y12
+	VMOVDQU     288(DI)(R11*1), Y12
 	VPABSB      Y12, Y13
 	VPSIGNB     Y12, Y10, Y12
 	VPMADDUBSW  Y12, Y13, Y12
@@ -7926,12 +7952,12 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0x55, 96(SP), Y12
 	VFMADD231PS Y12, Y11, Y3
-	VMOVDQU     224(R10)(SI*1), Y11
+	VMOVDQU     224(R8)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     288(R10)(SI*1), Y12
+	VMOVDQU     288(R8)(R11*1), Y12
 	VPABSB      Y12, Y13
 	VPSIGNB     Y12, Y10, Y12
 	VPMADDUBSW  Y12, Y13, Y12
@@ -7940,12 +7966,12 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0x55, 160(SP), Y12
 	VFMADD231PS Y12, Y11, Y5
-	VMOVDQU     224(R11)(SI*1), Y11
+	VMOVDQU     224(R9)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     288(R11)(SI*1), Y9
+	VMOVDQU     288(R9)(R11*1), Y9
 	VPABSB      Y9, Y12
 	VPSIGNB     Y9, Y10, Y9
 	VPMADDUBSW  Y9, Y12, Y9
@@ -7954,16 +7980,16 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0x55, 224(SP), Y9
 	VFMADD231PS Y9, Y11, Y7
-	CMPQ        R13, $0x00000140
+	CMPQ        R10, $0x00000140
 	JLE         reduce
-	VMOVDQU     512(DI), Y9
-	VMOVDQU     576(DI), Y10
-	VMOVDQU     320(R8)(SI*1), Y11
+	VMOVDQU     512(R12), Y9
+	VMOVDQU     576(R12), Y10
+	VMOVDQU     320(SI)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     384(R8)(SI*1), Y12
+	VMOVDQU     384(SI)(R11*1), Y12
 	VPABSB      Y12, Y13
 	VPSIGNB     Y12, Y10, Y12
 	VPMADDUBSW  Y12, Y13, Y12
@@ -7972,12 +7998,12 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0xaa, (SP), Y12
 	VFMADD231PS Y12, Y11, Y0
-	VMOVDQU     320(R9)(SI*1), Y11
+	VMOVDQU     320(DI)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     384(R9)(SI*1), Y12
+	VMOVDQU     384(DI)(R11*1), Y12
 	VPABSB      Y12, Y13
 	VPSIGNB     Y12, Y10, Y12
 	VPMADDUBSW  Y12, Y13, Y12
@@ -7986,12 +8012,12 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0xaa, 64(SP), Y12
 	VFMADD231PS Y12, Y11, Y2
-	VMOVDQU     320(R10)(SI*1), Y11
+	VMOVDQU     320(R8)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     384(R10)(SI*1), Y12
+	VMOVDQU     384(R8)(R11*1), Y12
 	VPABSB      Y12, Y13
 	VPSIGNB     Y12, Y10, Y12
 	VPMADDUBSW  Y12, Y13, Y12
@@ -8000,12 +8026,12 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0xaa, 128(SP), Y12
 	VFMADD231PS Y12, Y11, Y4
-	VMOVDQU     320(R11)(SI*1), Y11
+	VMOVDQU     320(R9)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     384(R11)(SI*1), Y9
+	VMOVDQU     384(R9)(R11*1), Y9
 	VPABSB      Y9, Y12
 	VPSIGNB     Y9, Y10, Y9
 	VPMADDUBSW  Y9, Y12, Y9
@@ -8014,14 +8040,14 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0xaa, 192(SP), Y9
 	VFMADD231PS Y9, Y11, Y6
-	VMOVDQU     544(DI), Y9
-	VMOVDQU     608(DI), Y10
-	VMOVDQU     352(R8)(SI*1), Y11
+	VMOVDQU     544(R12), Y9
+	VMOVDQU     608(R12), Y10
+	VMOVDQU     352(SI)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     416(R8)(SI*1), Y12
+	VMOVDQU     416(SI)(R11*1), Y12
 	VPABSB      Y12, Y13
 	VPSIGNB     Y12, Y10, Y12
 	VPMADDUBSW  Y12, Y13, Y12
@@ -8030,12 +8056,12 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0xaa, 32(SP), Y12
 	VFMADD231PS Y12, Y11, Y1
-	VMOVDQU     352(R9)(SI*1), Y11
+	VMOVDQU     352(DI)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     416(R9)(SI*1), Y12
+	VMOVDQU     416(DI)(R11*1), Y12
 	VPABSB      Y12, Y13
 	VPSIGNB     Y12, Y10, Y12
 	VPMADDUBSW  Y12, Y13, Y12
@@ -8044,12 +8070,12 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0xaa, 96(SP), Y12
 	VFMADD231PS Y12, Y11, Y3
-	VMOVDQU     352(R10)(SI*1), Y11
+	VMOVDQU     352(R8)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     416(R10)(SI*1), Y12
+	VMOVDQU     416(R8)(R11*1), Y12
 	VPABSB      Y12, Y13
 	VPSIGNB     Y12, Y10, Y12
 	VPMADDUBSW  Y12, Y13, Y12
@@ -8058,12 +8084,12 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0xaa, 160(SP), Y12
 	VFMADD231PS Y12, Y11, Y5
-	VMOVDQU     352(R11)(SI*1), Y11
+	VMOVDQU     352(R9)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     416(R11)(SI*1), Y9
+	VMOVDQU     416(R9)(R11*1), Y9
 	VPABSB      Y9, Y12
 	VPSIGNB     Y9, Y10, Y9
 	VPMADDUBSW  Y9, Y12, Y9
@@ -8072,16 +8098,16 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0xaa, 224(SP), Y9
 	VFMADD231PS Y9, Y11, Y7
-	CMPQ        R13, $0x000001c0
+	CMPQ        R10, $0x000001c0
 	JLE         reduce
-	VMOVDQU     768(DI), Y9
-	VMOVDQU     832(DI), Y10
-	VMOVDQU     448(R8)(SI*1), Y11
+	VMOVDQU     768(R12), Y9
+	VMOVDQU     832(R12), Y10
+	VMOVDQU     448(SI)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     512(R8)(SI*1), Y12
+	VMOVDQU     512(SI)(R11*1), Y12
 	VPABSB      Y12, Y13
 	VPSIGNB     Y12, Y10, Y12
 	VPMADDUBSW  Y12, Y13, Y12
@@ -8090,12 +8116,12 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0xff, (SP), Y12
 	VFMADD231PS Y12, Y11, Y0
-	VMOVDQU     448(R9)(SI*1), Y11
+	VMOVDQU     448(DI)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     512(R9)(SI*1), Y12
+	VMOVDQU     512(DI)(R11*1), Y12
 	VPABSB      Y12, Y13
 	VPSIGNB     Y12, Y10, Y12
 	VPMADDUBSW  Y12, Y13, Y12
@@ -8104,12 +8130,12 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0xff, 64(SP), Y12
 	VFMADD231PS Y12, Y11, Y2
-	VMOVDQU     448(R10)(SI*1), Y11
+	VMOVDQU     448(R8)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     512(R10)(SI*1), Y12
+	VMOVDQU     512(R8)(R11*1), Y12
 	VPABSB      Y12, Y13
 	VPSIGNB     Y12, Y10, Y12
 	VPMADDUBSW  Y12, Y13, Y12
@@ -8118,12 +8144,12 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0xff, 128(SP), Y12
 	VFMADD231PS Y12, Y11, Y4
-	VMOVDQU     448(R11)(SI*1), Y11
+	VMOVDQU     448(R9)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     512(R11)(SI*1), Y9
+	VMOVDQU     512(R9)(R11*1), Y9
 	VPABSB      Y9, Y12
 	VPSIGNB     Y9, Y10, Y9
 	VPMADDUBSW  Y9, Y12, Y9
@@ -8132,14 +8158,14 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0xff, 192(SP), Y9
 	VFMADD231PS Y9, Y11, Y6
-	VMOVDQU     800(DI), Y9
-	VMOVDQU     864(DI), Y10
-	VMOVDQU     480(R8)(SI*1), Y11
+	VMOVDQU     800(R12), Y9
+	VMOVDQU     864(R12), Y10
+	VMOVDQU     480(SI)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     544(R8)(SI*1), Y12
+	VMOVDQU     544(SI)(R11*1), Y12
 	VPABSB      Y12, Y13
 	VPSIGNB     Y12, Y10, Y12
 	VPMADDUBSW  Y12, Y13, Y12
@@ -8148,12 +8174,12 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0xff, 32(SP), Y12
 	VFMADD231PS Y12, Y11, Y1
-	VMOVDQU     480(R9)(SI*1), Y11
+	VMOVDQU     480(DI)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     544(R9)(SI*1), Y12
+	VMOVDQU     544(DI)(R11*1), Y12
 	VPABSB      Y12, Y13
 	VPSIGNB     Y12, Y10, Y12
 	VPMADDUBSW  Y12, Y13, Y12
@@ -8162,12 +8188,12 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0xff, 96(SP), Y12
 	VFMADD231PS Y12, Y11, Y3
-	VMOVDQU     480(R10)(SI*1), Y11
+	VMOVDQU     480(R8)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     544(R10)(SI*1), Y12
+	VMOVDQU     544(R8)(R11*1), Y12
 	VPABSB      Y12, Y13
 	VPSIGNB     Y12, Y10, Y12
 	VPMADDUBSW  Y12, Y13, Y12
@@ -8176,12 +8202,12 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0xff, 160(SP), Y12
 	VFMADD231PS Y12, Y11, Y5
-	VMOVDQU     480(R11)(SI*1), Y11
+	VMOVDQU     480(R9)(R11*1), Y11
 	VPABSB      Y11, Y12
 	VPSIGNB     Y11, Y9, Y11
 	VPMADDUBSW  Y11, Y12, Y11
 	VPMADDWD    Y8, Y11, Y11
-	VMOVDQU     544(R11)(SI*1), Y9
+	VMOVDQU     544(R9)(R11*1), Y9
 	VPABSB      Y9, Y12
 	VPSIGNB     Y9, Y10, Y9
 	VPMADDUBSW  Y9, Y12, Y9
@@ -8190,9 +8216,9 @@ scaled:
 	VCVTDQ2PS   Y11, Y11
 	VPERMILPS   $0xff, 224(SP), Y9
 	VFMADD231PS Y9, Y11, Y7
-	ADDQ        $0x00000240, SI
-	ADDQ        $0x00000400, DI
-	SUBQ        $0x00000240, R13
+	ADDQ        $0x00000240, R11
+	SUBQ        $0x00000240, R10
+	ADDQ        $0x00000400, R12
 	JMP         chunk
 
 reduce:
@@ -8230,7 +8256,7 @@ reduce:
 	VMOVSS       X6, 48(AX)
 	ADDQ         DX, CX
 	ADDQ         $0x00000004, AX
-	DECQ         R12
+	DECQ         R13
 	JNZ          token
 	VZEROUPPER
 	RET
@@ -8239,10 +8265,9 @@ reduce:
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
 TEXT ·AxpyQ4AVX2(SB), NOSPLIT, $0-64
 	MOVQ         y_base+0(FP), AX
-	MOVQ         w_base+32(FP), CX
-	MOVQ         w_len+40(FP), DX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         CX, SI
+	MOVQ         w_len+40(FP), CX
+	MOVQ         w_base+32(FP), DX
+	LEAQ         8192(DX), SI
 	MOVQ         next+56(FP), BX
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
@@ -8254,42 +8279,46 @@ TEXT ·AxpyQ4AVX2(SB), NOSPLIT, $0-64
 	VMOVD        SI, X2
 	VPBROADCASTD X2, Y2
 
-block:
-	CMPQ         DX, $0x00000012
-	JL           done
+elems18:
+	CMPQ         CX, $0x00000012
+	JL           below18
+	VMOVUPS      (AX), Y3
+	VMOVUPS      32(AX), Y4
+	VMOVUPS      64(AX), Y5
+	VMOVUPS      96(AX), Y6
 	PREFETCHT1   (BX)
-	VPBROADCASTW (CX), X3
-	VCVTPH2PS    X3, Y3
-	VMULPS       Y0, Y3, Y3
-	VPMOVZXBD    2(CX), Y4
-	VPSRLD       $0x04, Y4, Y6
-	VPAND        Y1, Y4, Y4
-	VPMOVZXBD    10(CX), Y5
-	VPSRLD       $0x04, Y5, Y7
-	VPAND        Y1, Y5, Y5
-	VPSUBD       Y2, Y4, Y4
-	VCVTDQ2PS    Y4, Y4
-	VPSUBD       Y2, Y5, Y5
-	VCVTDQ2PS    Y5, Y5
-	VPSUBD       Y2, Y6, Y6
-	VCVTDQ2PS    Y6, Y6
-	VPSUBD       Y2, Y7, Y7
-	VCVTDQ2PS    Y7, Y7
-	VFMADD213PS  (AX), Y3, Y4
-	VMOVUPS      Y4, (AX)
-	VFMADD213PS  32(AX), Y3, Y5
-	VMOVUPS      Y5, 32(AX)
-	VFMADD213PS  64(AX), Y3, Y6
-	VMOVUPS      Y6, 64(AX)
-	VFMADD213PS  96(AX), Y3, Y7
-	VMOVUPS      Y7, 96(AX)
-	ADDQ         $0x00000012, CX
 	ADDQ         $0x00000012, BX
+	VPBROADCASTW (DX), X7
+	VCVTPH2PS    X7, Y7
+	VMULPS       Y0, Y7, Y7
+	VPMOVZXBD    2(DX), Y8
+	VPSRLD       $0x04, Y8, Y10
+	VPAND        Y1, Y8, Y8
+	VPMOVZXBD    10(DX), Y9
+	VPSRLD       $0x04, Y9, Y11
+	VPAND        Y1, Y9, Y9
+	VPSUBD       Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VPSUBD       Y2, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VPSUBD       Y2, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VPSUBD       Y2, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD231PS  Y7, Y8, Y3
+	VFMADD231PS  Y7, Y9, Y4
+	VFMADD231PS  Y7, Y10, Y5
+	VFMADD231PS  Y7, Y11, Y6
+	ADDQ         $0x00000012, DX
+	VMOVUPS      Y3, (AX)
+	VMOVUPS      Y4, 32(AX)
+	VMOVUPS      Y5, 64(AX)
+	VMOVUPS      Y6, 96(AX)
 	ADDQ         $0x00000080, AX
-	SUBQ         $0x00000012, DX
-	JMP          block
+	SUBQ         $0x00000012, CX
+	JMP          elems18
 
-done:
+below18:
 	VZEROUPPER
 	RET
 
@@ -8320,9 +8349,9 @@ TEXT ·Axpy4Q4AVX2(SB), NOSPLIT, $0-48
 	VMOVD        SI, X5
 	VPBROADCASTD X5, Y5
 
-block:
+elems18:
 	CMPQ         CX, $0x00000012
-	JL           done
+	JL           below18
 	VMOVUPS      (AX), Y6
 	VMOVUPS      32(AX), Y7
 	VMOVUPS      64(AX), Y8
@@ -8429,9 +8458,9 @@ block:
 	VMOVUPS      Y9, 96(AX)
 	ADDQ         $0x00000080, AX
 	SUBQ         $0x00000012, CX
-	JMP          block
+	JMP          elems18
 
-done:
+below18:
 	VZEROUPPER
 	RET
 
@@ -8442,8 +8471,7 @@ TEXT ·PairsQ4AVX2(SB), NOSPLIT, $0-80
 	MOVQ         scales_base+24(FP), CX
 	MOVQ         w_base+48(FP), DX
 	MOVQ         w_len+56(FP), BX
-	MOVQ         ·Ahead+0(SB), DI
-	ADDQ         DX, DI
+	LEAQ         8192(DX), DI
 	MOVQ         next+72(FP), SI
 	TESTQ        SI, SI
 	CMOVQEQ      DI, SI
@@ -8454,9 +8482,9 @@ TEXT ·PairsQ4AVX2(SB), NOSPLIT, $0-80
 	VMOVD        DI, X1
 	VPBROADCASTD X1, Y1
 
-block:
+elems18:
 	CMPQ       BX, $0x00000012
-	JL         done
+	JL         below18
 	PREFETCHT1 (SI)
 	MOVWLZX    (DX), DI
 	VMOVD      DI, X2
@@ -8487,9 +8515,9 @@ block:
 	ADDQ       $0x00000012, DX
 	ADDQ       $0x00000012, SI
 	SUBQ       $0x00000012, BX
-	JMP        block
+	JMP        elems18
 
-done:
+below18:
 	VZEROUPPER
 	RET
 
@@ -8499,8 +8527,7 @@ TEXT ·WidenQ4AVX2(SB), NOSPLIT, $0-56
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         w_base+24(FP), CX
 	MOVQ         w_len+32(FP), DX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         CX, SI
+	LEAQ         8192(CX), SI
 	MOVQ         next+48(FP), BX
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
@@ -8525,8 +8552,8 @@ chunk:
 	VPBROADCASTW   18(CX), Y4
 	VPUNPCKLQDQ    Y4, Y3, Y3
 	VCVTPH2PS      X3, Y3
-	VMOVDQU        Y1, 64(AX)
-	VMOVDQU        Y2, 128(AX)
+	VMOVUPS        Y1, 64(AX)
+	VMOVUPS        Y2, 128(AX)
 	VEXTRACTF128   $0x01, Y3, X1
 	VMOVSS         X3, (AX)
 	VMOVSS         X1, 16(AX)
@@ -8539,8 +8566,8 @@ chunk:
 	VPBROADCASTW   54(CX), Y4
 	VPUNPCKLQDQ    Y4, Y3, Y3
 	VCVTPH2PS      X3, Y3
-	VMOVDQU        Y1, 96(AX)
-	VMOVDQU        Y2, 160(AX)
+	VMOVUPS        Y1, 96(AX)
+	VMOVUPS        Y2, 160(AX)
 	VEXTRACTF128   $0x01, Y3, X1
 	VMOVSS         X3, 32(AX)
 	VMOVSS         X1, 48(AX)
@@ -8560,8 +8587,8 @@ chunk:
 	VPBROADCASTW   18(CX), Y4
 	VPUNPCKLQDQ    Y4, Y3, Y3
 	VCVTPH2PS      X3, Y3
-	VMOVDQU        Y1, 192(AX)
-	VMOVDQU        Y2, 256(AX)
+	VMOVUPS        Y1, 192(AX)
+	VMOVUPS        Y2, 256(AX)
 	VEXTRACTF128   $0x01, Y3, X1
 	VMOVSS         X3, 4(AX)
 	VMOVSS         X1, 20(AX)
@@ -8574,8 +8601,8 @@ chunk:
 	VPBROADCASTW   54(CX), Y4
 	VPUNPCKLQDQ    Y4, Y3, Y3
 	VCVTPH2PS      X3, Y3
-	VMOVDQU        Y1, 224(AX)
-	VMOVDQU        Y2, 288(AX)
+	VMOVUPS        Y1, 224(AX)
+	VMOVUPS        Y2, 288(AX)
 	VEXTRACTF128   $0x01, Y3, X1
 	VMOVSS         X3, 36(AX)
 	VMOVSS         X1, 52(AX)
@@ -8595,8 +8622,8 @@ chunk:
 	VPBROADCASTW   18(CX), Y4
 	VPUNPCKLQDQ    Y4, Y3, Y3
 	VCVTPH2PS      X3, Y3
-	VMOVDQU        Y1, 320(AX)
-	VMOVDQU        Y2, 384(AX)
+	VMOVUPS        Y1, 320(AX)
+	VMOVUPS        Y2, 384(AX)
 	VEXTRACTF128   $0x01, Y3, X1
 	VMOVSS         X3, 8(AX)
 	VMOVSS         X1, 24(AX)
@@ -8609,8 +8636,8 @@ chunk:
 	VPBROADCASTW   54(CX), Y4
 	VPUNPCKLQDQ    Y4, Y3, Y3
 	VCVTPH2PS      X3, Y3
-	VMOVDQU        Y1, 352(AX)
-	VMOVDQU        Y2, 416(AX)
+	VMOVUPS        Y1, 352(AX)
+	VMOVUPS        Y2, 416(AX)
 	VEXTRACTF128   $0x01, Y3, X1
 	VMOVSS         X3, 40(AX)
 	VMOVSS         X1, 56(AX)
@@ -8630,8 +8657,8 @@ chunk:
 	VPBROADCASTW   18(CX), Y4
 	VPUNPCKLQDQ    Y4, Y3, Y3
 	VCVTPH2PS      X3, Y3
-	VMOVDQU        Y1, 448(AX)
-	VMOVDQU        Y2, 512(AX)
+	VMOVUPS        Y1, 448(AX)
+	VMOVUPS        Y2, 512(AX)
 	VEXTRACTF128   $0x01, Y3, X1
 	VMOVSS         X3, 12(AX)
 	VMOVSS         X1, 28(AX)
@@ -8644,8 +8671,8 @@ chunk:
 	VPBROADCASTW   54(CX), Y4
 	VPUNPCKLQDQ    Y4, Y3, Y3
 	VCVTPH2PS      X3, Y3
-	VMOVDQU        Y1, 480(AX)
-	VMOVDQU        Y2, 544(AX)
+	VMOVUPS        Y1, 480(AX)
+	VMOVUPS        Y2, 544(AX)
 	VEXTRACTF128   $0x01, Y3, X1
 	VMOVSS         X3, 44(AX)
 	VMOVSS         X1, 60(AX)
@@ -8666,15 +8693,15 @@ TEXT ·TileQ4AVX2(SB), NOSPLIT, $256-56
 	MOVQ         x_base+16(FP), CX
 	MOVQ         stride+40(FP), DX
 	MOVQ         w+8(FP), BX
-	MOVQ         (BX), R8
-	MOVQ         24(BX), R9
-	MOVQ         48(BX), R10
-	MOVQ         72(BX), R11
+	MOVQ         (BX), SI
+	MOVQ         24(BX), DI
+	MOVQ         48(BX), R8
+	MOVQ         72(BX), R9
 	MOVQ         8(BX), BX
-	MOVL         $0x00010001, SI
-	VMOVD        SI, X8
+	MOVL         $0x00010001, R10
+	VMOVD        R10, X8
 	VPBROADCASTD X8, Y8
-	MOVQ         tokens+48(FP), R12
+	MOVQ         tokens+48(FP), R13
 
 token:
 	VXORPS Y0, Y0, Y0
@@ -8685,51 +8712,51 @@ token:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	XORQ   SI, SI
-	MOVQ   BX, R13
-	MOVQ   CX, DI
+	MOVQ   CX, R12
+	XORQ   R11, R11
+	MOVQ   BX, R10
 
 chunk:
-	CMPQ     R13, $0x00000000
+	CMPQ     R10, $0x00000000
 	JLE      reduce
-	VMOVUPS  192(DI), Y9
-	VMOVUPS  224(DI), Y10
-	CMPQ     R13, $0x000000c0
+	VMOVUPS  192(R12), Y9
+	VMOVUPS  224(R12), Y10
+	CMPQ     R10, $0x000000c0
 	JLE      scaled
-	VBLENDPS $0x22, 448(DI), Y9, Y9
-	VBLENDPS $0x22, 480(DI), Y10, Y10
-	CMPQ     R13, $0x00000140
+	VBLENDPS $0x22, 448(R12), Y9, Y9
+	VBLENDPS $0x22, 480(R12), Y10, Y10
+	CMPQ     R10, $0x00000140
 	JLE      scaled
-	VBLENDPS $0x44, 704(DI), Y9, Y9
-	VBLENDPS $0x44, 736(DI), Y10, Y10
-	CMPQ     R13, $0x000001c0
+	VBLENDPS $0x44, 704(R12), Y9, Y9
+	VBLENDPS $0x44, 736(R12), Y10, Y10
+	CMPQ     R10, $0x000001c0
 	JLE      scaled
-	VBLENDPS $0x88, 960(DI), Y9, Y9
-	VBLENDPS $0x88, 992(DI), Y10, Y10
+	VBLENDPS $0x88, 960(R12), Y9, Y9
+	VBLENDPS $0x88, 992(R12), Y10, Y10
 
 scaled:
-	VMULPS      (R8)(SI*1), Y9, Y11
+	VMULPS      (SI)(R11*1), Y9, Y11
 	VMOVUPS     Y11, (SP)
-	VMULPS      (R9)(SI*1), Y9, Y11
+	VMULPS      (DI)(R11*1), Y9, Y11
 	VMOVUPS     Y11, 64(SP)
-	VMULPS      (R10)(SI*1), Y9, Y11
+	VMULPS      (R8)(R11*1), Y9, Y11
 	VMOVUPS     Y11, 128(SP)
-	VMULPS      (R11)(SI*1), Y9, Y9
+	VMULPS      (R9)(R11*1), Y9, Y9
 	VMOVUPS     Y9, 192(SP)
-	VMULPS      32(R8)(SI*1), Y10, Y9
+	VMULPS      32(SI)(R11*1), Y10, Y9
 	VMOVUPS     Y9, 32(SP)
-	VMULPS      32(R9)(SI*1), Y10, Y9
+	VMULPS      32(DI)(R11*1), Y10, Y9
 	VMOVUPS     Y9, 96(SP)
-	VMULPS      32(R10)(SI*1), Y10, Y9
+	VMULPS      32(R8)(R11*1), Y10, Y9
 	VMOVUPS     Y9, 160(SP)
-	VMULPS      32(R11)(SI*1), Y10, Y9
+	VMULPS      32(R9)(R11*1), Y10, Y9
 	VMOVUPS     Y9, 224(SP)
-	VMOVDQU     (DI), Y9
-	VMOVDQU     64(DI), Y10
-	VMOVDQU     128(DI), Y11
-	VMOVDQU     64(R8)(SI*1), Y12
+	VMOVDQU     (R12), Y9
+	VMOVDQU     64(R12), Y10
+	VMOVDQU     128(R12), Y11
+	VMOVDQU     64(SI)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     128(R8)(SI*1), Y13
+	VMOVDQU     128(SI)(R11*1), Y13
 	VPMADDUBSW  Y10, Y13, Y13
 	VPADDW      Y13, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -8737,9 +8764,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0x00, (SP), Y13
 	VFMADD231PS Y13, Y12, Y0
-	VMOVDQU     64(R9)(SI*1), Y12
+	VMOVDQU     64(DI)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     128(R9)(SI*1), Y13
+	VMOVDQU     128(DI)(R11*1), Y13
 	VPMADDUBSW  Y10, Y13, Y13
 	VPADDW      Y13, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -8747,9 +8774,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0x00, 64(SP), Y13
 	VFMADD231PS Y13, Y12, Y2
-	VMOVDQU     64(R10)(SI*1), Y12
+	VMOVDQU     64(R8)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     128(R10)(SI*1), Y13
+	VMOVDQU     128(R8)(R11*1), Y13
 	VPMADDUBSW  Y10, Y13, Y13
 	VPADDW      Y13, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -8757,9 +8784,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0x00, 128(SP), Y13
 	VFMADD231PS Y13, Y12, Y4
-	VMOVDQU     64(R11)(SI*1), Y12
+	VMOVDQU     64(R9)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     128(R11)(SI*1), Y9
+	VMOVDQU     128(R9)(R11*1), Y9
 	VPMADDUBSW  Y10, Y9, Y9
 	VPADDW      Y9, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -8767,12 +8794,12 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0x00, 192(SP), Y9
 	VFMADD231PS Y9, Y12, Y6
-	VMOVDQU     32(DI), Y9
-	VMOVDQU     96(DI), Y10
-	VMOVDQU     160(DI), Y11
-	VMOVDQU     96(R8)(SI*1), Y12
+	VMOVDQU     32(R12), Y9
+	VMOVDQU     96(R12), Y10
+	VMOVDQU     160(R12), Y11
+	VMOVDQU     96(SI)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     160(R8)(SI*1), Y13
+	VMOVDQU     160(SI)(R11*1), Y13
 	VPMADDUBSW  Y10, Y13, Y13
 	VPADDW      Y13, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -8780,9 +8807,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0x00, 32(SP), Y13
 	VFMADD231PS Y13, Y12, Y1
-	VMOVDQU     96(R9)(SI*1), Y12
+	VMOVDQU     96(DI)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     160(R9)(SI*1), Y13
+	VMOVDQU     160(DI)(R11*1), Y13
 	VPMADDUBSW  Y10, Y13, Y13
 	VPADDW      Y13, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -8790,9 +8817,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0x00, 96(SP), Y13
 	VFMADD231PS Y13, Y12, Y3
-	VMOVDQU     96(R10)(SI*1), Y12
+	VMOVDQU     96(R8)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     160(R10)(SI*1), Y13
+	VMOVDQU     160(R8)(R11*1), Y13
 	VPMADDUBSW  Y10, Y13, Y13
 	VPADDW      Y13, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -8800,9 +8827,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0x00, 160(SP), Y13
 	VFMADD231PS Y13, Y12, Y5
-	VMOVDQU     96(R11)(SI*1), Y12
+	VMOVDQU     96(R9)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     160(R11)(SI*1), Y9
+	VMOVDQU     160(R9)(R11*1), Y9
 	VPMADDUBSW  Y10, Y9, Y9
 	VPADDW      Y9, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -8810,14 +8837,14 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0x00, 224(SP), Y9
 	VFMADD231PS Y9, Y12, Y7
-	CMPQ        R13, $0x000000c0
+	CMPQ        R10, $0x000000c0
 	JLE         reduce
-	VMOVDQU     256(DI), Y9
-	VMOVDQU     320(DI), Y10
-	VMOVDQU     384(DI), Y11
-	VMOVDQU     192(R8)(SI*1), Y12
+	VMOVDQU     256(R12), Y9
+	VMOVDQU     320(R12), Y10
+	VMOVDQU     384(R12), Y11
+	VMOVDQU     192(SI)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     256(R8)(SI*1), Y13
+	VMOVDQU     256(SI)(R11*1), Y13
 	VPMADDUBSW  Y10, Y13, Y13
 	VPADDW      Y13, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -8825,9 +8852,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0x55, (SP), Y13
 	VFMADD231PS Y13, Y12, Y0
-	VMOVDQU     192(R9)(SI*1), Y12
+	VMOVDQU     192(DI)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     256(R9)(SI*1), Y13
+	VMOVDQU     256(DI)(R11*1), Y13
 	VPMADDUBSW  Y10, Y13, Y13
 	VPADDW      Y13, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -8835,9 +8862,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0x55, 64(SP), Y13
 	VFMADD231PS Y13, Y12, Y2
-	VMOVDQU     192(R10)(SI*1), Y12
+	VMOVDQU     192(R8)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     256(R10)(SI*1), Y13
+	VMOVDQU     256(R8)(R11*1), Y13
 	VPMADDUBSW  Y10, Y13, Y13
 	VPADDW      Y13, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -8845,9 +8872,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0x55, 128(SP), Y13
 	VFMADD231PS Y13, Y12, Y4
-	VMOVDQU     192(R11)(SI*1), Y12
+	VMOVDQU     192(R9)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     256(R11)(SI*1), Y9
+	VMOVDQU     256(R9)(R11*1), Y9
 	VPMADDUBSW  Y10, Y9, Y9
 	VPADDW      Y9, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -8855,12 +8882,12 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0x55, 192(SP), Y9
 	VFMADD231PS Y9, Y12, Y6
-	VMOVDQU     288(DI), Y9
-	VMOVDQU     352(DI), Y10
-	VMOVDQU     416(DI), Y11
-	VMOVDQU     224(R8)(SI*1), Y12
+	VMOVDQU     288(R12), Y9
+	VMOVDQU     352(R12), Y10
+	VMOVDQU     416(R12), Y11
+	VMOVDQU     224(SI)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     288(R8)(SI*1), Y13
+	VMOVDQU     288(SI)(R11*1), Y13
 	VPMADDUBSW  Y10, Y13, Y13
 	VPADDW      Y13, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -8868,9 +8895,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0x55, 32(SP), Y13
 	VFMADD231PS Y13, Y12, Y1
-	VMOVDQU     224(R9)(SI*1), Y12
+	VMOVDQU     224(DI)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     288(R9)(SI*1), Y13
+	VMOVDQU     288(DI)(R11*1), Y13
 	VPMADDUBSW  Y10, Y13, Y13
 	VPADDW      Y13, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -8878,9 +8905,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0x55, 96(SP), Y13
 	VFMADD231PS Y13, Y12, Y3
-	VMOVDQU     224(R10)(SI*1), Y12
+	VMOVDQU     224(R8)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     288(R10)(SI*1), Y13
+	VMOVDQU     288(R8)(R11*1), Y13
 	VPMADDUBSW  Y10, Y13, Y13
 	VPADDW      Y13, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -8888,9 +8915,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0x55, 160(SP), Y13
 	VFMADD231PS Y13, Y12, Y5
-	VMOVDQU     224(R11)(SI*1), Y12
+	VMOVDQU     224(R9)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     288(R11)(SI*1), Y9
+	VMOVDQU     288(R9)(R11*1), Y9
 	VPMADDUBSW  Y10, Y9, Y9
 	VPADDW      Y9, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -8898,14 +8925,14 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0x55, 224(SP), Y9
 	VFMADD231PS Y9, Y12, Y7
-	CMPQ        R13, $0x00000140
+	CMPQ        R10, $0x00000140
 	JLE         reduce
-	VMOVDQU     512(DI), Y9
-	VMOVDQU     576(DI), Y10
-	VMOVDQU     640(DI), Y11
-	VMOVDQU     320(R8)(SI*1), Y12
+	VMOVDQU     512(R12), Y9
+	VMOVDQU     576(R12), Y10
+	VMOVDQU     640(R12), Y11
+	VMOVDQU     320(SI)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     384(R8)(SI*1), Y13
+	VMOVDQU     384(SI)(R11*1), Y13
 	VPMADDUBSW  Y10, Y13, Y13
 	VPADDW      Y13, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -8913,9 +8940,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0xaa, (SP), Y13
 	VFMADD231PS Y13, Y12, Y0
-	VMOVDQU     320(R9)(SI*1), Y12
+	VMOVDQU     320(DI)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     384(R9)(SI*1), Y13
+	VMOVDQU     384(DI)(R11*1), Y13
 	VPMADDUBSW  Y10, Y13, Y13
 	VPADDW      Y13, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -8923,9 +8950,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0xaa, 64(SP), Y13
 	VFMADD231PS Y13, Y12, Y2
-	VMOVDQU     320(R10)(SI*1), Y12
+	VMOVDQU     320(R8)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     384(R10)(SI*1), Y13
+	VMOVDQU     384(R8)(R11*1), Y13
 	VPMADDUBSW  Y10, Y13, Y13
 	VPADDW      Y13, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -8933,9 +8960,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0xaa, 128(SP), Y13
 	VFMADD231PS Y13, Y12, Y4
-	VMOVDQU     320(R11)(SI*1), Y12
+	VMOVDQU     320(R9)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     384(R11)(SI*1), Y9
+	VMOVDQU     384(R9)(R11*1), Y9
 	VPMADDUBSW  Y10, Y9, Y9
 	VPADDW      Y9, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -8943,12 +8970,12 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0xaa, 192(SP), Y9
 	VFMADD231PS Y9, Y12, Y6
-	VMOVDQU     544(DI), Y9
-	VMOVDQU     608(DI), Y10
-	VMOVDQU     672(DI), Y11
-	VMOVDQU     352(R8)(SI*1), Y12
+	VMOVDQU     544(R12), Y9
+	VMOVDQU     608(R12), Y10
+	VMOVDQU     672(R12), Y11
+	VMOVDQU     352(SI)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     416(R8)(SI*1), Y13
+	VMOVDQU     416(SI)(R11*1), Y13
 	VPMADDUBSW  Y10, Y13, Y13
 	VPADDW      Y13, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -8956,9 +8983,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0xaa, 32(SP), Y13
 	VFMADD231PS Y13, Y12, Y1
-	VMOVDQU     352(R9)(SI*1), Y12
+	VMOVDQU     352(DI)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     416(R9)(SI*1), Y13
+	VMOVDQU     416(DI)(R11*1), Y13
 	VPMADDUBSW  Y10, Y13, Y13
 	VPADDW      Y13, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -8966,9 +8993,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0xaa, 96(SP), Y13
 	VFMADD231PS Y13, Y12, Y3
-	VMOVDQU     352(R10)(SI*1), Y12
+	VMOVDQU     352(R8)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     416(R10)(SI*1), Y13
+	VMOVDQU     416(R8)(R11*1), Y13
 	VPMADDUBSW  Y10, Y13, Y13
 	VPADDW      Y13, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -8976,9 +9003,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0xaa, 160(SP), Y13
 	VFMADD231PS Y13, Y12, Y5
-	VMOVDQU     352(R11)(SI*1), Y12
+	VMOVDQU     352(R9)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     416(R11)(SI*1), Y9
+	VMOVDQU     416(R9)(R11*1), Y9
 	VPMADDUBSW  Y10, Y9, Y9
 	VPADDW      Y9, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -8986,14 +9013,14 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0xaa, 224(SP), Y9
 	VFMADD231PS Y9, Y12, Y7
-	CMPQ        R13, $0x000001c0
+	CMPQ        R10, $0x000001c0
 	JLE         reduce
-	VMOVDQU     768(DI), Y9
-	VMOVDQU     832(DI), Y10
-	VMOVDQU     896(DI), Y11
-	VMOVDQU     448(R8)(SI*1), Y12
+	VMOVDQU     768(R12), Y9
+	VMOVDQU     832(R12), Y10
+	VMOVDQU     896(R12), Y11
+	VMOVDQU     448(SI)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     512(R8)(SI*1), Y13
+	VMOVDQU     512(SI)(R11*1), Y13
 	VPMADDUBSW  Y10, Y13, Y13
 	VPADDW      Y13, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -9001,9 +9028,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0xff, (SP), Y13
 	VFMADD231PS Y13, Y12, Y0
-	VMOVDQU     448(R9)(SI*1), Y12
+	VMOVDQU     448(DI)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     512(R9)(SI*1), Y13
+	VMOVDQU     512(DI)(R11*1), Y13
 	VPMADDUBSW  Y10, Y13, Y13
 	VPADDW      Y13, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -9011,9 +9038,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0xff, 64(SP), Y13
 	VFMADD231PS Y13, Y12, Y2
-	VMOVDQU     448(R10)(SI*1), Y12
+	VMOVDQU     448(R8)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     512(R10)(SI*1), Y13
+	VMOVDQU     512(R8)(R11*1), Y13
 	VPMADDUBSW  Y10, Y13, Y13
 	VPADDW      Y13, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -9021,9 +9048,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0xff, 128(SP), Y13
 	VFMADD231PS Y13, Y12, Y4
-	VMOVDQU     448(R11)(SI*1), Y12
+	VMOVDQU     448(R9)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     512(R11)(SI*1), Y9
+	VMOVDQU     512(R9)(R11*1), Y9
 	VPMADDUBSW  Y10, Y9, Y9
 	VPADDW      Y9, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -9031,12 +9058,12 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0xff, 192(SP), Y9
 	VFMADD231PS Y9, Y12, Y6
-	VMOVDQU     800(DI), Y9
-	VMOVDQU     864(DI), Y10
-	VMOVDQU     928(DI), Y11
-	VMOVDQU     480(R8)(SI*1), Y12
+	VMOVDQU     800(R12), Y9
+	VMOVDQU     864(R12), Y10
+	VMOVDQU     928(R12), Y11
+	VMOVDQU     480(SI)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     544(R8)(SI*1), Y13
+	VMOVDQU     544(SI)(R11*1), Y13
 	VPMADDUBSW  Y10, Y13, Y13
 	VPADDW      Y13, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -9044,9 +9071,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0xff, 32(SP), Y13
 	VFMADD231PS Y13, Y12, Y1
-	VMOVDQU     480(R9)(SI*1), Y12
+	VMOVDQU     480(DI)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     544(R9)(SI*1), Y13
+	VMOVDQU     544(DI)(R11*1), Y13
 	VPMADDUBSW  Y10, Y13, Y13
 	VPADDW      Y13, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -9054,9 +9081,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0xff, 96(SP), Y13
 	VFMADD231PS Y13, Y12, Y3
-	VMOVDQU     480(R10)(SI*1), Y12
+	VMOVDQU     480(R8)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     544(R10)(SI*1), Y13
+	VMOVDQU     544(R8)(R11*1), Y13
 	VPMADDUBSW  Y10, Y13, Y13
 	VPADDW      Y13, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -9064,9 +9091,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0xff, 160(SP), Y13
 	VFMADD231PS Y13, Y12, Y5
-	VMOVDQU     480(R11)(SI*1), Y12
+	VMOVDQU     480(R9)(R11*1), Y12
 	VPMADDUBSW  Y9, Y12, Y12
-	VMOVDQU     544(R11)(SI*1), Y9
+	VMOVDQU     544(R9)(R11*1), Y9
 	VPMADDUBSW  Y10, Y9, Y9
 	VPADDW      Y9, Y12, Y12
 	VPMADDWD    Y8, Y12, Y12
@@ -9074,9 +9101,9 @@ scaled:
 	VCVTDQ2PS   Y12, Y12
 	VPERMILPS   $0xff, 224(SP), Y9
 	VFMADD231PS Y9, Y12, Y7
-	ADDQ        $0x00000240, SI
-	ADDQ        $0x00000400, DI
-	SUBQ        $0x00000240, R13
+	ADDQ        $0x00000240, R11
+	SUBQ        $0x00000240, R10
+	ADDQ        $0x00000400, R12
 	JMP         chunk
 
 reduce:
@@ -9114,7 +9141,7 @@ reduce:
 	VMOVSS       X6, 48(AX)
 	ADDQ         DX, CX
 	ADDQ         $0x00000004, AX
-	DECQ         R12
+	DECQ         R13
 	JNZ          token
 	VZEROUPPER
 	RET
@@ -9163,62 +9190,6 @@ elems1:
 	VMOVSS    X0, (AX)
 	ADDQ      $0x00000002, CX
 	ADDQ      $0x00000004, AX
-	SUBQ      $0x00000001, DX
-	JMP       elems1
-
-below1:
-	VZEROUPPER
-	RET
-
-// func EncodeF16AVX2(dst []uint16, src []float32)
-// Requires: AVX, F16C
-TEXT ·EncodeF16AVX2(SB), NOSPLIT, $0-48
-	MOVQ dst_base+0(FP), AX
-	MOVQ src_base+24(FP), CX
-	MOVQ src_len+32(FP), DX
-
-elems32:
-	CMPQ      DX, $0x00000020
-	JL        below32
-	VMOVUPS   (CX), Y0
-	VCVTPS2PH $0x00, Y0, X0
-	VMOVDQU   X0, (AX)
-	VMOVUPS   32(CX), Y0
-	VCVTPS2PH $0x00, Y0, X0
-	VMOVDQU   X0, 16(AX)
-	VMOVUPS   64(CX), Y0
-	VCVTPS2PH $0x00, Y0, X0
-	VMOVDQU   X0, 32(AX)
-	VMOVUPS   96(CX), Y0
-	VCVTPS2PH $0x00, Y0, X0
-	VMOVDQU   X0, 48(AX)
-	ADDQ      $0x00000080, CX
-	ADDQ      $0x00000040, AX
-	SUBQ      $0x00000020, DX
-	JMP       elems32
-
-below32:
-elems8:
-	CMPQ      DX, $0x00000008
-	JL        below8
-	VMOVUPS   (CX), Y0
-	VCVTPS2PH $0x00, Y0, X0
-	VMOVDQU   X0, (AX)
-	ADDQ      $0x00000020, CX
-	ADDQ      $0x00000010, AX
-	SUBQ      $0x00000008, DX
-	JMP       elems8
-
-below8:
-elems1:
-	CMPQ      DX, $0x00000001
-	JL        below1
-	VMOVSS    (CX), X1
-	VCVTPS2PH $0x00, Y1, X0
-	VMOVD     X0, BX
-	MOVW      BX, (AX)
-	ADDQ      $0x00000004, CX
-	ADDQ      $0x00000002, AX
 	SUBQ      $0x00000001, DX
 	JMP       elems1
 
@@ -9282,120 +9253,52 @@ below1:
 	VZEROUPPER
 	RET
 
-// func EncodeBF16AVX2(dst []uint16, src []float32)
-// Requires: AVX, AVX2
-TEXT ·EncodeBF16AVX2(SB), NOSPLIT, $0-48
-	MOVQ         dst_base+0(FP), AX
-	MOVQ         src_base+24(FP), CX
-	MOVQ         src_len+32(FP), DX
-	MOVL         $0x00000001, BX
-	VMOVD        BX, X0
-	VPBROADCASTD X0, Y0
-	MOVL         $0x00007fff, BX
-	VMOVD        BX, X1
-	VPBROADCASTD X1, Y1
-	MOVL         $0x00000040, BX
-	VMOVD        BX, X2
-	VPBROADCASTD X2, Y2
+// func EncodeF16AVX2(dst []uint16, src []float32)
+// Requires: AVX, F16C
+TEXT ·EncodeF16AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ src_len+32(FP), DX
 
 elems32:
-	CMPQ         DX, $0x00000020
-	JL           below32
-	VMOVUPS      (CX), Y3
-	VPSRLD       $0x10, Y3, Y4
-	VPAND        Y0, Y4, Y5
-	VCMPPS       $0x03, Y3, Y3, Y6
-	VPADDD       Y1, Y3, Y3
-	VPADDD       Y5, Y3, Y3
-	VPSRLD       $0x10, Y3, Y3
-	VPOR         Y2, Y4, Y4
-	VBLENDVPS    Y6, Y4, Y3, Y3
-	VEXTRACTI128 $0x01, Y3, X4
-	VPACKUSDW    X4, X3, X4
-	VMOVDQU      X4, (AX)
-	VMOVUPS      32(CX), Y3
-	VPSRLD       $0x10, Y3, Y4
-	VPAND        Y0, Y4, Y5
-	VCMPPS       $0x03, Y3, Y3, Y6
-	VPADDD       Y1, Y3, Y3
-	VPADDD       Y5, Y3, Y3
-	VPSRLD       $0x10, Y3, Y3
-	VPOR         Y2, Y4, Y4
-	VBLENDVPS    Y6, Y4, Y3, Y3
-	VEXTRACTI128 $0x01, Y3, X4
-	VPACKUSDW    X4, X3, X4
-	VMOVDQU      X4, 16(AX)
-	VMOVUPS      64(CX), Y3
-	VPSRLD       $0x10, Y3, Y4
-	VPAND        Y0, Y4, Y5
-	VCMPPS       $0x03, Y3, Y3, Y6
-	VPADDD       Y1, Y3, Y3
-	VPADDD       Y5, Y3, Y3
-	VPSRLD       $0x10, Y3, Y3
-	VPOR         Y2, Y4, Y4
-	VBLENDVPS    Y6, Y4, Y3, Y3
-	VEXTRACTI128 $0x01, Y3, X4
-	VPACKUSDW    X4, X3, X4
-	VMOVDQU      X4, 32(AX)
-	VMOVUPS      96(CX), Y3
-	VPSRLD       $0x10, Y3, Y4
-	VPAND        Y0, Y4, Y5
-	VCMPPS       $0x03, Y3, Y3, Y6
-	VPADDD       Y1, Y3, Y3
-	VPADDD       Y5, Y3, Y3
-	VPSRLD       $0x10, Y3, Y3
-	VPOR         Y2, Y4, Y4
-	VBLENDVPS    Y6, Y4, Y3, Y3
-	VEXTRACTI128 $0x01, Y3, X4
-	VPACKUSDW    X4, X3, X4
-	VMOVDQU      X4, 48(AX)
-	ADDQ         $0x00000080, CX
-	ADDQ         $0x00000040, AX
-	SUBQ         $0x00000020, DX
-	JMP          elems32
+	CMPQ      DX, $0x00000020
+	JL        below32
+	VMOVUPS   (CX), Y0
+	VCVTPS2PH $0x00, Y0, (AX)
+	VMOVUPS   32(CX), Y0
+	VCVTPS2PH $0x00, Y0, 16(AX)
+	VMOVUPS   64(CX), Y0
+	VCVTPS2PH $0x00, Y0, 32(AX)
+	VMOVUPS   96(CX), Y0
+	VCVTPS2PH $0x00, Y0, 48(AX)
+	ADDQ      $0x00000080, CX
+	ADDQ      $0x00000040, AX
+	SUBQ      $0x00000020, DX
+	JMP       elems32
 
 below32:
 elems8:
-	CMPQ         DX, $0x00000008
-	JL           below8
-	VMOVUPS      (CX), Y3
-	VPSRLD       $0x10, Y3, Y4
-	VPAND        Y0, Y4, Y5
-	VCMPPS       $0x03, Y3, Y3, Y6
-	VPADDD       Y1, Y3, Y3
-	VPADDD       Y5, Y3, Y3
-	VPSRLD       $0x10, Y3, Y3
-	VPOR         Y2, Y4, Y4
-	VBLENDVPS    Y6, Y4, Y3, Y3
-	VEXTRACTI128 $0x01, Y3, X4
-	VPACKUSDW    X4, X3, X4
-	VMOVDQU      X4, (AX)
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000010, AX
-	SUBQ         $0x00000008, DX
-	JMP          elems8
+	CMPQ      DX, $0x00000008
+	JL        below8
+	VMOVUPS   (CX), Y0
+	VCVTPS2PH $0x00, Y0, (AX)
+	ADDQ      $0x00000020, CX
+	ADDQ      $0x00000010, AX
+	SUBQ      $0x00000008, DX
+	JMP       elems8
 
 below8:
 elems1:
-	CMPQ         DX, $0x00000001
-	JL           below1
-	VMOVSS       (CX), X7
-	VPSRLD       $0x10, Y7, Y3
-	VPAND        Y0, Y3, Y4
-	VCMPPS       $0x03, Y7, Y7, Y5
-	VPADDD       Y1, Y7, Y7
-	VPADDD       Y4, Y7, Y7
-	VPSRLD       $0x10, Y7, Y7
-	VPOR         Y2, Y3, Y3
-	VBLENDVPS    Y5, Y3, Y7, Y7
-	VEXTRACTI128 $0x01, Y7, X3
-	VPACKUSDW    X3, X7, X3
-	VMOVD        X3, BX
-	MOVW         BX, (AX)
-	ADDQ         $0x00000004, CX
-	ADDQ         $0x00000002, AX
-	SUBQ         $0x00000001, DX
-	JMP          elems1
+	CMPQ      DX, $0x00000001
+	JL        below1
+	VMOVSS    (CX), X0
+	VCVTPS2PH $0x00, X0, X0
+	VMOVD     X0, BX
+	MOVW      BX, (AX)
+	ADDQ      $0x00000004, CX
+	ADDQ      $0x00000002, AX
+	SUBQ      $0x00000001, DX
+	JMP       elems1
 
 below1:
 	VZEROUPPER
@@ -9508,10 +9411,9 @@ TEXT ·DotU4S8AVX2(SB), NOSPLIT, $0-52
 	VMOVD        BX, X2
 	VPBROADCASTD X2, Y2
 	VXORPS       Y0, Y0, Y0
-	SHRQ         $0x05, CX
 
 blocks4:
-	CMPQ       CX, $0x00000004
+	CMPQ       CX, $0x00000080
 	JL         after4
 	PREFETCHT1 8192(AX)
 	PREFETCHT1 8256(AX)
@@ -9550,12 +9452,12 @@ blocks4:
 	VPADDD     Y3, Y0, Y0
 	ADDQ       $0x00000080, AX
 	ADDQ       $0x00000100, DX
-	SUBQ       $0x00000004, CX
+	SUBQ       $0x00000080, CX
 	JMP        blocks4
 
 after4:
 blocks1:
-	CMPQ       CX, $0x00000001
+	CMPQ       CX, $0x00000020
 	JL         after1
 	PREFETCHT1 8192(AX)
 	VMOVDQU    (AX), Y3
@@ -9569,7 +9471,7 @@ blocks1:
 	VPADDD     Y3, Y0, Y0
 	ADDQ       $0x00000020, AX
 	ADDQ       $0x00000040, DX
-	SUBQ       $0x00000001, CX
+	SUBQ       $0x00000020, CX
 	JMP        blocks1
 
 after1:
@@ -9599,9 +9501,9 @@ TEXT ·DotU3S8AVX2(SB), NOSPLIT, $0-52
 	VPBROADCASTD X3, Y3
 	VXORPS       Y0, Y0, Y0
 
-blocks:
+blocks1:
 	CMPQ       CX, $0x00000060
-	JL         after
+	JL         after1
 	VMOVDQU    64(AX), Y4
 	VMOVDQU    (AX), Y6
 	VPSRLW     $0x00, Y6, Y5
@@ -9666,9 +9568,9 @@ blocks:
 	ADDQ       $0x00000060, AX
 	ADDQ       $0x00000100, DX
 	SUBQ       $0x00000060, CX
-	JMP        blocks
+	JMP        blocks1
 
-after:
+after1:
 	VEXTRACTI128 $0x01, Y0, X1
 	VPADDD       X1, X0, X0
 	VPHADDD      X0, X0, X0
@@ -9728,18 +9630,18 @@ elems1:
 	JMP     elems1
 
 below1:
-	VPMAXUD      Y2, Y1, Y1
-	VPMAXUD      Y4, Y3, Y3
-	VPMAXUD      Y3, Y1, Y1
-	VEXTRACTI128 $0x01, Y1, X0
-	VPMAXUD      X0, X1, X1
-	VPSHUFD      $0x4e, X1, X0
-	VPMAXUD      X0, X1, X1
-	VPSHUFD      $0xb1, X1, X0
-	VPMAXUD      X0, X1, X1
-	VMOVD        X1, AX
+	VPMAXUD    Y2, Y1, Y1
+	VPMAXUD    Y4, Y3, Y3
+	VPMAXUD    Y3, Y1, Y1
+	VPERM2I128 $0x01, Y1, Y1, Y2
+	VPMAXUD    Y2, Y1, Y1
+	VPSHUFD    $0x4e, Y1, Y2
+	VPMAXUD    Y2, Y1, Y1
+	VPSHUFD    $0xb1, Y1, Y2
+	VPMAXUD    Y2, Y1, Y1
+	VMOVD      X1, AX
 	VZEROUPPER
-	MOVL         AX, ret+24(FP)
+	MOVL       AX, ret+24(FP)
 	RET
 
 // func RoundS8AVX2(dst []int8, x []float32, inv float32) int32
@@ -10023,13 +9925,12 @@ DATA expCoef7<>+24(SB)/4, $0x3f800000
 DATA expCoef7<>+28(SB)/4, $0x3f800000
 GLOBL expCoef7<>(SB), RODATA|NOPTR, $32
 
-// func LoadNextAVX2(b []byte, next *byte) uint64
+// func LoadAVX2(b []byte, next *byte) uint64
 // Requires: AVX, AVX2, CMOV, MMX+
-TEXT ·LoadNextAVX2(SB), NOSPLIT, $0-40
+TEXT ·LoadAVX2(SB), NOSPLIT, $0-40
 	MOVQ    b_base+0(FP), AX
 	MOVQ    b_len+8(FP), CX
-	MOVQ    ·Ahead+0(SB), BX
-	ADDQ    AX, BX
+	LEAQ    8192(AX), BX
 	MOVQ    next+24(FP), DX
 	TESTQ   DX, DX
 	CMOVQEQ BX, DX
@@ -10043,7 +9944,8 @@ TEXT ·LoadNextAVX2(SB), NOSPLIT, $0-40
 	VXORPS  Y7, Y7, Y7
 	MOVQ    CX, BX
 	SHRQ    $0x09, BX
-	JZ      rest
+	TESTQ   BX, BX
+	JZ      block_end
 
 block:
 	PREFETCHT1 (DX)
@@ -10251,7 +10153,7 @@ block:
 	DECQ       BX
 	JNZ        block
 
-rest:
+block_end:
 	VPADDQ       Y1, Y0, Y0
 	VPADDQ       Y2, Y0, Y0
 	VPADDQ       Y3, Y0, Y0
@@ -10276,14 +10178,15 @@ line:
 	JMP        line
 
 word:
+elems8:
 	CMPQ CX, $0x00000008
-	JL   bytes
+	JL   below8
 	ADDQ (AX), BX
 	ADDQ $0x00000008, AX
 	SUBQ $0x00000008, CX
-	JMP  word
+	JMP  elems8
 
-bytes:
+below8:
 	XORQ DX, DX
 
 byte:

@@ -4,85 +4,80 @@
 
 package amd64
 
-// LoadAVX512 is Set.Load of package kernel.
-//
-//go:noescape
-func LoadAVX512(b []byte) uint64
-
 // DotF32AVX512 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotF32AVX512(w []byte, x []byte, next *byte) float32
+
+// MatVecF32AVX512 is Rows.MatVec of package kernel.
+//
+//go:noescape
+func MatVecF32AVX512(y []float32, w []byte, rowBytes int, x []byte, ahead int)
 
 // Dot4F32AVX512 is Rows.Dot4 of package kernel.
 //
 //go:noescape
 func Dot4F32AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
-// MatVecF32AVX512 is Rows.MatVec of package kernel.
-//
-//go:noescape
-func MatVecF32AVX512(y []float32, w []byte, rowBytes int, x []byte)
-
 // DotF16AVX512 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotF16AVX512(w []byte, x []byte, next *byte) float32
+
+// MatVecF16AVX512 is Rows.MatVec of package kernel.
+//
+//go:noescape
+func MatVecF16AVX512(y []float32, w []byte, rowBytes int, x []byte, ahead int)
 
 // Dot4F16AVX512 is Rows.Dot4 of package kernel.
 //
 //go:noescape
 func Dot4F16AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
-// MatVecF16AVX512 is Rows.MatVec of package kernel.
-//
-//go:noescape
-func MatVecF16AVX512(y []float32, w []byte, rowBytes int, x []byte)
-
 // DotBF16AVX512 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotBF16AVX512(w []byte, x []byte, next *byte) float32
+
+// MatVecBF16AVX512 is Rows.MatVec of package kernel.
+//
+//go:noescape
+func MatVecBF16AVX512(y []float32, w []byte, rowBytes int, x []byte, ahead int)
 
 // Dot4BF16AVX512 is Rows.Dot4 of package kernel.
 //
 //go:noescape
 func Dot4BF16AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
-// MatVecBF16AVX512 is Rows.MatVec of package kernel.
-//
-//go:noescape
-func MatVecBF16AVX512(y []float32, w []byte, rowBytes int, x []byte)
-
 // DotQ8AVX512 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotQ8AVX512(w []byte, x []byte, next *byte) float32
+
+// MatVecQ8AVX512 is Rows.MatVec of package kernel.
+//
+//go:noescape
+func MatVecQ8AVX512(y []float32, w []byte, rowBytes int, x []byte, ahead int)
 
 // Dot4Q8AVX512 is Rows.Dot4 of package kernel.
 //
 //go:noescape
 func Dot4Q8AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
-// MatVecQ8AVX512 is Rows.MatVec of package kernel.
-//
-//go:noescape
-func MatVecQ8AVX512(y []float32, w []byte, rowBytes int, x []byte)
-
 // DotQ4AVX512 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotQ4AVX512(w []byte, x []byte, next *byte) float32
 
+// MatVecQ4AVX512 is Rows.MatVec of package kernel.
+//
+//go:noescape
+func MatVecQ4AVX512(y []float32, w []byte, rowBytes int, x []byte, ahead int)
+
 // Dot4Q4AVX512 is Rows.Dot4 of package kernel.
 //
 //go:noescape
 func Dot4Q4AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
-
-// MatVecQ4AVX512 is Rows.MatVec of package kernel.
-//
-//go:noescape
-func MatVecQ4AVX512(y []float32, w []byte, rowBytes int, x []byte)
 
 // TileF32AVX512 is Set.TileF32 of package kernel.
 //
@@ -118,36 +113,6 @@ func Scores4AVX512(s []float32, stride int, n int, q []float32, keys []float32)
 //
 //go:noescape
 func Values4AVX512(y []float32, c []float32, p []float32, stride int, n int, values []float32)
-
-// ScoresF32AVX512 is Attention.ScoresF32 of package kernel.
-//
-//go:noescape
-func ScoresF32AVX512(s []float32, q []float32, keys []float32, next *float32)
-
-// ValuesF32AVX512 is Attention.ValuesF32 of package kernel.
-//
-//go:noescape
-func ValuesF32AVX512(y []float32, c float32, p []float32, values []float32, next *float32)
-
-// ScoresF16AVX512 is Attention.ScoresF16 of package kernel.
-//
-//go:noescape
-func ScoresF16AVX512(s []float32, q []float32, keys []uint16, next *uint16)
-
-// ValuesF16AVX512 is Attention.ValuesF16 of package kernel.
-//
-//go:noescape
-func ValuesF16AVX512(y []float32, c float32, p []float32, values []uint16, next *uint16)
-
-// ScoresQ8AVX512 is Attention.ScoresQ8 of package kernel.
-//
-//go:noescape
-func ScoresQ8AVX512(s []float32, q []float32, keys []byte, next *byte)
-
-// ValuesQ8AVX512 is Attention.ValuesQ8 of package kernel.
-//
-//go:noescape
-func ValuesQ8AVX512(y []float32, c float32, p []float32, values []byte, next *byte)
 
 // TileF16AVX512 is Set.TileF16 of package kernel.
 //

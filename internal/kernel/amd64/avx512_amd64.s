@@ -38,88 +38,13 @@ DATA quantQ4Body<>+60(SB)/2, $0x0022
 DATA quantQ4Body<>+62(SB)/2, $0x0023
 GLOBL quantQ4Body<>(SB), RODATA|NOPTR, $64
 
-// func LoadAVX512(b []byte) uint64
-// Requires: AVX, AVX2, AVX512F
-TEXT ·LoadAVX512(SB), NOSPLIT, $0-32
-	MOVQ   b_base+0(FP), AX
-	MOVQ   b_len+8(FP), CX
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	MOVQ   CX, DX
-	SHRQ   $0x09, DX
-	JZ     rest
-
-block:
-	VPADDQ (AX), Z0, Z0
-	VPADDQ 64(AX), Z1, Z1
-	VPADDQ 128(AX), Z2, Z2
-	VPADDQ 192(AX), Z3, Z3
-	VPADDQ 256(AX), Z4, Z4
-	VPADDQ 320(AX), Z5, Z5
-	VPADDQ 384(AX), Z6, Z6
-	VPADDQ 448(AX), Z7, Z7
-	ADDQ   $0x00000200, AX
-	DECQ   DX
-	JNZ    block
-
-rest:
-	VPADDQ        Z1, Z0, Z0
-	VPADDQ        Z2, Z0, Z0
-	VPADDQ        Z3, Z0, Z0
-	VPADDQ        Z4, Z0, Z0
-	VPADDQ        Z5, Z0, Z0
-	VPADDQ        Z6, Z0, Z0
-	VPADDQ        Z7, Z0, Z0
-	VEXTRACTI64X4 $0x01, Z0, Y1
-	VPADDQ        Y1, Y0, Y0
-	VEXTRACTI128  $0x01, Y0, X1
-	VPADDQ        X1, X0, X0
-	VPSRLDQ       $0x08, X0, X1
-	VPADDQ        X1, X0, X0
-	VMOVQ         X0, DX
-	VZEROUPPER
-	ANDQ          $0x000001ff, CX
-
-word:
-	CMPQ CX, $0x00000008
-	JL   bytes
-	ADDQ (AX), DX
-	ADDQ $0x00000008, AX
-	SUBQ $0x00000008, CX
-	JMP  word
-
-bytes:
-	XORQ BX, BX
-
-byte:
-	TESTQ   CX, CX
-	JZ      done
-	MOVBQZX -1(AX)(CX*1), SI
-	SHLQ    $0x08, BX
-	ORQ     SI, BX
-	DECQ    CX
-	JMP     byte
-
-done:
-	ADDQ BX, DX
-	MOVQ DX, ret+24(FP)
-	RET
-
 // func DotF32AVX512(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX512F, CMOV, FMA3, MMX+, SSE
 TEXT ·DotF32AVX512(SB), NOSPLIT, $0-60
 	MOVQ    w_base+0(FP), AX
 	MOVQ    w_len+8(FP), CX
-	SHRQ    $0x02, CX
 	MOVQ    x_base+24(FP), DX
-	MOVQ    ·Ahead+0(SB), SI
-	ADDQ    AX, SI
+	LEAQ    8192(AX), SI
 	MOVQ    next+48(FP), BX
 	TESTQ   BX, BX
 	CMOVQEQ SI, BX
@@ -127,9 +52,11 @@ TEXT ·DotF32AVX512(SB), NOSPLIT, $0-60
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
+	SHRQ    $0x02, CX
 	MOVQ    CX, SI
 	SHRQ    $0x06, SI
-	JZ      rest
+	TESTQ   SI, SI
+	JZ      block_end
 
 block:
 	PREFETCHT1  (BX)
@@ -150,7 +77,7 @@ block:
 	DECQ        SI
 	JNZ         block
 
-rest:
+block_end:
 	ANDQ        $0x0000003f, CX
 	CMPQ        CX, $0x00000010
 	JL          reduce
@@ -187,7 +114,7 @@ reduce:
 	VMOVSHDUP     X0, X1
 	VADDSS        X1, X0, X0
 	TESTQ         CX, CX
-	JZ            done
+	JZ            one_end
 
 one:
 	VMOVSS      (AX), X1
@@ -197,25 +124,217 @@ one:
 	DECQ        CX
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	MOVSS X0, ret+56(FP)
+	RET
+
+// func MatVecF32AVX512(y []float32, w []byte, rowBytes int, x []byte, ahead int)
+// Requires: AVX, AVX512F, FMA3, MMX+
+TEXT ·MatVecF32AVX512(SB), NOSPLIT, $0-88
+	MOVQ y_base+0(FP), AX
+	MOVQ y_len+8(FP), CX
+	MOVQ w_base+24(FP), DX
+	MOVQ rowBytes+48(FP), BX
+	MOVQ x_base+56(FP), SI
+	MOVQ ahead+80(FP), DI
+	MOVQ BX, R11
+
+whole:
+	SUBQ  $0x00000100, R11
+	JG    whole
+	JL    single
+	MOVQ  CX, R8
+	SHRQ  $0x01, R8
+	JZ    single
+	LEAQ  (AX)(R8*4), R9
+	MOVQ  R8, R10
+	IMULQ BX, R10
+	ADDQ  DX, R10
+	ANDQ  $0x01, CX
+
+pair:
+	MOVQ   BX, R11
+	MOVQ   SI, R12
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+pair_step:
+	PREFETCHT1    (DX)(DI*1)
+	PREFETCHT1    64(DX)(DI*1)
+	PREFETCHT1    128(DX)(DI*1)
+	PREFETCHT1    192(DX)(DI*1)
+	VMOVUPS       (DX), Z8
+	VFMADD231PS   (R12), Z8, Z0
+	VMOVUPS       64(DX), Z8
+	VFMADD231PS   64(R12), Z8, Z1
+	VMOVUPS       128(DX), Z8
+	VFMADD231PS   128(R12), Z8, Z2
+	VMOVUPS       192(DX), Z8
+	VFMADD231PS   192(R12), Z8, Z3
+	ADDQ          $0x00000100, DX
+	PREFETCHT1    (R10)(DI*1)
+	PREFETCHT1    64(R10)(DI*1)
+	PREFETCHT1    128(R10)(DI*1)
+	PREFETCHT1    192(R10)(DI*1)
+	VMOVUPS       (R10), Z8
+	VFMADD231PS   (R12), Z8, Z4
+	VMOVUPS       64(R10), Z8
+	VFMADD231PS   64(R12), Z8, Z5
+	VMOVUPS       128(R10), Z8
+	VFMADD231PS   128(R12), Z8, Z6
+	VMOVUPS       192(R10), Z8
+	VFMADD231PS   192(R12), Z8, Z7
+	ADDQ          $0x00000100, R10
+	ADDQ          $0x00000100, R12
+	SUBQ          $0x00000100, R11
+	JNZ           pair_step
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y8
+	VADDPS        Y8, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X8
+	VADDPS        X8, X0, X0
+	VMOVHLPS      X0, X0, X8
+	VADDPS        X8, X0, X0
+	VMOVSHDUP     X0, X8
+	VADDSS        X8, X0, X0
+	VMOVSS        X0, (AX)
+	VADDPS        Z6, Z4, Z4
+	VADDPS        Z7, Z5, Z5
+	VADDPS        Z5, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y8
+	VADDPS        Y8, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X8
+	VADDPS        X8, X4, X4
+	VMOVHLPS      X4, X4, X8
+	VADDPS        X8, X4, X4
+	VMOVSHDUP     X4, X8
+	VADDSS        X8, X4, X4
+	VMOVSS        X4, (R9)
+	ADDQ          $0x04, AX
+	ADDQ          $0x04, R9
+	DECQ          R8
+	JNZ           pair
+	MOVQ          R10, DX
+	MOVQ          R9, AX
+
+single:
+	TESTQ CX, CX
+	JZ    row_end
+
+row:
+	MOVQ   DX, R8
+	MOVQ   BX, R9
+	MOVQ   SI, R10
+	LEAQ   (DX)(DI*1), R11
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	SHRQ   $0x02, R9
+	MOVQ   R9, R12
+	SHRQ   $0x06, R12
+	TESTQ  R12, R12
+	JZ     block_end
+
+block:
+	PREFETCHT1  (R11)
+	PREFETCHT1  64(R11)
+	PREFETCHT1  128(R11)
+	PREFETCHT1  192(R11)
+	VMOVUPS     (R8), Z0
+	VFMADD231PS (R10), Z0, Z9
+	VMOVUPS     64(R8), Z0
+	VFMADD231PS 64(R10), Z0, Z10
+	VMOVUPS     128(R8), Z0
+	VFMADD231PS 128(R10), Z0, Z11
+	VMOVUPS     192(R8), Z0
+	VFMADD231PS 192(R10), Z0, Z12
+	ADDQ        $0x00000100, R8
+	ADDQ        $0x00000100, R11
+	ADDQ        $0x00000100, R10
+	DECQ        R12
+	JNZ         block
+
+block_end:
+	ANDQ        $0x0000003f, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VMOVUPS     (R8), Z0
+	VFMADD231PS (R10), Z0, Z9
+	ADDQ        $0x00000040, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VMOVUPS     (R8), Z0
+	VFMADD231PS (R10), Z0, Z10
+	ADDQ        $0x00000040, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VMOVUPS     (R8), Z0
+	VFMADD231PS (R10), Z0, Z11
+	ADDQ        $0x00000040, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+
+reduce:
+	VADDPS        Z11, Z9, Z9
+	VADDPS        Z12, Z10, Z10
+	VADDPS        Z10, Z9, Z9
+	VEXTRACTF64X4 $0x01, Z9, Y0
+	VADDPS        Y0, Y9, Y9
+	VEXTRACTF128  $0x01, Y9, X0
+	VADDPS        X0, X9, X9
+	VMOVHLPS      X9, X9, X0
+	VADDPS        X0, X9, X9
+	VMOVSHDUP     X9, X0
+	VADDSS        X0, X9, X9
+	TESTQ         R9, R9
+	JZ            one_end
+
+one:
+	VMOVSS      (R8), X0
+	VFMADD231SS (R10), X0, X9
+	ADDQ        $0x00000004, R8
+	ADDQ        $0x00000004, R10
+	DECQ        R9
+	JNZ         one
+
+one_end:
+	VMOVSS X9, (AX)
+	ADDQ   BX, DX
+	ADDQ   $0x04, AX
+	DECQ   CX
+	JNZ    row
+
+row_end:
+	VZEROUPPER
 	RET
 
 // func Dot4F32AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 // Requires: AVX, AVX512F, CMOV, FMA3, MMX+, SSE
 TEXT ·Dot4F32AVX512(SB), NOSPLIT, $0-80
-	MOVQ    w_base+0(FP), AX
-	MOVQ    w_len+8(FP), CX
-	MOVQ    x_base+24(FP), DX
-	MOVQ    stride+48(FP), BX
-	SHRQ    $0x02, CX
-	MOVQ    ·Ahead+0(SB), SI
-	ADDQ    AX, SI
+	MOVQ    x_base+24(FP), AX
+	MOVQ    stride+48(FP), CX
+	LEAQ    (CX)(CX*2), DX
+	MOVQ    w_base+0(FP), BX
+	MOVQ    w_len+8(FP), SI
+	LEAQ    8192(BX), R8
 	MOVQ    next+56(FP), DI
 	TESTQ   DI, DI
-	CMOVQEQ SI, DI
-	LEAQ    (BX)(BX*2), SI
+	CMOVQEQ R8, DI
+	SHRQ    $0x02, SI
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -232,69 +351,70 @@ TEXT ·Dot4F32AVX512(SB), NOSPLIT, $0-80
 	VPXORD  Z13, Z13, Z13
 	VPXORD  Z14, Z14, Z14
 	VPXORD  Z15, Z15, Z15
-	MOVQ    CX, R8
-	MOVQ    CX, R9
+	MOVQ    SI, R8
+	MOVQ    SI, R9
 	ANDQ    $0x00000030, R9
 	SHRQ    $0x06, R8
-	JZ      rest
+	TESTQ   R8, R8
+	JZ      block_end
 
 block:
 	PREFETCHT1  (DI)
 	PREFETCHT1  64(DI)
 	PREFETCHT1  128(DI)
 	PREFETCHT1  192(DI)
-	VMOVUPS     (AX), Z16
-	VFMADD231PS (DX), Z16, Z0
-	VFMADD231PS (DX)(BX*1), Z16, Z4
-	VFMADD231PS (DX)(BX*2), Z16, Z8
-	VFMADD231PS (DX)(SI*1), Z16, Z12
-	VMOVUPS     64(AX), Z16
-	VFMADD231PS 64(DX), Z16, Z1
-	VFMADD231PS 64(DX)(BX*1), Z16, Z5
-	VFMADD231PS 64(DX)(BX*2), Z16, Z9
-	VFMADD231PS 64(DX)(SI*1), Z16, Z13
-	VMOVUPS     128(AX), Z16
-	VFMADD231PS 128(DX), Z16, Z2
-	VFMADD231PS 128(DX)(BX*1), Z16, Z6
-	VFMADD231PS 128(DX)(BX*2), Z16, Z10
-	VFMADD231PS 128(DX)(SI*1), Z16, Z14
-	VMOVUPS     192(AX), Z16
-	VFMADD231PS 192(DX), Z16, Z3
-	VFMADD231PS 192(DX)(BX*1), Z16, Z7
-	VFMADD231PS 192(DX)(BX*2), Z16, Z11
-	VFMADD231PS 192(DX)(SI*1), Z16, Z15
-	ADDQ        $0x00000100, AX
 	ADDQ        $0x00000100, DI
-	ADDQ        $0x00000100, DX
+	VMOVUPS     (BX), Z16
+	VFMADD231PS (AX), Z16, Z0
+	VFMADD231PS (AX)(CX*1), Z16, Z4
+	VFMADD231PS (AX)(CX*2), Z16, Z8
+	VFMADD231PS (AX)(DX*1), Z16, Z12
+	VMOVUPS     64(BX), Z16
+	VFMADD231PS 64(AX), Z16, Z1
+	VFMADD231PS 64(AX)(CX*1), Z16, Z5
+	VFMADD231PS 64(AX)(CX*2), Z16, Z9
+	VFMADD231PS 64(AX)(DX*1), Z16, Z13
+	VMOVUPS     128(BX), Z16
+	VFMADD231PS 128(AX), Z16, Z2
+	VFMADD231PS 128(AX)(CX*1), Z16, Z6
+	VFMADD231PS 128(AX)(CX*2), Z16, Z10
+	VFMADD231PS 128(AX)(DX*1), Z16, Z14
+	VMOVUPS     192(BX), Z16
+	VFMADD231PS 192(AX), Z16, Z3
+	VFMADD231PS 192(AX)(CX*1), Z16, Z7
+	VFMADD231PS 192(AX)(CX*2), Z16, Z11
+	VFMADD231PS 192(AX)(DX*1), Z16, Z15
+	ADDQ        $0x00000100, BX
+	ADDQ        $0x00000100, AX
 	DECQ        R8
 	JNZ         block
 
-rest:
+block_end:
 	CMPQ        R9, $0x00000000
 	JE          reduce
-	VMOVUPS     (AX), Z16
-	VFMADD231PS (DX), Z16, Z0
-	VFMADD231PS (DX)(BX*1), Z16, Z4
-	VFMADD231PS (DX)(BX*2), Z16, Z8
-	VFMADD231PS (DX)(SI*1), Z16, Z12
+	VMOVUPS     (BX), Z16
+	VFMADD231PS (AX), Z16, Z0
+	VFMADD231PS (AX)(CX*1), Z16, Z4
+	VFMADD231PS (AX)(CX*2), Z16, Z8
+	VFMADD231PS (AX)(DX*1), Z16, Z12
 	CMPQ        R9, $0x00000010
 	JE          reduce
-	VMOVUPS     64(AX), Z16
-	VFMADD231PS 64(DX), Z16, Z1
-	VFMADD231PS 64(DX)(BX*1), Z16, Z5
-	VFMADD231PS 64(DX)(BX*2), Z16, Z9
-	VFMADD231PS 64(DX)(SI*1), Z16, Z13
+	VMOVUPS     64(BX), Z16
+	VFMADD231PS 64(AX), Z16, Z1
+	VFMADD231PS 64(AX)(CX*1), Z16, Z5
+	VFMADD231PS 64(AX)(CX*2), Z16, Z9
+	VFMADD231PS 64(AX)(DX*1), Z16, Z13
 	CMPQ        R9, $0x00000020
 	JE          reduce
-	VMOVUPS     128(AX), Z16
-	VFMADD231PS 128(DX), Z16, Z2
-	VFMADD231PS 128(DX)(BX*1), Z16, Z6
-	VFMADD231PS 128(DX)(BX*2), Z16, Z10
-	VFMADD231PS 128(DX)(SI*1), Z16, Z14
+	VMOVUPS     128(BX), Z16
+	VFMADD231PS 128(AX), Z16, Z2
+	VFMADD231PS 128(AX)(CX*1), Z16, Z6
+	VFMADD231PS 128(AX)(CX*2), Z16, Z10
+	VFMADD231PS 128(AX)(DX*1), Z16, Z14
 
 reduce:
-	LEAQ          (DX)(R9*4), DX
 	LEAQ          (AX)(R9*4), AX
+	LEAQ          (BX)(R9*4), BX
 	VADDPS        Z2, Z0, Z0
 	VADDPS        Z3, Z1, Z1
 	VADDPS        Z1, Z0, Z0
@@ -339,21 +459,22 @@ reduce:
 	VADDPS        X1, X12, X12
 	VMOVSHDUP     X12, X1
 	VADDSS        X1, X12, X12
-	ANDQ          $0x0000000f, CX
-	JZ            done
+	ANDQ          $0x0000000f, SI
+	TESTQ         SI, SI
+	JZ            one_end
 
 one:
-	VMOVSS      (AX), X1
-	VFMADD231SS (DX), X1, X0
-	VFMADD231SS (DX)(BX*1), X1, X4
-	VFMADD231SS (DX)(BX*2), X1, X8
-	VFMADD231SS (DX)(SI*1), X1, X12
+	VMOVSS      (BX), X1
+	VFMADD231SS (AX), X1, X0
+	VFMADD231SS (AX)(CX*1), X1, X4
+	VFMADD231SS (AX)(CX*2), X1, X8
+	VFMADD231SS (AX)(DX*1), X1, X12
+	ADDQ        $0x00000004, BX
 	ADDQ        $0x00000004, AX
-	ADDQ        $0x00000004, DX
-	DECQ        CX
+	DECQ        SI
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	MOVSS X0, ret_0+64(FP)
 	MOVSS X4, ret_1+68(FP)
@@ -361,205 +482,13 @@ done:
 	MOVSS X12, ret_3+76(FP)
 	RET
 
-// func MatVecF32AVX512(y []float32, w []byte, rowBytes int, x []byte)
-// Requires: AVX, AVX512F, FMA3, MMX+
-TEXT ·MatVecF32AVX512(SB), NOSPLIT, $0-80
-	MOVQ   y_base+0(FP), AX
-	MOVQ   y_len+8(FP), CX
-	MOVQ   w_base+24(FP), DX
-	MOVQ   x_base+56(FP), BX
-	MOVQ   rowBytes+48(FP), SI
-	SHRQ   $0x02, SI
-	MOVQ   ·Ahead+0(SB), R10
-	MOVQ   SI, DI
-	TESTQ  DI, DI
-	JZ     single
-	TESTQ  $0x0000003f, DI
-	JNZ    single
-	IMUL3Q $0x00000004, DI, DI
-	MOVQ   CX, R9
-	SHRQ   $0x01, R9
-	JZ     single
-	LEAQ   (AX)(R9*4), R11
-	MOVQ   R9, R12
-	IMULQ  DI, R12
-	ADDQ   DX, R12
-	ANDQ   $0x01, CX
-
-pair:
-	MOVQ   BX, R8
-	MOVQ   SI, DI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-
-pair_block:
-	PREFETCHT1    (DX)(R10*1)
-	PREFETCHT1    64(DX)(R10*1)
-	PREFETCHT1    128(DX)(R10*1)
-	PREFETCHT1    192(DX)(R10*1)
-	VMOVUPS       (DX), Z8
-	VFMADD231PS   (R8), Z8, Z0
-	VMOVUPS       64(DX), Z8
-	VFMADD231PS   64(R8), Z8, Z1
-	VMOVUPS       128(DX), Z8
-	VFMADD231PS   128(R8), Z8, Z2
-	VMOVUPS       192(DX), Z8
-	VFMADD231PS   192(R8), Z8, Z3
-	ADDQ          $0x00000100, DX
-	PREFETCHT1    (R12)(R10*1)
-	PREFETCHT1    64(R12)(R10*1)
-	PREFETCHT1    128(R12)(R10*1)
-	PREFETCHT1    192(R12)(R10*1)
-	VMOVUPS       (R12), Z8
-	VFMADD231PS   (R8), Z8, Z4
-	VMOVUPS       64(R12), Z8
-	VFMADD231PS   64(R8), Z8, Z5
-	VMOVUPS       128(R12), Z8
-	VFMADD231PS   128(R8), Z8, Z6
-	VMOVUPS       192(R12), Z8
-	VFMADD231PS   192(R8), Z8, Z7
-	ADDQ          $0x00000100, R12
-	ADDQ          $0x00000100, R8
-	SUBQ          $0x00000040, DI
-	JNZ           pair_block
-	VADDPS        Z2, Z0, Z0
-	VADDPS        Z3, Z1, Z1
-	VADDPS        Z1, Z0, Z0
-	VEXTRACTF64X4 $0x01, Z0, Y8
-	VADDPS        Y8, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X8
-	VADDPS        X8, X0, X0
-	VMOVHLPS      X0, X0, X8
-	VADDPS        X8, X0, X0
-	VMOVSHDUP     X0, X8
-	VADDSS        X8, X0, X0
-	VADDPS        Z6, Z4, Z4
-	VADDPS        Z7, Z5, Z5
-	VADDPS        Z5, Z4, Z4
-	VEXTRACTF64X4 $0x01, Z4, Y8
-	VADDPS        Y8, Y4, Y4
-	VEXTRACTF128  $0x01, Y4, X8
-	VADDPS        X8, X4, X4
-	VMOVHLPS      X4, X4, X8
-	VADDPS        X8, X4, X4
-	VMOVSHDUP     X4, X8
-	VADDSS        X8, X4, X4
-	VMOVSS        X0, (AX)
-	VMOVSS        X4, (R11)
-	ADDQ          $0x04, AX
-	ADDQ          $0x04, R11
-	DECQ          R9
-	JNZ           pair
-	MOVQ          R12, DX
-	MOVQ          R11, AX
-
-single:
-	TESTQ CX, CX
-	JZ    end
-
-row:
-	MOVQ   SI, R8
-	MOVQ   BX, R9
-	LEAQ   (DX)(R10*1), DI
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	MOVQ   R8, R11
-	SHRQ   $0x06, R11
-	JZ     rest
-
-block:
-	PREFETCHT1  (DI)
-	PREFETCHT1  64(DI)
-	PREFETCHT1  128(DI)
-	PREFETCHT1  192(DI)
-	VMOVUPS     (DX), Z0
-	VFMADD231PS (R9), Z0, Z9
-	VMOVUPS     64(DX), Z0
-	VFMADD231PS 64(R9), Z0, Z10
-	VMOVUPS     128(DX), Z0
-	VFMADD231PS 128(R9), Z0, Z11
-	VMOVUPS     192(DX), Z0
-	VFMADD231PS 192(R9), Z0, Z12
-	ADDQ        $0x00000100, DX
-	ADDQ        $0x00000100, DI
-	ADDQ        $0x00000100, R9
-	DECQ        R11
-	JNZ         block
-
-rest:
-	ANDQ        $0x0000003f, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VMOVUPS     (DX), Z0
-	VFMADD231PS (R9), Z0, Z9
-	ADDQ        $0x00000040, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VMOVUPS     (DX), Z0
-	VFMADD231PS (R9), Z0, Z10
-	ADDQ        $0x00000040, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VMOVUPS     (DX), Z0
-	VFMADD231PS (R9), Z0, Z11
-	ADDQ        $0x00000040, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-
-reduce:
-	VADDPS        Z11, Z9, Z9
-	VADDPS        Z12, Z10, Z10
-	VADDPS        Z10, Z9, Z9
-	VEXTRACTF64X4 $0x01, Z9, Y0
-	VADDPS        Y0, Y9, Y9
-	VEXTRACTF128  $0x01, Y9, X0
-	VADDPS        X0, X9, X9
-	VMOVHLPS      X9, X9, X0
-	VADDPS        X0, X9, X9
-	VMOVSHDUP     X9, X0
-	VADDSS        X0, X9, X9
-	TESTQ         R8, R8
-	JZ            done
-
-one:
-	VMOVSS      (DX), X0
-	VFMADD231SS (R9), X0, X9
-	ADDQ        $0x00000004, DX
-	ADDQ        $0x00000004, R9
-	DECQ        R8
-	JNZ         one
-
-done:
-	VMOVSS X9, (AX)
-	ADDQ   $0x04, AX
-	DECQ   CX
-	JNZ    row
-
-end:
-	VZEROUPPER
-	RET
-
 // func DotF16AVX512(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX512F, CMOV, F16C, FMA3, MMX+, SSE
 TEXT ·DotF16AVX512(SB), NOSPLIT, $0-60
 	MOVQ    w_base+0(FP), AX
 	MOVQ    w_len+8(FP), CX
-	SHRQ    $0x01, CX
 	MOVQ    x_base+24(FP), DX
-	MOVQ    ·Ahead+0(SB), SI
-	ADDQ    AX, SI
+	LEAQ    8192(AX), SI
 	MOVQ    next+48(FP), BX
 	TESTQ   BX, BX
 	CMOVQEQ SI, BX
@@ -567,9 +496,11 @@ TEXT ·DotF16AVX512(SB), NOSPLIT, $0-60
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
+	SHRQ    $0x01, CX
 	MOVQ    CX, SI
 	SHRQ    $0x06, SI
-	JZ      rest
+	TESTQ   SI, SI
+	JZ      block_end
 
 block:
 	PREFETCHT1  (BX)
@@ -588,7 +519,7 @@ block:
 	DECQ        SI
 	JNZ         block
 
-rest:
+block_end:
 	ANDQ        $0x0000003f, CX
 	CMPQ        CX, $0x00000010
 	JL          reduce
@@ -625,7 +556,7 @@ reduce:
 	VMOVSHDUP     X0, X1
 	VADDSS        X1, X0, X0
 	TESTQ         CX, CX
-	JZ            done
+	JZ            one_end
 
 one:
 	MOVWLZX     (AX), BX
@@ -637,25 +568,213 @@ one:
 	DECQ        CX
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	MOVSS X0, ret+56(FP)
+	RET
+
+// func MatVecF16AVX512(y []float32, w []byte, rowBytes int, x []byte, ahead int)
+// Requires: AVX, AVX512F, F16C, FMA3, MMX+
+TEXT ·MatVecF16AVX512(SB), NOSPLIT, $0-88
+	MOVQ y_base+0(FP), AX
+	MOVQ y_len+8(FP), CX
+	MOVQ w_base+24(FP), DX
+	MOVQ rowBytes+48(FP), BX
+	MOVQ x_base+56(FP), SI
+	MOVQ ahead+80(FP), DI
+	MOVQ BX, R11
+
+whole:
+	SUBQ  $0x00000080, R11
+	JG    whole
+	JL    single
+	MOVQ  CX, R8
+	SHRQ  $0x01, R8
+	JZ    single
+	LEAQ  (AX)(R8*4), R9
+	MOVQ  R8, R10
+	IMULQ BX, R10
+	ADDQ  DX, R10
+	ANDQ  $0x01, CX
+
+pair:
+	MOVQ   BX, R11
+	MOVQ   SI, R12
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+pair_step:
+	PREFETCHT1    (DX)(DI*1)
+	PREFETCHT1    64(DX)(DI*1)
+	VCVTPH2PS     (DX), Z8
+	VFMADD231PS   (R12), Z8, Z0
+	VCVTPH2PS     32(DX), Z8
+	VFMADD231PS   64(R12), Z8, Z1
+	VCVTPH2PS     64(DX), Z8
+	VFMADD231PS   128(R12), Z8, Z2
+	VCVTPH2PS     96(DX), Z8
+	VFMADD231PS   192(R12), Z8, Z3
+	ADDQ          $0x00000080, DX
+	PREFETCHT1    (R10)(DI*1)
+	PREFETCHT1    64(R10)(DI*1)
+	VCVTPH2PS     (R10), Z8
+	VFMADD231PS   (R12), Z8, Z4
+	VCVTPH2PS     32(R10), Z8
+	VFMADD231PS   64(R12), Z8, Z5
+	VCVTPH2PS     64(R10), Z8
+	VFMADD231PS   128(R12), Z8, Z6
+	VCVTPH2PS     96(R10), Z8
+	VFMADD231PS   192(R12), Z8, Z7
+	ADDQ          $0x00000080, R10
+	ADDQ          $0x00000100, R12
+	SUBQ          $0x00000080, R11
+	JNZ           pair_step
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y8
+	VADDPS        Y8, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X8
+	VADDPS        X8, X0, X0
+	VMOVHLPS      X0, X0, X8
+	VADDPS        X8, X0, X0
+	VMOVSHDUP     X0, X8
+	VADDSS        X8, X0, X0
+	VMOVSS        X0, (AX)
+	VADDPS        Z6, Z4, Z4
+	VADDPS        Z7, Z5, Z5
+	VADDPS        Z5, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y8
+	VADDPS        Y8, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X8
+	VADDPS        X8, X4, X4
+	VMOVHLPS      X4, X4, X8
+	VADDPS        X8, X4, X4
+	VMOVSHDUP     X4, X8
+	VADDSS        X8, X4, X4
+	VMOVSS        X4, (R9)
+	ADDQ          $0x04, AX
+	ADDQ          $0x04, R9
+	DECQ          R8
+	JNZ           pair
+	MOVQ          R10, DX
+	MOVQ          R9, AX
+
+single:
+	TESTQ CX, CX
+	JZ    row_end
+
+row:
+	MOVQ   DX, R8
+	MOVQ   BX, R9
+	MOVQ   SI, R10
+	LEAQ   (DX)(DI*1), R11
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	SHRQ   $0x01, R9
+	MOVQ   R9, R12
+	SHRQ   $0x06, R12
+	TESTQ  R12, R12
+	JZ     block_end
+
+block:
+	PREFETCHT1  (R11)
+	PREFETCHT1  64(R11)
+	VCVTPH2PS   (R8), Z0
+	VFMADD231PS (R10), Z0, Z9
+	VCVTPH2PS   32(R8), Z0
+	VFMADD231PS 64(R10), Z0, Z10
+	VCVTPH2PS   64(R8), Z0
+	VFMADD231PS 128(R10), Z0, Z11
+	VCVTPH2PS   96(R8), Z0
+	VFMADD231PS 192(R10), Z0, Z12
+	ADDQ        $0x00000080, R8
+	ADDQ        $0x00000080, R11
+	ADDQ        $0x00000100, R10
+	DECQ        R12
+	JNZ         block
+
+block_end:
+	ANDQ        $0x0000003f, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VCVTPH2PS   (R8), Z0
+	VFMADD231PS (R10), Z0, Z9
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VCVTPH2PS   (R8), Z0
+	VFMADD231PS (R10), Z0, Z10
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VCVTPH2PS   (R8), Z0
+	VFMADD231PS (R10), Z0, Z11
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+
+reduce:
+	VADDPS        Z11, Z9, Z9
+	VADDPS        Z12, Z10, Z10
+	VADDPS        Z10, Z9, Z9
+	VEXTRACTF64X4 $0x01, Z9, Y0
+	VADDPS        Y0, Y9, Y9
+	VEXTRACTF128  $0x01, Y9, X0
+	VADDPS        X0, X9, X9
+	VMOVHLPS      X9, X9, X0
+	VADDPS        X0, X9, X9
+	VMOVSHDUP     X9, X0
+	VADDSS        X0, X9, X9
+	TESTQ         R9, R9
+	JZ            one_end
+
+one:
+	MOVWLZX     (R8), R11
+	VMOVD       R11, X0
+	VCVTPH2PS   X0, X0
+	VFMADD231SS (R10), X0, X9
+	ADDQ        $0x00000002, R8
+	ADDQ        $0x00000004, R10
+	DECQ        R9
+	JNZ         one
+
+one_end:
+	VMOVSS X9, (AX)
+	ADDQ   BX, DX
+	ADDQ   $0x04, AX
+	DECQ   CX
+	JNZ    row
+
+row_end:
+	VZEROUPPER
 	RET
 
 // func Dot4F16AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 // Requires: AVX, AVX512F, CMOV, F16C, FMA3, MMX+, SSE
 TEXT ·Dot4F16AVX512(SB), NOSPLIT, $0-80
-	MOVQ    w_base+0(FP), AX
-	MOVQ    w_len+8(FP), CX
-	MOVQ    x_base+24(FP), DX
-	MOVQ    stride+48(FP), BX
-	SHRQ    $0x01, CX
-	MOVQ    ·Ahead+0(SB), SI
-	ADDQ    AX, SI
+	MOVQ    x_base+24(FP), AX
+	MOVQ    stride+48(FP), CX
+	LEAQ    (CX)(CX*2), DX
+	MOVQ    w_base+0(FP), BX
+	MOVQ    w_len+8(FP), SI
+	LEAQ    8192(BX), R8
 	MOVQ    next+56(FP), DI
 	TESTQ   DI, DI
-	CMOVQEQ SI, DI
-	LEAQ    (BX)(BX*2), SI
+	CMOVQEQ R8, DI
+	SHRQ    $0x01, SI
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -672,67 +791,68 @@ TEXT ·Dot4F16AVX512(SB), NOSPLIT, $0-80
 	VPXORD  Z13, Z13, Z13
 	VPXORD  Z14, Z14, Z14
 	VPXORD  Z15, Z15, Z15
-	MOVQ    CX, R8
-	MOVQ    CX, R9
+	MOVQ    SI, R8
+	MOVQ    SI, R9
 	ANDQ    $0x00000030, R9
 	SHRQ    $0x06, R8
-	JZ      rest
+	TESTQ   R8, R8
+	JZ      block_end
 
 block:
 	PREFETCHT1  (DI)
 	PREFETCHT1  64(DI)
-	VCVTPH2PS   (AX), Z16
-	VFMADD231PS (DX), Z16, Z0
-	VFMADD231PS (DX)(BX*1), Z16, Z4
-	VFMADD231PS (DX)(BX*2), Z16, Z8
-	VFMADD231PS (DX)(SI*1), Z16, Z12
-	VCVTPH2PS   32(AX), Z16
-	VFMADD231PS 64(DX), Z16, Z1
-	VFMADD231PS 64(DX)(BX*1), Z16, Z5
-	VFMADD231PS 64(DX)(BX*2), Z16, Z9
-	VFMADD231PS 64(DX)(SI*1), Z16, Z13
-	VCVTPH2PS   64(AX), Z16
-	VFMADD231PS 128(DX), Z16, Z2
-	VFMADD231PS 128(DX)(BX*1), Z16, Z6
-	VFMADD231PS 128(DX)(BX*2), Z16, Z10
-	VFMADD231PS 128(DX)(SI*1), Z16, Z14
-	VCVTPH2PS   96(AX), Z16
-	VFMADD231PS 192(DX), Z16, Z3
-	VFMADD231PS 192(DX)(BX*1), Z16, Z7
-	VFMADD231PS 192(DX)(BX*2), Z16, Z11
-	VFMADD231PS 192(DX)(SI*1), Z16, Z15
-	ADDQ        $0x00000080, AX
 	ADDQ        $0x00000080, DI
-	ADDQ        $0x00000100, DX
+	VCVTPH2PS   (BX), Z16
+	VFMADD231PS (AX), Z16, Z0
+	VFMADD231PS (AX)(CX*1), Z16, Z4
+	VFMADD231PS (AX)(CX*2), Z16, Z8
+	VFMADD231PS (AX)(DX*1), Z16, Z12
+	VCVTPH2PS   32(BX), Z16
+	VFMADD231PS 64(AX), Z16, Z1
+	VFMADD231PS 64(AX)(CX*1), Z16, Z5
+	VFMADD231PS 64(AX)(CX*2), Z16, Z9
+	VFMADD231PS 64(AX)(DX*1), Z16, Z13
+	VCVTPH2PS   64(BX), Z16
+	VFMADD231PS 128(AX), Z16, Z2
+	VFMADD231PS 128(AX)(CX*1), Z16, Z6
+	VFMADD231PS 128(AX)(CX*2), Z16, Z10
+	VFMADD231PS 128(AX)(DX*1), Z16, Z14
+	VCVTPH2PS   96(BX), Z16
+	VFMADD231PS 192(AX), Z16, Z3
+	VFMADD231PS 192(AX)(CX*1), Z16, Z7
+	VFMADD231PS 192(AX)(CX*2), Z16, Z11
+	VFMADD231PS 192(AX)(DX*1), Z16, Z15
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000100, AX
 	DECQ        R8
 	JNZ         block
 
-rest:
+block_end:
 	CMPQ        R9, $0x00000000
 	JE          reduce
-	VCVTPH2PS   (AX), Z16
-	VFMADD231PS (DX), Z16, Z0
-	VFMADD231PS (DX)(BX*1), Z16, Z4
-	VFMADD231PS (DX)(BX*2), Z16, Z8
-	VFMADD231PS (DX)(SI*1), Z16, Z12
+	VCVTPH2PS   (BX), Z16
+	VFMADD231PS (AX), Z16, Z0
+	VFMADD231PS (AX)(CX*1), Z16, Z4
+	VFMADD231PS (AX)(CX*2), Z16, Z8
+	VFMADD231PS (AX)(DX*1), Z16, Z12
 	CMPQ        R9, $0x00000010
 	JE          reduce
-	VCVTPH2PS   32(AX), Z16
-	VFMADD231PS 64(DX), Z16, Z1
-	VFMADD231PS 64(DX)(BX*1), Z16, Z5
-	VFMADD231PS 64(DX)(BX*2), Z16, Z9
-	VFMADD231PS 64(DX)(SI*1), Z16, Z13
+	VCVTPH2PS   32(BX), Z16
+	VFMADD231PS 64(AX), Z16, Z1
+	VFMADD231PS 64(AX)(CX*1), Z16, Z5
+	VFMADD231PS 64(AX)(CX*2), Z16, Z9
+	VFMADD231PS 64(AX)(DX*1), Z16, Z13
 	CMPQ        R9, $0x00000020
 	JE          reduce
-	VCVTPH2PS   64(AX), Z16
-	VFMADD231PS 128(DX), Z16, Z2
-	VFMADD231PS 128(DX)(BX*1), Z16, Z6
-	VFMADD231PS 128(DX)(BX*2), Z16, Z10
-	VFMADD231PS 128(DX)(SI*1), Z16, Z14
+	VCVTPH2PS   64(BX), Z16
+	VFMADD231PS 128(AX), Z16, Z2
+	VFMADD231PS 128(AX)(CX*1), Z16, Z6
+	VFMADD231PS 128(AX)(CX*2), Z16, Z10
+	VFMADD231PS 128(AX)(DX*1), Z16, Z14
 
 reduce:
-	LEAQ          (DX)(R9*4), DX
-	LEAQ          (AX)(R9*2), AX
+	LEAQ          (AX)(R9*4), AX
+	LEAQ          (BX)(R9*2), BX
 	VADDPS        Z2, Z0, Z0
 	VADDPS        Z3, Z1, Z1
 	VADDPS        Z1, Z0, Z0
@@ -777,23 +897,24 @@ reduce:
 	VADDPS        X1, X12, X12
 	VMOVSHDUP     X12, X1
 	VADDSS        X1, X12, X12
-	ANDQ          $0x0000000f, CX
-	JZ            done
+	ANDQ          $0x0000000f, SI
+	TESTQ         SI, SI
+	JZ            one_end
 
 one:
-	MOVWLZX     (AX), DI
+	MOVWLZX     (BX), DI
 	VMOVD       DI, X1
 	VCVTPH2PS   X1, X1
-	VFMADD231SS (DX), X1, X0
-	VFMADD231SS (DX)(BX*1), X1, X4
-	VFMADD231SS (DX)(BX*2), X1, X8
-	VFMADD231SS (DX)(SI*1), X1, X12
-	ADDQ        $0x00000002, AX
-	ADDQ        $0x00000004, DX
-	DECQ        CX
+	VFMADD231SS (AX), X1, X0
+	VFMADD231SS (AX)(CX*1), X1, X4
+	VFMADD231SS (AX)(CX*2), X1, X8
+	VFMADD231SS (AX)(DX*1), X1, X12
+	ADDQ        $0x00000002, BX
+	ADDQ        $0x00000004, AX
+	DECQ        SI
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	MOVSS X0, ret_0+64(FP)
 	MOVSS X4, ret_1+68(FP)
@@ -801,201 +922,13 @@ done:
 	MOVSS X12, ret_3+76(FP)
 	RET
 
-// func MatVecF16AVX512(y []float32, w []byte, rowBytes int, x []byte)
-// Requires: AVX, AVX512F, F16C, FMA3, MMX+
-TEXT ·MatVecF16AVX512(SB), NOSPLIT, $0-80
-	MOVQ   y_base+0(FP), AX
-	MOVQ   y_len+8(FP), CX
-	MOVQ   w_base+24(FP), DX
-	MOVQ   x_base+56(FP), BX
-	MOVQ   rowBytes+48(FP), SI
-	SHRQ   $0x01, SI
-	MOVQ   ·Ahead+0(SB), R10
-	MOVQ   SI, DI
-	TESTQ  DI, DI
-	JZ     single
-	TESTQ  $0x0000003f, DI
-	JNZ    single
-	IMUL3Q $0x00000002, DI, DI
-	MOVQ   CX, R9
-	SHRQ   $0x01, R9
-	JZ     single
-	LEAQ   (AX)(R9*4), R11
-	MOVQ   R9, R12
-	IMULQ  DI, R12
-	ADDQ   DX, R12
-	ANDQ   $0x01, CX
-
-pair:
-	MOVQ   BX, R8
-	MOVQ   SI, DI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-
-pair_block:
-	PREFETCHT1    (DX)(R10*1)
-	PREFETCHT1    64(DX)(R10*1)
-	VCVTPH2PS     (DX), Z8
-	VFMADD231PS   (R8), Z8, Z0
-	VCVTPH2PS     32(DX), Z8
-	VFMADD231PS   64(R8), Z8, Z1
-	VCVTPH2PS     64(DX), Z8
-	VFMADD231PS   128(R8), Z8, Z2
-	VCVTPH2PS     96(DX), Z8
-	VFMADD231PS   192(R8), Z8, Z3
-	ADDQ          $0x00000080, DX
-	PREFETCHT1    (R12)(R10*1)
-	PREFETCHT1    64(R12)(R10*1)
-	VCVTPH2PS     (R12), Z8
-	VFMADD231PS   (R8), Z8, Z4
-	VCVTPH2PS     32(R12), Z8
-	VFMADD231PS   64(R8), Z8, Z5
-	VCVTPH2PS     64(R12), Z8
-	VFMADD231PS   128(R8), Z8, Z6
-	VCVTPH2PS     96(R12), Z8
-	VFMADD231PS   192(R8), Z8, Z7
-	ADDQ          $0x00000080, R12
-	ADDQ          $0x00000100, R8
-	SUBQ          $0x00000040, DI
-	JNZ           pair_block
-	VADDPS        Z2, Z0, Z0
-	VADDPS        Z3, Z1, Z1
-	VADDPS        Z1, Z0, Z0
-	VEXTRACTF64X4 $0x01, Z0, Y8
-	VADDPS        Y8, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X8
-	VADDPS        X8, X0, X0
-	VMOVHLPS      X0, X0, X8
-	VADDPS        X8, X0, X0
-	VMOVSHDUP     X0, X8
-	VADDSS        X8, X0, X0
-	VADDPS        Z6, Z4, Z4
-	VADDPS        Z7, Z5, Z5
-	VADDPS        Z5, Z4, Z4
-	VEXTRACTF64X4 $0x01, Z4, Y8
-	VADDPS        Y8, Y4, Y4
-	VEXTRACTF128  $0x01, Y4, X8
-	VADDPS        X8, X4, X4
-	VMOVHLPS      X4, X4, X8
-	VADDPS        X8, X4, X4
-	VMOVSHDUP     X4, X8
-	VADDSS        X8, X4, X4
-	VMOVSS        X0, (AX)
-	VMOVSS        X4, (R11)
-	ADDQ          $0x04, AX
-	ADDQ          $0x04, R11
-	DECQ          R9
-	JNZ           pair
-	MOVQ          R12, DX
-	MOVQ          R11, AX
-
-single:
-	TESTQ CX, CX
-	JZ    end
-
-row:
-	MOVQ   SI, R8
-	MOVQ   BX, R9
-	LEAQ   (DX)(R10*1), DI
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	MOVQ   R8, R11
-	SHRQ   $0x06, R11
-	JZ     rest
-
-block:
-	PREFETCHT1  (DI)
-	PREFETCHT1  64(DI)
-	VCVTPH2PS   (DX), Z0
-	VFMADD231PS (R9), Z0, Z9
-	VCVTPH2PS   32(DX), Z0
-	VFMADD231PS 64(R9), Z0, Z10
-	VCVTPH2PS   64(DX), Z0
-	VFMADD231PS 128(R9), Z0, Z11
-	VCVTPH2PS   96(DX), Z0
-	VFMADD231PS 192(R9), Z0, Z12
-	ADDQ        $0x00000080, DX
-	ADDQ        $0x00000080, DI
-	ADDQ        $0x00000100, R9
-	DECQ        R11
-	JNZ         block
-
-rest:
-	ANDQ        $0x0000003f, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VCVTPH2PS   (DX), Z0
-	VFMADD231PS (R9), Z0, Z9
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VCVTPH2PS   (DX), Z0
-	VFMADD231PS (R9), Z0, Z10
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VCVTPH2PS   (DX), Z0
-	VFMADD231PS (R9), Z0, Z11
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-
-reduce:
-	VADDPS        Z11, Z9, Z9
-	VADDPS        Z12, Z10, Z10
-	VADDPS        Z10, Z9, Z9
-	VEXTRACTF64X4 $0x01, Z9, Y0
-	VADDPS        Y0, Y9, Y9
-	VEXTRACTF128  $0x01, Y9, X0
-	VADDPS        X0, X9, X9
-	VMOVHLPS      X9, X9, X0
-	VADDPS        X0, X9, X9
-	VMOVSHDUP     X9, X0
-	VADDSS        X0, X9, X9
-	TESTQ         R8, R8
-	JZ            done
-
-one:
-	MOVWLZX     (DX), DI
-	VMOVD       DI, X0
-	VCVTPH2PS   X0, X0
-	VFMADD231SS (R9), X0, X9
-	ADDQ        $0x00000002, DX
-	ADDQ        $0x00000004, R9
-	DECQ        R8
-	JNZ         one
-
-done:
-	VMOVSS X9, (AX)
-	ADDQ   $0x04, AX
-	DECQ   CX
-	JNZ    row
-
-end:
-	VZEROUPPER
-	RET
-
 // func DotBF16AVX512(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX512F, CMOV, FMA3, MMX+, SSE
 TEXT ·DotBF16AVX512(SB), NOSPLIT, $0-60
 	MOVQ    w_base+0(FP), AX
 	MOVQ    w_len+8(FP), CX
-	SHRQ    $0x01, CX
 	MOVQ    x_base+24(FP), DX
-	MOVQ    ·Ahead+0(SB), SI
-	ADDQ    AX, SI
+	LEAQ    8192(AX), SI
 	MOVQ    next+48(FP), BX
 	TESTQ   BX, BX
 	CMOVQEQ SI, BX
@@ -1003,9 +936,11 @@ TEXT ·DotBF16AVX512(SB), NOSPLIT, $0-60
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
+	SHRQ    $0x01, CX
 	MOVQ    CX, SI
 	SHRQ    $0x06, SI
-	JZ      rest
+	TESTQ   SI, SI
+	JZ      block_end
 
 block:
 	PREFETCHT1  (BX)
@@ -1028,7 +963,7 @@ block:
 	DECQ        SI
 	JNZ         block
 
-rest:
+block_end:
 	ANDQ        $0x0000003f, CX
 	CMPQ        CX, $0x00000010
 	JL          reduce
@@ -1068,7 +1003,7 @@ reduce:
 	VMOVSHDUP     X0, X1
 	VADDSS        X1, X0, X0
 	TESTQ         CX, CX
-	JZ            done
+	JZ            one_end
 
 one:
 	MOVWLZX     (AX), BX
@@ -1080,25 +1015,228 @@ one:
 	DECQ        CX
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	MOVSS X0, ret+56(FP)
+	RET
+
+// func MatVecBF16AVX512(y []float32, w []byte, rowBytes int, x []byte, ahead int)
+// Requires: AVX, AVX512F, FMA3, MMX+
+TEXT ·MatVecBF16AVX512(SB), NOSPLIT, $0-88
+	MOVQ y_base+0(FP), AX
+	MOVQ y_len+8(FP), CX
+	MOVQ w_base+24(FP), DX
+	MOVQ rowBytes+48(FP), BX
+	MOVQ x_base+56(FP), SI
+	MOVQ ahead+80(FP), DI
+	MOVQ BX, R11
+
+whole:
+	SUBQ  $0x00000080, R11
+	JG    whole
+	JL    single
+	MOVQ  CX, R8
+	SHRQ  $0x01, R8
+	JZ    single
+	LEAQ  (AX)(R8*4), R9
+	MOVQ  R8, R10
+	IMULQ BX, R10
+	ADDQ  DX, R10
+	ANDQ  $0x01, CX
+
+pair:
+	MOVQ   BX, R11
+	MOVQ   SI, R12
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+pair_step:
+	PREFETCHT1    (DX)(DI*1)
+	PREFETCHT1    64(DX)(DI*1)
+	VPMOVZXWD     (DX), Z8
+	VPSLLD        $0x10, Z8, Z8
+	VFMADD231PS   (R12), Z8, Z0
+	VPMOVZXWD     32(DX), Z8
+	VPSLLD        $0x10, Z8, Z8
+	VFMADD231PS   64(R12), Z8, Z1
+	VPMOVZXWD     64(DX), Z8
+	VPSLLD        $0x10, Z8, Z8
+	VFMADD231PS   128(R12), Z8, Z2
+	VPMOVZXWD     96(DX), Z8
+	VPSLLD        $0x10, Z8, Z8
+	VFMADD231PS   192(R12), Z8, Z3
+	ADDQ          $0x00000080, DX
+	PREFETCHT1    (R10)(DI*1)
+	PREFETCHT1    64(R10)(DI*1)
+	VPMOVZXWD     (R10), Z8
+	VPSLLD        $0x10, Z8, Z8
+	VFMADD231PS   (R12), Z8, Z4
+	VPMOVZXWD     32(R10), Z8
+	VPSLLD        $0x10, Z8, Z8
+	VFMADD231PS   64(R12), Z8, Z5
+	VPMOVZXWD     64(R10), Z8
+	VPSLLD        $0x10, Z8, Z8
+	VFMADD231PS   128(R12), Z8, Z6
+	VPMOVZXWD     96(R10), Z8
+	VPSLLD        $0x10, Z8, Z8
+	VFMADD231PS   192(R12), Z8, Z7
+	ADDQ          $0x00000080, R10
+	ADDQ          $0x00000100, R12
+	SUBQ          $0x00000080, R11
+	JNZ           pair_step
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y8
+	VADDPS        Y8, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X8
+	VADDPS        X8, X0, X0
+	VMOVHLPS      X0, X0, X8
+	VADDPS        X8, X0, X0
+	VMOVSHDUP     X0, X8
+	VADDSS        X8, X0, X0
+	VMOVSS        X0, (AX)
+	VADDPS        Z6, Z4, Z4
+	VADDPS        Z7, Z5, Z5
+	VADDPS        Z5, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y8
+	VADDPS        Y8, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X8
+	VADDPS        X8, X4, X4
+	VMOVHLPS      X4, X4, X8
+	VADDPS        X8, X4, X4
+	VMOVSHDUP     X4, X8
+	VADDSS        X8, X4, X4
+	VMOVSS        X4, (R9)
+	ADDQ          $0x04, AX
+	ADDQ          $0x04, R9
+	DECQ          R8
+	JNZ           pair
+	MOVQ          R10, DX
+	MOVQ          R9, AX
+
+single:
+	TESTQ CX, CX
+	JZ    row_end
+
+row:
+	MOVQ   DX, R8
+	MOVQ   BX, R9
+	MOVQ   SI, R10
+	LEAQ   (DX)(DI*1), R11
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	SHRQ   $0x01, R9
+	MOVQ   R9, R12
+	SHRQ   $0x06, R12
+	TESTQ  R12, R12
+	JZ     block_end
+
+block:
+	PREFETCHT1  (R11)
+	PREFETCHT1  64(R11)
+	VPMOVZXWD   (R8), Z0
+	VPSLLD      $0x10, Z0, Z0
+	VFMADD231PS (R10), Z0, Z9
+	VPMOVZXWD   32(R8), Z0
+	VPSLLD      $0x10, Z0, Z0
+	VFMADD231PS 64(R10), Z0, Z10
+	VPMOVZXWD   64(R8), Z0
+	VPSLLD      $0x10, Z0, Z0
+	VFMADD231PS 128(R10), Z0, Z11
+	VPMOVZXWD   96(R8), Z0
+	VPSLLD      $0x10, Z0, Z0
+	VFMADD231PS 192(R10), Z0, Z12
+	ADDQ        $0x00000080, R8
+	ADDQ        $0x00000080, R11
+	ADDQ        $0x00000100, R10
+	DECQ        R12
+	JNZ         block
+
+block_end:
+	ANDQ        $0x0000003f, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VPMOVZXWD   (R8), Z0
+	VPSLLD      $0x10, Z0, Z0
+	VFMADD231PS (R10), Z0, Z9
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VPMOVZXWD   (R8), Z0
+	VPSLLD      $0x10, Z0, Z0
+	VFMADD231PS (R10), Z0, Z10
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+	CMPQ        R9, $0x00000010
+	JL          reduce
+	VPMOVZXWD   (R8), Z0
+	VPSLLD      $0x10, Z0, Z0
+	VFMADD231PS (R10), Z0, Z11
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R9
+
+reduce:
+	VADDPS        Z11, Z9, Z9
+	VADDPS        Z12, Z10, Z10
+	VADDPS        Z10, Z9, Z9
+	VEXTRACTF64X4 $0x01, Z9, Y0
+	VADDPS        Y0, Y9, Y9
+	VEXTRACTF128  $0x01, Y9, X0
+	VADDPS        X0, X9, X9
+	VMOVHLPS      X9, X9, X0
+	VADDPS        X0, X9, X9
+	VMOVSHDUP     X9, X0
+	VADDSS        X0, X9, X9
+	TESTQ         R9, R9
+	JZ            one_end
+
+one:
+	MOVWLZX     (R8), R11
+	SHLL        $0x10, R11
+	VMOVD       R11, X0
+	VFMADD231SS (R10), X0, X9
+	ADDQ        $0x00000002, R8
+	ADDQ        $0x00000004, R10
+	DECQ        R9
+	JNZ         one
+
+one_end:
+	VMOVSS X9, (AX)
+	ADDQ   BX, DX
+	ADDQ   $0x04, AX
+	DECQ   CX
+	JNZ    row
+
+row_end:
+	VZEROUPPER
 	RET
 
 // func Dot4BF16AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 // Requires: AVX, AVX512F, CMOV, FMA3, MMX+, SSE
 TEXT ·Dot4BF16AVX512(SB), NOSPLIT, $0-80
-	MOVQ    w_base+0(FP), AX
-	MOVQ    w_len+8(FP), CX
-	MOVQ    x_base+24(FP), DX
-	MOVQ    stride+48(FP), BX
-	SHRQ    $0x01, CX
-	MOVQ    ·Ahead+0(SB), SI
-	ADDQ    AX, SI
+	MOVQ    x_base+24(FP), AX
+	MOVQ    stride+48(FP), CX
+	LEAQ    (CX)(CX*2), DX
+	MOVQ    w_base+0(FP), BX
+	MOVQ    w_len+8(FP), SI
+	LEAQ    8192(BX), R8
 	MOVQ    next+56(FP), DI
 	TESTQ   DI, DI
-	CMOVQEQ SI, DI
-	LEAQ    (BX)(BX*2), SI
+	CMOVQEQ R8, DI
+	SHRQ    $0x01, SI
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -1115,74 +1253,75 @@ TEXT ·Dot4BF16AVX512(SB), NOSPLIT, $0-80
 	VPXORD  Z13, Z13, Z13
 	VPXORD  Z14, Z14, Z14
 	VPXORD  Z15, Z15, Z15
-	MOVQ    CX, R8
-	MOVQ    CX, R9
+	MOVQ    SI, R8
+	MOVQ    SI, R9
 	ANDQ    $0x00000030, R9
 	SHRQ    $0x06, R8
-	JZ      rest
+	TESTQ   R8, R8
+	JZ      block_end
 
 block:
 	PREFETCHT1  (DI)
 	PREFETCHT1  64(DI)
-	VPMOVZXWD   (AX), Z16
-	VPSLLD      $0x10, Z16, Z16
-	VFMADD231PS (DX), Z16, Z0
-	VFMADD231PS (DX)(BX*1), Z16, Z4
-	VFMADD231PS (DX)(BX*2), Z16, Z8
-	VFMADD231PS (DX)(SI*1), Z16, Z12
-	VPMOVZXWD   32(AX), Z16
-	VPSLLD      $0x10, Z16, Z16
-	VFMADD231PS 64(DX), Z16, Z1
-	VFMADD231PS 64(DX)(BX*1), Z16, Z5
-	VFMADD231PS 64(DX)(BX*2), Z16, Z9
-	VFMADD231PS 64(DX)(SI*1), Z16, Z13
-	VPMOVZXWD   64(AX), Z16
-	VPSLLD      $0x10, Z16, Z16
-	VFMADD231PS 128(DX), Z16, Z2
-	VFMADD231PS 128(DX)(BX*1), Z16, Z6
-	VFMADD231PS 128(DX)(BX*2), Z16, Z10
-	VFMADD231PS 128(DX)(SI*1), Z16, Z14
-	VPMOVZXWD   96(AX), Z16
-	VPSLLD      $0x10, Z16, Z16
-	VFMADD231PS 192(DX), Z16, Z3
-	VFMADD231PS 192(DX)(BX*1), Z16, Z7
-	VFMADD231PS 192(DX)(BX*2), Z16, Z11
-	VFMADD231PS 192(DX)(SI*1), Z16, Z15
-	ADDQ        $0x00000080, AX
 	ADDQ        $0x00000080, DI
-	ADDQ        $0x00000100, DX
+	VPMOVZXWD   (BX), Z16
+	VPSLLD      $0x10, Z16, Z16
+	VFMADD231PS (AX), Z16, Z0
+	VFMADD231PS (AX)(CX*1), Z16, Z4
+	VFMADD231PS (AX)(CX*2), Z16, Z8
+	VFMADD231PS (AX)(DX*1), Z16, Z12
+	VPMOVZXWD   32(BX), Z16
+	VPSLLD      $0x10, Z16, Z16
+	VFMADD231PS 64(AX), Z16, Z1
+	VFMADD231PS 64(AX)(CX*1), Z16, Z5
+	VFMADD231PS 64(AX)(CX*2), Z16, Z9
+	VFMADD231PS 64(AX)(DX*1), Z16, Z13
+	VPMOVZXWD   64(BX), Z16
+	VPSLLD      $0x10, Z16, Z16
+	VFMADD231PS 128(AX), Z16, Z2
+	VFMADD231PS 128(AX)(CX*1), Z16, Z6
+	VFMADD231PS 128(AX)(CX*2), Z16, Z10
+	VFMADD231PS 128(AX)(DX*1), Z16, Z14
+	VPMOVZXWD   96(BX), Z16
+	VPSLLD      $0x10, Z16, Z16
+	VFMADD231PS 192(AX), Z16, Z3
+	VFMADD231PS 192(AX)(CX*1), Z16, Z7
+	VFMADD231PS 192(AX)(CX*2), Z16, Z11
+	VFMADD231PS 192(AX)(DX*1), Z16, Z15
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000100, AX
 	DECQ        R8
 	JNZ         block
 
-rest:
+block_end:
 	CMPQ        R9, $0x00000000
 	JE          reduce
-	VPMOVZXWD   (AX), Z16
+	VPMOVZXWD   (BX), Z16
 	VPSLLD      $0x10, Z16, Z16
-	VFMADD231PS (DX), Z16, Z0
-	VFMADD231PS (DX)(BX*1), Z16, Z4
-	VFMADD231PS (DX)(BX*2), Z16, Z8
-	VFMADD231PS (DX)(SI*1), Z16, Z12
+	VFMADD231PS (AX), Z16, Z0
+	VFMADD231PS (AX)(CX*1), Z16, Z4
+	VFMADD231PS (AX)(CX*2), Z16, Z8
+	VFMADD231PS (AX)(DX*1), Z16, Z12
 	CMPQ        R9, $0x00000010
 	JE          reduce
-	VPMOVZXWD   32(AX), Z16
+	VPMOVZXWD   32(BX), Z16
 	VPSLLD      $0x10, Z16, Z16
-	VFMADD231PS 64(DX), Z16, Z1
-	VFMADD231PS 64(DX)(BX*1), Z16, Z5
-	VFMADD231PS 64(DX)(BX*2), Z16, Z9
-	VFMADD231PS 64(DX)(SI*1), Z16, Z13
+	VFMADD231PS 64(AX), Z16, Z1
+	VFMADD231PS 64(AX)(CX*1), Z16, Z5
+	VFMADD231PS 64(AX)(CX*2), Z16, Z9
+	VFMADD231PS 64(AX)(DX*1), Z16, Z13
 	CMPQ        R9, $0x00000020
 	JE          reduce
-	VPMOVZXWD   64(AX), Z16
+	VPMOVZXWD   64(BX), Z16
 	VPSLLD      $0x10, Z16, Z16
-	VFMADD231PS 128(DX), Z16, Z2
-	VFMADD231PS 128(DX)(BX*1), Z16, Z6
-	VFMADD231PS 128(DX)(BX*2), Z16, Z10
-	VFMADD231PS 128(DX)(SI*1), Z16, Z14
+	VFMADD231PS 128(AX), Z16, Z2
+	VFMADD231PS 128(AX)(CX*1), Z16, Z6
+	VFMADD231PS 128(AX)(CX*2), Z16, Z10
+	VFMADD231PS 128(AX)(DX*1), Z16, Z14
 
 reduce:
-	LEAQ          (DX)(R9*4), DX
-	LEAQ          (AX)(R9*2), AX
+	LEAQ          (AX)(R9*4), AX
+	LEAQ          (BX)(R9*2), BX
 	VADDPS        Z2, Z0, Z0
 	VADDPS        Z3, Z1, Z1
 	VADDPS        Z1, Z0, Z0
@@ -1227,229 +1366,29 @@ reduce:
 	VADDPS        X1, X12, X12
 	VMOVSHDUP     X12, X1
 	VADDSS        X1, X12, X12
-	ANDQ          $0x0000000f, CX
-	JZ            done
+	ANDQ          $0x0000000f, SI
+	TESTQ         SI, SI
+	JZ            one_end
 
 one:
-	MOVWLZX     (AX), DI
+	MOVWLZX     (BX), DI
 	SHLL        $0x10, DI
 	VMOVD       DI, X1
-	VFMADD231SS (DX), X1, X0
-	VFMADD231SS (DX)(BX*1), X1, X4
-	VFMADD231SS (DX)(BX*2), X1, X8
-	VFMADD231SS (DX)(SI*1), X1, X12
-	ADDQ        $0x00000002, AX
-	ADDQ        $0x00000004, DX
-	DECQ        CX
+	VFMADD231SS (AX), X1, X0
+	VFMADD231SS (AX)(CX*1), X1, X4
+	VFMADD231SS (AX)(CX*2), X1, X8
+	VFMADD231SS (AX)(DX*1), X1, X12
+	ADDQ        $0x00000002, BX
+	ADDQ        $0x00000004, AX
+	DECQ        SI
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	MOVSS X0, ret_0+64(FP)
 	MOVSS X4, ret_1+68(FP)
 	MOVSS X8, ret_2+72(FP)
 	MOVSS X12, ret_3+76(FP)
-	RET
-
-// func MatVecBF16AVX512(y []float32, w []byte, rowBytes int, x []byte)
-// Requires: AVX, AVX512F, FMA3, MMX+
-TEXT ·MatVecBF16AVX512(SB), NOSPLIT, $0-80
-	MOVQ   y_base+0(FP), AX
-	MOVQ   y_len+8(FP), CX
-	MOVQ   w_base+24(FP), DX
-	MOVQ   x_base+56(FP), BX
-	MOVQ   rowBytes+48(FP), SI
-	SHRQ   $0x01, SI
-	MOVQ   ·Ahead+0(SB), R10
-	MOVQ   SI, DI
-	TESTQ  DI, DI
-	JZ     single
-	TESTQ  $0x0000003f, DI
-	JNZ    single
-	IMUL3Q $0x00000002, DI, DI
-	MOVQ   CX, R9
-	SHRQ   $0x01, R9
-	JZ     single
-	LEAQ   (AX)(R9*4), R11
-	MOVQ   R9, R12
-	IMULQ  DI, R12
-	ADDQ   DX, R12
-	ANDQ   $0x01, CX
-
-pair:
-	MOVQ   BX, R8
-	MOVQ   SI, DI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-
-pair_block:
-	PREFETCHT1    (DX)(R10*1)
-	PREFETCHT1    64(DX)(R10*1)
-	VPMOVZXWD     (DX), Z8
-	VPSLLD        $0x10, Z8, Z8
-	VFMADD231PS   (R8), Z8, Z0
-	VPMOVZXWD     32(DX), Z8
-	VPSLLD        $0x10, Z8, Z8
-	VFMADD231PS   64(R8), Z8, Z1
-	VPMOVZXWD     64(DX), Z8
-	VPSLLD        $0x10, Z8, Z8
-	VFMADD231PS   128(R8), Z8, Z2
-	VPMOVZXWD     96(DX), Z8
-	VPSLLD        $0x10, Z8, Z8
-	VFMADD231PS   192(R8), Z8, Z3
-	ADDQ          $0x00000080, DX
-	PREFETCHT1    (R12)(R10*1)
-	PREFETCHT1    64(R12)(R10*1)
-	VPMOVZXWD     (R12), Z8
-	VPSLLD        $0x10, Z8, Z8
-	VFMADD231PS   (R8), Z8, Z4
-	VPMOVZXWD     32(R12), Z8
-	VPSLLD        $0x10, Z8, Z8
-	VFMADD231PS   64(R8), Z8, Z5
-	VPMOVZXWD     64(R12), Z8
-	VPSLLD        $0x10, Z8, Z8
-	VFMADD231PS   128(R8), Z8, Z6
-	VPMOVZXWD     96(R12), Z8
-	VPSLLD        $0x10, Z8, Z8
-	VFMADD231PS   192(R8), Z8, Z7
-	ADDQ          $0x00000080, R12
-	ADDQ          $0x00000100, R8
-	SUBQ          $0x00000040, DI
-	JNZ           pair_block
-	VADDPS        Z2, Z0, Z0
-	VADDPS        Z3, Z1, Z1
-	VADDPS        Z1, Z0, Z0
-	VEXTRACTF64X4 $0x01, Z0, Y8
-	VADDPS        Y8, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X8
-	VADDPS        X8, X0, X0
-	VMOVHLPS      X0, X0, X8
-	VADDPS        X8, X0, X0
-	VMOVSHDUP     X0, X8
-	VADDSS        X8, X0, X0
-	VADDPS        Z6, Z4, Z4
-	VADDPS        Z7, Z5, Z5
-	VADDPS        Z5, Z4, Z4
-	VEXTRACTF64X4 $0x01, Z4, Y8
-	VADDPS        Y8, Y4, Y4
-	VEXTRACTF128  $0x01, Y4, X8
-	VADDPS        X8, X4, X4
-	VMOVHLPS      X4, X4, X8
-	VADDPS        X8, X4, X4
-	VMOVSHDUP     X4, X8
-	VADDSS        X8, X4, X4
-	VMOVSS        X0, (AX)
-	VMOVSS        X4, (R11)
-	ADDQ          $0x04, AX
-	ADDQ          $0x04, R11
-	DECQ          R9
-	JNZ           pair
-	MOVQ          R12, DX
-	MOVQ          R11, AX
-
-single:
-	TESTQ CX, CX
-	JZ    end
-
-row:
-	MOVQ   SI, R8
-	MOVQ   BX, R9
-	LEAQ   (DX)(R10*1), DI
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	MOVQ   R8, R11
-	SHRQ   $0x06, R11
-	JZ     rest
-
-block:
-	PREFETCHT1  (DI)
-	PREFETCHT1  64(DI)
-	VPMOVZXWD   (DX), Z0
-	VPSLLD      $0x10, Z0, Z0
-	VFMADD231PS (R9), Z0, Z9
-	VPMOVZXWD   32(DX), Z0
-	VPSLLD      $0x10, Z0, Z0
-	VFMADD231PS 64(R9), Z0, Z10
-	VPMOVZXWD   64(DX), Z0
-	VPSLLD      $0x10, Z0, Z0
-	VFMADD231PS 128(R9), Z0, Z11
-	VPMOVZXWD   96(DX), Z0
-	VPSLLD      $0x10, Z0, Z0
-	VFMADD231PS 192(R9), Z0, Z12
-	ADDQ        $0x00000080, DX
-	ADDQ        $0x00000080, DI
-	ADDQ        $0x00000100, R9
-	DECQ        R11
-	JNZ         block
-
-rest:
-	ANDQ        $0x0000003f, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VPMOVZXWD   (DX), Z0
-	VPSLLD      $0x10, Z0, Z0
-	VFMADD231PS (R9), Z0, Z9
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VPMOVZXWD   (DX), Z0
-	VPSLLD      $0x10, Z0, Z0
-	VFMADD231PS (R9), Z0, Z10
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-	CMPQ        R8, $0x00000010
-	JL          reduce
-	VPMOVZXWD   (DX), Z0
-	VPSLLD      $0x10, Z0, Z0
-	VFMADD231PS (R9), Z0, Z11
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R8
-
-reduce:
-	VADDPS        Z11, Z9, Z9
-	VADDPS        Z12, Z10, Z10
-	VADDPS        Z10, Z9, Z9
-	VEXTRACTF64X4 $0x01, Z9, Y0
-	VADDPS        Y0, Y9, Y9
-	VEXTRACTF128  $0x01, Y9, X0
-	VADDPS        X0, X9, X9
-	VMOVHLPS      X9, X9, X0
-	VADDPS        X0, X9, X9
-	VMOVSHDUP     X9, X0
-	VADDSS        X0, X9, X9
-	TESTQ         R8, R8
-	JZ            done
-
-one:
-	MOVWLZX     (DX), DI
-	SHLL        $0x10, DI
-	VMOVD       DI, X0
-	VFMADD231SS (R9), X0, X9
-	ADDQ        $0x00000002, DX
-	ADDQ        $0x00000004, R9
-	DECQ        R8
-	JNZ         one
-
-done:
-	VMOVSS X9, (AX)
-	ADDQ   $0x04, AX
-	DECQ   CX
-	JNZ    row
-
-end:
-	VZEROUPPER
 	RET
 
 // func DotQ8AVX512(w []byte, x []byte, next *byte) float32
@@ -1458,19 +1397,18 @@ TEXT ·DotQ8AVX512(SB), NOSPLIT, $192-60
 	MOVQ         w_base+0(FP), AX
 	MOVQ         w_len+8(FP), CX
 	MOVQ         x_base+24(FP), DX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         AX, SI
-	MOVQ         next+48(FP), BX
-	TESTQ        BX, BX
-	CMOVQEQ      SI, BX
-	MOVL         $0x80808080, SI
-	VPBROADCASTD SI, Z0
-	MOVQ         $0x0033002200110000, SI
-	VMOVQ        SI, X1
+	MOVL         $0x80808080, BX
+	VPBROADCASTD BX, Z0
+	MOVQ         $0x0033002200110000, BX
+	VMOVQ        BX, X1
 	VPUNPCKLWD   X1, X1, X1
 	VPMOVZXDQ    X1, Y1
 	VPSLLQ       $0x20, Y1, Y2
 	VPOR         Y2, Y1, Y1
+	LEAQ         8192(AX), SI
+	MOVQ         next+48(FP), BX
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
 	VPXORD       Z3, Z3, Z3
 
 group:
@@ -1543,19 +1481,15 @@ reduce:
 	MOVSS         X3, ret+56(FP)
 	RET
 
-// func Dot4Q8AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+, SSE
-TEXT ·Dot4Q8AVX512(SB), NOSPLIT, $192-80
-	MOVQ         w_base+0(FP), AX
-	MOVQ         w_len+8(FP), CX
-	MOVQ         x_base+24(FP), DX
-	MOVQ         stride+48(FP), BX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         AX, SI
-	MOVQ         next+56(FP), DI
-	TESTQ        DI, DI
-	CMOVQEQ      SI, DI
-	LEAQ         (BX)(BX*2), SI
+// func MatVecQ8AVX512(y []float32, w []byte, rowBytes int, x []byte, ahead int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, MMX+
+TEXT ·MatVecQ8AVX512(SB), NOSPLIT, $192-88
+	MOVQ         y_base+0(FP), AX
+	MOVQ         y_len+8(FP), CX
+	MOVQ         w_base+24(FP), DX
+	MOVQ         rowBytes+48(FP), BX
+	MOVQ         x_base+56(FP), SI
+	MOVQ         ahead+80(FP), DI
 	MOVL         $0x80808080, R8
 	VPBROADCASTD R8, Z0
 	MOVQ         $0x0033002200110000, R8
@@ -1564,168 +1498,31 @@ TEXT ·Dot4Q8AVX512(SB), NOSPLIT, $192-80
 	VPMOVZXDQ    X1, Y1
 	VPSLLQ       $0x20, Y1, Y2
 	VPOR         Y2, Y1, Y1
-	VPXORD       Z3, Z3, Z3
-	VPXORD       Z4, Z4, Z4
-	VPXORD       Z5, Z5, Z5
-	VPXORD       Z6, Z6, Z6
-
-group:
-	CMPQ            CX, $0x00000088
-	JL              rest
-	PREFETCHT1      (DI)
-	PREFETCHT1      64(DI)
-	PREFETCHT1      128(DI)
-	VBROADCASTI32X4 2(AX), Z2
-	VINSERTI32X4    $0x01, 36(AX), Z2, Z2
-	VINSERTI32X4    $0x02, 70(AX), Z2, Z2
-	VINSERTI32X4    $0x03, 104(AX), Z2, Z2
-	VBROADCASTI32X4 18(AX), Z7
-	VINSERTI32X4    $0x01, 52(AX), Z7, Z7
-	VINSERTI32X4    $0x02, 86(AX), Z7, Z7
-	VINSERTI32X4    $0x03, 120(AX), Z7, Z7
-	VPXORD          Z0, Z2, Z2
-	VPXORD          Z0, Z7, Z7
-	VMOVDQU32       (AX), Z8
-	VPERMT2W        64(AX), Z1, Z8
-	VCVTPH2PS       Y8, Z8
-	VMOVDQU32       128(DX), Z9
-	VPDPBUSD        (DX), Z2, Z9
-	VPDPBUSD        64(DX), Z7, Z9
-	VCVTDQ2PS       Z9, Z9
-	VMULPS          192(DX), Z8, Z10
-	VFMADD231PS     Z10, Z9, Z3
-	VMOVDQU32       128(DX)(BX*1), Z9
-	VPDPBUSD        (DX)(BX*1), Z2, Z9
-	VPDPBUSD        64(DX)(BX*1), Z7, Z9
-	VCVTDQ2PS       Z9, Z9
-	VMULPS          192(DX)(BX*1), Z8, Z10
-	VFMADD231PS     Z10, Z9, Z4
-	VMOVDQU32       128(DX)(BX*2), Z9
-	VPDPBUSD        (DX)(BX*2), Z2, Z9
-	VPDPBUSD        64(DX)(BX*2), Z7, Z9
-	VCVTDQ2PS       Z9, Z9
-	VMULPS          192(DX)(BX*2), Z8, Z10
-	VFMADD231PS     Z10, Z9, Z5
-	VMOVDQU32       128(DX)(SI*1), Z9
-	VPDPBUSD        (DX)(SI*1), Z2, Z9
-	VPDPBUSD        64(DX)(SI*1), Z7, Z9
-	VCVTDQ2PS       Z9, Z9
-	VMULPS          192(DX)(SI*1), Z8, Z2
-	VFMADD231PS     Z2, Z9, Z6
-	ADDQ            $0x00000088, AX
-	ADDQ            $0x00000088, DI
-	ADDQ            $0x00000100, DX
-	SUBQ            $0x00000088, CX
-	JMP             group
-
-rest:
-	CMPQ    CX, $0x00000022
-	JL      reduce
-	VPXOR   Y2, Y2, Y2
-	VMOVDQU Y2, (SP)
-	VMOVDQU Y2, 32(SP)
-	VMOVDQU Y2, 64(SP)
-	VMOVDQU Y2, 96(SP)
-	VMOVDQU Y2, 128(SP)
-	VMOVDQU Y2, 160(SP)
-	LEAQ    (SP), R8
-
-copy:
-	MOVWLZX (AX), R9
-	MOVW    R9, (R8)
-	VMOVDQU 2(AX), Y2
-	VMOVDQU Y2, 2(R8)
-	ADDQ    $0x00000022, AX
-	ADDQ    $0x00000022, R8
-	SUBQ    $0x00000022, CX
-	CMPQ    CX, $0x00000022
-	JGE     copy
-	LEAQ    (SP), AX
-	MOVQ    $0x00000088, CX
-	JMP     group
-
-reduce:
-	VEXTRACTF64X4 $0x01, Z3, Y0
-	VADDPS        Y0, Y3, Y3
-	VEXTRACTF128  $0x01, Y3, X0
-	VADDPS        X0, X3, X3
-	VMOVHLPS      X3, X3, X0
-	VADDPS        X0, X3, X3
-	VMOVSHDUP     X3, X0
-	VADDSS        X0, X3, X3
-	MOVSS         X3, ret_0+64(FP)
-	VEXTRACTF64X4 $0x01, Z4, Y0
-	VADDPS        Y0, Y4, Y4
-	VEXTRACTF128  $0x01, Y4, X0
-	VADDPS        X0, X4, X4
-	VMOVHLPS      X4, X4, X0
-	VADDPS        X0, X4, X4
-	VMOVSHDUP     X4, X0
-	VADDSS        X0, X4, X4
-	MOVSS         X4, ret_1+68(FP)
-	VEXTRACTF64X4 $0x01, Z5, Y0
-	VADDPS        Y0, Y5, Y5
-	VEXTRACTF128  $0x01, Y5, X0
-	VADDPS        X0, X5, X5
-	VMOVHLPS      X5, X5, X0
-	VADDPS        X0, X5, X5
-	VMOVSHDUP     X5, X0
-	VADDSS        X0, X5, X5
-	MOVSS         X5, ret_2+72(FP)
-	VEXTRACTF64X4 $0x01, Z6, Y0
-	VADDPS        Y0, Y6, Y6
-	VEXTRACTF128  $0x01, Y6, X0
-	VADDPS        X0, X6, X6
-	VMOVHLPS      X6, X6, X0
-	VADDPS        X0, X6, X6
-	VMOVSHDUP     X6, X0
-	VADDSS        X0, X6, X6
-	MOVSS         X6, ret_3+76(FP)
-	VZEROUPPER
-	RET
-
-// func MatVecQ8AVX512(y []float32, w []byte, rowBytes int, x []byte)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, MMX+
-TEXT ·MatVecQ8AVX512(SB), NOSPLIT, $192-80
-	MOVQ         y_base+0(FP), AX
-	MOVQ         y_len+8(FP), CX
-	MOVQ         w_base+24(FP), DX
-	MOVQ         rowBytes+48(FP), BX
-	MOVQ         x_base+56(FP), SI
-	MOVL         $0x80808080, DI
-	VPBROADCASTD DI, Z0
-	MOVQ         $0x0033002200110000, DI
-	VMOVQ        DI, X1
-	VPUNPCKLWD   X1, X1, X1
-	VPMOVZXDQ    X1, Y1
-	VPSLLQ       $0x20, Y1, Y2
-	VPOR         Y2, Y1, Y1
-	MOVQ         ·Ahead+0(SB), R11
-	MOVQ         BX, DI
+	MOVQ         BX, R11
 
 whole:
-	SUBQ  $0x00000088, DI
+	SUBQ  $0x00000088, R11
 	JG    whole
 	JL    single
-	MOVQ  CX, R9
-	SHRQ  $0x01, R9
+	MOVQ  CX, R8
+	SHRQ  $0x01, R8
 	JZ    single
-	LEAQ  (AX)(R9*4), R10
-	MOVQ  R9, R12
-	IMULQ BX, R12
-	ADDQ  DX, R12
+	LEAQ  (AX)(R8*4), R9
+	MOVQ  R8, R10
+	IMULQ BX, R10
+	ADDQ  DX, R10
 	ANDQ  $0x01, CX
 
 pair:
-	MOVQ   BX, DI
-	MOVQ   SI, R8
+	MOVQ   BX, R11
+	MOVQ   SI, R12
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 
-pair_group:
-	PREFETCHT1      (DX)(R11*1)
-	PREFETCHT1      64(DX)(R11*1)
-	PREFETCHT1      128(DX)(R11*1)
+pair_step:
+	PREFETCHT1      (DX)(DI*1)
+	PREFETCHT1      64(DX)(DI*1)
+	PREFETCHT1      128(DX)(DI*1)
 	VBROADCASTI32X4 2(DX), Z2
 	VINSERTI32X4    $0x01, 36(DX), Z2, Z2
 	VINSERTI32X4    $0x02, 70(DX), Z2, Z2
@@ -1739,39 +1536,39 @@ pair_group:
 	VMOVDQU32       (DX), Z7
 	VPERMT2W        64(DX), Z1, Z7
 	VCVTPH2PS       Y7, Z7
-	VMOVDQU32       128(R8), Z8
-	VPDPBUSD        (R8), Z2, Z8
-	VPDPBUSD        64(R8), Z6, Z8
+	VMOVDQU32       128(R12), Z8
+	VPDPBUSD        (R12), Z2, Z8
+	VPDPBUSD        64(R12), Z6, Z8
 	VCVTDQ2PS       Z8, Z8
-	VMULPS          192(R8), Z7, Z2
+	VMULPS          192(R12), Z7, Z2
 	VFMADD231PS     Z2, Z8, Z3
 	ADDQ            $0x00000088, DX
-	PREFETCHT1      (R12)(R11*1)
-	PREFETCHT1      64(R12)(R11*1)
-	PREFETCHT1      128(R12)(R11*1)
-	VBROADCASTI32X4 2(R12), Z2
-	VINSERTI32X4    $0x01, 36(R12), Z2, Z2
-	VINSERTI32X4    $0x02, 70(R12), Z2, Z2
-	VINSERTI32X4    $0x03, 104(R12), Z2, Z2
-	VBROADCASTI32X4 18(R12), Z6
-	VINSERTI32X4    $0x01, 52(R12), Z6, Z6
-	VINSERTI32X4    $0x02, 86(R12), Z6, Z6
-	VINSERTI32X4    $0x03, 120(R12), Z6, Z6
+	PREFETCHT1      (R10)(DI*1)
+	PREFETCHT1      64(R10)(DI*1)
+	PREFETCHT1      128(R10)(DI*1)
+	VBROADCASTI32X4 2(R10), Z2
+	VINSERTI32X4    $0x01, 36(R10), Z2, Z2
+	VINSERTI32X4    $0x02, 70(R10), Z2, Z2
+	VINSERTI32X4    $0x03, 104(R10), Z2, Z2
+	VBROADCASTI32X4 18(R10), Z6
+	VINSERTI32X4    $0x01, 52(R10), Z6, Z6
+	VINSERTI32X4    $0x02, 86(R10), Z6, Z6
+	VINSERTI32X4    $0x03, 120(R10), Z6, Z6
 	VPXORD          Z0, Z2, Z2
 	VPXORD          Z0, Z6, Z6
-	VMOVDQU32       (R12), Z7
-	VPERMT2W        64(R12), Z1, Z7
+	VMOVDQU32       (R10), Z7
+	VPERMT2W        64(R10), Z1, Z7
 	VCVTPH2PS       Y7, Z7
-	VMOVDQU32       128(R8), Z8
-	VPDPBUSD        (R8), Z2, Z8
-	VPDPBUSD        64(R8), Z6, Z8
+	VMOVDQU32       128(R12), Z8
+	VPDPBUSD        (R12), Z2, Z8
+	VPDPBUSD        64(R12), Z6, Z8
 	VCVTDQ2PS       Z8, Z8
-	VMULPS          192(R8), Z7, Z2
+	VMULPS          192(R12), Z7, Z2
 	VFMADD231PS     Z2, Z8, Z4
-	ADDQ            $0x00000088, R12
-	ADDQ            $0x00000100, R8
-	SUBQ            $0x00000088, DI
-	JNZ             pair_group
+	ADDQ            $0x00000088, R10
+	ADDQ            $0x00000100, R12
+	SUBQ            $0x00000088, R11
+	JNZ             pair_step
 	VEXTRACTF64X4   $0x01, Z3, Y2
 	VADDPS          Y2, Y3, Y3
 	VEXTRACTF128    $0x01, Y3, X2
@@ -1780,6 +1577,7 @@ pair_group:
 	VADDPS          X2, X3, X3
 	VMOVSHDUP       X3, X2
 	VADDSS          X2, X3, X3
+	VMOVSS          X3, (AX)
 	VEXTRACTF64X4   $0x01, Z4, Y2
 	VADDPS          Y2, Y4, Y4
 	VEXTRACTF128    $0x01, Y4, X2
@@ -1788,59 +1586,58 @@ pair_group:
 	VADDPS          X2, X4, X4
 	VMOVSHDUP       X4, X2
 	VADDSS          X2, X4, X4
-	VMOVSS          X3, (AX)
-	VMOVSS          X4, (R10)
+	VMOVSS          X4, (R9)
 	ADDQ            $0x04, AX
-	ADDQ            $0x04, R10
-	DECQ            R9
+	ADDQ            $0x04, R9
+	DECQ            R8
 	JNZ             pair
-	MOVQ            R12, DX
-	MOVQ            R10, AX
+	MOVQ            R10, DX
+	MOVQ            R9, AX
 
 single:
 	TESTQ CX, CX
-	JZ    end
+	JZ    row_end
 
 row:
-	MOVQ   DX, DI
-	MOVQ   BX, R8
-	MOVQ   SI, R9
-	LEAQ   (DX)(R11*1), R10
+	MOVQ   DX, R8
+	MOVQ   BX, R9
+	MOVQ   SI, R10
+	LEAQ   (DX)(DI*1), R11
 	VPXORD Z5, Z5, Z5
 
 group:
-	CMPQ            R8, $0x00000088
+	CMPQ            R9, $0x00000088
 	JL              rest
-	PREFETCHT1      (R10)
-	PREFETCHT1      64(R10)
-	PREFETCHT1      128(R10)
-	VBROADCASTI32X4 2(DI), Z2
-	VINSERTI32X4    $0x01, 36(DI), Z2, Z2
-	VINSERTI32X4    $0x02, 70(DI), Z2, Z2
-	VINSERTI32X4    $0x03, 104(DI), Z2, Z2
-	VBROADCASTI32X4 18(DI), Z3
-	VINSERTI32X4    $0x01, 52(DI), Z3, Z3
-	VINSERTI32X4    $0x02, 86(DI), Z3, Z3
-	VINSERTI32X4    $0x03, 120(DI), Z3, Z3
+	PREFETCHT1      (R11)
+	PREFETCHT1      64(R11)
+	PREFETCHT1      128(R11)
+	VBROADCASTI32X4 2(R8), Z2
+	VINSERTI32X4    $0x01, 36(R8), Z2, Z2
+	VINSERTI32X4    $0x02, 70(R8), Z2, Z2
+	VINSERTI32X4    $0x03, 104(R8), Z2, Z2
+	VBROADCASTI32X4 18(R8), Z3
+	VINSERTI32X4    $0x01, 52(R8), Z3, Z3
+	VINSERTI32X4    $0x02, 86(R8), Z3, Z3
+	VINSERTI32X4    $0x03, 120(R8), Z3, Z3
 	VPXORD          Z0, Z2, Z2
 	VPXORD          Z0, Z3, Z3
-	VMOVDQU32       (DI), Z4
-	VPERMT2W        64(DI), Z1, Z4
+	VMOVDQU32       (R8), Z4
+	VPERMT2W        64(R8), Z1, Z4
 	VCVTPH2PS       Y4, Z4
-	VMOVDQU32       128(R9), Z6
-	VPDPBUSD        (R9), Z2, Z6
-	VPDPBUSD        64(R9), Z3, Z6
+	VMOVDQU32       128(R10), Z6
+	VPDPBUSD        (R10), Z2, Z6
+	VPDPBUSD        64(R10), Z3, Z6
 	VCVTDQ2PS       Z6, Z6
-	VMULPS          192(R9), Z4, Z2
+	VMULPS          192(R10), Z4, Z2
 	VFMADD231PS     Z2, Z6, Z5
-	ADDQ            $0x00000088, DI
-	ADDQ            $0x00000088, R10
-	ADDQ            $0x00000100, R9
-	SUBQ            $0x00000088, R8
+	ADDQ            $0x00000088, R8
+	ADDQ            $0x00000088, R11
+	ADDQ            $0x00000100, R10
+	SUBQ            $0x00000088, R9
 	JMP             group
 
 rest:
-	CMPQ    R8, $0x00000022
+	CMPQ    R9, $0x00000022
 	JL      reduce
 	VPXOR   Y2, Y2, Y2
 	VMOVDQU Y2, (SP)
@@ -1852,17 +1649,17 @@ rest:
 	LEAQ    (SP), R12
 
 copy:
-	MOVWLZX (DI), R13
+	MOVWLZX (R8), R13
 	MOVW    R13, (R12)
-	VMOVDQU 2(DI), Y2
+	VMOVDQU 2(R8), Y2
 	VMOVDQU Y2, 2(R12)
-	ADDQ    $0x00000022, DI
+	ADDQ    $0x00000022, R8
 	ADDQ    $0x00000022, R12
-	SUBQ    $0x00000022, R8
-	CMPQ    R8, $0x00000022
+	SUBQ    $0x00000022, R9
+	CMPQ    R9, $0x00000022
 	JGE     copy
-	LEAQ    (SP), DI
-	MOVQ    $0x00000088, R8
+	LEAQ    (SP), R8
+	MOVQ    $0x00000088, R9
 	JMP     group
 
 reduce:
@@ -1880,8 +1677,148 @@ reduce:
 	DECQ          CX
 	JNZ           row
 
-end:
+row_end:
 	VZEROUPPER
+	RET
+
+// func Dot4Q8AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+, SSE
+TEXT ·Dot4Q8AVX512(SB), NOSPLIT, $192-80
+	MOVQ         x_base+24(FP), AX
+	MOVQ         stride+48(FP), CX
+	LEAQ         (CX)(CX*2), DX
+	MOVQ         w_base+0(FP), BX
+	MOVQ         w_len+8(FP), SI
+	LEAQ         8192(BX), R8
+	MOVQ         next+56(FP), DI
+	TESTQ        DI, DI
+	CMOVQEQ      R8, DI
+	MOVL         $0x80808080, R8
+	VPBROADCASTD R8, Z0
+	MOVQ         $0x0033002200110000, R8
+	VMOVQ        R8, X1
+	VPUNPCKLWD   X1, X1, X1
+	VPMOVZXDQ    X1, Y1
+	VPSLLQ       $0x20, Y1, Y2
+	VPOR         Y2, Y1, Y1
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+
+group:
+	CMPQ            SI, $0x00000088
+	JL              rest
+	PREFETCHT1      (DI)
+	PREFETCHT1      64(DI)
+	PREFETCHT1      128(DI)
+	VBROADCASTI32X4 2(BX), Z2
+	VINSERTI32X4    $0x01, 36(BX), Z2, Z2
+	VINSERTI32X4    $0x02, 70(BX), Z2, Z2
+	VINSERTI32X4    $0x03, 104(BX), Z2, Z2
+	VBROADCASTI32X4 18(BX), Z7
+	VINSERTI32X4    $0x01, 52(BX), Z7, Z7
+	VINSERTI32X4    $0x02, 86(BX), Z7, Z7
+	VINSERTI32X4    $0x03, 120(BX), Z7, Z7
+	VPXORD          Z0, Z2, Z2
+	VPXORD          Z0, Z7, Z7
+	VMOVDQU32       (BX), Z8
+	VPERMT2W        64(BX), Z1, Z8
+	VCVTPH2PS       Y8, Z8
+	VMOVDQU32       128(AX), Z9
+	VPDPBUSD        (AX), Z2, Z9
+	VPDPBUSD        64(AX), Z7, Z9
+	VCVTDQ2PS       Z9, Z9
+	VMULPS          192(AX), Z8, Z10
+	VFMADD231PS     Z10, Z9, Z3
+	VMOVDQU32       128(AX)(CX*1), Z9
+	VPDPBUSD        (AX)(CX*1), Z2, Z9
+	VPDPBUSD        64(AX)(CX*1), Z7, Z9
+	VCVTDQ2PS       Z9, Z9
+	VMULPS          192(AX)(CX*1), Z8, Z10
+	VFMADD231PS     Z10, Z9, Z4
+	VMOVDQU32       128(AX)(CX*2), Z9
+	VPDPBUSD        (AX)(CX*2), Z2, Z9
+	VPDPBUSD        64(AX)(CX*2), Z7, Z9
+	VCVTDQ2PS       Z9, Z9
+	VMULPS          192(AX)(CX*2), Z8, Z10
+	VFMADD231PS     Z10, Z9, Z5
+	VMOVDQU32       128(AX)(DX*1), Z9
+	VPDPBUSD        (AX)(DX*1), Z2, Z9
+	VPDPBUSD        64(AX)(DX*1), Z7, Z9
+	VCVTDQ2PS       Z9, Z9
+	VMULPS          192(AX)(DX*1), Z8, Z2
+	VFMADD231PS     Z2, Z9, Z6
+	ADDQ            $0x00000088, BX
+	ADDQ            $0x00000088, DI
+	ADDQ            $0x00000100, AX
+	SUBQ            $0x00000088, SI
+	JMP             group
+
+rest:
+	CMPQ    SI, $0x00000022
+	JL      reduce
+	VPXOR   Y2, Y2, Y2
+	VMOVDQU Y2, (SP)
+	VMOVDQU Y2, 32(SP)
+	VMOVDQU Y2, 64(SP)
+	VMOVDQU Y2, 96(SP)
+	VMOVDQU Y2, 128(SP)
+	VMOVDQU Y2, 160(SP)
+	LEAQ    (SP), R8
+
+copy:
+	MOVWLZX (BX), R9
+	MOVW    R9, (R8)
+	VMOVDQU 2(BX), Y2
+	VMOVDQU Y2, 2(R8)
+	ADDQ    $0x00000022, BX
+	ADDQ    $0x00000022, R8
+	SUBQ    $0x00000022, SI
+	CMPQ    SI, $0x00000022
+	JGE     copy
+	LEAQ    (SP), BX
+	MOVQ    $0x00000088, SI
+	JMP     group
+
+reduce:
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X0
+	VADDPS        X0, X3, X3
+	VMOVHLPS      X3, X3, X0
+	VADDPS        X0, X3, X3
+	VMOVSHDUP     X3, X0
+	VADDSS        X0, X3, X3
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y0, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X0
+	VADDPS        X0, X4, X4
+	VMOVHLPS      X4, X4, X0
+	VADDPS        X0, X4, X4
+	VMOVSHDUP     X4, X0
+	VADDSS        X0, X4, X4
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y0, Y5, Y5
+	VEXTRACTF128  $0x01, Y5, X0
+	VADDPS        X0, X5, X5
+	VMOVHLPS      X5, X5, X0
+	VADDPS        X0, X5, X5
+	VMOVSHDUP     X5, X0
+	VADDSS        X0, X5, X5
+	VEXTRACTF64X4 $0x01, Z6, Y0
+	VADDPS        Y0, Y6, Y6
+	VEXTRACTF128  $0x01, Y6, X0
+	VADDPS        X0, X6, X6
+	VMOVHLPS      X6, X6, X0
+	VADDPS        X0, X6, X6
+	VMOVSHDUP     X6, X0
+	VADDSS        X0, X6, X6
+	VZEROUPPER
+	MOVSS         X3, ret_0+64(FP)
+	MOVSS         X4, ret_1+68(FP)
+	MOVSS         X5, ret_2+72(FP)
+	MOVSS         X6, ret_3+76(FP)
 	RET
 
 // func DotQ4AVX512(w []byte, x []byte, next *byte) float32
@@ -1890,20 +1827,19 @@ TEXT ·DotQ4AVX512(SB), NOSPLIT, $192-60
 	MOVQ         w_base+0(FP), AX
 	MOVQ         w_len+8(FP), CX
 	MOVQ         x_base+24(FP), DX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         AX, SI
-	MOVQ         next+48(FP), BX
-	TESTQ        BX, BX
-	CMOVQEQ      SI, BX
-	MOVL         $0x0f0f0f0f, SI
-	VPBROADCASTD SI, Z0
-	MOVQ         $0x001b001200090000, SI
-	VMOVQ        SI, X1
+	MOVL         $0x0f0f0f0f, BX
+	VPBROADCASTD BX, Z0
+	MOVQ         $0x001b001200090000, BX
+	VMOVQ        BX, X1
 	VPUNPCKLWD   X1, X1, X1
 	VPMOVZXDQ    X1, Y1
 	VPSLLQ       $0x20, Y1, Y2
 	VPOR         Y2, Y1, Y1
 	VMOVDQU32    quantQ4Body<>+0(SB), Z2
+	LEAQ         8192(AX), SI
+	MOVQ         next+48(FP), BX
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
 	VPXORD       Z3, Z3, Z3
 
 group:
@@ -1970,19 +1906,15 @@ reduce:
 	MOVSS         X3, ret+56(FP)
 	RET
 
-// func Dot4Q4AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+, SSE
-TEXT ·Dot4Q4AVX512(SB), NOSPLIT, $192-80
-	MOVQ         w_base+0(FP), AX
-	MOVQ         w_len+8(FP), CX
-	MOVQ         x_base+24(FP), DX
-	MOVQ         stride+48(FP), BX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         AX, SI
-	MOVQ         next+56(FP), DI
-	TESTQ        DI, DI
-	CMOVQEQ      SI, DI
-	LEAQ         (BX)(BX*2), SI
+// func MatVecQ4AVX512(y []float32, w []byte, rowBytes int, x []byte, ahead int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, MMX+
+TEXT ·MatVecQ4AVX512(SB), NOSPLIT, $192-88
+	MOVQ         y_base+0(FP), AX
+	MOVQ         y_len+8(FP), CX
+	MOVQ         w_base+24(FP), DX
+	MOVQ         rowBytes+48(FP), BX
+	MOVQ         x_base+56(FP), SI
+	MOVQ         ahead+80(FP), DI
 	MOVL         $0x0f0f0f0f, R8
 	VPBROADCASTD R8, Z0
 	MOVQ         $0x001b001200090000, R8
@@ -1992,162 +1924,30 @@ TEXT ·Dot4Q4AVX512(SB), NOSPLIT, $192-80
 	VPSLLQ       $0x20, Y1, Y2
 	VPOR         Y2, Y1, Y1
 	VMOVDQU32    quantQ4Body<>+0(SB), Z2
-	VPXORD       Z3, Z3, Z3
-	VPXORD       Z4, Z4, Z4
-	VPXORD       Z5, Z5, Z5
-	VPXORD       Z6, Z6, Z6
-
-group:
-	CMPQ         CX, $0x00000048
-	JL           rest
-	PREFETCHT1   (DI)
-	PREFETCHT1   64(DI)
-	VMOVDQU32    (AX), Z9
-	VPERMW       Z9, Z2, Z7
-	VINSERTI32X4 $0x03, 56(AX), Z7, Z7
-	VPSRLW       $0x04, Z7, Z8
-	VPANDD       Z0, Z7, Z7
-	VPANDD       Z0, Z8, Z8
-	VPERMW       Z9, Z1, Z9
-	VCVTPH2PS    Y9, Z9
-	VMOVDQU32    128(DX), Z10
-	VPDPBUSD     (DX), Z7, Z10
-	VPDPBUSD     64(DX), Z8, Z10
-	VCVTDQ2PS    Z10, Z10
-	VMULPS       192(DX), Z9, Z11
-	VFMADD231PS  Z11, Z10, Z3
-	VMOVDQU32    128(DX)(BX*1), Z10
-	VPDPBUSD     (DX)(BX*1), Z7, Z10
-	VPDPBUSD     64(DX)(BX*1), Z8, Z10
-	VCVTDQ2PS    Z10, Z10
-	VMULPS       192(DX)(BX*1), Z9, Z11
-	VFMADD231PS  Z11, Z10, Z4
-	VMOVDQU32    128(DX)(BX*2), Z10
-	VPDPBUSD     (DX)(BX*2), Z7, Z10
-	VPDPBUSD     64(DX)(BX*2), Z8, Z10
-	VCVTDQ2PS    Z10, Z10
-	VMULPS       192(DX)(BX*2), Z9, Z11
-	VFMADD231PS  Z11, Z10, Z5
-	VMOVDQU32    128(DX)(SI*1), Z10
-	VPDPBUSD     (DX)(SI*1), Z7, Z10
-	VPDPBUSD     64(DX)(SI*1), Z8, Z10
-	VCVTDQ2PS    Z10, Z10
-	VMULPS       192(DX)(SI*1), Z9, Z7
-	VFMADD231PS  Z7, Z10, Z6
-	ADDQ         $0x00000048, AX
-	ADDQ         $0x00000048, DI
-	ADDQ         $0x00000100, DX
-	SUBQ         $0x00000048, CX
-	JMP          group
-
-rest:
-	CMPQ    CX, $0x00000012
-	JL      reduce
-	VPXOR   Y7, Y7, Y7
-	VMOVDQU Y7, (SP)
-	VMOVDQU Y7, 32(SP)
-	VMOVDQU Y7, 64(SP)
-	VMOVDQU Y7, 96(SP)
-	VMOVDQU Y7, 128(SP)
-	VMOVDQU Y7, 160(SP)
-	LEAQ    (SP), R8
-
-copy:
-	MOVWLZX (AX), R9
-	MOVW    R9, (R8)
-	VMOVDQU 2(AX), X7
-	VMOVDQU X7, 2(R8)
-	ADDQ    $0x00000012, AX
-	ADDQ    $0x00000012, R8
-	SUBQ    $0x00000012, CX
-	CMPQ    CX, $0x00000012
-	JGE     copy
-	LEAQ    (SP), AX
-	MOVQ    $0x00000048, CX
-	JMP     group
-
-reduce:
-	VEXTRACTF64X4 $0x01, Z3, Y0
-	VADDPS        Y0, Y3, Y3
-	VEXTRACTF128  $0x01, Y3, X0
-	VADDPS        X0, X3, X3
-	VMOVHLPS      X3, X3, X0
-	VADDPS        X0, X3, X3
-	VMOVSHDUP     X3, X0
-	VADDSS        X0, X3, X3
-	MOVSS         X3, ret_0+64(FP)
-	VEXTRACTF64X4 $0x01, Z4, Y0
-	VADDPS        Y0, Y4, Y4
-	VEXTRACTF128  $0x01, Y4, X0
-	VADDPS        X0, X4, X4
-	VMOVHLPS      X4, X4, X0
-	VADDPS        X0, X4, X4
-	VMOVSHDUP     X4, X0
-	VADDSS        X0, X4, X4
-	MOVSS         X4, ret_1+68(FP)
-	VEXTRACTF64X4 $0x01, Z5, Y0
-	VADDPS        Y0, Y5, Y5
-	VEXTRACTF128  $0x01, Y5, X0
-	VADDPS        X0, X5, X5
-	VMOVHLPS      X5, X5, X0
-	VADDPS        X0, X5, X5
-	VMOVSHDUP     X5, X0
-	VADDSS        X0, X5, X5
-	MOVSS         X5, ret_2+72(FP)
-	VEXTRACTF64X4 $0x01, Z6, Y0
-	VADDPS        Y0, Y6, Y6
-	VEXTRACTF128  $0x01, Y6, X0
-	VADDPS        X0, X6, X6
-	VMOVHLPS      X6, X6, X0
-	VADDPS        X0, X6, X6
-	VMOVSHDUP     X6, X0
-	VADDSS        X0, X6, X6
-	MOVSS         X6, ret_3+76(FP)
-	VZEROUPPER
-	RET
-
-// func MatVecQ4AVX512(y []float32, w []byte, rowBytes int, x []byte)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, MMX+
-TEXT ·MatVecQ4AVX512(SB), NOSPLIT, $192-80
-	MOVQ         y_base+0(FP), AX
-	MOVQ         y_len+8(FP), CX
-	MOVQ         w_base+24(FP), DX
-	MOVQ         rowBytes+48(FP), BX
-	MOVQ         x_base+56(FP), SI
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z0
-	MOVQ         $0x001b001200090000, DI
-	VMOVQ        DI, X1
-	VPUNPCKLWD   X1, X1, X1
-	VPMOVZXDQ    X1, Y1
-	VPSLLQ       $0x20, Y1, Y2
-	VPOR         Y2, Y1, Y1
-	VMOVDQU32    quantQ4Body<>+0(SB), Z2
-	MOVQ         ·Ahead+0(SB), R11
-	MOVQ         BX, DI
+	MOVQ         BX, R11
 
 whole:
-	SUBQ  $0x00000048, DI
+	SUBQ  $0x00000048, R11
 	JG    whole
 	JL    single
-	MOVQ  CX, R9
-	SHRQ  $0x01, R9
+	MOVQ  CX, R8
+	SHRQ  $0x01, R8
 	JZ    single
-	LEAQ  (AX)(R9*4), R10
-	MOVQ  R9, R12
-	IMULQ BX, R12
-	ADDQ  DX, R12
+	LEAQ  (AX)(R8*4), R9
+	MOVQ  R8, R10
+	IMULQ BX, R10
+	ADDQ  DX, R10
 	ANDQ  $0x01, CX
 
 pair:
-	MOVQ   BX, DI
-	MOVQ   SI, R8
+	MOVQ   BX, R11
+	MOVQ   SI, R12
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 
-pair_group:
-	PREFETCHT1    (DX)(R11*1)
-	PREFETCHT1    64(DX)(R11*1)
+pair_step:
+	PREFETCHT1    (DX)(DI*1)
+	PREFETCHT1    64(DX)(DI*1)
 	VMOVDQU32     (DX), Z8
 	VPERMW        Z8, Z2, Z6
 	VINSERTI32X4  $0x03, 56(DX), Z6, Z6
@@ -2156,33 +1956,33 @@ pair_group:
 	VPANDD        Z0, Z7, Z7
 	VPERMW        Z8, Z1, Z8
 	VCVTPH2PS     Y8, Z8
-	VMOVDQU32     128(R8), Z9
-	VPDPBUSD      (R8), Z6, Z9
-	VPDPBUSD      64(R8), Z7, Z9
+	VMOVDQU32     128(R12), Z9
+	VPDPBUSD      (R12), Z6, Z9
+	VPDPBUSD      64(R12), Z7, Z9
 	VCVTDQ2PS     Z9, Z9
-	VMULPS        192(R8), Z8, Z6
+	VMULPS        192(R12), Z8, Z6
 	VFMADD231PS   Z6, Z9, Z3
 	ADDQ          $0x00000048, DX
-	PREFETCHT1    (R12)(R11*1)
-	PREFETCHT1    64(R12)(R11*1)
-	VMOVDQU32     (R12), Z8
+	PREFETCHT1    (R10)(DI*1)
+	PREFETCHT1    64(R10)(DI*1)
+	VMOVDQU32     (R10), Z8
 	VPERMW        Z8, Z2, Z6
-	VINSERTI32X4  $0x03, 56(R12), Z6, Z6
+	VINSERTI32X4  $0x03, 56(R10), Z6, Z6
 	VPSRLW        $0x04, Z6, Z7
 	VPANDD        Z0, Z6, Z6
 	VPANDD        Z0, Z7, Z7
 	VPERMW        Z8, Z1, Z8
 	VCVTPH2PS     Y8, Z8
-	VMOVDQU32     128(R8), Z9
-	VPDPBUSD      (R8), Z6, Z9
-	VPDPBUSD      64(R8), Z7, Z9
+	VMOVDQU32     128(R12), Z9
+	VPDPBUSD      (R12), Z6, Z9
+	VPDPBUSD      64(R12), Z7, Z9
 	VCVTDQ2PS     Z9, Z9
-	VMULPS        192(R8), Z8, Z6
+	VMULPS        192(R12), Z8, Z6
 	VFMADD231PS   Z6, Z9, Z4
-	ADDQ          $0x00000048, R12
-	ADDQ          $0x00000100, R8
-	SUBQ          $0x00000048, DI
-	JNZ           pair_group
+	ADDQ          $0x00000048, R10
+	ADDQ          $0x00000100, R12
+	SUBQ          $0x00000048, R11
+	JNZ           pair_step
 	VEXTRACTF64X4 $0x01, Z3, Y6
 	VADDPS        Y6, Y3, Y3
 	VEXTRACTF128  $0x01, Y3, X6
@@ -2191,6 +1991,7 @@ pair_group:
 	VADDPS        X6, X3, X3
 	VMOVSHDUP     X3, X6
 	VADDSS        X6, X3, X3
+	VMOVSS        X3, (AX)
 	VEXTRACTF64X4 $0x01, Z4, Y6
 	VADDPS        Y6, Y4, Y4
 	VEXTRACTF128  $0x01, Y4, X6
@@ -2199,53 +2000,52 @@ pair_group:
 	VADDPS        X6, X4, X4
 	VMOVSHDUP     X4, X6
 	VADDSS        X6, X4, X4
-	VMOVSS        X3, (AX)
-	VMOVSS        X4, (R10)
+	VMOVSS        X4, (R9)
 	ADDQ          $0x04, AX
-	ADDQ          $0x04, R10
-	DECQ          R9
+	ADDQ          $0x04, R9
+	DECQ          R8
 	JNZ           pair
-	MOVQ          R12, DX
-	MOVQ          R10, AX
+	MOVQ          R10, DX
+	MOVQ          R9, AX
 
 single:
 	TESTQ CX, CX
-	JZ    end
+	JZ    row_end
 
 row:
-	MOVQ   DX, DI
-	MOVQ   BX, R8
-	MOVQ   SI, R9
-	LEAQ   (DX)(R11*1), R10
+	MOVQ   DX, R8
+	MOVQ   BX, R9
+	MOVQ   SI, R10
+	LEAQ   (DX)(DI*1), R11
 	VPXORD Z5, Z5, Z5
 
 group:
-	CMPQ         R8, $0x00000048
+	CMPQ         R9, $0x00000048
 	JL           rest
-	PREFETCHT1   (R10)
-	PREFETCHT1   64(R10)
-	VMOVDQU32    (DI), Z6
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	VMOVDQU32    (R8), Z6
 	VPERMW       Z6, Z2, Z3
-	VINSERTI32X4 $0x03, 56(DI), Z3, Z3
+	VINSERTI32X4 $0x03, 56(R8), Z3, Z3
 	VPSRLW       $0x04, Z3, Z4
 	VPANDD       Z0, Z3, Z3
 	VPANDD       Z0, Z4, Z4
 	VPERMW       Z6, Z1, Z6
 	VCVTPH2PS    Y6, Z6
-	VMOVDQU32    128(R9), Z7
-	VPDPBUSD     (R9), Z3, Z7
-	VPDPBUSD     64(R9), Z4, Z7
+	VMOVDQU32    128(R10), Z7
+	VPDPBUSD     (R10), Z3, Z7
+	VPDPBUSD     64(R10), Z4, Z7
 	VCVTDQ2PS    Z7, Z7
-	VMULPS       192(R9), Z6, Z3
+	VMULPS       192(R10), Z6, Z3
 	VFMADD231PS  Z3, Z7, Z5
-	ADDQ         $0x00000048, DI
-	ADDQ         $0x00000048, R10
-	ADDQ         $0x00000100, R9
-	SUBQ         $0x00000048, R8
+	ADDQ         $0x00000048, R8
+	ADDQ         $0x00000048, R11
+	ADDQ         $0x00000100, R10
+	SUBQ         $0x00000048, R9
 	JMP          group
 
 rest:
-	CMPQ    R8, $0x00000012
+	CMPQ    R9, $0x00000012
 	JL      reduce
 	VPXOR   Y3, Y3, Y3
 	VMOVDQU Y3, (SP)
@@ -2257,17 +2057,17 @@ rest:
 	LEAQ    (SP), R12
 
 copy:
-	MOVWLZX (DI), R13
+	MOVWLZX (R8), R13
 	MOVW    R13, (R12)
-	VMOVDQU 2(DI), X3
+	VMOVDQU 2(R8), X3
 	VMOVDQU X3, 2(R12)
-	ADDQ    $0x00000012, DI
+	ADDQ    $0x00000012, R8
 	ADDQ    $0x00000012, R12
-	SUBQ    $0x00000012, R8
-	CMPQ    R8, $0x00000012
+	SUBQ    $0x00000012, R9
+	CMPQ    R9, $0x00000012
 	JGE     copy
-	LEAQ    (SP), DI
-	MOVQ    $0x00000048, R8
+	LEAQ    (SP), R8
+	MOVQ    $0x00000048, R9
 	JMP     group
 
 reduce:
@@ -2285,8 +2085,143 @@ reduce:
 	DECQ          CX
 	JNZ           row
 
-end:
+row_end:
 	VZEROUPPER
+	RET
+
+// func Dot4Q4AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+, SSE
+TEXT ·Dot4Q4AVX512(SB), NOSPLIT, $192-80
+	MOVQ         x_base+24(FP), AX
+	MOVQ         stride+48(FP), CX
+	LEAQ         (CX)(CX*2), DX
+	MOVQ         w_base+0(FP), BX
+	MOVQ         w_len+8(FP), SI
+	LEAQ         8192(BX), R8
+	MOVQ         next+56(FP), DI
+	TESTQ        DI, DI
+	CMOVQEQ      R8, DI
+	MOVL         $0x0f0f0f0f, R8
+	VPBROADCASTD R8, Z0
+	MOVQ         $0x001b001200090000, R8
+	VMOVQ        R8, X1
+	VPUNPCKLWD   X1, X1, X1
+	VPMOVZXDQ    X1, Y1
+	VPSLLQ       $0x20, Y1, Y2
+	VPOR         Y2, Y1, Y1
+	VMOVDQU32    quantQ4Body<>+0(SB), Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+
+group:
+	CMPQ         SI, $0x00000048
+	JL           rest
+	PREFETCHT1   (DI)
+	PREFETCHT1   64(DI)
+	VMOVDQU32    (BX), Z9
+	VPERMW       Z9, Z2, Z7
+	VINSERTI32X4 $0x03, 56(BX), Z7, Z7
+	VPSRLW       $0x04, Z7, Z8
+	VPANDD       Z0, Z7, Z7
+	VPANDD       Z0, Z8, Z8
+	VPERMW       Z9, Z1, Z9
+	VCVTPH2PS    Y9, Z9
+	VMOVDQU32    128(AX), Z10
+	VPDPBUSD     (AX), Z7, Z10
+	VPDPBUSD     64(AX), Z8, Z10
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       192(AX), Z9, Z11
+	VFMADD231PS  Z11, Z10, Z3
+	VMOVDQU32    128(AX)(CX*1), Z10
+	VPDPBUSD     (AX)(CX*1), Z7, Z10
+	VPDPBUSD     64(AX)(CX*1), Z8, Z10
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       192(AX)(CX*1), Z9, Z11
+	VFMADD231PS  Z11, Z10, Z4
+	VMOVDQU32    128(AX)(CX*2), Z10
+	VPDPBUSD     (AX)(CX*2), Z7, Z10
+	VPDPBUSD     64(AX)(CX*2), Z8, Z10
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       192(AX)(CX*2), Z9, Z11
+	VFMADD231PS  Z11, Z10, Z5
+	VMOVDQU32    128(AX)(DX*1), Z10
+	VPDPBUSD     (AX)(DX*1), Z7, Z10
+	VPDPBUSD     64(AX)(DX*1), Z8, Z10
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       192(AX)(DX*1), Z9, Z7
+	VFMADD231PS  Z7, Z10, Z6
+	ADDQ         $0x00000048, BX
+	ADDQ         $0x00000048, DI
+	ADDQ         $0x00000100, AX
+	SUBQ         $0x00000048, SI
+	JMP          group
+
+rest:
+	CMPQ    SI, $0x00000012
+	JL      reduce
+	VPXOR   Y7, Y7, Y7
+	VMOVDQU Y7, (SP)
+	VMOVDQU Y7, 32(SP)
+	VMOVDQU Y7, 64(SP)
+	VMOVDQU Y7, 96(SP)
+	VMOVDQU Y7, 128(SP)
+	VMOVDQU Y7, 160(SP)
+	LEAQ    (SP), R8
+
+copy:
+	MOVWLZX (BX), R9
+	MOVW    R9, (R8)
+	VMOVDQU 2(BX), X7
+	VMOVDQU X7, 2(R8)
+	ADDQ    $0x00000012, BX
+	ADDQ    $0x00000012, R8
+	SUBQ    $0x00000012, SI
+	CMPQ    SI, $0x00000012
+	JGE     copy
+	LEAQ    (SP), BX
+	MOVQ    $0x00000048, SI
+	JMP     group
+
+reduce:
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X0
+	VADDPS        X0, X3, X3
+	VMOVHLPS      X3, X3, X0
+	VADDPS        X0, X3, X3
+	VMOVSHDUP     X3, X0
+	VADDSS        X0, X3, X3
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y0, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X0
+	VADDPS        X0, X4, X4
+	VMOVHLPS      X4, X4, X0
+	VADDPS        X0, X4, X4
+	VMOVSHDUP     X4, X0
+	VADDSS        X0, X4, X4
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y0, Y5, Y5
+	VEXTRACTF128  $0x01, Y5, X0
+	VADDPS        X0, X5, X5
+	VMOVHLPS      X5, X5, X0
+	VADDPS        X0, X5, X5
+	VMOVSHDUP     X5, X0
+	VADDSS        X0, X5, X5
+	VEXTRACTF64X4 $0x01, Z6, Y0
+	VADDPS        Y0, Y6, Y6
+	VEXTRACTF128  $0x01, Y6, X0
+	VADDPS        X0, X6, X6
+	VMOVHLPS      X6, X6, X0
+	VADDPS        X0, X6, X6
+	VMOVSHDUP     X6, X0
+	VADDSS        X0, X6, X6
+	VZEROUPPER
+	MOVSS         X3, ret_0+64(FP)
+	MOVSS         X4, ret_1+68(FP)
+	MOVSS         X5, ret_2+72(FP)
+	MOVSS         X6, ret_3+76(FP)
 	RET
 
 // func TileF32AVX512(out *[24]float32, w *[4][]float32, panel []float32)
@@ -2329,9 +2264,9 @@ TEXT ·TileF32AVX512(SB), $3072-40
 	SHRQ   $0x04, R9
 	ADDQ   $+3, R9
 	SHRQ   $0x02, R9
-	TESTQ  R9, R9
-	JZ     passed0_0_0
 	MOVQ   $0x00000000, R10
+	TESTQ  R9, R9
+	JZ     pass0_0_0_end
 
 pass0_0_0:
 	VMOVUPS     (CX)(R10*1), Z24
@@ -2373,7 +2308,7 @@ pass0_0_0:
 	DECQ        R9
 	JNZ         pass0_0_0
 
-passed0_0_0:
+pass0_0_0_end:
 	VMOVUPS Z0, (SP)
 	VMOVUPS Z1, 64(SP)
 	VMOVUPS Z2, 128(SP)
@@ -2439,9 +2374,9 @@ passed0_0_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+1, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed2_0_0
 	MOVQ    $0x00000080, R10
+	TESTQ   R9, R9
+	JZ      pass2_0_0_end
 
 pass2_0_0:
 	VMOVUPS     (CX)(R10*1), Z24
@@ -2483,7 +2418,7 @@ pass2_0_0:
 	DECQ        R9
 	JNZ         pass2_0_0
 
-passed2_0_0:
+pass2_0_0_end:
 	VADDPS  (SP), Z0, Z0
 	VMOVUPS Z0, (SP)
 	VADDPS  64(SP), Z1, Z1
@@ -2567,9 +2502,9 @@ passed2_0_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+2, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed1_0_0
 	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	JZ      pass1_0_0_end
 
 pass1_0_0:
 	VMOVUPS     (CX)(R10*1), Z24
@@ -2611,7 +2546,7 @@ pass1_0_0:
 	DECQ        R9
 	JNZ         pass1_0_0
 
-passed1_0_0:
+pass1_0_0_end:
 	VMOVUPS Z0, 1536(SP)
 	VMOVUPS Z1, 1600(SP)
 	VMOVUPS Z2, 1664(SP)
@@ -2683,9 +2618,9 @@ passed1_0_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+0, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed3_0_0
 	MOVQ    $0x000000c0, R10
+	TESTQ   R9, R9
+	JZ      pass3_0_0_end
 
 pass3_0_0:
 	VMOVUPS     (CX)(R10*1), Z24
@@ -2727,7 +2662,7 @@ pass3_0_0:
 	DECQ        R9
 	JNZ         pass3_0_0
 
-passed3_0_0:
+pass3_0_0_end:
 	VADDPS       1536(SP), Z0, Z0
 	VMOVUPS      Z0, 1536(SP)
 	VADDPS       1600(SP), Z1, Z1
@@ -3067,10 +3002,11 @@ passed3_0_0:
 	MOVQ         AX, R9
 	ANDQ         $-16, R9
 	SUBQ         R9, AX
-	JZ           done
 	IMUL3Q       $0x00000018, R9, R10
 	ADDQ         R8, R10
 	SHLQ         $0x02, R9
+	TESTQ        AX, AX
+	JZ           one_end
 
 one:
 	VMOVSS      (CX)(R9*1), X0
@@ -3154,7 +3090,7 @@ one:
 	DECQ        AX
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	RET
 
@@ -3225,7 +3161,8 @@ TEXT ·PanelRowAVX512(SB), NOSPLIT, $0-56
 	SHRQ   $0x02, DI
 	MOVQ   BX, DI
 	SHRQ   $0x06, DI
-	JZ     rest
+	TESTQ  DI, DI
+	JZ     block_end
 
 block:
 	VMOVUPS (DX), Z0
@@ -3244,7 +3181,7 @@ block:
 	DECQ    DI
 	JNZ     block
 
-rest:
+block_end:
 	MOVQ    BX, SI
 	ANDQ    $0x0000003f, SI
 	CMPQ    SI, $0x00000010
@@ -3267,12 +3204,12 @@ rest:
 	SUBQ    $0x00000010, SI
 
 ones:
-	TESTQ  SI, SI
-	JZ     done
 	SUBQ   SI, BX
 	IMUL3Q $0x00000018, BX, BX
 	ADDQ   AX, BX
 	LEAQ   (BX)(CX*4), BX
+	TESTQ  SI, SI
+	JZ     one_end
 
 one:
 	VMOVSS (DX), X0
@@ -3282,7 +3219,7 @@ one:
 	DECQ   SI
 	JNZ    one
 
-done:
+one_end:
 	VZEROUPPER
 	RET
 
@@ -3330,7 +3267,8 @@ TEXT ·OuterAVX512(SB), NOSPLIT, $0-88
 	MOVQ    h_base+32(FP), DI
 	LEAQ    (BX), R8
 	SHRQ    $0x07, SI
-	JZ      passed0
+	TESTQ   SI, SI
+	JZ      pass0_end
 
 pass0:
 	VMOVUPS      (R8), Z24
@@ -3372,7 +3310,7 @@ pass0:
 	DECQ         SI
 	JNZ          pass0
 
-passed0:
+pass0_end:
 	LEAQ    (AX), SI
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
@@ -3439,7 +3377,8 @@ passed0:
 	MOVQ    h_base+32(FP), DI
 	LEAQ    256(BX), BX
 	SHRQ    $0x07, SI
-	JZ      passed64
+	TESTQ   SI, SI
+	JZ      pass64_end
 
 pass64:
 	VMOVUPS      (BX), Z24
@@ -3481,7 +3420,7 @@ pass64:
 	DECQ         SI
 	JNZ          pass64
 
-passed64:
+pass64_end:
 	LEAQ    256(AX), AX
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
@@ -3519,82 +3458,82 @@ passed64:
 // func OuterAtAVX512(y []float32, h []float32, rows []int32, w []float32)
 // Requires: AVX, AVX512F
 TEXT ·OuterAtAVX512(SB), NOSPLIT, $0-96
-	MOVQ    y_base+0(FP), AX
-	MOVQ    w_base+72(FP), CX
-	VMOVUPS (AX), Z0
-	VMOVUPS 64(AX), Z1
-	VMOVUPS 128(AX), Z2
-	VMOVUPS 192(AX), Z3
-	VMOVUPS 256(AX), Z4
-	VMOVUPS 320(AX), Z5
-	VMOVUPS 384(AX), Z6
-	VMOVUPS 448(AX), Z7
+	MOVQ    w_base+72(FP), AX
+	MOVQ    y_base+0(FP), CX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	VMOVUPS 128(CX), Z2
+	VMOVUPS 192(CX), Z3
+	VMOVUPS 256(CX), Z4
+	VMOVUPS 320(CX), Z5
+	VMOVUPS 384(CX), Z6
+	VMOVUPS 448(CX), Z7
 	MOVQ    rows_len+56(FP), DX
 	MOVQ    h_base+24(FP), BX
 	MOVQ    rows_base+48(FP), SI
 	TESTQ   DX, DX
-	JZ      passed0
+	JZ      pass0_end
 
 pass0:
 	MOVLQSX      (SI), DI
 	SHLQ         $0x09, DI
 	VBROADCASTSS (BX), Z8
-	VFMADD231PS  (CX)(DI*1), Z8, Z0
-	VFMADD231PS  64(CX)(DI*1), Z8, Z1
-	VFMADD231PS  128(CX)(DI*1), Z8, Z2
-	VFMADD231PS  192(CX)(DI*1), Z8, Z3
-	VFMADD231PS  256(CX)(DI*1), Z8, Z4
-	VFMADD231PS  320(CX)(DI*1), Z8, Z5
-	VFMADD231PS  384(CX)(DI*1), Z8, Z6
-	VFMADD231PS  448(CX)(DI*1), Z8, Z7
+	VFMADD231PS  (AX)(DI*1), Z8, Z0
+	VFMADD231PS  64(AX)(DI*1), Z8, Z1
+	VFMADD231PS  128(AX)(DI*1), Z8, Z2
+	VFMADD231PS  192(AX)(DI*1), Z8, Z3
+	VFMADD231PS  256(AX)(DI*1), Z8, Z4
+	VFMADD231PS  320(AX)(DI*1), Z8, Z5
+	VFMADD231PS  384(AX)(DI*1), Z8, Z6
+	VFMADD231PS  448(AX)(DI*1), Z8, Z7
 	ADDQ         $0x00000004, BX
 	ADDQ         $0x00000004, SI
 	DECQ         DX
 	JNZ          pass0
 
-passed0:
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, 128(AX)
-	VMOVUPS Z3, 192(AX)
-	VMOVUPS Z4, 256(AX)
-	VMOVUPS Z5, 320(AX)
-	VMOVUPS Z6, 384(AX)
-	VMOVUPS Z7, 448(AX)
+pass0_end:
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	VMOVUPS Z2, 128(CX)
+	VMOVUPS Z3, 192(CX)
+	VMOVUPS Z4, 256(CX)
+	VMOVUPS Z5, 320(CX)
+	VMOVUPS Z6, 384(CX)
+	VMOVUPS Z7, 448(CX)
 	VZEROUPPER
 	RET
 
 // func OuterPairsAVX512(y []float32, h []float32, rows []int32, codes []uint32, scales []float32, next *float32)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·OuterPairsAVX512(SB), NOSPLIT, $0-128
-	MOVQ         y_base+0(FP), AX
-	MOVQ         codes_base+72(FP), CX
-	MOVQ         scales_base+96(FP), DX
-	MOVQ         next+120(FP), BX
-	MOVL         $0xffff0000, SI
-	VMOVD        SI, X8
-	VPBROADCASTD X8, Z8
-	PREFETCHT0   (BX)
-	PREFETCHT0   64(BX)
-	PREFETCHT0   128(BX)
-	PREFETCHT0   192(BX)
-	PREFETCHT0   256(BX)
-	PREFETCHT0   320(BX)
-	PREFETCHT0   384(BX)
-	PREFETCHT0   448(BX)
-	VMOVUPS      (AX), Z0
-	VMOVUPS      64(AX), Z1
-	VMOVUPS      128(AX), Z2
-	VMOVUPS      192(AX), Z3
-	VMOVUPS      256(AX), Z4
-	VMOVUPS      320(AX), Z5
-	VMOVUPS      384(AX), Z6
-	VMOVUPS      448(AX), Z7
-	MOVQ         rows_len+56(FP), BX
+	MOVQ         codes_base+72(FP), AX
+	MOVQ         scales_base+96(FP), CX
+	MOVQ         next+120(FP), DX
+	MOVL         $0xffff0000, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Z0
+	MOVQ         y_base+0(FP), BX
+	PREFETCHT0   (DX)
+	PREFETCHT0   64(DX)
+	PREFETCHT0   128(DX)
+	PREFETCHT0   192(DX)
+	PREFETCHT0   256(DX)
+	PREFETCHT0   320(DX)
+	PREFETCHT0   384(DX)
+	PREFETCHT0   448(DX)
+	VMOVUPS      (BX), Z1
+	VMOVUPS      64(BX), Z2
+	VMOVUPS      128(BX), Z3
+	VMOVUPS      192(BX), Z4
+	VMOVUPS      256(BX), Z5
+	VMOVUPS      320(BX), Z6
+	VMOVUPS      384(BX), Z7
+	VMOVUPS      448(BX), Z8
+	MOVQ         rows_len+56(FP), DX
 	MOVQ         h_base+24(FP), SI
 	MOVQ         rows_base+48(FP), DI
-	TESTQ        BX, BX
-	JZ           passed0
+	TESTQ        DX, DX
+	JZ           pass0_end
 
 pass0:
 	MOVLQSX         (DI), R8
@@ -3602,42 +3541,42 @@ pass0:
 	SHLQ            $0x08, R8
 	SHLQ            $0x04, R9
 	VBROADCASTSS    (SI), Z9
-	VBROADCASTF32X4 (DX)(R9*1), Z10
+	VBROADCASTF32X4 (CX)(R9*1), Z10
 	VMULPS          Z9, Z10, Z10
 	VPERMILPS       $0x00, Z10, Z9
-	VPSLLD          $0x10, (CX)(R8*1), Z11
-	VPANDD          (CX)(R8*1), Z8, Z12
-	VFMADD231PS     Z9, Z11, Z0
-	VFMADD231PS     Z9, Z12, Z1
+	VPSLLD          $0x10, (AX)(R8*1), Z11
+	VPANDD          (AX)(R8*1), Z0, Z12
+	VFMADD231PS     Z9, Z11, Z1
+	VFMADD231PS     Z9, Z12, Z2
 	VPERMILPS       $0x55, Z10, Z9
-	VPSLLD          $0x10, 64(CX)(R8*1), Z11
-	VPANDD          64(CX)(R8*1), Z8, Z12
-	VFMADD231PS     Z9, Z11, Z2
-	VFMADD231PS     Z9, Z12, Z3
+	VPSLLD          $0x10, 64(AX)(R8*1), Z11
+	VPANDD          64(AX)(R8*1), Z0, Z12
+	VFMADD231PS     Z9, Z11, Z3
+	VFMADD231PS     Z9, Z12, Z4
 	VPERMILPS       $0xaa, Z10, Z9
-	VPSLLD          $0x10, 128(CX)(R8*1), Z11
-	VPANDD          128(CX)(R8*1), Z8, Z12
-	VFMADD231PS     Z9, Z11, Z4
-	VFMADD231PS     Z9, Z12, Z5
+	VPSLLD          $0x10, 128(AX)(R8*1), Z11
+	VPANDD          128(AX)(R8*1), Z0, Z12
+	VFMADD231PS     Z9, Z11, Z5
+	VFMADD231PS     Z9, Z12, Z6
 	VPERMILPS       $0xff, Z10, Z9
-	VPSLLD          $0x10, 192(CX)(R8*1), Z10
-	VPANDD          192(CX)(R8*1), Z8, Z11
-	VFMADD231PS     Z9, Z10, Z6
-	VFMADD231PS     Z9, Z11, Z7
+	VPSLLD          $0x10, 192(AX)(R8*1), Z10
+	VPANDD          192(AX)(R8*1), Z0, Z11
+	VFMADD231PS     Z9, Z10, Z7
+	VFMADD231PS     Z9, Z11, Z8
 	ADDQ            $0x00000004, SI
 	ADDQ            $0x00000004, DI
-	DECQ            BX
+	DECQ            DX
 	JNZ             pass0
 
-passed0:
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, 128(AX)
-	VMOVUPS Z3, 192(AX)
-	VMOVUPS Z4, 256(AX)
-	VMOVUPS Z5, 320(AX)
-	VMOVUPS Z6, 384(AX)
-	VMOVUPS Z7, 448(AX)
+pass0_end:
+	VMOVUPS Z1, (BX)
+	VMOVUPS Z2, 64(BX)
+	VMOVUPS Z3, 128(BX)
+	VMOVUPS Z4, 192(BX)
+	VMOVUPS Z5, 256(BX)
+	VMOVUPS Z6, 320(BX)
+	VMOVUPS Z7, 384(BX)
+	VMOVUPS Z8, 448(BX)
 	VZEROUPPER
 	RET
 
@@ -3656,7 +3595,7 @@ TEXT ·Scores4AVX512(SB), NOSPLIT, $0-88
 	LEAQ (R8)(R8*2), R10
 	LEAQ (CX)(CX*2), R11
 
-keys4:
+elems4:
 	CMPQ   DX, $0x00000004
 	JL     below4
 	VPXORD Z0, Z0, Z0
@@ -3677,36 +3616,40 @@ keys4:
 	VPXORD Z15, Z15, Z15
 	MOVQ   BX, R9
 	MOVQ   SI, R12
+	TESTQ  R12, R12
+	JZ     dims4_end
 
 dims4:
-	VMOVUPS       (DI), Z16
-	VMOVUPS       (DI)(R8*1), Z17
-	VMOVUPS       (DI)(R8*2), Z18
-	VMOVUPS       (DI)(R10*1), Z19
-	VMOVUPS       (R9), Z20
-	VFMADD231PS   Z16, Z20, Z0
-	VFMADD231PS   Z17, Z20, Z4
-	VFMADD231PS   Z18, Z20, Z8
-	VFMADD231PS   Z19, Z20, Z12
-	VMOVUPS       (R9)(R8*1), Z20
-	VFMADD231PS   Z16, Z20, Z1
-	VFMADD231PS   Z17, Z20, Z5
-	VFMADD231PS   Z18, Z20, Z9
-	VFMADD231PS   Z19, Z20, Z13
-	VMOVUPS       (R9)(R8*2), Z20
-	VFMADD231PS   Z16, Z20, Z2
-	VFMADD231PS   Z17, Z20, Z6
-	VFMADD231PS   Z18, Z20, Z10
-	VFMADD231PS   Z19, Z20, Z14
-	VMOVUPS       (R9)(R10*1), Z20
-	VFMADD231PS   Z16, Z20, Z3
-	VFMADD231PS   Z17, Z20, Z7
-	VFMADD231PS   Z18, Z20, Z11
-	VFMADD231PS   Z19, Z20, Z15
-	ADDQ          $0x00000040, R9
-	ADDQ          $0x00000040, DI
-	DECQ          R12
-	JNZ           dims4
+	VMOVUPS     (DI), Z16
+	VMOVUPS     (DI)(R8*1), Z17
+	VMOVUPS     (DI)(R8*2), Z18
+	VMOVUPS     (DI)(R10*1), Z19
+	VMOVUPS     (R9), Z20
+	VFMADD231PS Z16, Z20, Z0
+	VFMADD231PS Z17, Z20, Z4
+	VFMADD231PS Z18, Z20, Z8
+	VFMADD231PS Z19, Z20, Z12
+	VMOVUPS     (R9)(R8*1), Z20
+	VFMADD231PS Z16, Z20, Z1
+	VFMADD231PS Z17, Z20, Z5
+	VFMADD231PS Z18, Z20, Z9
+	VFMADD231PS Z19, Z20, Z13
+	VMOVUPS     (R9)(R8*2), Z20
+	VFMADD231PS Z16, Z20, Z2
+	VFMADD231PS Z17, Z20, Z6
+	VFMADD231PS Z18, Z20, Z10
+	VFMADD231PS Z19, Z20, Z14
+	VMOVUPS     (R9)(R10*1), Z20
+	VFMADD231PS Z16, Z20, Z3
+	VFMADD231PS Z17, Z20, Z7
+	VFMADD231PS Z18, Z20, Z11
+	VFMADD231PS Z19, Z20, Z15
+	ADDQ        $0x00000040, R9
+	ADDQ        $0x00000040, DI
+	DECQ        R12
+	JNZ         dims4
+
+dims4_end:
 	VEXTRACTF64X4 $0x01, Z0, Y16
 	VADDPS        Y16, Y0, Y0
 	VEXTRACTF64X4 $0x01, Z1, Y16
@@ -3802,10 +3745,10 @@ dims4:
 	ADDQ          R10, DI
 	ADDQ          $0x00000010, AX
 	SUBQ          $0x00000004, DX
-	JMP           keys4
+	JMP           elems4
 
 below4:
-keys1:
+elems1:
 	CMPQ   DX, $0x00000001
 	JL     below1
 	VPXORD Z21, Z21, Z21
@@ -3814,21 +3757,25 @@ keys1:
 	VPXORD Z24, Z24, Z24
 	MOVQ   BX, R9
 	MOVQ   SI, R12
+	TESTQ  R12, R12
+	JZ     dims1_end
 
 dims1:
-	VMOVUPS       (DI), Z0
-	VMOVUPS       (R9), Z1
-	VFMADD231PS   Z0, Z1, Z21
-	VMOVUPS       (R9)(R8*1), Z1
-	VFMADD231PS   Z0, Z1, Z22
-	VMOVUPS       (R9)(R8*2), Z1
-	VFMADD231PS   Z0, Z1, Z23
-	VMOVUPS       (R9)(R10*1), Z1
-	VFMADD231PS   Z0, Z1, Z24
-	ADDQ          $0x00000040, R9
-	ADDQ          $0x00000040, DI
-	DECQ          R12
-	JNZ           dims1
+	VMOVUPS     (DI), Z0
+	VMOVUPS     (R9), Z1
+	VFMADD231PS Z0, Z1, Z21
+	VMOVUPS     (R9)(R8*1), Z1
+	VFMADD231PS Z0, Z1, Z22
+	VMOVUPS     (R9)(R8*2), Z1
+	VFMADD231PS Z0, Z1, Z23
+	VMOVUPS     (R9)(R10*1), Z1
+	VFMADD231PS Z0, Z1, Z24
+	ADDQ        $0x00000040, R9
+	ADDQ        $0x00000040, DI
+	DECQ        R12
+	JNZ         dims1
+
+dims1_end:
 	VEXTRACTF64X4 $0x01, Z21, Y0
 	VADDPS        Y0, Y21, Y21
 	VEXTRACTF64X4 $0x01, Z22, Y0
@@ -3854,7 +3801,7 @@ dims1:
 	VEXTRACTPS    $0x03, X21, (AX)(R11*1)
 	ADDQ          $0x00000004, AX
 	SUBQ          $0x00000001, DX
-	JMP           keys1
+	JMP           elems1
 
 below1:
 	VZEROUPPER
@@ -3876,7 +3823,7 @@ TEXT ·Values4AVX512(SB), NOSPLIT, $0-112
 	LEAQ (R9)(R9*2), R10
 	LEAQ (SI)(SI*2), R12
 
-block64:
+elems64:
 	CMPQ         CX, $0x00000040
 	JL           below64
 	VBROADCASTSS (DX), Z0
@@ -3903,7 +3850,7 @@ block64:
 	MOVQ         BX, R11
 	MOVQ         DI, R14
 	TESTQ        R14, R14
-	JZ           stored64
+	JZ           rows64_end
 
 rows64:
 	VMOVUPS      (R13), Z16
@@ -3935,7 +3882,7 @@ rows64:
 	DECQ         R14
 	JNZ          rows64
 
-stored64:
+rows64_end:
 	VMOVUPS Z1, (AX)
 	VMOVUPS Z2, 64(AX)
 	VMOVUPS Z3, 128(AX)
@@ -3955,10 +3902,10 @@ stored64:
 	ADDQ    $0x00000100, AX
 	ADDQ    $0x00000100, R8
 	SUBQ    $0x00000040, CX
-	JMP     block64
+	JMP     elems64
 
 below64:
-block16:
+elems16:
 	CMPQ         CX, $0x00000010
 	JL           below16
 	VBROADCASTSS (DX), Z0
@@ -3973,7 +3920,7 @@ block16:
 	MOVQ         BX, R11
 	MOVQ         DI, R14
 	TESTQ        R14, R14
-	JZ           stored16
+	JZ           rows16_end
 
 rows16:
 	VMOVUPS      (R13), Z4
@@ -3990,7 +3937,7 @@ rows16:
 	DECQ         R14
 	JNZ          rows16
 
-stored16:
+rows16_end:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, (AX)(R9*1)
 	VMOVUPS Z2, (AX)(R9*2)
@@ -3998,570 +3945,9 @@ stored16:
 	ADDQ    $0x00000040, AX
 	ADDQ    $0x00000040, R8
 	SUBQ    $0x00000010, CX
-	JMP     block16
+	JMP     elems16
 
 below16:
-	VZEROUPPER
-	RET
-
-// func ScoresF32AVX512(s []float32, q []float32, keys []float32, next *float32)
-// Requires: AVX, AVX512F, AVX512VL, CMOV, MMX+
-TEXT ·ScoresF32AVX512(SB), NOSPLIT, $0-80
-	MOVQ    s_base+0(FP), AX
-	MOVQ    s_len+8(FP), CX
-	MOVQ    q_base+24(FP), DX
-	MOVQ    q_len+32(FP), BX
-	MOVQ    keys_base+48(FP), SI
-	MOVQ    ·Ahead+0(SB), R8
-	ADDQ    SI, R8
-	MOVQ    next+72(FP), DI
-	TESTQ   DI, DI
-	CMOVQEQ R8, DI
-	SHRQ    $0x04, BX
-	IMUL3Q  $0x00000040, BX, R8
-	LEAQ    (R8)(R8*2), R9
-	SHRQ    $0x02, CX
-	JZ      done
-
-keys:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	MOVQ   DX, R10
-	MOVQ   BX, R11
-
-dims:
-	PREFETCHT1    (DI)
-	PREFETCHT1    64(DI)
-	PREFETCHT1    128(DI)
-	PREFETCHT1    192(DI)
-	VMOVUPS       (SI), Z4
-	VFMADD231PS   (R10), Z4, Z0
-	VMOVUPS       (SI)(R8*1), Z4
-	VFMADD231PS   (R10), Z4, Z1
-	VMOVUPS       (SI)(R8*2), Z4
-	VFMADD231PS   (R10), Z4, Z2
-	VMOVUPS       (SI)(R9*1), Z4
-	VFMADD231PS   (R10), Z4, Z3
-	ADDQ          $0x00000040, R10
-	ADDQ          $0x00000040, SI
-	ADDQ          $0x00000100, DI
-	DECQ          R11
-	JNZ           dims
-	ADDQ          R9, SI
-	VEXTRACTF64X4 $0x01, Z0, Y4
-	VADDPS        Y4, Y0, Y0
-	VEXTRACTF64X4 $0x01, Z1, Y4
-	VADDPS        Y4, Y1, Y1
-	VEXTRACTF64X4 $0x01, Z2, Y4
-	VADDPS        Y4, Y2, Y2
-	VEXTRACTF64X4 $0x01, Z3, Y4
-	VADDPS        Y4, Y3, Y3
-	VSHUFPS       $0x88, Y1, Y0, Y4
-	VSHUFPS       $0xdd, Y1, Y0, Y0
-	VADDPS        Y0, Y4, Y0
-	VSHUFPS       $0x88, Y3, Y2, Y4
-	VSHUFPS       $0xdd, Y3, Y2, Y2
-	VADDPS        Y2, Y4, Y2
-	VSHUFPS       $0x88, Y2, Y0, Y4
-	VSHUFPS       $0xdd, Y2, Y0, Y0
-	VADDPS        Y0, Y4, Y0
-	VEXTRACTF32X4 $0x01, Y0, X4
-	VADDPS        X4, X0, X0
-	VMOVUPS       X0, (AX)
-	ADDQ          $0x00000010, AX
-	DECQ          CX
-	JNZ           keys
-
-done:
-	VZEROUPPER
-	RET
-
-// func ValuesF32AVX512(y []float32, c float32, p []float32, values []float32, next *float32)
-// Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·ValuesF32AVX512(SB), NOSPLIT, $0-88
-	MOVQ         y_base+0(FP), AX
-	MOVQ         y_len+8(FP), CX
-	MOVQ         p_base+32(FP), DX
-	MOVQ         p_len+40(FP), BX
-	MOVQ         values_base+56(FP), SI
-	MOVQ         ·Ahead+0(SB), DI
-	ADDQ         SI, DI
-	MOVQ         next+80(FP), R9
-	TESTQ        R9, R9
-	CMOVQEQ      DI, R9
-	SHRQ         $0x04, CX
-	IMUL3Q       $0x00000040, CX, DI
-	LEAQ         (DI)(DI*2), R8
-	VBROADCASTSS c+24(FP), Z0
-	MOVQ         AX, R10
-	MOVQ         CX, R11
-
-scale:
-	VMULPS  (R10), Z0, Z1
-	VMOVUPS Z1, (R10)
-	ADDQ    $0x00000040, R10
-	DECQ    R11
-	JNZ     scale
-
-rows4:
-	CMPQ         BX, $0x00000004
-	JL           fewer4
-	VBROADCASTSS (DX), Z0
-	VBROADCASTSS 4(DX), Z1
-	VBROADCASTSS 8(DX), Z2
-	VBROADCASTSS 12(DX), Z3
-	MOVQ         AX, R10
-	MOVQ         CX, R11
-
-dims4:
-	PREFETCHT1  (R9)
-	PREFETCHT1  64(R9)
-	PREFETCHT1  128(R9)
-	PREFETCHT1  192(R9)
-	VMOVUPS     (R10), Z4
-	VMOVUPS     (SI), Z5
-	VFMADD231PS Z5, Z0, Z4
-	VMOVUPS     (SI)(DI*1), Z5
-	VFMADD231PS Z5, Z1, Z4
-	VMOVUPS     (SI)(DI*2), Z5
-	VFMADD231PS Z5, Z2, Z4
-	VMOVUPS     (SI)(R8*1), Z5
-	VFMADD231PS Z5, Z3, Z4
-	VMOVUPS     Z4, (R10)
-	ADDQ        $0x00000040, SI
-	ADDQ        $0x00000100, R9
-	ADDQ        $0x00000040, R10
-	DECQ        R11
-	JNZ         dims4
-	ADDQ        R8, SI
-	ADDQ        $0x00000010, DX
-	SUBQ        $0x00000004, BX
-	JMP         rows4
-
-fewer4:
-rows1:
-	CMPQ         BX, $0x00000001
-	JL           fewer1
-	VBROADCASTSS (DX), Z0
-	MOVQ         AX, DI
-	MOVQ         CX, R8
-
-dims1:
-	PREFETCHT1  (R9)
-	VMOVUPS     (DI), Z1
-	VMOVUPS     (SI), Z2
-	VFMADD231PS Z2, Z0, Z1
-	VMOVUPS     Z1, (DI)
-	ADDQ        $0x00000040, SI
-	ADDQ        $0x00000040, R9
-	ADDQ        $0x00000040, DI
-	DECQ        R8
-	JNZ         dims1
-	ADDQ        $0x00000004, DX
-	SUBQ        $0x00000001, BX
-	JMP         rows1
-
-fewer1:
-	VZEROUPPER
-	RET
-
-// func ScoresF16AVX512(s []float32, q []float32, keys []uint16, next *uint16)
-// Requires: AVX, AVX512F, AVX512VL, CMOV, MMX+
-TEXT ·ScoresF16AVX512(SB), NOSPLIT, $0-80
-	MOVQ    s_base+0(FP), AX
-	MOVQ    s_len+8(FP), CX
-	MOVQ    q_base+24(FP), DX
-	MOVQ    q_len+32(FP), BX
-	MOVQ    keys_base+48(FP), SI
-	MOVQ    ·Ahead+0(SB), R8
-	ADDQ    SI, R8
-	MOVQ    next+72(FP), DI
-	TESTQ   DI, DI
-	CMOVQEQ R8, DI
-	SHRQ    $0x04, BX
-	IMUL3Q  $0x00000020, BX, R8
-	LEAQ    (R8)(R8*2), R9
-	SHRQ    $0x02, CX
-	JZ      done
-
-keys:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	MOVQ   DX, R10
-	MOVQ   BX, R11
-
-dims:
-	PREFETCHT1    (DI)
-	PREFETCHT1    64(DI)
-	VCVTPH2PS     (SI), Z4
-	VFMADD231PS   (R10), Z4, Z0
-	VCVTPH2PS     (SI)(R8*1), Z4
-	VFMADD231PS   (R10), Z4, Z1
-	VCVTPH2PS     (SI)(R8*2), Z4
-	VFMADD231PS   (R10), Z4, Z2
-	VCVTPH2PS     (SI)(R9*1), Z4
-	VFMADD231PS   (R10), Z4, Z3
-	ADDQ          $0x00000040, R10
-	ADDQ          $0x00000020, SI
-	ADDQ          $0x00000080, DI
-	DECQ          R11
-	JNZ           dims
-	ADDQ          R9, SI
-	VEXTRACTF64X4 $0x01, Z0, Y4
-	VADDPS        Y4, Y0, Y0
-	VEXTRACTF64X4 $0x01, Z1, Y4
-	VADDPS        Y4, Y1, Y1
-	VEXTRACTF64X4 $0x01, Z2, Y4
-	VADDPS        Y4, Y2, Y2
-	VEXTRACTF64X4 $0x01, Z3, Y4
-	VADDPS        Y4, Y3, Y3
-	VSHUFPS       $0x88, Y1, Y0, Y4
-	VSHUFPS       $0xdd, Y1, Y0, Y0
-	VADDPS        Y0, Y4, Y0
-	VSHUFPS       $0x88, Y3, Y2, Y4
-	VSHUFPS       $0xdd, Y3, Y2, Y2
-	VADDPS        Y2, Y4, Y2
-	VSHUFPS       $0x88, Y2, Y0, Y4
-	VSHUFPS       $0xdd, Y2, Y0, Y0
-	VADDPS        Y0, Y4, Y0
-	VEXTRACTF32X4 $0x01, Y0, X4
-	VADDPS        X4, X0, X0
-	VMOVUPS       X0, (AX)
-	ADDQ          $0x00000010, AX
-	DECQ          CX
-	JNZ           keys
-
-done:
-	VZEROUPPER
-	RET
-
-// func ValuesF16AVX512(y []float32, c float32, p []float32, values []uint16, next *uint16)
-// Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·ValuesF16AVX512(SB), NOSPLIT, $0-88
-	MOVQ         y_base+0(FP), AX
-	MOVQ         y_len+8(FP), CX
-	MOVQ         p_base+32(FP), DX
-	MOVQ         p_len+40(FP), BX
-	MOVQ         values_base+56(FP), SI
-	MOVQ         ·Ahead+0(SB), DI
-	ADDQ         SI, DI
-	MOVQ         next+80(FP), R9
-	TESTQ        R9, R9
-	CMOVQEQ      DI, R9
-	SHRQ         $0x04, CX
-	IMUL3Q       $0x00000020, CX, DI
-	LEAQ         (DI)(DI*2), R8
-	VBROADCASTSS c+24(FP), Z0
-	MOVQ         AX, R10
-	MOVQ         CX, R11
-
-scale:
-	VMULPS  (R10), Z0, Z1
-	VMOVUPS Z1, (R10)
-	ADDQ    $0x00000040, R10
-	DECQ    R11
-	JNZ     scale
-
-rows4:
-	CMPQ         BX, $0x00000004
-	JL           fewer4
-	VBROADCASTSS (DX), Z0
-	VBROADCASTSS 4(DX), Z1
-	VBROADCASTSS 8(DX), Z2
-	VBROADCASTSS 12(DX), Z3
-	MOVQ         AX, R10
-	MOVQ         CX, R11
-
-dims4:
-	PREFETCHT1  (R9)
-	PREFETCHT1  64(R9)
-	VMOVUPS     (R10), Z4
-	VCVTPH2PS   (SI), Z5
-	VFMADD231PS Z5, Z0, Z4
-	VCVTPH2PS   (SI)(DI*1), Z5
-	VFMADD231PS Z5, Z1, Z4
-	VCVTPH2PS   (SI)(DI*2), Z5
-	VFMADD231PS Z5, Z2, Z4
-	VCVTPH2PS   (SI)(R8*1), Z5
-	VFMADD231PS Z5, Z3, Z4
-	VMOVUPS     Z4, (R10)
-	ADDQ        $0x00000020, SI
-	ADDQ        $0x00000080, R9
-	ADDQ        $0x00000040, R10
-	DECQ        R11
-	JNZ         dims4
-	ADDQ        R8, SI
-	ADDQ        $0x00000010, DX
-	SUBQ        $0x00000004, BX
-	JMP         rows4
-
-fewer4:
-rows1:
-	CMPQ         BX, $0x00000001
-	JL           fewer1
-	VBROADCASTSS (DX), Z0
-	MOVQ         AX, DI
-	MOVQ         CX, R8
-
-dims1:
-	PREFETCHT1  (R9)
-	VMOVUPS     (DI), Z1
-	VCVTPH2PS   (SI), Z2
-	VFMADD231PS Z2, Z0, Z1
-	VMOVUPS     Z1, (DI)
-	ADDQ        $0x00000020, SI
-	ADDQ        $0x00000020, R9
-	ADDQ        $0x00000040, DI
-	DECQ        R8
-	JNZ         dims1
-	ADDQ        $0x00000004, DX
-	SUBQ        $0x00000001, BX
-	JMP         rows1
-
-fewer1:
-	VZEROUPPER
-	RET
-
-// func ScoresQ8AVX512(s []float32, q []float32, keys []byte, next *byte)
-// Requires: AVX, AVX2, AVX512F, AVX512VL, CMOV, MMX+
-TEXT ·ScoresQ8AVX512(SB), NOSPLIT, $0-80
-	MOVQ    s_base+0(FP), AX
-	MOVQ    s_len+8(FP), CX
-	MOVQ    q_base+24(FP), DX
-	MOVQ    q_len+32(FP), BX
-	MOVQ    keys_base+48(FP), SI
-	MOVQ    ·Ahead+0(SB), R8
-	ADDQ    SI, R8
-	MOVQ    next+72(FP), DI
-	TESTQ   DI, DI
-	CMOVQEQ R8, DI
-	SHRQ    $0x05, BX
-	IMUL3Q  $0x00000022, BX, R8
-	LEAQ    (R8)(R8*2), R9
-	SHRQ    $0x02, CX
-	JZ      done
-
-keys:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	MOVQ   DX, R10
-	MOVQ   BX, R11
-
-dims:
-	PREFETCHT1    (DI)
-	PREFETCHT1    64(DI)
-	PREFETCHT1    128(DI)
-	VPBROADCASTW  (SI), Y6
-	VCVTPH2PS     Y6, Z6
-	VPMOVSXBD     2(SI), Z4
-	VCVTDQ2PS     Z4, Z4
-	VMULPS        Z6, Z4, Z4
-	VPMOVSXBD     18(SI), Z5
-	VCVTDQ2PS     Z5, Z5
-	VMULPS        Z6, Z5, Z5
-	VFMADD231PS   (R10), Z4, Z0
-	VFMADD231PS   64(R10), Z5, Z0
-	VPBROADCASTW  (SI)(R8*1), Y6
-	VCVTPH2PS     Y6, Z6
-	VPMOVSXBD     2(SI)(R8*1), Z4
-	VCVTDQ2PS     Z4, Z4
-	VMULPS        Z6, Z4, Z4
-	VPMOVSXBD     18(SI)(R8*1), Z5
-	VCVTDQ2PS     Z5, Z5
-	VMULPS        Z6, Z5, Z5
-	VFMADD231PS   (R10), Z4, Z1
-	VFMADD231PS   64(R10), Z5, Z1
-	VPBROADCASTW  (SI)(R8*2), Y6
-	VCVTPH2PS     Y6, Z6
-	VPMOVSXBD     2(SI)(R8*2), Z4
-	VCVTDQ2PS     Z4, Z4
-	VMULPS        Z6, Z4, Z4
-	VPMOVSXBD     18(SI)(R8*2), Z5
-	VCVTDQ2PS     Z5, Z5
-	VMULPS        Z6, Z5, Z5
-	VFMADD231PS   (R10), Z4, Z2
-	VFMADD231PS   64(R10), Z5, Z2
-	VPBROADCASTW  (SI)(R9*1), Y6
-	VCVTPH2PS     Y6, Z6
-	VPMOVSXBD     2(SI)(R9*1), Z4
-	VCVTDQ2PS     Z4, Z4
-	VMULPS        Z6, Z4, Z4
-	VPMOVSXBD     18(SI)(R9*1), Z5
-	VCVTDQ2PS     Z5, Z5
-	VMULPS        Z6, Z5, Z5
-	VFMADD231PS   (R10), Z4, Z3
-	VFMADD231PS   64(R10), Z5, Z3
-	ADDQ          $0x00000080, R10
-	ADDQ          $0x00000022, SI
-	ADDQ          $0x00000088, DI
-	DECQ          R11
-	JNZ           dims
-	ADDQ          R9, SI
-	VEXTRACTF64X4 $0x01, Z0, Y4
-	VADDPS        Y4, Y0, Y0
-	VEXTRACTF64X4 $0x01, Z1, Y4
-	VADDPS        Y4, Y1, Y1
-	VEXTRACTF64X4 $0x01, Z2, Y4
-	VADDPS        Y4, Y2, Y2
-	VEXTRACTF64X4 $0x01, Z3, Y4
-	VADDPS        Y4, Y3, Y3
-	VSHUFPS       $0x88, Y1, Y0, Y4
-	VSHUFPS       $0xdd, Y1, Y0, Y0
-	VADDPS        Y0, Y4, Y0
-	VSHUFPS       $0x88, Y3, Y2, Y4
-	VSHUFPS       $0xdd, Y3, Y2, Y2
-	VADDPS        Y2, Y4, Y2
-	VSHUFPS       $0x88, Y2, Y0, Y4
-	VSHUFPS       $0xdd, Y2, Y0, Y0
-	VADDPS        Y0, Y4, Y0
-	VEXTRACTF32X4 $0x01, Y0, X4
-	VADDPS        X4, X0, X0
-	VMOVUPS       X0, (AX)
-	ADDQ          $0x00000010, AX
-	DECQ          CX
-	JNZ           keys
-
-done:
-	VZEROUPPER
-	RET
-
-// func ValuesQ8AVX512(y []float32, c float32, p []float32, values []byte, next *byte)
-// Requires: AVX, AVX2, AVX512F, CMOV, MMX+
-TEXT ·ValuesQ8AVX512(SB), NOSPLIT, $0-88
-	MOVQ         y_base+0(FP), AX
-	MOVQ         y_len+8(FP), CX
-	MOVQ         p_base+32(FP), DX
-	MOVQ         p_len+40(FP), BX
-	MOVQ         values_base+56(FP), SI
-	MOVQ         ·Ahead+0(SB), DI
-	ADDQ         SI, DI
-	MOVQ         next+80(FP), R9
-	TESTQ        R9, R9
-	CMOVQEQ      DI, R9
-	SHRQ         $0x05, CX
-	IMUL3Q       $0x00000022, CX, DI
-	LEAQ         (DI)(DI*2), R8
-	VBROADCASTSS c+24(FP), Z0
-	MOVQ         AX, R10
-	MOVQ         CX, R11
-
-scale:
-	VMULPS  (R10), Z0, Z1
-	VMOVUPS Z1, (R10)
-	VMULPS  64(R10), Z0, Z1
-	VMOVUPS Z1, 64(R10)
-	ADDQ    $0x00000080, R10
-	DECQ    R11
-	JNZ     scale
-
-rows4:
-	CMPQ         BX, $0x00000004
-	JL           fewer4
-	VBROADCASTSS (DX), Z0
-	VBROADCASTSS 4(DX), Z1
-	VBROADCASTSS 8(DX), Z2
-	VBROADCASTSS 12(DX), Z3
-	MOVQ         AX, R10
-	MOVQ         CX, R11
-
-dims4:
-	PREFETCHT1   (R9)
-	PREFETCHT1   64(R9)
-	PREFETCHT1   128(R9)
-	VMOVUPS      (R10), Z4
-	VMOVUPS      64(R10), Z5
-	VPBROADCASTW (SI), Y8
-	VCVTPH2PS    Y8, Z8
-	VPMOVSXBD    2(SI), Z6
-	VCVTDQ2PS    Z6, Z6
-	VMULPS       Z8, Z6, Z6
-	VPMOVSXBD    18(SI), Z7
-	VCVTDQ2PS    Z7, Z7
-	VMULPS       Z8, Z7, Z7
-	VFMADD231PS  Z6, Z0, Z4
-	VFMADD231PS  Z7, Z0, Z5
-	VPBROADCASTW (SI)(DI*1), Y8
-	VCVTPH2PS    Y8, Z8
-	VPMOVSXBD    2(SI)(DI*1), Z6
-	VCVTDQ2PS    Z6, Z6
-	VMULPS       Z8, Z6, Z6
-	VPMOVSXBD    18(SI)(DI*1), Z7
-	VCVTDQ2PS    Z7, Z7
-	VMULPS       Z8, Z7, Z7
-	VFMADD231PS  Z6, Z1, Z4
-	VFMADD231PS  Z7, Z1, Z5
-	VPBROADCASTW (SI)(DI*2), Y8
-	VCVTPH2PS    Y8, Z8
-	VPMOVSXBD    2(SI)(DI*2), Z6
-	VCVTDQ2PS    Z6, Z6
-	VMULPS       Z8, Z6, Z6
-	VPMOVSXBD    18(SI)(DI*2), Z7
-	VCVTDQ2PS    Z7, Z7
-	VMULPS       Z8, Z7, Z7
-	VFMADD231PS  Z6, Z2, Z4
-	VFMADD231PS  Z7, Z2, Z5
-	VPBROADCASTW (SI)(R8*1), Y8
-	VCVTPH2PS    Y8, Z8
-	VPMOVSXBD    2(SI)(R8*1), Z6
-	VCVTDQ2PS    Z6, Z6
-	VMULPS       Z8, Z6, Z6
-	VPMOVSXBD    18(SI)(R8*1), Z7
-	VCVTDQ2PS    Z7, Z7
-	VMULPS       Z8, Z7, Z7
-	VFMADD231PS  Z6, Z3, Z4
-	VFMADD231PS  Z7, Z3, Z5
-	VMOVUPS      Z4, (R10)
-	VMOVUPS      Z5, 64(R10)
-	ADDQ         $0x00000022, SI
-	ADDQ         $0x00000088, R9
-	ADDQ         $0x00000080, R10
-	DECQ         R11
-	JNZ          dims4
-	ADDQ         R8, SI
-	ADDQ         $0x00000010, DX
-	SUBQ         $0x00000004, BX
-	JMP          rows4
-
-fewer4:
-rows1:
-	CMPQ         BX, $0x00000001
-	JL           fewer1
-	VBROADCASTSS (DX), Z0
-	MOVQ         AX, DI
-	MOVQ         CX, R8
-
-dims1:
-	PREFETCHT1   (R9)
-	VMOVUPS      (DI), Z1
-	VMOVUPS      64(DI), Z2
-	VPBROADCASTW (SI), Y5
-	VCVTPH2PS    Y5, Z5
-	VPMOVSXBD    2(SI), Z3
-	VCVTDQ2PS    Z3, Z3
-	VMULPS       Z5, Z3, Z3
-	VPMOVSXBD    18(SI), Z4
-	VCVTDQ2PS    Z4, Z4
-	VMULPS       Z5, Z4, Z4
-	VFMADD231PS  Z3, Z0, Z1
-	VFMADD231PS  Z4, Z0, Z2
-	VMOVUPS      Z1, (DI)
-	VMOVUPS      Z2, 64(DI)
-	ADDQ         $0x00000022, SI
-	ADDQ         $0x00000022, R9
-	ADDQ         $0x00000080, DI
-	DECQ         R8
-	JNZ          dims1
-	ADDQ         $0x00000004, DX
-	SUBQ         $0x00000001, BX
-	JMP          rows1
-
-fewer1:
 	VZEROUPPER
 	RET
 
@@ -4605,9 +3991,9 @@ TEXT ·TileF16AVX512(SB), $3072-40
 	SHRQ   $0x04, R9
 	ADDQ   $+3, R9
 	SHRQ   $0x02, R9
-	TESTQ  R9, R9
-	JZ     passed0_0_0
 	MOVQ   $0x00000000, R10
+	TESTQ  R9, R9
+	JZ     pass0_0_0_end
 
 pass0_0_0:
 	VCVTPH2PS   (CX)(R10*1), Z24
@@ -4649,7 +4035,7 @@ pass0_0_0:
 	DECQ        R9
 	JNZ         pass0_0_0
 
-passed0_0_0:
+pass0_0_0_end:
 	VMOVUPS Z0, (SP)
 	VMOVUPS Z1, 64(SP)
 	VMOVUPS Z2, 128(SP)
@@ -4715,9 +4101,9 @@ passed0_0_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+1, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed2_0_0
 	MOVQ    $0x00000040, R10
+	TESTQ   R9, R9
+	JZ      pass2_0_0_end
 
 pass2_0_0:
 	VCVTPH2PS   (CX)(R10*1), Z24
@@ -4759,7 +4145,7 @@ pass2_0_0:
 	DECQ        R9
 	JNZ         pass2_0_0
 
-passed2_0_0:
+pass2_0_0_end:
 	VADDPS  (SP), Z0, Z0
 	VMOVUPS Z0, (SP)
 	VADDPS  64(SP), Z1, Z1
@@ -4843,9 +4229,9 @@ passed2_0_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+2, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed1_0_0
 	MOVQ    $0x00000020, R10
+	TESTQ   R9, R9
+	JZ      pass1_0_0_end
 
 pass1_0_0:
 	VCVTPH2PS   (CX)(R10*1), Z24
@@ -4887,7 +4273,7 @@ pass1_0_0:
 	DECQ        R9
 	JNZ         pass1_0_0
 
-passed1_0_0:
+pass1_0_0_end:
 	VMOVUPS Z0, 1536(SP)
 	VMOVUPS Z1, 1600(SP)
 	VMOVUPS Z2, 1664(SP)
@@ -4959,9 +4345,9 @@ passed1_0_0:
 	SHRQ    $0x04, R9
 	ADDQ    $+0, R9
 	SHRQ    $0x02, R9
-	TESTQ   R9, R9
-	JZ      passed3_0_0
 	MOVQ    $0x00000060, R10
+	TESTQ   R9, R9
+	JZ      pass3_0_0_end
 
 pass3_0_0:
 	VCVTPH2PS   (CX)(R10*1), Z24
@@ -5003,7 +4389,7 @@ pass3_0_0:
 	DECQ        R9
 	JNZ         pass3_0_0
 
-passed3_0_0:
+pass3_0_0_end:
 	VADDPS       1536(SP), Z0, Z0
 	VMOVUPS      Z0, 1536(SP)
 	VADDPS       1600(SP), Z1, Z1
@@ -5343,10 +4729,11 @@ passed3_0_0:
 	MOVQ         AX, R9
 	ANDQ         $-16, R9
 	SUBQ         R9, AX
-	JZ           done
 	IMUL3Q       $0x00000018, R9, R10
 	ADDQ         R8, R10
 	SHLQ         $0x01, R9
+	TESTQ        AX, AX
+	JZ           one_end
 
 one:
 	MOVWLZX     (CX)(R9*1), R8
@@ -5438,7 +4825,7 @@ one:
 	DECQ        AX
 	JNZ         one
 
-done:
+one_end:
 	VZEROUPPER
 	RET
 
@@ -5484,7 +4871,7 @@ TEXT ·Axpy4Q4AVX512(SB), NOSPLIT, $128-48
 
 group:
 	CMPQ       CX, $0x00000090
-	JL         block
+	JL         grouped
 	PREFETCHT1 (R8)
 	PREFETCHT1 64(R8)
 	PREFETCHT1 128(R8)
@@ -5568,66 +4955,67 @@ of_group:
 	SUBQ         $0x00000090, CX
 	JMP          group
 
-block:
+grouped:
+elems18:
 	CMPQ         CX, $0x00000012
-	JL           done
-	VMOVUPS      (AX), Z9
-	VMOVUPS      64(AX), Z10
+	JL           below18
+	VMOVUPS      (AX), Z6
+	VMOVUPS      64(AX), Z9
 	PREFETCHT1   (R8)
 	ADDQ         $0x00000012, R8
-	VPBROADCASTW (DI), Y6
-	VCVTPH2PS    Y6, Z6
-	VMULPS       Z0, Z6, Z6
+	VPBROADCASTW (DI), Y10
+	VCVTPH2PS    Y10, Z10
+	VMULPS       Z0, Z10, Z10
 	VPMOVZXBD    2(DI), Z12
 	VPERMPS      Z4, Z12, Z11
 	VPTERNLOGD   $0xec, Z5, Z7, Z12
 	VSUBPS       Z8, Z12, Z12
-	VFMADD231PS  Z6, Z11, Z9
-	VFMADD231PS  Z6, Z12, Z10
+	VFMADD231PS  Z10, Z11, Z6
+	VFMADD231PS  Z10, Z12, Z9
 	ADDQ         $0x00000012, DI
 	PREFETCHT1   (R10)
 	ADDQ         $0x00000012, R10
-	VPBROADCASTW (R9), Y6
-	VCVTPH2PS    Y6, Z6
-	VMULPS       Z1, Z6, Z6
+	VPBROADCASTW (R9), Y10
+	VCVTPH2PS    Y10, Z10
+	VMULPS       Z1, Z10, Z10
 	VPMOVZXBD    2(R9), Z12
 	VPERMPS      Z4, Z12, Z11
 	VPTERNLOGD   $0xec, Z5, Z7, Z12
 	VSUBPS       Z8, Z12, Z12
-	VFMADD231PS  Z6, Z11, Z9
-	VFMADD231PS  Z6, Z12, Z10
+	VFMADD231PS  Z10, Z11, Z6
+	VFMADD231PS  Z10, Z12, Z9
 	ADDQ         $0x00000012, R9
 	PREFETCHT1   (R12)
 	ADDQ         $0x00000012, R12
-	VPBROADCASTW (R11), Y6
-	VCVTPH2PS    Y6, Z6
-	VMULPS       Z2, Z6, Z6
+	VPBROADCASTW (R11), Y10
+	VCVTPH2PS    Y10, Z10
+	VMULPS       Z2, Z10, Z10
 	VPMOVZXBD    2(R11), Z12
 	VPERMPS      Z4, Z12, Z11
 	VPTERNLOGD   $0xec, Z5, Z7, Z12
 	VSUBPS       Z8, Z12, Z12
-	VFMADD231PS  Z6, Z11, Z9
-	VFMADD231PS  Z6, Z12, Z10
+	VFMADD231PS  Z10, Z11, Z6
+	VFMADD231PS  Z10, Z12, Z9
 	ADDQ         $0x00000012, R11
 	PREFETCHT1   (BX)
 	ADDQ         $0x00000012, BX
-	VPBROADCASTW (DX), Y6
-	VCVTPH2PS    Y6, Z6
-	VMULPS       Z3, Z6, Z6
+	VPBROADCASTW (DX), Y10
+	VCVTPH2PS    Y10, Z10
+	VMULPS       Z3, Z10, Z10
 	VPMOVZXBD    2(DX), Z12
 	VPERMPS      Z4, Z12, Z11
 	VPTERNLOGD   $0xec, Z5, Z7, Z12
 	VSUBPS       Z8, Z12, Z12
-	VFMADD231PS  Z6, Z11, Z9
-	VFMADD231PS  Z6, Z12, Z10
+	VFMADD231PS  Z10, Z11, Z6
+	VFMADD231PS  Z10, Z12, Z9
 	ADDQ         $0x00000012, DX
-	VMOVUPS      Z9, (AX)
-	VMOVUPS      Z10, 64(AX)
+	VMOVUPS      Z6, (AX)
+	VMOVUPS      Z9, 64(AX)
 	ADDQ         $0x00000080, AX
 	SUBQ         $0x00000012, CX
-	JMP          block
+	JMP          elems18
 
-done:
+below18:
 	VZEROUPPER
 	RET
 
@@ -5641,6 +5029,7 @@ TEXT ·RowsF32AVX512(SB), NOSPLIT, $0-40
 	MOVQ   72(AX), SI
 	MOVQ   8(AX), AX
 	MOVQ   x_base+16(FP), DI
+	XORQ   R8, R8
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5657,95 +5046,65 @@ TEXT ·RowsF32AVX512(SB), NOSPLIT, $0-40
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-	XORQ   R8, R8
 	MOVQ   AX, R9
-	ANDQ   $0x0000003f, AX
+	MOVQ   AX, R10
+	ANDQ   $0x00000030, R10
 	SHRQ   $0x06, R9
-	JZ     rest
+	TESTQ  R9, R9
+	JZ     block_end
 
 block:
 	VMOVUPS     (DI), Z16
-	VMOVUPS     (CX)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z0
-	VMOVUPS     (DX)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z4
-	VMOVUPS     (BX)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z8
-	VMOVUPS     (SI)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z12
+	VFMADD231PS (CX)(R8*1), Z16, Z0
+	VFMADD231PS (DX)(R8*1), Z16, Z4
+	VFMADD231PS (BX)(R8*1), Z16, Z8
+	VFMADD231PS (SI)(R8*1), Z16, Z12
 	VMOVUPS     64(DI), Z16
-	VMOVUPS     64(CX)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z1
-	VMOVUPS     64(DX)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z5
-	VMOVUPS     64(BX)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z9
-	VMOVUPS     64(SI)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z13
+	VFMADD231PS 64(CX)(R8*1), Z16, Z1
+	VFMADD231PS 64(DX)(R8*1), Z16, Z5
+	VFMADD231PS 64(BX)(R8*1), Z16, Z9
+	VFMADD231PS 64(SI)(R8*1), Z16, Z13
 	VMOVUPS     128(DI), Z16
-	VMOVUPS     128(CX)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z2
-	VMOVUPS     128(DX)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z6
-	VMOVUPS     128(BX)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z10
-	VMOVUPS     128(SI)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z14
+	VFMADD231PS 128(CX)(R8*1), Z16, Z2
+	VFMADD231PS 128(DX)(R8*1), Z16, Z6
+	VFMADD231PS 128(BX)(R8*1), Z16, Z10
+	VFMADD231PS 128(SI)(R8*1), Z16, Z14
 	VMOVUPS     192(DI), Z16
-	VMOVUPS     192(CX)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z3
-	VMOVUPS     192(DX)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z7
-	VMOVUPS     192(BX)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z11
-	VMOVUPS     192(SI)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z15
-	ADDQ        $0x00000100, R8
+	VFMADD231PS 192(CX)(R8*1), Z16, Z3
+	VFMADD231PS 192(DX)(R8*1), Z16, Z7
+	VFMADD231PS 192(BX)(R8*1), Z16, Z11
+	VFMADD231PS 192(SI)(R8*1), Z16, Z15
 	ADDQ        $0x00000100, DI
+	ADDQ        $0x00000100, R8
 	DECQ        R9
 	JNZ         block
 
-rest:
-	MOVQ        AX, R9
-	ANDQ        $-16, R9
-	ANDQ        $0x0000000f, AX
-	CMPQ        R9, $0x00000000
+block_end:
+	CMPQ        R10, $0x00000000
 	JE          reduce
 	VMOVUPS     (DI), Z16
-	VMOVUPS     (CX)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z0
-	VMOVUPS     (DX)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z4
-	VMOVUPS     (BX)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z8
-	VMOVUPS     (SI)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z12
-	CMPQ        R9, $0x00000010
+	VFMADD231PS (CX)(R8*1), Z16, Z0
+	VFMADD231PS (DX)(R8*1), Z16, Z4
+	VFMADD231PS (BX)(R8*1), Z16, Z8
+	VFMADD231PS (SI)(R8*1), Z16, Z12
+	CMPQ        R10, $0x00000010
 	JE          reduce
 	VMOVUPS     64(DI), Z16
-	VMOVUPS     64(CX)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z1
-	VMOVUPS     64(DX)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z5
-	VMOVUPS     64(BX)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z9
-	VMOVUPS     64(SI)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z13
-	CMPQ        R9, $0x00000020
+	VFMADD231PS 64(CX)(R8*1), Z16, Z1
+	VFMADD231PS 64(DX)(R8*1), Z16, Z5
+	VFMADD231PS 64(BX)(R8*1), Z16, Z9
+	VFMADD231PS 64(SI)(R8*1), Z16, Z13
+	CMPQ        R10, $0x00000020
 	JE          reduce
 	VMOVUPS     128(DI), Z16
-	VMOVUPS     128(CX)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z2
-	VMOVUPS     128(DX)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z6
-	VMOVUPS     128(BX)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z10
-	VMOVUPS     128(SI)(R8*1), Z17
-	VFMADD231PS Z16, Z17, Z14
+	VFMADD231PS 128(CX)(R8*1), Z16, Z2
+	VFMADD231PS 128(DX)(R8*1), Z16, Z6
+	VFMADD231PS 128(BX)(R8*1), Z16, Z10
+	VFMADD231PS 128(SI)(R8*1), Z16, Z14
 
 reduce:
-	LEAQ          (DI)(R9*4), DI
-	LEAQ          (R8)(R9*4), R8
+	LEAQ          (R8)(R10*4), R8
+	LEAQ          (DI)(R10*4), DI
 	VADDPS        Z2, Z0, Z0
 	VADDPS        Z3, Z1, Z1
 	VADDPS        Z1, Z0, Z0
@@ -5790,24 +5149,22 @@ reduce:
 	VADDPS        X1, X12, X12
 	VMOVSHDUP     X12, X1
 	VADDSS        X1, X12, X12
+	ANDQ          $0x0000000f, AX
 	TESTQ         AX, AX
-	JZ            done
+	JZ            one_end
 
 one:
-	VMOVSS      (CX)(R8*1), X1
-	VFMADD231SS (DI), X1, X0
-	VMOVSS      (DX)(R8*1), X1
-	VFMADD231SS (DI), X1, X4
-	VMOVSS      (BX)(R8*1), X1
-	VFMADD231SS (DI), X1, X8
-	VMOVSS      (SI)(R8*1), X1
-	VFMADD231SS (DI), X1, X12
-	ADDQ        $0x00000004, R8
+	VMOVSS      (DI), X1
+	VFMADD231SS (CX)(R8*1), X1, X0
+	VFMADD231SS (DX)(R8*1), X1, X4
+	VFMADD231SS (BX)(R8*1), X1, X8
+	VFMADD231SS (SI)(R8*1), X1, X12
 	ADDQ        $0x00000004, DI
+	ADDQ        $0x00000004, R8
 	DECQ        AX
 	JNZ         one
 
-done:
+one_end:
 	MOVQ   out+0(FP), AX
 	VMOVSS X0, (AX)
 	VMOVSS X4, 4(AX)
@@ -5822,8 +5179,7 @@ TEXT ·WidenQ8AVX512(SB), NOSPLIT, $0-56
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         w_base+24(FP), CX
 	MOVQ         w_len+32(FP), DX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         CX, SI
+	LEAQ         8192(CX), SI
 	MOVQ         next+48(FP), BX
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
@@ -5863,9 +5219,9 @@ chunk:
 	VMOVDQU32       (CX), Z4
 	VPERMT2W        64(CX), Z1, Z4
 	VCVTPH2PS       Y4, Z4
+	VMOVUPS         Z2, 64(AX)
+	VMOVUPS         Z3, 128(AX)
 	VMOVUPS         Z4, K1, (AX)
-	VMOVDQU32       Z2, 64(AX)
-	VMOVDQU32       Z3, 128(AX)
 	ADDQ            $0x00000088, CX
 	ADDQ            $0x00000088, BX
 	SUBQ            $0x00000088, DX
@@ -5887,9 +5243,9 @@ chunk:
 	VMOVDQU32       (CX), Z4
 	VPERMT2W        64(CX), Z1, Z4
 	VCVTPH2PS       Y4, Z4
+	VMOVUPS         Z2, 192(AX)
+	VMOVUPS         Z3, 256(AX)
 	VMOVUPS         Z4, K2, (AX)
-	VMOVDQU32       Z2, 192(AX)
-	VMOVDQU32       Z3, 256(AX)
 	ADDQ            $0x00000088, CX
 	ADDQ            $0x00000088, BX
 	SUBQ            $0x00000088, DX
@@ -5911,9 +5267,9 @@ chunk:
 	VMOVDQU32       (CX), Z4
 	VPERMT2W        64(CX), Z1, Z4
 	VCVTPH2PS       Y4, Z4
+	VMOVUPS         Z2, 320(AX)
+	VMOVUPS         Z3, 384(AX)
 	VMOVUPS         Z4, K3, (AX)
-	VMOVDQU32       Z2, 320(AX)
-	VMOVDQU32       Z3, 384(AX)
 	ADDQ            $0x00000088, CX
 	ADDQ            $0x00000088, BX
 	SUBQ            $0x00000088, DX
@@ -5935,9 +5291,9 @@ chunk:
 	VMOVDQU32       (CX), Z4
 	VPERMT2W        64(CX), Z1, Z4
 	VCVTPH2PS       Y4, Z4
+	VMOVUPS         Z2, 448(AX)
+	VMOVUPS         Z3, 512(AX)
 	VMOVUPS         Z4, K4, (AX)
-	VMOVDQU32       Z2, 448(AX)
-	VMOVDQU32       Z3, 512(AX)
 	ADDQ            $0x00000088, CX
 	ADDQ            $0x00000088, BX
 	SUBQ            $0x00000088, DX
@@ -5954,8 +5310,7 @@ TEXT ·WidenQ4AVX512(SB), NOSPLIT, $0-56
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         w_base+24(FP), CX
 	MOVQ         w_len+32(FP), DX
-	MOVQ         ·Ahead+0(SB), SI
-	ADDQ         CX, SI
+	LEAQ         8192(CX), SI
 	MOVQ         next+48(FP), BX
 	TESTQ        BX, BX
 	CMOVQEQ      SI, BX
@@ -5990,9 +5345,9 @@ chunk:
 	VPANDD       Z0, Z4, Z4
 	VPERMW       Z5, Z1, Z5
 	VCVTPH2PS    Y5, Z5
+	VMOVUPS      Z3, 64(AX)
+	VMOVUPS      Z4, 128(AX)
 	VMOVUPS      Z5, K1, (AX)
-	VMOVDQU32    Z3, 64(AX)
-	VMOVDQU32    Z4, 128(AX)
 	ADDQ         $0x00000048, CX
 	ADDQ         $0x00000048, BX
 	SUBQ         $0x00000048, DX
@@ -6008,9 +5363,9 @@ chunk:
 	VPANDD       Z0, Z4, Z4
 	VPERMW       Z5, Z1, Z5
 	VCVTPH2PS    Y5, Z5
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, 256(AX)
 	VMOVUPS      Z5, K2, (AX)
-	VMOVDQU32    Z3, 192(AX)
-	VMOVDQU32    Z4, 256(AX)
 	ADDQ         $0x00000048, CX
 	ADDQ         $0x00000048, BX
 	SUBQ         $0x00000048, DX
@@ -6026,9 +5381,9 @@ chunk:
 	VPANDD       Z0, Z4, Z4
 	VPERMW       Z5, Z1, Z5
 	VCVTPH2PS    Y5, Z5
+	VMOVUPS      Z3, 320(AX)
+	VMOVUPS      Z4, 384(AX)
 	VMOVUPS      Z5, K3, (AX)
-	VMOVDQU32    Z3, 320(AX)
-	VMOVDQU32    Z4, 384(AX)
 	ADDQ         $0x00000048, CX
 	ADDQ         $0x00000048, BX
 	SUBQ         $0x00000048, DX
@@ -6044,9 +5399,9 @@ chunk:
 	VPANDD       Z0, Z4, Z4
 	VPERMW       Z5, Z1, Z5
 	VCVTPH2PS    Y5, Z5
+	VMOVUPS      Z3, 448(AX)
+	VMOVUPS      Z4, 512(AX)
 	VMOVUPS      Z5, K4, (AX)
-	VMOVDQU32    Z3, 448(AX)
-	VMOVDQU32    Z4, 512(AX)
 	ADDQ         $0x00000048, CX
 	ADDQ         $0x00000048, BX
 	SUBQ         $0x00000048, DX
@@ -6064,19 +5419,19 @@ TEXT ·TileWideAVX512(SB), NOSPLIT, $0-48
 	MOVQ  x_base+16(FP), CX
 	MOVQ  stride+40(FP), DX
 	MOVQ  w+8(FP), BX
-	MOVQ  (BX), R8
-	MOVQ  24(BX), R9
-	MOVQ  48(BX), R10
-	MOVQ  72(BX), R11
+	MOVQ  (BX), SI
+	MOVQ  24(BX), DI
+	MOVQ  48(BX), R8
+	MOVQ  72(BX), R9
 	MOVQ  8(BX), BX
-	MOVL  $0x00001111, SI
-	KMOVW SI, K1
-	MOVL  $0x00002222, SI
-	KMOVW SI, K1
-	MOVL  $0x00004444, SI
-	KMOVW SI, K2
-	MOVL  $0x00008888, SI
-	KMOVW SI, K3
+	MOVL  $0x00001111, R10
+	KMOVW R10, K1
+	MOVL  $0x00002222, R10
+	KMOVW R10, K1
+	MOVL  $0x00004444, R10
+	KMOVW R10, K2
+	MOVL  $0x00008888, R10
+	KMOVW R10, K3
 	MOVQ  $0x00000002, R13
 
 pair:
@@ -6089,44 +5444,44 @@ pair:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
-	XORQ   DI, DI
-	MOVQ   BX, SI
+	XORQ   R11, R11
+	MOVQ   BX, R10
 
 chunk:
-	CMPQ    SI, $0x00000000
+	CMPQ    R10, $0x00000000
 	JLE     reduce
 	VMOVUPS 192(R12), Z5
 	VMOVUPS 192(R12)(DX*1), Z4
-	CMPQ    SI, $0x000000c0
+	CMPQ    R10, $0x000000c0
 	JLE     scaled
 	VMOVUPS 448(R12), K1, Z5
 	VMOVUPS 448(R12)(DX*1), K1, Z4
-	CMPQ    SI, $0x00000140
+	CMPQ    R10, $0x00000140
 	JLE     scaled
 	VMOVUPS 704(R12), K2, Z5
 	VMOVUPS 704(R12)(DX*1), K2, Z4
-	CMPQ    SI, $0x000001c0
+	CMPQ    R10, $0x000001c0
 	JLE     scaled
 	VMOVUPS 960(R12), K3, Z5
 	VMOVUPS 960(R12)(DX*1), K3, Z4
 
 scaled:
-	VMULPS      (R8)(DI*1), Z5, Z2
-	VMULPS      (R8)(DI*1), Z4, Z3
-	VMULPS      (R9)(DI*1), Z5, Z8
-	VMULPS      (R9)(DI*1), Z4, Z9
-	VMULPS      (R10)(DI*1), Z5, Z14
-	VMULPS      (R10)(DI*1), Z4, Z15
-	VMULPS      (R11)(DI*1), Z5, Z20
-	VMULPS      (R11)(DI*1), Z4, Z21
-	VMOVDQU32   64(R8)(DI*1), Z4
-	VMOVDQU32   128(R8)(DI*1), Z5
-	VMOVDQU32   64(R9)(DI*1), Z10
-	VMOVDQU32   128(R9)(DI*1), Z11
-	VMOVDQU32   64(R10)(DI*1), Z16
-	VMOVDQU32   128(R10)(DI*1), Z17
-	VMOVDQU32   64(R11)(DI*1), Z22
-	VMOVDQU32   128(R11)(DI*1), Z23
+	VMULPS      (SI)(R11*1), Z5, Z2
+	VMULPS      (SI)(R11*1), Z4, Z3
+	VMULPS      (DI)(R11*1), Z5, Z8
+	VMULPS      (DI)(R11*1), Z4, Z9
+	VMULPS      (R8)(R11*1), Z5, Z14
+	VMULPS      (R8)(R11*1), Z4, Z15
+	VMULPS      (R9)(R11*1), Z5, Z20
+	VMULPS      (R9)(R11*1), Z4, Z21
+	VMOVDQU32   64(SI)(R11*1), Z4
+	VMOVDQU32   128(SI)(R11*1), Z5
+	VMOVDQU32   64(DI)(R11*1), Z10
+	VMOVDQU32   128(DI)(R11*1), Z11
+	VMOVDQU32   64(R8)(R11*1), Z16
+	VMOVDQU32   128(R8)(R11*1), Z17
+	VMOVDQU32   64(R9)(R11*1), Z22
+	VMOVDQU32   128(R9)(R11*1), Z23
 	VMOVDQU32   (R12), Z24
 	VMOVDQU32   64(R12), Z25
 	VMOVDQU32   128(R12), Z26
@@ -6181,16 +5536,16 @@ scaled:
 	VCVTDQ2PS   Z4, Z4
 	VPERMILPS   $0x00, Z21, Z5
 	VFMADD231PS Z5, Z4, Z19
-	CMPQ        SI, $0x000000c0
+	CMPQ        R10, $0x000000c0
 	JLE         reduce
-	VMOVDQU32   192(R8)(DI*1), Z4
-	VMOVDQU32   256(R8)(DI*1), Z5
-	VMOVDQU32   192(R9)(DI*1), Z10
-	VMOVDQU32   256(R9)(DI*1), Z11
-	VMOVDQU32   192(R10)(DI*1), Z16
-	VMOVDQU32   256(R10)(DI*1), Z17
-	VMOVDQU32   192(R11)(DI*1), Z22
-	VMOVDQU32   256(R11)(DI*1), Z23
+	VMOVDQU32   192(SI)(R11*1), Z4
+	VMOVDQU32   256(SI)(R11*1), Z5
+	VMOVDQU32   192(DI)(R11*1), Z10
+	VMOVDQU32   256(DI)(R11*1), Z11
+	VMOVDQU32   192(R8)(R11*1), Z16
+	VMOVDQU32   256(R8)(R11*1), Z17
+	VMOVDQU32   192(R9)(R11*1), Z22
+	VMOVDQU32   256(R9)(R11*1), Z23
 	VMOVDQU32   256(R12), Z24
 	VMOVDQU32   320(R12), Z25
 	VMOVDQU32   384(R12), Z26
@@ -6245,16 +5600,16 @@ scaled:
 	VCVTDQ2PS   Z4, Z4
 	VPERMILPS   $0x55, Z21, Z5
 	VFMADD231PS Z5, Z4, Z19
-	CMPQ        SI, $0x00000140
+	CMPQ        R10, $0x00000140
 	JLE         reduce
-	VMOVDQU32   320(R8)(DI*1), Z4
-	VMOVDQU32   384(R8)(DI*1), Z5
-	VMOVDQU32   320(R9)(DI*1), Z10
-	VMOVDQU32   384(R9)(DI*1), Z11
-	VMOVDQU32   320(R10)(DI*1), Z16
-	VMOVDQU32   384(R10)(DI*1), Z17
-	VMOVDQU32   320(R11)(DI*1), Z22
-	VMOVDQU32   384(R11)(DI*1), Z23
+	VMOVDQU32   320(SI)(R11*1), Z4
+	VMOVDQU32   384(SI)(R11*1), Z5
+	VMOVDQU32   320(DI)(R11*1), Z10
+	VMOVDQU32   384(DI)(R11*1), Z11
+	VMOVDQU32   320(R8)(R11*1), Z16
+	VMOVDQU32   384(R8)(R11*1), Z17
+	VMOVDQU32   320(R9)(R11*1), Z22
+	VMOVDQU32   384(R9)(R11*1), Z23
 	VMOVDQU32   512(R12), Z24
 	VMOVDQU32   576(R12), Z25
 	VMOVDQU32   640(R12), Z26
@@ -6309,16 +5664,16 @@ scaled:
 	VCVTDQ2PS   Z4, Z4
 	VPERMILPS   $0xaa, Z21, Z5
 	VFMADD231PS Z5, Z4, Z19
-	CMPQ        SI, $0x000001c0
+	CMPQ        R10, $0x000001c0
 	JLE         reduce
-	VMOVDQU32   448(R8)(DI*1), Z4
-	VMOVDQU32   512(R8)(DI*1), Z5
-	VMOVDQU32   448(R9)(DI*1), Z10
-	VMOVDQU32   512(R9)(DI*1), Z11
-	VMOVDQU32   448(R10)(DI*1), Z16
-	VMOVDQU32   512(R10)(DI*1), Z17
-	VMOVDQU32   448(R11)(DI*1), Z22
-	VMOVDQU32   512(R11)(DI*1), Z23
+	VMOVDQU32   448(SI)(R11*1), Z4
+	VMOVDQU32   512(SI)(R11*1), Z5
+	VMOVDQU32   448(DI)(R11*1), Z10
+	VMOVDQU32   512(DI)(R11*1), Z11
+	VMOVDQU32   448(R8)(R11*1), Z16
+	VMOVDQU32   512(R8)(R11*1), Z17
+	VMOVDQU32   448(R9)(R11*1), Z22
+	VMOVDQU32   512(R9)(R11*1), Z23
 	VMOVDQU32   768(R12), Z24
 	VMOVDQU32   832(R12), Z25
 	VMOVDQU32   896(R12), Z26
@@ -6373,8 +5728,8 @@ scaled:
 	VCVTDQ2PS   Z3, Z3
 	VPERMILPS   $0xff, Z21, Z2
 	VFMADD231PS Z2, Z3, Z19
-	ADDQ        $0x00000240, DI
-	SUBQ        $0x00000240, SI
+	ADDQ        $0x00000240, R11
+	SUBQ        $0x00000240, R10
 	ADDQ        $0x00000400, R12
 	JMP         chunk
 
@@ -6402,8 +5757,8 @@ reduce:
 	VADDPS       Z2, Z3, Z3
 	VMOVSHDUP    Z3, Z2
 	VADDPS       Z2, Z3, Z3
-	MOVL         $0x00005555, SI
-	KMOVW        SI, K4
+	MOVL         $0x00005555, R10
+	KMOVW        R10, K4
 	VCOMPRESSPS  Z3, K4, Z3
 	VEXTRACTF128 $0x01, Y3, X2
 	VMOVLPS      X3, (AX)
@@ -6423,24 +5778,24 @@ TEXT ·RowsWideAVX512(SB), NOSPLIT, $0-40
 	MOVQ   out+0(FP), AX
 	MOVQ   x_base+16(FP), CX
 	MOVQ   w+8(FP), DX
-	MOVQ   (DX), SI
-	MOVQ   24(DX), DI
-	MOVQ   48(DX), R8
-	MOVQ   72(DX), R9
+	MOVQ   (DX), BX
+	MOVQ   24(DX), SI
+	MOVQ   48(DX), DI
+	MOVQ   72(DX), R8
 	MOVQ   8(DX), DX
-	MOVL   $0x00001111, BX
-	KMOVW  BX, K1
-	MOVL   $0x00002222, BX
-	KMOVW  BX, K1
-	MOVL   $0x00004444, BX
-	KMOVW  BX, K2
-	MOVL   $0x00008888, BX
-	KMOVW  BX, K3
+	MOVL   $0x00001111, R9
+	KMOVW  R9, K1
+	MOVL   $0x00002222, R9
+	KMOVW  R9, K1
+	MOVL   $0x00004444, R9
+	KMOVW  R9, K2
+	MOVL   $0x00008888, R9
+	KMOVW  R9, K3
 	VPXORD Z0, Z0, Z0
 	VPXORD Z4, Z4, Z4
 	VPXORD Z8, Z8, Z8
 	VPXORD Z12, Z12, Z12
-	XORQ   BX, BX
+	XORQ   R9, R9
 
 chunk:
 	CMPQ    DX, $0x00000000
@@ -6457,18 +5812,18 @@ chunk:
 	VMOVUPS 960(CX), K3, Z2
 
 scaled:
-	VMULPS      (SI)(BX*1), Z2, Z1
-	VMULPS      (DI)(BX*1), Z2, Z5
-	VMULPS      (R8)(BX*1), Z2, Z9
-	VMULPS      (R9)(BX*1), Z2, Z13
-	VMOVDQU32   64(SI)(BX*1), Z2
-	VMOVDQU32   128(SI)(BX*1), Z3
-	VMOVDQU32   64(DI)(BX*1), Z6
-	VMOVDQU32   128(DI)(BX*1), Z7
-	VMOVDQU32   64(R8)(BX*1), Z10
-	VMOVDQU32   128(R8)(BX*1), Z11
-	VMOVDQU32   64(R9)(BX*1), Z14
-	VMOVDQU32   128(R9)(BX*1), Z15
+	VMULPS      (BX)(R9*1), Z2, Z1
+	VMULPS      (SI)(R9*1), Z2, Z5
+	VMULPS      (DI)(R9*1), Z2, Z9
+	VMULPS      (R8)(R9*1), Z2, Z13
+	VMOVDQU32   64(BX)(R9*1), Z2
+	VMOVDQU32   128(BX)(R9*1), Z3
+	VMOVDQU32   64(SI)(R9*1), Z6
+	VMOVDQU32   128(SI)(R9*1), Z7
+	VMOVDQU32   64(DI)(R9*1), Z10
+	VMOVDQU32   128(DI)(R9*1), Z11
+	VMOVDQU32   64(R8)(R9*1), Z14
+	VMOVDQU32   128(R8)(R9*1), Z15
 	VMOVDQU32   (CX), Z16
 	VMOVDQU32   64(CX), Z17
 	VMOVDQU32   128(CX), Z18
@@ -6498,14 +5853,14 @@ scaled:
 	VFMADD231PS Z3, Z2, Z12
 	CMPQ        DX, $0x000000c0
 	JLE         reduce
-	VMOVDQU32   192(SI)(BX*1), Z2
-	VMOVDQU32   256(SI)(BX*1), Z3
-	VMOVDQU32   192(DI)(BX*1), Z6
-	VMOVDQU32   256(DI)(BX*1), Z7
-	VMOVDQU32   192(R8)(BX*1), Z10
-	VMOVDQU32   256(R8)(BX*1), Z11
-	VMOVDQU32   192(R9)(BX*1), Z14
-	VMOVDQU32   256(R9)(BX*1), Z15
+	VMOVDQU32   192(BX)(R9*1), Z2
+	VMOVDQU32   256(BX)(R9*1), Z3
+	VMOVDQU32   192(SI)(R9*1), Z6
+	VMOVDQU32   256(SI)(R9*1), Z7
+	VMOVDQU32   192(DI)(R9*1), Z10
+	VMOVDQU32   256(DI)(R9*1), Z11
+	VMOVDQU32   192(R8)(R9*1), Z14
+	VMOVDQU32   256(R8)(R9*1), Z15
 	VMOVDQU32   256(CX), Z16
 	VMOVDQU32   320(CX), Z17
 	VMOVDQU32   384(CX), Z18
@@ -6535,14 +5890,14 @@ scaled:
 	VFMADD231PS Z3, Z2, Z12
 	CMPQ        DX, $0x00000140
 	JLE         reduce
-	VMOVDQU32   320(SI)(BX*1), Z2
-	VMOVDQU32   384(SI)(BX*1), Z3
-	VMOVDQU32   320(DI)(BX*1), Z6
-	VMOVDQU32   384(DI)(BX*1), Z7
-	VMOVDQU32   320(R8)(BX*1), Z10
-	VMOVDQU32   384(R8)(BX*1), Z11
-	VMOVDQU32   320(R9)(BX*1), Z14
-	VMOVDQU32   384(R9)(BX*1), Z15
+	VMOVDQU32   320(BX)(R9*1), Z2
+	VMOVDQU32   384(BX)(R9*1), Z3
+	VMOVDQU32   320(SI)(R9*1), Z6
+	VMOVDQU32   384(SI)(R9*1), Z7
+	VMOVDQU32   320(DI)(R9*1), Z10
+	VMOVDQU32   384(DI)(R9*1), Z11
+	VMOVDQU32   320(R8)(R9*1), Z14
+	VMOVDQU32   384(R8)(R9*1), Z15
 	VMOVDQU32   512(CX), Z16
 	VMOVDQU32   576(CX), Z17
 	VMOVDQU32   640(CX), Z18
@@ -6572,14 +5927,14 @@ scaled:
 	VFMADD231PS Z3, Z2, Z12
 	CMPQ        DX, $0x000001c0
 	JLE         reduce
-	VMOVDQU32   448(SI)(BX*1), Z2
-	VMOVDQU32   512(SI)(BX*1), Z3
-	VMOVDQU32   448(DI)(BX*1), Z6
-	VMOVDQU32   512(DI)(BX*1), Z7
-	VMOVDQU32   448(R8)(BX*1), Z10
-	VMOVDQU32   512(R8)(BX*1), Z11
-	VMOVDQU32   448(R9)(BX*1), Z14
-	VMOVDQU32   512(R9)(BX*1), Z15
+	VMOVDQU32   448(BX)(R9*1), Z2
+	VMOVDQU32   512(BX)(R9*1), Z3
+	VMOVDQU32   448(SI)(R9*1), Z6
+	VMOVDQU32   512(SI)(R9*1), Z7
+	VMOVDQU32   448(DI)(R9*1), Z10
+	VMOVDQU32   512(DI)(R9*1), Z11
+	VMOVDQU32   448(R8)(R9*1), Z14
+	VMOVDQU32   512(R8)(R9*1), Z15
 	VMOVDQU32   768(CX), Z16
 	VMOVDQU32   832(CX), Z17
 	VMOVDQU32   896(CX), Z18
@@ -6607,7 +5962,7 @@ scaled:
 	VCVTDQ2PS   Z1, Z1
 	VPERMILPS   $0xff, Z13, Z2
 	VFMADD231PS Z2, Z1, Z12
-	ADDQ        $0x00000240, BX
+	ADDQ        $0x00000240, R9
 	SUBQ        $0x00000240, DX
 	ADDQ        $0x00000400, CX
 	JMP         chunk
@@ -6640,6 +5995,10 @@ TEXT ·DotU4S8AVX512(SB), NOSPLIT, $0-52
 	MOVQ         w_base+0(FP), AX
 	MOVQ         w_len+8(FP), CX
 	MOVQ         x_base+24(FP), DX
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
 	MOVL         $0x0f0f0f0f, BX
 	VPBROADCASTD BX, Z4
 	MOVQ         $0x0000000000000000, BX
@@ -6647,14 +6006,9 @@ TEXT ·DotU4S8AVX512(SB), NOSPLIT, $0-52
 	MOVQ         $0x0000000000000004, BX
 	VPBROADCASTQ BX, Y6
 	VINSERTI64X4 $0x01, Y6, Z5, Z5
-	VPXORD       Z0, Z0, Z0
-	VPXORD       Z1, Z1, Z1
-	VPXORD       Z2, Z2, Z2
-	VPXORD       Z3, Z3, Z3
-	SHRQ         $0x05, CX
 
 blocks4:
-	CMPQ            CX, $0x00000004
+	CMPQ            CX, $0x00000080
 	JL              after4
 	PREFETCHT1      8192(AX)
 	PREFETCHT1      8256(AX)
@@ -6676,12 +6030,12 @@ blocks4:
 	VPDPBUSD        192(DX), Z6, Z3
 	ADDQ            $0x00000080, AX
 	ADDQ            $0x00000100, DX
-	SUBQ            $0x00000004, CX
+	SUBQ            $0x00000080, CX
 	JMP             blocks4
 
 after4:
 blocks1:
-	CMPQ            CX, $0x00000001
+	CMPQ            CX, $0x00000020
 	JL              after1
 	PREFETCHT1      8192(AX)
 	VBROADCASTI64X4 (AX), Z6
@@ -6690,7 +6044,7 @@ blocks1:
 	VPDPBUSD        (DX), Z6, Z0
 	ADDQ            $0x00000020, AX
 	ADDQ            $0x00000040, DX
-	SUBQ            $0x00000001, CX
+	SUBQ            $0x00000020, CX
 	JMP             blocks1
 
 after1:
@@ -6698,12 +6052,12 @@ after1:
 	VPADDD        Z2, Z0, Z0
 	VPADDD        Z3, Z0, Z0
 	VEXTRACTI64X4 $0x01, Z0, Y1
-	VPADDD        Y1, Y0, Y1
+	VPADDD        Y0, Y1, Y1
 	VEXTRACTI128  $0x01, Y1, X0
-	VPADDD        X1, X0, X0
-	VPHADDD       X0, X0, X0
-	VPHADDD       X0, X0, X0
-	VMOVD         X0, AX
+	VPADDD        X0, X1, X1
+	VPHADDD       X1, X1, X1
+	VPHADDD       X1, X1, X1
+	VMOVD         X1, AX
 	MOVL          AX, ret+48(FP)
 	VZEROUPPER
 	RET
@@ -6733,9 +6087,9 @@ TEXT ·DotU3S8AVX512(SB), NOSPLIT, $0-52
 	VPBROADCASTQ BX, Y8
 	VINSERTI64X4 $0x01, Y8, Z7, Z7
 
-blocks:
+blocks1:
 	CMPQ            CX, $0x00000060
-	JL              after
+	JL              after1
 	PREFETCHT1      8192(AX)
 	PREFETCHT1      8256(AX)
 	VBROADCASTI64X4 64(AX), Z8
@@ -6768,19 +6122,19 @@ blocks:
 	ADDQ            $0x00000060, AX
 	ADDQ            $0x00000100, DX
 	SUBQ            $0x00000060, CX
-	JMP             blocks
+	JMP             blocks1
 
-after:
-	VPADDD        Z2, Z0, Z0
-	VPADDD        Z3, Z1, Z1
+after1:
 	VPADDD        Z1, Z0, Z0
+	VPADDD        Z2, Z0, Z0
+	VPADDD        Z3, Z0, Z0
 	VEXTRACTI64X4 $0x01, Z0, Y1
-	VPADDD        Y1, Y0, Y1
+	VPADDD        Y0, Y1, Y1
 	VEXTRACTI128  $0x01, Y1, X0
-	VPADDD        X1, X0, X0
-	VPHADDD       X0, X0, X0
-	VPHADDD       X0, X0, X0
-	VMOVD         X0, AX
+	VPADDD        X0, X1, X1
+	VPHADDD       X1, X1, X1
+	VPHADDD       X1, X1, X1
+	VMOVD         X1, AX
 	MOVL          AX, ret+48(FP)
 	VZEROUPPER
 	RET
@@ -6793,13 +6147,6 @@ TEXT ·Dot4U4S8AVX512(SB), NOSPLIT, $0-72
 	MOVQ         x_base+24(FP), DX
 	MOVQ         stride+48(FP), BX
 	LEAQ         (BX)(BX*2), SI
-	MOVL         $0x0f0f0f0f, DI
-	VPBROADCASTD DI, Z8
-	MOVQ         $0x0000000000000000, DI
-	VPBROADCASTQ DI, Z9
-	MOVQ         $0x0000000000000004, DI
-	VPBROADCASTQ DI, Y10
-	VINSERTI64X4 $0x01, Y10, Z9, Z9
 	VPXORD       Z0, Z0, Z0
 	VPXORD       Z1, Z1, Z1
 	VPXORD       Z2, Z2, Z2
@@ -6808,10 +6155,16 @@ TEXT ·Dot4U4S8AVX512(SB), NOSPLIT, $0-72
 	VPXORD       Z5, Z5, Z5
 	VPXORD       Z6, Z6, Z6
 	VPXORD       Z7, Z7, Z7
-	SHRQ         $0x05, CX
+	MOVL         $0x0f0f0f0f, DI
+	VPBROADCASTD DI, Z8
+	MOVQ         $0x0000000000000000, DI
+	VPBROADCASTQ DI, Z9
+	MOVQ         $0x0000000000000004, DI
+	VPBROADCASTQ DI, Y10
+	VINSERTI64X4 $0x01, Y10, Z9, Z9
 
 blocks2:
-	CMPQ            CX, $0x00000002
+	CMPQ            CX, $0x00000040
 	JL              after2
 	PREFETCHT1      8192(AX)
 	VBROADCASTI64X4 (AX), Z10
@@ -6830,12 +6183,12 @@ blocks2:
 	VPDPBUSD        64(DX)(SI*1), Z10, Z7
 	ADDQ            $0x00000040, AX
 	ADDQ            $0x00000080, DX
-	SUBQ            $0x00000002, CX
+	SUBQ            $0x00000040, CX
 	JMP             blocks2
 
 after2:
 blocks1:
-	CMPQ            CX, $0x00000001
+	CMPQ            CX, $0x00000020
 	JL              after1
 	PREFETCHT1      8192(AX)
 	VBROADCASTI64X4 (AX), Z10
@@ -6847,45 +6200,45 @@ blocks1:
 	VPDPBUSD        (DX)(SI*1), Z10, Z6
 	ADDQ            $0x00000020, AX
 	ADDQ            $0x00000040, DX
-	SUBQ            $0x00000001, CX
+	SUBQ            $0x00000020, CX
 	JMP             blocks1
 
 after1:
 	VPADDD        Z1, Z0, Z0
 	VEXTRACTI64X4 $0x01, Z0, Y1
-	VPADDD        Y1, Y0, Y1
+	VPADDD        Y0, Y1, Y1
 	VEXTRACTI128  $0x01, Y1, X0
+	VPADDD        X0, X1, X1
+	VPHADDD       X1, X1, X1
+	VPHADDD       X1, X1, X1
+	VMOVD         X1, AX
+	MOVL          AX, ret_0+56(FP)
+	VPADDD        Z3, Z2, Z2
+	VEXTRACTI64X4 $0x01, Z2, Y0
+	VPADDD        Y2, Y0, Y0
+	VEXTRACTI128  $0x01, Y0, X1
 	VPADDD        X1, X0, X0
 	VPHADDD       X0, X0, X0
 	VPHADDD       X0, X0, X0
 	VMOVD         X0, AX
-	MOVL          AX, ret_0+56(FP)
-	VPADDD        Z3, Z2, Z2
-	VEXTRACTI64X4 $0x01, Z2, Y0
-	VPADDD        Y0, Y2, Y0
-	VEXTRACTI128  $0x01, Y0, X1
-	VPADDD        X0, X1, X1
-	VPHADDD       X1, X1, X1
-	VPHADDD       X1, X1, X1
-	VMOVD         X1, AX
 	MOVL          AX, ret_1+60(FP)
 	VPADDD        Z5, Z4, Z4
 	VEXTRACTI64X4 $0x01, Z4, Y0
-	VPADDD        Y0, Y4, Y0
+	VPADDD        Y4, Y0, Y0
 	VEXTRACTI128  $0x01, Y0, X1
-	VPADDD        X0, X1, X1
-	VPHADDD       X1, X1, X1
-	VPHADDD       X1, X1, X1
-	VMOVD         X1, AX
+	VPADDD        X1, X0, X0
+	VPHADDD       X0, X0, X0
+	VPHADDD       X0, X0, X0
+	VMOVD         X0, AX
 	MOVL          AX, ret_2+64(FP)
 	VPADDD        Z7, Z6, Z6
 	VEXTRACTI64X4 $0x01, Z6, Y0
-	VPADDD        Y0, Y6, Y0
+	VPADDD        Y6, Y0, Y0
 	VEXTRACTI128  $0x01, Y0, X1
-	VPADDD        X0, X1, X1
-	VPHADDD       X1, X1, X1
-	VPHADDD       X1, X1, X1
-	VMOVD         X1, AX
+	VPADDD        X1, X0, X0
+	VPHADDD       X0, X0, X0
+	VPHADDD       X0, X0, X0
+	VMOVD         X0, AX
 	MOVL          AX, ret_3+68(FP)
 	VZEROUPPER
 	RET
@@ -6921,9 +6274,9 @@ TEXT ·Dot4U3S8AVX512(SB), NOSPLIT, $0-72
 	VPBROADCASTQ DI, Y12
 	VINSERTI64X4 $0x01, Y12, Z11, Z11
 
-blocks:
+blocks1:
 	CMPQ            CX, $0x00000060
-	JL              after
+	JL              after1
 	PREFETCHT1      8192(AX)
 	PREFETCHT1      8256(AX)
 	VBROADCASTI64X4 64(AX), Z12
@@ -6968,44 +6321,44 @@ blocks:
 	ADDQ            $0x00000060, AX
 	ADDQ            $0x00000100, DX
 	SUBQ            $0x00000060, CX
-	JMP             blocks
+	JMP             blocks1
 
-after:
+after1:
 	VPADDD        Z1, Z0, Z0
 	VEXTRACTI64X4 $0x01, Z0, Y1
-	VPADDD        Y1, Y0, Y1
+	VPADDD        Y0, Y1, Y1
 	VEXTRACTI128  $0x01, Y1, X0
+	VPADDD        X0, X1, X1
+	VPHADDD       X1, X1, X1
+	VPHADDD       X1, X1, X1
+	VMOVD         X1, AX
+	MOVL          AX, ret_0+56(FP)
+	VPADDD        Z3, Z2, Z2
+	VEXTRACTI64X4 $0x01, Z2, Y0
+	VPADDD        Y2, Y0, Y0
+	VEXTRACTI128  $0x01, Y0, X1
 	VPADDD        X1, X0, X0
 	VPHADDD       X0, X0, X0
 	VPHADDD       X0, X0, X0
 	VMOVD         X0, AX
-	MOVL          AX, ret_0+56(FP)
-	VPADDD        Z3, Z2, Z2
-	VEXTRACTI64X4 $0x01, Z2, Y0
-	VPADDD        Y0, Y2, Y0
-	VEXTRACTI128  $0x01, Y0, X1
-	VPADDD        X0, X1, X1
-	VPHADDD       X1, X1, X1
-	VPHADDD       X1, X1, X1
-	VMOVD         X1, AX
 	MOVL          AX, ret_1+60(FP)
 	VPADDD        Z5, Z4, Z4
 	VEXTRACTI64X4 $0x01, Z4, Y0
-	VPADDD        Y0, Y4, Y0
+	VPADDD        Y4, Y0, Y0
 	VEXTRACTI128  $0x01, Y0, X1
-	VPADDD        X0, X1, X1
-	VPHADDD       X1, X1, X1
-	VPHADDD       X1, X1, X1
-	VMOVD         X1, AX
+	VPADDD        X1, X0, X0
+	VPHADDD       X0, X0, X0
+	VPHADDD       X0, X0, X0
+	VMOVD         X0, AX
 	MOVL          AX, ret_2+64(FP)
 	VPADDD        Z7, Z6, Z6
 	VEXTRACTI64X4 $0x01, Z6, Y0
-	VPADDD        Y0, Y6, Y0
+	VPADDD        Y6, Y0, Y0
 	VEXTRACTI128  $0x01, Y0, X1
-	VPADDD        X0, X1, X1
-	VPHADDD       X1, X1, X1
-	VPHADDD       X1, X1, X1
-	VMOVD         X1, AX
+	VPADDD        X1, X0, X0
+	VPHADDD       X0, X0, X0
+	VPHADDD       X0, X0, X0
+	VMOVD         X0, AX
 	MOVL          AX, ret_3+68(FP)
 	VZEROUPPER
 	RET
