@@ -120,8 +120,8 @@ func useTokenizer(t *sparseflow.Tokenizer) {
 func useEngine(ctx context.Context) error {
 	config, err := sparseflow.FromTransformersConfig(nil, sparseflow.DefaultStrategy())
 	budget, _ := sparseflow.ParseBudget("58%")
-	sim, _ := sparseflow.ParseSimDisk("57kiops")
-	sim = sparseflow.SimDisk{IOPS: 1, BytesPerSecond: 1, Latency: time.Millisecond}
+	_, _ = sparseflow.ParseSimDisk("57kiops")
+	sim := sparseflow.SimDisk{IOPS: 1, BytesPerSecond: 1, Latency: time.Millisecond}
 	_, _, _ = budget, sim.String(), sim.Speed().IOPS+sim.Speed().BytesPerSecond
 	options := []sparseflow.Option{
 		sparseflow.WithStrategy(config.Strategy), sparseflow.WithConfig(config), sparseflow.WithPredictor(everyOther{}, 2),
@@ -151,8 +151,8 @@ func useEngine(ctx context.Context) error {
 		_, _, _, _ = c.Modes+c.Prompts+c.Summary()+c.String(), c.Measured, c.Predicted+c.Gate+c.Dense, c.Exact()
 	}
 	_, _ = eng.Point().Cost(), eng.BundleBytes()
-	ids, _ := eng.Tokenize("Once")
-	ids, _ = eng.TokenizePlain("Once")
+	_, _ = eng.Tokenize("Once")
+	ids, _ := eng.TokenizePlain("Once")
 	r := sparseflow.Request{
 		Prompt: "Once", IDs: ids, MaxTokens: 1, Stop: []string{"."}, IgnoreEOS: true, OnText: func(string) {}, OnToken: func(id int32) {},
 		Sampling: sparseflow.Sampling{Temperature: 1, TopK: 1, TopP: 1, MinP: 0, RepetitionPenalty: 1, Seed: 1},
