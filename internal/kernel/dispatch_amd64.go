@@ -93,6 +93,8 @@ func avx512Rows(s Set) Set {
 	s.F32.Dot, s.F32.MatVec = amd64.DotF32AVX512, amd64.MatVecF32AVX512
 	s.F16.Dot, s.F16.MatVec = amd64.DotF16AVX512, amd64.MatVecF16AVX512
 	s.BF16.Dot, s.BF16.MatVec = amd64.DotBF16AVX512, amd64.MatVecBF16AVX512
+	s.Attention.F32 = Pages{amd64.ScoresF32AVX512, amd64.ValuesF32AVX512}
+	s.Attention.F16 = Pages{amd64.ScoresF16AVX512, amd64.ValuesF16AVX512}
 	return s
 }
 

@@ -40,22 +40,46 @@ func (s *Selection) rank(scores []float32) (positive, ranked int) {
 	}
 	clear(s.counts[:])
 	s.keys = slices.Grow(s.keys[:0], len(scores))[:len(scores)]
-	ranked = len(scores)
+	counts, keys := s.counts, s.keys
 	for i, v := range scores {
 		key := orderOf(v)
+		keys[i] = key
+		counts[key>>20]++
+	}
+	for _, n := range counts[zeroDigit+1:] {
+		positive += int(n)
+	}
+	if counts[zeroDigit] > 0 {
+		for _, key := range keys {
+			if key>>20 == zeroDigit && key > zeroKey {
+				positive++
+			}
+		}
+	}
+	ranked = len(scores)
+	if slices.Max(counts[:nanBelow]) == 0 && slices.Max(counts[nanFrom:]) == 0 {
+		return positive, ranked
+	}
+	for i, v := range scores {
 		if v != v {
-			key = 0 // the lowest
+			if keys[i] > zeroKey {
+				positive--
+			}
+			counts[keys[i]>>20]--
+			keys[i] = 0 // the lowest
+			counts[0]++
 			ranked--
 		}
-		s.keys[i] = key
-		s.counts[key>>20]++
-		positive += int((zeroKey - uint64(key)) >> 63) // without a branch to mispredict
 	}
 	return positive, ranked
 }
 
-// zeroKey is the place of 0, above that of -0.
-const zeroKey = 1 << 31
+const (
+	zeroKey   = 1 << 31 // the place of 0, above that of -0
+	zeroDigit = zeroKey >> 20
+	// NaN have highest digits below nanBelow or, as infinity has, from nanFrom on.
+	nanBelow, nanFrom = 0x008, 0xff8
+)
 
 // orderOf is v's place in the order of all float32: it grows with v.
 func orderOf(v float32) uint32 {

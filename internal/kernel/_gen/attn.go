@@ -15,10 +15,11 @@ const q8Bytes = 34 // of a block of q8Page
 func (s isa) attention() {
 	s.scores4()
 	s.values4()
+	types := []dtype{f32, f16, q8Page}
 	if s.width == 16 {
-		return // single queries are bound by memory
+		types = types[:2] // wider registers gain nothing from blocks
 	}
-	for _, t := range []dtype{f32, f16, q8Page} {
+	for _, t := range types {
 		s.scores(t)
 		s.values(t)
 	}

@@ -114,6 +114,26 @@ func Scores4AVX512(s []float32, stride int, n int, q []float32, keys []float32)
 //go:noescape
 func Values4AVX512(y []float32, c []float32, p []float32, stride int, n int, values []float32)
 
+// ScoresF32AVX512 is Pages.Scores of package kernel.
+//
+//go:noescape
+func ScoresF32AVX512(s []float32, q []float32, keys []byte, next *byte)
+
+// ValuesF32AVX512 is Pages.Values of package kernel.
+//
+//go:noescape
+func ValuesF32AVX512(y []float32, c float32, p []float32, values []byte, next *byte)
+
+// ScoresF16AVX512 is Pages.Scores of package kernel.
+//
+//go:noescape
+func ScoresF16AVX512(s []float32, q []float32, keys []byte, next *byte)
+
+// ValuesF16AVX512 is Pages.Values of package kernel.
+//
+//go:noescape
+func ValuesF16AVX512(y []float32, c float32, p []float32, values []byte, next *byte)
+
 // TileF16AVX512 is Set.TileF16 of package kernel.
 //
 //go:noescape

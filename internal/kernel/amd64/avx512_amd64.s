@@ -3951,6 +3951,356 @@ below16:
 	VZEROUPPER
 	RET
 
+// func ScoresF32AVX512(s []float32, q []float32, keys []byte, next *byte)
+// Requires: AVX, AVX512F, AVX512VL, CMOV, MMX+
+TEXT ·ScoresF32AVX512(SB), NOSPLIT, $0-80
+	MOVQ    s_base+0(FP), AX
+	MOVQ    s_len+8(FP), CX
+	MOVQ    q_base+24(FP), DX
+	MOVQ    q_len+32(FP), BX
+	MOVQ    keys_base+48(FP), SI
+	LEAQ    8192(SI), R8
+	MOVQ    next+72(FP), DI
+	TESTQ   DI, DI
+	CMOVQEQ R8, DI
+	SHRQ    $0x04, BX
+	IMUL3Q  $0x00000040, BX, R8
+	LEAQ    (R8)(R8*2), R9
+	SHRQ    $0x02, CX
+	TESTQ   CX, CX
+	JZ      keys_end
+
+keys:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   DX, R10
+	MOVQ   BX, R11
+	TESTQ  R11, R11
+	JZ     dims_end
+
+dims:
+	PREFETCHT1  (DI)
+	PREFETCHT1  64(DI)
+	PREFETCHT1  128(DI)
+	PREFETCHT1  192(DI)
+	VMOVUPS     (SI), Z4
+	VFMADD231PS (R10), Z4, Z0
+	VMOVUPS     (SI)(R8*1), Z4
+	VFMADD231PS (R10), Z4, Z1
+	VMOVUPS     (SI)(R8*2), Z4
+	VFMADD231PS (R10), Z4, Z2
+	VMOVUPS     (SI)(R9*1), Z4
+	VFMADD231PS (R10), Z4, Z3
+	ADDQ        $0x00000040, R10
+	ADDQ        $0x00000040, SI
+	ADDQ        $0x00000100, DI
+	DECQ        R11
+	JNZ         dims
+
+dims_end:
+	ADDQ          R9, SI
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF64X4 $0x01, Z1, Y4
+	VADDPS        Y4, Y1, Y1
+	VEXTRACTF64X4 $0x01, Z2, Y4
+	VADDPS        Y4, Y2, Y2
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VADDPS        Y4, Y3, Y3
+	VSHUFPS       $0x88, Y1, Y0, Y4
+	VSHUFPS       $0xdd, Y1, Y0, Y0
+	VADDPS        Y0, Y4, Y0
+	VSHUFPS       $0x88, Y3, Y2, Y4
+	VSHUFPS       $0xdd, Y3, Y2, Y2
+	VADDPS        Y2, Y4, Y2
+	VSHUFPS       $0x88, Y2, Y0, Y4
+	VSHUFPS       $0xdd, Y2, Y0, Y0
+	VADDPS        Y0, Y4, Y0
+	VEXTRACTF32X4 $0x01, Y0, X4
+	VADDPS        X4, X0, X0
+	VMOVUPS       X0, (AX)
+	ADDQ          $0x00000010, AX
+	DECQ          CX
+	JNZ           keys
+
+keys_end:
+	VZEROUPPER
+	RET
+
+// func ValuesF32AVX512(y []float32, c float32, p []float32, values []byte, next *byte)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·ValuesF32AVX512(SB), NOSPLIT, $0-88
+	MOVQ         y_base+0(FP), AX
+	MOVQ         y_len+8(FP), CX
+	MOVQ         p_base+32(FP), DX
+	MOVQ         p_len+40(FP), BX
+	MOVQ         values_base+56(FP), SI
+	LEAQ         8192(SI), DI
+	MOVQ         next+80(FP), R8
+	TESTQ        R8, R8
+	CMOVQEQ      DI, R8
+	SHRQ         $0x04, CX
+	IMUL3Q       $0x00000040, CX, DI
+	LEAQ         (DI)(DI*2), R9
+	VBROADCASTSS c+24(FP), Z0
+	MOVQ         AX, R10
+	MOVQ         CX, R11
+	TESTQ        R11, R11
+	JZ           scale_end
+
+scale:
+	VMULPS  (R10), Z0, Z1
+	VMOVUPS Z1, (R10)
+	ADDQ    $0x00000040, R10
+	DECQ    R11
+	JNZ     scale
+
+scale_end:
+elems4:
+	CMPQ         BX, $0x00000004
+	JL           below4
+	VBROADCASTSS (DX), Z0
+	VBROADCASTSS 4(DX), Z1
+	VBROADCASTSS 8(DX), Z2
+	VBROADCASTSS 12(DX), Z3
+	MOVQ         AX, R10
+	MOVQ         CX, R11
+	TESTQ        R11, R11
+	JZ           dims4_end
+
+dims4:
+	PREFETCHT1  (R8)
+	PREFETCHT1  64(R8)
+	PREFETCHT1  128(R8)
+	PREFETCHT1  192(R8)
+	VMOVUPS     (R10), Z4
+	VMOVUPS     (SI), Z5
+	VFMADD231PS Z5, Z0, Z4
+	VMOVUPS     (SI)(DI*1), Z5
+	VFMADD231PS Z5, Z1, Z4
+	VMOVUPS     (SI)(DI*2), Z5
+	VFMADD231PS Z5, Z2, Z4
+	VMOVUPS     (SI)(R9*1), Z5
+	VFMADD231PS Z5, Z3, Z4
+	VMOVUPS     Z4, (R10)
+	ADDQ        $0x00000040, SI
+	ADDQ        $0x00000100, R8
+	ADDQ        $0x00000040, R10
+	DECQ        R11
+	JNZ         dims4
+
+dims4_end:
+	ADDQ R9, SI
+	ADDQ $0x00000010, DX
+	SUBQ $0x00000004, BX
+	JMP  elems4
+
+below4:
+elems1:
+	CMPQ         BX, $0x00000001
+	JL           below1
+	VBROADCASTSS (DX), Z0
+	MOVQ         AX, DI
+	MOVQ         CX, R9
+	TESTQ        R9, R9
+	JZ           dims1_end
+
+dims1:
+	PREFETCHT1  (R8)
+	VMOVUPS     (DI), Z1
+	VMOVUPS     (SI), Z2
+	VFMADD231PS Z2, Z0, Z1
+	VMOVUPS     Z1, (DI)
+	ADDQ        $0x00000040, SI
+	ADDQ        $0x00000040, R8
+	ADDQ        $0x00000040, DI
+	DECQ        R9
+	JNZ         dims1
+
+dims1_end:
+	ADDQ $0x00000004, DX
+	SUBQ $0x00000001, BX
+	JMP  elems1
+
+below1:
+	VZEROUPPER
+	RET
+
+// func ScoresF16AVX512(s []float32, q []float32, keys []byte, next *byte)
+// Requires: AVX, AVX512F, AVX512VL, CMOV, MMX+
+TEXT ·ScoresF16AVX512(SB), NOSPLIT, $0-80
+	MOVQ    s_base+0(FP), AX
+	MOVQ    s_len+8(FP), CX
+	MOVQ    q_base+24(FP), DX
+	MOVQ    q_len+32(FP), BX
+	MOVQ    keys_base+48(FP), SI
+	LEAQ    8192(SI), R8
+	MOVQ    next+72(FP), DI
+	TESTQ   DI, DI
+	CMOVQEQ R8, DI
+	SHRQ    $0x04, BX
+	IMUL3Q  $0x00000020, BX, R8
+	LEAQ    (R8)(R8*2), R9
+	SHRQ    $0x02, CX
+	TESTQ   CX, CX
+	JZ      keys_end
+
+keys:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   DX, R10
+	MOVQ   BX, R11
+	TESTQ  R11, R11
+	JZ     dims_end
+
+dims:
+	PREFETCHT1  (DI)
+	PREFETCHT1  64(DI)
+	VCVTPH2PS   (SI), Z4
+	VFMADD231PS (R10), Z4, Z0
+	VCVTPH2PS   (SI)(R8*1), Z4
+	VFMADD231PS (R10), Z4, Z1
+	VCVTPH2PS   (SI)(R8*2), Z4
+	VFMADD231PS (R10), Z4, Z2
+	VCVTPH2PS   (SI)(R9*1), Z4
+	VFMADD231PS (R10), Z4, Z3
+	ADDQ        $0x00000040, R10
+	ADDQ        $0x00000020, SI
+	ADDQ        $0x00000080, DI
+	DECQ        R11
+	JNZ         dims
+
+dims_end:
+	ADDQ          R9, SI
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF64X4 $0x01, Z1, Y4
+	VADDPS        Y4, Y1, Y1
+	VEXTRACTF64X4 $0x01, Z2, Y4
+	VADDPS        Y4, Y2, Y2
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VADDPS        Y4, Y3, Y3
+	VSHUFPS       $0x88, Y1, Y0, Y4
+	VSHUFPS       $0xdd, Y1, Y0, Y0
+	VADDPS        Y0, Y4, Y0
+	VSHUFPS       $0x88, Y3, Y2, Y4
+	VSHUFPS       $0xdd, Y3, Y2, Y2
+	VADDPS        Y2, Y4, Y2
+	VSHUFPS       $0x88, Y2, Y0, Y4
+	VSHUFPS       $0xdd, Y2, Y0, Y0
+	VADDPS        Y0, Y4, Y0
+	VEXTRACTF32X4 $0x01, Y0, X4
+	VADDPS        X4, X0, X0
+	VMOVUPS       X0, (AX)
+	ADDQ          $0x00000010, AX
+	DECQ          CX
+	JNZ           keys
+
+keys_end:
+	VZEROUPPER
+	RET
+
+// func ValuesF16AVX512(y []float32, c float32, p []float32, values []byte, next *byte)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·ValuesF16AVX512(SB), NOSPLIT, $0-88
+	MOVQ         y_base+0(FP), AX
+	MOVQ         y_len+8(FP), CX
+	MOVQ         p_base+32(FP), DX
+	MOVQ         p_len+40(FP), BX
+	MOVQ         values_base+56(FP), SI
+	LEAQ         8192(SI), DI
+	MOVQ         next+80(FP), R8
+	TESTQ        R8, R8
+	CMOVQEQ      DI, R8
+	SHRQ         $0x04, CX
+	IMUL3Q       $0x00000020, CX, DI
+	LEAQ         (DI)(DI*2), R9
+	VBROADCASTSS c+24(FP), Z0
+	MOVQ         AX, R10
+	MOVQ         CX, R11
+	TESTQ        R11, R11
+	JZ           scale_end
+
+scale:
+	VMULPS  (R10), Z0, Z1
+	VMOVUPS Z1, (R10)
+	ADDQ    $0x00000040, R10
+	DECQ    R11
+	JNZ     scale
+
+scale_end:
+elems4:
+	CMPQ         BX, $0x00000004
+	JL           below4
+	VBROADCASTSS (DX), Z0
+	VBROADCASTSS 4(DX), Z1
+	VBROADCASTSS 8(DX), Z2
+	VBROADCASTSS 12(DX), Z3
+	MOVQ         AX, R10
+	MOVQ         CX, R11
+	TESTQ        R11, R11
+	JZ           dims4_end
+
+dims4:
+	PREFETCHT1  (R8)
+	PREFETCHT1  64(R8)
+	VMOVUPS     (R10), Z4
+	VCVTPH2PS   (SI), Z5
+	VFMADD231PS Z5, Z0, Z4
+	VCVTPH2PS   (SI)(DI*1), Z5
+	VFMADD231PS Z5, Z1, Z4
+	VCVTPH2PS   (SI)(DI*2), Z5
+	VFMADD231PS Z5, Z2, Z4
+	VCVTPH2PS   (SI)(R9*1), Z5
+	VFMADD231PS Z5, Z3, Z4
+	VMOVUPS     Z4, (R10)
+	ADDQ        $0x00000020, SI
+	ADDQ        $0x00000080, R8
+	ADDQ        $0x00000040, R10
+	DECQ        R11
+	JNZ         dims4
+
+dims4_end:
+	ADDQ R9, SI
+	ADDQ $0x00000010, DX
+	SUBQ $0x00000004, BX
+	JMP  elems4
+
+below4:
+elems1:
+	CMPQ         BX, $0x00000001
+	JL           below1
+	VBROADCASTSS (DX), Z0
+	MOVQ         AX, DI
+	MOVQ         CX, R9
+	TESTQ        R9, R9
+	JZ           dims1_end
+
+dims1:
+	PREFETCHT1  (R8)
+	VMOVUPS     (DI), Z1
+	VCVTPH2PS   (SI), Z2
+	VFMADD231PS Z2, Z0, Z1
+	VMOVUPS     Z1, (DI)
+	ADDQ        $0x00000020, SI
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000040, DI
+	DECQ        R9
+	JNZ         dims1
+
+dims1_end:
+	ADDQ $0x00000004, DX
+	SUBQ $0x00000001, BX
+	JMP  elems1
+
+below1:
+	VZEROUPPER
+	RET
+
 // func TileF16AVX512(out *[24]float32, w *[4][]uint16, panel []float32)
 // Requires: AVX, AVX512F, F16C, FMA3
 TEXT ·TileF16AVX512(SB), $3072-40
