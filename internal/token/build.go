@@ -310,7 +310,9 @@ func (b *builder) byID() ([]string, error) {
 }
 
 // texts stores the text of all tokens: of a model of bytes the bytes that they
-// spell in GPT-2's way, but of an added token its own text.
+// spell in GPT-2's way, but of an added token its own text. Of a model of
+// characters it is UTF-8: a GGUF may hold tokens that are not, and each part of
+// a stream is text. No text spells such a token.
 func (b *builder) texts(spelled []string) *texts {
 	own := make(map[int32]bool, len(b.added))
 	for _, a := range b.added {
@@ -324,9 +326,12 @@ func (b *builder) texts(spelled []string) *texts {
 	text := make([]byte, 0, size)
 	t := &texts{end: make([]uint32, len(spelled))}
 	for id, token := range spelled {
-		if own[int32(id)] || !b.bytes {
+		switch {
+		case !b.bytes:
+			text, _ = appendText(text, []byte(token), true)
+		case own[int32(id)]:
 			text = append(text, token...)
-		} else {
+		default:
 			text = appendSpelled(text, token)
 		}
 		t.end[id] = uint32(len(text))
