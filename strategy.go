@@ -104,18 +104,28 @@ const (
 // DType is an element type: of stored weights, or of the KV cache.
 type DType uint8
 
-// The element types. The KV cache can be F32, F16 or, where the head dim is a
-// multiple of 32, Q8_0.
+// The element types: those of checkpoints, then GGUF's blocks. The KV cache can
+// be F32, F16 or, where the head dim is a multiple of 32, Q8_0.
 const (
-	F32  DType = iota // IEEE 754 binary32
-	F16               // IEEE 754 binary16
-	BF16              // the upper half of a binary32 (bfloat16)
-	Q8_0              // blocks of 32: 8-bit integers and a scale
-	Q4_0              // blocks of 32: 4-bit integers and a scale
+	F32    DType = iota // IEEE 754 binary32
+	F16                 // IEEE 754 binary16
+	BF16                // the upper half of a binary32 (bfloat16)
+	Q8_0                // blocks of 32: 8-bit integers and a scale
+	Q4_0                // blocks of 32: 4-bit integers and a scale
+	Q4_1                // blocks of 32: 4-bit integers, a scale and a least value
+	Q5_0                // blocks of 32: 5-bit integers and a scale
+	Q5_1                // blocks of 32: 5-bit integers, a scale and a least value
+	Q2_K                // blocks of 256: 2-bit integers, a scale and a least value for every 16
+	Q3_K                // blocks of 256: 3-bit integers and a scale for every 16
+	Q4_K                // blocks of 256: 4-bit integers, a scale and a least value for every 32
+	Q5_K                // blocks of 256: 5-bit integers, a scale and a least value for every 32
+	Q6_K                // blocks of 256: 6-bit integers and a scale for every 16
+	IQ4_NL              // blocks of 32: 4-bit indices of a table and a scale
+	IQ4_XS              // blocks of 256: 4-bit indices of a table and a scale for every 32
+	MXFP4               // blocks of 32: 4-bit floats and an exponent
 )
 
-// String is the name that safetensors uses, F32, F16 or BF16, or GGUF's, Q8_0
-// or Q4_0.
+// String is the name that safetensors uses, F32, F16 or BF16, or GGUF's.
 func (d DType) String() string { return tensor.DType(d).String() }
 
 // Valid reports whether d is one of the constants.

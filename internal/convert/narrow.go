@@ -38,10 +38,7 @@ func narrow(dst []byte, d tensor.DType, src []byte, s tensor.DType) error {
 // explain names the first value that did not stay finite, of a block the
 // largest.
 func explain(dst []byte, d tensor.DType, src []byte, s tensor.DType) error {
-	ss, step := int(s.RowBytes(1)), 1
-	if d.Quantised() {
-		step = tensor.QuantBlock
-	}
+	ss, step := int(s.RowBytes(1)), d.BlockElems()
 	v := make([]float32, step)
 	for i := 0; i < len(src)/ss; i += step {
 		if finite(dst[d.RowBytes(i):d.RowBytes(i+step)], d) {
@@ -68,7 +65,7 @@ func explain(dst []byte, d tensor.DType, src []byte, s tensor.DType) error {
 // place only from all ones, and never into the next element.
 func finite(b []byte, d tensor.DType) bool {
 	if d.Quantised() {
-		for n := int(d.RowBytes(tensor.QuantBlock)); len(b) >= n; b = b[n:] {
+		for n := d.BlockBytes(); len(b) >= n; b = b[n:] {
 			if !finite(b[:2], tensor.F16) {
 				return false
 			}

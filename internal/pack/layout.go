@@ -186,8 +186,8 @@ type Layout struct {
 // the header until shift. It allocates in proportion to the number of layers,
 // which a valid profile bounds.
 func newLayout(d description) (*Layout, error) {
-	if !d.attn.Valid() || !d.mlp.Valid() {
-		return nil, fmt.Errorf("pack: layout: got element types %v and %v, want ones of package tensor", d.attn, d.mlp)
+	if !d.attn.Encodes() || !d.mlp.Encodes() {
+		return nil, fmt.Errorf("pack: layout: got element types %v and %v, want ones that package tensor encodes", d.attn, d.mlp)
 	}
 	if d.mlp.OfRow(d.profile.HiddenSize) != d.mlp {
 		return nil, fmt.Errorf("pack: layout: got bundles of %v with rows of %d elements, want a multiple of %d", d.mlp, d.profile.HiddenSize, tensor.QuantBlock)

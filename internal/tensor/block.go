@@ -5,32 +5,39 @@ import (
 	"math"
 )
 
-// QuantBlock is the elements of one block of a quantised type.
+// QuantBlock is the elements of a block of the simpler types.
 //
-// The blocks are GGUF's, byte for byte (ggml-quants.c, quantize_row_q8_0_ref
-// and quantize_row_q4_0_ref). Both begin with a scale d in F16:
+// The blocks are GGUF's, byte for byte (ggml-common.h), and round as its
+// reference does (ggml-quants.c, quantize_row_*_ref). Most begin with a scale d in
+// F16; a value is the product of scale and code, plus a least value m where there
+// is one. Bytes of two nibbles hold element j in the lower and 16+j in the upper
+// one; a fifth bit of element j is bit j of h.
 //
-//	Q8_0  d, 32 int8 q                  value j is q[j] d
-//	Q4_0  d, 16 bytes b of two nibbles  value j < 16 is (b[j]&15 - 8) d,
-//	                                    value j+16 is (b[j]>>4 - 8) d
+//	Q8_0    d, 32 int8 q               q[j] d
+//	Q4_0    d, 16 bytes of nibbles     (q[j]-8) d
+//	Q4_1    d, m, 16 bytes of nibbles  q[j] d + m
+//	Q5_0    d, h, 16 bytes of nibbles  (q[j]-16) d
+//	Q5_1    d, m, h, 16 bytes of ...   q[j] d + m
+//	IQ4_NL  d, 16 bytes of nibbles     iq4[q[j]] d
+//	MXFP4   e, 16 bytes of nibbles     fp4[q[j]] 2^(e-128), e one byte
 const QuantBlock = 32
 
 const (
-	q8Bytes = 2 + QuantBlock
-	q4Bytes = 2 + QuantBlock/2
+	q8Bytes  = 2 + QuantBlock
+	q4Bytes  = 2 + QuantBlock/2
+	q41Bytes = 2 + q4Bytes
+	q5Bytes  = 4 + q4Bytes
+	q51Bytes = 4 + q41Bytes
+	iq4Bytes = q4Bytes
+	mx4Bytes = 1 + QuantBlock/2
 )
 
-// Quantised reports whether d is stored in blocks of QuantBlock elements.
-func (d DType) Quantised() bool { return d == Q8_0 || d == Q4_0 }
+// iq4 is what the codes of IQ4_NL and IQ4_XS stand for.
+var iq4 = [16]float32{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}
 
-// OfRow is the type that a matrix of d gets whose rows have n elements: d, but
-// F16 for a quantised d whose blocks do not fill the rows.
-func (d DType) OfRow(n int) DType {
-	if d.Quantised() && n%QuantBlock != 0 {
-		return F16
-	}
-	return d
-}
+// fp4 is twice what the codes of MXFP4, E2M1 floats, stand for. The reference
+// has no negative zero.
+var fp4 = [16]float32{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12}
 
 // decodeQ8 sets dst, whole blocks, to the values of src.
 func decodeQ8(dst []float32, src []byte) {
@@ -50,6 +57,67 @@ func decodeQ4(dst []float32, src []byte) {
 			dst[j] = float32(int(q&15)-8) * d
 			dst[j+QuantBlock/2] = float32(int(q>>4)-8) * d
 		}
+	}
+}
+
+// half is the F16 at the start of b.
+func half(b []byte) float32 { return F16ToF32(binary.LittleEndian.Uint16(b)) }
+
+// Products that are added to are rounded on their own, by a conversion: some
+// processors would fuse the two otherwise.
+
+func decodeQ41(dst []float32, src []byte) {
+	for ; len(dst) > 0; dst, src = dst[QuantBlock:], src[q41Bytes:] {
+		d, m := half(src), half(src[2:])
+		for j, q := range src[4:q41Bytes] {
+			dst[j] = float32(d*float32(q&15)) + m
+			dst[j+QuantBlock/2] = float32(d*float32(q>>4)) + m
+		}
+	}
+}
+
+func decodeQ5(dst []float32, src []byte) {
+	for ; len(dst) > 0; dst, src = dst[QuantBlock:], src[q5Bytes:] {
+		d, h := half(src), binary.LittleEndian.Uint32(src[2:])
+		for j, q := range src[6:q5Bytes] {
+			dst[j] = d * float32(int(uint32(q&15)|h>>j<<4&16)-16)
+			dst[j+QuantBlock/2] = d * float32(int(uint32(q>>4)|h>>(j+16)<<4&16)-16)
+		}
+	}
+}
+
+func decodeQ51(dst []float32, src []byte) {
+	for ; len(dst) > 0; dst, src = dst[QuantBlock:], src[q51Bytes:] {
+		d, m, h := half(src), half(src[2:]), binary.LittleEndian.Uint32(src[4:])
+		for j, q := range src[8:q51Bytes] {
+			dst[j] = float32(d*float32(uint32(q&15)|h>>j<<4&16)) + m
+			dst[j+QuantBlock/2] = float32(d*float32(uint32(q>>4)|h>>(j+16)<<4&16)) + m
+		}
+	}
+}
+
+func decodeIQ4NL(dst []float32, src []byte) {
+	for ; len(dst) > 0; dst, src = dst[QuantBlock:], src[iq4Bytes:] {
+		nibbles(dst, src[2:iq4Bytes], half(src), &iq4)
+	}
+}
+
+func decodeMXFP4(dst []float32, src []byte) {
+	for ; len(dst) > 0; dst, src = dst[QuantBlock:], src[mx4Bytes:] {
+		// 2^(e-128); the two least are subnormal.
+		bits := uint32(src[0]-1) << 23
+		if src[0] < 2 {
+			bits = 0x200000 << src[0]
+		}
+		nibbles(dst, src[1:mx4Bytes], math.Float32frombits(bits), &fp4)
+	}
+}
+
+// nibbles sets a block of dst to the values that the nibbles q stand for.
+func nibbles(dst []float32, q []byte, d float32, table *[16]float32) {
+	for j, q := range q {
+		dst[j] = d * table[q&15]
+		dst[j+QuantBlock/2] = d * table[q>>4]
 	}
 }
 

@@ -5,7 +5,9 @@
 // format. Widening (F16 and BF16 to float32) is exact; narrowing rounds to
 // nearest, ties to even, with overflow going to infinity, as IEEE 754 and the
 // reference implementation do. The quantised types round as GGUF's reference
-// does, and exist in whole blocks only: see [QuantBlock].
+// does, and exist in whole blocks only: see [QuantBlock] and [SuperBlock]. All
+// that is known of a type is its line of one table, which everything here and
+// above looks things up in.
 package tensor
 
 import (
@@ -18,97 +20,171 @@ import (
 // DType is the type of a stored element.
 type DType uint8
 
-// The element types: those of checkpoints, then the quantised ones.
+// The element types: those of checkpoints, then GGUF's blocks. Their numbers are
+// this program's own; GGML gives those of GGUF files.
 const (
-	F32  DType = iota // IEEE 754 binary32
-	F16               // IEEE 754 binary16
-	BF16              // the upper half of a binary32 (bfloat16)
-	Q8_0              // blocks of 32: 8-bit integers and a scale
-	Q4_0              // blocks of 32: 4-bit integers and a scale
+	F32    DType = iota // IEEE 754 binary32
+	F16                 // IEEE 754 binary16
+	BF16                // the upper half of a binary32 (bfloat16)
+	Q8_0                // blocks of 32: 8-bit integers and a scale
+	Q4_0                // blocks of 32: 4-bit integers and a scale
+	Q4_1                // blocks of 32: 4-bit integers, a scale and a least value
+	Q5_0                // blocks of 32: 5-bit integers and a scale
+	Q5_1                // blocks of 32: 5-bit integers, a scale and a least value
+	Q2_K                // blocks of 256: 2-bit integers, a scale and a least value for every 16
+	Q3_K                // blocks of 256: 3-bit integers and a scale for every 16
+	Q4_K                // blocks of 256: 4-bit integers, a scale and a least value for every 32
+	Q5_K                // blocks of 256: 5-bit integers, a scale and a least value for every 32
+	Q6_K                // blocks of 256: 6-bit integers and a scale for every 16
+	IQ4_NL              // blocks of 32: 4-bit indices of a table and a scale
+	IQ4_XS              // blocks of 256: 4-bit indices of a table and a scale for every 32
+	MXFP4               // blocks of 32: 4-bit floats and an exponent
 )
 
-var names = [...]string{F32: "F32", F16: "F16", BF16: "BF16", Q8_0: "Q8_0", Q4_0: "Q4_0"}
-
-// String returns the name that safetensors uses, F32, F16 or BF16, or GGUF's,
-// Q8_0 or Q4_0.
-func (d DType) String() string {
-	if int(d) < len(names) {
-		return names[d]
-	}
-	return fmt.Sprintf("DType(%d)", uint8(d))
+// format is all that is known of a type.
+type format struct {
+	name   string
+	elems  int // elements of a block
+	bytes  int // bytes of a block
+	ggml   uint32
+	decode func(dst []float32, src []byte)
+	encode func(dst []byte, src []float32) // nil where this program only reads the type
 }
 
+var formats = [...]format{
+	F32:    {"F32", 1, 4, 0, decodeF32, encodeF32},
+	F16:    {"F16", 1, 2, 1, decodeF16, encodeF16},
+	BF16:   {"BF16", 1, 2, 30, decodeBF16, encodeBF16},
+	Q8_0:   {"Q8_0", QuantBlock, q8Bytes, 8, decodeQ8, encodeQ8},
+	Q4_0:   {"Q4_0", QuantBlock, q4Bytes, 2, decodeQ4, encodeQ4},
+	Q4_1:   {"Q4_1", QuantBlock, q41Bytes, 3, decodeQ41, nil},
+	Q5_0:   {"Q5_0", QuantBlock, q5Bytes, 6, decodeQ5, nil},
+	Q5_1:   {"Q5_1", QuantBlock, q51Bytes, 7, decodeQ51, nil},
+	Q2_K:   {"Q2_K", SuperBlock, q2kBytes, 10, decodeQ2K, nil},
+	Q3_K:   {"Q3_K", SuperBlock, q3kBytes, 11, decodeQ3K, nil},
+	Q4_K:   {"Q4_K", SuperBlock, q4kBytes, 12, decodeQ4K, nil},
+	Q5_K:   {"Q5_K", SuperBlock, q5kBytes, 13, decodeQ5K, nil},
+	Q6_K:   {"Q6_K", SuperBlock, q6kBytes, 14, decodeQ6K, nil},
+	IQ4_NL: {"IQ4_NL", QuantBlock, iq4Bytes, 20, decodeIQ4NL, nil},
+	IQ4_XS: {"IQ4_XS", SuperBlock, iq4xsBytes, 23, decodeIQ4XS, nil},
+	MXFP4:  {"MXFP4", QuantBlock, mx4Bytes, 39, decodeMXFP4, nil},
+}
+
+// DTypes is the number of types: they are 0 to DTypes-1.
+const DTypes = len(formats)
+
+// format is d's line; a type that is not valid has no bytes.
+func (d DType) format() *format {
+	if !d.Valid() {
+		return &format{name: fmt.Sprintf("DType(%d)", uint8(d)), elems: 1}
+	}
+	return &formats[d]
+}
+
+// String returns the name that safetensors uses, F32, F16 or BF16, or GGUF's.
+func (d DType) String() string { return d.format().name }
+
 // Valid reports whether d is one of the constants of this package.
-func (d DType) Valid() bool { return int(d) < len(names) }
+func (d DType) Valid() bool { return int(d) < DTypes }
 
 // ParseDType returns the type named s, in either case.
 func ParseDType(s string) (DType, error) {
-	for d, n := range names {
-		if strings.EqualFold(s, n) {
+	var known []string
+	for d, f := range formats {
+		if strings.EqualFold(s, f.name) {
 			return DType(d), nil
 		}
+		known = append(known, strings.ToLower(f.name))
 	}
-	return 0, fmt.Errorf("tensor: parse dtype: got %q, want f32, f16, bf16, q8_0 or q4_0", s)
+	last := len(known) - 1
+	return 0, fmt.Errorf("tensor: parse dtype: got %q, want %s or %s", s, strings.Join(known[:last], ", "), known[last])
+}
+
+// GGML is the number of d in GGUF files (enum ggml_type).
+func (d DType) GGML() uint32 { return d.format().ggml }
+
+// FromGGML is the type that GGUF files call id; ok is false for one that is not
+// read.
+func FromGGML(id uint32) (d DType, ok bool) {
+	for d, f := range formats {
+		if f.ggml == id {
+			return DType(d), true
+		}
+	}
+	return 0, false
+}
+
+// BlockElems is how many elements are stored together: 1, or those of a block
+// of a quantised type.
+func (d DType) BlockElems() int { return d.format().elems }
+
+// BlockBytes is the size of BlockElems elements.
+func (d DType) BlockBytes() int { return d.format().bytes }
+
+// Quantised reports whether d is stored in blocks of several elements.
+func (d DType) Quantised() bool { return d.format().elems > 1 }
+
+// Encodes reports whether Encode takes d.
+func (d DType) Encodes() bool { return d.format().encode != nil }
+
+// OfRow is the type that a matrix of d gets whose rows have n elements: d, but
+// F16 for a quantised d whose blocks do not fill the rows.
+func (d DType) OfRow(n int) DType {
+	if n%d.format().elems != 0 {
+		return F16
+	}
+	return d
 }
 
 // RowBytes is the size in bytes of n consecutive elements, of a quantised type
 // that of as many blocks as n elements take.
 func (d DType) RowBytes(n int) int64 {
-	blocks := (int64(n) + QuantBlock - 1) / QuantBlock
-	switch d {
-	case F32:
-		return 4 * int64(n)
-	case Q8_0:
-		return q8Bytes * blocks
-	case Q4_0:
-		return q4Bytes * blocks
-	}
-	return 2 * int64(n)
+	f := d.format()
+	return (int64(n) + int64(f.elems) - 1) / int64(f.elems) * int64(f.bytes)
 }
 
 // Decode widens the first len(dst) elements of src, which are of type d: whole
 // blocks where d is quantised.
-func Decode(dst []float32, src []byte, d DType) {
-	switch d {
-	case F32:
-		for i := range dst {
-			dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
-		}
-	case F16:
-		for i := range dst {
-			dst[i] = F16ToF32(binary.LittleEndian.Uint16(src[2*i:]))
-		}
-	case BF16:
-		for i := range dst {
-			dst[i] = BF16ToF32(binary.LittleEndian.Uint16(src[2*i:]))
-		}
-	case Q8_0:
-		decodeQ8(dst, src)
-	case Q4_0:
-		decodeQ4(dst, src)
+func Decode(dst []float32, src []byte, d DType) { formats[d].decode(dst, src) }
+
+// Encode narrows all of src, whole blocks where d is quantised, to a type d that
+// Encodes at the start of dst. A block with a value that is not finite has a
+// scale that is NaN.
+func Encode(dst []byte, src []float32, d DType) { formats[d].encode(dst, src) }
+
+func decodeF32(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
 	}
 }
 
-// Encode narrows all of src, whole blocks where d is quantised, to type d at
-// the start of dst. A block with a value that is not finite is all NaN.
-func Encode(dst []byte, src []float32, d DType) {
-	switch d {
-	case F32:
-		for i, v := range src {
-			binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(v))
-		}
-	case F16:
-		for i, v := range src {
-			binary.LittleEndian.PutUint16(dst[2*i:], F32ToF16(v))
-		}
-	case BF16:
-		for i, v := range src {
-			binary.LittleEndian.PutUint16(dst[2*i:], F32ToBF16(v))
-		}
-	case Q8_0:
-		encodeQ8(dst, src)
-	case Q4_0:
-		encodeQ4(dst, src)
+func decodeF16(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = F16ToF32(binary.LittleEndian.Uint16(src[2*i:]))
+	}
+}
+
+func decodeBF16(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = BF16ToF32(binary.LittleEndian.Uint16(src[2*i:]))
+	}
+}
+
+func encodeF32(dst []byte, src []float32) {
+	for i, v := range src {
+		binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(v))
+	}
+}
+
+func encodeF16(dst []byte, src []float32) {
+	for i, v := range src {
+		binary.LittleEndian.PutUint16(dst[2*i:], F32ToF16(v))
+	}
+}
+
+func encodeBF16(dst []byte, src []float32) {
+	for i, v := range src {
+		binary.LittleEndian.PutUint16(dst[2*i:], F32ToBF16(v))
 	}
 }
 

@@ -135,7 +135,18 @@ func TestDTypes(t *testing.T) {
 		{BF16, "BF16", true, 6},
 		{Q8_0, "Q8_0", true, 34},
 		{Q4_0, "Q4_0", true, 18},
-		{DType(5), "DType(5)", false, 0},
+		{Q4_1, "Q4_1", true, 20},
+		{Q5_0, "Q5_0", true, 22},
+		{Q5_1, "Q5_1", true, 24},
+		{Q2_K, "Q2_K", true, 84},
+		{Q3_K, "Q3_K", true, 110},
+		{Q4_K, "Q4_K", true, 144},
+		{Q5_K, "Q5_K", true, 176},
+		{Q6_K, "Q6_K", true, 210},
+		{IQ4_NL, "IQ4_NL", true, 18},
+		{IQ4_XS, "IQ4_XS", true, 136},
+		{MXFP4, "MXFP4", true, 17},
+		{DType(DTypes), "DType(16)", false, 0},
 		{DType(255), "DType(255)", false, 0},
 	} {
 		if c.d.String() != c.name || c.d.Valid() != c.valid {
@@ -156,7 +167,7 @@ func TestDTypes(t *testing.T) {
 			t.Errorf("ParseDType(%q): got %v, %v, want %v", in, got, err, want)
 		}
 	}
-	if _, err := ParseDType("f64"); err == nil || err.Error() != `tensor: parse dtype: got "f64", want f32, f16, bf16, q8_0 or q4_0` {
+	if _, err := ParseDType("f64"); err == nil || err.Error() != `tensor: parse dtype: got "f64", want f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs or mxfp4` {
 		t.Errorf("ParseDType(f64): got error %v", err)
 	}
 }
