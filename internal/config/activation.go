@@ -6,16 +6,19 @@ import "fmt"
 // Hugging Face configurations use.
 type Activation string
 
-// The activation functions. ReLU alone gives exact zeros.
+// The activation functions. In a neuron of three parts the function is the gate's,
+// and the product of the second part with the input multiplies what it gives.
 const (
 	ReLU      Activation = "relu"
+	FATReLU   Activation = "fatrelu"    // x where x is above a threshold, else 0 (Song et al., "ProSparse", 2024)
+	DReLU     Activation = "drelu"      // ReLU of the gate and of the second part alike (Song et al., "Turbo Sparse", 2024)
 	GELU      Activation = "gelu"       // x Phi(x), by erf
 	GELUTanh  Activation = "gelu_new"   // the tanh approximation of GELU
 	QuickGELU Activation = "quick_gelu" // x sigmoid(1.702 x)
 	SiLU      Activation = "silu"       // x sigmoid(x)
 )
 
-const activations = "relu, gelu, gelu_new, quick_gelu or silu"
+const activations = "relu, fatrelu, drelu, gelu, gelu_new, quick_gelu or silu"
 
 // activationNamed is the function that transformers (activations.py) know as
 // name, which is one of its several names for it.
@@ -23,6 +26,10 @@ func activationNamed(name string) (Activation, bool) {
 	switch name {
 	case "relu":
 		return ReLU, true
+	case "fatrelu":
+		return FATReLU, true
+	case "drelu", "dReLU":
+		return DReLU, true
 	case "gelu", "gelu_python":
 		return GELU, true
 	case "gelu_new", "gelu_fast", "gelu_accurate", "gelu_pytorch_tanh", "gelu_python_tanh":
@@ -36,7 +43,7 @@ func activationNamed(name string) (Activation, bool) {
 }
 
 // Sparse reports whether the function gives exact zeros.
-func (a Activation) Sparse() bool { return a == ReLU }
+func (a Activation) Sparse() bool { return a == ReLU || a == FATReLU || a == DReLU }
 
 // Validate reports a value that is none of the constants.
 func (a Activation) Validate() error {

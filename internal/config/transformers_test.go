@@ -186,13 +186,13 @@ func TestErrorsFromTransformers(t *testing.T) {
 		{"max_position_embeddings", "0", "config: profile: got max_positions 0, want 1 to 16777216"},
 		{"word_embed_proj_dim", "0", "config: profile: got embed_dim 0, want 1 to 1048576"},
 
-		{"activation_function", `"relu6"`, `config: config.json: got activation_function "relu6", want relu, gelu, gelu_new, quick_gelu or silu`},
-		{"activation_function", "null", "config: config.json: got activation_function null, want relu, gelu, gelu_new, quick_gelu or silu"},
-		{"activation_function", "3", "config: config.json: got activation_function 3, want relu, gelu, gelu_new, quick_gelu or silu"},
+		{"activation_function", `"relu6"`, `config: config.json: got activation_function "relu6", want relu, fatrelu, drelu, gelu, gelu_new, quick_gelu or silu`},
+		{"activation_function", "null", "config: config.json: got activation_function null, want relu, fatrelu, drelu, gelu, gelu_new, quick_gelu or silu"},
+		{"activation_function", "3", "config: config.json: got activation_function 3, want relu, fatrelu, drelu, gelu, gelu_new, quick_gelu or silu"},
 
 		{
 			"activation_function", `"` + strings.Repeat("x", 1000) + `"`,
-			`config: config.json: got activation_function "` + strings.Repeat("x", 59) + "..., want relu, gelu, gelu_new, quick_gelu or silu",
+			`config: config.json: got activation_function "` + strings.Repeat("x", 59) + "..., want relu, fatrelu, drelu, gelu, gelu_new, quick_gelu or silu",
 		},
 	} {
 		got, err := ProfileFromTransformers(smallWith(c.key, c.value))

@@ -37,7 +37,10 @@ type Backend interface {
 	// Sketch sets y [tokens, ffn] to the sketch's estimate of x W^T + b.
 	Sketch(y, x Act, w SketchMat)
 	// Up sets the rows of h that sel names: h[i] [tokens] is the activation
-	// of the i-th neuron of w for every token that wants it, else 0.
+	// of the i-th neuron of w for every token that wants it, else 0. In a neuron
+	// of three parts that is the function of the first part's product times the
+	// second part's. The second is not read, and the activation is exactly 0,
+	// where w skips zeros and the function gives none but zeros.
 	Up(h []float32, x Act, s Slots, w Work, sel []int32)
 	// Down adds to y each neuron's last part times h, neurons in w's order.
 	Down(y Act, h []float32, s Slots, w Work)
@@ -207,9 +210,12 @@ type Work struct {
 	// Wants[i*WantWords:] is token t of the i-th neuron. Nil: all want all.
 	Wants     []uint64
 	WantWords int
-	Bias      []float32         // [ffn] of the first part, or nil
-	Act       config.Activation //
-	SkipZero  bool              // Down leaves out activations that are exactly 0
+	Bias      []float32 // [ffn] of the first part, or nil
+	// SecondBias is [ffn] of the second of three parts, or nil.
+	SecondBias []float32
+	Act        config.Activation
+	Threshold  float32 // of FATReLU
+	SkipZero   bool    // what only multiplies with exact zeros is left out
 	// SameInput says that the x of Up is what it was at the latest Up, so that
 	// what was made of it then, if anything, still serves.
 	SameInput bool

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"slices"
-
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/device/cpu"
 )
@@ -17,13 +15,13 @@ type meter struct {
 }
 
 // Read is the weights that one operation reads: the rows of a matrix or one
-// half of some neurons.
+// part of some neurons.
 type Read struct {
 	Rows     []byte // nil for neurons
 	RowBytes int
 	Memory   device.Slots
 	Slots    []int32
-	Down     bool // the last part of the neurons, else all before it
+	Part     int
 }
 
 // Bytes is how many bytes r reads.
@@ -31,15 +29,7 @@ func (r *Read) Bytes() int64 {
 	if r.Rows != nil {
 		return int64(len(r.Rows))
 	}
-	return upDownBytes(r.Memory, len(r.Slots), r.Down)
-}
-
-func upDownBytes(s device.Slots, neurons int, down bool) int64 {
-	parts := s.Parts - 1
-	if down {
-		parts = 1
-	}
-	return int64(neurons) * int64(parts) * s.DType.RowBytes(s.Cols)
+	return int64(len(r.Slots)) * r.Memory.DType.RowBytes(r.Memory.Cols)
 }
 
 // Linear is the backend's.
@@ -61,34 +51,47 @@ func (m *meter) matrix(data []byte, rowBytes int64) {
 	}
 }
 
-// Up is the backend's.
+// Up is the backend's. Second parts that multiply nothing but zeros are not read.
 func (m *meter) Up(h []float32, x device.Act, s device.Slots, w device.Work, sel []int32) {
-	m.bytes += upDownBytes(s, len(sel), false)
-	if m.reads != nil && len(sel) > 0 {
+	m.Backend.Up(h, x, s, w, sel)
+	for part := range s.Parts - 1 {
 		m.slots = m.slots[:0]
 		for _, n := range sel {
-			m.slots = append(m.slots, w.Slots[n])
-		}
-		m.reads(Read{Memory: s, Slots: m.slots})
-	}
-	m.Backend.Up(h, x, s, w, sel)
-}
-
-// Down is the backend's. Second halves that count for no token are not read.
-func (m *meter) Down(y device.Act, h []float32, s device.Slots, w device.Work) {
-	n := 0
-	m.slots = m.slots[:0]
-	for i, slot := range w.Slots {
-		if !w.SkipZero || slices.ContainsFunc(h[i*y.Rows:(i+1)*y.Rows], func(v float32) bool { return v != 0 }) {
-			n++
-			if m.reads != nil {
-				m.slots = append(m.slots, slot)
+			if part == 0 || !w.SkipZero || !w.Act.Sparse() || counts(h, int(n), x.Rows) {
+				m.slots = append(m.slots, w.Slots[n])
 			}
 		}
+		m.neurons(s, part)
 	}
-	m.bytes += upDownBytes(s, n, true)
-	if m.reads != nil && n > 0 {
-		m.reads(Read{Memory: s, Slots: m.slots, Down: true})
+}
+
+// Down is the backend's. Last parts that count for no token are not read.
+func (m *meter) Down(y device.Act, h []float32, s device.Slots, w device.Work) {
+	m.slots = m.slots[:0]
+	for i, slot := range w.Slots {
+		if !w.SkipZero || counts(h, i, y.Rows) {
+			m.slots = append(m.slots, slot)
+		}
 	}
+	m.neurons(s, s.Parts-1)
 	m.Backend.Down(y, h, s, w)
+}
+
+// counts reports whether the i-th neuron is active at any of so many tokens.
+func counts(h []float32, i, tokens int) bool {
+	for _, v := range h[i*tokens : (i+1)*tokens] {
+		if v != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// neurons counts a part of the neurons in m.slots.
+func (m *meter) neurons(s device.Slots, part int) {
+	r := Read{Memory: s, Slots: m.slots, Part: part}
+	m.bytes += r.Bytes()
+	if m.reads != nil && len(m.slots) > 0 {
+		m.reads(r)
+	}
 }

@@ -61,9 +61,13 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 func scratchBytes(l *pack.Layout, threads, chunk int) int64 {
 	p := l.Profile()
 	cols := max(p.HiddenSize, p.EmbedDim)
-	return model.ScratchBytes(p, chunk) +
+	n := model.ScratchBytes(p, chunk) +
 		max(cpu.RecordBytes(l.AttnDType(), chunk, cols), cpu.RecordBytes(l.MLPDType(), chunk, cols)) +
 		cpu.TileBytes(threads, cols, chunk, model.HiddenSize(p, chunk))
+	if p.NeuronParts == 3 {
+		n += cpu.GateBytes(p.FFN, model.HiddenSize(p, chunk))
+	}
+	return n
 }
 
 // syntheticNotice is what everybody who runs drawn weights is told.

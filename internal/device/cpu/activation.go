@@ -7,11 +7,17 @@ import (
 )
 
 // activate applies a model's activation function to one pre-activation, with
-// the formulas of transformers' activations.py. NaN stays NaN.
-func activate(a config.Activation, x float32) float32 {
+// the formulas of transformers' activations.py; threshold is FATReLU's. NaN stays
+// NaN.
+func activate(a config.Activation, x, threshold float32) float32 {
 	switch a {
-	case config.ReLU:
+	case config.ReLU, config.DReLU:
 		if x <= 0 {
+			return 0
+		}
+		return x
+	case config.FATReLU:
+		if x <= threshold {
 			return 0
 		}
 		return x

@@ -39,7 +39,7 @@ func BenchmarkMLPComplete(b *testing.B) {
 				}{
 					{"load", func(s device.Slots) { be.Load(slices.Collect(slices.Chunk(first(s), 64<<10))) }},
 					{"load rows", func(s device.Slots) { be.LoadRows(first(s), int(row)) }},
-					{"load up", func(s device.Slots) { be.LoadUp(s, w.Slots) }},
+					{"load up", func(s device.Slots) { be.LoadUp(s, w.Slots, 0) }},
 					{"up", func(s device.Slots) { be.Up(h, x, s, w, w.IDs) }},
 					{"load down", func(s device.Slots) { be.LoadDown(s, w.Slots) }},
 					{"down", func(s device.Slots) { be.Down(y, h, s, w) }},

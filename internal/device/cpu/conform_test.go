@@ -207,6 +207,7 @@ func mlps() (ops []operation) {
 	for i, s := range []struct{ tokens, cols, parts, neurons int }{
 		{1, 60, 2, 41}, {5, 60, 2, 41}, {130, 60, 2, 9}, {3, 192, 3, 30}, {1, 769, 2, 5}, {2, 60, 2, 0}, {9, 96, 2, 41}, {1, 256, 2, 9},
 		{6, 128, 2, 41}, {50, 160, 2, 13}, {8, 300, 3, 45}, {7, 128, 2, 530}, {70, 256, 2, 70}, {34, 160, 2, 30},
+		{1, 256, 3, 41}, {1, 60, 3, 9}, {5, 60, 3, 41}, {9, 96, 3, 20}, {70, 256, 3, 70}, {50, 160, 3, 13}, {130, 60, 3, 9},
 	} {
 		for _, dt := range dtypes {
 			for _, masked := range []bool{false, true} {
@@ -215,7 +216,7 @@ func mlps() (ops []operation) {
 				}
 				m := newMLP(s.tokens, s.cols, s.parts, s.neurons, max(50, s.neurons), dt, masked)
 				if i%3 == 1 {
-					m.work.Bias = nil
+					m.work.Bias, m.work.SecondBias = nil, nil
 				}
 				name := fmt.Sprintf("%v/%v/masked=%v", s, dt, masked)
 				ops = append(ops, upOf(m, name, 1), downOf(m, name))
@@ -225,11 +226,16 @@ func mlps() (ops []operation) {
 			}
 		}
 	}
-	m := newMLP(3, 60, 2, 40, 50, tensor.F32, false)
-	for _, act := range []config.Activation{config.GELU, config.GELUTanh, config.QuickGELU, config.SiLU} {
-		other := *m
-		other.work.Act = act
-		ops = append(ops, upOf(&other, string(act), 1.2)) // none is steeper
+	for _, parts := range []int{2, 3} {
+		for _, tokens := range []int{1, 3, 40} {
+			for _, act := range []config.Activation{config.ReLU, config.FATReLU, config.DReLU, config.GELU, config.GELUTanh, config.QuickGELU, config.SiLU} {
+				for _, skip := range []bool{false, true} {
+					m := newMLP(tokens, 96, parts, 40, 50, tensor.F32, false)
+					m.work.Act, m.work.Threshold, m.work.SkipZero = act, 0.7, skip
+					ops = append(ops, upOf(m, fmt.Sprintf("%s/%d parts/tokens=%d/skip=%v", act, parts, tokens, skip), 1.2)) // none is steeper
+				}
+			}
+		}
 	}
 	return ops
 }
@@ -242,11 +248,15 @@ func upOf(m *mlp, name string, steep float64) operation {
 		b.Up(h, x, m.slots, w, m.all())
 		return transposed(h, x.Rows, neurons)
 	}
-	sums := rounding(m.x, blockOf(m.slots.DType), func(b device.Backend, x device.Act) device.Act { return up(b, x, m.work) })
+	sums := rounding(m.x, blockOf(m.slots.DType), func(b device.Backend, x device.Act) device.Act { return m.products(b, x, 0) })
+	bound := func(t, j int, want float64) float64 { return steep * sums(t, j, want) }
+	if m.slots.Parts == 3 {
+		bound = gatedBound(m, steep)
+	}
 	return operation{
 		name: "Up/" + name, tokens: m.tokens(),
 		run:   func(b device.Backend, first, n int) device.Act { return up(b, m.x.Rowspan(first, n), m.of(first, n)) },
-		bound: func(t, j int, want float64) float64 { return steep * sums(t, j, want) },
+		bound: bound,
 		same: map[string]func(b device.Backend) device.Act{"in two calls, in another order": func(b device.Backend) device.Act {
 			order, h := m.all(), m.blank(m.tokens())
 			newRandom(9).Shuffle(neurons, func(i, j int) { order[i], order[j] = order[j], order[i] })
@@ -260,6 +270,27 @@ func upOf(m *mlp, name string, steep float64) operation {
 			}
 			return transposed(late, m.tokens(), neurons)
 		}},
+	}
+}
+
+// gatedBound is by how much the activations of neurons of three parts may differ:
+// each factor's error times the other factor, and all where the gate is so near a
+// threshold that it may be taken for either side.
+func gatedBound(m *mlp, steep float64) func(t, j int, want float64) float64 {
+	var products [2]device.Act
+	var errs [2]func(t, j int, want float64) float64
+	for part := range products {
+		products[part] = m.products(ref.New(), m.x, part)
+		errs[part] = rounding(m.x, blockOf(m.slots.DType), func(b device.Backend, x device.Act) device.Act { return m.products(b, x, part) })
+	}
+	return func(t, j int, want float64) float64 {
+		g, v := math.Abs(float64(products[0].Row(t)[j])), math.Abs(float64(products[1].Row(t)[j]))
+		eg, ev := steep*errs[0](t, j, g), errs[1](t, j, v)
+		bound := g*ev + eg*v + eg*ev + 2*u*math.Abs(want)
+		if m.work.Act == config.FATReLU && math.Abs(float64(products[0].Row(t)[j]-m.work.Threshold)) <= eg {
+			bound += g * v
+		}
+		return bound
 	}
 }
 

@@ -17,5 +17,5 @@ func (b *Backend) Scratch() int64 {
 	for _, s := range b.down.scratch {
 		n += cap(s.panel) + cap(s.strip)
 	}
-	return 4 * int64(n)
+	return 4*int64(n+cap(b.up.active)) + 8*int64(cap(b.up.wants))
 }

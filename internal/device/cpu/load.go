@@ -54,10 +54,10 @@ func (l *loadRows) run(lo, hi, _ int) {
 	l.sum.Add(l.k.Load(l.data[lo*l.rowBytes:hi*l.rowBytes], nil))
 }
 
-// LoadUp loads the first part of the neurons in slots as Up reads it for one
-// token: those that follow one another as rows of a matrix.
-func (b *Backend) LoadUp(s device.Slots, slots []int32) uint64 {
-	l := &loadVecs{k: &b.k, s: s, slots: slots}
+// LoadUp loads a part, not the last, of the neurons in slots as Up reads it for
+// one token: those that follow one another as rows of a matrix.
+func (b *Backend) LoadUp(s device.Slots, slots []int32, part int) uint64 {
+	l := &loadVecs{k: &b.k, s: s, slots: slots, part: part}
 	b.pool.run((*loadUp)(l), len(slots), b.units(s.DType.RowBytes(s.Cols)))
 	return l.sum.Load()
 }
@@ -76,6 +76,7 @@ type loadVecs struct {
 	k     *kernel.Set
 	s     device.Slots
 	slots []int32
+	part  int // of loadUp
 	sum   atomic.Uint64
 }
 
@@ -87,11 +88,11 @@ func (p *loadUp) run(lo, hi, _ int) {
 	ahead := aheadRows(n)
 	for slots := l.slots[lo:hi]; len(slots) > 0; {
 		if rows := l.together(slots); rows > ahead { // as Up decides
-			sum += l.k.Load(l.s.Data[int64(slots[0]-l.s.First)*n:][:int64(rows)*n], nil)
+			sum += l.k.Load(l.s.Data[int64(l.part)*l.s.PartStride+int64(slots[0]-l.s.First)*n:][:int64(rows)*n], nil)
 			slots = slots[rows:]
 			continue
 		}
-		sum += l.one(slots, ahead, func(slot int32) []byte { return l.s.Vec(slot, 0) })
+		sum += l.one(slots, ahead, func(slot int32) []byte { return l.s.Vec(slot, l.part) })
 		slots = slots[1:]
 	}
 	l.sum.Add(sum)

@@ -24,7 +24,7 @@ func TestLoads(t *testing.T) {
 						up += k.Load(m.slots.Vec(s, 0), nil)
 						down += k.Load(m.slots.Vec(s, 1), nil)
 					}
-					if got := be.LoadUp(m.slots, m.work.Slots); got != up {
+					if got := be.LoadUp(m.slots, m.work.Slots, 0); got != up {
 						t.Errorf("first halves: got sum %x, want %x", got, up)
 					}
 					if got := be.LoadDown(m.slots, m.work.Slots); got != down {

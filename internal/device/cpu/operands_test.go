@@ -122,7 +122,7 @@ func newMLP(tokens, cols, parts, neurons, ffn int, dt tensor.DType, masked bool)
 	for s := range slots {
 		copy(m.slots.Bundle(int32(s)), r.weights(parts*cols, dt))
 	}
-	m.work = device.Work{Bias: r.floats(ffn), Act: config.ReLU, SkipZero: true}
+	m.work = device.Work{Bias: r.floats(ffn), SecondBias: r.floats(ffn), Act: config.ReLU, SkipZero: true}
 	for _, id := range r.Perm(ffn)[:neurons] {
 		m.work.IDs = append(m.work.IDs, int32(id))
 	}
@@ -142,6 +142,22 @@ func newMLP(tokens, cols, parts, neurons, ffn int, dt tensor.DType, masked bool)
 		}
 	}
 	return m
+}
+
+// products is a part of the neurons times x, with its bias: [tokens, neurons].
+func (m *mlp) products(b device.Backend, x device.Act, part int) device.Act {
+	w := device.Mat{DType: m.slots.DType, Rows: len(m.work.IDs), Cols: m.slots.Cols}
+	var bias []float32
+	from := [][]float32{m.work.Bias, m.work.SecondBias}[part]
+	for i, id := range m.work.IDs {
+		w.Data = append(w.Data, m.slots.Vec(m.work.Slots[i], part)...)
+		if from != nil {
+			bias = append(bias, from[id])
+		}
+	}
+	y := device.NewAct(x.Rows, w.Rows)
+	b.Linear(y, x, w, bias)
+	return y
 }
 
 func (m *mlp) tokens() int { return m.x.Rows }

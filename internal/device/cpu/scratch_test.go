@@ -17,19 +17,20 @@ import (
 func TestScratch(t *testing.T) {
 	for _, dt := range dtypes {
 		for _, tokens := range []int{1, 5, 50} {
-			for _, threads := range []int{1, 3} {
-				t.Run(fmt.Sprintf("%v/tokens=%d/threads=%d", dt, tokens, threads), func(t *testing.T) { testScratch(t, dt, tokens, threads) })
+			for i, threads := range []int{1, 3, 3} {
+				parts := 2 + i/2
+				t.Run(fmt.Sprintf("%v/parts=%d/tokens=%d/threads=%d", dt, parts, tokens, threads), func(t *testing.T) { testScratch(t, dt, parts, tokens, threads) })
 			}
 		}
 	}
 }
 
-func testScratch(t *testing.T, dt tensor.DType, tokens, threads int) {
+func testScratch(t *testing.T, dt tensor.DType, parts, tokens, threads int) {
 	const cols, neurons = 256, 530
 	b := cpu.NewFine(kernel.Best(), threads)
 	defer b.Close()
-	wanted := newMLP(tokens, cols, 2, neurons, neurons, dt, true)
-	all := newMLP(tokens, cols, 2, neurons, neurons, dt, false)
+	wanted := newMLP(tokens, cols, parts, neurons, neurons, dt, true)
+	all := newMLP(tokens, cols, parts, neurons, neurons, dt, false)
 	all.work.SkipZero = false
 	mat := newRandom(3).mat(70, cols, dt)
 	y, h, sel := device.NewAct(tokens, 70), wanted.blank(tokens), wanted.all()
@@ -53,7 +54,11 @@ func testScratch(t *testing.T, dt tensor.DType, tokens, threads int) {
 	}
 	all.work.SkipZero = true
 	b.Down(all.y, h, all.slots, all.work)
-	if got, most := b.Scratch(), cpu.TileBytes(threads, cols, tokens, neurons*tokens); got > most {
+	most := cpu.TileBytes(threads, cols, tokens, neurons*tokens)
+	if parts == 3 {
+		most += cpu.GateBytes(neurons, neurons*tokens)
+	}
+	if got := b.Scratch(); got > most {
 		t.Errorf("got %d bytes of scratch, want at most %d", got, most)
 	}
 }

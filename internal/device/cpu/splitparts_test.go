@@ -73,9 +73,10 @@ func TestSplitMLP(t *testing.T) {
 		be := cpu.New(kernel.Best(), threads)
 		defer be.Close()
 		for _, dt := range dtypes {
-			for _, tokens := range []int{1, 2, 9} {
+			for i, tokens := range []int{1, 2, 9, 1, 9} {
+				parts := 2 + i/3
 				for _, masked := range []bool{false, true} {
-					m := newMLP(tokens, cols, 2, n, n, dt, masked)
+					m := newMLP(tokens, cols, parts, n, n, dt, masked)
 					before := m.slots
 					before.Data = slices.Clone(m.slots.Data)
 					slots := make([]int32, n)
@@ -84,7 +85,7 @@ func TestSplitMLP(t *testing.T) {
 					}
 					after := be.SplitParts(m.slots, 0, slots)
 					for _, share := range []int{1, 3} {
-						t.Run(fmt.Sprintf("%d threads, %v, %d tokens, masked=%v, 1 of %d", threads, dt, tokens, masked, share), func(t *testing.T) {
+						t.Run(fmt.Sprintf("%d threads, %v, %d parts, %d tokens, masked=%v, 1 of %d", threads, dt, parts, tokens, masked, share), func(t *testing.T) {
 							a, b := m.work, m.work
 							a.IDs, a.Slots, b.Slots, a.Wants = nil, nil, nil, nil
 							for id := range n {
@@ -115,8 +116,10 @@ func TestSplitMLP(t *testing.T) {
 							h1, y1 := run(after, b)
 							sameBits(t, "activations", vec(h1), vec(h0))
 							sameBits(t, "output", y1, y0)
-							if got, want := be.LoadUp(after, b.Slots), be.LoadUp(before, a.Slots); got != want {
-								t.Errorf("loads of first halves: got sum %x, want %x", got, want)
+							for part := range parts - 1 {
+								if got, want := be.LoadUp(after, b.Slots, part), be.LoadUp(before, a.Slots, part); got != want {
+									t.Errorf("loads of part %d: got sum %x, want %x", part, got, want)
+								}
 							}
 							if got, want := be.LoadDown(after, b.Slots), be.LoadDown(before, a.Slots); got != want {
 								t.Errorf("loads of last parts: got sum %x, want %x", got, want)

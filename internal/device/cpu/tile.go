@@ -50,8 +50,7 @@ func TileBytes(threads, cols, tokens, hidden int) int64 {
 type tiled interface {
 	// row is the i-th weight row.
 	row(i int) []byte
-	// put takes the i-th row's products with the tokens from t on. It may get
-	// the same ones again.
+	// put takes the i-th row's products with the tokens from t on, each once.
 	put(i, t int, products []float32)
 }
 
@@ -79,15 +78,15 @@ func (d *dotFunc) floatBlock(s *scratch, op tiled, lo, hi int) {
 		d.unpack(s, op, lo, hi)
 	}
 	s.panel = grow(s.panel, kernel.TileTokens*d.x.Cols)
-	for t := 0; t < d.x.Rows; t += kernel.TileTokens {
-		t = min(t, d.x.Rows-kernel.TileTokens) // the last tile overlaps the one before
+	for from := 0; from < d.x.Rows; from += kernel.TileTokens {
+		t := min(from, d.x.Rows-kernel.TileTokens) // the last tile overlaps the one before
 		for j := range kernel.TileTokens {
 			d.k.PanelRow(s.panel, j, d.x.Row(t+j))
 		}
 		for i := lo; i < hi; i += kernel.TileRows {
 			d.oneTile(s, op, i, lo, hi)
 			for j := range min(kernel.TileRows, hi-i) {
-				op.put(i+j, t, s.out[j*kernel.TileTokens:][:kernel.TileTokens])
+				op.put(i+j, from, s.out[j*kernel.TileTokens:][from-t:kernel.TileTokens])
 			}
 		}
 	}
@@ -124,11 +123,11 @@ func (d *dotFunc) quantBlock(s *scratch, op tiled, lo, hi int) {
 			for j := range s.w8 {
 				s.w8[j] = d.unpacked(s, op, min(i+j, hi-1), lo)
 			}
-			for t := first; t < last; t += kernel.QuantTokens {
-				t = min(t, d.x.Rows-kernel.QuantTokens) // the last tile overlaps the one before
+			for from := first; from < last; from += kernel.QuantTokens {
+				t := min(from, d.x.Rows-kernel.QuantTokens) // the last tile overlaps the one before
 				d.Tile(out, &s.w8, d.input(t), d.stride, kernel.QuantTokens)
 				for j := range min(kernel.QuantRows, hi-i) {
-					op.put(i+j, t, out[j*kernel.QuantTokens:][:kernel.QuantTokens])
+					op.put(i+j, from, out[j*kernel.QuantTokens:][from-t:kernel.QuantTokens])
 				}
 			}
 		}
@@ -138,11 +137,11 @@ func (d *dotFunc) quantBlock(s *scratch, op tiled, lo, hi int) {
 // quantFours is quantBlock for rows that tiles cannot take.
 func (d *dotFunc) quantFours(s *scratch, op tiled, lo, hi int) {
 	const four = 4
-	for t := 0; t < d.x.Rows; t += four {
-		t = min(t, d.x.Rows-four)
+	for from := 0; from < d.x.Rows; from += four {
+		t := min(from, d.x.Rows-four)
 		for i := lo; i < hi; i++ {
 			*(*[four]float32)(s.out[:]) = d.Dot4(op.row(i), d.input(t), d.stride, nil)
-			op.put(i, t, s.out[:four])
+			op.put(i, from, s.out[from-t:four])
 		}
 	}
 }

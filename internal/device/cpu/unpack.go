@@ -103,7 +103,7 @@ func (p *upBlocks) run(lo, hi, worker int) {
 		end := min(lo+block, hi)
 		u.dot.unpack(s, u, lo, end)
 		for n := lo; n < end; n++ {
-			clear(u.of(n))
+			u.begin(n)
 		}
 		for word := range u.w.WantWords {
 			u.list(&s.wants, word, lo, end)

@@ -229,21 +229,31 @@ func code(row []byte, bits, k int) float64 {
 // Up sets the activations of the neurons that sel names.
 func (b *Backend) Up(h []float32, x device.Act, s device.Slots, w device.Work, sel []int32) {
 	b.begin()
+	product := func(i int32, t, part int, bias []float32) float64 {
+		sum := b.dot(elements(s.Vec(w.Slots[i], part), s.DType, s.Cols), x.Row(t))
+		if bias != nil {
+			sum += b.term(float64(bias[w.IDs[i]]))
+		}
+		return sum
+	}
 	for _, i := range sel {
-		row := elements(s.Vec(w.Slots[i], 0), s.DType, s.Cols)
 		for t := range x.Rows {
 			out := &h[int(i)*x.Rows+t]
 			if *out = 0; !w.Wanted(int(i), t) {
 				continue
 			}
-			sum := b.dot(row, x.Row(t))
-			if w.Bias != nil {
-				sum += b.term(float64(w.Bias[w.IDs[i]]))
-			}
+			a := product(i, t, 0, w.Bias)
 			if !b.magnitudes {
-				sum = activate(w.Act, sum)
+				a = activate(w.Act, a, float64(w.Threshold))
 			}
-			*out = float32(sum)
+			if s.Parts == 3 && (a != 0 || !w.Act.Sparse()) {
+				second := product(i, t, 1, w.SecondBias)
+				if w.Act == config.DReLU && !b.magnitudes {
+					second = activate(w.Act, second, 0)
+				}
+				a *= second
+			}
+			*out = float32(a)
 		}
 	}
 }
@@ -279,8 +289,8 @@ func (b *Backend) Down(y device.Act, h []float32, s device.Slots, w device.Work)
 }
 
 // activate is the activation functions as papers and transformers' activations.py
-// define them.
-func activate(a config.Activation, x float64) float64 {
+// define them; threshold is FATReLU's.
+func activate(a config.Activation, x, threshold float64) float64 {
 	switch a {
 	case config.GELU:
 		return x * 0.5 * math.Erfc(-x/math.Sqrt2)
@@ -290,8 +300,10 @@ func activate(a config.Activation, x float64) float64 {
 		return x / (1 + math.Exp(-1.702*x))
 	case config.SiLU:
 		return x / (1 + math.Exp(-x))
+	case config.ReLU, config.DReLU:
+		threshold = 0
 	}
-	if x > 0 || x != x { // ReLU
+	if x > threshold || x != x {
 		return x
 	}
 	return 0

@@ -68,10 +68,10 @@ func (l *Loader) Load(all []engine.Read) (bytes int64, took time.Duration) {
 		switch r := &all[i]; {
 		case r.Rows != nil:
 			l.backend.LoadRows(r.Rows, r.RowBytes)
-		case r.Down:
+		case r.Part == r.Memory.Parts-1:
 			l.backend.LoadDown(r.Memory, r.Slots)
 		default:
-			l.backend.LoadUp(r.Memory, r.Slots)
+			l.backend.LoadUp(r.Memory, r.Slots, r.Part)
 		}
 	}
 	took = time.Since(begin)
