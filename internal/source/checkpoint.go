@@ -11,13 +11,15 @@ import (
 	"strings"
 )
 
-// A Checkpoint is an open model directory. It owns the open files, and thereby
+// A Checkpoint is the open weights of a model. It owns the open files, and thereby
 // what its Tensors read; Close ends both.
 type Checkpoint struct {
 	files   []string // sorted, relative to the directory
 	names   []string // sorted
 	tensors map[string]*Tensor
 	open    []io.Closer
+
+	metadata map[string]any // of GGUF
 
 	index  string    // the index's name; empty without one
 	placed weightMap // what it says
@@ -200,6 +202,7 @@ func (c *Checkpoint) readWeights(d directory, read reader, file string) error {
 		return fmt.Errorf("source: read %s: %w", d.path(file), err)
 	}
 	for _, t := range tensors {
+		t.in = file
 		c.tensors[t.Name] = t
 	}
 	return nil

@@ -1,5 +1,5 @@
-// Package source reads the weights of a Hugging Face model directory in
-// place: opening one reads headers only, and a tensor is then read at any
+// Package source reads the weights of a Hugging Face model directory or of a
+// GGUF file in place: opening one reads headers only, and a tensor is then read at any
 // offset straight from its file, so that a checkpoint far larger than memory
 // can be converted piece by piece.
 //
@@ -12,6 +12,9 @@
 //   - model.safetensors.index.json and the shards it names
 //   - model-00001-of-0000N.safetensors and so on, all of a set without an index
 //   - the same for pytorch_model.bin
+//
+// [OpenGGUF] opens GGUF files, which package gguf describes, by a name of
+// their own.
 //
 // A safetensors file is an 8-byte little-endian header length, a JSON header
 // and one byte buffer that the tensors tile without holes

@@ -19,6 +19,7 @@ type Tensor struct {
 	Shape  []int64      // row-major, outermost first; empty for a scalar; do not modify
 
 	file      string      // path shown in errors
+	in        string      // the checkpoint's name for the file
 	r         io.ReaderAt // the whole weight file
 	off       int64       // of the first element in r
 	strides   []int64     // in elements; nil if the tensor lies row-major in one piece
@@ -57,6 +58,14 @@ func (t *Tensor) Err() error {
 		return nil
 	}
 	return t.wrap(t.err)
+}
+
+// Place is where the tensor lies, row after row of elements of DType from an
+// offset of one of the checkpoint's files on; ok is false if it lies otherwise,
+// so that it must be read through ReadAt.
+func (t *Tensor) Place() (file string, offset int64, ok bool) {
+	ok = t.err == nil && t.r != nil && t.strides == nil && t.Stored == t.DType.String()
+	return t.in, t.off, ok
 }
 
 // Bytes is the size of the tensor as it is read.
