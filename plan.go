@@ -22,6 +22,9 @@ type Placement struct {
 	Chunk   int    // most tokens of one step
 	Threads int    // compute threads
 
+	Active     float64 // share of the neurons that is active at a token, over all layers; 0 of models that are not sparse
+	ActiveFrom string  // how that is known: assumed, drawn (of synthetic weights) or measured
+
 	Resident  map[string]bool // matrices in fast memory; the others stream
 	Streamed  int             // matrices that a token needs in full and that stream
 	Predicted []bool          // [layers] that compute what a predictor asks for, which is in fast memory

@@ -57,6 +57,10 @@ type ModelProfile struct {
 	// sparsity mean something, the text and its perplexity do not. It is left
 	// out of the JSON of real models.
 	Synthetic bool `json:"synthetic,omitempty"`
+	// ActiveShares, [layers], is the share of a synthetic model's neurons that are
+	// active at a token, as they were drawn. Plans estimate by it; nothing that is
+	// computed depends on it. It is empty where that is not known.
+	ActiveShares []float64 `json:"active_shares,omitempty"`
 }
 
 // HeadDim is the width of one attention head.

@@ -123,6 +123,12 @@ func WithEvictionPolicy(newPolicy func(layer, slots int) EvictionPolicy) Option 
 	}
 }
 
+// WithActiveShares tells Plan which share of each layer's neurons is active at a
+// token, as it was measured, for a model of which no profile was stored.
+func WithActiveShares(layers []float64) Option {
+	return func(o *options) { o.engine.Active = layers }
+}
+
 // WithCacheDir sets the directory that converted models are kept in; without
 // it that is sparseflow in the user's cache directory.
 func WithCacheDir(dir string) Option {

@@ -57,6 +57,10 @@ type ModelProfile struct {
 	// sparsity mean something, the text and its perplexity do not. It is left
 	// out of the JSON of real models.
 	Synthetic bool `json:"synthetic,omitempty"`
+	// ActiveShares, [layers], is the share of a synthetic model's neurons that are
+	// active at a token, as they were drawn. Plans estimate by it; nothing that is
+	// computed depends on it. It is empty where that is not known.
+	ActiveShares []float64 `json:"active_shares,omitempty"`
 }
 
 // HeadDim is the width of one attention head.
@@ -81,6 +85,9 @@ func (p ModelProfile) IsEOS(id int32) bool {
 func (p ModelProfile) BundleBytes(t tensor.DType) int64 {
 	return int64(p.NeuronParts) * t.RowBytes(p.HiddenSize)
 }
+
+// shareOfNeurons reports whether a layer's neurons can be active to a share of f.
+func shareOfNeurons(f float64) bool { return f > 0 && f <= 1 }
 
 // Sizes beyond any published model: a header that asks for more is corrupt,
 // and below them no product of sizes overflows an int64.
@@ -125,6 +132,14 @@ func (p ModelProfile) Validate() error {
 	for _, id := range slices.Concat([]int32{p.BOS, p.PAD}, p.EOS, p.Generation.EOS) {
 		if id < -1 || int(id) >= p.VocabSize {
 			return fmt.Errorf("config: profile: got special token id %d, want -1 to %d", id, p.VocabSize-1)
+		}
+	}
+	if n := len(p.ActiveShares); n != 0 && n != p.Layers {
+		return fmt.Errorf("config: profile: got active_shares of %d layers, want %d or none", n, p.Layers)
+	}
+	for _, f := range p.ActiveShares {
+		if !shareOfNeurons(f) {
+			return fmt.Errorf("config: profile: got %v in active_shares, want more than 0 and at most 1", f)
 		}
 	}
 	return p.Activation.Validate()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -140,6 +141,20 @@ func (r *reader) flag(key string, def bool) bool {
 		return len(v) > 0
 	}
 	return false
+}
+
+// shares is a list of n numbers above 0 and at most 1, nil where there is none that
+// can be used: only estimates need it.
+func (r *reader) shares(key string, n int) (list []float64) {
+	if !r.given(key) {
+		return nil
+	}
+	bad := func(f float64) bool { return !shareOfNeurons(f) }
+	if json.Unmarshal(r.keys[key], &list) != nil || len(list) != n || slices.ContainsFunc(list, bad) {
+		r.leaveOut(key, fmt.Sprintf("want %d numbers above 0 and at most 1", n))
+		return nil
+	}
+	return list
 }
 
 // activation is a function by its name, def where the key is absent.

@@ -11,6 +11,9 @@ import (
 // drawn and not trained; transformers keep keys that they do not know.
 const SyntheticKey = "sparseflow_synthetic"
 
+// ActiveKey is the key of a config.json that holds ModelProfile.ActiveShares.
+const ActiveKey = "sparseflow_active_shares"
+
 // ProfileFromTransformers reads the config.json that Hugging Face's transformers
 // write beside a checkpoint. Only model_type "opt" is known so far.
 func ProfileFromTransformers(hf []byte) (ModelProfile, error) {
@@ -64,13 +67,14 @@ func optProfile(r *reader) ModelProfile {
 	if r.given("word_embed_proj_dim") {
 		embed = r.size("word_embed_proj_dim", hidden)
 	}
+	layers := r.size("num_hidden_layers", 12)
 	preNorm := r.flag("do_layer_norm_before", true)
 	return ModelProfile{
 		Family:         "opt",
 		VocabSize:      vocab,
 		EmbedDim:       embed,
 		HiddenSize:     hidden,
-		Layers:         r.size("num_hidden_layers", 12),
+		Layers:         layers,
 		Heads:          heads,
 		KVHeads:        heads,
 		FFN:            r.size("ffn_dim", 3072),
@@ -90,6 +94,8 @@ func optProfile(r *reader) ModelProfile {
 		PAD:       r.token("pad_token_id", 1, vocab),
 		EOS:       r.tokens("eos_token_id", []int32{2}, vocab),
 		Synthetic: r.flag(SyntheticKey, false),
+
+		ActiveShares: r.shares(ActiveKey, layers),
 	}
 }
 

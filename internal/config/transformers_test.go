@@ -106,6 +106,10 @@ func TestFieldsFromTransformers(t *testing.T) {
 
 		{"sparseflow_synthetic", "true", func(p *ModelProfile) { p.Synthetic = true }},
 		{"sparseflow_synthetic", "false", same},
+		{"sparseflow_active_shares", "[0.01, 0.03]", func(p *ModelProfile) { p.ActiveShares = []float64{0.01, 0.03} }},
+		{"sparseflow_active_shares", "[0.01]", same},
+		{"sparseflow_active_shares", "[0, 2]", same},
+		{"sparseflow_active_shares", `"few"`, same},
 
 		// OPTConfig's defaults.
 		{"vocab_size", "", func(p *ModelProfile) { p.VocabSize = 50272 }},

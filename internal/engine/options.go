@@ -28,6 +28,9 @@ type Options struct {
 	// cache begins with the hottest, the policy knows them, and layers get slots
 	// by what they gain.
 	Counts *cache.Counts
+	// Active, [layers], is the share of the neurons that is active at a token, where
+	// it was measured and there are no Counts. Plans alone depend on it.
+	Active []float64
 	// Unprofiled keeps the counts that a profile left from being looked for: the
 	// first neurons are those that stay, and layers have the same slots.
 	Unprofiled bool

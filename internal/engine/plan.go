@@ -31,11 +31,13 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	}
 	root := os.DirFS("/")
 	processors := placement.Processors(root, runtime.NumCPU())
+	layers, from := layersOf(p, o)
 	place, err := placement.Plan(placement.Input{
 		Layout:       p,
 		Strategy:     o.Strategy,
-		Layers:       layersOf(p, o),
+		Layers:       layers,
 		Counts:       o.Counts,
+		ActiveFrom:   from,
 		ScratchBytes: func(chunk int) int64 { return scratchBytes(p, cmp.Or(o.Strategy.Threads, processors), chunk) },
 		FreeBytes:    placement.FreeBytes(root),
 		Processors:   processors,
@@ -73,9 +75,10 @@ func scratchBytes(l *pack.Layout, threads, chunk int) int64 {
 // syntheticNotice is what everybody who runs drawn weights is told.
 const syntheticNotice = "the weights are synthetic: drawn, not trained; speed and sparsity mean something, text and perplexity nothing"
 
-// layersOf is what each layer computes, and what is known of that.
-func layersOf(l *pack.Layout, o Options) []placement.Layer {
+// layersOf is what each layer computes, what is known of that, and from where.
+func layersOf(l *pack.Layout, o Options) (all []placement.Layer, from placement.Activity) {
 	active, multiple, least := placement.PublishedActive, float64(predict.SilentMultiple), 0.0
+	from = placement.Assumed
 	switch c := o.calibrated(); {
 	case o.Predictor != nil || o.Strategy.Predictor == "oracle":
 		multiple = 1
@@ -83,21 +86,28 @@ func layersOf(l *pack.Layout, o Options) []placement.Layer {
 		least = 1
 	case c != nil:
 		point, _ := c.Choose(o.quality())
-		active, multiple = point.Active, point.Computed/point.Active
+		active, multiple, from = point.Active, point.Computed/point.Active, placement.Measured
 	}
 	shares := placement.PublishedShares(l.Profile().Layers, active)
-	var all []placement.Layer
-	for i, mode := range modesOf(l, o) {
-		if o.Counts != nil {
+	switch drawn := l.Profile().ActiveShares; {
+	case o.Counts != nil:
+		from = placement.Measured
+		for i := range shares {
 			shares[i] = o.Counts.Active(i)
 		}
+	case o.Active != nil:
+		shares, from = o.Active, placement.Measured
+	case drawn != nil:
+		shares, from = drawn, placement.Drawn
+	}
+	for i, mode := range modesOf(l, o) {
 		x := placement.Layer{Mode: mode, Active: shares[i], Computed: min(1, max(least, multiple*shares[i]))}
 		if mode == config.Predicted {
 			x.PredictorBytes, x.HeapBytes = predictorBytes(l, o, i)
 		}
 		all = append(all, x)
 	}
-	return all
+	return all, from
 }
 
 // Predictors are the names that a strategy can give.

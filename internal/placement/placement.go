@@ -19,6 +19,8 @@ type Input struct {
 	Layers   []Layer
 	// Counts, if not nil, is how often each neuron was active on a text.
 	Counts *cache.Counts
+	// ActiveFrom is how the layers' share of active neurons is known.
+	ActiveFrom Activity
 	// ScratchBytes is the size of the activations for chunk tokens at a time.
 	ScratchBytes func(chunk int) int64
 	// FreeBytes is what the system, or its memory cgroup, has free.
@@ -29,6 +31,16 @@ type Input struct {
 	// sensible; what they take beyond that comes on top of the budget.
 	RingSlots int
 }
+
+// Activity is how a model's share of active neurons is known.
+type Activity string
+
+// The ways to know it.
+const (
+	Assumed  Activity = "assumed"  // to be as published for OPT-6.7B
+	Drawn    Activity = "drawn"    // that is how the synthetic weights were drawn
+	Measured Activity = "measured" // on some text
+)
 
 // Layer is what a layer computes, and what is known of that.
 type Layer struct {
@@ -48,6 +60,9 @@ type Placement struct {
 	Context int         // longest sequence, in tokens
 	Chunk   int         // most tokens of one step
 	Threads int
+
+	Active     float64  // share of the neurons that is active at a token, over all layers; 0 of models that are not sparse
+	ActiveFrom Activity // how that is known
 
 	Resident  map[string]bool // matrices in fast memory; the others stream
 	Streamed  int             // matrices that a token needs in full and that stream
@@ -155,8 +170,11 @@ func (p *planner) modes() {
 	if !p.profile.Sparse() && (m == config.Gate || m == config.Predicted) {
 		p.notice("%s is not sparse: running dense", p.profile.Activation)
 	}
-	p.Mode = p.in.Layers[0].Mode
+	p.Mode, p.ActiveFrom = p.in.Layers[0].Mode, p.in.ActiveFrom
 	for _, l := range p.in.Layers {
+		if p.profile.Sparse() {
+			p.Active += l.Active / float64(len(p.in.Layers))
+		}
 		predicted := l.Mode == config.Predicted
 		p.Predicted = append(p.Predicted, predicted)
 		if predicted {

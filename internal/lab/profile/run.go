@@ -139,15 +139,35 @@ func (r *Run) Do(ctx context.Context, c convert.Options) (rep *Report, stored st
 		return nil, "", err
 	}
 	path, source := p.Path(), p.SourceSHA256()
-	if rep, err = r.measure(ctx, p, c.Progress); err != nil {
+	rec, err := r.record(ctx, p, c.Progress)
+	if err != nil {
 		return nil, "", err
 	}
+	rep = Analyse(rec, func(done, total int64) { c.Progress("replaying", done*r.keep/total, r.keep) })
 	stored, err = store(ctx, rep.Counts(), path, r.s.CacheDir, source)
 	return rep, stored, err
 }
 
-// measure runs the text through the model of p, which it closes.
-func (r *Run) measure(ctx context.Context, p *pack.Pack, progress func(what string, done, total int64)) (*Report, error) {
+// Active is the share of each layer's neurons that is active at a token. Nothing is
+// stored.
+func (r *Run) Active(ctx context.Context, c convert.Options) (shares []float64, err error) {
+	p, err := convert.Open(ctx, r.src, r.s.CacheDir, c)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := r.record(ctx, p, c.Progress)
+	if err != nil {
+		return nil, err
+	}
+	counts := rec.Counts()
+	for l := range counts.Neurons {
+		shares = append(shares, counts.Active(l))
+	}
+	return shares, nil
+}
+
+// record runs the text through the model of p, which it closes.
+func (r *Run) record(ctx context.Context, p *pack.Pack, progress func(what string, done, total int64)) (*Recording, error) {
 	var mapped int64 // bytes of memory outside the heap
 	pr, err := Open(ctx, p, engine.Options{
 		Strategy: r.s.Strategy,
@@ -164,12 +184,12 @@ func (r *Run) measure(ctx context.Context, p *pack.Pack, progress func(what stri
 	rec, err := pr.Record(ctx, Input{IDs: r.ids, Window: r.window, KeepBytes: r.keep, Progress: func(done, total int64) {
 		progress("profiling", int64(float64(r.bytes)*float64(done)/float64(total)), r.bytes)
 	}})
-	// The replay may have the memory that was the model's.
+	// What comes after it may have the memory that was the model's.
 	if err := errors.Join(err, pr.Close()); err != nil {
 		return nil, err
 	}
 	memory.GrowHeap(mapped)
-	return Analyse(rec, func(done, total int64) { progress("replaying", done*r.keep/total, r.keep) }), nil
+	return rec, nil
 }
 
 // store adds the counts to the sidecar of a pack.

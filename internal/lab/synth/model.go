@@ -11,7 +11,6 @@ import (
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/kv"
 	"github.com/sparseflow/sparseflow/internal/parallel"
-	"github.com/sparseflow/sparseflow/internal/placement"
 	"github.com/sparseflow/sparseflow/internal/sample"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
@@ -56,7 +55,7 @@ type span struct {
 func newModel(o Options) *model {
 	p, d := o.Profile, o.Profile.HiddenSize
 	m := &model{
-		profile: p, active: placement.PublishedShares(p.Layers, o.active()), threads: o.threads(),
+		profile: p, active: o.shares(), threads: o.threads(),
 		space: newSpace(d, o.Seed, kernel.Best()), weights: newLayerWeights(p),
 	}
 	m.cpu = cpu.New(kernel.Best(), m.threads)

@@ -1,6 +1,7 @@
 package synth
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 
@@ -27,11 +28,9 @@ const (
 	mostActive  = 0.2
 )
 
-func (o Options) active() float64 {
-	if o.Active > 0 {
-		return o.Active
-	}
-	return placement.PublishedActive
+// shares is the share of each layer's neurons that is to be active at a token.
+func (o Options) shares() []float64 {
+	return placement.PublishedShares(o.Profile.Layers, cmp.Or(o.Active, placement.PublishedActive))
 }
 
 func (o Options) threads() int {

@@ -80,6 +80,6 @@ func transformersConfig(p config.ModelProfile) map[string]any {
 		"max_position_embeddings": p.MaxPositions, "activation_function": string(p.Activation),
 		"do_layer_norm_before": p.PreNorm, "tie_word_embeddings": p.TiedHead,
 		"bos_token_id": p.BOS, "pad_token_id": p.PAD, "eos_token_id": p.EOS, "torch_dtype": "float16",
-		config.SyntheticKey: true,
+		config.SyntheticKey: true, config.ActiveKey: p.ActiveShares,
 	}
 }

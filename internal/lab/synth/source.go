@@ -47,6 +47,7 @@ type drawnDir struct {
 // newSource lays the directory out. Headers can be read before start, weights
 // after it.
 func newSource(ctx context.Context, o Options) (s *drawnDir, err error) {
+	o.Profile.ActiveShares = o.shares()
 	s = &drawnDir{ctx: ctx, o: o, layer: -1, tensors: tensors(o.Profile)}
 	if s.config, err = json.MarshalIndent(transformersConfig(o.Profile), "", "  "); err != nil {
 		return nil, err
