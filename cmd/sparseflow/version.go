@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -31,7 +32,10 @@ that it was built on, where one with CGO_ENABLED=0 needs nothing.`,
 	return cmd
 }
 
-// version is the module's version and what it was built with.
+// release is the version that scripts/release.sh builds; else the module's counts.
+var release string
+
+// version is the program's version and what it was built with.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -41,10 +45,7 @@ func version() string {
 }
 
 func versionOf(info *debug.BuildInfo) string {
-	v := info.Main.Version
-	if v == "" {
-		v = "(devel)"
-	}
+	v := cmp.Or(release, info.Main.Version, "(devel)")
 	cgo := ""
 	for _, s := range info.Settings {
 		if s.Key == "CGO_ENABLED" && s.Value == "1" {
