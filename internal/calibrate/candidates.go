@@ -169,11 +169,11 @@ func (c *candidate) cost(floor predict.Floor, ffn int, bundle int64) float64 {
 }
 
 // choose is the cheapest of the candidates, or nil where it is cheaper to
-// compute all first halves: with a share active of the neurons that costs the
-// halves of all and of the active ones.
-func choose(cs []*candidate, floor predict.Floor, ffn int, bundle int64, active float64) *candidate {
+// compute all first parts: with a share active of the neurons that costs the
+// first parts of all and the others of the active ones.
+func choose(cs []*candidate, floor predict.Floor, ffn, parts int, bundle int64, active float64) *candidate {
 	var best *candidate
-	least := wantedCost * (1 + active) * float64(ffn) * float64(bundle) / 2
+	least := wantedCost * (1 + float64(parts-1)*active) * float64(ffn) * float64(bundle) / float64(parts)
 	for _, c := range cs {
 		if cost := c.cost(floor, ffn, bundle); cost < least {
 			best, least = c, cost

@@ -120,7 +120,7 @@ func TestChoose(t *testing.T) {
 		return c
 	}
 	choose := func(active float64, cs ...*candidate) *candidate {
-		return choose(cs, predict.FloorPerplexity, ffn, bundle, active)
+		return choose(cs, predict.FloorPerplexity, ffn, 2, bundle, active)
 	}
 	sketch, factors := kind(predict.KindSketch, 125_000, 5), kind(predict.KindLowRank, 20_000, 6)
 	if got := choose(0.05, sketch, factors); got != factors {

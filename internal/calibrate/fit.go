@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -145,7 +146,7 @@ func (f *fitter) layer(ctx context.Context, l int) (fitted, error) {
 	}
 	best := cs[0]
 	if len(cs) > 1 {
-		best = choose(cs, f.c.out.Floor, f.ffn, f.p.BundleBytes(), float64(r.active)/float64(x.Rows*f.ffn))
+		best = choose(cs, f.c.out.Floor, f.ffn, f.c.profile.NeuronParts, f.p.BundleBytes(), float64(r.active)/float64(x.Rows*f.ffn))
 	}
 	if best == nil {
 		r.out = cs[0].out
@@ -178,7 +179,7 @@ func (f *fitter) candidates(ctx context.Context, l int, x device.Act, w *weights
 	mean, cov := covariance(f.be, x.Top(rows))
 	var factors []lowrank.Factors
 	if f.c.need.factors {
-		if factors, err = f.closedForm(ctx, w.floats(0, f.ffn), w.bias, mean, cov, rows, f.c.ranks()); err != nil {
+		if factors, err = f.closedForm(ctx, w.floats(0, f.ffn), w.bias[0], mean, cov, rows, f.c.ranks()); err != nil {
 			return nil, err
 		}
 	}
@@ -215,16 +216,29 @@ func (f *fitter) sketch(l int, x device.Act) (*candidate, error) {
 
 // weights are what a layer's neurons multiply with.
 type weights struct {
-	up   device.Mat // first halves, [ffn, d]
-	bias []float32  // [ffn], nil without
-	norm []float32  // [ffn]: the squared lengths of the second halves
+	parts [2]device.Mat // those before the last, [ffn, d]; the second is empty in neurons of two
+	bias  [2][]float32  // [ffn] of each, nil without
+	norm  []float32     // [ffn]: the squared lengths of the last parts
 }
 
-// floats are count first halves from first on, [count, d].
+// floats are count first parts from first on, [count, d].
 func (w *weights) floats(first, count int) []float32 {
-	v := make([]float32, count*w.up.Cols)
-	tensor.Decode(v, rowsOf(w.up, first, count).Data, w.up.DType)
+	m := w.parts[0]
+	v := make([]float32, count*m.Cols)
+	tensor.Decode(v, rowsOf(m, first, count).Data, m.DType)
 	return v
+}
+
+// products sets y [tokens, count] to what inputs x give with a part of the neurons
+// from first on.
+func (w *weights) products(be *cpu.Backend, y, x device.Act, part, first, count int) device.Act {
+	bias := w.bias[part]
+	if bias != nil {
+		bias = bias[first : first+count]
+	}
+	y = y.Colspan(0, count)
+	be.Linear(y, x, rowsOf(w.parts[part], first, count), bias)
+	return y
 }
 
 // weights reads a layer's weights.
@@ -236,8 +250,10 @@ func (f *fitter) weights(l int) (w *weights, err error) {
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
 	slots := device.Slots{Data: m.Buffer(blockNeurons * stride), Stride: stride, DType: f.p.MLPDType(), Cols: f.d, Parts: f.p.Profile().NeuronParts}
-	w = &weights{up: device.Mat{DType: slots.DType, Rows: f.ffn, Cols: f.d}, norm: make([]float32, f.ffn)}
-	w.up.Data = make([]byte, 0, slots.DType.RowBytes(f.d)*int64(f.ffn))
+	w = &weights{norm: make([]float32, f.ffn)}
+	for part := range slots.Parts - 1 {
+		w.parts[part] = device.Mat{DType: slots.DType, Rows: f.ffn, Cols: f.d, Data: make([]byte, 0, slots.DType.RowBytes(f.d)*int64(f.ffn))}
+	}
 	down := make([]float32, f.d)
 	for first := 0; first < f.ffn; first += blockNeurons {
 		dst := make([][]byte, min(blockNeurons, f.ffn-first))
@@ -248,7 +264,9 @@ func (f *fitter) weights(l int) (w *weights, err error) {
 			return nil, err
 		}
 		for i := range dst {
-			w.up.Data = append(w.up.Data, slots.Vec(int32(i), 0)...)
+			for part := range slots.Parts - 1 {
+				w.parts[part].Data = append(w.parts[part].Data, slots.Vec(int32(i), part)...)
+			}
 			tensor.Decode(down, slots.Vec(int32(i), slots.Parts-1), slots.DType)
 			sum := 0.0
 			for _, v := range down {
@@ -258,7 +276,7 @@ func (f *fitter) weights(l int) (w *weights, err error) {
 		}
 	}
 	if f.p.Profile().Bias {
-		w.bias, err = f.p.ReadVector(fmt.Sprintf("layers.%d.mlp.up.bias", l))
+		w.bias[0], err = f.p.ReadVector(fmt.Sprintf("layers.%d.mlp.up.bias", l))
 	}
 	return w, err
 }
@@ -266,20 +284,24 @@ func (f *fitter) weights(l int) (w *weights, err error) {
 // blocks fits all candidates to the first fitRows tokens of x and sees on the
 // others what they lose.
 func (f *fitter) blocks(ctx context.Context, x device.Act, w *weights, fitRows int, cs []*candidate) (r fitted, err error) {
-	pre, score := device.NewAct(x.Rows, blockNeurons), device.NewAct(x.Rows, blockNeurons)
+	var room [2]device.Act // for products
+	for part := range f.p.Profile().NeuronParts - 1 {
+		room[part] = device.NewAct(x.Rows, blockNeurons)
+	}
+	score := device.NewAct(x.Rows, blockNeurons)
 	for first := 0; first < f.ffn; first += blockNeurons {
 		if err := ctx.Err(); err != nil {
 			return r, err
 		}
-		count := min(blockNeurons, f.ffn-first)
-		bias := w.bias
-		if bias != nil {
-			bias = bias[first : first+count]
+		b := block{first: first, count: min(blockNeurons, f.ffn-first), norm: w.norm}
+		b.pre = w.products(f.be, room[0], x, 0, first, b.count)
+		if room[1].Data != nil {
+			b.second = w.products(f.be, room[1], x, 1, first, b.count)
 		}
-		f.be.Linear(pre.Colspan(0, count), x, rowsOf(w.up, first, count), bias)
 		for k, c := range cs {
-			c.scores(first, count, score.Colspan(0, count))
-			for _, p := range f.fitBlock(c, first, count, fitRows, pre, score, w.norm) {
+			b.score = score.Colspan(0, b.count)
+			c.scores(first, b.count, b.score)
+			for _, p := range f.fitBlock(c, fitRows, b) {
 				c.curve.merge(&p.curve)
 				if k == 0 {
 					r.energy += p.energy
@@ -291,6 +313,15 @@ func (f *fitter) blocks(ctx context.Context, x device.Act, w *weights, fitRows i
 	return r, nil
 }
 
+// block is count neurons from first on, being fitted: what a candidate says of
+// them, what their first parts give and, in neurons of three, the second ones,
+// all [tokens, count].
+type block struct {
+	first, count       int
+	score, pre, second device.Act
+	norm               []float32 // [ffn]
+}
+
 // fitPart is what one thread found.
 type fitPart struct {
 	curve  frontier
@@ -298,45 +329,78 @@ type fitPart struct {
 	active int
 }
 
-// fitBlock fits a candidate to count neurons from first on, whose true
-// pre-activations are pre [tokens, count]. Neurons are dealt to fitParts parts
+// fitBlock fits a candidate to a block. Neurons are dealt to fitParts parts
 // whatever the threads, so that sums do not depend on them.
-func (f *fitter) fitBlock(c *candidate, first, count, rows int, pre, score device.Act, norm []float32) []fitPart {
+func (f *fitter) fitBlock(c *candidate, rows int, b block) []fitPart {
 	parts := make([]fitPart, fitParts)
 	parallel.Each(f.c.Threads, fitParts, func(p int) {
 		part := &parts[p]
-		a, b := make([]float32, pre.Rows), make([]float32, pre.Rows)
-		for i := p * count / fitParts; i < (p+1)*count/fitParts; i++ {
-			n := norm[first+i]
-			for t := range a {
-				a[t], b[t] = score.Row(t)[i], pre.Row(t)[i]
-				if b[t] > 0 {
-					part.energy += float64(b[t]) * float64(b[t]) * float64(n)
+		n := newNeuron(b.pre.Rows)
+		for i := p * b.count / fitParts; i < (p+1)*b.count/fitParts; i++ {
+			n.read(b, i, f.c.profile)
+			for _, v := range n.value {
+				if v != 0 {
+					part.energy += float64(v) * float64(v) * float64(n.norm)
 					part.active++
 				}
 			}
-			c.fit(first+i, n, a, b, rows, &part.curve)
+			c.fit(b.first+i, n, rows, &part.curve)
 		}
 	})
 	return parts
 }
 
-// fit fits neuron i, the squared length of whose second half is norm, to the
-// first rows scores and pre-activations, and adds the others to curve, or all
-// where there are no others.
-func (c *candidate) fit(i int, norm float32, score, pre []float32, rows int, curve *frontier) {
-	m := predict.Fit(score[:rows], pre[:rows])
+// neuron is one of a block.
+type neuron struct {
+	score, pre, value []float32 // [tokens]; value is the activation
+	norm              float32   // the squared length of its last part
+	// gain is the mean square of what its second part multiplies by, 1 in neurons
+	// of two.
+	gain float64
+}
+
+func newNeuron(tokens int) *neuron {
+	return &neuron{score: make([]float32, tokens), pre: make([]float32, tokens), value: make([]float32, tokens)}
+}
+
+// read sets n to the i-th of a block.
+func (n *neuron) read(b block, i int, p config.ModelProfile) {
+	n.norm, n.gain = b.norm[b.first+i], 1
+	for t := range n.pre {
+		n.score[t], n.pre[t] = b.score.Row(t)[i], b.pre.Row(t)[i]
+		n.value[t] = max(0, n.pre[t])
+	}
+	if b.second.Data == nil {
+		return
+	}
+	n.gain = 0
+	for t := range n.value {
+		v := b.second.Row(t)[i]
+		if p.Activation == config.DReLU {
+			v = max(0, v)
+		}
+		n.value[t] *= v
+		n.gain += float64(v) * float64(v) / float64(len(n.value))
+	}
+}
+
+// fit fits neuron i to the first rows scores and pre-activations, and adds the
+// others to curve, or all where there are no others. What the second part
+// multiplies by is not predicted: its mean square is taken for it.
+func (c *candidate) fit(i int, n *neuron, rows int, curve *frontier) {
+	m := predict.Fit(n.score[:rows], n.pre[:rows])
+	norm := float64(n.norm) * n.gain
 	c.out.Slope[i], c.out.Offset[i], c.out.Sigma[i] = float32(m.Slope), float32(m.Offset), float32(m.Sigma)
-	c.out.Norm[i] = norm
-	c.out.Silent[i] = slices.Max(pre) <= 0
-	if rows == len(score) {
+	c.out.Norm[i] = float32(norm)
+	c.out.Silent[i] = !slices.ContainsFunc(n.value, func(v float32) bool { return v != 0 })
+	if rows == len(n.score) {
 		rows = 0
 	}
-	for t := rows; t < len(score); t++ {
-		expected, v := m.Energy(float64(score[t])), max(0, float64(pre[t]))
+	for t := rows; t < len(n.score); t++ {
+		expected, v := m.Energy(float64(n.score[t])), math.Abs(float64(n.value[t]))
 		if c.out.Silent[i] {
 			expected = 0 // it is not asked for by its energy
 		}
-		curve.add(expected*float64(norm), v, v*v*float64(norm))
+		curve.add(expected*norm, v, v*v*float64(n.norm))
 	}
 }

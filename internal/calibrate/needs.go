@@ -127,7 +127,7 @@ func (c *calibrator) needs() (needs, error) {
 func (c *calibrator) params() float64 {
 	p := c.profile
 	d := float64(p.HiddenSize)
-	return float64(p.Layers)*d*(4*d+2*float64(p.FFN)) + float64(p.VocabSize)*float64(p.EmbedDim)
+	return float64(p.Layers)*d*(4*d+float64(p.NeuronParts)*float64(p.FFN)) + float64(p.VocabSize)*float64(p.EmbedDim)
 }
 
 // mostTokens is the most tokens that the text, the file and the heap allow.
@@ -145,9 +145,10 @@ func (c *calibrator) mostTokens(factors bool) int {
 func (c *calibrator) heapBytes(tokens int, factors bool) int64 {
 	p, n := c.profile, int64(tokens)
 	d, ffn := int64(p.HiddenSize), int64(p.FFN)
-	b := sketchBytes(p) + 17*ffn*int64(p.Layers)                                               // its sketch; all moments, and who is silent
-	b += c.Layout.MLPDType().RowBytes(p.HiddenSize)*ffn + blockNeurons*c.Layout.BundleStride() // first halves; bundles being read
-	b += n * (4*d + 2*4*blockNeurons + 8)                                                      // inputs; scores and pre-activations
+	b := sketchBytes(p) + 17*ffn*int64(p.Layers)                                                     // its sketch; all moments, and who is silent
+	parts := int64(p.NeuronParts - 1)                                                                // before the last
+	b += parts*c.Layout.MLPDType().RowBytes(p.HiddenSize)*ffn + blockNeurons*c.Layout.BundleStride() // these; bundles being read
+	b += n * (4*d + (1+parts)*4*blockNeurons + 12)                                                   // inputs; scores and products
 	codes := c.codesPay()
 	if codes || factors {
 		b += 4*d*d + n*4*d // covariance; inputs across

@@ -137,7 +137,7 @@ func (p *planner) layer(t *PerToken, l int) {
 		}
 	}
 	row := float64(p.in.Layout.MLPDType().RowBytes(p.profile.HiddenSize))
-	bytes := int64(ffn * row * (computed*float64(p.profile.NeuronParts-1) + active))
+	bytes := int64(ffn * row * (computed + active*float64(p.profile.NeuronParts-1)))
 	t.FastBytes += bytes
 	if complete && mode != config.Predicted {
 		t.CompleteBytes += bytes
@@ -149,7 +149,7 @@ func (p *planner) layer(t *PerToken, l int) {
 	t.Reads += reads
 }
 
-// demand is the shares of a layer's neurons whose last part and whose first parts a
+// demand is the shares of a layer's neurons whose later parts and whose first part a
 // token multiplies.
 func (l Layer) demand() (active, computed float64) {
 	switch l.Mode {
