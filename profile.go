@@ -51,6 +51,8 @@ type ModelProfile struct {
 	BOS            int32      `json:"bos"`             // -1 if the model has none
 	PAD            int32      `json:"pad"`             // -1 if the model has none
 	EOS            []int32    `json:"eos"`             // any of them ends a text
+	// Threshold is FATReLU's: what is not above it becomes 0.
+	Threshold float32 `json:"threshold,omitempty"`
 	// Generation is how the checkpoint's makers want text to be generated.
 	Generation Generation `json:"generation,omitzero"`
 	// Synthetic says that the weights were drawn, not trained: speed and

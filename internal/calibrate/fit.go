@@ -368,7 +368,11 @@ func (n *neuron) read(b block, i int, p config.ModelProfile) {
 	n.norm, n.gain = b.norm[b.first+i], 1
 	for t := range n.pre {
 		n.score[t], n.pre[t] = b.score.Row(t)[i], b.pre.Row(t)[i]
-		n.value[t] = max(0, n.pre[t])
+		if v := n.pre[t]; v > p.Threshold {
+			n.value[t] = v
+		} else {
+			n.value[t] = 0
+		}
 	}
 	if b.second.Data == nil {
 		return

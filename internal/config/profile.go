@@ -9,6 +9,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/sparseflow/sparseflow/internal/tensor"
@@ -51,6 +52,8 @@ type ModelProfile struct {
 	BOS            int32      `json:"bos"`             // -1 if the model has none
 	PAD            int32      `json:"pad"`             // -1 if the model has none
 	EOS            []int32    `json:"eos"`             // any of them ends a text
+	// Threshold is FATReLU's: what is not above it becomes 0.
+	Threshold float32 `json:"threshold,omitempty"`
 	// Generation is how the checkpoint's makers want text to be generated.
 	Generation Generation `json:"generation,omitzero"`
 	// Synthetic says that the weights were drawn, not trained: speed and
@@ -126,6 +129,8 @@ func (p ModelProfile) Validate() error {
 		return fmt.Errorf("config: profile: got %d kv heads, want a divisor of %d heads", p.KVHeads, p.Heads)
 	case p.Norm != LayerNorm && p.Norm != RMSNorm:
 		return fmt.Errorf("config: profile: got norm %q, want layernorm or rmsnorm", p.Norm)
+	case !(p.Threshold >= 0 && p.Threshold <= math.MaxFloat32) || p.Threshold > 0 && p.Activation != FATReLU:
+		return fmt.Errorf("config: profile: got threshold %v with activation %q, want a number of at least 0, and 0 but for %s", p.Threshold, string(p.Activation), FATReLU)
 	case !(p.NormEps >= 0 && p.NormEps < 1):
 		return fmt.Errorf("config: profile: got norm_eps %v, want 0 to 1", p.NormEps)
 	}

@@ -70,7 +70,7 @@ func (l *SparseMLPLayer) segments(ec *ExecutionContext, work *transfer.Work, x d
 			return err
 		}
 		seg := s.Units
-		seg.Bias, seg.Act = l.w.UpBias, l.Profile.Activation
+		seg.Bias, seg.Act, seg.Threshold = l.w.UpBias, l.Profile.Activation, l.Profile.Threshold
 		h := ec.hidden[:len(seg.IDs)*x.Rows]
 		for there, err := range s.Arrivals {
 			if err != nil {

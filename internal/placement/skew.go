@@ -128,21 +128,30 @@ func wantedBy(ranks []Rank, computed float64) []Rank {
 // normalAbove is the probability of a standard normal above x.
 func normalAbove(x float64) float64 { return math.Erfc(x/math.Sqrt2) / 2 }
 
+// A DepthShare is the share of active neurons at a relative depth, from 0, the
+// first layer, to 1, the last.
+type DepthShare struct{ Depth, Share float64 }
+
 // PublishedShares is the share of active neurons of each layer where nothing is
-// known of a model: through the published points of OPT-6.7B (layer 1 1.56 %,
-// 16 2.66 %, 32 5.36 %) at the same relative depth, bent so that the mean is mean.
+// known of a model: that of OPT-6.7B (layer 1 1.56 %, 16 2.66 %, 32 5.36 %) at the
+// same relative depth, scaled and bent so that the mean is mean.
 func PublishedShares(layers int, mean float64) []float64 {
-	points := [...]struct{ depth, share float64 }{{0, 0.0156}, {15.0 / 31, 0.0266}, {1, 0.0536}}
+	scale := mean / PublishedActive
+	return SharesThrough(layers, mean, []DepthShare{{0, 0.0156 * scale}, {15.0 / 31, 0.0266 * scale}, {1, 0.0536 * scale}})
+}
+
+// SharesThrough is the share of each layer through points, bent between these so
+// that the mean is mean. The first point is at 0 and the last at 1.
+func SharesThrough(layers int, mean float64, points []DepthShare) []float64 {
 	shares, bends := make([]float64, layers), make([]float64, layers)
 	sum, bend := 0.0, 0.0
 	for l := range shares {
-		depth := float64(l) / float64(max(1, layers-1))
-		p := points[:2]
-		if depth > points[1].depth {
-			p = points[1:]
+		depth, p := float64(l)/float64(max(1, layers-1)), points
+		for len(p) > 2 && depth > p[1].Depth {
+			p = p[1:]
 		}
-		t := (depth - p[0].depth) / (p[1].depth - p[0].depth)
-		shares[l] = (p[0].share + t*(p[1].share-p[0].share)) * mean / PublishedActive
+		t := (depth - p[0].Depth) / (p[1].Depth - p[0].Depth)
+		shares[l] = p[0].Share + t*(p[1].Share-p[0].Share)
 		bends[l] = shares[l] * t * (1 - t) // nothing at the points
 		sum, bend = sum+shares[l], bend+bends[l]
 	}

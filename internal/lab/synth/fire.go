@@ -27,16 +27,18 @@ func (m *model) fire(bias []byte, p []float64) {
 		want += v * float64(m.hidden.Rows)
 	}
 	margin := m.margin(mean, sigma, threshold, int64(math.Round(want)))
-	b := make([]float32, len(p))
+	b, zero := make([]float32, len(p)), m.profile.Threshold
 	for i := range b {
-		b[i] = float32(-mean[i] - sigma[i]*(threshold[i]+margin))
+		b[i] = zero + float32(-mean[i]-sigma[i]*(threshold[i]+margin))
 	}
 	m.round(bias, b)
 	m.each(m.hidden.Rows, drawRows, func(from, to int) {
 		for t := from; t < to; t++ {
 			h := m.hidden.Row(t)
 			for i, v := range h {
-				h[i] = max(0, v+b[i])
+				if h[i] = v + b[i]; h[i] <= zero {
+					h[i] = 0
+				}
 			}
 		}
 	})

@@ -6,18 +6,19 @@ import (
 	"github.com/sparseflow/sparseflow/internal/placement"
 )
 
-// hotShare is aimed at for 26 %: neurons come out more unequal than they are
-// meant to be, because thresholds are set on few tokens and because common
-// tokens come again.
-const hotShare = 0.29
+// hotAim is by how much more than the share of hot neurons is aimed at: neurons
+// come out more unequal than they are meant to be, because thresholds are set on
+// few tokens and because common tokens come again.
+const hotAim = 0.03
 
-// frequencies is how often each rank of neurons is active.
-func frequencies(ffn int, mean float64) []float64 {
+// frequencies is how often each rank of neurons is active, if a share of mean is
+// and a share of hot gives 80 % of that.
+func frequencies(ffn int, mean, hot float64) []float64 {
 	ranks, at := make([]placement.Rank, ffn), make([]float64, ffn)
 	for i := range ranks {
 		ranks[i].Neurons, at[i] = 1, float64(i+1)
 	}
-	placement.PowerLaw(ranks, at, mean, hotShare, 30)
+	placement.PowerLaw(ranks, at, mean, hot+hotAim, 30)
 	p := make([]float64, ffn)
 	for i, r := range ranks {
 		p[i] = r.P

@@ -11,10 +11,13 @@ import (
 
 func TestFrequencies(t *testing.T) {
 	for _, c := range []struct {
-		ffn  int
-		mean float64
-	}{{512, 0.0156}, {1000, 0.0536}, {3072, 0.033}, {3072, leastActive}, {3072, mostActive}} {
-		p := frequencies(c.ffn, c.mean)
+		ffn       int
+		mean, hot float64
+	}{
+		{512, 0.0156, publishedHot}, {1000, 0.0536, publishedHot}, {3072, 0.033, publishedHot},
+		{3072, leastActive, publishedHot}, {3072, mostActive * publishedHot, publishedHot}, {1000, 0.45, 0.43},
+	} {
+		p := frequencies(c.ffn, c.mean, c.hot)
 		sum := 0.0
 		for i, v := range p {
 			sum += v
@@ -25,8 +28,8 @@ func TestFrequencies(t *testing.T) {
 		if got := sum / float64(c.ffn); math.Abs(got/c.mean-1) > 1e-3 {
 			t.Errorf("%+v: got a mean of %v", c, got)
 		}
-		if got := shareOfHot(p); math.Abs(got-placement.HotActive) > 0.01 {
-			t.Errorf("%+v: the hottest %v have %v of all activations, want %v", c, hotShare, got, placement.HotActive)
+		if got := shareOfHot(p, c.hot+hotAim); math.Abs(got-placement.HotActive) > 0.01 {
+			t.Errorf("%+v: the hottest %v have %v of all activations, want %v", c, c.hot+hotAim, got, placement.HotActive)
 		}
 		dealt := shuffled(p, 1, 2)
 		if slices.Equal(dealt, p) || slices.Equal(dealt, shuffled(p, 1, 3)) || !slices.Equal(dealt, shuffled(p, 1, 2)) {
@@ -39,12 +42,11 @@ func TestFrequencies(t *testing.T) {
 	}
 }
 
-// shareOfHot is the share of all activations that the first hotShare of the
-// neurons have.
-func shareOfHot(p []float64) float64 {
+// shareOfHot is the share of all activations that the first of the neurons have.
+func shareOfHot(p []float64, share float64) float64 {
 	hot, all := 0.0, 0.0
 	for i, v := range p {
-		if all += v; float64(i) < hotShare*float64(len(p)) {
+		if all += v; float64(i) < share*float64(len(p)) {
 			hot += v
 		}
 	}

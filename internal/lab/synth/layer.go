@@ -28,14 +28,19 @@ const (
 // tensorOf numbers a layer's tensor; 0 and 1 are the embeddings.
 func tensorOf(layer, part int) int { return 2 + layer*layerParts + part }
 
+// secondOf numbers the second parts of a layer's gated neurons.
+func secondOf(layer int) int { return 1<<30 + layer }
+
 // layerWeights is one layer as a checkpoint stores it, float16 throughout.
 type layerWeights struct {
 	q, k, v, out     []byte // [d, d]
-	up               []byte // [ffn, d]
+	up               []byte // [ffn, d]: the first parts of neurons
+	second           []byte // [ffn, d]: the second of three, else nil
 	down             []byte // [d, ffn]
 	outBias, upBias  []byte // [d], [ffn]
 	downBias         []byte // [d]
 	zeros, ones      []byte // [d]: biases and norms that do nothing
+	secondBias       []byte // [ffn] of zeros
 	final            []byte // [d]: the weight of the last norm
 	outRows, downRow []byte // out and down as they are drawn, a row what is written: [d, d], [ffn, d]
 }
@@ -47,6 +52,9 @@ func newLayerWeights(p config.ModelProfile) *layerWeights {
 		q: f16(d * d), k: f16(d * d), v: f16(d * d), out: f16(d * d), up: f16(ffn * d), down: f16(ffn * d),
 		outBias: f16(d), upBias: f16(ffn), downBias: f16(d), zeros: f16(d),
 		outRows: f16(d * d), downRow: f16(ffn * d),
+	}
+	if p.NeuronParts == 3 {
+		w.second, w.secondBias = f16(ffn*d), f16(ffn)
 	}
 	w.ones, w.final = constant(d, 1), constant(d, finalGain(p))
 	return w
@@ -108,10 +116,28 @@ func (m *model) neurons(l int) {
 	m.draw(w.up, m.space.neurons(tensorOf(l, partUp)), ffn)
 	m.norm()
 	m.cpu.Linear(m.hidden, m.in, f16Mat(w.up, ffn, d), nil)
-	m.fire(w.upBias, shuffled(frequencies(ffn, m.active[l]), m.space.seed, l))
+	m.fire(w.upBias, shuffled(frequencies(ffn, m.active[l], m.hot), m.space.seed, l))
+	if w.second != nil {
+		m.gate(l)
+	}
 	scale := m.scale(m.variances(m.hidden))
 	m.draw(w.downRow, m.space.written(tensorOf(l, partDown), scale), ffn)
 	m.transpose(w.down, w.downRow, ffn, d)
 	m.project(w.downRow)
 	m.centre(w.downBias)
+}
+
+// gate draws the second parts of a layer's neurons, which know no basis: what they
+// multiply by says nothing of who is active.
+func (m *model) gate(l int) {
+	w, d, ffn := m.weights, m.profile.HiddenSize, m.profile.FFN
+	m.draw(w.second, m.space.independent(secondOf(l)), ffn)
+	m.cpu.Linear(m.second, m.in, f16Mat(w.second, ffn, d), nil)
+	m.each(m.hidden.Rows, drawRows, func(from, to int) {
+		for t := from; t < to; t++ {
+			for i, v := range m.second.Row(t) {
+				m.hidden.Row(t)[i] *= v
+			}
+		}
+	})
 }

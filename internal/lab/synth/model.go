@@ -33,6 +33,7 @@ const (
 type model struct {
 	profile config.ModelProfile
 	active  []float64 // [layers] share of active neurons
+	hot     float64   // of neurons, that gives 80 % of the activations
 	threads int
 	space   *space
 	weights *layerWeights // of the layer at hand
@@ -41,6 +42,7 @@ type model struct {
 	x, in, add    device.Act // [tokens, d] residual stream, sublayer's input and output
 	q, k, v, attn device.Act // [tokens, d]
 	hidden        device.Act // [tokens, ffn] pre-activations, then activations
+	second        device.Act // [tokens, ffn] what second parts multiply these by, if there are any
 	kv            *kv.Cache
 	spans         []span
 	deviceSpans   []device.Span
@@ -55,7 +57,7 @@ type span struct {
 func newModel(o Options) *model {
 	p, d := o.Profile, o.Profile.HiddenSize
 	m := &model{
-		profile: p, active: o.shares(), threads: o.threads(),
+		profile: p, active: o.shares(), hot: o.hot(), threads: o.threads(),
 		space: newSpace(d, o.Seed, kernel.Best()), weights: newLayerWeights(p),
 	}
 	m.cpu = cpu.New(kernel.Best(), m.threads)
@@ -66,6 +68,9 @@ func newModel(o Options) *model {
 		*a = device.NewAct(n, d)
 	}
 	m.hidden = device.NewAct(n, p.FFN)
+	if p.NeuronParts == 3 {
+		m.second = device.NewAct(n, p.FFN)
+	}
 	shape := kv.Shape{Layers: 1, Heads: p.KVHeads, HeadDim: p.HeadDim(), DType: tensor.F32}
 	m.kv = kv.New(shape, alignedBytes(int64(texts*kv.Pages(length))*shape.PageBytes()))
 	for i := range texts {

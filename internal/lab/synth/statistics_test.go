@@ -92,7 +92,7 @@ func TestPredictability(t *testing.T) {
 	exact := device.NewAct(judged, ffn)
 	m.cpu.Linear(exact, m.in.Top(judged), f16Mat(m.weights.up, ffn, d), nil)
 	m.cpu.Linear(m.hidden, m.in, f16Mat(m.weights.up, ffn, d), nil)
-	m.fire(m.weights.upBias, shuffled(frequencies(ffn, m.active[1]), o.Seed, 1))
+	m.fire(m.weights.upBias, shuffled(frequencies(ffn, m.active[1], m.hot), o.Seed, 1))
 
 	rows := make([]float32, ffn*d)
 	tensor.Decode(rows, m.weights.up, tensor.F16)
