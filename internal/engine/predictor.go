@@ -52,7 +52,10 @@ func (m *loaded) predicted() (layers []int) {
 // oracle reads the first halves of all neurons at once, through slots, which are
 // still empty.
 func (m *loaded) oracle(ctx context.Context, w *model.Weights, slots device.Slots) (*predict.Oracle, error) {
-	p := &predict.Oracle{Backend: m.backend, Layers: make([]device.Mat, m.profile.Layers), Bias: make([][]float32, m.profile.Layers)}
+	p := &predict.Oracle{
+		Backend: m.backend, Threshold: m.profile.Threshold,
+		Layers: make([]device.Mat, m.profile.Layers), Bias: make([][]float32, m.profile.Layers),
+	}
 	for _, l := range m.predicted() {
 		up, err := m.loading.loader.Up(ctx, l, slots)
 		if err != nil {
@@ -65,7 +68,7 @@ func (m *loaded) oracle(ctx context.Context, w *model.Weights, slots device.Slot
 
 // sketch is the sketches that come with the pack, as they are.
 func (m *loaded) sketch(w *model.Weights) (*predict.Sketch, error) {
-	p := &predict.Sketch{Backend: m.backend, Layers: make([]device.SketchMat, m.profile.Layers)}
+	p := &predict.Sketch{Backend: m.backend, Threshold: m.profile.Threshold, Layers: make([]device.SketchMat, m.profile.Layers)}
 	for _, l := range m.predicted() {
 		mat, err := m.loading.loader.Sketch(l, w.Layers[l].UpBias)
 		if err != nil {
@@ -105,7 +108,7 @@ func (m *loaded) calibrated(o Options, w *model.Weights) (predict.ActivationPred
 			return nil, err
 		}
 		sketch.Layers[l] = mat
-		m.loading.loader.After(l, func() { scale(mat, lc, w.Layers[l].UpBias) })
+		m.loading.loader.After(l, func() { scale(mat, lc, w.Layers[l].UpBias, m.profile.Threshold) })
 	}
 	silent.ActivationPredictor = &mixed{sketch, lowrank.NewPredictor(m.backend, factors), factors}
 	return silent, nil
@@ -154,16 +157,16 @@ func (m *loaded) codes(c *predict.LayerCalibration, layer int, bias []float32) (
 
 // scale multiplies the scales of a layer's sketch by the slopes of its
 // calibration. Silent neurons of the pack's own sketch keep their scales and
-// their biases raw; codes of the layer's own mean nothing without slopes.
-func scale(m device.SketchMat, c *predict.LayerCalibration, raw []float32) {
+// their biases raw, less the activation's threshold; codes of the layer's own mean nothing without slopes.
+func scale(m device.SketchMat, c *predict.LayerCalibration, raw []float32, threshold float32) {
 	for i, slope := range c.Slope {
 		switch {
 		case c.Codes.Bits > 0 || !c.IsSilent(i):
 			m.Scales[i] *= slope
 		case raw != nil:
-			m.Bias[i] = raw[i]
+			m.Bias[i] = raw[i] - threshold
 		default:
-			m.Bias[i] = 0
+			m.Bias[i] = -threshold
 		}
 	}
 }

@@ -8,12 +8,17 @@
 // Predictors:
 //
 //   - All wants every neuron: the exact reference.
-//   - Sketch multiplies with a copy of fc1 in 4 bits, which needs no training,
-//     or in 3 that a calibration rounded (Codes).
+//   - Sketch multiplies with a copy of neurons' first parts in 4 bits, which needs
+//     no training, or in 3 that a calibration rounded (Codes).
 //   - Factors of low rank (package lowrank) come with a calibration, which says
 //     in which layers they are used.
-//   - Oracle multiplies with fc1 itself: what a perfect predictor would say.
-//     It is for analysis, since it costs what it should save.
+//   - Oracle multiplies with the first parts themselves: what a perfect predictor
+//     would say. It is for analysis, since it costs what it should save.
+//
+// Of gated neurons the first part is the gate. Its sign alone decides who is active
+// where the function is ReLU or FATReLU. With dReLU the second part has a say too:
+// a sketch of that would double what a prediction reads, to save only those
+// neurons that their gate opens and their second part closes.
 package predict
 
 import "github.com/sparseflow/sparseflow/internal/device"
@@ -40,8 +45,9 @@ func (All) Scores(_, _ int, _, scores []float32) error {
 // The rounding to 4 is described at pack.PackSketch and comes with the pack;
 // fewer come with a calibration.
 type Sketch struct {
-	Backend device.Backend
-	Layers  []device.SketchMat // [layers]; one without codes wants nothing
+	Backend   device.Backend
+	Layers    []device.SketchMat // [layers]; one without codes wants nothing
+	Threshold float32            // of pre-activations, below which a neuron is not active
 }
 
 // Scores sets scores to the estimated pre-activations.
@@ -54,6 +60,7 @@ func (s *Sketch) Scores(layer, tokens int, x, scores []float32) error {
 		return nil
 	}
 	s.Backend.Sketch(act(scores, tokens, m.Rows), act(x, tokens, m.Cols), m)
+	lower(scores, s.Threshold)
 	return nil
 }
 
@@ -63,13 +70,27 @@ type Oracle struct {
 	Backend device.Backend
 	Layers  []device.Mat // [layers] of fc1 [ffn, d]
 	Bias    [][]float32  // [layers][ffn], nil without biases
+	// Threshold is what pre-activations of active neurons are above.
+	Threshold float32
 }
 
 // Scores sets scores to the pre-activations.
 func (o *Oracle) Scores(layer, tokens int, x, scores []float32) error {
 	m := o.Layers[layer]
 	o.Backend.Linear(act(scores, tokens, m.Rows), act(x, tokens, m.Cols), m, o.Bias[layer])
+	lower(scores, o.Threshold)
 	return nil
+}
+
+// lower subtracts a threshold. What is left is above zero exactly where a score was
+// above it: float32 differences do not vanish.
+func lower(scores []float32, threshold float32) {
+	if threshold == 0 {
+		return
+	}
+	for i := range scores {
+		scores[i] -= threshold
+	}
 }
 
 func act(data []float32, rows, cols int) device.Act {

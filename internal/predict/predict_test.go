@@ -178,6 +178,21 @@ func TestLayers(t *testing.T) {
 	}
 }
 
+// A score is above zero exactly where the pre-activation is above the threshold,
+// however near.
+func TestScoresAboveThreshold(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		threshold := rapid.Float32Range(0, 1).Draw(t, "threshold")
+		near := math.Nextafter32(threshold, rapid.SampledFrom([]float32{-1, 2}).Draw(t, "side"))
+		for _, pre := range []float32{near, threshold, 0, rapid.Float32().Draw(t, "pre")} {
+			got := []float32{pre}
+			if lower(got, threshold); (got[0] > 0) != (pre > threshold) {
+				t.Fatalf("got a score of %v for %v at threshold %v", got[0], pre, threshold)
+			}
+		}
+	})
+}
+
 func BenchmarkThreshold(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 1))
 	scores := make([]float32, 16384)
