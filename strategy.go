@@ -138,6 +138,6 @@ func (d DType) Quantised() bool { return tensor.DType(d).Quantised() }
 // that of as many blocks as n elements take.
 func (d DType) RowBytes(n int) int64 { return tensor.DType(d).RowBytes(n) }
 
-// OfRow is the type that a matrix of d gets whose rows have n elements: d, but
-// F16 for a quantised d whose blocks do not fill the rows.
+// OfRow is the type that a matrix of d gets whose rows have n elements: d or,
+// where its blocks do not fill the rows, one of smaller blocks or F16.
 func (d DType) OfRow(n int) DType { return DType(tensor.DType(d).OfRow(n)) }

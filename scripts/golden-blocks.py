@@ -1,17 +1,22 @@
 #!/usr/bin/env python3
-"""Writes internal/tensor/testdata/blocks.gz: blocks of every type and what the
-gguf package for Python makes of them, which the tests of internal/tensor hold
-Decode to bit for bit.
+"""Writes what the tests of internal/tensor hold Decode and Encode to.
 
-    pip install gguf==0.19.0 && scripts/golden-blocks.py
+    pip install gguf==0.19.0
+    (cd /tmp && npm install --ignore-scripts node-llama-cpp@3.22.1)
+    scripts/golden-blocks.py /tmp/node_modules/@node-llama-cpp/linux-x64/bins/linux-x64/libggml-base.so
 
-The file has for each type a line of text, its name and the number of its blocks,
-and then the blocks and their values as little-endian float32.
+testdata/blocks.gz has for each type a line of text, its name and the number of
+its blocks, and then the blocks and what the gguf package for Python makes of
+them as little-endian float32. testdata/encoded.gz has for each kind of weights a
+line, its name and how many there are, and then the weights as float32 and the
+blocks that ggml makes of them, in the order of ENCODED.
 """
 
+import ctypes
 import gzip
 import os
 import struct
+import sys
 
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType as T
@@ -29,7 +34,7 @@ HALVES = [0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x0400, 0x3C00, 0xBC00, 0x7BFF
 PLAIN = 4  # blocks with scales as weights have them
 
 
-def main():
+def decoded():
     rng = np.random.default_rng(7)
     out = bytearray()
     for t, halves in TYPES.items():
@@ -57,10 +62,43 @@ def main():
             values = dequantize(data, t).astype("<f4")
         assert values.size == len(blocks) * elems, t
         out += f"{t.name} {len(blocks)}\n".encode() + data.tobytes() + values.tobytes()
-    path = os.path.join(os.path.dirname(__file__), "../internal/tensor/testdata/blocks.gz")
+    write("blocks.gz", out)
+
+
+ENCODED = [T.Q8_0, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1, T.Q4_K, T.Q5_K, T.Q6_K]
+
+
+def encoded(library):
+    rng = np.random.default_rng(8)
+    ggml = ctypes.CDLL(library)
+    ggml.ggml_quantize_chunk.restype = ctypes.c_size_t
+    ggml.ggml_quantize_chunk.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p] + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
+    n = 8 * 256
+    kinds = {
+        "normal": rng.normal(size=n) / 50,
+        "tails": rng.standard_t(3, n) / 100,
+        "uneven": rng.normal(size=n) / 50 * np.repeat(np.exp(rng.normal(size=n // 32)), 32),
+        "sparse": rng.normal(size=n) * (rng.uniform(size=n) < 0.1),
+        "positive": rng.uniform(0.5, 1, n),
+    }
+    out = bytearray()
+    for name, x in kinds.items():
+        x = (x.astype("<f4").view(np.uint32) & 0xFFFF0000).view("<f4")  # as bfloat16, which compresses
+        out += f"{name} {n}\n".encode() + x.tobytes()
+        for t in ENCODED:
+            elems, size = GGML_QUANT_SIZES[t]
+            b = np.zeros(n // elems * size, dtype=np.uint8)
+            assert ggml.ggml_quantize_chunk(int(t), x.ctypes.data, b.ctypes.data, 0, 1, n, None) == b.size
+            out += b.tobytes()
+    write("encoded.gz", out)
+
+
+def write(name, out):
+    path = os.path.join(os.path.dirname(__file__), "../internal/tensor/testdata", name)
     with open(path, "wb") as f:
         f.write(gzip.compress(bytes(out), 9, mtime=0))
 
 
 if __name__ == "__main__":
-    main()
+    decoded()
+    encoded(sys.argv[1])

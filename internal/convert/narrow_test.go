@@ -2,7 +2,6 @@ package convert
 
 import (
 	"bytes"
-	"encoding/binary"
 	"math"
 	"strings"
 	"testing"
@@ -11,29 +10,6 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
-
-// finite agrees with the definition for every 16-bit pattern and for the
-// patterns of float32 whose upper half is any, at every place of a word.
-func TestFinite(t *testing.T) {
-	for h := range 1 << 16 {
-		for _, d := range []tensor.DType{tensor.F32, tensor.F16, tensor.BF16} {
-			size := int(d.RowBytes(1))
-			b := make([]byte, 5*size)
-			at := h % 5
-			if d == tensor.F32 {
-				binary.LittleEndian.PutUint32(b[at*size:], uint32(h)<<16|uint32(h)&1)
-			} else {
-				binary.LittleEndian.PutUint16(b[at*size:], uint16(h))
-			}
-			v := make([]float32, 5)
-			tensor.Decode(v, b, d)
-			f := float64(v[at])
-			if got, want := finite(b, d), !math.IsNaN(f) && !math.IsInf(f, 0); got != want {
-				t.Fatalf("%v, pattern %#04x (%v): got %v, want %v", d, h, f, got, want)
-			}
-		}
-	}
-}
 
 // Narrowing is decoding and encoding, whatever the length.
 func TestNarrow(t *testing.T) {

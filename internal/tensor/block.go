@@ -144,27 +144,97 @@ func encodeQ8(dst []byte, src []float32) {
 	}
 }
 
-// encodeQ4 gives the largest magnitude the code 0, which stands for -8, and
-// rounds the others to nearest, half up; what rounds to 16 is 15.
+// zeroPoint is the codes of a block of half the range for zero: the largest
+// magnitude gets the code 0 and the others are rounded to nearest, half up; what
+// rounds beyond the range is its end.
+func zeroPoint(codes *[QuantBlock]byte, src []float32, zero int32) (d float32) {
+	d = largest(src) / float32(-zero)
+	inv, up := inverse(d), float32(zero)+0.5
+	for j, v := range src {
+		codes[j] = byte(zero)
+		if inv != 0 {
+			codes[j] = byte(min(2*zero-1, int32(float32(v*inv)+up)))
+		}
+	}
+	return d
+}
+
+// leastValue is the codes of a block from its least value, which gets 0, to its
+// largest, which gets top.
+func leastValue(codes *[QuantBlock]byte, src []float32, top float32) (d, m float32) {
+	if bad := largest(src); bad != bad {
+		return bad, bad
+	}
+	m, most := src[0], src[0]
+	for _, v := range src { // of zeros of both signs the first, unlike min
+		if v < m {
+			m = v
+		}
+		if v > most {
+			most = v
+		}
+	}
+	d = (most - m) / top
+	inv := inverse(d)
+	for j, v := range src {
+		codes[j] = byte(min(top, float32((v-m)*inv)+0.5))
+	}
+	return d, m
+}
+
+// putNibbles stores the lower four bits of codes.
+func putNibbles(dst []byte, codes *[QuantBlock]byte) {
+	for j := range dst[:QuantBlock/2] {
+		dst[j] = codes[j]&15 | codes[j+QuantBlock/2]<<4
+	}
+}
+
+// putFifth stores the fifth bits of codes.
+func putFifth(dst []byte, codes *[QuantBlock]byte) {
+	var h uint32
+	for j, c := range codes {
+		h |= uint32(c>>4&1) << j
+	}
+	binary.LittleEndian.PutUint32(dst, h)
+}
+
+func putHalf(dst []byte, v float32) { binary.LittleEndian.PutUint16(dst, F32ToF16(v)) }
+
 func encodeQ4(dst []byte, src []float32) {
+	var codes [QuantBlock]byte
 	for ; len(src) > 0; dst, src = dst[q4Bytes:], src[QuantBlock:] {
-		d := largest(src[:QuantBlock]) / -8
-		inv := inverse(d)
-		binary.LittleEndian.PutUint16(dst, F32ToF16(d))
-		if inv == 0 {
-			for j := range dst[2:q4Bytes] {
-				dst[2+j] = 0x88
-			}
-			continue
-		}
-		code := func(v float32) byte {
-			// The conversion keeps the product apart from the sum: some
-			// processors would fuse them and round otherwise.
-			return byte(min(15, int8(float32(v*inv)+8.5)))
-		}
-		for j := range QuantBlock / 2 {
-			dst[2+j] = code(src[j]) | code(src[j+QuantBlock/2])<<4
-		}
+		putHalf(dst, zeroPoint(&codes, src[:QuantBlock], 8))
+		putNibbles(dst[2:], &codes)
+	}
+}
+
+func encodeQ5(dst []byte, src []float32) {
+	var codes [QuantBlock]byte
+	for ; len(src) > 0; dst, src = dst[q5Bytes:], src[QuantBlock:] {
+		putHalf(dst, zeroPoint(&codes, src[:QuantBlock], 16))
+		putFifth(dst[2:], &codes)
+		putNibbles(dst[6:], &codes)
+	}
+}
+
+func encodeQ41(dst []byte, src []float32) {
+	var codes [QuantBlock]byte
+	for ; len(src) > 0; dst, src = dst[q41Bytes:], src[QuantBlock:] {
+		d, m := leastValue(&codes, src[:QuantBlock], 15)
+		putHalf(dst, d)
+		putHalf(dst[2:], m)
+		putNibbles(dst[4:], &codes)
+	}
+}
+
+func encodeQ51(dst []byte, src []float32) {
+	var codes [QuantBlock]byte
+	for ; len(src) > 0; dst, src = dst[q51Bytes:], src[QuantBlock:] {
+		d, m := leastValue(&codes, src[:QuantBlock], 31)
+		putHalf(dst, d)
+		putHalf(dst[2:], m)
+		putFifth(dst[4:], &codes)
+		putNibbles(dst[8:], &codes)
 	}
 }
 

@@ -1,7 +1,6 @@
 package tensor
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"math"
@@ -124,31 +123,49 @@ func TestBlockError(t *testing.T) {
 	})
 }
 
-// What is not finite does not pass for a number, and what has no inverse is
-// zero.
+// What is not finite does not pass for a number, what is too large becomes
+// infinite or NaN, and what has no inverse is zero.
 func TestBlockOddValues(t *testing.T) {
 	inf := float32(math.Inf(1))
-	for _, d := range []DType{Q8_0, Q4_0} {
-		zero := make([]byte, d.RowBytes(QuantBlock))
-		Encode(zero, make([]float32, QuantBlock), d)
-		for _, odd := range []float32{inf, -inf, float32(math.NaN())} {
-			v := make([]float32, 2*QuantBlock)
-			v[5], v[QuantBlock+7] = 1, odd
-			b, got := make([]byte, d.RowBytes(len(v))), make([]float32, len(v))
+	for d := range DType(DTypes) {
+		if !d.Quantised() || !d.Encodes() {
+			continue
+		}
+		n := d.BlockElems()
+		v, b := make([]float32, 2*n), make([]byte, d.RowBytes(2*n))
+		through := func() {
 			Encode(b, v, d)
-			Decode(got, b, d)
-			for i, f := range got {
-				if bad := f != f; bad != (i >= QuantBlock) {
+			Decode(v, b, d)
+		}
+		for _, odd := range []float32{inf, -inf, float32(math.NaN())} {
+			clear(v)
+			v[5], v[n+7] = 1, odd
+			through()
+			for i, f := range v {
+				if bad := f != f; bad != (i >= n) {
 					t.Errorf("%v: block with %v: element %d came back as %v", d, odd, i, f)
+					break
 				}
 			}
 		}
-		tiny := make([]float32, QuantBlock)
-		tiny[3] = math.SmallestNonzeroFloat32
-		b := make([]byte, len(zero))
-		Encode(b, tiny, d)
-		if !bytes.Equal(b[2:], zero[2:]) {
-			t.Errorf("%v: a block with no inverse scale: got % x, want the codes of % x", d, b, zero)
+		for _, large := range []float32{1e12, -1e30, math.MaxFloat32} {
+			clear(v)
+			v[5], v[n+7] = 1, large
+			through()
+			if Finite(b, d) || !Finite(b[:d.BlockBytes()], d) {
+				t.Errorf("%v: got a finite block for %v, or none for 1", d, large)
+			}
+		}
+		for _, tiny := range []float32{0, math.SmallestNonzeroFloat32, -1e-30} {
+			clear(v)
+			v[3], v[n+9] = tiny, -tiny
+			through()
+			for i, f := range v {
+				if f != 0 {
+					t.Errorf("%v: block of %v: element %d came back as %v", d, tiny, i, f)
+					break
+				}
+			}
 		}
 	}
 }
@@ -160,10 +177,24 @@ func TestOfRow(t *testing.T) {
 		want DType
 	}{
 		{Q8_0, 64, Q8_0}, {Q4_0, 32, Q4_0}, {Q8_0, 48, F16}, {Q4_0, 1, F16}, {F32, 48, F32}, {BF16, 64, BF16},
+		{Q4_K, 512, Q4_K}, {Q4_K, 640, Q5_0}, {Q5_K, 32, Q5_1}, {Q6_K, 576, Q8_0}, {IQ4_XS, 128, Q4_0}, {Q4_K, 100, F16}, {DType(99), 3, DType(99)},
 	} {
 		if got := c.d.OfRow(c.n); got != c.want {
 			t.Errorf("%v.OfRow(%d): got %v, want %v", c.d, c.n, got, c.want)
 		}
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	v := make([]float32, 4096)
+	for d := range DType(DTypes) {
+		b.Run(d.String(), func(b *testing.B) {
+			src := make([]byte, d.RowBytes(len(v)))
+			b.SetBytes(int64(4 * len(v)))
+			for b.Loop() {
+				Decode(v, src, d)
+			}
+		})
 	}
 }
 
@@ -172,7 +203,7 @@ func BenchmarkEncode(b *testing.B) {
 	for i := range v {
 		v[i] = float32(i*7919%2003-1001) / 1024
 	}
-	for _, d := range []DType{Q8_0, Q4_0} {
+	for _, d := range []DType{Q8_0, Q4_0, Q5_0, Q4_K, Q6_K} {
 		b.Run(d.String(), func(b *testing.B) {
 			out := make([]byte, d.RowBytes(len(v)))
 			b.SetBytes(int64(4 * len(v)))

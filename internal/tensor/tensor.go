@@ -47,27 +47,29 @@ type format struct {
 	elems  int // elements of a block
 	bytes  int // bytes of a block
 	ggml   uint32
+	other  DType // of rows that blocks do not fill
+	halves []int // where in a block its scales in F16 are
 	decode func(dst []float32, src []byte)
 	encode func(dst []byte, src []float32) // nil where this program only reads the type
 }
 
 var formats = [...]format{
-	F32:    {"F32", 1, 4, 0, decodeF32, encodeF32},
-	F16:    {"F16", 1, 2, 1, decodeF16, encodeF16},
-	BF16:   {"BF16", 1, 2, 30, decodeBF16, encodeBF16},
-	Q8_0:   {"Q8_0", QuantBlock, q8Bytes, 8, decodeQ8, encodeQ8},
-	Q4_0:   {"Q4_0", QuantBlock, q4Bytes, 2, decodeQ4, encodeQ4},
-	Q4_1:   {"Q4_1", QuantBlock, q41Bytes, 3, decodeQ41, nil},
-	Q5_0:   {"Q5_0", QuantBlock, q5Bytes, 6, decodeQ5, nil},
-	Q5_1:   {"Q5_1", QuantBlock, q51Bytes, 7, decodeQ51, nil},
-	Q2_K:   {"Q2_K", SuperBlock, q2kBytes, 10, decodeQ2K, nil},
-	Q3_K:   {"Q3_K", SuperBlock, q3kBytes, 11, decodeQ3K, nil},
-	Q4_K:   {"Q4_K", SuperBlock, q4kBytes, 12, decodeQ4K, nil},
-	Q5_K:   {"Q5_K", SuperBlock, q5kBytes, 13, decodeQ5K, nil},
-	Q6_K:   {"Q6_K", SuperBlock, q6kBytes, 14, decodeQ6K, nil},
-	IQ4_NL: {"IQ4_NL", QuantBlock, iq4Bytes, 20, decodeIQ4NL, nil},
-	IQ4_XS: {"IQ4_XS", SuperBlock, iq4xsBytes, 23, decodeIQ4XS, nil},
-	MXFP4:  {"MXFP4", QuantBlock, mx4Bytes, 39, decodeMXFP4, nil},
+	F32:    {"F32", 1, 4, 0, F32, nil, decodeF32, encodeF32},
+	F16:    {"F16", 1, 2, 1, F16, nil, decodeF16, encodeF16},
+	BF16:   {"BF16", 1, 2, 30, BF16, nil, decodeBF16, encodeBF16},
+	Q8_0:   {"Q8_0", QuantBlock, q8Bytes, 8, F16, []int{0}, decodeQ8, encodeQ8},
+	Q4_0:   {"Q4_0", QuantBlock, q4Bytes, 2, F16, []int{0}, decodeQ4, encodeQ4},
+	Q4_1:   {"Q4_1", QuantBlock, q41Bytes, 3, F16, []int{0, 2}, decodeQ41, encodeQ41},
+	Q5_0:   {"Q5_0", QuantBlock, q5Bytes, 6, F16, []int{0}, decodeQ5, encodeQ5},
+	Q5_1:   {"Q5_1", QuantBlock, q51Bytes, 7, F16, []int{0, 2}, decodeQ51, encodeQ51},
+	Q2_K:   {"Q2_K", SuperBlock, q2kBytes, 10, Q4_0, []int{80, 82}, decodeQ2K, nil},
+	Q3_K:   {"Q3_K", SuperBlock, q3kBytes, 11, Q4_0, []int{108}, decodeQ3K, nil},
+	Q4_K:   {"Q4_K", SuperBlock, q4kBytes, 12, Q5_0, []int{0, 2}, decodeQ4K, encodeQ4K},
+	Q5_K:   {"Q5_K", SuperBlock, q5kBytes, 13, Q5_1, []int{0, 2}, decodeQ5K, encodeQ5K},
+	Q6_K:   {"Q6_K", SuperBlock, q6kBytes, 14, Q8_0, []int{208}, decodeQ6K, encodeQ6K},
+	IQ4_NL: {"IQ4_NL", QuantBlock, iq4Bytes, 20, F16, []int{0}, decodeIQ4NL, nil},
+	IQ4_XS: {"IQ4_XS", SuperBlock, iq4xsBytes, 23, Q4_0, []int{0}, decodeIQ4XS, nil},
+	MXFP4:  {"MXFP4", QuantBlock, mx4Bytes, 39, F16, nil, decodeMXFP4, nil},
 }
 
 // DTypes is the number of types: they are 0 to DTypes-1.
@@ -127,11 +129,12 @@ func (d DType) Quantised() bool { return d.format().elems > 1 }
 // Encodes reports whether Encode takes d.
 func (d DType) Encodes() bool { return d.format().encode != nil }
 
-// OfRow is the type that a matrix of d gets whose rows have n elements: d, but
-// F16 for a quantised d whose blocks do not fill the rows.
+// OfRow is the type that a matrix of d gets whose rows have n elements: d or,
+// where its blocks do not fill the rows, what GGUF's own tools take instead: one
+// of smaller blocks with as many bits or more, or F16.
 func (d DType) OfRow(n int) DType {
-	if n%d.format().elems != 0 {
-		return F16
+	for f := d.format(); n%f.elems != 0; f = d.format() {
+		d = f.other
 	}
 	return d
 }
