@@ -1,10 +1,7 @@
 package convert
 
 import (
-	"io/fs"
 	"math"
-	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,14 +27,4 @@ func freeOf(st unix.Statfs_t) (n int64, ok bool) {
 		return 0, false
 	}
 	return int64(st.Bavail) * unit, true
-}
-
-// identity tells files of one name apart: a number of the file, and when any of
-// it, its times included, was last changed.
-func identity(info fs.FileInfo) (inode uint64, changed time.Time) {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, time.Time{}
-	}
-	return st.Ino, time.Unix(st.Ctim.Unix()).UTC()
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sparseflow/sparseflow/internal/atomicfile"
+	"github.com/sparseflow/sparseflow/internal/source"
 )
 
 // settled is how old a file's modification time must be before a hash is
@@ -49,7 +50,7 @@ func (s *opened) rememberedHash(ctx context.Context, cacheDir string, quick bool
 		}
 		// Of a file that was put in the place of another, with its size and time as
 		// archives and images keep them, the last two differ.
-		inode, changed := identity(info)
+		inode, changed := source.Identity(info)
 		fmt.Fprintf(state, "%q %d %d %d %d\n", name, info.Size(), modified.UnixNano(), inode, changed.UnixNano())
 	}
 	// Images of a file system can agree in all of that.

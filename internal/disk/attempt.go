@@ -51,6 +51,7 @@ func (a *attempt) next(s *DiskWeightStore, t *Traffic, n int, err error) (again 
 		return true
 	}
 	t.reads.Add(1)
-	a.failure = fmt.Errorf("read %s at offset %d: got %w after %d bytes, want %d", s.pack.Path(), a.off, err, a.brought, size(a.bufs))
+	path, off := s.pack.Where(a.off)
+	a.failure = fmt.Errorf("read %s at offset %d: got %w after %d bytes, want %d", path, off, err, a.brought, size(a.bufs))
 	return false
 }

@@ -2,10 +2,8 @@ package disk
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
-	"os"
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/pack"
@@ -13,66 +11,72 @@ import (
 	"github.com/sparseflow/sparseflow/internal/memory"
 )
 
-// File is how bytes come from the pack: the seam where tests inject faults
-// and the other ways of reading plug in. Methods may be called from several
-// goroutines.
+// File is how bytes come from a pack's files, which count as one: the seam where
+// tests inject faults and the other ways of reading plug in. Methods may be called
+// from several goroutines.
 type File interface {
 	// ReadVec fills bufs, one after the other, with the bytes from off on.
 	// Like io.ReaderAt it returns an error if it reads fewer bytes; the
 	// error need not name the file, since the store does.
 	// Where Align is above 1, off and every buffer's address and length
-	// are multiples of it.
+	// are multiples of it; what lies beyond a file's end up to the next
+	// multiple counts as read, and is anything.
 	ReadVec(bufs [][]byte, off int64) (int, error)
 	// Align is what ReadVec's offsets, addresses and lengths are multiples
 	// of.
 	Align() int64
-	// Stat is the state of the open file.
-	Stat() (fs.FileInfo, error)
+	// Stat is the state of one of the open files, as pack.Pack counts them.
+	Stat(file int) (fs.FileInfo, error)
 	Close() error
 }
 
-// OpenFile opens p's file for reading in the given way. Direct I/O is an
+// OpenFile opens p's files for reading in the given way. Direct I/O is an
 // AsyncFile where the kernel has io_uring. It falls back to buffered reads,
 // whose pages are dropped from the page cache after use, where the file system
 // refuses it or asks for more alignment than p has.
 func OpenFile(p *pack.Pack, mode config.IOMode) (File, error) {
 	if mode == config.IOMmap {
-		return openMapped(p.Path())
+		return openMapped(p.Files())
 	}
-	if f, ok := openDirect(p.Path(), bundleAlign(p)); ok {
+	if f, ok := openDirect(p.Files(), bundleAlign(p)); ok {
 		return withRing(f), nil
 	}
-	return openBuffered(p.Path())
+	return openBuffered(p.Files())
 }
 
 // bundleAlign is the largest power of two, up to a page, that every bundle's
-// offset is a multiple of: the first one's offset is a multiple of a page.
+// offset is a multiple of: the first one's offset is a multiple of a page. Blocks
+// of rows are rounded out to it.
 func bundleAlign(p *pack.Pack) int64 {
+	if p.Bundles() == 0 {
+		return memory.PageAlign
+	}
 	stride := p.BundleStride()
 	return min(stride&-stride, memory.PageAlign)
 }
 
 // bufferedFile reads through the page cache.
-type bufferedFile struct{ f *os.File }
+type bufferedFile struct{ files }
 
-func openBuffered(path string) (File, error) {
-	f, err := os.Open(path)
+func openBuffered(of []pack.File) (File, error) {
+	all, err := openFiles(of, 0)
 	if err != nil {
-		return nil, fmt.Errorf("disk: open: %w", err)
+		return nil, err
 	}
-	noReadahead(f)
-	return &bufferedFile{f}, nil
+	for _, f := range all {
+		noReadahead(f.File)
+	}
+	return &bufferedFile{all}, nil
 }
 
 func (b *bufferedFile) ReadVec(bufs [][]byte, off int64) (int, error) {
-	n, err := readVec(b.f, bufs, off, 1)
-	dropCache(b.f, off, int64(n))
+	f := &b.files[b.at(off)]
+	n, err := readVec(f.File, bufs, off-f.start, 1)
+	dropCache(f.File, off-f.start, int64(n))
 	return n, err
 }
 
-func (b *bufferedFile) Align() int64               { return 1 }
-func (b *bufferedFile) Stat() (fs.FileInfo, error) { return b.f.Stat() }
-func (b *bufferedFile) Close() error               { return b.f.Close() }
+func (b *bufferedFile) Align() int64 { return 1 }
 
 // fill is ReadVec by a read that may come short, as system calls may. A read
 // that ends off a multiple of align met the end of the file, and none could go

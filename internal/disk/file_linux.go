@@ -1,61 +1,76 @@
 package disk
 
 import (
-	"io/fs"
 	"os"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/sparseflow/sparseflow/internal/memory"
+	"github.com/sparseflow/sparseflow/internal/pack"
 )
 
 // directFile reads past the page cache (O_DIRECT).
 type directFile struct {
-	f     *os.File
+	files
 	align int64
 }
 
-// openDirect opens path for direct reads at multiples of align, a power of two
-// of at least 512, if its file system has them.
-func openDirect(path string, align int64) (*directFile, bool) {
-	var st unix.Statx_t
-	err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_DIOALIGN, &st)
-	known := err == nil && st.Mask&unix.STATX_DIOALIGN != 0
-	if known && (st.Dio_offset_align == 0 || int64(max(st.Dio_offset_align, st.Dio_mem_align)) > align) {
-		return nil, false
+// openDirect opens files for direct reads at multiples of align, a power of two
+// of at least 512, if their file systems have them.
+func openDirect(of []pack.File, align int64) (*directFile, bool) {
+	for _, f := range of {
+		var st unix.Statx_t
+		err := unix.Statx(unix.AT_FDCWD, f.Path, 0, unix.STATX_DIOALIGN, &st)
+		known := err == nil && st.Mask&unix.STATX_DIOALIGN != 0
+		if known && (st.Dio_offset_align == 0 || int64(max(st.Dio_offset_align, st.Dio_mem_align)) > align) {
+			return nil, false
+		}
 	}
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECT, 0)
+	all, err := openFiles(of, unix.O_DIRECT)
 	if err != nil {
 		return nil, false
 	}
-	d := &directFile{f, align}
+	d := &directFile{all, align}
 	if err := d.try(); err != nil {
-		f.Close()
+		d.Close()
 		return nil, false
 	}
 	return d, true
 }
 
-// try reads as little as ever, at an offset and an address no rounder than
-// ever: a file system can take the flag and still refuse the first read.
+// try reads as little as ever of each file, at an offset and an address no rounder
+// than ever: a file system can take the flag and still refuse the first read.
 func (d *directFile) try() error {
 	m, err := memory.New(2 * memory.PageAlign)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	_, err = d.ReadVec([][]byte{m.Buffer(2 * memory.PageAlign)[d.align : 2*d.align]}, d.align)
-	return err
+	buf := m.Buffer(2 * memory.PageAlign)[d.align : 2*d.align]
+	for _, f := range d.files {
+		off := f.start
+		if f.end-f.start > d.align {
+			off += d.align
+		}
+		if _, err := d.ReadVec([][]byte{buf}, off); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (d *directFile) ReadVec(bufs [][]byte, off int64) (int, error) {
-	return readVec(d.f, bufs, off, d.align)
+	f := &d.files[d.at(off)]
+	n, err := readVec(f.File, bufs, off-f.start, d.align)
+	want := size(bufs)
+	if n = f.padded(off, n, want, d.align); int64(n) == want {
+		err = nil
+	}
+	return n, err
 }
 
-func (d *directFile) Align() int64               { return d.align }
-func (d *directFile) Stat() (fs.FileInfo, error) { return d.f.Stat() }
-func (d *directFile) Close() error               { return d.f.Close() }
+func (d *directFile) Align() int64 { return d.align }
 
 // readVec is preadv: one system call for all buffers, repeated while reads
 // come short.

@@ -12,12 +12,12 @@ import (
 // there, neither of the pages they share with neighbours nor read ahead.
 func TestBufferedLeavesNoPages(t *testing.T) {
 	f := makePack(t, 512)
-	file, err := openBuffered(f.Path())
+	file, err := openBuffered(f.Files())
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := f.store(t, file)
-	raw := file.(*bufferedFile).f
+	raw := file.(*bufferedFile).files[0].File
 	dropCache(raw, 0, f.Size())
 	if n := cachedPages(t, raw, f.Size()); n > 0 {
 		t.Skipf("%d pages stay in the page cache whatever is advised: is %s a tmpfs?", n, f.Path())

@@ -2,12 +2,16 @@
 
 package disk
 
-import "os"
+import (
+	"os"
+
+	"github.com/sparseflow/sparseflow/internal/pack"
+)
 
 // directFile is for systems that have direct reads.
 type directFile struct{ bufferedFile }
 
-func openDirect(string, int64) (*directFile, bool) { return nil, false }
+func openDirect([]pack.File, int64) (*directFile, bool) { return nil, false }
 
 func withRing(d *directFile) File { return d }
 

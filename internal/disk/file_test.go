@@ -14,6 +14,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/config"
 
 	"github.com/sparseflow/sparseflow/internal/memory"
+	"github.com/sparseflow/sparseflow/internal/pack"
 )
 
 // Every way to read fills every buffer with the file's bytes, in any number of
@@ -197,6 +198,6 @@ func TestOpenMappedEmpty(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	_, err := openMapped(path)
+	_, err := openMapped([]pack.File{{Path: path}})
 	wantIn(t, err, "disk: map", path)
 }

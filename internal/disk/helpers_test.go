@@ -142,16 +142,16 @@ func eachFile(t *testing.T, test func(t *testing.T, f *fixture, file File)) {
 			err := errors.New("the file system refuses")
 			switch kind {
 			case "direct":
-				d, ok := openDirect(f.Path(), bundleAlign(f.Pack))
+				d, ok := openDirect(f.Files(), bundleAlign(f.Pack))
 				if !ok {
 					t.Logf("DIRECT READS ARE NOT TESTED: the file system of %s has none", f.Path())
 					t.SkipNow()
 				}
 				file, err = d, nil
 			case "buffered":
-				file, err = openBuffered(f.Path())
+				file, err = openBuffered(f.Files())
 			case "mmap":
-				file, err = openMapped(f.Path())
+				file, err = openMapped(f.Files())
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -243,7 +243,7 @@ func (f *faultyFile) busy() int {
 // faults.
 func (f *fixture) mapped(t testing.TB) *faultyFile {
 	t.Helper()
-	m, err := openMapped(f.Path())
+	m, err := openMapped(f.Files())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,11 +276,11 @@ func eachQueue(t *testing.T, test func(t *testing.T, f *fixture, file File, work
 			switch kind {
 			case "synchronous":
 				workers = 0
-				file, err = openMapped(f.Path())
+				file, err = openMapped(f.Files())
 			case "pool":
-				file, err = openMapped(f.Path())
+				file, err = openMapped(f.Files())
 			case "buffered pool":
-				file, err = openBuffered(f.Path())
+				file, err = openBuffered(f.Files())
 			case "ring":
 				if file, err = OpenFile(f.Pack, config.IODirect); err == nil {
 					if _, ok := file.(AsyncFile); !ok {

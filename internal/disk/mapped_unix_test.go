@@ -13,7 +13,7 @@ import (
 // error, of that read alone.
 func TestMappedFault(t *testing.T) {
 	f := makePack(t, 0)
-	file, err := openMapped(f.Path())
+	file, err := openMapped(f.Files())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,12 +1,15 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"runtime/debug"
 	"unsafe"
+
+	"github.com/sparseflow/sparseflow/internal/pack"
 )
 
 // Mapping is a File whose bytes are also there to be used where they lie, in a
@@ -25,7 +28,7 @@ type Mapping struct {
 func (m *Mapping) Align() int64 { return 1 }
 
 // Stat is the state of the open file.
-func (m *Mapping) Stat() (fs.FileInfo, error) { return m.f.Stat() }
+func (m *Mapping) Stat(int) (fs.FileInfo, error) { return m.f.Stat() }
 
 // ReadVec copies out of the mapping, except to where the bytes are already:
 // a buffer that is the very part of Data it asks for.
@@ -66,20 +69,42 @@ func (m *Mapping) ReadVec(bufs [][]byte, off int64) (n int, err error) {
 // mappedFile lets go of the pages that it has copied, so that what was read no
 // longer counts as this process's memory. It stays in the page cache for as long
 // as the system likes.
-type mappedFile struct{ *Mapping }
+type mappedFile struct {
+	files
+	mappings []*Mapping // of each
+}
 
-func openMapped(path string) (File, error) {
-	m, err := OpenMapping(path)
-	if err != nil {
-		return nil, err
+func openMapped(of []pack.File) (File, error) {
+	var m mappedFile
+	for _, f := range of {
+		one, err := OpenMapping(f.Path)
+		if err != nil {
+			return nil, errors.Join(err, m.Close())
+		}
+		m.files = append(m.files, openFile{one.f, f.Start, f.Start + f.Bytes})
+		m.mappings = append(m.mappings, one)
 	}
-	return mappedFile{m}, nil
+	return m, nil
 }
 
 func (m mappedFile) ReadVec(bufs [][]byte, off int64) (int, error) {
-	n, err := m.Mapping.ReadVec(bufs, off)
+	i := m.at(off)
+	off -= m.files[i].start
+	n, err := m.mappings[i].ReadVec(bufs, off)
 	if err == nil {
-		err = m.letGo(off, off+int64(n))
+		err = m.mappings[i].letGo(off, off+int64(n))
 	}
 	return n, err
+}
+
+// Align is 1.
+func (m mappedFile) Align() int64 { return 1 }
+
+// Close unmaps and closes all.
+func (m mappedFile) Close() error {
+	var errs []error
+	for _, one := range m.mappings {
+		errs = append(errs, one.Close())
+	}
+	return errors.Join(errs...)
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sparseflow/sparseflow/internal/memory"
+	"github.com/sparseflow/sparseflow/internal/pack"
 )
 
 // batch is the owner of requests that are waited for together.
@@ -39,7 +40,7 @@ func BenchmarkReads(b *testing.B) {
 		for _, n := range []int{1536, most} {
 			for _, cuts := range []int{1, 2} {
 				b.Run(fmt.Sprintf("%s/%d/%d", kind, n, cuts), func(b *testing.B) {
-					d, ok := openDirect(path, 512)
+					d, ok := openDirect([]pack.File{{Path: path, Bytes: 256 << 20}}, 512)
 					if !ok {
 						b.Skip("the file system has no direct reads")
 					}

@@ -22,7 +22,7 @@ import (
 // there.
 type simFile struct {
 	File   // the real disk's, which is how reads are to be aligned
-	cached *os.File
+	cached files
 	spec   SimSpec
 	start  time.Time // of the clock
 
@@ -38,13 +38,15 @@ func OpenSim(p *pack.Pack, spec SimSpec) (AsyncFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	cached, err := os.Open(p.Path())
+	cached, err := openFiles(p.Files(), 0)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("disk: open: %w", err), f.Close())
+		return nil, errors.Join(err, f.Close())
 	}
 	s := &simFile{File: f, cached: cached, spec: spec, start: time.Now()}
-	if err := s.warm(p.Size()); err != nil {
-		return nil, errors.Join(fmt.Errorf("disk: read %s into the page cache: %w", p.Path(), err), s.Close())
+	for _, c := range cached {
+		if err := warm(c.File, c.end-c.start); err != nil {
+			return nil, errors.Join(fmt.Errorf("disk: read %s into the page cache: %w", c.Name(), err), s.Close())
+		}
 	}
 	return s, nil
 }
@@ -55,14 +57,14 @@ func (s SimSpec) Opener() func(*pack.Pack) (File, error) {
 }
 
 // warm has the file in the page cache: it reads where the system has let go of it.
-func (s *simFile) warm(size int64) error {
+func warm(f *os.File, size int64) error {
 	buf := make([]byte, 1<<20)
 	for off := int64(0); off < size; off += int64(len(buf)) {
 		buf = buf[:min(int64(len(buf)), size-off)]
-		if inPageCache(s.cached, off, int64(len(buf))) {
+		if inPageCache(f, off, int64(len(buf))) {
 			continue
 		}
-		if _, err := s.cached.ReadAt(buf, off); err != nil {
+		if _, err := f.ReadAt(buf, off); err != nil {
 			return err
 		}
 	}
@@ -89,7 +91,11 @@ func (s *simFile) begin(r *Request) pending {
 	s.free = max(s.free, s.now()) + time.Duration(s.spec.Speed().Seconds(n)*float64(time.Second))
 	p := pending{request: r, due: s.free + s.spec.Latency}
 	s.mu.Unlock()
-	p.n, p.err = readCached(s.cached, r.Bufs, r.Off)
+	f := &s.cached[s.cached.at(r.Off)]
+	p.n, p.err = readCached(f.File, r.Bufs, r.Off-f.start)
+	if p.n = f.padded(r.Off, p.n, n, s.Align()); int64(p.n) == n {
+		p.err = nil
+	}
 	return p
 }
 

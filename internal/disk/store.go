@@ -3,6 +3,8 @@ package disk
 import (
 	"fmt"
 	"io/fs"
+	"math"
+	"os"
 	"sync/atomic"
 
 	"github.com/sparseflow/sparseflow/internal/pack"
@@ -11,8 +13,8 @@ import (
 )
 
 // DiskWeightStore reads the weights of one pack. Every bundle and every block
-// of rows is checked against its CRC the first time it is read. Later reads are
-// not checked: what they are to find is a damaged file, and the file has been
+// of rows is checked against its CRC, where it has one, the first time it is read.
+// Later reads are not checked: what they are to find is a damaged file, and the file has been
 // found whole.
 //
 // Reads go straight to where the bytes are wanted: a bundle to its slot, a
@@ -20,7 +22,7 @@ import (
 type DiskWeightStore struct {
 	pack *pack.Pack
 	file File
-	made fs.FileInfo // the file as it was when opened
+	made []fs.FileInfo // the files as they were when opened
 	ffn  int64
 
 	places [][]int32 // see Places
@@ -35,15 +37,19 @@ type DiskWeightStore struct {
 // NewDiskWeightStore makes a store that reads p's weights through f, which it
 // owns from now on, unless it returns an error.
 func NewDiskWeightStore(p *pack.Pack, f File) (*DiskWeightStore, error) {
-	st, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("disk: open: %w", err)
-	}
-	if a := f.Align(); p.BundleStride()%a != 0 {
+	if a := f.Align(); p.Bundles() > 0 && p.BundleStride()%a != 0 {
 		return nil, fmt.Errorf("disk: open %s: got reads at multiples of %d, want at those of the bundles, which are %d bytes apart", p.Path(), a, p.BundleStride())
 	}
-	if st.Size() != p.Size() {
-		return nil, fmt.Errorf("disk: open %s: got %d bytes, want %d: the file changed while it was opened", p.Path(), st.Size(), p.Size())
+	var made []fs.FileInfo
+	for i, file := range p.Files() {
+		st, err := f.Stat(i)
+		if err != nil {
+			return nil, fmt.Errorf("disk: open: %w", err)
+		}
+		made = append(made, st)
+		if st.Size() != file.Bytes || file.Info != nil && !(os.SameFile(st, file.Info) && st.ModTime().Equal(file.Info.ModTime())) {
+			return nil, fmt.Errorf("disk: open %s: got %d bytes modified %v, want the %d that its header was read from: the file changed while it was opened", file.Path, st.Size(), st.ModTime().UTC(), file.Bytes)
+		}
 	}
 	places, err := readPlaces(p)
 	if err != nil {
@@ -53,9 +59,9 @@ func NewDiskWeightStore(p *pack.Pack, f File) (*DiskWeightStore, error) {
 		pack:          p,
 		places:        places,
 		file:          f,
-		made:          st,
+		made:          made,
 		ffn:           int64(p.Profile().FFN),
-		bundleChecked: make([]atomic.Uint32, (p.Profile().Neurons()+31)/32),
+		bundleChecked: make([]atomic.Uint32, (p.Bundles()+31)/32),
 		firstBlock:    make(map[string]int64),
 	}
 	blocks := int64(0)
@@ -64,6 +70,11 @@ func NewDiskWeightStore(p *pack.Pack, f File) (*DiskWeightStore, error) {
 		blocks += int64(t.Blocks())
 	}
 	s.blockChecked = make([]atomic.Uint32, (blocks+31)/32)
+	if !p.Checksums() {
+		for i := range s.blockChecked {
+			s.blockChecked[i].Store(math.MaxUint32)
+		}
+	}
 	return s, nil
 }
 
@@ -73,17 +84,18 @@ func (s *DiskWeightStore) Pack() *pack.Pack { return s.pack }
 // Close closes the file.
 func (s *DiskWeightStore) Close() error { return s.file.Close() }
 
-// CheckUnchanged is an error if somebody has written to the file since it was
-// opened: neurons in memory and neurons on disk would no longer be of one
-// model.
+// CheckUnchanged is an error if somebody has written to the files since they were
+// opened: weights in memory and weights on disk would no longer be of one model.
 func (s *DiskWeightStore) CheckUnchanged() error {
-	st, err := s.file.Stat()
-	if err != nil {
-		return fmt.Errorf("disk: stat %s: %w", s.pack.Path(), err)
-	}
-	if st.Size() != s.made.Size() || !st.ModTime().Equal(s.made.ModTime()) {
-		return fmt.Errorf("disk: %s: got %d bytes modified %v, want %d modified %v: the pack changed while it was in use; start again",
-			s.pack.Path(), st.Size(), st.ModTime().UTC(), s.made.Size(), s.made.ModTime().UTC())
+	for i, made := range s.made {
+		st, err := s.file.Stat(i)
+		if err != nil {
+			return fmt.Errorf("disk: stat %s: %w", s.pack.Path(), err)
+		}
+		if st.Size() != made.Size() || !st.ModTime().Equal(made.ModTime()) {
+			return fmt.Errorf("disk: %s: got %d bytes modified %v, want %d modified %v: the file changed while it was in use; start again",
+				s.pack.Files()[i].Path, st.Size(), st.ModTime().UTC(), made.Size(), made.ModTime().UTC())
+		}
 	}
 	return nil
 }

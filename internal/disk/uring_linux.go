@@ -20,6 +20,8 @@ import (
 // long as nothing has ended. Registered buffers would save little, must be of
 // one piece, which joined reads are not, and pin all slots.
 type ring struct {
+	files   files
+	align   int64 // of requests
 	fd      int
 	shared  []byte // heads, tails and outcomes
 	entries []byte // what sqes are in
@@ -94,26 +96,30 @@ const (
 	stableAfter = 1 << 2 // what a request points to may go once it is submitted
 )
 
-// newRing makes a ring that reads f. An old kernel or a sandbox may refuse.
-func newRing(f uintptr) (*ring, error) {
+// newRing makes a ring that reads what d does. An old kernel or a sandbox may
+// refuse.
+func newRing(d *directFile) (*ring, error) {
 	var p ringParams
 	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, ringDepth, uintptr(unsafe.Pointer(&p)), 0)
 	if errno != 0 {
 		return nil, fmt.Errorf("disk: set up io_uring: %w", errno)
 	}
-	r := &ring{fd: int(fd)}
-	if err := r.init(&p, f); err != nil {
+	r := &ring{fd: int(fd), files: d.files, align: d.align}
+	if err := r.init(&p); err != nil {
 		return nil, errors.Join(fmt.Errorf("disk: set up io_uring: %w", err), r.close())
 	}
 	return r, nil
 }
 
-func (r *ring) init(p *ringParams, f uintptr) error {
+func (r *ring) init(p *ringParams) error {
 	if want := uint32(oneMapping | stableAfter); p.features&want != want || p.sqEntries < ringDepth || p.cqEntries < ringDepth {
 		return errors.ErrUnsupported
 	}
-	file := int32(f)
-	if _, _, errno := unix.Syscall6(unix.SYS_IO_URING_REGISTER, uintptr(r.fd), regFiles, uintptr(unsafe.Pointer(&file)), 1, 0, 0); errno != 0 {
+	fds := make([]int32, len(r.files))
+	for i, f := range r.files {
+		fds[i] = int32(f.Fd())
+	}
+	if _, _, errno := unix.Syscall6(unix.SYS_IO_URING_REGISTER, uintptr(r.fd), regFiles, uintptr(unsafe.Pointer(unsafe.SliceData(fds))), uintptr(len(fds)), 0, 0); errno != 0 {
 		return errno
 	}
 	size := max(p.sq.array+4*p.sqEntries, p.cq.cqes+p.cqEntries*uint32(unsafe.Sizeof(cqe{})))
@@ -178,7 +184,8 @@ func (r *ring) fill(rs []*Request) (begun int) {
 		r.free = r.free[:len(r.free)-1]
 		r.flying[id] = q
 		e := &r.sqes[tail%uint32(len(r.sqes))]
-		*e = sqe{opcode: opRead, flags: fixedFile, off: uint64(q.Off), user: uint64(id)}
+		of := r.files.at(q.Off)
+		*e = sqe{opcode: opRead, flags: fixedFile, fd: int32(of), off: uint64(q.Off - r.files[of].start), user: uint64(id)}
 		if len(bufs) == 1 {
 			e.addr, e.len = address(bufs[0]), uint32(len(bufs[0]))
 		} else {
@@ -227,7 +234,8 @@ func (r *ring) end(id uint32, res int32) {
 	q := r.flying[id]
 	r.flying[id] = nil
 	r.free = append(r.free, id)
-	if q.n, q.err = int(res), nil; res < 0 {
+	q.n, q.err = r.files[r.files.at(q.Off)].padded(q.Off, int(res), size(q.Bufs), r.align), nil
+	if res < 0 {
 		q.n, q.err = 0, unix.Errno(-res)
 	}
 	r.ended = append(r.ended, q)
@@ -302,7 +310,7 @@ type ringFile struct {
 // sandbox can allow a ring to be made and forbid its use, and the oldest
 // kernels with rings lack the reads.
 func withRing(d *directFile) File {
-	r, err := newRing(d.f.Fd())
+	r, err := newRing(d)
 	if err != nil {
 		return d
 	}

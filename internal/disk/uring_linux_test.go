@@ -110,11 +110,11 @@ func TestRingRefused(t *testing.T) {
 
 // Where there can be no ring the file is read all the same.
 func TestNoRing(t *testing.T) {
-	if _, err := newRing(1 << 20); err == nil {
+	if _, err := newRing(&directFile{files{{File: os.NewFile(1<<20, "none")}}, 512}); err == nil {
 		t.Error("a ring of no file: got no error")
 	}
 	f := makePack(t, 0)
-	d, ok := openDirect(f.Path(), bundleAlign(f.Pack))
+	d, ok := openDirect(f.Files(), bundleAlign(f.Pack))
 	if !ok {
 		t.Skip("the file system has no direct reads")
 	}

@@ -63,8 +63,11 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 func scratchBytes(l *pack.Layout, threads, chunk int) int64 {
 	p := l.Profile()
 	cols := max(p.HiddenSize, p.EmbedDim)
-	n := model.ScratchBytes(p, chunk) +
-		max(cpu.RecordBytes(l.AttnDType(), chunk, cols), cpu.RecordBytes(l.MLPDType(), chunk, cols)) +
+	record := int64(0)
+	for _, t := range l.Types() {
+		record = max(record, cpu.RecordBytes(t, chunk, cols))
+	}
+	n := model.ScratchBytes(p, chunk) + record +
 		cpu.TileBytes(threads, cols, chunk, model.HiddenSize(p, chunk))
 	if p.NeuronParts == 3 {
 		n += cpu.GateBytes(p.FFN, model.HiddenSize(p, chunk))

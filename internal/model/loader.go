@@ -36,7 +36,7 @@ type part struct {
 type place struct {
 	tensor pack.Tensor
 	bytes  []byte
-	floats []float32 // of a tensor of float32 elements
+	floats []float32 // of a vector, whatever its elements are in the file
 }
 
 // Shared is, where a layer is asked for, what belongs to none.
@@ -91,7 +91,7 @@ func (l *Loader) Read(ctx context.Context, layer int) error {
 			l.Stream.Reset()
 			return err
 		}
-		l.Progress(x.tensor.Bytes())
+		l.Progress(x.tensor.MemoryBytes())
 	}
 	for _, f := range p.after {
 		f()
@@ -110,12 +110,12 @@ func (l *Loader) fill(ctx context.Context, p place) error {
 			return err
 		}
 		row, _ := p.tensor.Block(b)
-		at := int64(row) * p.tensor.RowBytes
 		if p.bytes != nil {
-			copy(p.bytes[at:], data)
+			copy(p.bytes[int64(row)*p.tensor.RowBytes:], data)
 			continue
 		}
-		tensor.Decode(p.floats[at/4:at/4+int64(len(data)/4)], data, tensor.F32)
+		_, rows := p.tensor.Block(b)
+		tensor.Decode(p.floats[row*p.tensor.Cols:][:rows*p.tensor.Cols], data, p.tensor.Elem)
 	}
 	return nil
 }

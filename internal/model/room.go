@@ -92,13 +92,13 @@ func (r *finder) bytes(t pack.Tensor) []byte {
 	return p.bytes
 }
 
-// vector is room for a tensor of float32 elements.
+// vector is room for a vector, as float32 elements.
 func (r *finder) vector(name string) []float32 {
 	t := r.tensor(name)
 	if r.err != nil {
 		return nil
 	}
-	p := place{tensor: t, floats: r.Memory.Floats(int(t.Bytes() / 4))}
+	p := place{tensor: t, floats: r.Memory.Floats(t.Rows * t.Cols)}
 	r.to.places = append(r.to.places, p)
 	return p.floats
 }

@@ -37,7 +37,12 @@
 // neurons as the checkpoint does, and so do all who use a pack: what they add up
 // does not depend on the order.
 //
+// A model of which no neuron can be left out needs no bundles: its files are used
+// where and as they lie, by [InPlace], and are a Pack to all who use one.
+//
 // # Guarantees
+//
+// Of a .sflow file:
 //
 //   - Every resident tensor, and the first bundle, starts at a multiple of
 //     4096; the stride is a multiple of what the file system asks of direct

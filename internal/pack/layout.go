@@ -67,7 +67,7 @@ type Tensor struct {
 	Rows      int
 	Cols      int   // elements of a row
 	RowBytes  int64 // rows are contiguous
-	Offset    int64 // of the first byte in the file, a multiple of 4096
+	Offset    int64 // of the first byte in the pack's files; of a .sflow file a multiple of 4096
 	BlockRows int   // rows of a block; the last block may have fewer
 
 	firstBlock int  // index of block 0 in crc.blocks
@@ -76,6 +76,14 @@ type Tensor struct {
 
 // Bytes is the size of the whole tensor.
 func (t Tensor) Bytes() int64 { return int64(t.Rows) * t.RowBytes }
+
+// MemoryBytes is what it takes in memory: norms and biases are float32 there.
+func (t Tensor) MemoryBytes() int64 {
+	if t.Kind == Vector {
+		return tensor.F32.RowBytes(t.Cols)
+	}
+	return t.Bytes()
+}
 
 // Blocks is the number of checked blocks.
 func (t Tensor) Blocks() int { return (t.Rows + t.BlockRows - 1) / t.BlockRows }
@@ -165,6 +173,9 @@ type description struct {
 	stride    int64
 	tokenizer map[string]int64 // bytes by file name
 	ordered   bool
+
+	inPlace        bool  // the pack is files of others: no bundles, no checksums
+	tokenizerBytes int64 // in place: of what the tokenizer is read from
 }
 
 // A Layout is what a pack holds and where: that of an open pack, or of one

@@ -4,22 +4,34 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"slices"
 	"strconv"
 
 	"github.com/sparseflow/sparseflow/internal/source"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
-// A Pack is an open pack file: where everything is and what its checksum must
+// A Pack is the open weights of a model: a pack file, or the files of others used
+// in place, see [InPlace]. It says where everything is and what its checksum must
 // be. It changes nothing after Open and may be used from many goroutines. It
-// holds the file open for small verified reads; whoever reads bundles at speed
-// opens Path itself.
+// holds the files open for small verified reads; whoever reads at speed opens
+// Files itself.
 type Pack struct {
-	path string
-	file handle
+	path  string
+	file  handle
+	files []File
 	*Layout
 	blockCRC  []uint32 // [blocks]
 	bundleCRC []uint32 // [layers, ffn]
+}
+
+// A File is one of those that a pack's bytes lie in. They count as one: offsets go
+// on from each to the next, which starts at a multiple of a page.
+type File struct {
+	Path         string
+	Start, Bytes int64       // offset of its first byte, and how many it has
+	Info         fs.FileInfo // of a file used in place, when its header was read
 }
 
 // handle is the open file: the seam at which tests change bytes.
@@ -51,7 +63,7 @@ func open(f handle, size int64, path string) (*Pack, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pack: open %s: %w", path, err)
 	}
-	p := &Pack{path: path, file: f, Layout: l}
+	p := &Pack{path: path, file: f, Layout: l, files: []File{{Path: path, Bytes: size}}}
 	if err := p.readTables(h.HeaderBytes); err != nil {
 		return nil, err
 	}
@@ -127,11 +139,23 @@ func (p *Pack) Close() error { return p.file.Close() }
 // Path is the path that the pack was opened by.
 func (p *Pack) Path() string { return p.path }
 
+// Files are those that its bytes lie in.
+func (p *Pack) Files() []File { return slices.Clone(p.files) }
+
+// Where is the file that has a byte, and the byte's offset there.
+func (p *Pack) Where(off int64) (path string, at int64) {
+	f := p.files[fileAt(p.files, off)]
+	return f.Path, off - f.Start
+}
+
+// Checksums reports whether bundles and blocks are under checksums.
+func (p *Pack) Checksums() bool { return !p.inPlace }
+
 // Name is the name of the model, for people.
 func (p *Pack) Name() string { return p.name }
 
-// SourceSHA256 identifies the checkpoint that the pack was made from, in
-// hexadecimal.
+// SourceSHA256 identifies the checkpoint that the pack was made from, or the state
+// of the files used in place, in hexadecimal.
 func (p *Pack) SourceSHA256() string { return p.source }
 
 // BundleOffset is where bundle i of a layer starts in the file; bundle i+1
@@ -185,8 +209,8 @@ func (p *Pack) ReadTensor(name string) ([]byte, error) {
 // readBlock reads and checks one block of a resident tensor.
 func (p *Pack) readBlock(t Tensor, b int) ([]byte, error) {
 	data, err := p.read(t.blockSpan(b))
-	if err != nil {
-		return nil, err
+	if err != nil || p.inPlace {
+		return data, err
 	}
 	return data, p.CheckBlock(t, b, data)
 }
@@ -197,10 +221,11 @@ func (p *Pack) ReadVector(name string) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t, _ := p.Tensor(name); t.DType != tensor.F32.String() {
+	t, _ := p.Tensor(name)
+	if !t.flat || t.Kind == Tokenizer {
 		return nil, fmt.Errorf("pack: read %s: got tensor %q of %s, want a vector of F32", p.path, name, t.DType)
 	}
-	v := make([]float32, len(b)/4)
-	tensor.Decode(v, b, tensor.F32)
+	v := make([]float32, t.Rows*t.Cols)
+	tensor.Decode(v, b, t.Elem)
 	return v, nil
 }

@@ -37,7 +37,7 @@ func (l *Layout) Tensor(name string) (Tensor, bool) {
 // WeightBytes is the size of the weights that a budget's share is a share of:
 // resident matrices and vectors, and bundles at their stride.
 func (l *Layout) WeightBytes() int64 {
-	n := l.profile.Neurons() * l.stride
+	n := l.Bundles() * l.stride
 	for _, t := range l.tensors {
 		if t.Kind == Matrix || t.Kind == Vector {
 			n += t.Bytes()
@@ -49,8 +49,39 @@ func (l *Layout) WeightBytes() int64 {
 // Size is the size of the file.
 func (l *Layout) Size() int64 { return l.size }
 
+// Bundles is the number of neurons that are stored as bundles: none in files used
+// in place.
+func (l *Layout) Bundles() int64 {
+	if l.inPlace {
+		return 0
+	}
+	return l.profile.Neurons()
+}
+
+// TokenizerBytes is about the size of what the tokenizer is read from.
+func (l *Layout) TokenizerBytes() int64 {
+	n := l.tokenizerBytes
+	for _, size := range l.tokenizer {
+		n += size
+	}
+	return n
+}
+
 // BundleStride is the distance between bundles in the file.
 func (l *Layout) BundleStride() int64 { return l.stride }
+
+// Types are the element types of matrices and bundles, each once.
+func (l *Layout) Types() (types []tensor.DType) {
+	if l.Bundles() > 0 {
+		types = append(types, l.mlp)
+	}
+	for _, t := range l.tensors {
+		if t.Kind == Matrix && !slices.Contains(types, t.Elem) {
+			types = append(types, t.Elem)
+		}
+	}
+	return types
+}
 
 // BundleBytes is the size of a bundle without its padding.
 func (l *Layout) BundleBytes() int64 { return l.profile.BundleBytes(l.mlp) }

@@ -197,7 +197,7 @@ func (p *planner) survey() {
 		}
 		switch t.Kind {
 		case pack.Vector:
-			p.vectors += memory.PieceBytes(t.Bytes())
+			p.vectors += memory.PieceBytes(t.MemoryBytes())
 		case pack.Matrix:
 			p.matrixB += memory.PieceBytes(t.Bytes())
 			// The embedding of an untied model and the position table give
@@ -207,13 +207,11 @@ func (p *planner) survey() {
 			} else {
 				p.matrices = append(p.matrices, t)
 			}
-		case pack.Tokenizer:
-			// Vocabulary and merges as maps and strings: measured at about
-			// five times their text.
-			p.tables += 5 * t.Bytes()
 		}
 	}
-	p.tables = OnHeap(p.tables + neuronBytes*p.profile.Neurons())
+	// Vocabulary and merges as maps and strings: measured at about five times
+	// their text.
+	p.tables = OnHeap(5*p.in.Layout.TokenizerBytes() + neuronBytes*p.in.Layout.Bundles())
 	ring := ringBytes / p.stride
 	p.RingSlots = int(max(2, min(ring, int64(p.profile.FFN)/4)) &^ 1)
 }

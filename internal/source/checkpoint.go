@@ -18,6 +18,7 @@ type Checkpoint struct {
 	names   []string // sorted
 	tensors map[string]*Tensor
 	open    []io.Closer
+	weights []WeightFile // without those of an index
 
 	metadata map[string]any // of GGUF
 
@@ -117,6 +118,19 @@ func (c *Checkpoint) Tensor(name string) (*Tensor, bool) {
 // and relative to its directory.
 func (c *Checkpoint) Files() []string { return slices.Clone(c.files) }
 
+// A WeightFile is an open file that weights lie in.
+type WeightFile struct {
+	io.ReaderAt
+	Name        string      // relative to the directory
+	Info        fs.FileInfo // when it was opened
+	HeaderBytes int64       // what precedes the weights, 0 where they have no such order
+}
+
+// WeightFiles are those that tensors lie in, sorted by name.
+func (c *Checkpoint) WeightFiles() []WeightFile {
+	return slices.SortedFunc(slices.Values(c.weights), func(a, b WeightFile) int { return strings.Compare(a.Name, b.Name) })
+}
+
 // Sample writes to w some bytes of the middle of each tensor, sorted by name: it
 // tells checkpoints apart that are not equal by intent.
 func (c *Checkpoint) Sample(w io.Writer) error {
@@ -193,14 +207,21 @@ func (c *Checkpoint) Why(name string) string {
 
 // readWeights opens one weight file, which c then owns, and adds its tensors.
 func (c *Checkpoint) readWeights(d directory, read reader, file string) error {
-	r, size, err := c.openFile(d, file)
+	r, info, err := c.openFile(d, file)
 	if err != nil {
 		return err
 	}
-	tensors, err := read(r, size, d.path(file))
+	tensors, err := read(r, info.Size(), d.path(file))
 	if err != nil {
 		return fmt.Errorf("source: read %s: %w", d.path(file), err)
 	}
+	w := WeightFile{ReaderAt: r, Name: file, Info: info}
+	for _, t := range tensors {
+		if w.HeaderBytes == 0 || t.off < w.HeaderBytes {
+			w.HeaderBytes = t.off
+		}
+	}
+	c.weights = append(c.weights, w)
 	for _, t := range tensors {
 		t.in = file
 		c.tensors[t.Name] = t
@@ -209,37 +230,36 @@ func (c *Checkpoint) readWeights(d directory, read reader, file string) error {
 }
 
 // openFile opens a regular file for random access and notes it in c.
-func (c *Checkpoint) openFile(d directory, file string) (r io.ReaderAt, size int64, err error) {
+func (c *Checkpoint) openFile(d directory, file string) (r io.ReaderAt, info fs.FileInfo, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("source: open %s: %w", d.path(file), cause(err))
 		}
 	}()
 	// Before the file is opened, because opening a pipe would wait for a writer.
-	info, err := fs.Stat(d.fsys, file)
-	if err != nil {
-		return nil, 0, err
+	if info, err = fs.Stat(d.fsys, file); err != nil {
+		return nil, nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("got a file of mode %v, want a regular one", info.Mode())
+		return nil, nil, fmt.Errorf("got a file of mode %v, want a regular one", info.Mode())
 	}
 	f, err := d.fsys.Open(file)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	c.open = append(c.open, f)
 	c.files = append(c.files, file)
 	if info, err = f.Stat(); err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	r, ok := f.(io.ReaderAt)
 	if !ok {
-		return nil, 0, fmt.Errorf("got a %T, want a file that implements io.ReaderAt", f)
+		return nil, nil, fmt.Errorf("got a %T, want a file that implements io.ReaderAt", f)
 	}
 	if isLFSPointer(r, info.Size()) {
-		return nil, 0, errors.New("got a Git LFS pointer, want the file itself: run git lfs pull")
+		return nil, nil, errors.New("got a Git LFS pointer, want the file itself: run git lfs pull")
 	}
-	return r, info.Size(), nil
+	return r, info, nil
 }
 
 // cause drops the path that fsys knows a file by: errors show d.path instead.

@@ -78,14 +78,15 @@ func (c *Checkpoint) Metadata() map[string]any { return c.metadata }
 
 // readGGUF opens one file, which c then owns, and adds its tensors.
 func (c *Checkpoint) readGGUF(d directory, file string) (*gguf.Header, error) {
-	r, size, err := c.openFile(d, file)
+	r, info, err := c.openFile(d, file)
 	if err != nil {
 		return nil, err
 	}
-	h, err := gguf.ReadHeader(io.NewSectionReader(r, 0, size), size)
+	h, err := gguf.ReadHeader(io.NewSectionReader(r, 0, info.Size()), info.Size())
 	if err != nil {
 		return nil, fmt.Errorf("source: read %s: %w", d.path(file), err)
 	}
+	c.weights = append(c.weights, WeightFile{r, file, info, min(h.Data, info.Size())})
 	for _, x := range h.Tensors {
 		if _, again := c.tensors[x.Name]; again {
 			return nil, fmt.Errorf("source: read %s: got tensor %.80q again, which another part has", d.path(file), x.Name)

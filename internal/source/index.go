@@ -30,11 +30,11 @@ func (m weightMap) shards() []string {
 }
 
 func (c *Checkpoint) readIndex(d directory, file string) (weightMap, error) {
-	r, size, err := c.openFile(d, file)
+	r, info, err := c.openFile(d, file)
 	if err != nil {
 		return nil, err
 	}
-	m, err := parseIndex(r, size)
+	m, err := parseIndex(r, info.Size())
 	if err == nil {
 		err = m.locate(d.fsys)
 	}

@@ -122,9 +122,9 @@ func (m *memFile) ReadVec(bufs [][]byte, off int64) (int, error) {
 	return n, nil
 }
 
-func (m *memFile) Align() int64               { return m.align }
-func (m *memFile) Stat() (fs.FileInfo, error) { return nil, fs.ErrInvalid }
-func (m *memFile) Close() error               { return nil }
+func (m *memFile) Align() int64                  { return m.align }
+func (m *memFile) Stat(int) (fs.FileInfo, error) { return nil, fs.ErrInvalid }
+func (m *memFile) Close() error                  { return nil }
 
 // Reading in halves or joined brings the same bytes, in two reads or one.
 func TestFiles(t *testing.T) {

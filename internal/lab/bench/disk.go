@@ -41,17 +41,13 @@ func measureDisk(path string, each time.Duration) (r diskRates, err error) {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	st, err := f.Stat()
-	if err != nil {
-		return r, fmt.Errorf("measure %s: %w", path, err)
-	}
 	q, stop := disk.Queue(f, randomDepth)
 	defer stop()
 	step := max(f.Align(), 512)
 	r.readBytes = memory.AlignUp(p.BundleStride(), step)
-	places := (st.Size() - r.readBytes) / step
-	if places < 1 || st.Size() < sequentialBytes {
-		return r, fmt.Errorf("measure %s: got a file of %d bytes, want more than a read of %d", path, st.Size(), max(r.readBytes, sequentialBytes))
+	places := (p.Size() - r.readBytes) / step
+	if places < 1 || p.Size() < sequentialBytes {
+		return r, fmt.Errorf("measure %s: got a file of %d bytes, want more than a read of %d", path, p.Size(), max(r.readBytes, sequentialBytes))
 	}
 	for _, rate := range []*float64{&r.random, &r.warm} {
 		rng := rand.New(rand.NewPCG(1, 2))
@@ -60,7 +56,7 @@ func measureDisk(path string, each time.Duration) (r diskRates, err error) {
 			return r, fmt.Errorf("measure %s: %w", path, err)
 		}
 	}
-	at, pieces := int64(-1), st.Size()/sequentialBytes
+	at, pieces := int64(-1), p.Size()/sequentialBytes
 	inOrder, err := readRate(q, each, sequentialBytes, sequentialDepth, func() int64 { at++; return at % pieces * sequentialBytes })
 	if err != nil {
 		return r, fmt.Errorf("measure %s: %w", path, err)
