@@ -40,7 +40,7 @@ var layers = [][]string{
 	{"internal/pack", "internal/arch", "internal/sidecar"},
 	{"internal/hub"},
 	{"internal/source"},
-	{"internal/kv", "internal/sample", "internal/token"},
+	{"internal/kv", "internal/sample", "internal/token", "internal/chat"},
 	{"internal/config"},
 	{"internal/tensor"},
 	{"internal/atomicfile", "internal/suggest", "internal/heap", "internal/memory", "internal/mirror", "internal/parallel", "internal/table", "internal/shortsleep", "models/tiny", "models/text", "internal/archtest"}, // import nothing of the module
