@@ -35,7 +35,7 @@ var _ = []float64{sparseflow.LeastRecall, sparseflow.MostError}
 var _ = sparseflow.SparseFlowConfig{
 	Profile: sparseflow.ModelProfile{
 		Family: "opt", VocabSize: 1, EmbedDim: 1, HiddenSize: 1, Layers: 1, Heads: 1, KVHeads: 1, FFN: 1, NeuronParts: 2,
-		MaxPositions: 1, PositionOffset: 2, Activation: "relu", Norm: "layernorm", NormEps: 1e-5, NormAffine: true, PreNorm: true,
+		LearnedPositions: true, MaxPositions: 1, PositionOffset: 2, Activation: "relu", Norm: "layernorm", NormEps: 1e-5, NormAffine: true, PreNorm: true,
 		FinalNorm: true, Bias: true, TiedHead: true, BOS: 2, PAD: 1, EOS: []int32{2}, Synthetic: false,
 	},
 	Strategy: sparseflow.OffloadStrategy{

@@ -1,6 +1,7 @@
 package sparseflow
 
 import (
+	"github.com/sparseflow/sparseflow/internal/arch"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/mirror"
 	"github.com/sparseflow/sparseflow/internal/tensor"
@@ -13,13 +14,12 @@ type SparseFlowConfig struct {
 }
 
 // FromTransformersConfig reads the config.json that Hugging Face's transformers
-// write beside a checkpoint and joins it with a strategy. Only model_type "opt"
-// is known so far.
+// write beside a checkpoint and joins it with a strategy.
 func FromTransformersConfig(hf []byte, s OffloadStrategy) (SparseFlowConfig, error) {
 	if err := s.Validate(); err != nil {
 		return SparseFlowConfig{}, err
 	}
-	p, err := config.ProfileFromTransformers(hf)
+	p, err := arch.ProfileFromTransformers(hf)
 	if err != nil {
 		return SparseFlowConfig{}, err
 	}
@@ -29,7 +29,7 @@ func FromTransformersConfig(hf []byte, s OffloadStrategy) (SparseFlowConfig, err
 // ModelProfile is what a model is: everything that its decoder block needs to
 // know apart from the weights. It is stored in the pack file as JSON.
 type ModelProfile struct {
-	Family         string     `json:"family"`          // "opt"
+	Family         string     `json:"family"`          // "opt", "llama", ...
 	VocabSize      int        `json:"vocab_size"`      // rows of the embedding and of the head
 	EmbedDim       int        `json:"embed_dim"`       // width of the embedding; HiddenSize unless projected
 	HiddenSize     int        `json:"hidden_size"`     // width of the residual stream
@@ -46,13 +46,31 @@ type ModelProfile struct {
 	NormAffine     bool       `json:"norm_affine"`     // norms have weight and bias
 	PreNorm        bool       `json:"pre_norm"`        // norm before attention and MLP; after them if false
 	FinalNorm      bool       `json:"final_norm"`      // a norm before the head
-	Bias           bool       `json:"bias"`            // linear layers have biases
+	Bias           bool       `json:"bias"`            // all linear layers have biases
 	TiedHead       bool       `json:"tied_head"`       // the head is the token embedding
 	BOS            int32      `json:"bos"`             // -1 if the model has none
 	PAD            int32      `json:"pad"`             // -1 if the model has none
 	EOS            []int32    `json:"eos"`             // any of them ends a text
 	// Threshold is FATReLU's: what is not above it becomes 0.
 	Threshold float32 `json:"threshold,omitempty"`
+
+	HeadSize         int     `json:"head_size,omitempty"`         // width of an attention head; 0: HiddenSize / Heads
+	LearnedPositions bool    `json:"learned_positions,omitempty"` // a table of positions is added to the embedding
+	NormOffset       float32 `json:"norm_offset,omitempty"`       // added to the weights of RMS norms as they are stored
+	SandwichNorm     bool    `json:"sandwich_norm,omitempty"`     // beside PreNorm: a norm of what attention and MLP add
+	QKNorm           QKNorm  `json:"qk_norm,omitempty"`           // of queries and keys, before they are rotated
+	QKVBias          bool    `json:"qkv_bias,omitempty"`          // without Bias: query, key and value have biases
+	OutBias          bool    `json:"out_bias,omitempty"`          // without Bias: attention's output has one
+	MLPBias          bool    `json:"mlp_bias,omitempty"`          // without Bias: the MLP has biases
+	AttnScale        float32 `json:"attn_scale,omitempty"`        // of scores; 0: 1 / sqrt(HeadDim)
+	AttnSoftCap      float32 `json:"attn_soft_cap,omitempty"`     // c: scores s become c tanh(s/c); 0: none
+	LogitSoftCap     float32 `json:"logit_soft_cap,omitempty"`    // the same of logits
+	EmbedScale       float32 `json:"embed_scale,omitempty"`       // multiplies token embeddings; 0: 1
+	// Kinds are the kinds of layers, the zero kind where there are none.
+	Kinds []LayerKind `json:"kinds,omitempty"`
+	// KindOf, [Layers], says of which kind each layer is, the first where it is empty.
+	KindOf []int `json:"kind_of,omitempty"`
+
 	// Generation is how the checkpoint's makers want text to be generated.
 	Generation Generation `json:"generation,omitzero"`
 	// Synthetic says that the weights were drawn, not trained: speed and
@@ -99,6 +117,38 @@ func (a Activation) Sparse() bool { return config.Activation(a).Sparse() }
 
 // Validate reports a value that is no function known here.
 func (a Activation) Validate() error { return config.Activation(a).Validate() }
+
+// LayerKind is what may vary between the layers of a model.
+type LayerKind struct {
+	Window int  `json:"window,omitempty"` // attention sees this many tokens, its own included; 0: all
+	RoPE   RoPE `json:"rope,omitzero"`    // how queries and keys are rotated
+}
+
+// RoPE is how queries and keys are rotated by their positions. The zero RoPE
+// rotates nothing.
+type RoPE struct {
+	Theta       float64     `json:"theta"`                 // base of the frequencies
+	Dims        int         `json:"dims"`                  // elements of a head that rotate, from the first on; the rest stay
+	Interleaved bool        `json:"interleaved,omitempty"` // element 2i pairs with 2i+1; else i with i+Dims/2
+	Divisors    bool        `json:"divisors,omitempty"`    // the tensor rope.divisors holds what each frequency is divided by
+	Scaling     RoPEScaling `json:"scaling,omitempty"`     // how frequencies are changed for longer contexts
+	Factor      float64     `json:"factor,omitempty"`      // contexts become so many times longer
+	Original    int         `json:"original,omitempty"`    // context that the model was trained with before
+	LowFreq     float64     `json:"low_freq,omitempty"`    // llama3: wavelengths above Original/LowFreq are scaled
+	HighFreq    float64     `json:"high_freq,omitempty"`   // llama3: and those below Original/HighFreq are not
+	BetaFast    float64     `json:"beta_fast,omitempty"`   // yarn: rotations within Original from which nothing is scaled
+	BetaSlow    float64     `json:"beta_slow,omitempty"`   // yarn: and below which everything is
+	Unrounded   bool        `json:"unrounded,omitempty"`   // yarn: its bounds are not rounded to whole elements
+	Magnitude   float64     `json:"magnitude,omitempty"`   // multiplies what is rotated; 0: 1
+}
+
+// RoPEScaling is how frequencies are changed for contexts longer than those that a
+// model was first trained with: not at all, linear, llama3 or yarn.
+type RoPEScaling string
+
+// QKNorm is what the norms of queries and keys span: nothing, which is no norm, or
+// "head", each head by itself.
+type QKNorm string
 
 // NormKind is the kind of a model's normalisation layers: layernorm or rmsnorm.
 type NormKind string

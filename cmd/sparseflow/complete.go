@@ -38,7 +38,7 @@ func completeModel(cmd *cobra.Command, args []string, _ string) (names []string,
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveDefault
 	}
-	models, err := hub.List(dir)
+	models, err := listed(dir)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveDefault
 	}

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/spf13/cobra"
 
+	"github.com/sparseflow/sparseflow/internal/arch"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/table"
@@ -15,7 +18,7 @@ func (a *app) listCommand() *cobra.Command {
 		GroupID: groupTool,
 		Short:   "List the models that are here",
 		Long: `List names the models on this machine: the embedded one, the packs in the cache
-directory, and the OPT models in the Hugging Face hub cache (where HF_HOME or
+directory, and the models of known families in the Hugging Face hub cache (where HF_HOME or
 HF_HUB_CACHE say, else ~/.cache/huggingface/hub). It looks at nothing else and
 reaches for no network.`,
 		Example: `  sparseflow list
@@ -32,7 +35,7 @@ func (a *app) list(f *toolFlags) error {
 	if err != nil {
 		return err
 	}
-	models, err := hub.List(dir)
+	models, err := listed(dir)
 	if err != nil {
 		return err
 	}
@@ -56,4 +59,12 @@ func (a *app) list(f *toolFlags) error {
 	}
 	t.Print(a.stdout)
 	return nil
+}
+
+// listed is what can be run of what is here.
+func listed(cacheDir string) ([]hub.Entry, error) {
+	models, err := hub.List(cacheDir)
+	return slices.DeleteFunc(models, func(e hub.Entry) bool {
+		return e.Kind == string(hub.Checkpoint) && arch.FamilyOf(e.Family) == ""
+	}), err
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/sparseflow/sparseflow/internal/arch"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/hub"
@@ -40,10 +41,10 @@ func (f *planFlags) unseen(model string) (u *unseen, err error) {
 		}
 		if raw != nil {
 			u = &unseen{from: from}
-			if u.profile, err = config.ProfileFromTransformers(raw); err != nil {
+			if u.profile, err = arch.ProfileFromTransformers(raw); err != nil {
 				return nil, fmt.Errorf("plan %s: %w", from, err)
 			}
-			if u.weights, err = config.TransformersDType(raw); err != nil {
+			if u.weights, err = arch.TransformersDType(raw); err != nil {
 				return nil, fmt.Errorf("plan %s: %w", from, err)
 			}
 		}

@@ -18,11 +18,12 @@ const (
 	SiLU      Activation = "silu"       // x sigmoid(x)
 )
 
-const activations = "relu, fatrelu, drelu, gelu, gelu_new, quick_gelu or silu"
+// Activations are the names of all, for errors.
+const Activations = "relu, fatrelu, drelu, gelu, gelu_new, quick_gelu or silu"
 
-// activationNamed is the function that transformers (activations.py) know as
+// ActivationNamed is the function that transformers (activations.py) know as
 // name, which is one of its several names for it.
-func activationNamed(name string) (Activation, bool) {
+func ActivationNamed(name string) (Activation, bool) {
 	switch name {
 	case "relu":
 		return ReLU, true
@@ -47,8 +48,8 @@ func (a Activation) Sparse() bool { return a == ReLU || a == FATReLU || a == DRe
 
 // Validate reports a value that is none of the constants.
 func (a Activation) Validate() error {
-	if named, _ := activationNamed(string(a)); named == a && a != "" {
+	if named, _ := ActivationNamed(string(a)); named == a && a != "" {
 		return nil
 	}
-	return fmt.Errorf("config: profile: got activation %q, want %s", string(a), activations)
+	return fmt.Errorf("config: profile: got activation %q, want %s", string(a), Activations)
 }

@@ -27,10 +27,9 @@ const (
 // ModelProfile is what a model is: everything that its decoder block needs to
 // know apart from the weights. It is stored in the pack file as JSON.
 //
-// It is shaped for gated families and grouped-query attention too, although
-// OPT (one key-value head per head, two parts per neuron) comes first.
+// What layers share is said once; what may vary between them is a LayerKind.
 type ModelProfile struct {
-	Family         string     `json:"family"`          // "opt"
+	Family         string     `json:"family"`          // a name that package arch knows
 	VocabSize      int        `json:"vocab_size"`      // rows of the embedding and of the head
 	EmbedDim       int        `json:"embed_dim"`       // width of the embedding; d unless projected
 	HiddenSize     int        `json:"hidden_size"`     // d, the width of the residual stream
@@ -47,13 +46,31 @@ type ModelProfile struct {
 	NormAffine     bool       `json:"norm_affine"`     // norms have weight and bias
 	PreNorm        bool       `json:"pre_norm"`        // norm before attention and MLP; after them if false
 	FinalNorm      bool       `json:"final_norm"`      // a norm before the head
-	Bias           bool       `json:"bias"`            // linear layers have biases
+	Bias           bool       `json:"bias"`            // all linear layers have biases
 	TiedHead       bool       `json:"tied_head"`       // the head is the token embedding
 	BOS            int32      `json:"bos"`             // -1 if the model has none
 	PAD            int32      `json:"pad"`             // -1 if the model has none
 	EOS            []int32    `json:"eos"`             // any of them ends a text
 	// Threshold is FATReLU's: what is not above it becomes 0.
 	Threshold float32 `json:"threshold,omitempty"`
+
+	HeadSize         int     `json:"head_size,omitempty"`         // width of an attention head; 0: HiddenSize / Heads
+	LearnedPositions bool    `json:"learned_positions,omitempty"` // a table of positions is added to the embedding
+	NormOffset       float32 `json:"norm_offset,omitempty"`       // added to the weights of RMS norms as they are stored
+	SandwichNorm     bool    `json:"sandwich_norm,omitempty"`     // beside PreNorm: a norm of what attention and MLP add
+	QKNorm           QKNorm  `json:"qk_norm,omitempty"`           // of queries and keys, before they are rotated
+	QKVBias          bool    `json:"qkv_bias,omitempty"`          // without Bias: query, key and value have biases
+	OutBias          bool    `json:"out_bias,omitempty"`          // without Bias: attention's output has one
+	MLPBias          bool    `json:"mlp_bias,omitempty"`          // without Bias: the MLP has biases
+	AttnScale        float32 `json:"attn_scale,omitempty"`        // of scores; 0: 1 / sqrt(HeadDim)
+	AttnSoftCap      float32 `json:"attn_soft_cap,omitempty"`     // c: scores s become c tanh(s/c); 0: none
+	LogitSoftCap     float32 `json:"logit_soft_cap,omitempty"`    // the same of logits
+	EmbedScale       float32 `json:"embed_scale,omitempty"`       // multiplies token embeddings; 0: 1
+	// Kinds are the kinds of layers, the zero kind where there are none.
+	Kinds []LayerKind `json:"kinds,omitempty"`
+	// KindOf, [Layers], says of which kind each layer is, the first where it is empty.
+	KindOf []int `json:"kind_of,omitempty"`
+
 	// Generation is how the checkpoint's makers want text to be generated.
 	Generation Generation `json:"generation,omitzero"`
 	// Synthetic says that the weights were drawn, not trained: speed and
@@ -66,8 +83,62 @@ type ModelProfile struct {
 	ActiveShares []float64 `json:"active_shares,omitempty"`
 }
 
+// LayerKind is what may vary between the layers of a model.
+type LayerKind struct {
+	Window int  `json:"window,omitempty"` // attention sees this many tokens, its own included; 0: all
+	RoPE   RoPE `json:"rope,omitzero"`
+}
+
+// QKNorm is what the norms of queries and keys span.
+type QKNorm string
+
+// The spans: nothing, which is no norm, or each head by itself.
+const (
+	NoQKNorm      QKNorm = ""
+	QKNormPerHead QKNorm = "head"
+)
+
+// Kind is the kind of a layer.
+func (p ModelProfile) Kind(layer int) LayerKind {
+	switch {
+	case len(p.Kinds) == 0:
+		return LayerKind{}
+	case len(p.KindOf) == 0:
+		return p.Kinds[0]
+	}
+	return p.Kinds[p.KindOf[layer]]
+}
+
 // HeadDim is the width of one attention head.
-func (p ModelProfile) HeadDim() int { return p.HiddenSize / p.Heads }
+func (p ModelProfile) HeadDim() int {
+	if p.HeadSize > 0 {
+		return p.HeadSize
+	}
+	return p.HiddenSize / p.Heads
+}
+
+// QueryDim is the width of one token's queries in one layer.
+func (p ModelProfile) QueryDim() int { return p.HeadDim() * p.Heads }
+
+// ScoreScale multiplies the scores of attention.
+func (p ModelProfile) ScoreScale() float32 {
+	if p.AttnScale > 0 {
+		return p.AttnScale
+	}
+	return float32(1 / math.Sqrt(float64(p.HeadDim())))
+}
+
+// BundledNeurons is how many neurons of one layer are stored as bundles: all where
+// some can be left out, none where the MLP is ordinary matrices.
+func (p ModelProfile) BundledNeurons() int {
+	if p.Sparse() {
+		return p.FFN
+	}
+	return 0
+}
+
+// Bundles is BundledNeurons of the whole model.
+func (p ModelProfile) Bundles() int64 { return int64(p.Layers) * int64(p.BundledNeurons()) }
 
 // KVDim is the width of one token's keys (and of its values) in one layer.
 func (p ModelProfile) KVDim() int { return p.HeadDim() * p.KVHeads }
@@ -89,8 +160,8 @@ func (p ModelProfile) BundleBytes(t tensor.DType) int64 {
 	return int64(p.NeuronParts) * t.RowBytes(p.HiddenSize)
 }
 
-// shareOfNeurons reports whether a layer's neurons can be active to a share of f.
-func shareOfNeurons(f float64) bool { return f > 0 && f <= 1 }
+// ShareOfNeurons reports whether a layer's neurons can be active to a share of f.
+func ShareOfNeurons(f float64) bool { return f > 0 && f <= 1 }
 
 // Sizes beyond any published model: a header that asks for more is corrupt,
 // and below them no product of sizes overflows an int64.
@@ -117,13 +188,14 @@ func (p ModelProfile) Validate() error {
 		{"neuron_parts", p.NeuronParts, 2, 3},
 		{"max_positions", p.MaxPositions, 1, maxVocab},
 		{"position_offset", p.PositionOffset, 0, maxDim},
+		{"head_size", p.HeadSize, 0, maxDim},
 	} {
 		if f.got < f.min || f.got > f.max {
 			return fmt.Errorf("config: profile: got %s %d, want %d to %d", f.name, f.got, f.min, f.max)
 		}
 	}
 	switch {
-	case p.HiddenSize%p.Heads != 0:
+	case p.HeadSize == 0 && p.HiddenSize%p.Heads != 0:
 		return fmt.Errorf("config: profile: got %d heads, want a divisor of the hidden size %d", p.Heads, p.HiddenSize)
 	case p.Heads%p.KVHeads != 0:
 		return fmt.Errorf("config: profile: got %d kv heads, want a divisor of %d heads", p.KVHeads, p.Heads)
@@ -133,6 +205,18 @@ func (p ModelProfile) Validate() error {
 		return fmt.Errorf("config: profile: got threshold %v with activation %q, want a number of at least 0, and 0 but for %s", p.Threshold, string(p.Activation), FATReLU)
 	case !(p.NormEps >= 0 && p.NormEps < 1):
 		return fmt.Errorf("config: profile: got norm_eps %v, want 0 to 1", p.NormEps)
+	case p.QueryDim() > maxDim:
+		return fmt.Errorf("config: profile: got %d heads of %d elements, want at most %d in all", p.Heads, p.HeadDim(), maxDim)
+	case p.SandwichNorm && !p.PreNorm:
+		return fmt.Errorf("config: profile: got sandwich_norm without pre_norm, want both")
+	case p.QKNorm != NoQKNorm && p.QKNorm != QKNormPerHead:
+		return fmt.Errorf("config: profile: got qk_norm %q, want %q or none", p.QKNorm, QKNormPerHead)
+	}
+	if err := p.validateNumbers(); err != nil {
+		return err
+	}
+	if err := p.validateKinds(); err != nil {
+		return err
 	}
 	for _, id := range slices.Concat([]int32{p.BOS, p.PAD}, p.EOS, p.Generation.EOS) {
 		if id < -1 || int(id) >= p.VocabSize {
@@ -143,9 +227,41 @@ func (p ModelProfile) Validate() error {
 		return fmt.Errorf("config: profile: got active_shares of %d layers, want %d or none", n, p.Layers)
 	}
 	for _, f := range p.ActiveShares {
-		if !shareOfNeurons(f) {
+		if !ShareOfNeurons(f) {
 			return fmt.Errorf("config: profile: got %v in active_shares, want more than 0 and at most 1", f)
 		}
 	}
 	return p.Activation.Validate()
+}
+
+func (p ModelProfile) validateNumbers() error {
+	for name, v := range map[string]float32{
+		"norm_offset": p.NormOffset, "attn_scale": p.AttnScale, "attn_soft_cap": p.AttnSoftCap,
+		"logit_soft_cap": p.LogitSoftCap, "embed_scale": p.EmbedScale,
+	} {
+		if !(v >= 0 && v <= math.MaxFloat32) {
+			return fmt.Errorf("config: profile: got %s %v, want a number of at least 0", name, v)
+		}
+	}
+	return nil
+}
+
+func (p ModelProfile) validateKinds() error {
+	if n := len(p.KindOf); n != 0 && n != p.Layers {
+		return fmt.Errorf("config: profile: got kind_of of %d layers, want %d or none", n, p.Layers)
+	}
+	for _, k := range p.KindOf {
+		if k < 0 || k >= len(p.Kinds) {
+			return fmt.Errorf("config: profile: got a layer of kind %d, want one of %d kinds", k, len(p.Kinds))
+		}
+	}
+	for _, k := range p.Kinds {
+		if k.Window < 0 || k.Window > maxVocab {
+			return fmt.Errorf("config: profile: got a window of %d tokens, want 0 to %d", k.Window, maxVocab)
+		}
+		if err := k.RoPE.validate(p.HeadDim()); err != nil {
+			return err
+		}
+	}
+	return nil
 }

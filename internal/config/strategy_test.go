@@ -106,3 +106,13 @@ func TestProfileMethods(t *testing.T) {
 		}
 	}
 }
+
+// smallProfile is a model of a few numbers.
+func smallProfile() ModelProfile {
+	return ModelProfile{
+		Family: "opt", VocabSize: 64, EmbedDim: 48, HiddenSize: 48, Layers: 2, Heads: 4, KVHeads: 4,
+		FFN: 96, NeuronParts: 2, MaxPositions: 32, LearnedPositions: true, PositionOffset: 2, Activation: ReLU,
+		Norm: LayerNorm, NormEps: 1e-5, NormAffine: true, PreNorm: true, FinalNorm: true, Bias: true,
+		TiedHead: true, BOS: 2, PAD: 1, EOS: []int32{2},
+	}
+}

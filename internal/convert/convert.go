@@ -9,12 +9,13 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/sparseflow/sparseflow/internal/arch/opt"
+	"github.com/sparseflow/sparseflow/internal/arch"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/source"
@@ -49,7 +50,7 @@ type opened struct {
 	config    []byte // config.json
 	profile   config.ModelProfile
 	ckpt      *source.Checkpoint
-	tensors   *opt.Mapping
+	tensors   *arch.Mapping
 	tokenizer map[string][]byte // by file name
 	notices   []string          // what a person may want to know
 }
@@ -61,7 +62,7 @@ func openSource(src fs.FS, srcName string) (*opened, error) {
 	}
 	s := &opened{fsys: src, name: srcName, config: raw, tokenizer: make(map[string][]byte)}
 	generation := s.readOptional(generationFile, maxConfigBytes)
-	s.profile, s.notices, err = config.ReadTransformers(raw, generation)
+	s.profile, s.notices, err = arch.ReadTransformers(raw, generation)
 	if err != nil {
 		return nil, fmt.Errorf("convert: read %s: %w", path.Join(srcName, configFile), err)
 	}
@@ -73,7 +74,7 @@ func openSource(src fs.FS, srcName string) (*opened, error) {
 	if s.ckpt, err = source.Open(src, srcName); err != nil {
 		return nil, err
 	}
-	if s.tensors, err = opt.Map(s.ckpt, s.profile, srcName); err != nil {
+	if s.tensors, err = arch.Map(s.ckpt, s.profile, srcName); err != nil {
 		return nil, errors.Join(err, s.ckpt.Close())
 	}
 	s.notices = append(s.notices, s.tensors.Notices...)
@@ -92,17 +93,20 @@ func (s *opened) readOptional(name string, limit int64) []byte {
 
 // kept is the narrowest element type of each class that keeps every value.
 func (s *opened) kept() (attn, mlp tensor.DType) {
-	attn = s.tensors.Resident["embed.tokens"].DType
-	for _, t := range s.tensors.Resident {
-		if len(t.Shape) == 2 { // vectors are stored as F32 whatever they were
-			attn = widest(attn, t.DType)
+	var attns, mlps []*source.Tensor
+	for name, t := range s.tensors.Resident {
+		switch {
+		case len(t.Shape) != 2: // vectors are stored as F32 whatever they were
+		case pack.OfMLP(name):
+			mlps = append(mlps, t)
+		default:
+			attns = append(attns, t)
 		}
 	}
-	mlp = s.tensors.Layers[0].Up.DType
 	for _, l := range s.tensors.Layers {
-		mlp = widest(mlp, widest(l.Up.DType, l.Down.DType))
+		mlps = append(mlps, l.Parts()...)
 	}
-	return attn, mlp
+	return widest(attns), widest(mlps)
 }
 
 // spec is the pack that o asks for.
@@ -119,8 +123,20 @@ func (s *opened) spec(o Options) (pack.Spec, error) {
 	if name == "" {
 		name = filepath.Base(s.name)
 	}
-	mlp = mlp.OfRow(s.profile.HiddenSize)
-	return pack.Spec{Profile: s.profile, Name: name, Attn: attn, MLP: mlp, Tokenizer: s.tokenizer}, nil
+	if s.profile.Sparse() {
+		mlp = mlp.OfRow(s.profile.HiddenSize)
+	}
+	spec := pack.Spec{Profile: s.profile, Name: name, Attn: attn, MLP: mlp, Types: make(map[string]tensor.DType), Tokenizer: s.tokenizer}
+	for name, t := range s.tensors.Resident {
+		quant, class := o.Attn, attn
+		if pack.OfMLP(name) {
+			quant, class = o.MLP, mlp
+		}
+		if len(t.Shape) == 2 && quant.keeps() && t.DType != class {
+			spec.Types[name] = t.DType
+		}
+	}
+	return spec, nil
 }
 
 // unfilled lists the rows that o asks to quantise and that stay F16.
@@ -259,7 +275,7 @@ type job struct {
 func newJob(s *opened, w *pack.Writer, spec pack.Spec, o Options) *job {
 	j := &job{source: s, w: w, spec: spec, ffn: s.profile.FFN, d: s.profile.HiddenSize,
 		total: w.WeightBytes(), progress: o.Progress}
-	for i := range s.profile.Layers {
+	for i := range s.tensors.Layers {
 		j.layers = append(j.layers, newLayerJob(j, i))
 	}
 	return j
@@ -302,15 +318,21 @@ func (j *job) tasks(ctx context.Context, tasks chan<- task, onePass bool) error 
 			}
 		}
 	}
-	residents("")
-	for i, l := range j.layers {
-		residents(l.prefix)
+	neurons := func(i int) {
+		l := j.layers[i]
 		for first := 0; first < j.ffn; first += l.unit {
 			send(func(ctx context.Context, buf *buffers) error { return l.neurons(ctx, first, buf) })
 			// The next layer's fc2 is read while this layer is worked on.
 			if first == 0 && i+1 < len(j.layers) && !onePass {
 				send(j.layers[i+1].warm)
 			}
+		}
+	}
+	residents("")
+	for i := range j.spec.Profile.Layers {
+		residents("layers." + strconv.Itoa(i) + ".")
+		if len(j.layers) > 0 {
+			neurons(i)
 		}
 		if onePass {
 			running.Wait()

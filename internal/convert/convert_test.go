@@ -15,7 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/sparseflow/sparseflow/internal/arch/opt"
+	"github.com/sparseflow/sparseflow/internal/arch"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/source"
 	"github.com/sparseflow/sparseflow/internal/tensor"
@@ -62,7 +62,7 @@ func checkPack(t *testing.T, dir, path string) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	m, err := opt.Map(c, p.Profile(), dir)
+	m, err := arch.Map(c, p.Profile(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,21 +83,29 @@ func checkPack(t *testing.T, dir, path string) {
 	}
 }
 
-func checkLayer(t *testing.T, p *pack.Pack, from opt.Layer, l int) {
+func checkLayer(t *testing.T, p *pack.Pack, from arch.Neurons, l int) {
 	t.Helper()
-	up, down := values(t, from.Up), values(t, from.Down)
+	down := values(t, from.Down)
 	d, ffn := p.Profile().HiddenSize, p.Profile().FFN
+	rows := map[*source.Tensor][]float32{}
+	for _, part := range from.Parts() {
+		rows[part] = values(t, part)
+	}
 	file, err := os.ReadFile(p.Path())
 	if err != nil {
 		t.Fatal(err)
 	}
 	var sketch, scales []byte
 	for i := range ffn {
-		row, column := up[i*d:(i+1)*d], make([]float32, d)
+		var want []byte
+		for _, part := range from.Parts()[:p.Profile().NeuronParts-1] {
+			want = append(want, encoded(rows[part][i*d:(i+1)*d], p.MLPDType())...)
+		}
+		row, column := make([]float32, d), make([]float32, d)
 		for r := range d {
 			column[r] = down[r*ffn+i]
 		}
-		want := append(encoded(row, p.MLPDType()), encoded(column, p.MLPDType())...)
+		want = append(want, encoded(column, p.MLPDType())...)
 		if got := file[p.BundleOffset(l, i):][:p.BundleBytes()]; !bytes.Equal(got, want) {
 			t.Fatalf("layer %d, neuron %d: got other weights than the checkpoint's", l, i)
 		}

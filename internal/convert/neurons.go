@@ -6,8 +6,9 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/sparseflow/sparseflow/internal/arch/opt"
+	"github.com/sparseflow/sparseflow/internal/arch"
 	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/source"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
@@ -18,7 +19,7 @@ type layerJob struct {
 	*job
 	layer  int
 	prefix string // of the names of the layer's tensors
-	from   opt.Layer
+	from   arch.Neurons
 	unit   int // neurons
 
 	sketchTensor, scaleTensor pack.Tensor // zero without a sketch
@@ -119,8 +120,13 @@ func (s strip) convert(ctx context.Context, buf *buffers) error {
 	if err := s.read(ctx, buf); err != nil {
 		return err
 	}
-	up, stride := s.from.Up, int(s.w.BundleStride())
-	step := max(1, min(len(buf.out)/stride, len(buf.piece)/int(up.DType.RowBytes(s.d))))
+	parts, stride := s.from.Parts(), int(s.w.BundleStride())
+	rows := parts[:len(parts)-1]
+	longest := int64(0)
+	for _, t := range rows {
+		longest = max(longest, t.DType.RowBytes(s.d))
+	}
+	step := max(1, min(len(buf.out)/stride, len(buf.piece)/int(longest)))
 	for i := 0; i < s.n; i += step {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -128,8 +134,10 @@ func (s strip) convert(ctx context.Context, buf *buffers) error {
 		n := min(step, s.n-i)
 		// Nothing else uses this buffer, so that padding stays zero.
 		out := sized(&buf.out, n*stride)
-		if err := s.upRows(out, i, n, buf); err != nil {
-			return err
+		for part, t := range rows {
+			if err := s.rows(out, t, part, i, n, buf); err != nil {
+				return err
+			}
 		}
 		if err := s.downColumns(out, i, n, buf); err != nil {
 			return err
@@ -163,24 +171,25 @@ func (s strip) read(ctx context.Context, buf *buffers) error {
 	return nil
 }
 
-// upRows puts rows i to i+n of fc1 at the bundles' start, and sketches them as
-// they are stored there.
-func (s strip) upRows(out []byte, i, n int, buf *buffers) error {
-	up, d := s.from.Up, s.spec.MLP
-	row := int(up.DType.RowBytes(s.d))
+// rows puts rows i to i+n of a matrix where a part of the bundles is, and sketches
+// those of the first part as they are stored there.
+func (s strip) rows(out []byte, from *source.Tensor, part, i, n int, buf *buffers) error {
+	d := s.spec.MLP
+	row := int(from.DType.RowBytes(s.d))
 	piece := sized(&buf.piece, n*row)
-	if _, err := up.ReadAt(piece, int64(s.first+i)*int64(row)); err != nil {
+	if _, err := from.ReadAt(piece, int64(s.first+i)*int64(row)); err != nil {
 		return err
 	}
-	if s.sketch != nil && len(buf.row) < s.d {
+	sketch := s.sketch != nil && part == 0
+	if sketch && len(buf.row) < s.d {
 		buf.row = make([]float32, s.d)
 	}
 	for k := range n {
-		b := out[k*int(s.w.BundleStride()):]
-		if err := narrow(b, d, piece[k*row:(k+1)*row], up.DType); err != nil {
-			return s.badValue(up, err)
+		b := out[int64(k)*s.w.BundleStride()+int64(part)*d.RowBytes(s.d):]
+		if err := narrow(b, d, piece[k*row:(k+1)*row], from.DType); err != nil {
+			return s.badValue(from, err)
 		}
-		if s.sketch == nil {
+		if !sketch {
 			continue
 		}
 		w := buf.row[:s.d]
@@ -192,16 +201,16 @@ func (s strip) upRows(out []byte, i, n int, buf *buffers) error {
 	return nil
 }
 
-// downColumns puts columns i to i+n of fc2 after the rows of fc1.
+// downColumns puts columns i to i+n of fc2 where the bundles' last part is.
 func (s strip) downColumns(out []byte, i, n int, buf *buffers) error {
 	down, d := s.from.Down, s.spec.MLP
 	size := int(down.DType.RowBytes(1))
-	stride, half := int(s.w.BundleStride()), int(d.RowBytes(s.d))
+	stride, at := int(s.w.BundleStride()), (len(s.from.Parts())-1)*int(d.RowBytes(s.d))
 	column := s.d * size
 	columns := sized(&buf.piece, n*column)
 	transpose(columns, column, buf.strip[i*size:], s.n*size, s.d, n, size)
 	for k := range n {
-		if err := narrow(out[k*stride+half:], d, columns[k*column:(k+1)*column], down.DType); err != nil {
+		if err := narrow(out[k*stride+at:], d, columns[k*column:(k+1)*column], down.DType); err != nil {
 			return s.badValue(down, err)
 		}
 	}

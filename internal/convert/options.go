@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/source"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
@@ -13,7 +14,7 @@ type Quant string
 
 // The element types that can be asked for. The empty Quant is Keep.
 const (
-	Keep Quant = "keep" // as stored; the narrowest that holds all if a class mixes types
+	Keep Quant = "keep" // as stored; of neurons that mix types, the narrowest that holds all
 	F32  Quant = "f32"
 	BF16 Quant = "bf16"
 	F16  Quant = "f16"
@@ -31,9 +32,12 @@ func ParseQuant(s string) (Quant, error) {
 	return "", fmt.Errorf("convert: quant: got %q, want keep, f32, bf16, f16, q8_0 or q4_0", s)
 }
 
+// keeps reports whether a class is to be stored as it is.
+func (q Quant) keeps() bool { return q == "" || q == Keep }
+
 // dtype is the element type of a class that is stored as kept.
 func (q Quant) dtype(kept tensor.DType) (tensor.DType, error) {
-	if q == "" || q == Keep {
+	if q.keeps() {
 		return kept, nil
 	}
 	if _, err := ParseQuant(string(q)); err != nil {
@@ -42,12 +46,14 @@ func (q Quant) dtype(kept tensor.DType) (tensor.DType, error) {
 	return tensor.ParseDType(string(q))
 }
 
-// widest is the narrowest type that holds every value of both.
-func widest(a, b tensor.DType) tensor.DType {
-	if a == b {
-		return a
+// widest is the narrowest type that holds every value of all.
+func widest(all []*source.Tensor) tensor.DType {
+	for _, t := range all {
+		if t.DType != all[0].DType {
+			return tensor.F32 // F16 and BF16 hold different values
+		}
 	}
-	return tensor.F32 // F16 and BF16 hold different values
+	return all[0].DType
 }
 
 // Options says how to convert. The zero value keeps every element type.

@@ -28,6 +28,8 @@ type Backend interface {
 	Linear(y, x Act, w Mat, b []float32)
 	// Add adds x to y.
 	Add(y, x Act)
+	// Gate sets h to act(h) times up; without up, whose Data is nil, to act(h).
+	Gate(h, up Act, act config.Activation)
 	// StoreKV stores the keys and values of the spans' tokens in their layer of
 	// the cache; k and v are [tokens, kv head x head dim].
 	StoreKV(c *kv.Cache, layer int, spans []Span, k, v Act)

@@ -38,7 +38,7 @@ type fixture struct {
 func testProfile() config.ModelProfile {
 	return config.ModelProfile{
 		Family: "opt", VocabSize: 1700, EmbedDim: 160, HiddenSize: 160, Layers: 3, Heads: 2, KVHeads: 2, FFN: 40,
-		NeuronParts: 2, MaxPositions: 30, PositionOffset: 2, Activation: config.ReLU, Norm: config.LayerNorm,
+		NeuronParts: 2, LearnedPositions: true, MaxPositions: 30, PositionOffset: 2, Activation: config.ReLU, Norm: config.LayerNorm,
 		NormEps: 1e-5, NormAffine: true, PreNorm: true, FinalNorm: true, Bias: true,
 		BOS: 2, PAD: 1, EOS: []int32{2},
 	}

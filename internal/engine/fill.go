@@ -41,7 +41,7 @@ func (f *filler) hottest(layer int) []int32 {
 	if f.o.Counts != nil {
 		return f.o.Counts.Hottest(layer)
 	}
-	all := make([]int32, f.store.Pack().Profile().FFN)
+	all := make([]int32, f.store.Pack().Profile().BundledNeurons())
 	for i := range all {
 		all[i] = int32(i)
 	}

@@ -118,13 +118,13 @@ func kvShape(p config.ModelProfile, o Options) kv.Shape {
 
 // coordinator gets neurons into the room's slots.
 func (m *loaded) coordinator(o Options, p predictor, r room) (*transfer.TransferCoordinator, error) {
-	policy, err := o.policy(m.profile.FFN)
+	policy, err := o.policy(m.profile.BundledNeurons())
 	if err != nil {
 		return nil, err
 	}
-	m.cache = cache.NewWeightCache(m.profile.FFN, m.place.Slots, policy)
+	m.cache = cache.NewWeightCache(m.profile.BundledNeurons(), m.place.Slots, policy)
 	return transfer.NewTransferCoordinator(transfer.Options{
-		Units:   m.profile.FFN,
+		Units:   m.profile.BundledNeurons(),
 		Overlap: m.backend.Overlap,
 		Memory: transfer.Memory{
 			Cache:       m.cache,

@@ -96,7 +96,7 @@ func autoPredicts(bytes int64, c *predict.Calibration, o Options) bool {
 // neuronBytes is the size of a model's neurons.
 func neuronBytes(l *pack.Layout) int64 {
 	p := l.Profile()
-	return p.Neurons() * p.BundleBytes(l.MLPDType())
+	return p.Bundles() * p.BundleBytes(l.MLPDType())
 }
 
 // choiceOf is the modes of a placement's layers.

@@ -23,7 +23,7 @@ import (
 // *placement.BudgetError comes with the placement.
 func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	profile := p.Profile()
-	if _, err := o.policy(profile.FFN); err != nil {
+	if _, err := o.policy(profile.BundledNeurons()); err != nil {
 		return nil, err
 	}
 	if err := checkPredictor(o); err != nil {
@@ -62,14 +62,14 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 // backend needs to round them and to compute them together.
 func scratchBytes(l *pack.Layout, threads, chunk int) int64 {
 	p := l.Profile()
-	cols := max(p.HiddenSize, p.EmbedDim)
-	record := int64(0)
-	for _, t := range l.Types() {
-		record = max(record, cpu.RecordBytes(t, chunk, cols))
+	cols, records := p.HiddenSize, cpu.RecordBytes(l.MLPDType(), chunk, p.HiddenSize)
+	for _, t := range l.Tensors() {
+		if t.Kind == pack.Matrix {
+			cols, records = max(cols, t.Cols), max(records, cpu.RecordBytes(t.Elem, chunk, t.Cols))
+		}
 	}
-	n := model.ScratchBytes(p, chunk) + record +
-		cpu.TileBytes(threads, cols, chunk, model.HiddenSize(p, chunk))
-	if p.NeuronParts == 3 {
+	n := model.ScratchBytes(p, chunk) + records + cpu.TileBytes(threads, cols, chunk, model.HiddenSize(p, chunk))
+	if p.Sparse() && p.NeuronParts == 3 {
 		n += cpu.GateBytes(p.FFN, model.HiddenSize(p, chunk))
 	}
 	return n

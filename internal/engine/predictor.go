@@ -61,7 +61,7 @@ func (m *loaded) oracle(ctx context.Context, w *model.Weights, slots device.Slot
 		if err != nil {
 			return nil, err
 		}
-		p.Layers[l], p.Bias[l] = up, w.Layers[l].UpBias
+		p.Layers[l], p.Bias[l] = up, w.Layers[l].FirstBias
 	}
 	return p, nil
 }
@@ -70,7 +70,7 @@ func (m *loaded) oracle(ctx context.Context, w *model.Weights, slots device.Slot
 func (m *loaded) sketch(w *model.Weights) (*predict.Sketch, error) {
 	p := &predict.Sketch{Backend: m.backend, Threshold: m.profile.Threshold, Layers: make([]device.SketchMat, m.profile.Layers)}
 	for _, l := range m.predicted() {
-		mat, err := m.loading.loader.Sketch(l, w.Layers[l].UpBias)
+		mat, err := m.loading.loader.Sketch(l, w.Layers[l].FirstBias)
 		if err != nil {
 			return nil, err
 		}
@@ -108,7 +108,7 @@ func (m *loaded) calibrated(o Options, w *model.Weights) (predict.ActivationPred
 			return nil, err
 		}
 		sketch.Layers[l] = mat
-		m.loading.loader.After(l, func() { scale(mat, lc, w.Layers[l].UpBias, m.profile.Threshold) })
+		m.loading.loader.After(l, func() { scale(mat, lc, w.Layers[l].FirstBias, m.profile.Threshold) })
 	}
 	silent.ActivationPredictor = &mixed{sketch, lowrank.NewPredictor(m.backend, factors), factors}
 	return silent, nil

@@ -324,7 +324,8 @@ func TestList(t *testing.T) {
 	snap := snapshot(t, hub, "facebook/opt-125m", `{"model_type":"opt"}`)
 	const drawn = `{"model_type":"opt","sparseflow_synthetic":true}`
 	snapDrawn := snapshot(t, hub, "org/drawn", drawn)
-	snapshot(t, hub, "org/bert", `{"model_type":"bert"}`)
+	snapBert := snapshot(t, hub, "org/bert", `{"model_type":"bert"}`)
+	snapshot(t, hub, "org/none", `{}`)
 	write(t, filepath.Join(hub, "models--org--broken", "refs", "main"), "gone")
 	write(t, filepath.Join(hub, "datasets--org--text", "refs", "main"), "x")
 	write(t, filepath.Join(cache, "1.sflow"), packHeader(metadataOfBig))
@@ -341,6 +342,7 @@ func TestList(t *testing.T) {
 		{"big", "pack", int64(len(packHeader(metadataOfBig))), filepath.Join(cache, "1.sflow"), "opt", false, false},
 		{"drawn", "pack", int64(len(packHeader(metadataOfDrawn))), filepath.Join(cache, "3.sflow"), "opt", true, false},
 		{"facebook/opt-125m", "checkpoint", int64(len(`{"model_type":"opt"}`)), snap, "opt", false, false},
+		{"org/bert", "checkpoint", int64(len(`{"model_type":"bert"}`)), snapBert, "bert", false, false},
 		{"org/drawn", "checkpoint", int64(len(drawn)), snapDrawn, "opt", true, false},
 	}
 	if len(list) != len(want) {

@@ -22,22 +22,22 @@ type Entry struct {
 	Kind   string `json:"kind"`   // embedded, pack or checkpoint
 	Bytes  int64  `json:"bytes"`  // of its files
 	Path   string `json:"path"`   // empty for the embedded model
-	Family string `json:"family"` // "opt"; empty if it cannot be told
+	Family string `json:"family"` // by its config; empty if it cannot be told
 	// Synthetic says that the weights were drawn, not trained.
 	Synthetic bool `json:"synthetic,omitempty"`
 	// Incomplete says that files of a download are missing.
 	Incomplete bool `json:"incomplete,omitempty"`
 }
 
-// List lists the embedded model, the packs in cacheDir and the OPT models of the
-// Hugging Face hub cache, sorted by name within each. Directories that do not
+// List lists the embedded model, the packs in cacheDir and the models of the
+// Hugging Face hub cache, of whatever family, sorted by name within each. Directories that do not
 // exist hold nothing; what cannot be read there is left out.
 func List(cacheDir string) ([]Entry, error) {
 	embedded, err := directoryBytes(tiny.Files)
 	if err != nil {
 		return nil, fmt.Errorf("hub: list: %w", err)
 	}
-	list := []Entry{{Name: Tiny, Kind: "embedded", Bytes: embedded, Family: "opt"}}
+	list := []Entry{{Name: Tiny, Kind: "embedded", Bytes: embedded, Family: readAbout(tiny.Files).ModelType}}
 	packs, err := listPacks(cacheDir)
 	if err != nil {
 		return nil, fmt.Errorf("hub: list: %w", err)
@@ -90,7 +90,7 @@ func listCached() (list []Entry, err error) {
 			}
 			fsys := os.DirFS(snapshot)
 			about := readAbout(fsys)
-			if about.ModelType != "opt" {
+			if about.ModelType == "" {
 				continue
 			}
 			n, err := directoryBytes(fsys)
@@ -99,7 +99,7 @@ func listCached() (list []Entry, err error) {
 			}
 			_, err = openCached(name, filepath.Join(c.dir, e.Name()))
 			list = append(list, Entry{
-				Name: name, Kind: string(Checkpoint), Bytes: n, Path: snapshot, Family: "opt",
+				Name: name, Kind: string(Checkpoint), Bytes: n, Path: snapshot, Family: about.ModelType,
 				Synthetic: about.Synthetic, Incomplete: err != nil,
 			})
 		}

@@ -11,14 +11,15 @@ import (
 // hide their time behind its own.
 type SparseAttentionLayer struct {
 	*Parts
-	index int
-	w     *LayerWeights
+	index    int
+	w        *LayerWeights
+	matrices []*Matrix // of the layer, the MLP's too, in the order of their products
 }
 
 // Forward adds the layer's attention to the residual stream.
 func (l *SparseAttentionLayer) Forward(ec *ExecutionContext) error {
 	w := l.w
-	l.queue(&w.Q, &w.K, &w.V, &w.O)
+	l.queue(l.matrices...)
 	if err := l.prefetch(ec); err != nil {
 		return err
 	}
@@ -56,7 +57,7 @@ func (l *SparseAttentionLayer) Forward(ec *ExecutionContext) error {
 // attention added nothing. In large models, where a layer changes the residual
 // stream little, the forecast's direction is within a degree or two.
 func (l *SparseAttentionLayer) prefetch(ec *ExecutionContext) error {
-	if ec.audits(l.index) {
+	if !l.Profile.Sparse() || ec.audits(l.index) {
 		return nil // everything is computed, and the forecast's memory is taken
 	}
 	norm := l.w.MLPNorm

@@ -49,6 +49,8 @@ type ExecutionContext struct {
 	out    device.Act // [chunk, d] what attention or MLP adds to x
 	embed  device.Act // [chunk, embed dim]
 	scores device.Act // [chunk, ffn] of the predictor
+	gate   device.Act // [chunk, ffn] of an MLP that is computed densely
+	up     device.Act // [chunk, ffn] of such an MLP
 	logits device.Act // [LogitRows, vocab]
 	hidden []float32  // [neurons of a segment, tokens]
 }
@@ -72,7 +74,14 @@ const LogitRows = 8
 // HiddenSize is the most activations, neurons x tokens, of one MLP segment of a
 // step of chunk tokens. With fewer neurons to a segment a large chunk's input
 // and output would go to and from memory for little work.
-func HiddenSize(p config.ModelProfile, chunk int) int { return max(p.FFN, 512*chunk) }
+//
+// An MLP that is computed densely has none.
+func HiddenSize(p config.ModelProfile, chunk int) int {
+	if !p.Sparse() {
+		return 0
+	}
+	return max(p.FFN, 512*chunk)
+}
 
 // activation is an activation by token and how many columns it has.
 type activation struct {
@@ -81,10 +90,17 @@ type activation struct {
 }
 
 // byToken is the activations by token.
-func (ec *ExecutionContext) byToken(p config.ModelProfile) [10]activation {
+func (ec *ExecutionContext) byToken(p config.ModelProfile) [12]activation {
 	d, kv := p.HiddenSize, p.KVDim()
-	return [...]activation{{&ec.x, d}, {&ec.norm, d}, {&ec.ahead, d}, {&ec.q, d}, {&ec.k, kv}, {&ec.v, kv},
-		{&ec.attn, d}, {&ec.out, d}, {&ec.embed, p.EmbedDim}, {&ec.scores, p.FFN}}
+	gate, up := 0, 0
+	if !p.Sparse() {
+		up = p.FFN
+		if p.NeuronParts == 3 {
+			gate = p.FFN
+		}
+	}
+	return [...]activation{{&ec.x, d}, {&ec.norm, d}, {&ec.ahead, d}, {&ec.q, p.QueryDim()}, {&ec.k, kv}, {&ec.v, kv},
+		{&ec.attn, p.QueryDim()}, {&ec.out, d}, {&ec.embed, p.EmbedDim}, {&ec.scores, p.BundledNeurons()}, {&ec.gate, gate}, {&ec.up, up}}
 }
 
 // ScratchBytes is the memory of an ExecutionContext for chunk tokens.

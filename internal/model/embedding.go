@@ -22,6 +22,9 @@ func (m *Model) embed(ec *ExecutionContext, ids []int32) error {
 			return err
 		}
 	}
+	if !m.Profile.LearnedPositions {
+		return nil
+	}
 	t := 0
 	position := ec.out.Row(0)
 	for _, s := range ec.Spans {

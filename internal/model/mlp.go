@@ -17,25 +17,8 @@ type SparseMLPLayer struct {
 	w     *LayerWeights
 }
 
-// Forward adds the layer's MLP to the residual stream.
-func (l *SparseMLPLayer) Forward(ec *ExecutionContext) error {
-	in := ec.x
-	if l.Profile.PreNorm {
-		l.Backend.Norm(ec.norm, ec.x, l.w.MLPNorm)
-		in = ec.norm
-	}
-	if err := l.neurons(ec, ec.out, in); err != nil {
-		return err
-	}
-	l.Backend.Add(ec.x, ec.out)
-	if !l.Profile.PreNorm {
-		l.Backend.Norm(ec.x, ec.x, l.w.MLPNorm)
-	}
-	return nil
-}
-
-// neurons sets y to the bias plus the sum of the wanted neurons.
-func (l *SparseMLPLayer) neurons(ec *ExecutionContext, y, x device.Act) error {
+// apply sets y to the bias plus the sum of the wanted neurons.
+func (l *SparseMLPLayer) apply(ec *ExecutionContext, y, x device.Act) error {
 	for t := range y.Rows {
 		row := y.Row(t)
 		clear(row)
@@ -70,7 +53,7 @@ func (l *SparseMLPLayer) segments(ec *ExecutionContext, work *transfer.Work, x d
 			return err
 		}
 		seg := s.Units
-		seg.Bias, seg.Act, seg.Threshold = l.w.UpBias, l.Profile.Activation, l.Profile.Threshold
+		seg.Bias, seg.SecondBias, seg.Act, seg.Threshold = l.w.FirstBias, l.w.SecondBias, l.Profile.Activation, l.Profile.Threshold
 		h := ec.hidden[:len(seg.IDs)*x.Rows]
 		for there, err := range s.Arrivals {
 			if err != nil {
@@ -84,7 +67,7 @@ func (l *SparseMLPLayer) segments(ec *ExecutionContext, work *transfer.Work, x d
 	return nil
 }
 
-// audit is neurons for a step with an audit: it computes every neuron twice
+// audit is apply for a step with an audit: it computes every neuron twice
 // over, with and without those that are not asked for.
 func (l *SparseMLPLayer) audit(ec *ExecutionContext, y, x device.Act) error {
 	asked, err := l.Coordinator.Asked(ec.Step, l.index, x)

@@ -10,7 +10,8 @@ type Model struct {
 
 type layer struct {
 	attn SparseAttentionLayer
-	mlp  SparseMLPLayer
+	w    *LayerWeights
+	mlp  mlp
 }
 
 // New makes a model.
@@ -18,7 +19,13 @@ func New(p Parts) *Model {
 	m := &Model{Parts: p}
 	for i := range p.Weights.Layers {
 		w := &p.Weights.Layers[i]
-		m.layers = append(m.layers, layer{SparseAttentionLayer{&m.Parts, i, w}, SparseMLPLayer{&m.Parts, i, w}})
+		l := layer{attn: SparseAttentionLayer{&m.Parts, i, w, w.matrices()}, w: w}
+		if p.Profile.Sparse() {
+			l.mlp = &SparseMLPLayer{&m.Parts, i, w}
+		} else {
+			l.mlp = &DenseMLPLayer{&m.Parts, w}
+		}
+		m.layers = append(m.layers, l)
 	}
 	return m
 }
@@ -51,10 +58,11 @@ func (m *Model) forward(ec *ExecutionContext, ids []int32) error {
 		if err := m.Loaded(ec.Ctx, i); err != nil {
 			return err
 		}
-		if err := m.layers[i].attn.Forward(ec); err != nil {
+		l := &m.layers[i]
+		if err := l.attn.Forward(ec); err != nil {
 			return err
 		}
-		if err := m.layers[i].mlp.Forward(ec); err != nil {
+		if err := m.mlpHalf(ec, l.w, l.mlp); err != nil {
 			return err
 		}
 	}

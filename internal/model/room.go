@@ -15,8 +15,10 @@ func (l *Loader) Weights() (*Weights, error) {
 	l.parts = make([]part, 1+p.Layers)
 	r := finder{Loader: l, to: &l.parts[0], profile: p}
 	w := &Weights{
-		EmbedTokens:    r.matrix("embed.tokens", false),
-		EmbedPositions: r.matrix("embed.positions", false),
+		EmbedTokens: r.matrix("embed.tokens", false),
+	}
+	if p.LearnedPositions {
+		w.EmbedPositions = r.matrix("embed.positions", false)
 	}
 	w.Head = w.EmbedTokens
 	if !p.TiedHead {
@@ -41,12 +43,31 @@ func (l *Loader) Weights() (*Weights, error) {
 			V:        r.matrix(at+"attn.v", true),
 			O:        r.matrix(at+"attn.o", true),
 		}
-		if p.Bias {
-			lw.UpBias, lw.DownBias = r.vector(at+"mlp.up.bias"), r.vector(at+"mlp.down.bias")
-		}
+		r.mlp(&lw, at+"mlp.")
 		w.Layers = append(w.Layers, lw)
 	}
 	return w, r.err
+}
+
+// mlp finds room for what of an MLP is no bundle.
+func (r *finder) mlp(w *LayerWeights, at string) {
+	gated := r.profile.NeuronParts == 3
+	if !r.profile.Sparse() {
+		if gated {
+			w.Gate = r.matrix(at+"gate", true)
+		}
+		w.Up, w.Down = r.matrix(at+"up", true), r.matrix(at+"down", true)
+		return
+	}
+	if !r.profile.Bias && !r.profile.MLPBias {
+		return
+	}
+	if gated {
+		w.FirstBias, w.SecondBias = r.vector(at+"gate.bias"), r.vector(at+"up.bias")
+	} else {
+		w.FirstBias = r.vector(at + "up.bias")
+	}
+	w.DownBias = r.vector(at + "down.bias")
 }
 
 // Sketch finds room for the 4-bit sketch of one layer's first MLP half, as a
@@ -116,13 +137,13 @@ func (r *finder) norm(name string) device.NormParams {
 }
 
 // matrix finds room for a matrix if it is to be resident. Those of a linear layer are
-// called name.weight, and have a bias if the model has biases.
+// called name.weight, and have a bias if the pack has one.
 func (r *finder) matrix(name string, linear bool) Matrix {
 	var m Matrix
-	if linear && r.profile.Bias {
-		m.Bias = r.vector(name + ".bias")
-	}
 	if linear {
+		if _, ok := r.Store.Pack().Tensor(name + ".bias"); ok {
+			m.Bias = r.vector(name + ".bias")
+		}
 		name += ".weight"
 	}
 	m.Tensor = r.tensor(name)

@@ -20,7 +20,21 @@ type Weights struct {
 type LayerWeights struct {
 	AttnNorm, MLPNorm device.NormParams
 	Q, K, V, O        Matrix
-	UpBias, DownBias  []float32 // [ffn], [d]; nil without biases
+	// Of neurons that are stored as bundles: the biases of their parts.
+	FirstBias, SecondBias, DownBias []float32 // [ffn], [ffn] of three parts, [d]; nil without biases
+	// Of other MLPs: their matrices. Gate has no Tensor in MLPs of two.
+	Gate, Up, Down Matrix
+}
+
+// matrices are those of the layer in the order of their products.
+func (w *LayerWeights) matrices() []*Matrix {
+	all := []*Matrix{&w.Q, &w.K, &w.V, &w.O}
+	for _, m := range []*Matrix{&w.Gate, &w.Up, &w.Down} {
+		if m.Tensor.Name != "" {
+			all = append(all, m)
+		}
+	}
+	return all
 }
 
 // Matrix is a [Rows, Cols] matrix of the pack and the bias added to its

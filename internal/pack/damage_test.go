@@ -162,7 +162,7 @@ func hostile() []struct{ old, new, want string } {
 		{`"sparseflow.dtype.attn":"F16"`, `"sparseflow.dtype.attn":"I99"`, "dtype"},
 		{`"sparseflow.dtype.mlp":"F16"`, `"sparseflow.dtype.mlp":""`, "dtype"},
 		{`"sparseflow.dtype.mlp":"F16"`, `"sparseflow.dtype.mlp":"Q8_0"`, "want a multiple of 32"},
-		{`"sparseflow.version":"1"`, `"sparseflow.version":"2"`, "pack the model again"},
+		{`"sparseflow.version":"2"`, `"sparseflow.version":"1"`, "pack the model again"},
 		{`"sparseflow.version"`, `"sparseflow.Version"`, "is this a checkpoint?"},
 		{`tokenizer/vocab.json`, `tokenizer/../../abcd`, "tokenizer"},
 		{`"pad.0"`, `"pad.9"`, "belong to no tensor"},

@@ -18,7 +18,7 @@ var testSource = strings.Repeat("0123456789abcdef", 4)
 func smallProfile() config.ModelProfile {
 	return config.ModelProfile{
 		Family: "opt", VocabSize: 11, EmbedDim: 4, HiddenSize: 8, Layers: 2, Heads: 2, KVHeads: 2, FFN: 3,
-		NeuronParts: 2, MaxPositions: 5, PositionOffset: 2, Activation: config.ReLU, Norm: config.LayerNorm,
+		NeuronParts: 2, LearnedPositions: true, MaxPositions: 5, PositionOffset: 2, Activation: config.ReLU, Norm: config.LayerNorm,
 		NormEps: 1e-5, NormAffine: true, PreNorm: true, FinalNorm: true, Bias: true, TiedHead: false,
 		BOS: 2, PAD: 1, EOS: []int32{2},
 	}
@@ -71,7 +71,7 @@ func writeRandom(t testing.TB, w *Writer, seed uint64) contents {
 	}
 	used := w.profile.BundleBytes(w.mlp)
 	for layer := range w.profile.Layers {
-		for i := 0; i < w.profile.FFN; {
+		for i := 0; i < w.profile.BundledNeurons(); {
 			n := 1 + rng.IntN(w.profile.FFN-i)
 			b := make([]byte, int64(n)*w.BundleStride())
 			for k := range n {

@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/source"
@@ -12,7 +13,7 @@ import (
 )
 
 // version is the layout's version, the metadata string sparseflow.version.
-const version = "1"
+const version = "2"
 
 const (
 	pageBytes    = 4096    // alignment of resident tensors, of the first bundle and of the file's size
@@ -49,7 +50,7 @@ type Kind uint8
 
 // The kinds of resident tensors.
 const (
-	Matrix    Kind = iota // weights of the attention class: embeddings, projections, head
+	Matrix    Kind = iota // embeddings, projections, head, MLPs that are no bundles
 	Vector                // biases and norms, F32
 	Sketch                // 4-bit rows of fc1 and their scales
 	Tokenizer             // a file of the tokenizer
@@ -116,8 +117,10 @@ func (t Tensor) shape() []int64 {
 type Spec struct {
 	Profile config.ModelProfile
 	Name    string       // of the model, for people
-	Attn    tensor.DType // of resident matrices; F16 for rows that its blocks do not fill
-	MLP     tensor.DType // of bundles, whose halves its blocks must fill
+	Attn    tensor.DType // of matrices outside MLPs; F16 for rows that its blocks do not fill
+	MLP     tensor.DType // of bundles, whose parts its blocks must fill, or of MLPs' matrices
+	// Types holds the element types of matrices that are not their class's.
+	Types map[string]tensor.DType
 	// Tokenizer holds the tokenizer's files, by a name of TokenizerFiles.
 	Tokenizer map[string][]byte
 	// Ordered is whether bundles lie in an order of their own, which the pack
@@ -148,6 +151,7 @@ func (s Spec) Layout() (*Layout, error) {
 		name:      s.Name,
 		attn:      s.Attn,
 		mlp:       s.MLP,
+		types:     s.Types,
 		stride:    alignUp(s.Profile.BundleBytes(s.MLP), s.Align),
 		tokenizer: files,
 		ordered:   s.Ordered,
@@ -170,6 +174,7 @@ type description struct {
 	name      string
 	source    string // SHA-256 of the checkpoint, in hexadecimal
 	attn, mlp tensor.DType
+	types     map[string]tensor.DType // of matrices whose type is not their class's
 	stride    int64
 	tokenizer map[string]int64 // bytes by file name
 	ordered   bool
@@ -200,7 +205,7 @@ func newLayout(d description) (*Layout, error) {
 	if !d.attn.Encodes() || !d.mlp.Encodes() {
 		return nil, fmt.Errorf("pack: layout: got element types %v and %v, want ones that package tensor encodes", d.attn, d.mlp)
 	}
-	if d.mlp.OfRow(d.profile.HiddenSize) != d.mlp {
+	if d.profile.Sparse() && d.mlp.OfRow(d.profile.HiddenSize) != d.mlp {
 		return nil, fmt.Errorf("pack: layout: got bundles of %v with rows of %d elements, want a multiple of %d", d.mlp, d.profile.HiddenSize, tensor.QuantBlock)
 	}
 	if len(d.name) > maxMetaBytes || len(d.source) > maxMetaBytes {
@@ -218,17 +223,27 @@ func newLayout(d description) (*Layout, error) {
 	}
 	l := &Layout{description: d, byName: make(map[string]int)}
 	l.residents()
+	for name, t := range d.types {
+		if x, ok := l.Tensor(name); !ok || x.Kind != Matrix || x.Elem != t {
+			return nil, fmt.Errorf("pack: layout: got element type %v for %.200q, want a matrix of the model and a type that fills its rows", t, name)
+		}
+	}
 	for _, name := range known {
 		if n := d.tokenizer[name]; n > 0 {
 			l.tensor(Tensor{Name: tokenizerPrefix + name, Kind: Tokenizer, DType: "U8", Rows: int(n), Cols: 1, RowBytes: 1, flat: true})
 		}
 	}
-	layers, ffn := int64(d.profile.Layers), int64(d.profile.FFN)
+	layers, ffn := int64(d.profile.Layers), int64(d.profile.BundledNeurons())
 	l.blocksOffset = l.entry(blocksTable, "U32", []int64{int64(l.blocks)}, 4*int64(l.blocks))
-	l.bundlesOffset = l.entry(bundlesTable, "U32", []int64{layers, ffn}, 4*layers*ffn)
+	if ffn > 0 {
+		l.bundlesOffset = l.entry(bundlesTable, "U32", []int64{layers, ffn}, 4*layers*ffn)
+	}
 	l.pad()
 	l.bundles = l.size
 	for i := range d.profile.Layers {
+		if ffn == 0 {
+			break
+		}
 		l.entry(bundlesName(i), "U8", []int64{ffn, d.stride}, ffn*d.stride)
 	}
 	l.pad()
@@ -238,75 +253,55 @@ func newLayout(d description) (*Layout, error) {
 
 // residents lays out the tensors that the profile demands.
 func (l *Layout) residents() {
-	p := l.profile
-	d := p.HiddenSize
-	l.matrix("embed.tokens", p.VocabSize, p.EmbedDim)
-	l.matrix("embed.positions", p.MaxPositions+p.PositionOffset, d)
-	if p.EmbedDim != d {
-		l.matrix("project.in", d, p.EmbedDim)
-		l.matrix("project.out", p.EmbedDim, d)
-	}
-	if p.FinalNorm {
-		l.norm("final_norm", d)
-	}
-	if !p.TiedHead {
-		l.matrix("head", p.VocabSize, p.EmbedDim)
-	}
-	for i := range p.Layers {
+	l.shapes(l.profile.SharedTensors())
+	for i := range l.profile.Layers {
 		l.layer(i)
 	}
 }
 
 func (l *Layout) layer(layer int) {
 	p := l.profile
-	d := p.HiddenSize
+	l.shapes(p.LayerTensors(layer))
 	prefix := "layers." + strconv.Itoa(layer) + "."
-	l.norm(prefix+"attn_norm", d)
-	for _, m := range []struct {
-		name string
-		rows int
-	}{{"q", d}, {"k", p.KVDim()}, {"v", p.KVDim()}, {"o", d}} {
-		l.matrix(prefix+"attn."+m.name+".weight", m.rows, d)
-		if p.Bias {
-			l.vector(prefix+"attn."+m.name+".bias", m.rows)
-		}
-	}
-	l.norm(prefix+"mlp_norm", d)
-	if p.Bias {
-		l.vector(prefix+"mlp.up.bias", p.FFN)
-		l.vector(prefix+"mlp.down.bias", d)
-	}
 	if p.Sparse() {
-		row := SketchBytes(d)
+		row := SketchBytes(p.HiddenSize)
 		l.tensor(Tensor{Name: prefix + "mlp.sketch", Kind: Sketch, DType: "U8", Rows: p.FFN, Cols: row, RowBytes: int64(row)})
 		l.tensor(Tensor{Name: prefix + "mlp.sketch_scale", Kind: Sketch, DType: "F32", Rows: p.FFN, Cols: 1, RowBytes: 4, flat: true})
 	}
-	if l.ordered {
+	if l.ordered && p.Sparse() {
 		l.tensor(Tensor{Name: orderName(layer), Kind: Order, DType: "U32", Rows: 1, Cols: p.FFN, RowBytes: 4 * int64(p.FFN), flat: true})
 	}
 }
 
-func (l *Layout) matrix(name string, rows, cols int) {
-	elem := l.attn.OfRow(cols)
-	dtype := elem.String()
-	if elem.Quantised() {
-		dtype = "U8" // safetensors knows no blocks
+func (l *Layout) shapes(shapes []config.TensorShape) {
+	for _, s := range shapes {
+		if s.Vector {
+			l.tensor(Tensor{Name: s.Name, Kind: Vector, DType: "F32", Elem: tensor.F32, Rows: 1, Cols: s.Cols, RowBytes: tensor.F32.RowBytes(s.Cols), flat: true})
+			continue
+		}
+		elem := l.elem(s)
+		dtype := elem.String()
+		if elem.Quantised() {
+			dtype = "U8" // safetensors knows no blocks
+		}
+		l.tensor(Tensor{Name: s.Name, Kind: Matrix, DType: dtype, Elem: elem, Rows: s.Rows, Cols: s.Cols, RowBytes: elem.RowBytes(s.Cols)})
 	}
-	l.tensor(Tensor{Name: name, Kind: Matrix, DType: dtype, Elem: elem, Rows: rows, Cols: cols, RowBytes: elem.RowBytes(cols)})
 }
 
-func (l *Layout) vector(name string, n int) {
-	l.tensor(Tensor{Name: name, Kind: Vector, DType: "F32", Elem: tensor.F32, Rows: 1, Cols: n, RowBytes: tensor.F32.RowBytes(n), flat: true})
-}
+// OfMLP reports whether a tensor of this name belongs to an MLP.
+func OfMLP(name string) bool { return strings.Contains(name, ".mlp.") }
 
-func (l *Layout) norm(name string, d int) {
-	if !l.profile.NormAffine {
-		return
+// elem is the element type of a matrix.
+func (l *Layout) elem(s config.TensorShape) tensor.DType {
+	t, ok := l.types[s.Name]
+	switch {
+	case ok:
+	case OfMLP(s.Name):
+		t = l.mlp
+	default:
+		t = l.attn
 	}
-	l.vector(name+".weight", d)
-	if l.profile.Norm == config.LayerNorm {
-		l.vector(name+".bias", d)
-	}
+	return t.OfRow(s.Cols)
 }
 
 // tensor places a resident tensor after what there is, at the next page.

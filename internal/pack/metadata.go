@@ -22,6 +22,7 @@ const (
 	keySource  = "sparseflow.source_sha256"
 	keyAttn    = "sparseflow.dtype.attn"
 	keyMLP     = "sparseflow.dtype.mlp"
+	keyTypes   = "sparseflow.dtypes" // JSON: those of single matrices, by name
 	keyStride  = "sparseflow.bundle_stride"
 	keyOrdered = "sparseflow.ordered" // "true", or not there
 )
@@ -52,6 +53,17 @@ func (l *Layout) header(sha256 string) ([]byte, error) {
 		keyAttn:    l.attn.String(),
 		keyMLP:     l.mlp.String(),
 		keyStride:  strconv.FormatInt(l.stride, 10),
+	}
+	if len(l.types) > 0 {
+		names := make(map[string]string, len(l.types))
+		for name, t := range l.types {
+			names[name] = t.String()
+		}
+		types, err := json.Marshal(names)
+		if err != nil {
+			return nil, fmt.Errorf("pack: build header: %w", err)
+		}
+		meta[keyTypes] = string(types)
 	}
 	if l.ordered {
 		meta[keyOrdered] = "true"
@@ -84,6 +96,9 @@ func describe(h *source.SafetensorsHeader) (d description, err error) {
 	if d.mlp, err = tensor.ParseDType(m[keyMLP]); err != nil {
 		return d, fmt.Errorf("%s: %w", keyMLP, err)
 	}
+	if d.types, err = readTypes(m[keyTypes]); err != nil {
+		return d, fmt.Errorf("%s: %w", keyTypes, err)
+	}
 	if d.stride, err = strconv.ParseInt(m[keyStride], 10, 64); err != nil {
 		return d, fmt.Errorf("%s: %w", keyStride, err)
 	}
@@ -105,6 +120,26 @@ func describe(h *source.SafetensorsHeader) (d description, err error) {
 		}
 	}
 	return d, nil
+}
+
+// readTypes reads the element types of single matrices.
+func readTypes(raw string) (map[string]tensor.DType, error) {
+	if raw == "" {
+		return nil, nil
+	}
+	var names map[string]string
+	if err := json.Unmarshal([]byte(raw), &names); err != nil {
+		return nil, err
+	}
+	types := make(map[string]tensor.DType, len(names))
+	for name, t := range names {
+		d, err := tensor.ParseDType(t)
+		if err != nil {
+			return nil, err
+		}
+		types[name] = d
+	}
+	return types, nil
 }
 
 // compare holds a file's entries to those of the layout, which has at most one

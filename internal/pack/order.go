@@ -63,13 +63,16 @@ func Reorder(ctx context.Context, path string, order func(layer int) []int32, pr
 		return err
 	}
 	defer func() { err = errors.Join(err, from.Close()) }()
+	if !from.profile.Sparse() {
+		return fmt.Errorf("pack: reorder %s: got a model with activation %s, which has no neurons to put in order", path, from.profile.Activation)
+	}
 	files := make(map[string][]byte, len(from.tokenizer))
 	for name := range from.tokenizer {
 		if files[name], err = from.ReadTensor(tokenizerPrefix + name); err != nil {
 			return err
 		}
 	}
-	to, err := Create(path, Spec{Profile: from.profile, Name: from.name, Attn: from.attn, MLP: from.mlp, Tokenizer: files, Ordered: true})
+	to, err := Create(path, Spec{Profile: from.profile, Name: from.name, Attn: from.attn, MLP: from.mlp, Types: from.types, Tokenizer: files, Ordered: true})
 	if err != nil {
 		return err
 	}

@@ -105,7 +105,7 @@ func (p *Pack) readTables(headerBytes int64) error {
 	if err != nil {
 		return err
 	}
-	bundles, err := p.read(p.bundlesOffset, 4*p.profile.Neurons())
+	bundles, err := p.read(p.bundlesOffset, 4*p.profile.Bundles())
 	if err != nil {
 		return err
 	}

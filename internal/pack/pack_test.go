@@ -164,7 +164,7 @@ func TestSafetensorsNames(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("tensors:\ngot  %q\nwant %q", got, want)
 	}
-	for key, want := range map[string]string{keyVersion: "1", keyName: "small", keySource: testSource,
+	for key, want := range map[string]string{keyVersion: "2", keyName: "small", keySource: testSource,
 		keyAttn: "F16", keyMLP: "BF16", keyStride: "512", keyProfile: asJSON(t, smallProfile())} {
 		if h.Metadata[key] != want {
 			t.Errorf("metadata %s: got %q, want %q", key, h.Metadata[key], want)
@@ -244,7 +244,7 @@ func TestOpenErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	newer := filepath.Join(dir, "newer.sflow")
-	h, err = source.BuildHeader(map[string]string{keyVersion: "2"}, nil, 8)
+	h, err = source.BuildHeader(map[string]string{keyVersion: "3"}, nil, 8)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,12 +50,12 @@ func (l *Layout) WeightBytes() int64 {
 func (l *Layout) Size() int64 { return l.size }
 
 // Bundles is the number of neurons that are stored as bundles: none in files used
-// in place.
+// in place, and where the MLPs are ordinary matrices.
 func (l *Layout) Bundles() int64 {
 	if l.inPlace {
 		return 0
 	}
-	return l.profile.Neurons()
+	return l.profile.Bundles()
 }
 
 // TokenizerBytes is about the size of what the tokenizer is read from.

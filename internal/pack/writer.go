@@ -85,7 +85,7 @@ func (w *Writer) plan(spec Spec) (err error) {
 		return err
 	}
 	w.blockDone, w.blockCRC = make([]bool, w.blocks), make([]uint32, w.blocks)
-	w.bundleDone, w.bundleCRC = make([]bool, w.profile.Neurons()), make([]uint32, w.profile.Neurons())
+	w.bundleDone, w.bundleCRC = make([]bool, w.profile.Bundles()), make([]uint32, w.profile.Bundles())
 	return reserve(w.temp, w.size)
 }
 
@@ -122,7 +122,7 @@ func (w *Writer) WriteBundles(layer, first int, p []byte) error {
 	name := bundlesName(layer)
 	stride, ffn := int(w.stride), w.profile.FFN
 	n := len(p) / stride
-	if layer < 0 || layer >= w.profile.Layers || first < 0 || first+n > ffn || n*stride != len(p) {
+	if layer < 0 || layer >= w.profile.Layers || first < 0 || first+n > ffn || n*stride != len(p) || !w.profile.Sparse() {
 		return w.fail(fmt.Errorf("%s: got %d bytes from neuron %d on, want bundles of %d bytes up to neuron %d",
 			name, len(p), first, stride, ffn-1))
 	}

@@ -54,7 +54,7 @@ func (p *planner) totals() {
 	p.Share.TotalBytes = p.in.Layout.WeightBytes()
 	p.Share.MinimumBytes = p.vectors + p.predictorBytes
 	p.Process.MinimumBytes = p.fixedBytes(chunks[leastChunk]) + p.Share.MinimumBytes
-	p.Process.TotalBytes = p.everything(p.profile.FFN)
+	p.Process.TotalBytes = p.everything(p.profile.BundledNeurons())
 }
 
 // everything is the process with all resident but the neurons, of which slots
@@ -70,14 +70,14 @@ func (p *planner) askedSlots() int {
 	if r == nil {
 		return -1
 	}
-	return int(math.Round(*r * float64(p.profile.FFN)))
+	return int(math.Round(*r * float64(p.profile.BundledNeurons())))
 }
 
 // budgets sets the budget in the meaning that it was given in.
 func (p *planner) budgets(asked int) {
 	switch b := p.in.Strategy.Budget; {
 	case b.Share >= 1:
-		p.Share.BudgetBytes = p.everything(p.profile.FFN) - p.fixedBytes(p.mostChunk())
+		p.Share.BudgetBytes = p.everything(p.profile.BundledNeurons()) - p.fixedBytes(p.mostChunk())
 		if b.Share > 1 {
 			p.notice("a budget of %v is taken as 100%%, which is everything", b)
 		}

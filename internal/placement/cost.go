@@ -115,6 +115,9 @@ func (p *planner) traffic() PerToken {
 
 // layer adds what a layer's neurons cost.
 func (p *planner) layer(t *PerToken, l int) {
+	if p.profile.Bundles() == 0 {
+		return
+	}
 	mode := p.in.Layers[l].Mode
 	active, computed := p.in.Layers[l].demand()
 	ffn, slots := float64(p.profile.FFN), float64(p.Slots[l])

@@ -17,7 +17,7 @@ import (
 func profile(vocab, d, layers, ffn, positions int) config.ModelProfile {
 	return config.ModelProfile{
 		Family: "opt", VocabSize: vocab, EmbedDim: d, HiddenSize: d, Layers: layers, Heads: 2, KVHeads: 2, FFN: ffn,
-		NeuronParts: 2, MaxPositions: positions, PositionOffset: 2, Activation: config.ReLU, Norm: config.LayerNorm,
+		NeuronParts: 2, LearnedPositions: true, MaxPositions: positions, PositionOffset: 2, Activation: config.ReLU, Norm: config.LayerNorm,
 		NormEps: 1e-5, NormAffine: true, PreNorm: true, FinalNorm: true, Bias: true, TiedHead: true,
 		BOS: 2, PAD: 1, EOS: []int32{2},
 	}

@@ -212,8 +212,11 @@ func (p *planner) survey() {
 	// Vocabulary and merges as maps and strings: measured at about five times
 	// their text.
 	p.tables = OnHeap(5*p.in.Layout.TokenizerBytes() + neuronBytes*p.in.Layout.Bundles())
+	if p.in.Layout.Bundles() == 0 {
+		return
+	}
 	ring := ringBytes / p.stride
-	p.RingSlots = int(max(2, min(ring, int64(p.profile.FFN)/4)) &^ 1)
+	p.RingSlots = int(max(2, min(ring, int64(p.profile.BundledNeurons())/4)) &^ 1)
 }
 
 // OnHeap is what n bytes take that live on the Go heap as long as the model. The
@@ -258,7 +261,7 @@ func (p *planner) place() error {
 	}
 	slots := asked
 	if slots < 0 {
-		slots = int(min(max(0, room)/p.neuronSlots(1), int64(p.profile.FFN)))
+		slots = int(min(max(0, room)/p.neuronSlots(1), int64(p.profile.BundledNeurons())))
 		room -= p.neuronSlots(slots)
 	}
 	p.residents(p.rowTables, &room)

@@ -51,7 +51,7 @@ func check(t *rapid.T, in Input, p *Placement) {
 		t.Fatalf("got %d and %d layers, want %d", len(p.Slots), len(p.Predicted), profile.Layers)
 	}
 	for l, n := range p.Slots {
-		if n != p.Slots[0] || n > profile.FFN {
+		if n != p.Slots[0] || n > profile.BundledNeurons() {
 			t.Fatalf("layer %d of %v: got %d slots", l, p.Slots, n)
 		}
 		// A layer's mode depends on no budget.
@@ -75,17 +75,17 @@ func check(t *rapid.T, in Input, p *Placement) {
 	if resident != len(p.Resident) {
 		t.Fatalf("got %d matrices resident of %v, want all to be the pack's", resident, p.Resident)
 	}
-	neurons := profile.Neurons() * m.BundleStride()
+	neurons := profile.Bundles() * m.BundleStride()
 	if got, want := p.Tiers[1].Bytes, neurons-g.slots+all-g.matrices-g.tables; got != want {
 		t.Fatalf("slow: got %d bytes, want %d", got, want)
 	}
-	if p.RingSlots < 2 || p.RingSlots%2 != 0 || p.RingSlots > max(2, profile.FFN/4) {
-		t.Fatalf("got a ring of %d slots, want an even number from 2 to a quarter of %d", p.RingSlots, profile.FFN)
+	if p.RingSlots < 2 && profile.Sparse() || p.RingSlots%2 != 0 || p.RingSlots > max(2, profile.BundledNeurons()/4) {
+		t.Fatalf("got a ring of %d slots, want an even number from 2 to a quarter of %d", p.RingSlots, profile.BundledNeurons())
 	}
 	// What is left over has no use.
 	left := p.Share.BudgetBytes - vectors(m) - g.total()
 	perSlot := int64(profile.Layers) * m.BundleStride()
-	if in.Strategy.GPUCacheRatio == nil && left >= perSlot && p.Slots[0] < profile.FFN {
+	if in.Strategy.GPUCacheRatio == nil && left >= perSlot && p.Slots[0] < profile.BundledNeurons() {
 		t.Fatalf("got %d slots and %d bytes left over, want another slot of %d", p.Slots[0], left, perSlot)
 	}
 	for _, x := range m.Tensors() {
@@ -260,9 +260,9 @@ func less(a, b given) bool {
 func TestRatio(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := drawInput(t, drawLayout(t))
-		ffn := in.Layout.Profile().FFN
+		ffn := in.Layout.Profile().BundledNeurons()
 		slots := rapid.IntRange(0, ffn).Draw(t, "slots")
-		in = in.ratio(float64(slots) / float64(ffn))
+		in = in.ratio(float64(slots) / float64(max(1, ffn))) // of none, where the MLPs are ordinary matrices
 		p := mustPlan(t, in)
 		check(t, in, p)
 		if p.Slots[0] != slots || len(p.Resident) == 0 || hasNotice(p, "do not fit") {
@@ -316,7 +316,7 @@ func TestDefaultBudget(t *testing.T) {
 		if p.Process.BudgetBytes == all.Process.TotalBytes {
 			all = p
 		}
-		if all.Slots[0] != in.Layout.Profile().FFN || all.Tiers[1].Bytes != 0 || all.Token.SlowBytes != 0 {
+		if all.Slots[0] != in.Layout.Profile().BundledNeurons() || all.Tiers[1].Bytes != 0 || all.Token.SlowBytes != 0 {
 			t.Fatalf("got %+v, want everything resident", all)
 		}
 	})

@@ -31,7 +31,7 @@ func (p *planner) describe() {
 		{"runtime", runtimeBytes},
 	}}
 	slow := Tier{Name: "slow (pack file)", Items: []Item{
-		{"neurons without a slot", p.neuronSlots(p.profile.FFN) - p.slotBytes},
+		{"neurons without a slot", p.neuronSlots(p.profile.BundledNeurons()) - p.slotBytes},
 		{"matrices that stream", p.matrixB - p.residentBytes},
 	}}
 	p.Tiers = []Tier{fast, slow}

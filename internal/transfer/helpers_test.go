@@ -45,7 +45,7 @@ func makePack(t testing.TB) *fixture {
 	t.Helper()
 	profile := config.ModelProfile{
 		Family: "opt", VocabSize: 10, EmbedDim: 16, HiddenSize: 16, Layers: testLayers, Heads: 2, KVHeads: 2, FFN: testFFN,
-		NeuronParts: 2, MaxPositions: 10, PositionOffset: 2, Activation: config.ReLU, Norm: config.LayerNorm,
+		NeuronParts: 2, LearnedPositions: true, MaxPositions: 10, PositionOffset: 2, Activation: config.ReLU, Norm: config.LayerNorm,
 		NormEps: 1e-5, Bias: true, TiedHead: true, BOS: 2, PAD: 1, EOS: []int32{2},
 	}
 	path := filepath.Join(t.TempDir(), "m.sflow")

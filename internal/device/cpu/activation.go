@@ -4,7 +4,38 @@ import (
 	"math"
 
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/device"
 )
+
+// Gate goes element by element.
+func (b *Backend) Gate(h, up device.Act, act config.Activation) {
+	b.gate = gate{h, up, act}
+	const cost = 16 // of an element's activation, in bytes of weights
+	b.pool.run(&b.gate, h.Rows*h.Cols, b.units(cost))
+}
+
+type gate struct {
+	h, up device.Act
+	act   config.Activation
+}
+
+// run computes elements lo to hi, counted row by row.
+func (g *gate) run(lo, hi, _ int) {
+	for lo < hi {
+		row, at := lo/g.h.Cols, lo%g.h.Cols
+		n := min(hi-lo, g.h.Cols-at)
+		h := g.h.Row(row)[at : at+n]
+		for i, v := range h {
+			h[i] = activate(g.act, v, 0)
+		}
+		if g.up.Data != nil {
+			for i, v := range g.up.Row(row)[at : at+n] {
+				h[i] *= v
+			}
+		}
+		lo += n
+	}
+}
 
 // activate applies a model's activation function to one pre-activation, with
 // the formulas of transformers' activations.py; threshold is FATReLU's. NaN stays

@@ -32,6 +32,7 @@ type Backend struct {
 	lin     linear
 	norms   norms
 	add     add
+	gate    gate
 	round   round
 	storeKV storeKV
 	att     attend

@@ -106,6 +106,20 @@ func (b *Backend) Add(y, x device.Act) {
 	}
 }
 
+// Gate sets h to the activations of h, times up if there is one.
+func (b *Backend) Gate(h, up device.Act, act config.Activation) {
+	b.begin()
+	for t := range h.Rows {
+		for i, v := range h.Row(t) {
+			out := activate(act, float64(v), 0)
+			if up.Data != nil {
+				out *= float64(up.Row(t)[i])
+			}
+			h.Row(t)[i] = float32(out)
+		}
+	}
+}
+
 // Norm sets y to the normalised rows of x.
 func (b *Backend) Norm(y, x device.Act, p device.NormParams) {
 	b.begin()

@@ -3,6 +3,7 @@ package synth
 import (
 	"fmt"
 
+	"github.com/sparseflow/sparseflow/internal/arch"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/suggest"
 )
@@ -65,7 +66,7 @@ func Published(name string) (Sizes, error) {
 func (s Sizes) Profile() config.ModelProfile {
 	return config.ModelProfile{
 		Family: "opt", VocabSize: s.Vocab, EmbedDim: s.Hidden, HiddenSize: s.Hidden, Layers: s.Layers,
-		Heads: s.Heads, KVHeads: s.Heads, FFN: s.FFN, NeuronParts: 2, MaxPositions: s.Context,
+		Heads: s.Heads, KVHeads: s.Heads, FFN: s.FFN, NeuronParts: 2, MaxPositions: s.Context, LearnedPositions: true,
 		PositionOffset: 2, Activation: config.ReLU, Norm: config.LayerNorm, NormEps: 1e-5, NormAffine: true,
 		PreNorm: true, FinalNorm: true, Bias: true, TiedHead: true, BOS: 2, PAD: 1, EOS: []int32{2}, Synthetic: true,
 	}
@@ -80,6 +81,6 @@ func transformersConfig(p config.ModelProfile) map[string]any {
 		"max_position_embeddings": p.MaxPositions, "activation_function": string(p.Activation),
 		"do_layer_norm_before": p.PreNorm, "tie_word_embeddings": p.TiedHead,
 		"bos_token_id": p.BOS, "pad_token_id": p.PAD, "eos_token_id": p.EOS, "torch_dtype": "float16",
-		config.SyntheticKey: true, config.ActiveKey: p.ActiveShares,
+		arch.SyntheticKey: true, arch.ActiveKey: p.ActiveShares,
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/arch"
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/pack"
 )
@@ -73,7 +73,7 @@ func TestWriteDirDeterministic(t *testing.T) {
 		t.Error("another seed made the same weights")
 	}
 	o.Active = 0.05
-	p, err := config.ProfileFromTransformers([]byte(write("active", o)["config.json"]))
+	p, err := arch.ProfileFromTransformers([]byte(write("active", o)["config.json"]))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package opt
+package arch
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 )
 
 // goldenDir holds checkpoints written by the reference implementation.
-const goldenDir = "../../../testdata/opt"
+const goldenDir = "../../testdata/opt"
 
 // Every golden checkpoint has everything that its config asks for, and nothing
 // that is unknown.
@@ -28,7 +28,7 @@ func TestGolden(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := config.ProfileFromTransformers(raw)
+		p, err := ProfileFromTransformers(raw)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,7 +45,7 @@ func TestGolden(t *testing.T) {
 		if _, ok := c.Tensor("lm_head.weight"); ok && p.TiedHead {
 			want--
 		}
-		if n := len(m.Resident) + 2*len(m.Layers); len(m.Notices) > 0 || len(m.Layers) != p.Layers || n != want {
+		if n := len(m.Resident) + 2*len(m.Layers); len(m.Notices) > 0 || p.Sparse() != (len(m.Layers) == p.Layers) || n != want {
 			t.Errorf("%s: got %d tensors of %d layers and notices %q, want %d tensors", e.Name(), n, len(m.Layers), m.Notices, want)
 		}
 	}
@@ -55,7 +55,7 @@ func TestGolden(t *testing.T) {
 func profile() config.ModelProfile {
 	return config.ModelProfile{
 		Family: "opt", VocabSize: 7, EmbedDim: 2, HiddenSize: 4, Layers: 1, Heads: 2, KVHeads: 2, FFN: 5, NeuronParts: 2,
-		MaxPositions: 3, PositionOffset: 2, Activation: config.ReLU, Norm: config.LayerNorm, NormEps: 1e-5,
+		MaxPositions: 3, LearnedPositions: true, PositionOffset: 2, Activation: config.ReLU, Norm: config.LayerNorm, NormEps: 1e-5,
 		NormAffine: true, PreNorm: true, FinalNorm: true, Bias: true, BOS: 2, PAD: 1, EOS: []int32{2},
 	}
 }

@@ -1,4 +1,4 @@
-package config
+package arch
 
 import (
 	"bytes"
@@ -8,6 +8,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/sparseflow/sparseflow/internal/config"
 )
 
 // reader takes typed fields from a JSON object that Python wrote, and remembers
@@ -22,7 +24,7 @@ type reader struct {
 
 func newReader(file string, raw []byte) (*reader, error) {
 	r := &reader{file: file}
-	err := json.Unmarshal(FromPythonJSON(raw), &r.keys)
+	err := json.Unmarshal(config.FromPythonJSON(raw), &r.keys)
 	var kind *json.UnmarshalTypeError
 	if errors.As(err, &kind) {
 		return nil, fmt.Errorf("config: %s: got a JSON %s, want an object", file, kind.Value)
@@ -33,28 +35,18 @@ func newReader(file string, raw []byte) (*reader, error) {
 	return r, nil
 }
 
-// family demands that the model is an OPT: by model_type or, as the oldest
-// files have none, by the name of its class.
-func (r *reader) family() error {
-	var model string
+// modelType is what config.json calls the model: its model_type or, as the oldest
+// files have none, the beginning of its class's name.
+func (r *reader) modelType() string {
 	if r.given("model_type") {
-		model = r.text("model_type", `"opt"`)
-	} else {
-		var classes []string
-		if json.Unmarshal(r.keys["architectures"], &classes) == nil && len(classes) > 0 {
-			model, _, _ = strings.Cut(classes[0], "For")
-			model = strings.ToLower(strings.TrimSuffix(model, "Model"))
-		}
+		return r.text("model_type", "the name of a family")
 	}
-	switch {
-	case r.err != nil:
-		return r.err
-	case model == "":
-		return fmt.Errorf("config: %s: got no model_type, want \"opt\"", r.file)
-	case model != "opt":
-		return fmt.Errorf("config: %s: got model_type %.40s, which is not supported yet; supported: opt", r.file, model)
+	var classes []string
+	if json.Unmarshal(r.keys["architectures"], &classes) != nil || len(classes) == 0 {
+		return ""
 	}
-	return nil
+	class, _, _ := strings.Cut(classes[0], "For")
+	return strings.ToLower(strings.TrimSuffix(class, "Model"))
 }
 
 // fail records that key holds something other than what is wanted.
@@ -149,7 +141,7 @@ func (r *reader) shares(key string, n int) (list []float64) {
 	if !r.given(key) {
 		return nil
 	}
-	bad := func(f float64) bool { return !shareOfNeurons(f) }
+	bad := func(f float64) bool { return !config.ShareOfNeurons(f) }
 	if json.Unmarshal(r.keys[key], &list) != nil || len(list) != n || slices.ContainsFunc(list, bad) {
 		r.leaveOut(key, fmt.Sprintf("want %d numbers above 0 and at most 1", n))
 		return nil
@@ -158,13 +150,13 @@ func (r *reader) shares(key string, n int) (list []float64) {
 }
 
 // activation is a function by its name, def where the key is absent.
-func (r *reader) activation(key string, def Activation) Activation {
+func (r *reader) activation(key string, def config.Activation) config.Activation {
 	if _, ok := r.keys[key]; !ok {
 		return def
 	}
-	a, ok := activationNamed(r.text(key, activations))
+	a, ok := config.ActivationNamed(r.text(key, config.Activations))
 	if !ok {
-		r.fail(key, activations)
+		r.fail(key, config.Activations)
 	}
 	return a
 }

@@ -1,0 +1,66 @@
+// Package arch knows families of models: how their files describe a model, which
+// becomes a [config.ModelProfile], and how they name and shape its tensors, which
+// become a [Mapping]. Nothing above it knows one family from another.
+//
+// A family is one file here and one line of families. What families have in
+// common is config.json as transformers writes it, read by reader, and names that
+// a table translates: see names.
+package arch
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/suggest"
+)
+
+// A family is models of one kind.
+type family struct {
+	name    string   // by which profiles call it: its model_type in config.json
+	also    []string // further model_types that are read as it
+	profile func(r *reader) config.ModelProfile
+	names   func() names // of a checkpoint's tensors
+}
+
+// families lists all.
+func families() []family {
+	return []family{opt()}
+}
+
+// FamilyOf is the family that a config.json's model_type belongs to, "" if to
+// none that is known.
+func FamilyOf(modelType string) string {
+	f, err := byModelType(modelType)
+	if err != nil {
+		return ""
+	}
+	return f.name
+}
+
+// Families are the names of all.
+func Families() (all []string) {
+	for _, f := range families() {
+		all = append(all, f.name)
+	}
+	return all
+}
+
+func byModelType(name string) (family, error) {
+	var known []string
+	for _, f := range families() {
+		if name == f.name || slices.Contains(f.also, name) {
+			return f, nil
+		}
+		known = append(append(known, f.name), f.also...)
+	}
+	want := "want one of " + strings.Join(known, ", ")
+	if name == "" {
+		return family{}, fmt.Errorf("got no model_type, %s", want)
+	}
+	if near, ok := suggest.Match(name, known); ok {
+		want = "the nearest that is known is " + near
+	}
+	return family{}, fmt.Errorf("got model_type %.40s, which is not supported yet; %s", name, want)
+}
