@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -275,8 +276,11 @@ func (f *fitter) weights(l int) (w *weights, err error) {
 			w.norm[first+i] = float32(sum)
 		}
 	}
-	if f.p.Profile().Bias {
-		w.bias[0], err = f.p.ReadVector(fmt.Sprintf("layers.%d.mlp.up.bias", l))
+	for part, t := range f.c.profile.NeuronTensors(l)[:slots.Parts-1] {
+		name := strings.TrimSuffix(t.Name, "weight") + "bias"
+		if _, ok := f.p.Tensor(name); ok && err == nil {
+			w.bias[part], err = f.p.ReadVector(name)
+		}
 	}
 	return w, err
 }

@@ -34,10 +34,11 @@ func secondOf(layer int) int { return 1<<30 + layer }
 // layerWeights is one layer as a checkpoint stores it, float16 throughout.
 type layerWeights struct {
 	q, k, v, out     []byte // [d, d]
-	up               []byte // [ffn, d]: the first parts of neurons
+	first            []byte // [ffn, d]: the first parts of neurons
 	second           []byte // [ffn, d]: the second of three, else nil
 	down             []byte // [d, ffn]
-	outBias, upBias  []byte // [d], [ffn]
+	outBias          []byte // [d]
+	firstBias        []byte // [ffn]
 	downBias         []byte // [d]
 	zeros, ones      []byte // [d]: biases and norms that do nothing
 	secondBias       []byte // [ffn] of zeros
@@ -49,8 +50,8 @@ func newLayerWeights(p config.ModelProfile) *layerWeights {
 	d, ffn := p.HiddenSize, p.FFN
 	f16 := func(n int) []byte { return make([]byte, 2*n) }
 	w := &layerWeights{
-		q: f16(d * d), k: f16(d * d), v: f16(d * d), out: f16(d * d), up: f16(ffn * d), down: f16(ffn * d),
-		outBias: f16(d), upBias: f16(ffn), downBias: f16(d), zeros: f16(d),
+		q: f16(d * d), k: f16(d * d), v: f16(d * d), out: f16(d * d), first: f16(ffn * d), down: f16(ffn * d),
+		outBias: f16(d), firstBias: f16(ffn), downBias: f16(d), zeros: f16(d),
 		outRows: f16(d * d), downRow: f16(ffn * d),
 	}
 	if p.NeuronParts == 3 {
@@ -113,10 +114,10 @@ func (m *model) attention(l int) {
 // neurons draws a layer's MLP.
 func (m *model) neurons(l int) {
 	w, d, ffn := m.weights, m.profile.HiddenSize, m.profile.FFN
-	m.draw(w.up, m.space.neurons(tensorOf(l, partUp)), ffn)
+	m.draw(w.first, m.space.neurons(tensorOf(l, partUp)), ffn)
 	m.norm()
-	m.cpu.Linear(m.hidden, m.in, f16Mat(w.up, ffn, d), nil)
-	m.fire(w.upBias, shuffled(frequencies(ffn, m.active[l], m.hot), m.space.seed, l))
+	m.cpu.Linear(m.hidden, m.in, f16Mat(w.first, ffn, d), nil)
+	m.fire(w.firstBias, shuffled(frequencies(ffn, m.active[l], m.hot), m.space.seed, l))
 	if w.second != nil {
 		m.gate(l)
 	}

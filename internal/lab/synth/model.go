@@ -106,7 +106,11 @@ func (s *space) positionRows() rows {
 // logarithm of the vocabulary's size above the others, and so its probability
 // about a half: divergences from an exact model are neither nothing nor vast.
 func finalGain(p config.ModelProfile) float64 {
-	grown := (1 + positionShare*positionShare) * math.Pow(1+update*update, 2*float64(p.Layers))
+	grown := 1.0
+	if p.LearnedPositions {
+		grown += positionShare * positionShare
+	}
+	grown *= math.Pow(1+update*update, 2*float64(p.Layers))
 	token := float64(p.HiddenSize) * tokenDeviation / math.Sqrt(grown)
 	return math.Log(float64(p.VocabSize)) / token
 }
@@ -124,6 +128,9 @@ func (m *model) embed(seed uint64) {
 			x := m.x.Row(s.first + i)
 			w.draw(raw, m.space.tokenRows(), int(ids[s.first+i]), 1)
 			m.space.set.DecodeF16(x, elements(raw))
+			if !m.profile.LearnedPositions {
+				continue
+			}
 			w.draw(raw, m.space.positionRows(), m.profile.PositionOffset+i, 1)
 			m.space.set.DecodeF16(position, elements(raw))
 			for j, v := range position {

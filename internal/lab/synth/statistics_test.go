@@ -87,17 +87,17 @@ func TestPredictability(t *testing.T) {
 	// The second layer, stopped where its neurons have their inputs.
 	m.attention(1)
 	d, ffn := o.Profile.HiddenSize, o.Profile.FFN
-	m.draw(m.weights.up, m.space.neurons(tensorOf(1, partUp)), ffn)
+	m.draw(m.weights.first, m.space.neurons(tensorOf(1, partUp)), ffn)
 	m.norm()
 	exact := device.NewAct(judged, ffn)
-	m.cpu.Linear(exact, m.in.Top(judged), f16Mat(m.weights.up, ffn, d), nil)
-	m.cpu.Linear(m.hidden, m.in, f16Mat(m.weights.up, ffn, d), nil)
-	m.fire(m.weights.upBias, shuffled(frequencies(ffn, m.active[1], m.hot), o.Seed, 1))
+	m.cpu.Linear(exact, m.in.Top(judged), f16Mat(m.weights.first, ffn, d), nil)
+	m.cpu.Linear(m.hidden, m.in, f16Mat(m.weights.first, ffn, d), nil)
+	m.fire(m.weights.firstBias, shuffled(frequencies(ffn, m.active[1], m.hot), o.Seed, 1))
 
 	rows := make([]float32, ffn*d)
-	tensor.Decode(rows, m.weights.up, tensor.F16)
+	tensor.Decode(rows, m.weights.first, tensor.F16)
 	bias := make([]float32, ffn)
-	tensor.Decode(bias, m.weights.upBias, tensor.F16)
+	tensor.Decode(bias, m.weights.firstBias, tensor.F16)
 
 	kept := slices.Clone(rows)
 	for i := range ffn {

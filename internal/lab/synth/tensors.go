@@ -26,40 +26,61 @@ func (t stored) bytes() int64 {
 	return n
 }
 
+// names are what a family's checkpoints call tensors.
+type names struct {
+	prefix                       string // of all but the head
+	finalNorm                    string
+	attnNorm, attention, out     string // the second is before q_proj, k_proj, v_proj
+	mlpNorm, first, second, down string
+}
+
+func namesOf(p config.ModelProfile) names {
+	if p.NeuronParts == 3 {
+		return names{"model.", "norm", "input_layernorm", "self_attn.", "o_proj", "post_attention_layernorm", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"}
+	}
+	return names{"model.decoder.", "final_layer_norm", "self_attn_layer_norm", "self_attn.", "out_proj", "final_layer_norm", "fc1", "", "fc2"}
+}
+
 // tensors lists a checkpoint's tensors in the order of the weight file: the
 // embeddings, then layer by layer.
 func tensors(p config.ModelProfile) []stored {
 	d, ffn := int64(p.HiddenSize), int64(p.FFN)
-	ones := func(w *layerWeights) []byte { return w.ones }
-	zeros := func(w *layerWeights) []byte { return w.zeros }
-	prefix, layer := "model.decoder.", -1
-	list := []stored{
-		{name: prefix + "embed_tokens.weight", shape: []int64{int64(p.VocabSize), d}, layer: -1, rows: (*space).tokenRows},
-		{name: prefix + "embed_positions.weight", shape: []int64{int64(p.MaxPositions + p.PositionOffset), d}, layer: -1, rows: (*space).positionRows},
+	n, layer := namesOf(p), -1
+	prefix := n.prefix
+	list := []stored{{name: prefix + "embed_tokens.weight", shape: []int64{int64(p.VocabSize), d}, layer: -1, rows: (*space).tokenRows}}
+	if p.LearnedPositions {
+		list = append(list, stored{name: prefix + "embed_positions.weight", shape: []int64{int64(p.MaxPositions + p.PositionOffset), d}, layer: -1, rows: (*space).positionRows})
 	}
-	add := func(name string, data func(w *layerWeights) []byte, shape ...int64) {
+	type data func(w *layerWeights) []byte
+	add := func(name string, data data, shape ...int64) {
 		list = append(list, stored{name: prefix + name, shape: shape, layer: layer, data: data})
 	}
-	add("final_layer_norm.weight", func(w *layerWeights) []byte { return w.final }, d)
-	add("final_layer_norm.bias", zeros, d)
+	zeros := func(w *layerWeights) []byte { return w.zeros }
+	norm := func(name string, weight data) {
+		add(name+".weight", weight, d)
+		if p.Norm == config.LayerNorm {
+			add(name+".bias", zeros, d)
+		}
+	}
+	linear := func(name string, weight, bias data, rows, cols int64) {
+		add(name+".weight", weight, rows, cols)
+		add(name+".bias", bias, rows)
+	}
+	ones := func(w *layerWeights) []byte { return w.ones }
+	norm(n.finalNorm, func(w *layerWeights) []byte { return w.final })
 	for layer = range p.Layers {
-		prefix = fmt.Sprintf("model.decoder.layers.%d.", layer)
-		add("self_attn_layer_norm.weight", ones, d)
-		add("self_attn_layer_norm.bias", zeros, d)
-		add("self_attn.q_proj.weight", func(w *layerWeights) []byte { return w.q }, d, d)
-		add("self_attn.q_proj.bias", zeros, d)
-		add("self_attn.k_proj.weight", func(w *layerWeights) []byte { return w.k }, d, d)
-		add("self_attn.k_proj.bias", zeros, d)
-		add("self_attn.v_proj.weight", func(w *layerWeights) []byte { return w.v }, d, d)
-		add("self_attn.v_proj.bias", zeros, d)
-		add("self_attn.out_proj.weight", func(w *layerWeights) []byte { return w.out }, d, d)
-		add("self_attn.out_proj.bias", func(w *layerWeights) []byte { return w.outBias }, d)
-		add("final_layer_norm.weight", ones, d)
-		add("final_layer_norm.bias", zeros, d)
-		add("fc1.weight", func(w *layerWeights) []byte { return w.up }, ffn, d)
-		add("fc1.bias", func(w *layerWeights) []byte { return w.upBias }, ffn)
-		add("fc2.weight", func(w *layerWeights) []byte { return w.down }, d, ffn)
-		add("fc2.bias", func(w *layerWeights) []byte { return w.downBias }, d)
+		prefix = fmt.Sprintf("%slayers.%d.", n.prefix, layer)
+		norm(n.attnNorm, ones)
+		linear(n.attention+"q_proj", func(w *layerWeights) []byte { return w.q }, zeros, d, d)
+		linear(n.attention+"k_proj", func(w *layerWeights) []byte { return w.k }, zeros, d, d)
+		linear(n.attention+"v_proj", func(w *layerWeights) []byte { return w.v }, zeros, d, d)
+		linear(n.attention+n.out, func(w *layerWeights) []byte { return w.out }, func(w *layerWeights) []byte { return w.outBias }, d, d)
+		norm(n.mlpNorm, ones)
+		linear(n.first, func(w *layerWeights) []byte { return w.first }, func(w *layerWeights) []byte { return w.firstBias }, ffn, d)
+		if p.NeuronParts == 3 {
+			linear(n.second, func(w *layerWeights) []byte { return w.second }, func(w *layerWeights) []byte { return w.secondBias }, ffn, d)
+		}
+		linear(n.down, func(w *layerWeights) []byte { return w.down }, func(w *layerWeights) []byte { return w.downBias }, d, ffn)
 	}
 	return list
 }
