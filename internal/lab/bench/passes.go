@@ -121,5 +121,5 @@ func (p *passes) mlp(s device.Slots, ids []int32) (bytes int64) {
 	w := device.Work{IDs: ids, Slots: ids, Act: config.ReLU}
 	p.b.Up(p.h[:len(ids)], p.x, s, w, p.ids[:len(ids)])
 	p.b.Down(p.y, p.h[:len(ids)], s, w)
-	return 2 * int64(len(ids)) * s.DType.RowBytes(s.Cols)
+	return int64(s.Parts) * int64(len(ids)) * s.DType.RowBytes(s.Cols)
 }
