@@ -28,7 +28,7 @@ const packSuffix = ".sflow"
 func (a *app) synthCommand() *cobra.Command {
 	var f synthFlags
 	cmd := &cobra.Command{
-		Use:     "synth --shape SHAPE -o (DIR | FILE.sflow)",
+		Use:     "synth --shape SHAPE -o (DIR | FILE.sflow | FILE.gguf)",
 		GroupID: groupTool,
 		Short:   "Make a synthetic model with the sparsity of a published one",
 		Long: `Synth draws the weights of an OPT model that has the statistics a sparse engine
@@ -43,18 +43,23 @@ The output is a Hugging Face directory in float16 or, where its name ends in
 .sflow, a pack: the one that packing the directory would give. There is no
 tokenizer: give token ids (--ids); profile and eval draw their own, by Zipf's law.
 
+Dense models (llama-3.1-8b, qwen3-0.6b and others) are for timing, also with other
+programs: they are written as GGUF files, with --quant q4_k_m unless it says
+otherwise, and a small byte-level tokenizer.
+
 The same shape, --active and --seed give the same bytes, whatever the threads.
 The output appears under its name when it is complete, or not at all.`,
 		Example: `  sparseflow synth --shape opt-125m -o opt-125m.sflow
   sparseflow synth --shape opt-6.7b -o synthetic-6.7b
+  sparseflow synth --shape llama-3.1-8b -o llama-8b.gguf
   sparseflow synth --shape custom --hidden 512 --layers 8 -o small.sflow --quant q8_0`,
 		Args: argsNamed(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.synth(cmd, &f) },
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.Var(enum{&f.shape, synth.Shapes()}, "shape", "sizes of the model")
-	flags.StringVarP(&f.output, "output", "o", "", "the `directory` or .sflow file to write")
+	flags.Var(enum{&f.shape, append(synth.DenseShapes(), synth.Shapes()...)}, "shape", "sizes of the model")
+	flags.StringVarP(&f.output, "output", "o", "", "the `directory`, or .sflow or .gguf file, to write")
 	flags.BoolVar(&f.force, "force", false, "replace the file if it is there; a directory is never replaced")
 	flags.IntVar(&f.sizes.Hidden, "hidden", 0, "width of the residual stream; for --shape custom, as those that follow")
 	flags.IntVar(&f.sizes.Layers, "layers", 0, "number of layers")
@@ -66,7 +71,8 @@ The output appears under its name when it is complete, or not at all.`,
 	set.Var(percentage(&f.Active), "active", "mean share of neurons that fire at a token; default: 3.3%, as OPT-6.7B")
 	set.Uint64Var(&f.Seed, "seed", 0, "`number` that the weights are drawn from")
 	set.IntVar(&f.Threads, "threads", 0, "threads; 0: one for each processor")
-	f.add(set, "f16; for a pack alone")
+	f.add(set, "f16; for a pack, or a GGUF file, alone")
+	set.Lookup("quant").Value = enum{&f.quant, append(quantWords(), defaultMix, "q5_k_m", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k", "q6_k")}
 	addGroup(cmd, set)
 	f.addTo(cmd, false)
 	return cmd
@@ -76,13 +82,16 @@ The output appears under its name when it is complete, or not at all.`,
 type synthJSON struct {
 	Schema int    `json:"schema"`
 	Path   string `json:"path"`
-	Kind   string `json:"kind"` // checkpoint or pack
+	Kind   string `json:"kind"` // checkpoint, pack or gguf
 	Shape  string `json:"shape"`
 	Seed   uint64 `json:"seed"`
 	Bytes  int64  `json:"bytes"`
 }
 
 func (a *app) synth(cmd *cobra.Command, f *synthFlags) error {
+	if f.dense() {
+		return a.synthDense(cmd, f)
+	}
 	o, err := f.options(cmd)
 	if err != nil {
 		return err
@@ -111,6 +120,10 @@ func (a *app) synth(cmd *cobra.Command, f *synthFlags) error {
 	if err != nil {
 		return err
 	}
+	return f.report(a, out)
+}
+
+func (f *synthFlags) report(a *app, out synthJSON) error {
 	return a.tell(f.json, out, "wrote %s: synthetic %s, %s %s", f.output, f.shape, config.FormatSize(out.Bytes), out.Kind)
 }
 
@@ -123,6 +136,8 @@ func (f *synthFlags) options(cmd *cobra.Command) (synth.Options, error) {
 		return o, usagef(cmd, "got no --shape, want one of %s", list(synth.Shapes()))
 	case f.output == "":
 		return o, usagef(cmd, "got no output, want -o DIR or -o FILE%s", packSuffix)
+	case strings.HasSuffix(f.output, ggufSuffix):
+		return o, usagef(cmd, "got -o %s for --shape %s, want -o DIR or -o FILE%s: GGUF files are made of dense shapes alone", f.output, f.shape, packSuffix)
 	case f.Threads < 0:
 		return o, usagef(cmd, "--threads: got %d, want 0 or more", f.Threads)
 	case !strings.HasSuffix(f.output, packSuffix) && (f.quant != string(convert.Keep) || f.attn != "" || f.mlp != ""):

@@ -1,0 +1,162 @@
+package synth
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/sparseflow/sparseflow/internal/suggest"
+	"github.com/sparseflow/sparseflow/internal/tensor"
+)
+
+// A denseShape is the sizes of a model without sparsity, which is drawn as a
+// GGUF file: for timing, also with other programs.
+type denseShape struct {
+	name, arch string // arch as GGUF has it
+	hidden, layers, heads, kvHeads, headDim,
+	ffn, vocab, context int
+	base float32 // of RoPE's frequencies
+	tied bool    // head and embeddings
+}
+
+// denseShapes lists published models of each architecture that is written.
+func denseShapes() []denseShape {
+	return []denseShape{
+		{"llama-3.1-8b", "llama", 4096, 32, 32, 8, 128, 14336, 128256, 131072, 5e5, false},
+		{"llama-3.2-1b", "llama", 2048, 16, 32, 8, 64, 8192, 128256, 131072, 5e5, true},
+		{"llama-3.2-3b", "llama", 3072, 28, 24, 8, 128, 8192, 128256, 131072, 5e5, true},
+		{"mistral-7b", "llama", 4096, 32, 32, 8, 128, 14336, 32768, 32768, 1e6, false},
+		{"smollm2-135m", "llama", 576, 30, 9, 3, 64, 1536, 49152, 8192, 1e5, true},
+		{"smollm2-360m", "llama", 960, 32, 15, 5, 64, 2560, 49152, 8192, 1e5, true},
+		{"smollm2-1.7b", "llama", 2048, 24, 32, 32, 64, 8192, 49152, 8192, 1e5, true},
+		{"qwen2.5-0.5b", "qwen2", 896, 24, 14, 2, 64, 4864, 151936, 32768, 1e6, true},
+		{"qwen2.5-7b", "qwen2", 3584, 28, 28, 4, 128, 18944, 152064, 32768, 1e6, false},
+		{"qwen3-0.6b", "qwen3", 1024, 28, 16, 8, 128, 3072, 151936, 40960, 1e6, true},
+		{"qwen3-1.7b", "qwen3", 2048, 28, 16, 8, 128, 6144, 151936, 40960, 1e6, true},
+		{"qwen3-4b", "qwen3", 2560, 36, 32, 8, 128, 9728, 151936, 40960, 1e6, true},
+		{"qwen3-8b", "qwen3", 4096, 36, 32, 8, 128, 12288, 151936, 40960, 1e6, false},
+		{"gemma3-270m", "gemma3", 640, 18, 4, 1, 256, 2048, 262144, 32768, 1e6, true},
+		{"gemma3-1b", "gemma3", 1152, 26, 4, 1, 256, 6912, 262144, 32768, 1e6, true},
+		{"gemma3-4b", "gemma3", 2560, 34, 8, 4, 256, 10240, 262208, 131072, 1e6, true},
+	}
+}
+
+// DenseShapes are the names of shapes that WriteGGUF takes.
+func DenseShapes() []string {
+	var names []string
+	for _, s := range denseShapes() {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+func findDense(name string) (denseShape, error) {
+	for _, s := range denseShapes() {
+		if s.name == name {
+			return s, nil
+		}
+	}
+	hint := ""
+	if near, ok := suggest.Match(name, DenseShapes()); ok {
+		hint = "; did you mean " + near + "?"
+	}
+	return denseShape{}, fmt.Errorf("synth: shape: got %q for a GGUF file, want one of %v%s", name, DenseShapes(), hint)
+}
+
+// What architectures have beside the plainest.
+func (s denseShape) qkNorm() bool   { return s.arch == "qwen3" || s.arch == "gemma3" }
+func (s denseShape) qkvBias() bool  { return s.arch == "qwen2" }
+func (s denseShape) sandwich() bool { return s.arch == "gemma3" } // norms after attention and MLP too
+
+// llama3 is whether RoPE's frequencies are scaled as Llama 3.1 has it.
+func (s denseShape) llama3() bool { return s.arch == "llama" && s.context == 131072 }
+
+// A denseTensor is one of normal values.
+type denseTensor struct {
+	name            string
+	shape           []int64
+	dtype           tensor.DType
+	mean, deviation float64
+	values          []float32 // in place of drawn ones
+}
+
+// siluRMS is the root of the mean square of silu(g) u for normal g and u.
+const siluRMS = 0.597
+
+// tensors lists what a model of this shape holds. Deviations are such that what
+// norms give, of deviation 1, has it again after a matrix, and that a sublayer adds
+// to the residual stream a share of update of it.
+func (s denseShape) tensors(mix, head tensor.Mix) (list []denseTensor) {
+	d, q, kv := int64(s.hidden), int64(s.heads*s.headDim), int64(s.kvHeads*s.headDim)
+	layer := 0
+	matrix := func(role tensor.Role, name string, rows, cols int64, deviation float64) {
+		m, p := mix, tensor.Place{Role: role, Layer: layer, Layers: s.layers, Cols: int(cols)}
+		if role == tensor.HeadRole {
+			m = head
+		}
+		list = append(list, denseTensor{name: name + ".weight", shape: []int64{rows, cols}, dtype: m.Type(p), deviation: deviation})
+	}
+	vector := func(name string, n int64, mean, deviation float64) {
+		list = append(list, denseTensor{name: name, shape: []int64{n}, dtype: tensor.F32, mean: mean, deviation: deviation})
+	}
+	norm := func(name string, n int64, mean float64) { vector(name+".weight", n, mean, mean/16) }
+	keep := 1 / math.Sqrt(float64(d)) // of a matrix that keeps the deviation
+
+	embed, stream := float64(tokenDeviation), float64(tokenDeviation)
+	if s.arch == "gemma3" { // which multiplies embeddings by the root of d
+		embed, stream = keep, 1
+	}
+	grown := math.Pow(1+update*update, float64(s.layers))
+	role, gain := tensor.EmbeddingRole, 1.0
+	if s.tied { // the likeliest next token is the same again: see finalGain
+		role, gain = tensor.HeadRole, math.Log(float64(s.vocab))*grown/(embed*float64(d))
+	}
+	matrix(role, "token_embd", int64(s.vocab), d, embed)
+	norm("output_norm", d, gain)
+	if !s.tied {
+		matrix(tensor.HeadRole, "output", int64(s.vocab), d, 2*keep)
+	}
+	if s.llama3() {
+		n := int64(s.headDim / 2)
+		list = append(list, denseTensor{name: "rope_freqs.weight", shape: []int64{n}, dtype: tensor.F32, values: llama3Factors(s)})
+	}
+	added := update * stream
+	for layer = range s.layers {
+		at := func(name string) string { return fmt.Sprintf("blk.%d.%s", layer, name) }
+		norm(at("attn_norm"), d, 1)
+		matrix(tensor.OtherRole, at("attn_q"), q, d, keep)
+		matrix(tensor.AttnKRole, at("attn_k"), kv, d, keep)
+		matrix(tensor.AttnVRole, at("attn_v"), kv, d, keep)
+		matrix(tensor.AttnOutRole, at("attn_output"), d, q, added/math.Sqrt(float64(q)))
+		if s.qkvBias() {
+			vector(at("attn_q.bias"), q, 0, 0.1)
+			vector(at("attn_k.bias"), kv, 0, 0.1)
+			vector(at("attn_v.bias"), kv, 0, 0.1)
+		}
+		if s.qkNorm() {
+			norm(at("attn_q_norm"), int64(s.headDim), 1)
+			norm(at("attn_k_norm"), int64(s.headDim), 1)
+		}
+		if s.sandwich() {
+			norm(at("post_attention_norm"), d, added)
+			norm(at("post_ffw_norm"), d, added)
+		}
+		norm(at("ffn_norm"), d, 1)
+		matrix(tensor.OtherRole, at("ffn_gate"), int64(s.ffn), d, keep)
+		matrix(tensor.OtherRole, at("ffn_up"), int64(s.ffn), d, keep)
+		matrix(tensor.DownRole, at("ffn_down"), d, int64(s.ffn), added/siluRMS/math.Sqrt(float64(s.ffn)))
+	}
+	return list
+}
+
+// llama3Factors are what Llama 3.1 divides RoPE's frequencies by: 8 for waves of
+// over 8192 tokens, 1 for those of under 2048, and between them in between.
+func llama3Factors(s denseShape) []float32 {
+	const factor, short, long, before = 8, 4.0, 1.0, 8192
+	factors := make([]float32, s.headDim/2)
+	for i := range factors {
+		turns := before / (2 * math.Pi * math.Pow(float64(s.base), float64(2*i)/float64(s.headDim)))
+		smooth := min(1, max(0, (turns-long)/(short-long)))
+		factors[i] = float32(1 / ((1-smooth)/factor + smooth))
+	}
+	return factors
+}
