@@ -127,18 +127,5 @@ func prepend(prefix string) normalizer {
 
 // replace writes content for every match of by.
 func replace(by *pattern.Pattern, content string) normalizer {
-	return func(m *pattern.Matcher, text string) string {
-		var out strings.Builder
-		at := 0
-		by.Each(m, text, func(start, end int) {
-			out.WriteString(text[at:start])
-			out.WriteString(content)
-			at = end
-		})
-		if at == 0 && out.Len() == 0 {
-			return text
-		}
-		out.WriteString(text[at:])
-		return out.String()
-	}
+	return func(m *pattern.Matcher, text string) string { return by.Replace(m, text, content) }
 }

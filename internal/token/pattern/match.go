@@ -253,6 +253,25 @@ func (re *Pattern) Each(m *Matcher, text string, f func(start, end int)) {
 	}
 }
 
+// Replace returns text with content for each match.
+func (re *Pattern) Replace(m *Matcher, text, content string) string {
+	if re.prog == nil && re.literal != "" {
+		return strings.ReplaceAll(text, re.literal, content)
+	}
+	var out strings.Builder
+	at := 0
+	re.Each(m, text, func(start, end int) {
+		out.WriteString(text[at:start])
+		out.WriteString(content)
+		at = end
+	})
+	if out.Len() == 0 && at == 0 {
+		return text
+	}
+	out.WriteString(text[at:])
+	return out.String()
+}
+
 // find returns the first match at from or behind it, and whether there is one.
 func (re *Pattern) find(m *Matcher, text string, from int) (start, end int, ok bool) {
 	if re.prog == nil {
