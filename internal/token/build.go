@@ -18,6 +18,7 @@ const maxGaps = 1 << 16
 // builder gathers what the files say, then makes the tables.
 type builder struct {
 	vocab  map[string]int32 // by the spelling in the files
+	listed []string         // where the file is a list by id, which may have a token twice
 	merges []merge          // in the order of their ranks
 	added  []addedDecl      // each text once; special ones marked
 	at     map[string]int   // where in added a text is
@@ -57,21 +58,12 @@ type merge struct{ left, right, id int32 }
 func (b *builder) setSlow(d *declarations) error {
 	switch class := strings.TrimSuffix(d.class, "Fast"); class {
 	case "", "GPT2Tokenizer":
-		by, err := pattern.Compile(gpt2Pattern)
-		if err != nil {
-			return err
-		}
-		b.setByteLevel(byteLevel{by: by, prefix: d.prefixSpace})
+		return b.setPipeline(pipelineDecls{
+			PreTokenizer: &step{Type: "ByteLevel", PrefixSpace: &d.prefixSpace}, Decoder: &step{Type: "ByteLevel"},
+		})
 	default:
 		return fmt.Errorf("tokenizer_class: got %q, want GPT2Tokenizer: other classes cut text in other ways, which only a %s says", d.class, tokenizerFile)
 	}
-	return nil
-}
-
-// setByteLevel ends the pre-tokenizers by l, for a model of bytes.
-func (b *builder) setByteLevel(l byteLevel) {
-	b.split, b.bytes = append(b.split, l), true
-	b.decoder = decoder{bytes: true}
 }
 
 // declare takes over what the files beside the model say, and fills in what
@@ -277,7 +269,7 @@ func (b *builder) normalizedText(a addedDecl) string {
 // the reference takes two tokens for one id, so does this: an added one is
 // what the id is decoded to.
 func (b *builder) byID() ([]string, error) {
-	size, count := int64(0), int64(len(b.vocab))
+	size, count := int64(len(b.listed)), int64(max(len(b.vocab), len(b.listed)))
 	for _, id := range b.vocab {
 		size = max(size, int64(id)+1)
 	}
@@ -291,6 +283,7 @@ func (b *builder) byID() ([]string, error) {
 		return nil, fmt.Errorf("got id %d with %d tokens, want at most %d unused ids", size-1, count, maxGaps)
 	}
 	spelled := make([]string, size)
+	copy(spelled, b.listed)
 	for token, id := range b.vocab {
 		if was := spelled[id]; was != "" && was != token {
 			if !b.complete {

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -9,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/sparseflow/sparseflow/internal/suggest"
-	"github.com/sparseflow/sparseflow/internal/token/pattern"
 )
 
 // The kinds of tokens in tokenizer.ggml.token_type.
@@ -30,7 +30,7 @@ const ggmlPrefix = "tokenizer.ggml."
 // in the file tell it; it normalizes Unicode where that does, though llama.cpp
 // does not.
 func FromGGUF(metadata map[string]any, name string) (*Tokenizer, error) {
-	g := ggufDecls{metadata, newBuilder()}
+	g := ggufDecls{metadata: metadata, b: newBuilder()}
 	t, err := g.load()
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer of %s: %w", name, err)
@@ -41,6 +41,8 @@ func FromGGUF(metadata map[string]any, name string) (*Tokenizer, error) {
 // ggufDecls is what a GGUF file says, and what is made of it.
 type ggufDecls struct {
 	metadata map[string]any
+	tokens   []string
+	types    []int32 // of each token
 	b        *builder
 }
 
@@ -74,16 +76,19 @@ func (g *ggufDecls) flag(key string, missing bool) bool {
 // range.
 func (g *ggufDecls) id(key string) int32 {
 	v, ok := integer(g.metadata[ggmlPrefix+key])
-	if !ok || v < 0 || v >= int64(len(ggufValue[[]string](g, "tokens"))) {
+	if !ok || v < 0 || v >= int64(len(g.tokens)) {
 		return none
 	}
 	return int32(v)
 }
 
 func (g *ggufDecls) load() (*Tokenizer, error) {
-	tokens := ggufValue[[]string](g, "tokens")
-	if len(tokens) == 0 {
+	g.tokens = ggufValue[[]string](g, "tokens")
+	if len(g.tokens) == 0 {
 		return nil, errors.New(ggmlPrefix + "tokens: got none, want the vocabulary")
+	}
+	if err := g.readTypes(); err != nil {
+		return nil, err
 	}
 	g.b.complete = true
 	var addBOS bool
@@ -107,46 +112,39 @@ func (g *ggufDecls) load() (*Tokenizer, error) {
 	return g.b.build()
 }
 
-// types returns the kind of each token.
-func (g *ggufDecls) types(n int) ([]int32, error) {
-	var types []int32
+// readTypes takes the kind of each token.
+func (g *ggufDecls) readTypes() error {
 	switch v := g.metadata[ggmlPrefix+"token_type"].(type) {
 	case nil:
-		return slices.Repeat([]int32{ggmlNormal}, n), nil
+		g.types = slices.Repeat([]int32{ggmlNormal}, len(g.tokens))
 	case []int32:
-		types = v
+		g.types = v
 	case []uint32:
 		for _, t := range v {
-			types = append(types, int32(t))
+			g.types = append(g.types, int32(t))
 		}
 	}
-	if len(types) != n {
-		return nil, fmt.Errorf("%stoken_type: got %d, want one of each of %d tokens", ggmlPrefix, len(types), n)
+	if len(g.types) != len(g.tokens) {
+		return fmt.Errorf("%stoken_type: got %d, want one of each of %d tokens", ggmlPrefix, len(g.types), len(g.tokens))
 	}
-	return types, nil
+	return nil
 }
 
-// addTokens takes the vocabulary. spelling says how a token that is looked for
-// in the text is spelled there, and text how in the vocabulary.
-func (g *ggufDecls) addTokens(text func(token string, kind int32) string) error {
-	tokens := ggufValue[[]string](g, "tokens")
-	types, err := g.types(len(tokens))
-	if err != nil {
-		return err
-	}
+// addTokens takes the vocabulary.
+func (g *ggufDecls) addTokens() error {
 	unk := g.id("unknown_token_id")
-	g.b.vocab = make(map[string]int32, len(tokens))
-	for i, token := range tokens {
-		token = text(token, types[i])
+	g.b.vocab, g.b.listed = make(map[string]int32, len(g.tokens)), g.tokens
+	for i, token := range g.tokens {
+		kind := g.types[i]
 		if _, ok := g.b.vocab[token]; !ok { // the first of equal ones, so that ids have one text
 			g.b.vocab[token] = int32(i)
 		}
 		// Gemma's files call the tokens that it has in reserve control tokens;
 		// its tokenizer.json has them for text.
 		reserve := strings.HasPrefix(token, "<unused") || token == "<mask>"
-		special := types[i] == ggmlControl && !reserve || types[i] == ggmlUnknown && int32(i) == unk
+		special := kind == ggmlControl && !reserve || kind == ggmlUnknown && int32(i) == unk
 		_, twice := g.b.at[token]
-		if (special || types[i] == ggmlUserDefined || types[i] == ggmlControl) && token != "" && !twice {
+		if (special || kind == ggmlUserDefined || kind == ggmlControl) && token != "" && !twice {
 			added := addedDecl{tokenDecl{text: token, special: special}, g.b.vocab[token], "tokens"}
 			if err := g.b.addToken(added); err != nil {
 				return err
@@ -164,22 +162,22 @@ func (g *ggufDecls) byteLevel() (addBOS bool, err error) {
 		return false, fmt.Errorf("%spre: got the unknown name %q, want one that llama.cpp 0.5 knows, such as %q", ggmlPrefix, name, nearestPre(name))
 	}
 	pre := preTokenizers[i]
+	d := pipelineDecls{Decoder: &step{Type: "ByteLevel"}}
 	if pre.nfc {
-		g.b.normalize = append(g.b.normalize, unicodeForm(nfc))
+		d.Normalizer = &step{Type: "NFC"}
 	}
+	var split []step
 	for _, text := range pre.patterns {
-		by, err := pattern.Compile(text)
-		if err != nil {
-			return false, err
-		}
-		g.b.split = append(g.b.split, splitBy{by: by})
+		split = append(split, splitStep(text))
 	}
-	g.b.setByteLevel(byteLevel{prefix: g.flag("add_space_prefix", false)})
+	prefix, regex := g.flag("add_space_prefix", false), false
+	d.PreTokenizer = inTurn(append(split, step{Type: "ByteLevel", PrefixSpace: &prefix, UseRegex: &regex})...)
 	g.b.wholeWords = pre.wholeWords
-	if err := g.addTokens(func(token string, _ int32) string { return token }); err != nil {
-		return false, err
-	}
-	return pre.addBOS, g.addMerges()
+	return pre.addBOS, cmp.Or(g.b.setPipeline(d), g.addTokens(), g.addMerges())
+}
+
+func splitStep(regex string) step {
+	return step{Type: "Split", Pattern: &patternDecl{Regex: &regex}, Behavior: "Isolated"}
 }
 
 // nearestPre returns the known name that is most like one that is not known.
@@ -212,81 +210,66 @@ func (g *ggufDecls) addMerges() error {
 const spaceSign = "▁"
 
 // setSpaceSign sets up text in which a sign stands for spaces, and byte
-// fallback.
-func (g *ggufDecls) setSpaceSign(prefix bool) {
-	if prefix {
-		g.b.normalize = append(g.b.normalize, prepend(spaceSign))
+// fallback. The text is cut by a regular expression if there is one.
+func (g *ggufDecls) setSpaceSign(prefix bool, split ...step) error {
+	replace := func(from, to string) step {
+		return step{Type: "Replace", Pattern: &patternDecl{String: &from}, Content: to}
 	}
-	g.b.normalize = append(g.b.normalize, replace(pattern.Literal(" "), spaceSign))
+	normalizers := []step{replace(" ", spaceSign)}
+	decoders := []step{replace(spaceSign, " "), {Type: "ByteFallback"}, {Type: "Fuse"}}
+	if prefix {
+		normalizers = slices.Insert(normalizers, 0, step{Type: "Prepend", Prepend: spaceSign})
+		decoders = append(decoders, step{Type: "Strip", Content: " ", Start: 1})
+	}
 	g.b.byteFallback, g.b.fuseUnk = true, true
-	spaces := replace(pattern.Literal(spaceSign), " ")
-	g.b.decoder.steps = []decodeStep{eachToken(func(s string) string { return spaces(nil, s) }), byteFallback, fuse}
-	if prefix {
-		g.b.decoder.steps = append(g.b.decoder.steps, decodeStrip(" ", 1, 0))
-	}
+	return g.b.setPipeline(pipelineDecls{Normalizer: inTurn(normalizers...), PreTokenizer: inTurn(split...), Decoder: inTurn(decoders...)})
 }
 
 // sentencePiece sets up SentencePiece's BPE: any two neighbours whose text is
 // a token merge, those of the best score first.
 func (g *ggufDecls) sentencePiece() error {
-	tokens, scores := ggufValue[[]string](g, "tokens"), ggufValue[[]float32](g, "scores")
-	if len(scores) != len(tokens) {
-		return fmt.Errorf("%sscores: got %d, want one of each of %d tokens", ggmlPrefix, len(scores), len(tokens))
+	scores := slices.Clone(ggufValue[[]float32](g, "scores"))
+	if len(scores) != len(g.tokens) {
+		return fmt.Errorf("%sscores: got %d, want one of each of %d tokens", ggmlPrefix, len(scores), len(g.tokens))
 	}
-	types, err := g.types(len(tokens))
-	if err != nil {
-		return err
-	}
-	g.setSpaceSign(g.flag("add_space_prefix", true))
-	scores = slices.Clone(scores)
-	for id, kind := range types {
+	tokens := slices.Clone(g.tokens)
+	for id, kind := range g.types {
 		switch kind {
 		case ggmlUserDefined:
 			scores[id] = float32(math.Inf(1)) // SentencePiece takes these before any merge
+			// Some files spell the runs of the sign that they add as plain spaces.
+			if strings.Trim(tokens[id], " ") == "" {
+				tokens[id] = strings.ReplaceAll(tokens[id], " ", spaceSign)
+			}
 		case ggmlNormal:
 		default:
 			scores[id] = float32(math.NaN())
 		}
 	}
-	g.b.ranks = rank(scores)
-	return g.addTokens(func(token string, kind int32) string {
-		// Some files spell the runs of the sign that they add as plain spaces.
-		if kind == ggmlUserDefined && strings.Trim(token, " ") == "" {
-			return strings.ReplaceAll(token, " ", spaceSign)
-		}
-		return token
-	})
+	g.tokens, g.b.ranks = tokens, rank(scores)
+	return cmp.Or(g.setSpaceSign(g.flag("add_space_prefix", true)), g.addTokens())
 }
 
 // gemma4 sets up Gemma 4's BPE by merges on characters, lines apart.
 func (g *ggufDecls) gemma4() error {
-	by, err := pattern.Compile(`[^\n]+|[\n]+`)
-	if err != nil {
-		return err
-	}
-	g.setSpaceSign(g.flag("add_space_prefix", false))
-	g.b.split = []splitter{splitBy{by: by}}
-	if err := g.addTokens(func(token string, _ int32) string { return token }); err != nil {
-		return err
-	}
-	return g.addMerges()
+	lines := splitStep(`[^\n]+|[\n]+`)
+	return cmp.Or(g.setSpaceSign(g.flag("add_space_prefix", false), lines), g.addTokens(), g.addMerges())
 }
 
 // setRoles takes the tokens with a role, what frames a text, and the chat
 // templates.
 func (g *ggufDecls) setRoles(addBOS bool) {
-	tokens := ggufValue[[]string](g, "tokens")
 	for key, name := range map[string]string{
 		"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token", "seperator": "sep_token", "mask": "mask_token",
 	} {
 		if id := g.id(key + "_token_id"); id != none {
-			g.b.names[name] = tokens[id]
+			g.b.names[name] = g.tokens[id]
 		}
 	}
 	b := g.b
 	b.roles = roles{bos: g.id("bos_token_id"), eos: g.id("eos_token_id"), unk: g.id("unknown_token_id"), pad: g.id("padding_token_id")}
 	if b.roles.unk != none {
-		b.unk = tokens[b.roles.unk]
+		b.unk = g.tokens[b.roles.unk]
 	}
 	if b.roles.bos != none && g.flag("add_bos_token", addBOS) {
 		b.frame.before = []int32{b.roles.bos}

@@ -16,13 +16,22 @@ import (
 // tokenizerDecls is tokenizer.json, the format of Hugging Face's tokenizers
 // library. Keys that change neither ids nor text are left out.
 type tokenizerDecls struct {
-	AddedTokens   []json.RawMessage `json:"added_tokens"`
-	Normalizer    *step             `json:"normalizer"`
-	PreTokenizer  *step             `json:"pre_tokenizer"`
-	PostProcessor *step             `json:"post_processor"`
-	Decoder       *step             `json:"decoder"`
-	Model         modelDecls        `json:"model"`
+	pipelineDecls
+	AddedTokens []json.RawMessage `json:"added_tokens"`
+	Model       modelDecls        `json:"model"`
 }
+
+// pipelineDecls is what happens to a text before the model, and to ids behind
+// it. Other files than tokenizer.json are told in these terms too.
+type pipelineDecls struct {
+	Normalizer    *step `json:"normalizer"`
+	PreTokenizer  *step `json:"pre_tokenizer"`
+	PostProcessor *step `json:"post_processor"`
+	Decoder       *step `json:"decoder"`
+}
+
+// inTurn is a step of several.
+func inTurn(steps ...step) *step { return &step{Type: "Sequence", PreTokenizers: steps} }
 
 // modelDecls is the model of a tokenizer.json.
 type modelDecls struct {
@@ -150,6 +159,22 @@ func (b *builder) readTokenizer(data []byte) error {
 		return err
 	}
 	b.complete = true
+	if err := b.setPipeline(d.pipelineDecls); err != nil {
+		return err
+	}
+	if err := b.readModel(&d.Model); err != nil {
+		return fmt.Errorf("model.%w", err)
+	}
+	for i, raw := range d.AddedTokens {
+		if err := b.readAdded(raw); err != nil {
+			return fmt.Errorf("added_tokens[%d]: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// setPipeline makes the steps of a pipeline.
+func (b *builder) setPipeline(d pipelineDecls) error {
 	for _, part := range []struct {
 		name string
 		step *step
@@ -175,14 +200,6 @@ func (b *builder) readTokenizer(data []byte) error {
 	}
 	if d.Decoder == nil {
 		b.decoder.join = " "
-	}
-	if err := b.readModel(&d.Model); err != nil {
-		return fmt.Errorf("model.%w", err)
-	}
-	for i, raw := range d.AddedTokens {
-		if err := b.readAdded(raw); err != nil {
-			return fmt.Errorf("added_tokens[%d]: %w", i, err)
-		}
 	}
 	return nil
 }

@@ -286,3 +286,17 @@ func TestBadGGUF(t *testing.T) {
 		}
 	}
 }
+
+// TestGGUFTokenTwice shows that both ids of one text decode to it, and that it
+// encodes to the first.
+func TestGGUFTokenTwice(t *testing.T) {
+	tok, err := FromGGUF(map[string]any{
+		ggmlPrefix + "model": "gpt2", ggmlPrefix + "tokens": []string{"a", "b", "ab", "ab"}, ggmlPrefix + "merges": []string{"a b"},
+	}, "f.gguf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, ids := tok.Decode([]int32{2, 3}, false), tok.Encode("ab", false); got != "abab" || !slices.Equal(ids, []int32{2}) {
+		t.Errorf("ids 2 and 3 decode to %q, and their text encodes to %v", got, ids)
+	}
+}
