@@ -73,15 +73,15 @@ func ids(t *testing.T, file string, from, n int) []int32 {
 // bits are enough have codes of their own, which make the trip through a
 // sidecar, and take the place of the pack's sketch.
 func TestCalibrateTiny(t *testing.T) {
+	if testing.Short() {
+		t.Skip("half the package's time; TestLowRank calibrates a smaller model")
+	}
 	path := filepath.Join(t.TempDir(), "tiny.sflow")
 	if _, err := convert.Convert(context.Background(), tiny.Files, "tiny", path, convert.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	open, o := opener(path), optionsOf(t, path)
-	learn, judge := 1500, 2044 // tokens
-	if testing.Short() {
-		learn, judge = 1200, 1022
-	}
+	const learn, judge = 1500, 2044 // tokens
 	o.IDs, o.Text = ids(t, "books.valid.a.txt", 0, learn), "a"
 	res, err := calibrate.Calibrate(context.Background(), o)
 	if err != nil {

@@ -123,8 +123,8 @@ func TestGolden(t *testing.T) {
 				{"dense, 58%", strategy(config.Dense, 0.58)},
 				{"gate, smallest", strategy(config.Gate, smallest(t, path))},
 			} {
-				if testing.Short() && name == "tiny" && v.s.Mode != config.Predicted {
-					break // nine smaller models are run in every way
+				if testing.Short() && (v.s.Mode == config.Dense || name == "tiny" && v.s.Mode == config.Gate) {
+					continue // placements give the same bits, by other tests
 				}
 				t.Run(v.name, func(t *testing.T) {
 					active := &activeSets{layer: -1, sets: map[int][]int32{}}

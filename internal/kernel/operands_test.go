@@ -177,7 +177,18 @@ func newArenas(t testing.TB, size int) []*arena {
 	for i := range arenas {
 		arenas[i] = newArena(t, size)
 	}
+	mark(arenas[0].mem)
 	return arenas
+}
+
+// marked is what the memory around an output holds.
+const marked = 0xa5
+
+// mark makes memory such that writes to it are seen.
+func mark(mem []byte) {
+	for i := range mem {
+		mem[i] = marked
+	}
 }
 
 // give places v, which a kernel reads.
@@ -192,19 +203,18 @@ func give[T any](c *caller, v []T) []T {
 func take[T int8 | byte | uint16 | int32 | uint32 | float32](c *caller, name string, v []T, f func(o []T)) []T {
 	c.Helper()
 	a := c.arenas[0]
-	copy(a.mem, bytes.Repeat([]byte{0xa5}, len(a.mem)))
 	o := place(a, v, c.gap, c.head)
 	f(o)
-	before, after := a.mem, a.mem[:0]
-	if len(o) > 0 {
-		start := int(uintptr(unsafe.Pointer(&o[0])) - uintptr(unsafe.Pointer(&a.mem[0])))
-		before, after = a.mem[:start], a.mem[start+len(o)*int(unsafe.Sizeof(o[0])):]
-	}
-	if bytes.Count(before, []byte{0xa5}) != len(before) || bytes.Count(after, []byte{0xa5}) != len(after) {
-		c.Errorf("%s %s wrote outside its output", c.s.Name, name)
-	}
 	note(c, name, o...)
-	return slices.Clone(o)
+	result := slices.Clone(o)
+	if len(o) > 0 {
+		mark(unsafe.Slice((*byte)(unsafe.Pointer(&o[0])), len(o)*int(unsafe.Sizeof(o[0]))))
+	}
+	if bytes.Count(a.mem, []byte{marked}) != len(a.mem) {
+		c.Errorf("%s %s wrote outside its output", c.s.Name, name)
+		mark(a.mem)
+	}
+	return result
 }
 
 // note is take for what a function returns.

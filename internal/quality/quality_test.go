@@ -17,14 +17,36 @@ import (
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
-// evaluate runs the embedded model on the first tokens of a text.
-func evaluate(t *testing.T, file string, tokens int, s config.OffloadStrategy, o engine.Options, q quality.Options) *quality.Report {
+// packDir holds the embedded model's pack once a test wants it.
+var packDir string
+
+func TestMain(m *testing.M) {
+	var err error
+	if packDir, err = os.MkdirTemp("", "quality"); err != nil {
+		panic(err)
+	}
+	status := m.Run()
+	os.RemoveAll(packDir)
+	os.Exit(status)
+}
+
+// tinyPack is the path of that pack.
+func tinyPack(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "tiny.sflow")
+	path := filepath.Join(packDir, "tiny.sflow")
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
 	if _, err := convert.Convert(context.Background(), tiny.Files, "tiny", path, convert.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	p, err := pack.Open(path)
+	return path
+}
+
+// evaluate runs the embedded model on the first tokens of a text.
+func evaluate(t *testing.T, file string, tokens int, s config.OffloadStrategy, o engine.Options, q quality.Options) *quality.Report {
+	t.Helper()
+	p, err := pack.Open(tinyPack(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +121,7 @@ func (e every) Scores(_, _ int, _, scores []float32) error {
 
 // A predictor without sense: shares are those of chance, and quality falls.
 func TestBlindPredictor(t *testing.T) {
-	r := evaluate(t, "books.valid.a.txt", 1022, strategy(config.Predicted, ""), engine.Options{Predictor: every(2)}, quality.Options{})
+	r := evaluate(t, "books.valid.a.txt", 511, strategy(config.Predicted, ""), engine.Options{Predictor: every(2)}, quality.Options{})
 	if a := r.All; a.ComputedShare() != 0.5 || math.Abs(a.Recall()-0.5) > 0.1 || a.OutputError() < 0.3 || a.OutputError() > 1.2 {
 		t.Errorf("got computed %v, recall %v, output error %v", a.ComputedShare(), a.Recall(), a.OutputError())
 	}
@@ -114,10 +136,10 @@ func TestBlindPredictor(t *testing.T) {
 // Overlapping windows score each token once, with more context.
 func TestStride(t *testing.T) {
 	s := strategy(config.Dense, "")
-	apart := evaluate(t, "books.valid.a.txt", 700, s, engine.Options{}, quality.Options{Window: 100})
-	close := evaluate(t, "books.valid.a.txt", 700, s, engine.Options{}, quality.Options{Window: 100, Stride: 30})
-	if apart.Tokens != 700 || close.Tokens != 700 {
-		t.Errorf("got %d and %d tokens, want 700", apart.Tokens, close.Tokens)
+	apart := evaluate(t, "books.valid.a.txt", 200, s, engine.Options{}, quality.Options{Window: 100})
+	close := evaluate(t, "books.valid.a.txt", 200, s, engine.Options{}, quality.Options{Window: 100, Stride: 30})
+	if apart.Tokens != 200 || close.Tokens != 200 {
+		t.Errorf("got %d and %d tokens, want 200", apart.Tokens, close.Tokens)
 	}
 	if close.PPL >= apart.PPL {
 		t.Errorf("got perplexity %v with more context, %v with less", close.PPL, apart.PPL)
@@ -130,8 +152,8 @@ func TestSharedExactPass(t *testing.T) {
 	var exact quality.ExactPass
 	for _, n := range []int{2, 3} {
 		o := engine.Options{Predictor: every(n)}
-		alone := evaluate(t, "books.valid.a.txt", 300, s, o, quality.Options{Window: 90, Stride: 60})
-		shared := evaluate(t, "books.valid.a.txt", 300, s, o, quality.Options{Window: 90, Stride: 60, Exact: &exact})
+		alone := evaluate(t, "books.valid.a.txt", 90, s, o, quality.Options{Window: 30, Stride: 20})
+		shared := evaluate(t, "books.valid.a.txt", 90, s, o, quality.Options{Window: 30, Stride: 20, Exact: &exact})
 		if alone.PPL != shared.PPL || alone.PPLDense != shared.PPLDense || alone.KL != shared.KL || alone.All != shared.All {
 			t.Errorf("every %d: got %+v, want %+v", n, shared, alone)
 		}

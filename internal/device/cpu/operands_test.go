@@ -31,11 +31,12 @@ var (
 func fits(dt tensor.DType, cols int) bool { return dt.OfRow(cols) == dt }
 
 // backends runs f over every set of kernels with 1, 2 and 3 threads, with work
-// cut so finely that all threads take part.
+// cut so finely that all threads take part. A short run has plain Go with 1, the
+// others with 3.
 func backends(t *testing.T, f func(t *testing.T, b device.Backend)) {
 	for _, k := range kernel.All() {
 		for threads := 1; threads <= 3; threads++ {
-			if testing.Short() && threads == 2 {
+			if testing.Short() && threads != 3 && (threads != 1 || k.Name != kernel.Go().Name) {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s/threads=%d", k.Name, threads), func(t *testing.T) {
