@@ -13,10 +13,10 @@ import (
 // repoPrefix starts the name of a model's folder in the hub cache.
 const repoPrefix = "models--"
 
-// findCached looks a repository up in the hub caches. Where it is in none of
-// them, where says what was looked for and both others are zero; a damaged
+// findCached looks a repository up in the hub caches, or what it has of a
+// quantisation. Where it is in none of them, where says what was looked for and both others are zero; a damaged
 // entry is an error.
-func findCached(id string) (s Source, where string, err error) {
+func findCached(id, quant string) (s Source, where string, err error) {
 	caches := hubCaches()
 	if len(caches) == 0 {
 		return Source{}, "no hub cache, since neither HF_HOME nor a home directory is known", nil
@@ -24,7 +24,7 @@ func findCached(id string) (s Source, where string, err error) {
 	for _, c := range caches {
 		repo := filepath.Join(c.dir, repoPrefix+strings.ReplaceAll(id, "/", "--"))
 		if _, err := os.Stat(repo); !errors.Is(err, fs.ErrNotExist) {
-			s, err := openCached(id, repo)
+			s, err := openCached(id, quant, repo)
 			return s, "", err
 		}
 		if where != "" {
@@ -35,22 +35,39 @@ func findCached(id string) (s Source, where string, err error) {
 	return Source{}, where, nil
 }
 
-// openCached is the checkpoint of a repository's folder.
-func openCached(id, repo string) (Source, error) {
-	again := "; download it again: " + Download(id)
+// openCached is the model of a repository's folder.
+func openCached(id, quant, repo string) (Source, error) {
+	name := id
+	if quant != "" {
+		name += ":" + quant
+	}
+	again := "; download it again: " + Download(name)
 	snapshot, err := snapshotOf(repo)
 	if err != nil {
 		return Source{}, fmt.Errorf("hub: find %q: %w%s", id, err, again)
 	}
 	// Blobs can be deleted below the links of a snapshot, and a download can
 	// end between two files.
-	if name := filepath.Join(snapshot, configFile); !isFile(name) {
-		return Source{}, fmt.Errorf("hub: find %q: got no %s, want it in a complete download%s", id, name, again)
+	s, err := findInDirectory(snapshot, name, quant)
+	switch {
+	case err != nil:
+		return Source{}, fmt.Errorf("hub: find %q: %w%s", name, err, again)
+	case s.FS == nil && quant == "":
+		return Source{}, fmt.Errorf("hub: find %q: got no %s, want it in a complete download%s", name, filepath.Join(snapshot, configFile), again)
+	case s.FS == nil:
+		return Source{}, fmt.Errorf("hub: find %q: got no GGUF file in %s, want one of %s%s", name, snapshot, quant, again)
 	}
-	if name := danglingWeights(snapshot); name != "" {
-		return Source{}, fmt.Errorf("hub: find %q: %s: got a link to a file that is not there, want it in a complete download%s", id, name, again)
-	}
-	return Source{Kind: Checkpoint, Name: id, Path: snapshot, FS: os.DirFS(snapshot)}, nil
+	return s, nil
+}
+
+// hasWeights reports whether a directory has files that weights of a checkpoint lie
+// in, or links that should lead to such.
+func hasWeights(dir string) bool {
+	entries, _ := os.ReadDir(dir)
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		ext := filepath.Ext(e.Name())
+		return ext == ".safetensors" || ext == ".bin"
+	})
 }
 
 // danglingWeights is a link to weights in a checkpoint's directory that leads
@@ -71,7 +88,7 @@ func danglingWeights(dir string) (dangling string) {
 }
 
 // Download is the command that gets a model from the hub.
-func Download(id string) string { return "hf download " + id }
+func Download(name string) string { return "sparseflow pull " + name }
 
 // snapshotOf is the directory that refs/main points to, or the only one if
 // there is no such reference (a download of a fixed revision leaves none).

@@ -9,12 +9,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 
-	"github.com/sparseflow/sparseflow/internal/source"
-	"github.com/sparseflow/sparseflow/internal/source/gguf"
 	"github.com/sparseflow/sparseflow/internal/suggest"
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
@@ -26,6 +23,7 @@ type Kind string
 const (
 	Pack       Kind = "pack"       // a .sflow file
 	Checkpoint Kind = "checkpoint" // a Hugging Face directory
+	GGUF       Kind = "gguf"       // a GGUF file, or one that is split
 )
 
 // Tiny is the name of the embedded model.
@@ -40,21 +38,23 @@ type Source struct {
 	Name string // for people: "tiny", "org/name", or the last element of Path
 	Path string // absolute, of the file or directory; "tiny" for the embedded model
 	FS   fs.FS  // the checkpoint's directory; nil for a pack
+	Dir  string // of a GGUF model: the directory, to which File is relative
+	File string // of a GGUF model: the file, or the first of its parts
 }
 
 // Find is FindIn with the cache directory of CacheDir.
 func Find(model string) (Source, error) { return FindIn(model, "") }
 
-// FindIn resolves what a user calls a model: "tiny", the path of a checkpoint
-// directory or of a pack, org/name from the Hugging Face hub cache, or another
-// name that List shows for cacheDir. A path that exists wins over the hub
-// cache; "./tiny" is a path.
+// FindIn resolves what a user calls a model: "tiny", the path of a GGUF file, of a
+// pack, or of a directory with a checkpoint or one GGUF model in it, org/name or
+// org/name:QUANT from the Hugging Face hub cache, or another name that List shows
+// for cacheDir. A path that exists wins over the hub cache; "./tiny" is a path.
 func FindIn(model, cacheDir string) (Source, error) {
 	if model == Tiny {
 		return Source{Kind: Checkpoint, Name: Tiny, Path: Tiny, FS: tiny.Files}, nil
 	}
 	if model == "" {
-		return Source{}, errors.New("hub: find: got an empty model name, want tiny, a directory, a .sflow file or org/name")
+		return Source{}, errors.New("hub: find: got an empty model name, want tiny, a .gguf file, a directory, a .sflow file or org/name")
 	}
 	path, err := filepath.Abs(model)
 	if err != nil {
@@ -66,13 +66,14 @@ func FindIn(model, cacheDir string) (Source, error) {
 	case err == nil && info.Mode().IsRegular():
 		return findFile(path)
 	case err == nil && info.IsDir():
-		if isFile(filepath.Join(path, configFile)) {
-			if name := danglingWeights(path); name != "" {
-				return Source{}, fmt.Errorf("hub: find %q: %s: got a link to a file that is not there, want weights", model, name)
-			}
-			return Source{Kind: Checkpoint, Name: filepath.Base(path), Path: path, FS: os.DirFS(path)}, nil
+		s, err := findInDirectory(path, filepath.Base(path), "")
+		if err != nil {
+			return Source{}, fmt.Errorf("hub: find %q: %w", model, err)
 		}
-		looked = append(looked, filepath.Join(path, configFile))
+		if s.FS != nil {
+			return s, nil
+		}
+		looked = append(looked, filepath.Join(path, configFile), filepath.Join(path, "*.gguf"))
 	case err == nil:
 		return Source{}, fmt.Errorf("hub: find %q: got %v, want a directory or a regular file", model, info.Mode().Type())
 	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR):
@@ -81,10 +82,10 @@ func FindIn(model, cacheDir string) (Source, error) {
 		if to, err := os.Readlink(path); err == nil {
 			return Source{}, fmt.Errorf("hub: find %q: got a link to %s, which is not there, want a directory or a regular file", model, to)
 		}
-		looked = append(looked, "a directory or pack "+path)
+		looked = append(looked, "a directory or file "+path)
 	}
-	if isRepoID(model) {
-		s, where, err := findCached(model)
+	if id, quant, _ := strings.Cut(model, ":"); isRepoID(id) {
+		s, where, err := findCached(id, quant)
 		if err != nil || s.FS != nil {
 			return s, err
 		}
@@ -94,7 +95,7 @@ func FindIn(model, cacheDir string) (Source, error) {
 	if err != nil || s.Path != "" {
 		return s, err
 	}
-	return Source{}, fmt.Errorf("hub: find %q: got no such model, want tiny, a directory with config.json, a .sflow file or org/name from the hub cache; looked for %s%s",
+	return Source{}, fmt.Errorf("hub: find %q: got no such model, want tiny, a .gguf file, a directory with config.json, a .sflow file or org/name from the hub cache; looked for %s%s",
 		model, strings.Join(looked, ", "), suggestion(model, others))
 }
 
@@ -124,8 +125,40 @@ func findListed(model, cacheDir string) (s Source, names []string, err error) {
 		s, err = findFile(found[0].Path)
 		return s, nil, err
 	}
-	s, err = openCached(model, filepath.Dir(filepath.Dir(found[0].Path)))
+	// A repository without an organisation.
+	id, quant, _ := strings.Cut(model, ":")
+	s, _, err = findCached(id, quant)
 	return s, nil, err
+}
+
+// findInDirectory is the checkpoint in a directory or, with quant or where there are
+// no weights beside config.json, its GGUF model. It is zero where there is neither.
+func findInDirectory(dir, name, quant string) (Source, error) {
+	models := ggufModels(os.DirFS(dir))
+	hasConfig := isFile(filepath.Join(dir, configFile))
+	if quant == "" && hasConfig && (len(models) == 0 || hasWeights(dir)) {
+		if name := danglingWeights(dir); name != "" {
+			return Source{}, fmt.Errorf("%s: got a link to a file that is not there, want weights", name)
+		}
+		return Source{Kind: Checkpoint, Name: name, Path: dir, FS: os.DirFS(dir)}, nil
+	}
+	found := models
+	if quant != "" {
+		found = matchQuant(models, quant)
+	}
+	switch {
+	case len(found) == 0 && quant != "" && len(models) > 0:
+		return Source{}, fmt.Errorf("got no GGUF file of %s in %s, want one of those that are there: %s", quant, dir, labels(models))
+	case len(found) == 0:
+		return Source{}, nil
+	case len(found) > 1 && quant == "":
+		return Source{}, fmt.Errorf("got %d GGUF models in %s, want one: name its file, or org/name:QUANT, of %s", len(found), dir, labels(found))
+	case len(found) > 1:
+		return Source{}, fmt.Errorf("got %d GGUF models of %s in %s, want one: name its file", len(found), quant, dir)
+	case found[0].missing != "":
+		return Source{}, fmt.Errorf("%s: got no such part, want all of %s", filepath.Join(dir, filepath.FromSlash(found[0].missing)), found[0].file)
+	}
+	return ggufSource(dir, found[0].file, name), nil
 }
 
 // suggestion is what a user may have meant by the name of a model that is not
@@ -135,7 +168,7 @@ func suggestion(model string, here []string) string {
 	dir, _ := filepath.Split(model)
 	entries, _ := os.ReadDir(cmp.Or(dir, "."))
 	for _, e := range entries {
-		if path := dir + e.Name(); filepath.Ext(path) == ".sflow" || isFile(filepath.Join(path, configFile)) {
+		if path := dir + e.Name(); slices.Contains([]string{".sflow", ".gguf"}, filepath.Ext(path)) || isFile(filepath.Join(path, configFile)) {
 			near = append(near, path)
 		}
 	}
@@ -145,7 +178,7 @@ func suggestion(model string, here []string) string {
 	if name, ok := published(model); ok {
 		return fmt.Sprintf("; did you mean %s? to get it: %s", name, Download(name))
 	}
-	if isRepoID(model) {
+	if id, _, _ := strings.Cut(model, ":"); isRepoID(id) {
 		return "; to get it from the hub: " + Download(model)
 	}
 	return ""
@@ -189,38 +222,18 @@ func findFile(path string) (Source, error) {
 		}
 		return Source{Kind: Pack, Name: name, Path: path}, nil
 	}
-	if arch, ok := ggufArchitecture(path); ok {
-		return Source{}, fmt.Errorf("hub: find %s: got a GGUF file of a %s model, which SparseFlow does not read; want a checkpoint's directory or a .sflow file", path, arch)
+	if isGGUF(path) || strings.EqualFold(filepath.Ext(path), ".gguf") {
+		return findGGUF(path), nil
 	}
 	hint := ""
 	if isFile(filepath.Join(filepath.Dir(path), configFile)) {
 		hint = "; name its directory " + filepath.Dir(path) + " instead"
 	}
-	return Source{}, fmt.Errorf("hub: find %s: got a file that is no pack, want a .sflow file or a checkpoint's directory%s", path, hint)
+	return Source{}, fmt.Errorf("hub: find %s: got a file that is neither a pack nor GGUF, want a .gguf or .sflow file or a checkpoint's directory%s", path, hint)
 }
 
 // isRepoID reports whether s can be the name of a repository on the hub.
 func isRepoID(s string) bool {
 	ok, err := regexp.MatchString(`^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$`, s)
 	return ok && err == nil && !strings.Contains(s, "--") && !strings.Contains(s, "..")
-}
-
-// ggufArchitecture is what a GGUF file calls its model, "?" where that cannot be
-// read. It reports false for other files.
-func ggufArchitecture(path string) (string, bool) {
-	f, size, err := source.OpenRegular(path)
-	if err != nil {
-		return "", false
-	}
-	defer f.Close()
-	var magic [4]byte
-	if _, err := f.ReadAt(magic[:], 0); err != nil || string(magic[:]) != "GGUF" {
-		return "", false
-	}
-	if h, err := gguf.ReadHeader(f, size); err == nil {
-		if name, ok := h.Metadata["general.architecture"].(string); ok {
-			return strconv.QuoteToGraphic(name), true
-		}
-	}
-	return "?", true
 }

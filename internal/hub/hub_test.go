@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/sparseflow/sparseflow/internal/source/gguf"
 )
 
 func write(t testing.TB, path, content string) {
@@ -120,7 +122,7 @@ func TestFindErrors(t *testing.T) {
 		"org/bare":  {filepath.Join("snapshots", "r1", "config.json"), "download it again"},
 		"org/evil":  {`"../../.."`, "want a revision"},
 		"model/x/y": {"no such model"},
-		filepath.Join("model", "model.safetensors"):         {"want a .sflow file", "name its directory " + filepath.Join(dir, "model")},
+		filepath.Join("model", "model.safetensors"):         {"want a .gguf or .sflow file", "name its directory " + filepath.Join(dir, "model")},
 		filepath.Join("model", "model.safetensors", "more"): {"no such model"},
 	} {
 		_, err := Find(model)
@@ -229,7 +231,7 @@ func TestDanglingLinks(t *testing.T) {
 	list(false)
 	link("model.safetensors")
 	_, err := Find("org/model")
-	if err == nil || !strings.Contains(err.Error(), "model.safetensors: got a link to a file that is not there") || !strings.Contains(err.Error(), "hf download org/model") {
+	if err == nil || !strings.Contains(err.Error(), "model.safetensors: got a link to a file that is not there") || !strings.Contains(err.Error(), "sparseflow pull org/model") {
 		t.Errorf("got %v, want an error that names the link and the command", err)
 	}
 	list(true)
@@ -262,10 +264,10 @@ func TestSuggestions(t *testing.T) {
 		"bigg":              "did you mean big?",
 		"onw.sflow":         "did you mean own.sflow?",
 		"sub/mien":          "did you mean sub/mine?",
-		"opt-1.3b":          "did you mean facebook/opt-1.3b? to get it: hf download facebook/opt-1.3b",
+		"opt-1.3b":          "did you mean facebook/opt-1.3b? to get it: sparseflow pull facebook/opt-1.3b",
 		"facebok/opt1.3b":   "did you mean facebook/opt-1.3b?",
-		"facebook/opt-6.7b": "; to get it from the hub: hf download facebook/opt-6.7b",
-		"other/gpt":         "; to get it from the hub: hf download other/gpt",
+		"facebook/opt-6.7b": "; to get it from the hub: sparseflow pull facebook/opt-6.7b",
+		"other/gpt":         "; to get it from the hub: sparseflow pull other/gpt",
 	} {
 		if _, err := FindIn(model, cache); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want an error with %q", model, err, want)
@@ -273,20 +275,97 @@ func TestSuggestions(t *testing.T) {
 	}
 }
 
-// A file of another program is called by its name.
+// ggufText is a GGUF file of an architecture and nothing else.
+func ggufText(t *testing.T, arch string) string {
+	t.Helper()
+	h := gguf.Header{Metadata: map[string]any{"general.architecture": arch}}
+	b, err := h.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// A GGUF model is found by its path, by any part's, and by its directory where it
+// is alone there.
 func TestGGUF(t *testing.T) {
 	dir := home(t)
-	head := "GGUF\x03\x00\x00\x00" + strings.Repeat("\x00", 8) + "\x01\x00\x00\x00\x00\x00\x00\x00" + "\x14\x00\x00\x00\x00\x00\x00\x00general.architecture\x08\x00\x00\x00"
-	for text, want := range map[string]string{
-		head + "\x05\x00\x00\x00\x00\x00\x00\x00llama": `GGUF file of a "llama" model`,
-		head + "\xff\xff\xff\xff\xff\xff\xff\xffllama": `GGUF file of a ? model`,
-		head + "\x05\x00\x00\x00\x00\x00\x00\x00lla":   `GGUF file of a ? model`,
-		"GGUF": `GGUF file of a ? model`,
+	text := ggufText(t, "llama")
+	write(t, filepath.Join(dir, "one", "Some-Model-Q4_K_M.gguf"), text)
+	write(t, filepath.Join(dir, "one", "mmproj-F16.gguf"), text)
+	write(t, filepath.Join(dir, "split", "m-00001-of-00002.gguf"), text)
+	write(t, filepath.Join(dir, "split", "m-00002-of-00002.gguf"), text)
+	write(t, filepath.Join(dir, "both", "config.json"), "{}")
+	write(t, filepath.Join(dir, "both", "model.safetensors"), "")
+	write(t, filepath.Join(dir, "both", "m.gguf"), text)
+	write(t, filepath.Join(dir, "beside", "config.json"), "{}")
+	write(t, filepath.Join(dir, "beside", "m.gguf"), text)
+	write(t, filepath.Join(dir, "blob"), text)
+	write(t, filepath.Join(dir, "cut.gguf"), "GGU")
+	for name, want := range map[string]Source{
+		"one":                         {Kind: GGUF, Name: "one", Path: "one/Some-Model-Q4_K_M.gguf", Dir: "one", File: "Some-Model-Q4_K_M.gguf"},
+		"one/Some-Model-Q4_K_M.gguf":  {Kind: GGUF, Name: "Some-Model-Q4_K_M", Path: "one/Some-Model-Q4_K_M.gguf", Dir: "one", File: "Some-Model-Q4_K_M.gguf"},
+		"split":                       {Kind: GGUF, Name: "split", Path: "split/m-00001-of-00002.gguf", Dir: "split", File: "m-00001-of-00002.gguf"},
+		"split/m-00002-of-00002.gguf": {Kind: GGUF, Name: "m", Path: "split/m-00001-of-00002.gguf", Dir: "split", File: "m-00001-of-00002.gguf"},
+		"both":                        {Kind: Checkpoint, Name: "both", Path: "both"},
+		"beside":                      {Kind: GGUF, Name: "beside", Path: "beside/m.gguf", Dir: "beside", File: "m.gguf"},
+		"blob":                        {Kind: GGUF, Name: "blob", Path: "blob", Dir: ".", File: "blob"},
+		"cut.gguf":                    {Kind: GGUF, Name: "cut", Path: "cut.gguf", Dir: ".", File: "cut.gguf"}, // opening it says what is wrong
 	} {
-		path := filepath.Join(dir, "m.gguf")
-		write(t, path, text)
-		if _, err := Find(path); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: got %v, want %s", text, err, want)
+		got, err := Find(filepath.Join(dir, name))
+		got.FS = nil
+		want.Path = filepath.Join(dir, want.Path)
+		if want.Dir != "" {
+			want.Dir = filepath.Join(dir, want.Dir)
+		}
+		if err != nil || got != want {
+			t.Errorf("%s: got %+v, %v, want %+v", name, got, err, want)
+		}
+	}
+	write(t, filepath.Join(dir, "one", "Some-Model-Q8_0.gguf"), text)
+	if err := os.Remove(filepath.Join(dir, "split", "m-00001-of-00002.gguf")); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"one":   "got 2 GGUF models in " + filepath.Join(dir, "one") + ", want one: name its file, or org/name:QUANT, of Q4_K_M, Q8_0",
+		"split": "m-00001-of-00002.gguf: got no such part",
+	} {
+		if _, err := Find(filepath.Join(dir, name)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want an error with %s", name, err, want)
+		}
+	}
+}
+
+// A quantisation in the hub cache is found by the name that its files have for it.
+func TestCachedGGUF(t *testing.T) {
+	dir := home(t)
+	hub := filepath.Join(dir, ".cache", "huggingface", "hub")
+	snap := snapshot(t, hub, "org/some-GGUF", "{}")
+	text := ggufText(t, "llama")
+	for _, file := range []string{"some-Q4_K_M.gguf", "some-UD-Q4_K_XL.gguf", "some.q8_0.gguf", "BF16/some-BF16-00001-of-00002.gguf", "BF16/some-BF16-00002-of-00002.gguf", "other.gguf"} {
+		write(t, filepath.Join(snap, file), text)
+	}
+	for quant, want := range map[string]string{
+		"Q4_K_M": "some-Q4_K_M.gguf", "q4_k_m": "some-Q4_K_M.gguf", "UD-Q4_K_XL": "some-UD-Q4_K_XL.gguf", "Q4_K_XL": "some-UD-Q4_K_XL.gguf",
+		"Q8_0": "some.q8_0.gguf", "BF16": "BF16/some-BF16-00001-of-00002.gguf", "other": "other.gguf", "other.gguf": "other.gguf",
+	} {
+		got, err := Find("org/some-GGUF:" + quant)
+		if err != nil || got.Kind != GGUF || got.File != want || got.Dir != snap || got.Name != "org/some-GGUF:"+quant {
+			t.Errorf("%s: got %+v, %v, want %s", quant, got, err, want)
+		}
+		if c, err := got.Weights(); err != nil && quant != "BF16" {
+			t.Errorf("%s: %v", quant, err)
+		} else if err == nil {
+			c.Close()
+		}
+	}
+	for name, want := range map[string]string{
+		"org/some-GGUF":      "got 5 GGUF models in " + snap,
+		"org/some-GGUF:Q2_K": "got no GGUF file of Q2_K in " + snap + ", want one of those that are there: other, Q4_K_M, UD-Q4_K_XL, Q8_0, BF16; download it again: sparseflow pull org/some-GGUF:Q2_K",
+		"org/none:Q4_K_M":    "to get it from the hub: sparseflow pull org/none:Q4_K_M",
+	} {
+		if _, err := Find(name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want an error with %s", name, err, want)
 		}
 	}
 }

@@ -97,7 +97,7 @@ func listCached() (list []Entry, err error) {
 			if err != nil {
 				continue
 			}
-			_, err = openCached(name, filepath.Join(c.dir, e.Name()))
+			_, err = openCached(name, "", filepath.Join(c.dir, e.Name()))
 			list = append(list, Entry{
 				Name: name, Kind: string(Checkpoint), Bytes: n, Path: snapshot, Family: about.ModelType,
 				Synthetic: about.Synthetic, Incomplete: err != nil,
