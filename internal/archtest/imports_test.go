@@ -37,7 +37,7 @@ var layers = [][]string{
 	{"internal/cache", "internal/disk"},
 	{"internal/device"},
 	{"internal/kernel"},
-	{"internal/pack", "internal/arch", "internal/sidecar"},
+	{"internal/pack", "internal/arch", "internal/sidecar", "internal/pull"},
 	{"internal/hub"},
 	{"internal/source"},
 	{"internal/kv", "internal/sample", "internal/token", "internal/chat"},

@@ -13,6 +13,9 @@ import (
 // repoPrefix starts the name of a model's folder in the hub cache.
 const repoPrefix = "models--"
 
+// RepoDir is a repository's folder in the hub cache.
+func RepoDir(id string) string { return repoPrefix + strings.ReplaceAll(id, "/", "--") }
+
 // findCached looks a repository up in the hub caches, or what it has of a
 // quantisation. Where it is in none of them, where says what was looked for and both others are zero; a damaged
 // entry is an error.
@@ -22,7 +25,7 @@ func findCached(id, quant string) (s Source, where string, err error) {
 		return Source{}, "no hub cache, since neither HF_HOME nor a home directory is known", nil
 	}
 	for _, c := range caches {
-		repo := filepath.Join(c.dir, repoPrefix+strings.ReplaceAll(id, "/", "--"))
+		repo := filepath.Join(c.dir, RepoDir(id))
 		if _, err := os.Stat(repo); !errors.Is(err, fs.ErrNotExist) {
 			s, err := openCached(id, quant, repo)
 			return s, "", err

@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -25,6 +27,38 @@ func hubCaches() (all []hubCacheDir) {
 		all = append(all, hubCacheDir{dir, "TRANSFORMERS_CACHE"})
 	}
 	return all
+}
+
+// HubDir is where downloaded models go.
+func HubDir() (string, error) {
+	c, ok := hubCache()
+	if !ok {
+		return "", errors.New("hub: got no home directory, want HF_HOME or HF_HUB_CACHE to say where models go")
+	}
+	return c.dir, nil
+}
+
+// Token is what the environment has for access to the hub: HF_TOKEN, or the file
+// that logging in leaves; "" where there is none.
+func Token() string {
+	for _, v := range []string{"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"} {
+		if t := strings.TrimSpace(os.Getenv(v)); t != "" {
+			return t
+		}
+	}
+	path := variable("HF_TOKEN_PATH")
+	if path == "" {
+		home := variable("HF_HOME")
+		if home == "" {
+			home = filepath.Join(cmp.Or(variable("XDG_CACHE_HOME"), filepath.Join(homeDir(), ".cache")), "huggingface")
+		}
+		path = filepath.Join(home, "token")
+	}
+	b, err := os.ReadFile(path)
+	if err != nil || len(b) > 4096 {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
 }
 
 func hubCache() (c hubCacheDir, ok bool) {

@@ -84,7 +84,7 @@ func FindIn(model, cacheDir string) (Source, error) {
 		}
 		looked = append(looked, "a directory or file "+path)
 	}
-	if id, quant, _ := strings.Cut(model, ":"); isRepoID(id) {
+	if id, quant, _ := strings.Cut(model, ":"); IsRepoID(id) {
 		s, where, err := findCached(id, quant)
 		if err != nil || s.FS != nil {
 			return s, err
@@ -178,7 +178,7 @@ func suggestion(model string, here []string) string {
 	if name, ok := published(model); ok {
 		return fmt.Sprintf("; did you mean %s? to get it: %s", name, Download(name))
 	}
-	if id, _, _ := strings.Cut(model, ":"); isRepoID(id) {
+	if id, _, _ := strings.Cut(model, ":"); IsRepoID(id) {
 		return "; to get it from the hub: " + Download(model)
 	}
 	return ""
@@ -232,8 +232,8 @@ func findFile(path string) (Source, error) {
 	return Source{}, fmt.Errorf("hub: find %s: got a file that is neither a pack nor GGUF, want a .gguf or .sflow file or a checkpoint's directory%s", path, hint)
 }
 
-// isRepoID reports whether s can be the name of a repository on the hub.
-func isRepoID(s string) bool {
+// IsRepoID reports whether s can be the name of a repository on the hub.
+func IsRepoID(s string) bool {
 	ok, err := regexp.MatchString(`^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$`, s)
 	return ok && err == nil && !strings.Contains(s, "--") && !strings.Contains(s, "..")
 }

@@ -25,21 +25,16 @@ type ggufModel struct {
 // ggufModels lists the GGUF models of a directory and of the folders in it, in
 // which some repositories have one quantisation each. What goes with a model and
 // is none is left out: eyes and ears, and matrices that quantisers use.
-func ggufModels(fsys fs.FS) (models []ggufModel) {
+func ggufModels(fsys fs.FS) []ggufModel {
 	var files []string
-	for _, pattern := range []string{"*.[gG][gG][uU][fF]", "*/*.[gG][gG][uU][fF]"} {
+	for _, pattern := range []string{"*", "*/*"} {
 		found, _ := fs.Glob(fsys, pattern) // the pattern is good
 		files = append(files, found...)
 	}
-	for _, file := range files {
-		name := strings.ToLower(path.Base(file))
-		parts := source.Parts(file)
-		first := slices.IndexFunc(parts, func(p string) bool { return slices.Contains(files, p) })
-		if strings.HasPrefix(name, "mmproj") || strings.Contains(name, "imatrix") || first < 0 || parts[first] != file {
-			continue
-		}
-		m := ggufModel{file: file, label: quantOf(file)}
-		for _, p := range parts {
+	models := groupGGUF(files)
+	for i := range models {
+		m := &models[i]
+		for _, p := range source.Parts(m.file) {
 			info, err := fs.Stat(fsys, p)
 			if err != nil {
 				m.missing = p
@@ -47,9 +42,41 @@ func ggufModels(fsys fs.FS) (models []ggufModel) {
 			}
 			m.bytes += info.Size()
 		}
-		models = append(models, m)
 	}
 	return models
+}
+
+// groupGGUF is the models that files are, each by the first of its parts.
+func groupGGUF(files []string) (models []ggufModel) {
+	for _, file := range files {
+		name := strings.ToLower(path.Base(file))
+		parts := source.Parts(file)
+		first := slices.IndexFunc(parts, func(p string) bool { return slices.Contains(files, p) })
+		if path.Ext(name) != ".gguf" || strings.HasPrefix(name, "mmproj") || strings.Contains(name, "imatrix") || parts[first] != file {
+			continue
+		}
+		models = append(models, ggufModel{file: file, label: quantOf(file)})
+	}
+	return models
+}
+
+// ChooseGGUF lists those of a repository's files that are the GGUF model of a
+// quantisation, or the only one without.
+func ChooseGGUF(files []string, id, quant string) ([]string, error) {
+	models := groupGGUF(files)
+	found := models
+	if quant != "" {
+		found = matchQuant(models, quant)
+	}
+	switch {
+	case len(models) == 0:
+		return nil, fmt.Errorf("got no weights in %s that are read, want model.safetensors, pytorch_model.bin or GGUF files", id)
+	case len(found) == 0:
+		return nil, fmt.Errorf("got no GGUF file of %s in %s, want one of %s", quant, id, labels(models))
+	case len(found) > 1:
+		return nil, fmt.Errorf("got %d GGUF models in %s, want one: name it as %s:%s, of %s", len(found), id, id, found[0].label, labels(found))
+	}
+	return source.Parts(found[0].file), nil
 }
 
 var (
