@@ -237,34 +237,44 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 	return &Engine{e: e, place: place, tok: tok, noTok: noTok}, nil
 }
 
-// openPack opens a model's pack, which is made first if the model is a
-// checkpoint: unless it is not the model that was meant, or its budget could
-// not run it anyway.
+// openPack opens a model's pack, which is made first if the model has to be packed:
+// unless it is not the model that was meant, or its budget could not run it anyway.
 func openPack(ctx context.Context, src hub.Source, o options) (*pack.Pack, error) {
+	c := convert.Options{Notify: o.notify, Progress: o.progress}
+	p, err := convert.OpenKnown(ctx, src, o.cacheDir, c)
+	if err != nil {
+		return nil, err
+	}
+	if p != nil { // engine.Open says whether the budget will do
+		if err := o.checkProfile(p.Layout, src); err != nil {
+			return nil, errors.Join(err, p.Close())
+		}
+		return p, nil
+	}
 	l, err := convert.Layout(src)
+	if err == nil {
+		err = o.checkProfile(l, src)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if o.profile != nil {
-		if err := sameProfile(o.profile.internal(), l.Profile(), src.Name); err != nil {
-			return nil, err
-		}
-	}
-	path, err := convert.KnownPack(ctx, src, o.cacheDir)
+	known, err := o.finder().Known(src)
 	if err != nil {
 		return nil, err
 	}
-	if path == "" { // else engine.Open says so, which knows the pack's sidecar
-		known, err := o.finder().Known(src)
-		if err != nil {
-			return nil, err
-		}
-		known.Use(&o.engine)
-		if _, err := engine.Plan(l, o.engine); err != nil {
-			return nil, err
-		}
+	known.Use(&o.engine)
+	if _, err := engine.Plan(l, o.engine); err != nil {
+		return nil, err
 	}
-	return convert.Open(ctx, src, o.cacheDir, convert.Options{Notify: o.notify, Progress: o.progress})
+	return convert.Open(ctx, src, o.cacheDir, c)
+}
+
+// checkProfile demands that the model is the one that was meant, if any was.
+func (o *options) checkProfile(l *pack.Layout, src hub.Source) error {
+	if o.profile == nil {
+		return nil
+	}
+	return sameProfile(o.profile.internal(), l.Profile(), src.Name)
 }
 
 // sameProfile demands that a config describes the model.

@@ -13,6 +13,7 @@ import (
 	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
+	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/kv"
 	"github.com/sparseflow/sparseflow/internal/lab/bench"
 	"github.com/sparseflow/sparseflow/internal/lab/chart"
@@ -198,22 +199,22 @@ func (a *app) placeByActivity(cmd *cobra.Command, model string, in input, f *pla
 
 // measured is what this machine does with a model's pack.
 func (a *app) measured(ctx context.Context, model, cacheDir string, threads int) (*bench.Limits, error) {
-	src, layout, err := layoutOf(model, cacheDir)
+	src, err := hub.FindIn(model, cacheDir)
 	if err != nil {
 		return nil, err
 	}
-	path, err := convert.KnownPack(ctx, src, cacheDir)
+	p, err := convert.OpenKnown(ctx, src, cacheDir, convert.Options{})
 	if err != nil {
 		return nil, err
 	}
-	if path == "" {
+	if p == nil {
 		return nil, fmt.Errorf("plan: --measure: got checkpoint %s, of which there is no pack whose disk could be measured, want one: \"sparseflow run %s\" makes it", model, model)
 	}
 	bar := a.newProgress()
 	defer bar.close()
 	bar.say("measuring memory and disk")
-	l, err := bench.Measure(ctx, path, layout, nil, threads)
-	return &l, err
+	l, err := bench.Measure(ctx, p, nil, threads)
+	return &l, errors.Join(err, p.Close())
 }
 
 // planJSON is what plan --json prints. The top level is the whole process,

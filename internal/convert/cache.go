@@ -31,14 +31,20 @@ const lockPoll = 100 * time.Millisecond
 // it and the last one's stays. A pack there that cannot be opened, such as one of
 // an older version, is made again.
 func Cached(ctx context.Context, src fs.FS, srcName, cacheDir string, o Options) (string, error) {
-	if err := os.MkdirAll(cacheDir, 0o777); err != nil {
-		return "", fmt.Errorf("convert: cache directory: %w; choose another by --cache-dir", err)
-	}
-	s, err := openSource(src, srcName)
+	s, err := openSource(checkpointAt(src, srcName))
 	if err != nil {
 		return "", err
 	}
 	defer s.ckpt.Close()
+	return s.cached(ctx, cacheDir, o)
+}
+
+// cached is Cached.
+func (s *opened) cached(ctx context.Context, cacheDir string, o Options) (string, error) {
+	if err := os.MkdirAll(cacheDir, 0o777); err != nil {
+		return "", fmt.Errorf("convert: cache directory: %w; choose another by --cache-dir", err)
+	}
+	var err error
 	if o.SourceSHA256 == "" {
 		if o.SourceSHA256, err = s.rememberedHash(ctx, cacheDir, false); err != nil {
 			return "", err
@@ -67,7 +73,7 @@ func Cached(ctx context.Context, src fs.FS, srcName, cacheDir string, o Options)
 		return "", err
 	}
 	for _, n := range r.Notices {
-		o.notify("%s: %s", srcName, n)
+		o.notify("%s: %s", s.name, n)
 	}
 	return path, nil
 }
@@ -75,16 +81,21 @@ func Cached(ctx context.Context, src fs.FS, srcName, cacheDir string, o Options)
 // Known is the path of the pack that Cached would return without making or
 // hashing anything, "" if it would.
 func Known(ctx context.Context, src fs.FS, srcName, cacheDir string, o Options) (string, error) {
-	s, err := openSource(src, srcName)
+	s, err := openSource(checkpointAt(src, srcName))
 	if err != nil {
 		return "", err
 	}
 	defer s.ckpt.Close()
+	return s.known(ctx, cacheDir, o)
+}
+
+// known is Known.
+func (s *opened) known(ctx context.Context, cacheDir string, o Options) (path string, err error) {
 	o.SourceSHA256, err = s.rememberedHash(ctx, cacheDir, true)
 	if o.SourceSHA256 == "" || err != nil {
 		return "", err
 	}
-	_, path, err := s.cachePath(cacheDir, o)
+	_, path, err = s.cachePath(cacheDir, o)
 	if err != nil || !usable(path, Options{}) {
 		return "", err
 	}

@@ -166,7 +166,7 @@ func entries(t *testing.T, dir string) (names []string) {
 // remembered is the hash of the checkpoint in src by the memory in cache.
 func remembered(t *testing.T, src, cache string, quick bool) string {
 	t.Helper()
-	s, err := openSource(os.DirFS(src), src)
+	s, err := openSource(checkpointAt(os.DirFS(src), src))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +257,7 @@ func TestRememberSameTimes(t *testing.T) {
 		files[e] = &fstest.MapFile{Data: b, ModTime: time.Unix(1, 0)}
 	}
 	hash := func() string {
-		s, err := openSource(files, "image")
+		s, err := openSource(checkpointAt(files, "image"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -15,8 +14,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/sparseflow/sparseflow/internal/arch"
-	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/source"
 	"github.com/sparseflow/sparseflow/internal/tensor"
@@ -25,7 +22,7 @@ import (
 // Convert packs the checkpoint at the root of src into the file dst. srcName is
 // the checkpoint's path, for errors.
 func Convert(ctx context.Context, src fs.FS, srcName, dst string, o Options) (Result, error) {
-	s, err := openSource(src, srcName)
+	s, err := openSource(checkpointAt(src, srcName))
 	if err != nil {
 		return Result{}, err
 	}
@@ -35,60 +32,12 @@ func Convert(ctx context.Context, src fs.FS, srcName, dst string, o Options) (Re
 
 // Describe is the pack that Convert would make. It reads headers only.
 func Describe(src fs.FS, srcName string, o Options) (pack.Spec, error) {
-	s, err := openSource(src, srcName)
+	s, err := openSource(checkpointAt(src, srcName))
 	if err != nil {
 		return pack.Spec{}, err
 	}
 	defer s.ckpt.Close()
 	return s.spec(o)
-}
-
-// An opened checkpoint is one whose every tensor was found.
-type opened struct {
-	fsys      fs.FS
-	name      string // path for errors
-	config    []byte // config.json
-	profile   config.ModelProfile
-	ckpt      *source.Checkpoint
-	tensors   *arch.Mapping
-	tokenizer map[string][]byte // by file name
-	notices   []string          // what a person may want to know
-}
-
-func openSource(src fs.FS, srcName string) (*opened, error) {
-	raw, err := readSmall(src, srcName, configFile, maxConfigBytes)
-	if err != nil {
-		return nil, err
-	}
-	s := &opened{fsys: src, name: srcName, config: raw, tokenizer: make(map[string][]byte)}
-	generation := s.readOptional(generationFile, maxConfigBytes)
-	s.profile, s.notices, err = arch.ReadTransformers(raw, generation)
-	if err != nil {
-		return nil, fmt.Errorf("convert: read %s: %w", path.Join(srcName, configFile), err)
-	}
-	for _, name := range pack.TokenizerFiles() {
-		if b := s.readOptional(name, maxTokenizerBytes); len(b) > 0 {
-			s.tokenizer[name] = b
-		}
-	}
-	if s.ckpt, err = source.Open(src, srcName); err != nil {
-		return nil, err
-	}
-	if s.tensors, err = arch.Map(s.ckpt, s.profile, srcName); err != nil {
-		return nil, errors.Join(err, s.ckpt.Close())
-	}
-	s.notices = append(s.notices, s.tensors.Notices...)
-	return s, nil
-}
-
-// readOptional reads a file that a model can do without: nil if it is not there
-// or, which is noted, cannot be read.
-func (s *opened) readOptional(name string, limit int64) []byte {
-	b, err := readSmall(s.fsys, s.name, name, limit)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.notices = append(s.notices, fmt.Sprintf("%s is left out: %v", name, err))
-	}
-	return b
 }
 
 // kept is the narrowest element type of each class that keeps every value.
@@ -126,7 +75,7 @@ func (s *opened) spec(o Options) (pack.Spec, error) {
 	if s.profile.Sparse() {
 		mlp = mlp.OfRow(s.profile.HiddenSize)
 	}
-	spec := pack.Spec{Profile: s.profile, Name: name, Attn: attn, MLP: mlp, Types: make(map[string]tensor.DType), Tokenizer: s.tokenizer}
+	spec := pack.Spec{Profile: s.profile, Name: name, Attn: attn, MLP: mlp, Types: make(map[string]tensor.DType), Tokenizer: s.tokenizer()}
 	for name, t := range s.tensors.Resident {
 		quant, class := o.Attn, attn
 		if pack.OfMLP(name) {

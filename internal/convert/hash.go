@@ -37,13 +37,16 @@ func SourceHash(ctx context.Context, src fs.FS, srcName string) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	hash, err := (&opened{fsys: src, name: srcName, ckpt: c}).hash(ctx)
+	hash, err := (&opened{fsys: src, name: srcName, ckpt: c, config: []byte{}}).hash(ctx)
 	return hash, errors.Join(err, c.Close())
 }
 
-// files lists the files that make up a checkpoint, sorted.
+// files lists the files that make up a model, sorted.
 func (s *opened) files() []string {
-	files := append(s.ckpt.Files(), configFile)
+	files := s.ckpt.Files()
+	if s.config != nil {
+		files = append(files, configFile)
+	}
 	slices.Sort(files)
 	return files
 }

@@ -2,55 +2,86 @@ package convert
 
 import (
 	"context"
+	"errors"
 
 	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/pack"
 )
 
-// Layout is the layout of a model's pack or, of a checkpoint, of the pack that
-// it becomes. It reads headers only.
+// Layout is the layout of a model's pack or, of one that has to be packed, of the
+// pack that it becomes. It reads headers only.
 func Layout(src hub.Source) (*pack.Layout, error) {
-	if src.Kind == hub.Checkpoint {
-		spec, err := Describe(src.FS, src.Path, Options{Name: src.Name})
-		if err != nil {
-			return nil, err
-		}
-		return spec.Layout()
-	}
-	p, err := pack.Open(src.Path)
+	p, s, err := openPlace(src, Options{})
 	if err != nil {
 		return nil, err
 	}
-	return p.Layout, p.Close()
+	if p != nil {
+		return p.Layout, p.Close()
+	}
+	defer s.ckpt.Close()
+	spec, err := s.spec(Options{Name: src.Name})
+	if err != nil {
+		return nil, err
+	}
+	return spec.Layout()
 }
 
-// KnownPack is the path of a model's pack, "" where its checkpoint has not been
-// converted as far as is known without hashing it. See hub.CacheDir.
-func KnownPack(ctx context.Context, src hub.Source, cacheDir string) (string, error) {
-	if src.Kind != hub.Checkpoint {
-		return src.Path, nil
+// OpenKnown is Open of a model that needs not be packed or has been, as far as is
+// known without hashing it; nil of another. See hub.CacheDir.
+func OpenKnown(ctx context.Context, src hub.Source, cacheDir string, o Options) (*pack.Pack, error) {
+	p, s, err := openPlace(src, o)
+	if err != nil || p != nil {
+		return p, err
 	}
-	cacheDir, err := hub.CacheDir(cacheDir)
-	if err != nil {
-		return "", err
-	}
-	return Known(ctx, src.FS, src.Path, cacheDir, Options{Name: src.Name})
-}
-
-// Open opens a model's pack, which is made in cacheDir first if the model is a
-// checkpoint; see Cached and hub.CacheDir.
-func Open(ctx context.Context, src hub.Source, cacheDir string, o Options) (*pack.Pack, error) {
-	if src.Kind != hub.Checkpoint {
-		return pack.Open(src.Path)
-	}
-	cacheDir, err := hub.CacheDir(cacheDir)
-	if err != nil {
+	defer s.ckpt.Close()
+	if cacheDir, err = hub.CacheDir(cacheDir); err != nil {
 		return nil, err
 	}
 	o.Name = src.Name
-	path, err := Cached(ctx, src.FS, src.Path, cacheDir, o)
+	path, err := s.known(ctx, cacheDir, o)
+	if err != nil || path == "" {
+		return nil, err
+	}
+	return pack.Open(path)
+}
+
+// Open opens a model's pack or its files where they are. A model that has to be
+// packed is so in cacheDir first; see Cached and hub.CacheDir.
+func Open(ctx context.Context, src hub.Source, cacheDir string, o Options) (*pack.Pack, error) {
+	p, s, err := openPlace(src, o)
+	if err != nil || p != nil {
+		return p, err
+	}
+	defer s.ckpt.Close()
+	if cacheDir, err = hub.CacheDir(cacheDir); err != nil {
+		return nil, err
+	}
+	o.Name = src.Name
+	path, err := s.cached(ctx, cacheDir, o)
 	if err != nil {
 		return nil, err
 	}
 	return pack.Open(path)
+}
+
+// openPlace opens a model where it is: as a pack if it can be used as it is, else as
+// what has to be packed.
+func openPlace(src hub.Source, o Options) (p *pack.Pack, s *opened, err error) {
+	if src.Kind == hub.Pack {
+		p, err = pack.Open(src.Path)
+		return p, nil, err
+	}
+	if s, err = openSource(src); err != nil {
+		return nil, nil, err
+	}
+	switch p, err = s.openInPlace(); {
+	case err != nil:
+		return nil, nil, errors.Join(err, s.ckpt.Close())
+	case p == nil:
+		return nil, s, nil
+	}
+	for _, n := range s.notices {
+		o.notify("%s: %s", s.name, n)
+	}
+	return p, nil, nil
 }

@@ -51,7 +51,7 @@ func openInPlace(t testing.TB, path string) (*pack.Pack, *source.Checkpoint) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := pack.InPlace{Profile: testProfile(), Name: "m", Dir: dir, Checkpoint: c}
+	s := pack.InPlace{Profile: testProfile(), Name: "m", Path: path, Dir: dir, Checkpoint: c}
 	for _, name := range c.Names() {
 		x, _ := c.Tensor(name)
 		s.Tensors = append(s.Tensors, pack.Placed{Name: name, Vector: len(x.Shape) == 1, Tensor: x})

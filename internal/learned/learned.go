@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 
 	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -55,7 +56,11 @@ func (f Finder) Of(src hub.Source, p *pack.Pack) (l Learned, err error) {
 	if err != nil {
 		return l, err
 	}
-	side, err := sidecar.Lookup(p.Path(), dir, p.SourceSHA256())
+	beside := p.Path()
+	if !p.Checksums() { // files used in place belong to others
+		beside = filepath.Join(dir, p.SourceSHA256())
+	}
+	side, err := sidecar.Lookup(beside, dir, p.SourceSHA256())
 	var other *sidecar.MismatchError
 	switch {
 	case errors.As(err, &other):
@@ -76,15 +81,11 @@ func (f Finder) Of(src hub.Source, p *pack.Pack) (l Learned, err error) {
 // Known is what Of would find, as far as that is known without converting or
 // hashing a checkpoint.
 func (f Finder) Known(src hub.Source) (l Learned, err error) {
-	path, err := convert.KnownPack(context.Background(), src, f.CacheDir)
+	p, err := convert.OpenKnown(context.Background(), src, f.CacheDir, convert.Options{})
 	if err != nil {
 		return l, err
 	}
-	if path != "" {
-		p, err := pack.Open(path)
-		if err != nil {
-			return l, err
-		}
+	if p != nil {
 		l, err = f.Of(src, p)
 		return l, errors.Join(err, p.Close())
 	}

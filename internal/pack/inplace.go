@@ -17,6 +17,7 @@ import (
 type InPlace struct {
 	Profile config.ModelProfile
 	Name    string // of the model, for people
+	Path    string // that the model is called by
 	Dir     string // that the checkpoint's files lie in
 	// Checkpoint is open, and the pack's from then on unless there is an error.
 	Checkpoint *source.Checkpoint
@@ -46,7 +47,7 @@ func (s InPlace) Open() (*Pack, error) {
 	// There are no bundles; whoever sizes something by one gets float16's.
 	l.attn, l.mlp = tensor.F16, tensor.F16
 	l.stride = alignUp(s.Profile.BundleBytes(l.mlp), sectorBytes)
-	p := &Pack{path: s.Dir, Layout: l}
+	p := &Pack{path: s.Path, Layout: l}
 	starts := make(map[string]int64)
 	readers := inPlaceFile{Closer: s.Checkpoint}
 	state := sha256.New()
@@ -61,9 +62,6 @@ func (s InPlace) Open() (*Pack, error) {
 		if _, err := io.Copy(state, io.NewSectionReader(f, 0, f.HeaderBytes)); err != nil {
 			return nil, fmt.Errorf("pack: read %s: %w", path, err)
 		}
-	}
-	if len(p.files) == 1 {
-		p.path = p.files[0].Path
 	}
 	state.Write(s.Config)
 	l.source = hex.EncodeToString(state.Sum(nil))

@@ -13,7 +13,6 @@ import (
 	"github.com/sparseflow/sparseflow/internal/lab/reads"
 	"github.com/sparseflow/sparseflow/internal/lab/trace"
 	"github.com/sparseflow/sparseflow/internal/memory"
-	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/placement"
 )
 
@@ -128,7 +127,7 @@ func (c *child) open(ctx context.Context) (*engine.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := pack.Open(c.Pack)
+	p, err := openPack(c.Pack)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +151,7 @@ func (c *child) open(ctx context.Context) (*engine.Engine, error) {
 func (c *child) file() (disk.File, error) {
 	switch c.Mode {
 	case Naive, AblatePredictor, AblateCache:
-		p, err := pack.Open(c.Pack)
+		p, err := openPack(c.Pack)
 		if err != nil {
 			return nil, err
 		}

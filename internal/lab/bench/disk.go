@@ -28,16 +28,13 @@ type diskRates struct {
 	inOrder   float64 // bytes per second
 }
 
-// measureDisk measures how fast the pack at path can be read: bundles at random
+// measureDisk measures how fast a pack can be read: bundles at random
 // places, and large pieces in order. It reads as the engine does, by the same
 // calls, past the page cache where that is possible.
-func measureDisk(path string, each time.Duration) (r diskRates, err error) {
-	p, err := pack.Open(path)
-	if err != nil {
-		return r, err
-	}
+func measureDisk(p *pack.Pack, each time.Duration) (r diskRates, err error) {
+	path := p.Path()
 	f, err := disk.OpenFile(p, config.IODirect)
-	if err = errors.Join(err, p.Close()); err != nil {
+	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()

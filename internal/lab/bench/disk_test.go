@@ -12,7 +12,12 @@ import (
 // pack.
 func TestMeasureDisk(t *testing.T) {
 	o := tinyOptions(t, "")
-	r, err := measureDisk(o.Pack, 50*time.Millisecond)
+	p, err := openPack(o.Pack)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	r, err := measureDisk(p, 50*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,13 +25,13 @@ func TestMeasureDisk(t *testing.T) {
 		t.Errorf("got %+v", r)
 	}
 	none := filepath.Join(t.TempDir(), "none.sflow")
-	if _, err := measureDisk(none, time.Second); err == nil || !strings.Contains(err.Error(), none) {
+	if _, err := openPack(none); err == nil || !strings.Contains(err.Error(), none) {
 		t.Errorf("no such file: got %v, want an error that names it", err)
 	}
 	if err := os.WriteFile(none, []byte("no pack"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := measureDisk(none, time.Second); err == nil || !strings.Contains(err.Error(), none) {
+	if _, err := openPack(none); err == nil || !strings.Contains(err.Error(), none) {
 		t.Errorf("no pack: got %v, want an error that names it", err)
 	}
 }

@@ -51,21 +51,21 @@ const (
 // reads in order is measured.
 const measureTime = 500 * time.Millisecond
 
-// Measure measures the limits of memory, with weights as l has them, and of the
-// disk that the file at path is on; of a simulated disk (sim is not nil) it says
-// what that is.
-func Measure(ctx context.Context, path string, layout *pack.Layout, sim *disk.SimSpec, threads int) (Limits, error) {
-	size := min(max(layout.WeightBytes(), leastMemory), mostMemory)
+// Measure measures the limits of memory, with weights as p has them, and of the
+// disk that p's files are on; of a simulated disk (sim is not nil) it says what that
+// is.
+func Measure(ctx context.Context, p *pack.Pack, sim *disk.SimSpec, threads int) (Limits, error) {
+	size := min(max(p.WeightBytes(), leastMemory), mostMemory)
 	if free := placement.FreeBytes(os.DirFS("/")); free > 0 {
 		size = min(size, free/2)
 	}
-	return measure(ctx, path, layout, sim, threads, size, measureTime)
+	return measure(ctx, p, sim, threads, size, measureTime)
 }
 
 // measure is Measure with memory of a given size, each for a given time.
-func measure(ctx context.Context, path string, layout *pack.Layout, sim *disk.SimSpec, threads int, size int64, each time.Duration) (l Limits, err error) {
-	l.Threads, l.ReadBytes = threads, layout.BundleStride()
-	if err = l.measureMemory(ctx, layout, threads, size, each); err != nil {
+func measure(ctx context.Context, p *pack.Pack, sim *disk.SimSpec, threads int, size int64, each time.Duration) (l Limits, err error) {
+	l.Threads, l.ReadBytes = threads, p.BundleStride()
+	if err = l.measureMemory(ctx, p.Layout, threads, size, each); err != nil {
 		return l, err
 	}
 	if sim != nil {
@@ -75,7 +75,7 @@ func measure(ctx context.Context, path string, layout *pack.Layout, sim *disk.Si
 		l.RandomWarmGBs, l.SequentialGBs = l.RandomGBs, sim.BytesPerSecond/1e9
 		return l, nil
 	}
-	r, err := measureDisk(path, each)
+	r, err := measureDisk(p, each)
 	bytes := float64(r.readBytes)
 	l.RandomIOPS, l.RandomGBs = r.random, r.random*bytes/1e9
 	l.RandomWarmGBs, l.SequentialGBs = r.warm*bytes/1e9, r.inOrder/1e9

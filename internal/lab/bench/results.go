@@ -46,7 +46,7 @@ type Benchmark struct {
 
 // Prepare converts the model if need be, finds the text and measures the
 // limits. c says whom to tell of the conversion.
-func (b *Benchmark) Prepare(ctx context.Context, c convert.Options) error {
+func (b *Benchmark) Prepare(ctx context.Context, c convert.Options) (err error) {
 	src, err := hub.FindIn(b.Model, b.CacheDir)
 	if err != nil {
 		return err
@@ -64,17 +64,15 @@ func (b *Benchmark) Prepare(ctx context.Context, c convert.Options) error {
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, p.Close()) }()
 	b.Pack, b.dtype = p.Path(), dtypes(p.Layout)
-	if err := p.Close(); err != nil {
-		return err
-	}
 	place, err := b.place(b.Strategy, false)
 	if err != nil {
 		return err
 	}
 	b.Free = placement.FreeBytes(os.DirFS("/"))
 	b.Progress("measuring memory and disk")
-	b.Limits, err = Measure(ctx, b.Pack, p.Layout, b.SimDisk, place.Threads)
+	b.Limits, err = Measure(ctx, p, b.SimDisk, place.Threads)
 	return err
 }
 

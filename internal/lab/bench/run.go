@@ -13,7 +13,6 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/disk"
-	"github.com/sparseflow/sparseflow/internal/pack"
 )
 
 // Options is what to measure.
@@ -96,7 +95,7 @@ func (r *runner) mode(ctx context.Context, m Mode) error {
 // fillSim has what stands for the disk in the page cache, so that a mode's process
 // need not read it there before its first token.
 func (r *runner) fillSim() error {
-	p, err := pack.Open(r.o.Pack)
+	p, err := openPack(r.o.Pack)
 	if err != nil {
 		return err
 	}

@@ -207,7 +207,7 @@ func TestMeasure(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	l, err := measure(t.Context(), p.Path(), p.Layout, nil, 2, 16<<20, 50*time.Millisecond)
+	l, err := measure(t.Context(), p, nil, 2, 16<<20, 50*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,12 +218,12 @@ func TestMeasure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l, err = measure(t.Context(), p.Path(), p.Layout, &sim, 1, 16<<20, 50*time.Millisecond); err != nil || l.SequentialGBs != 0.95 || math.Round(l.RandomIOPS) != 57e3 || math.Round(1e6*l.RandomGBs) != math.Round(57*float64(l.ReadBytes)) || l.Simulated == "" {
+	if l, err = measure(t.Context(), p, &sim, 1, 16<<20, 50*time.Millisecond); err != nil || l.SequentialGBs != 0.95 || math.Round(l.RandomIOPS) != 57e3 || math.Round(1e6*l.RandomGBs) != math.Round(57*float64(l.ReadBytes)) || l.Simulated == "" {
 		t.Errorf("simulated: got %+v, %v", l, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Measure(ctx, p.Path(), p.Layout, nil, 2); !errors.Is(err, context.Canceled) {
+	if _, err := Measure(ctx, p, nil, 2); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: got %v", err)
 	}
 }

@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"context"
+	"fmt"
 	"slices"
 
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -8,6 +10,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/learned"
+	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/placement"
 )
 
@@ -71,6 +74,19 @@ func (o *Options) place(s config.OffloadStrategy, unprofiled bool) (*placement.P
 	eo := engine.Options{Strategy: s, Unprofiled: unprofiled}
 	known.Use(&eo)
 	return engine.Plan(l, eo)
+}
+
+// openPack opens what Benchmark found the model as: a pack, or files used in place.
+func openPack(path string) (*pack.Pack, error) {
+	src, err := hub.Find(path)
+	if err != nil {
+		return nil, err
+	}
+	p, err := convert.OpenKnown(context.Background(), src, "", convert.Options{})
+	if err == nil && p == nil {
+		err = fmt.Errorf("bench: open %s: got a model that has to be packed, want a pack", path)
+	}
+	return p, err
 }
 
 // finder is where what is known of a model is looked for.
