@@ -37,7 +37,7 @@ pack to choose the place and the element types, or to check a pack.
 What is exact: --quant keep, the default, keeps every weight as stored. A
 narrower type rounds to nearest. q8_0 and q4_0 are GGUF's: blocks of 32 weights
 of 8 or 4 bits with a scale each; with them activations are rounded to 8 bits
-too, and rows whose length is no multiple of 32 stay f16.
+too, and rows that blocks do not fill get f16.
 
 The pack appears under its name when it is complete, or not at all. With
 --verify the whole file is read and checked.

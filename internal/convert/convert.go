@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/source"
 	"github.com/sparseflow/sparseflow/internal/tensor"
@@ -61,38 +63,76 @@ func (s *opened) kept() (attn, mlp tensor.DType) {
 // spec is the pack that o asks for.
 func (s *opened) spec(o Options) (pack.Spec, error) {
 	attn, mlp := s.kept()
-	attn, err := o.Attn.dtype(attn)
-	if err != nil {
-		return pack.Spec{}, err
-	}
-	if mlp, err = o.MLP.dtype(mlp); err != nil {
-		return pack.Spec{}, err
-	}
-	name := o.Name
-	if name == "" {
-		name = filepath.Base(s.name)
+	spec := pack.Spec{Profile: s.profile, Name: cmp.Or(o.Name, filepath.Base(s.name)), Attn: attn, MLP: mlp, Types: make(map[string]tensor.DType), Tokenizer: s.tokenizer()}
+	var mixes [2]tensor.Mix
+	for i, class := range []struct {
+		quant Quant
+		dtype *tensor.DType
+	}{{o.Attn, &spec.Attn}, {o.MLP, &spec.MLP}} {
+		if class.quant.keeps() {
+			continue
+		}
+		var err error
+		if mixes[i], err = class.quant.mix(); err != nil {
+			return spec, err
+		}
+		*class.dtype = mixes[i].Base()
 	}
 	if s.profile.Sparse() {
-		mlp = mlp.OfRow(s.profile.HiddenSize)
+		spec.MLP = spec.MLP.OfRow(s.profile.HiddenSize)
 	}
-	spec := pack.Spec{Profile: s.profile, Name: name, Attn: attn, MLP: mlp, Types: make(map[string]tensor.DType), Tokenizer: s.tokenizer()}
 	for name, t := range s.tensors.Resident {
-		quant, class := o.Attn, attn
-		if pack.OfMLP(name) {
-			quant, class = o.MLP, mlp
+		if len(t.Shape) != 2 {
+			continue
 		}
-		if len(t.Shape) == 2 && quant.keeps() && t.DType != class {
-			spec.Types[name] = t.DType
+		quant, class, mix := o.Attn, spec.Attn, mixes[0]
+		if pack.OfMLP(name) {
+			quant, class, mix = o.MLP, spec.MLP, mixes[1]
+		}
+		cols, d := int(t.Shape[1]), t.DType
+		if !quant.keeps() {
+			d = mix.Type(placeOf(s.profile, name, cols))
+		}
+		if d != class.OfRow(cols) {
+			spec.Types[name] = d
 		}
 	}
 	return spec, nil
 }
 
-// unfilled lists the rows that o asks to quantise and that stay F16.
+// placeOf is where a model has the matrix that config.TensorShape calls name.
+func placeOf(p config.ModelProfile, name string, cols int) tensor.Place {
+	at := tensor.Place{Layers: p.Layers, Cols: cols}
+	if rest, ok := strings.CutPrefix(name, "layers."); ok {
+		layer, in, _ := strings.Cut(rest, ".")
+		at.Layer, _ = strconv.Atoi(layer)
+		name = in
+	}
+	switch name {
+	case "head":
+		at.Role = tensor.HeadRole
+	case "embed.tokens":
+		if at.Role = tensor.EmbeddingRole; p.TiedHead {
+			at.Role = tensor.HeadRole
+		}
+	case "attn.k.weight":
+		at.Role = tensor.AttnKRole
+	case "attn.v.weight":
+		at.Role = tensor.AttnVRole
+	case "attn.o.weight":
+		at.Role = tensor.AttnOutRole
+	case "mlp.down.weight":
+		at.Role = tensor.DownRole
+	}
+	return at
+}
+
+// unfilled lists the rows that the blocks which o asks for do not fill.
 func (s *opened) unfilled(o Options) (notices []string) {
 	add := func(q Quant, what string, n int) {
-		if d, err := q.dtype(tensor.F32); err == nil && d.OfRow(n) != d {
-			notices = append(notices, fmt.Sprintf("%s with rows of %d elements stay f16: %s takes multiples of %d", what, n, q, tensor.QuantBlock))
+		if m, err := q.mix(); err == nil && !q.keeps() && m.Base().OfRow(n) != m.Base() {
+			notices = append(notices, fmt.Sprintf("%s with rows of %d elements get %s: %s takes multiples of %d",
+				what, n, strings.ToLower(m.Base().OfRow(n).String()), q, m.Base().BlockElems()))
 		}
 	}
 	add(o.Attn, "matrices", s.profile.HiddenSize)
@@ -309,14 +349,14 @@ func (j *job) block(ctx context.Context, t pack.Tensor, b int, buf *buffers) err
 	row, rows := t.Block(b)
 	n, at := rows*t.Cols, row*t.Cols
 	out := sized(&buf.block, int(dtype.RowBytes(n)))
-	size := int(from.DType.RowBytes(1))
-	step := len(buf.piece) / size // a multiple of any block
+	// Rows are whole blocks of both types, pieces of any.
+	step := len(buf.piece) / from.DType.BlockBytes() * from.DType.BlockElems() / tensor.SuperBlock * tensor.SuperBlock
 	for i := 0; i < n; i += step {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		piece := buf.piece[:min(step, n-i)*size]
-		if _, err := from.ReadAt(piece, int64(at+i)*int64(size)); err != nil {
+		piece := buf.piece[:from.DType.RowBytes(min(step, n-i))]
+		if _, err := from.ReadAt(piece, from.DType.RowBytes(at+i)); err != nil {
 			return err
 		}
 		if err := narrow(out[dtype.RowBytes(i):], dtype, piece, from.DType); err != nil {

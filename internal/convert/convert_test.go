@@ -165,11 +165,11 @@ func notices(name string, o Options) []string {
 		return nil
 	case name == "odd-sizes":
 		return []string{
-			"matrices with rows of 60 elements stay f16: " + string(q) + " takes multiples of 32",
-			"neurons with rows of 60 elements stay f16: " + string(o.MLP) + " takes multiples of 32",
+			"matrices with rows of 60 elements get f16: " + string(q) + " takes multiples of 32",
+			"neurons with rows of 60 elements get f16: " + string(o.MLP) + " takes multiples of 32",
 		}
 	case name == "post-norm-proj":
-		return []string{"matrices with rows of 48 elements stay f16: " + string(q) + " takes multiples of 32"}
+		return []string{"matrices with rows of 48 elements get f16: " + string(q) + " takes multiples of 32"}
 	}
 	return nil
 }
@@ -278,7 +278,7 @@ func TestErrors(t *testing.T) {
 		"Inf to be quantised": {poison("layers.0.fc2.weight", 0xff800000), Options{MLP: Q4_0}, []string{"layers.0.fc2.weight", "-Inf", "want finite"}},
 		"Inf in a matrix":     {poison("layers.0.self_attn.q_proj.weight", 0x7f800000), Options{Attn: Q4_0}, []string{"q_proj.weight", "+Inf", "want finite"}},
 		"too large for q8_0":  {poison("embed_tokens.weight", 0x4b800000), Options{Attn: Q8_0}, []string{"embed_tokens.weight", "1.6777216e+07", "overflows Q8_0"}},
-		"bad quant":           {func(*testing.T, string) {}, Options{MLP: "q9"}, []string{"q9", "keep, f32, bf16, f16, q8_0 or q4_0"}},
+		"bad quant":           {func(*testing.T, string) {}, Options{MLP: "q9"}, []string{"q9", "want one of keep, f32, f16, bf16, q8_0"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, out := filepath.Join(t.TempDir(), "m"), t.TempDir()

@@ -11,12 +11,11 @@ import (
 // values between stay in the first-level cache.
 const narrowStep = 2048
 
-// narrow converts all of src from type s, which is not quantised, to type d at
-// the start of dst: whole blocks where d is quantised. The error says which value
-// cannot be had and leaves it to the caller to name the tensor.
+// narrow converts all of src from type s to type d at the start of dst, whole
+// blocks of both. The error says which value cannot be had and leaves it to the
+// caller to name the tensor.
 func narrow(dst []byte, d tensor.DType, src []byte, s tensor.DType) error {
-	ss := int(s.RowBytes(1))
-	n := len(src) / ss
+	n := len(src) / s.BlockBytes() * s.BlockElems()
 	dst = dst[:d.RowBytes(n)]
 	if s == d {
 		copy(dst, src)
@@ -24,7 +23,7 @@ func narrow(dst []byte, d tensor.DType, src []byte, s tensor.DType) error {
 		var buf [narrowStep]float32
 		for i := 0; i < n; i += narrowStep {
 			v := buf[:min(narrowStep, n-i)]
-			tensor.Decode(v, src[i*ss:], s)
+			tensor.Decode(v, src[s.RowBytes(i):], s)
 			tensor.Encode(dst[d.RowBytes(i):], v, d)
 		}
 	}
@@ -37,13 +36,13 @@ func narrow(dst []byte, d tensor.DType, src []byte, s tensor.DType) error {
 // explain names the first value that did not stay finite, of a block the
 // largest.
 func explain(dst []byte, d tensor.DType, src []byte, s tensor.DType) error {
-	ss, step := int(s.RowBytes(1)), d.BlockElems()
+	step := max(s.BlockElems(), d.BlockElems())
 	v := make([]float32, step)
-	for i := 0; i < len(src)/ss; i += step {
+	for i := 0; i < len(src)/s.BlockBytes()*s.BlockElems(); i += step {
 		if tensor.Finite(dst[d.RowBytes(i):d.RowBytes(i+step)], d) {
 			continue
 		}
-		tensor.Decode(v, src[i*ss:], s)
+		tensor.Decode(v, src[s.RowBytes(i):], s)
 		most := v[0]
 		for _, f := range v {
 			if !(math.Abs(float64(f)) <= math.MaxFloat32) {

@@ -9,41 +9,41 @@ import (
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
-// Quant says what element type a class of weights is to have in the pack.
+// Quant says what element types a class of weights is to have in the pack: Keep,
+// or the name of a mix of package tensor.
 type Quant string
 
-// The element types that can be asked for. The empty Quant is Keep.
+// Some of what can be asked for. The empty Quant is Keep.
 const (
 	Keep Quant = "keep" // as stored; of neurons that mix types, the narrowest that holds all
 	F32  Quant = "f32"
 	BF16 Quant = "bf16"
 	F16  Quant = "f16"
-	Q8_0 Quant = "q8_0" // blocks of 32; f16 for rows that they do not fill
+	Q8_0 Quant = "q8_0"
 	Q4_0 Quant = "q4_0"
 )
+
+// Quants are all.
+func Quants() []string { return append([]string{string(Keep)}, tensor.Mixes()...) }
 
 // ParseQuant returns the Quant named s, in either case.
 func ParseQuant(s string) (Quant, error) {
 	q := Quant(strings.ToLower(s))
-	switch q {
-	case Keep, F32, BF16, F16, Q8_0, Q4_0:
-		return q, nil
+	if _, err := tensor.ParseMix(string(q)); err != nil && q != Keep {
+		return "", fmt.Errorf("convert: quant: got %q, want one of %s", s, strings.Join(Quants(), ", "))
 	}
-	return "", fmt.Errorf("convert: quant: got %q, want keep, f32, bf16, f16, q8_0 or q4_0", s)
+	return q, nil
 }
 
 // keeps reports whether a class is to be stored as it is.
 func (q Quant) keeps() bool { return q == "" || q == Keep }
 
-// dtype is the element type of a class that is stored as kept.
-func (q Quant) dtype(kept tensor.DType) (tensor.DType, error) {
-	if q.keeps() {
-		return kept, nil
-	}
+// mix is what q names; it keeps nothing.
+func (q Quant) mix() (tensor.Mix, error) {
 	if _, err := ParseQuant(string(q)); err != nil {
-		return 0, err
+		return tensor.Mix{}, err
 	}
-	return tensor.ParseDType(string(q))
+	return tensor.ParseMix(string(q))
 }
 
 // widest is the narrowest type that holds every value of all.

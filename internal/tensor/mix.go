@@ -38,29 +38,38 @@ type Mix struct {
 // mixed are the names of mixes that are not one type throughout.
 var mixed = []Mix{{"q4_k_m", Q4_K, true}, {"q5_k_m", Q5_K, true}}
 
-// ParseMix returns the mix named s, in either case: q4_k_m, q5_k_m or the name of
-// a type that Encodes.
+// Mixes are the names that ParseMix knows: those of types that Encodes, and of
+// mixes of them.
+func Mixes() (names []string) {
+	for d := range DType(DTypes) {
+		if d.Encodes() {
+			names = append(names, strings.ToLower(d.String()))
+		}
+	}
+	for _, m := range mixed {
+		names = append(names, m.name)
+	}
+	return names
+}
+
+// ParseMix returns the mix named s, in either case.
 func ParseMix(s string) (Mix, error) {
-	known := make([]string, 0, DTypes)
 	for _, m := range mixed {
 		if strings.EqualFold(s, m.name) {
 			return m, nil
 		}
-		known = append(known, m.name)
 	}
-	for d := range DType(DTypes) {
-		if name := strings.ToLower(d.String()); d.Encodes() {
-			if strings.EqualFold(s, name) {
-				return Mix{name, d, false}, nil
-			}
-			known = append(known, name)
-		}
+	if d, err := ParseDType(s); err == nil && d.Encodes() {
+		return Mix{strings.ToLower(s), d, false}, nil
 	}
-	return Mix{}, fmt.Errorf("tensor: parse mix: got %q, want one of %s", s, strings.Join(known, ", "))
+	return Mix{}, fmt.Errorf("tensor: parse mix: got %q, want one of %s", s, strings.Join(Mixes(), ", "))
 }
 
 // String is the mix's name.
 func (m Mix) String() string { return m.name }
+
+// Base is the type of most matrices.
+func (m Mix) Base() DType { return m.base }
 
 // Type is that of the matrix at p, with those for rows that blocks do not fill.
 // A mix is that of llama.cpp's quantize (llama_tensor_get_type): the head has

@@ -58,7 +58,7 @@ func TestMixes(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"q4_k_s", "iq4_xs", "mxfp4", ""} {
-		if _, err := ParseMix(name); err == nil || !strings.Contains(err.Error(), "q4_k_m, q5_k_m, f32, f16") {
+		if _, err := ParseMix(name); err == nil || !strings.Contains(err.Error(), "q6_k, q4_k_m, q5_k_m") {
 			t.Errorf("ParseMix(%q): got error %v", name, err)
 		}
 	}
