@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -86,6 +87,12 @@ func streams(s Set) []stream {
 		over("Dot4"+dt.String(), size, false, func(w []byte, next *byte) { sink += k.Dot4(w, in, stride, next)[3] })
 		over("Axpy"+dt.String(), size, false, func(w []byte, next *byte) { k.Axpy(y, 1e-3, w, next) })
 	}
+	for _, dt := range blockTypes {
+		k, size := s.Rows(dt), int(dt.RowBytes(rowElems))
+		in, stride := inputs(dt, x, 4, rowElems, 0)
+		over("Dot"+dt.String(), size, false, func(w []byte, next *byte) { sink += k.Dot(w, in, next) })
+		over("Dot4"+dt.String(), size, false, func(w []byte, next *byte) { sink += k.Dot4(w, in, stride, next)[3] })
+	}
 	over("DotU4S8", rowElems/2, true, func(w []byte, _ *byte) { sink += float32(s.DotU4S8(w, s8)) })
 	over("DotU3S8", Sketch3Bytes(rowElems), true, func(w []byte, _ *byte) { sink += float32(s.DotU3S8(w, s8)) })
 	// A row is a run of keys or values of an OPT-6.7B head.
@@ -154,6 +161,42 @@ func compareWithLoad(b *testing.B, p []byte, k stream, sparse bool, load func([]
 	b.ReportMetric(rates[mid], "GB/s")
 	b.ReportMetric(limits[mid], "limit-GB/s")
 	b.ReportMetric(shares[mid], "share-of-limit")
+}
+
+// BenchmarkCached is the products of rows that stay in a core's cache, in GB/s of
+// weights: what arithmetic allows.
+func BenchmarkCached(b *testing.B) {
+	const rows, n = 16, 4096
+	for _, s := range All()[1:] {
+		for _, dt := range append(slices.Clone(rowTypes), blockTypes...) {
+			src := newSource(1, 0)
+			k, w, size := s.Rows(dt), src.weights(dt, rows*n), int(dt.RowBytes(n))
+			in, stride := inputs(dt, src.floats(4*n), 4, n, 0)
+			y := make([]float32, rows)
+			b.Run(fmt.Sprintf("%v/%s", dt, s.Name), func(b *testing.B) {
+				fastest(b, len(w), func() { k.MatVec(y, w, size, in, s.Ahead) })
+			})
+			b.Run(fmt.Sprintf("%v/four/%s", dt, s.Name), func(b *testing.B) {
+				fastest(b, len(w), func() {
+					for r := range rows {
+						k.Dot4(w[r*size:][:size], in, stride, nil)
+					}
+				})
+			})
+		}
+	}
+}
+
+// fastest reports the rate of the fastest call of f, which takes n bytes: calls
+// that others' work interrupts do not count.
+func fastest(b *testing.B, n int, f func()) {
+	best := time.Duration(math.MaxInt64)
+	for b.Loop() {
+		start := time.Now()
+		f()
+		best = min(best, time.Since(start))
+	}
+	b.ReportMetric(float64(n)/best.Seconds()/1e9, "GB/s")
 }
 
 // BenchmarkTile is tiles of n elements over weights that stay in a core's cache

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/cpu"
 
 	"github.com/sparseflow/sparseflow/internal/kernel/amd64"
+	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 // All returns every set that this machine can run, the best last; the first is
@@ -55,7 +56,13 @@ func avx2() Set {
 		DotU3S8: amd64.DotU3S8AVX2, Dot4U3S8: fourSketches(amd64.DotU3S8AVX2),
 		QuantizeS8: quantizer(amd64.AbsMaxBitsAVX2, amd64.RoundS8AVX2),
 		QuantizeX:  quantizeXBy(amd64.QuantizeBlocksAVX2),
-		DecodeF16:  amd64.DecodeF16AVX2, EncodeF16: amd64.EncodeF16AVX2,
+		RoundX:     roundXBy(amd64.RoundBlocksAVX2),
+		Blocks: map[tensor.DType]*Rows{
+			tensor.Q4_1: oneByOne(amd64.DotQ41AVX2), tensor.Q5_0: oneByOne(amd64.DotQ50AVX2),
+			tensor.Q4_K: oneByOne(amd64.DotQ4KAVX2), tensor.Q5_K: oneByOne(amd64.DotQ5KAVX2), tensor.Q6_K: oneByOne(amd64.DotQ6KAVX2),
+			tensor.IQ4_NL: oneByOne(amd64.DotIQ4NLAVX2), tensor.MXFP4: oneByOne(amd64.DotMXFP4AVX2),
+		},
+		DecodeF16: amd64.DecodeF16AVX2, EncodeF16: amd64.EncodeF16AVX2,
 		DecodeBF16: amd64.DecodeBF16AVX2,
 		Load:       amd64.LoadAVX2,
 		Attention: Attention{
@@ -83,6 +90,15 @@ func avx512(s Set) Set {
 		s.Q4.Dot, s.Q4.Dot4, s.Q4.MatVec = amd64.DotQ4AVX512, amd64.Dot4Q4AVX512, amd64.MatVecQ4AVX512
 		s.Q8.Widen, s.Q8.Tile = amd64.WidenQ8AVX512, tileAVX512
 		s.Q4.Widen, s.Q4.Tile = amd64.WidenQ4AVX512, tileAVX512
+		s.Blocks = map[tensor.DType]*Rows{
+			tensor.Q4_1:   inPairs(tensor.Q4_1, amd64.DotQ41AVX512, amd64.Dot4Q41AVX512, amd64.PairQ41AVX512),
+			tensor.Q5_0:   inPairs(tensor.Q5_0, amd64.DotQ50AVX512, amd64.Dot4Q50AVX512, amd64.PairQ50AVX512),
+			tensor.Q4_K:   inPairs(tensor.Q4_K, amd64.DotQ4KAVX512, amd64.Dot4Q4KAVX512, amd64.PairQ4KAVX512),
+			tensor.Q5_K:   inPairs(tensor.Q5_K, amd64.DotQ5KAVX512, amd64.Dot4Q5KAVX512, amd64.PairQ5KAVX512),
+			tensor.Q6_K:   inPairs(tensor.Q6_K, amd64.DotQ6KAVX512, amd64.Dot4Q6KAVX512, amd64.PairQ6KAVX512),
+			tensor.IQ4_NL: inPairs(tensor.IQ4_NL, amd64.DotIQ4NLAVX512, amd64.Dot4IQ4NLAVX512, amd64.PairIQ4NLAVX512),
+			tensor.MXFP4:  inPairs(tensor.MXFP4, amd64.DotMXFP4AVX512, amd64.Dot4MXFP4AVX512, amd64.PairMXFP4AVX512),
+		}
 	}
 	return s
 }
@@ -111,6 +127,45 @@ func tileAVX512(out *[QuantRows * QuantTokens]float32, w *[QuantRows][]byte, x [
 			out[i*QuantTokens+t] = sum
 		}
 	}
+}
+
+// oneByOne is the kernels over blocks of which all are made of Dot.
+func oneByOne(dot func(w, x []byte, next *byte) float32) *Rows {
+	return &Rows{Dot: dot, Dot4: dot4(dot), MatVec: func(y []float32, w []byte, rowBytes int, x []byte, ahead int) {
+		for i := range y {
+			y[i] = dot(w[i*rowBytes:(i+1)*rowBytes], x, aheadOf(w, i*rowBytes+ahead))
+		}
+	}}
+}
+
+// aheadOf is the address at bytes into w, or its last.
+func aheadOf(w []byte, at int) *byte {
+	if len(w) == 0 {
+		return nil
+	}
+	return &w[min(at, len(w)-1)]
+}
+
+// inPairs is the kernels over blocks of type dt of which MatVec takes two rows at
+// a time, one of each half of all rows, where rows are whole chunks. By itself a
+// processor fetches but some lines ahead of one reader; two readers have twice as
+// many lines under way.
+func inPairs(dt tensor.DType, dot func(w, x []byte, next *byte) float32, four func(w, x []byte, stride int, next *byte) [4]float32, pair func(w, w2, x []byte, ahead int) (float32, float32)) *Rows {
+	k, chunk := oneByOne(dot), int(dt.RowBytes(chunkElems))
+	single := k.MatVec
+	k.Dot4 = four
+	k.MatVec = func(y []float32, w []byte, rowBytes int, x []byte, ahead int) {
+		half := len(y) / 2
+		if rowBytes == 0 || rowBytes%chunk != 0 {
+			half = 0
+		}
+		second := w[half*rowBytes:]
+		for i := range half {
+			y[i], y[half+i] = pair(w[i*rowBytes:(i+1)*rowBytes], second[i*rowBytes:(i+1)*rowBytes], x, ahead)
+		}
+		single(y[2*half:], w[2*half*rowBytes:], rowBytes, x, ahead)
+	}
+	return k
 }
 
 // intel reports whether Intel made the processor.

@@ -91,6 +91,9 @@ func callRows(c *caller, dt tensor.DType, n int) {
 	for m := range rows + 1 {
 		take(c, fmt.Sprint("MatVec of ", m), make([]float32, m), func(y []float32) { k.MatVec(y, matrix[:m*rowBytes], rowBytes, in, 4096) })
 	}
+	if k.Axpy == nil {
+		return
+	}
 	a := c.floats(4)
 	y := c.floats(n)
 	take(c, "Axpy", y, func(y []float32) { k.Axpy(y, a[0], w[0], next) })
@@ -204,6 +207,13 @@ func callQuantize(c *caller, n int) {
 		note(c, "QuantizeX", records[:192]...)
 		records = records[256:]
 	}
+	records = take(c, "", bytes5a(RoundXBytes(len(x))), func(o []byte) { c.s.RoundX(o, x) })
+	c.out = c.out[:len(c.out)-1]
+	for ; len(records) > 0; records = records[roundBytes:] {
+		note(c, "RoundX, codes", records[:roundScales]...)
+		note(c, "RoundX, scales", Elements[float32](records[roundScales:roundSums])...)
+		note(c, "RoundX, sums", records[roundSums:roundBytes]...)
+	}
 }
 
 // bytes5a is n bytes that are not zero.
@@ -248,6 +258,12 @@ func whole(t *testing.T, name string, v reflect.Value) {
 		case v.Field(i).Kind() == reflect.Struct:
 			whole(t, name+"."+field, v.Field(i))
 		case field == "TileF16": // some have none
+		case field == "Blocks":
+			for _, dt := range blockTypes {
+				if k, ok := v.Field(i).Interface().(map[tensor.DType]*Rows)[dt]; !ok || k.Dot == nil || k.Dot4 == nil || k.MatVec == nil {
+					t.Errorf("%s: no rows of %v", name, dt)
+				}
+			}
 		case v.Field(i).IsZero() != (quantised && strings.Contains(name, "F")):
 			t.Errorf("%s: field %s: set is %v", name, field, !v.Field(i).IsZero())
 		}
@@ -299,6 +315,18 @@ func TestNoAllocation(t *testing.T) {
 	floats := [TileRows][]float32{x[:n], x[n:][:n], x[:n], x[:n]}
 	var tile [TileRows * TileTokens]float32
 	for _, s := range All() {
+		for _, dt := range blockTypes {
+			k, w := s.Rows(dt), src.weights(dt, 2*512)
+			in, stride := inputs(dt, x, 4, 512, 0)
+			if got := testing.AllocsPerRun(3, func() {
+				s.RoundX(Bytes(panel), y)
+				k.Dot(w[:len(w)/2], in, &w[0])
+				k.Dot4(w[:len(w)/2], in, stride, nil)
+				k.MatVec(y[:2], w, len(w)/2, in, 4096)
+			}); got != 0 {
+				t.Errorf("%s, %v: %v allocations, want 0", s.Name, dt, got)
+			}
+		}
 		for _, dt := range rowTypes {
 			k, w := s.Rows(dt), src.weights(dt, n)
 			in, stride := inputs(dt, x, 4, n, 0)

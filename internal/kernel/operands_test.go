@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -15,6 +16,12 @@ import (
 
 // rowTypes are the types that a Set has Rows for.
 var rowTypes = []tensor.DType{tensor.F32, tensor.F16, tensor.BF16, tensor.Q8_0, tensor.Q4_0}
+
+// blockTypes are those in Set.Blocks, in order.
+var blockTypes = slices.Sorted(maps.Keys(blockForms))
+
+// scalesAt are where a block has float16.
+var scalesAt = map[tensor.DType][]int{tensor.Q4_1: {0, 2}, tensor.Q4_K: {0, 2}, tensor.Q5_K: {0, 2}, tensor.Q6_K: {208}}
 
 // zeroOf is the zero point of a quantised type.
 func zeroOf(dt tensor.DType) int32 {
@@ -121,13 +128,22 @@ func (s *source) weights(dt tensor.DType, n int) []byte {
 	case !dt.Quantised():
 		return Bytes(s.halves(n))
 	}
-	w, block := s.bytes(int(dt.RowBytes(n))), int(dt.RowBytes(tensor.QuantBlock))
-	for i := 0; i < len(w) && len(s.raw) == 0; i += block {
-		scale := tensor.F32ToF16(float32(s.rng.NormFloat64()) / 100)
-		if s.isSpecial() {
-			scale = specials16[s.rng.IntN(len(specials16))]
+	w, offsets := s.bytes(int(dt.RowBytes(n))), scalesAt[dt]
+	if offsets == nil {
+		offsets = []int{0}
+	}
+	for i := 0; i < len(w) && len(s.raw) == 0; i += dt.BlockBytes() {
+		for _, at := range offsets {
+			scale := tensor.F32ToF16(float32(s.rng.NormFloat64()) / 100)
+			if s.isSpecial() {
+				scale = specials16[s.rng.IntN(len(specials16))]
+			}
+			if dt != tensor.MXFP4 {
+				binary.LittleEndian.PutUint16(w[i+at:], scale)
+			} else if !s.isSpecial() { // an exponent of any size
+				w[i] = byte(110 + s.rng.IntN(30))
+			}
 		}
-		binary.LittleEndian.PutUint16(w[i:], scale)
 	}
 	return w
 }
@@ -143,11 +159,19 @@ func inputs(dt tensor.DType, x []float32, rows, n, gap int) (in []byte, stride i
 		}
 		return in, stride
 	}
-	stride = QuantXBytes(n) + 4*gap
-	in = make([]byte, max(0, rows-1)*stride+QuantXBytes(n))
-	quantize := quantizeXBy(quantizeBlocks)
+	size, quantize, round := QuantXBytes(n), quantizeXBy(quantizeBlocks), roundXBy(roundBlocks)
+	blocks := slices.Contains(blockTypes, dt)
+	if blocks {
+		size = RoundXBytes(n)
+	}
+	stride = size + 4*gap
+	in = make([]byte, max(0, rows-1)*stride+size)
 	for i := range rows {
-		quantize(in[i*stride:][:QuantXBytes(n)], x[i*n:(i+1)*n], zeroOf(dt))
+		if blocks {
+			round(in[i*stride:][:size], x[i*n:(i+1)*n])
+		} else {
+			quantize(in[i*stride:][:size], x[i*n:(i+1)*n], zeroOf(dt))
+		}
 	}
 	return in, stride
 }
@@ -324,6 +348,13 @@ func families() []family {
 		lengths := upTo(300, 1, 511, 777, 1024, 2048+13, 4096+63)
 		if dt.Quantised() {
 			lengths = upTo(17*32, 32, 640, 1024, 1664, 4096, 4096+96)
+		}
+		all = append(all, family{"rows " + dt.String(), lengths, func(c *caller, n int) { callRows(c, dt, n) }})
+	}
+	for _, dt := range blockTypes {
+		lengths := upTo(35*32, 32, 1664, 4096, 4096+96)
+		if dt.BlockElems() == tensor.SuperBlock {
+			lengths = upTo(9*256, 256, 4096)
 		}
 		all = append(all, family{"rows " + dt.String(), lengths, func(c *caller, n int) { callRows(c, dt, n) }})
 	}

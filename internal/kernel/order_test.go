@@ -20,6 +20,11 @@ func TestManyAreOne(t *testing.T) {
 				checkManyAreOne(t, &s, dt, src, n)
 			}
 		}
+		for _, dt := range blockTypes {
+			for _, n := range []int{0, 256, 512, 768, 2048} {
+				checkManyAreOne(t, &s, dt, src, n)
+			}
+		}
 	}
 }
 
@@ -50,6 +55,9 @@ func checkManyAreOne(t *testing.T, s *Set, dt tensor.DType, src *source, n int) 
 	same("Dot4", four[:], products(1, 4))
 	k.MatVec(y, all, rowBytes, in, 4096)
 	same("MatVec", y, products(4, 1))
+	if k.Axpy == nil {
+		return
+	}
 	var next [4]*byte
 	sum := src.floats(n)
 	want, a := slices.Clone(sum), [4]float32{1, -2, 0.25, 3}
@@ -250,6 +258,22 @@ func TestQuantExtremes(t *testing.T) {
 	}
 }
 
+// blockSizes is the magnitudes of a row's elements, of types with least values
+// those of what is added to make them.
+func blockSizes(dt tensor.DType, raw []byte, n int) []float64 {
+	size, form := make([]float64, n), blockForms[dt]
+	w := make([]float32, n)
+	tensor.Decode(w, raw, dt)
+	for i, v := range w {
+		size[i] = math.Abs(float64(v))
+		if form.least {
+			p := form.part(raw[i/dt.BlockElems()*dt.BlockBytes():], i%dt.BlockElems()/tensor.QuantBlock)
+			size[i] += 2 * math.Abs(float64(p.least))
+		}
+	}
+	return size
+}
+
 // TestQuantError holds the dot product to the weights' exact values: what is
 // lost is the rounding of activations, at most half a step each, and of the
 // float32 sums.
@@ -257,21 +281,28 @@ func TestQuantError(t *testing.T) {
 	src := newSource(15, 0)
 	for _, s := range All() {
 		for _, n := range []int{32, 64, 96, 128, 4096} {
-			for _, dt := range []tensor.DType{tensor.Q8_0, tensor.Q4_0} {
+			for _, dt := range append([]tensor.DType{tensor.Q8_0, tensor.Q4_0}, blockTypes...) {
+				if n%dt.BlockElems() != 0 {
+					continue
+				}
 				raw, x, y, a := src.weights(dt, n), src.floats(n), src.floats(n), src.floats(1)[0]
-				w, records := make([]float32, n), make([]byte, QuantXBytes(n))
+				w := make([]float32, n)
 				tensor.Decode(w, raw, dt)
-				s.QuantizeX(records, x, zeroOf(dt))
+				records, _ := inputs(dt, x, 1, n, 0)
+				size := blockSizes(dt, raw, n)
 				var exact, bound float64
 				for i, v := range w {
 					first := i / 32 * 32
 					top := float64(math.Float32frombits(absMaxBits(x[first : first+32])))
 					exact += float64(v) * float64(x[i])
-					bound += math.Abs(float64(v)) * (top/254*1.001 + math.Abs(float64(x[i]))*0x1p-24*float64(n/128+8))
+					bound += math.Abs(float64(v))*top/254*1.001 + size[i]*math.Abs(float64(x[i]))*0x1p-24*float64(n/128+8)
 				}
 				got := float64(s.Rows(dt).Dot(raw, records, nil))
 				if off := math.Abs(got - exact); off > bound {
 					t.Errorf("%s, n=%d: %v: got %v, exact %v: off by %g, want at most %g", s.Name, n, dt, got, exact, off, bound)
+				}
+				if s.Rows(dt).Axpy == nil {
+					continue
 				}
 				got32 := slices.Clone(y)
 				s.Rows(dt).Axpy(got32, a, raw, nil)

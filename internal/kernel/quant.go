@@ -51,15 +51,7 @@ func quantizeBlocks(dst []byte, x []float32, zero int32) {
 }
 
 func quantizeBlock(record []byte, b int, x []float32, zero int32) {
-	top := math.Float32frombits(absMaxBits(x))
-	scale, inv := top/127, 127/top
-	fine := inv <= math.MaxFloat32
-	switch {
-	case !(top <= math.MaxFloat32):
-		scale, fine = float32(math.NaN()), false
-	case !fine:
-		scale = 0
-	}
+	scale, inv, fine := scaleOf(x)
 	low, high, terms, scales := lowCodes(record, b), highCodes(record, b), zeroTerms(record, b), xScales(record, b)
 	var sums [4]int32
 	for i, v := range x {

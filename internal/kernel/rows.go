@@ -15,8 +15,8 @@ import (
 // Where next is a parameter it is the row whose cache lines to prefetch, or nil;
 // see "Prefetch" in the package documentation.
 //
-// An activation row x is what Records says: float32 elements for rows of
-// floats, records of [Set.QuantizeX] for quantised ones.
+// An activation row x is float32 elements for rows of floats, records of
+// [Set.QuantizeX] for Q8_0 and Q4_0, of [Set.RoundX] for [Set.Blocks].
 type Rows struct {
 	// Dot returns the dot product of w and x, summed in the order that the
 	// package documentation states.
@@ -51,8 +51,7 @@ type Rows struct {
 	Pairs func(codes []uint32, scales []float32, w []byte, next *byte)
 }
 
-// Rows is the kernels over rows of type dt, one of tensor's that this package
-// knows.
+// Rows is the kernels over rows of type dt, nil where there are none.
 func (s *Set) Rows(dt tensor.DType) *Rows {
 	switch dt {
 	case tensor.F32:
@@ -66,7 +65,7 @@ func (s *Set) Rows(dt tensor.DType) *Rows {
 	case tensor.Q4_0:
 		return &s.Q4
 	}
-	panic("kernel: no rows of type " + dt.String())
+	return s.Blocks[dt]
 }
 
 // DotF32 is the dot product of rows of float32.

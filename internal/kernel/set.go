@@ -1,5 +1,7 @@
 package kernel
 
+import "github.com/sparseflow/sparseflow/internal/tensor"
+
 // Set is one family of kernels for one instruction set. All fields are set but
 // those that say otherwise.
 // What [Rows] says of slices holds for every function here.
@@ -13,6 +15,9 @@ type Set struct {
 
 	// The kernels over weight rows, by the type of these.
 	F32, F16, BF16, Q8, Q4 Rows
+	// Blocks is those over rows of GGUF's other blocks, as far as there are any:
+	// Dot, Dot4 and MatVec. Their activations are records of RoundX.
+	Blocks map[tensor.DType]*Rows
 
 	// PanelRow writes x into a panel for tiles as its row j, from 0 to
 	// TileTokens-1. len(x) is what the weight rows have, and len(panel) at
@@ -83,6 +88,13 @@ type Set struct {
 	// and 16+4j to 16+4j+3; at 192+16b its scale, four times in float32.
 	QuantizeX func(dst []byte, x []float32, zero int32)
 
+	// RoundX rounds activations as QuantizeX does, for Blocks. dst is one record of
+	// 640 bytes for each sixteen blocks, see RoundXBytes; the places of missing blocks
+	// are zeros. Of block b, the codes of elements 0 to 15 are at 128(b mod 4)+16(b/4)
+	// and the others 64 bytes further; at 512+4b is its scale and at 576+4b two int16,
+	// the sums of the codes of either half.
+	RoundX func(dst []byte, x []float32)
+
 	// DecodeF16 converts src to float32; len(src) rules.
 	DecodeF16 func(dst []float32, src []uint16)
 	// DecodeBF16 converts src to float32; len(src) rules.
@@ -112,6 +124,8 @@ func Go() Set {
 		DotU3S8: dotU3S8, Dot4U3S8: fourSketches(dotU3S8),
 		QuantizeS8: quantizer(absMaxBits, roundS8),
 		QuantizeX:  quantizeXBy(quantizeBlocks),
+		RoundX:     roundXBy(roundBlocks),
+		Blocks:     goBlocks(),
 		DecodeF16:  decodeF16, EncodeF16: encodeF16,
 		DecodeBF16: decodeBF16,
 		Load:       load,

@@ -91,6 +91,7 @@ func (s isa) avx2() {
 	}
 	s.encodeF16()
 	s.quantizeX()
+	s.roundX()
 	s.dotU4S8()
 	s.dotU3S8()
 	s.absMax()
@@ -131,6 +132,9 @@ func (s isa) both() {
 		s.dot(q.name, quantised)
 		s.matVec(q.name, quantised)
 		s.dot4Quant(q)
+	}
+	for _, b := range blocks {
+		s.blockKernels(b)
 	}
 	s.tile(f32)
 	s.panel()

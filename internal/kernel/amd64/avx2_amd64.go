@@ -79,6 +79,41 @@ func MatVecQ4AVX2(y []float32, w []byte, rowBytes int, x []byte, ahead int)
 //go:noescape
 func Dot4Q4AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
 
+// DotQ41AVX2 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotQ41AVX2(w []byte, x []byte, next *byte) float32
+
+// DotQ50AVX2 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotQ50AVX2(w []byte, x []byte, next *byte) float32
+
+// DotQ4KAVX2 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotQ4KAVX2(w []byte, x []byte, next *byte) float32
+
+// DotQ5KAVX2 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotQ5KAVX2(w []byte, x []byte, next *byte) float32
+
+// DotQ6KAVX2 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotQ6KAVX2(w []byte, x []byte, next *byte) float32
+
+// DotIQ4NLAVX2 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotIQ4NLAVX2(w []byte, x []byte, next *byte) float32
+
+// DotMXFP4AVX2 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotMXFP4AVX2(w []byte, x []byte, next *byte) float32
+
 // TileF32AVX2 is Set.TileF32 of package kernel.
 //
 //go:noescape
@@ -244,6 +279,12 @@ func EncodeF16AVX2(dst []uint16, src []float32)
 //
 //go:noescape
 func QuantizeBlocksAVX2(dst []byte, x []float32, zero int32)
+
+// RoundBlocksAVX2 writes the blocks of x to their places in the records of dst: see
+// Set.RoundX of package kernel. Other places it leaves as they are.
+//
+//go:noescape
+func RoundBlocksAVX2(dst []byte, x []float32)
 
 // DotU4S8AVX2 is Set.DotU4S8 of package kernel.
 //

@@ -2760,6 +2760,2057 @@ reduce:
 	MOVSS        X8, ret_3+76(FP)
 	RET
 
+// func DotQ41AVX2(w []byte, x []byte, next *byte) float32
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
+TEXT ·DotQ41AVX2(SB), NOSPLIT, $320-60
+	MOVQ         w_base+0(FP), AX
+	MOVQ         w_len+8(FP), CX
+	MOVQ         x_base+24(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	LEAQ         8192(AX), SI
+	MOVQ         next+48(FP), BX
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+
+chunk:
+	CMPQ CX, $0x00000140
+	JL   rest
+
+body:
+	PREFETCHT1     (BX)
+	PREFETCHT1     64(BX)
+	PREFETCHT1     128(BX)
+	PREFETCHT1     192(BX)
+	PREFETCHT1     256(BX)
+	VBROADCASTI128 4(AX), Y4
+	VINSERTI128    $0x01, 84(AX), Y4, Y4
+	VPAND          Y0, Y4, Y5
+	VPMADDUBSW     (DX), Y5, Y5
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPMADDUBSW     64(DX), Y4, Y4
+	VPADDW         Y4, Y5, Y5
+	VPMADDWD       Y1, Y5, Y5
+	VBROADCASTI128 24(AX), Y4
+	VINSERTI128    $0x01, 104(AX), Y4, Y4
+	VPAND          Y0, Y4, Y6
+	VPMADDUBSW     128(DX), Y6, Y6
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPMADDUBSW     192(DX), Y4, Y4
+	VPADDW         Y4, Y6, Y6
+	VPMADDWD       Y1, Y6, Y6
+	VBROADCASTI128 44(AX), Y4
+	VINSERTI128    $0x01, 124(AX), Y4, Y4
+	VPAND          Y0, Y4, Y7
+	VPMADDUBSW     256(DX), Y7, Y7
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPMADDUBSW     320(DX), Y4, Y4
+	VPADDW         Y4, Y7, Y7
+	VPMADDWD       Y1, Y7, Y7
+	VBROADCASTI128 64(AX), Y4
+	VINSERTI128    $0x01, 144(AX), Y4, Y4
+	VPAND          Y0, Y4, Y8
+	VPMADDUBSW     384(DX), Y8, Y8
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPMADDUBSW     448(DX), Y4, Y4
+	VPADDW         Y4, Y8, Y8
+	VPMADDWD       Y1, Y8, Y8
+	VPUNPCKLDQ     Y6, Y5, Y4
+	VPUNPCKHDQ     Y6, Y5, Y5
+	VPADDD         Y5, Y4, Y4
+	VPUNPCKLDQ     Y8, Y7, Y5
+	VPUNPCKHDQ     Y8, Y7, Y6
+	VPADDD         Y6, Y5, Y5
+	VPUNPCKLQDQ    Y5, Y4, Y6
+	VPUNPCKHQDQ    Y5, Y4, Y4
+	VPADDD         Y4, Y6, Y6
+	MOVWLZX        (AX), SI
+	VMOVD          SI, X4
+	VPINSRW        $0x01, 20(AX), X4, X4
+	VPINSRW        $0x02, 40(AX), X4, X4
+	VPINSRW        $0x03, 60(AX), X4, X4
+	VPINSRW        $0x04, 80(AX), X4, X4
+	VPINSRW        $0x05, 100(AX), X4, X4
+	VPINSRW        $0x06, 120(AX), X4, X4
+	VPINSRW        $0x07, 140(AX), X4, X4
+	VCVTPH2PS      X4, Y4
+	MOVWLZX        2(AX), SI
+	VMOVD          SI, X5
+	VPINSRW        $0x01, 22(AX), X5, X5
+	VPINSRW        $0x02, 42(AX), X5, X5
+	VPINSRW        $0x03, 62(AX), X5, X5
+	VPINSRW        $0x04, 82(AX), X5, X5
+	VPINSRW        $0x05, 102(AX), X5, X5
+	VPINSRW        $0x06, 122(AX), X5, X5
+	VPINSRW        $0x07, 142(AX), X5, X5
+	VCVTPH2PS      X5, Y5
+	VMOVUPS        512(DX), Y7
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y7, Y4, Y4
+	VFMADD231PS    Y4, Y6, Y2
+	VMOVUPS        576(DX), Y4
+	VPMADDWD       ones<>+0(SB), Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y7, Y4, Y4
+	VFMADD231PS    Y4, Y5, Y2
+	VBROADCASTI128 164(AX), Y4
+	VINSERTI128    $0x01, 244(AX), Y4, Y4
+	VPAND          Y0, Y4, Y5
+	VPMADDUBSW     32(DX), Y5, Y5
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPMADDUBSW     96(DX), Y4, Y4
+	VPADDW         Y4, Y5, Y5
+	VPMADDWD       Y1, Y5, Y5
+	VBROADCASTI128 184(AX), Y4
+	VINSERTI128    $0x01, 264(AX), Y4, Y4
+	VPAND          Y0, Y4, Y6
+	VPMADDUBSW     160(DX), Y6, Y6
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPMADDUBSW     224(DX), Y4, Y4
+	VPADDW         Y4, Y6, Y6
+	VPMADDWD       Y1, Y6, Y6
+	VBROADCASTI128 204(AX), Y4
+	VINSERTI128    $0x01, 284(AX), Y4, Y4
+	VPAND          Y0, Y4, Y7
+	VPMADDUBSW     288(DX), Y7, Y7
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPMADDUBSW     352(DX), Y4, Y4
+	VPADDW         Y4, Y7, Y7
+	VPMADDWD       Y1, Y7, Y7
+	VBROADCASTI128 224(AX), Y4
+	VINSERTI128    $0x01, 304(AX), Y4, Y4
+	VPAND          Y0, Y4, Y8
+	VPMADDUBSW     416(DX), Y8, Y8
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPMADDUBSW     480(DX), Y4, Y4
+	VPADDW         Y4, Y8, Y8
+	VPMADDWD       Y1, Y8, Y8
+	VPUNPCKLDQ     Y6, Y5, Y4
+	VPUNPCKHDQ     Y6, Y5, Y5
+	VPADDD         Y5, Y4, Y4
+	VPUNPCKLDQ     Y8, Y7, Y5
+	VPUNPCKHDQ     Y8, Y7, Y6
+	VPADDD         Y6, Y5, Y5
+	VPUNPCKLQDQ    Y5, Y4, Y6
+	VPUNPCKHQDQ    Y5, Y4, Y4
+	VPADDD         Y4, Y6, Y6
+	MOVWLZX        160(AX), SI
+	VMOVD          SI, X4
+	VPINSRW        $0x01, 180(AX), X4, X4
+	VPINSRW        $0x02, 200(AX), X4, X4
+	VPINSRW        $0x03, 220(AX), X4, X4
+	VPINSRW        $0x04, 240(AX), X4, X4
+	VPINSRW        $0x05, 260(AX), X4, X4
+	VPINSRW        $0x06, 280(AX), X4, X4
+	VPINSRW        $0x07, 300(AX), X4, X4
+	VCVTPH2PS      X4, Y4
+	MOVWLZX        162(AX), SI
+	VMOVD          SI, X5
+	VPINSRW        $0x01, 182(AX), X5, X5
+	VPINSRW        $0x02, 202(AX), X5, X5
+	VPINSRW        $0x03, 222(AX), X5, X5
+	VPINSRW        $0x04, 242(AX), X5, X5
+	VPINSRW        $0x05, 262(AX), X5, X5
+	VPINSRW        $0x06, 282(AX), X5, X5
+	VPINSRW        $0x07, 302(AX), X5, X5
+	VCVTPH2PS      X5, Y5
+	VMOVUPS        544(DX), Y7
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y7, Y4, Y4
+	VFMADD231PS    Y4, Y6, Y3
+	VMOVUPS        608(DX), Y4
+	VPMADDWD       ones<>+0(SB), Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y7, Y4, Y4
+	VFMADD231PS    Y4, Y5, Y3
+	ADDQ           $0x00000140, AX
+	ADDQ           $0x00000140, BX
+	ADDQ           $0x00000280, DX
+	SUBQ           $0x00000140, CX
+	JMP            chunk
+
+rest:
+	CMPQ    CX, $0x00000014
+	JL      reduce
+	VPXOR   Y4, Y4, Y4
+	VMOVDQU Y4, (SP)
+	VMOVDQU Y4, 32(SP)
+	VMOVDQU Y4, 64(SP)
+	VMOVDQU Y4, 96(SP)
+	VMOVDQU Y4, 128(SP)
+	VMOVDQU Y4, 160(SP)
+	VMOVDQU Y4, 192(SP)
+	VMOVDQU Y4, 224(SP)
+	VMOVDQU Y4, 256(SP)
+	VMOVDQU Y4, 288(SP)
+	LEAQ    (SP), DI
+	MOVQ    AX, SI
+	LEAQ    -16(AX)(CX*1), AX
+
+copy:
+	VMOVDQU (SI), X4
+	VMOVDQU X4, (DI)
+	ADDQ    $0x00000010, SI
+	ADDQ    $0x00000010, DI
+	CMPQ    SI, AX
+	JL      copy
+	SUBQ    AX, SI
+	SUBQ    SI, DI
+	VMOVDQU (AX), X4
+	VMOVDQU X4, (DI)
+	LEAQ    (SP), AX
+	MOVQ    $0x00000140, CX
+	JMP     body
+
+reduce:
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VMOVHLPS     X2, X2, X0
+	VADDPS       X0, X2, X2
+	VMOVSHDUP    X2, X0
+	VADDSS       X0, X2, X2
+	VZEROUPPER
+	MOVSS        X2, ret+56(FP)
+	RET
+
+DATA ones<>+0(SB)/8, $0x0001000100010001
+DATA ones<>+8(SB)/8, $0x0001000100010001
+DATA ones<>+16(SB)/8, $0x0001000100010001
+DATA ones<>+24(SB)/8, $0x0001000100010001
+DATA ones<>+32(SB)/8, $0x0001000100010001
+DATA ones<>+40(SB)/8, $0x0001000100010001
+DATA ones<>+48(SB)/8, $0x0001000100010001
+DATA ones<>+56(SB)/8, $0x0001000100010001
+GLOBL ones<>(SB), RODATA|NOPTR, $64
+
+// func DotQ50AVX2(w []byte, x []byte, next *byte) float32
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
+TEXT ·DotQ50AVX2(SB), NOSPLIT, $384-60
+	MOVQ         w_base+0(FP), AX
+	MOVQ         w_len+8(FP), CX
+	MOVQ         x_base+24(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	VMOVUPS      bit<>+0(SB), Y2
+	VMOVUPS      lowBytes<>+0(SB), Y3
+	VMOVUPS      highBytes<>+0(SB), Y4
+	LEAQ         8192(AX), SI
+	MOVQ         next+48(FP), BX
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+
+chunk:
+	CMPQ CX, $0x00000160
+	JL   rest
+
+body:
+	PREFETCHT1     (BX)
+	PREFETCHT1     64(BX)
+	PREFETCHT1     128(BX)
+	PREFETCHT1     192(BX)
+	PREFETCHT1     256(BX)
+	PREFETCHT1     320(BX)
+	VBROADCASTI128 6(AX), Y7
+	VINSERTI128    $0x01, 94(AX), Y7, Y7
+	VBROADCASTI128 2(AX), Y8
+	VINSERTI128    $0x01, 90(AX), Y8, Y8
+	VPAND          Y0, Y7, Y9
+	VPSHUFB        Y3, Y8, Y10
+	VPAND          Y2, Y10, Y10
+	VPCMPEQB       Y2, Y10, Y10
+	VPAND          sixteen<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VPMADDUBSW     (DX), Y9, Y9
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          Y0, Y7, Y7
+	VPSHUFB        Y4, Y8, Y8
+	VPAND          Y2, Y8, Y8
+	VPCMPEQB       Y2, Y8, Y8
+	VPAND          sixteen<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VPMADDUBSW     64(DX), Y7, Y7
+	VPADDW         Y7, Y9, Y9
+	VPMADDWD       Y1, Y9, Y9
+	VBROADCASTI128 28(AX), Y7
+	VINSERTI128    $0x01, 116(AX), Y7, Y7
+	VBROADCASTI128 24(AX), Y8
+	VINSERTI128    $0x01, 112(AX), Y8, Y8
+	VPAND          Y0, Y7, Y10
+	VPSHUFB        Y3, Y8, Y11
+	VPAND          Y2, Y11, Y11
+	VPCMPEQB       Y2, Y11, Y11
+	VPAND          sixteen<>+0(SB), Y11, Y11
+	VPOR           Y11, Y10, Y10
+	VPMADDUBSW     128(DX), Y10, Y10
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          Y0, Y7, Y7
+	VPSHUFB        Y4, Y8, Y8
+	VPAND          Y2, Y8, Y8
+	VPCMPEQB       Y2, Y8, Y8
+	VPAND          sixteen<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VPMADDUBSW     192(DX), Y7, Y7
+	VPADDW         Y7, Y10, Y10
+	VPMADDWD       Y1, Y10, Y10
+	VBROADCASTI128 50(AX), Y7
+	VINSERTI128    $0x01, 138(AX), Y7, Y7
+	VBROADCASTI128 46(AX), Y8
+	VINSERTI128    $0x01, 134(AX), Y8, Y8
+	VPAND          Y0, Y7, Y11
+	VPSHUFB        Y3, Y8, Y12
+	VPAND          Y2, Y12, Y12
+	VPCMPEQB       Y2, Y12, Y12
+	VPAND          sixteen<>+0(SB), Y12, Y12
+	VPOR           Y12, Y11, Y11
+	VPMADDUBSW     256(DX), Y11, Y11
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          Y0, Y7, Y7
+	VPSHUFB        Y4, Y8, Y8
+	VPAND          Y2, Y8, Y8
+	VPCMPEQB       Y2, Y8, Y8
+	VPAND          sixteen<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VPMADDUBSW     320(DX), Y7, Y7
+	VPADDW         Y7, Y11, Y11
+	VPMADDWD       Y1, Y11, Y11
+	VBROADCASTI128 72(AX), Y7
+	VINSERTI128    $0x01, 160(AX), Y7, Y7
+	VBROADCASTI128 68(AX), Y8
+	VINSERTI128    $0x01, 156(AX), Y8, Y8
+	VPAND          Y0, Y7, Y12
+	VPSHUFB        Y3, Y8, Y13
+	VPAND          Y2, Y13, Y13
+	VPCMPEQB       Y2, Y13, Y13
+	VPAND          sixteen<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     384(DX), Y12, Y12
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          Y0, Y7, Y7
+	VPSHUFB        Y4, Y8, Y8
+	VPAND          Y2, Y8, Y8
+	VPCMPEQB       Y2, Y8, Y8
+	VPAND          sixteen<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VPMADDUBSW     448(DX), Y7, Y7
+	VPADDW         Y7, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPUNPCKLDQ     Y10, Y9, Y7
+	VPUNPCKHDQ     Y10, Y9, Y8
+	VPADDD         Y8, Y7, Y7
+	VPUNPCKLDQ     Y12, Y11, Y8
+	VPUNPCKHDQ     Y12, Y11, Y9
+	VPADDD         Y9, Y8, Y8
+	VPUNPCKLQDQ    Y8, Y7, Y9
+	VPUNPCKHQDQ    Y8, Y7, Y7
+	VPADDD         Y7, Y9, Y9
+	MOVWLZX        (AX), SI
+	VMOVD          SI, X7
+	VPINSRW        $0x01, 22(AX), X7, X7
+	VPINSRW        $0x02, 44(AX), X7, X7
+	VPINSRW        $0x03, 66(AX), X7, X7
+	VPINSRW        $0x04, 88(AX), X7, X7
+	VPINSRW        $0x05, 110(AX), X7, X7
+	VPINSRW        $0x06, 132(AX), X7, X7
+	VPINSRW        $0x07, 154(AX), X7, X7
+	VCVTPH2PS      X7, Y7
+	VMOVUPS        576(DX), Y8
+	VPMADDWD       ones<>+0(SB), Y8, Y8
+	VPSLLD         $0x04, Y8, Y8
+	VPSUBD         Y8, Y9, Y9
+	VMOVUPS        512(DX), Y8
+	VCVTDQ2PS      Y9, Y9
+	VMULPS         Y8, Y7, Y7
+	VFMADD231PS    Y7, Y9, Y5
+	VBROADCASTI128 182(AX), Y7
+	VINSERTI128    $0x01, 270(AX), Y7, Y7
+	VBROADCASTI128 178(AX), Y8
+	VINSERTI128    $0x01, 266(AX), Y8, Y8
+	VPAND          Y0, Y7, Y9
+	VPSHUFB        Y3, Y8, Y10
+	VPAND          Y2, Y10, Y10
+	VPCMPEQB       Y2, Y10, Y10
+	VPAND          sixteen<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VPMADDUBSW     32(DX), Y9, Y9
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          Y0, Y7, Y7
+	VPSHUFB        Y4, Y8, Y8
+	VPAND          Y2, Y8, Y8
+	VPCMPEQB       Y2, Y8, Y8
+	VPAND          sixteen<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VPMADDUBSW     96(DX), Y7, Y7
+	VPADDW         Y7, Y9, Y9
+	VPMADDWD       Y1, Y9, Y9
+	VBROADCASTI128 204(AX), Y7
+	VINSERTI128    $0x01, 292(AX), Y7, Y7
+	VBROADCASTI128 200(AX), Y8
+	VINSERTI128    $0x01, 288(AX), Y8, Y8
+	VPAND          Y0, Y7, Y10
+	VPSHUFB        Y3, Y8, Y11
+	VPAND          Y2, Y11, Y11
+	VPCMPEQB       Y2, Y11, Y11
+	VPAND          sixteen<>+0(SB), Y11, Y11
+	VPOR           Y11, Y10, Y10
+	VPMADDUBSW     160(DX), Y10, Y10
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          Y0, Y7, Y7
+	VPSHUFB        Y4, Y8, Y8
+	VPAND          Y2, Y8, Y8
+	VPCMPEQB       Y2, Y8, Y8
+	VPAND          sixteen<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VPMADDUBSW     224(DX), Y7, Y7
+	VPADDW         Y7, Y10, Y10
+	VPMADDWD       Y1, Y10, Y10
+	VBROADCASTI128 226(AX), Y7
+	VINSERTI128    $0x01, 314(AX), Y7, Y7
+	VBROADCASTI128 222(AX), Y8
+	VINSERTI128    $0x01, 310(AX), Y8, Y8
+	VPAND          Y0, Y7, Y11
+	VPSHUFB        Y3, Y8, Y12
+	VPAND          Y2, Y12, Y12
+	VPCMPEQB       Y2, Y12, Y12
+	VPAND          sixteen<>+0(SB), Y12, Y12
+	VPOR           Y12, Y11, Y11
+	VPMADDUBSW     288(DX), Y11, Y11
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          Y0, Y7, Y7
+	VPSHUFB        Y4, Y8, Y8
+	VPAND          Y2, Y8, Y8
+	VPCMPEQB       Y2, Y8, Y8
+	VPAND          sixteen<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VPMADDUBSW     352(DX), Y7, Y7
+	VPADDW         Y7, Y11, Y11
+	VPMADDWD       Y1, Y11, Y11
+	VBROADCASTI128 248(AX), Y7
+	VINSERTI128    $0x01, 336(AX), Y7, Y7
+	VBROADCASTI128 244(AX), Y8
+	VINSERTI128    $0x01, 332(AX), Y8, Y8
+	VPAND          Y0, Y7, Y12
+	VPSHUFB        Y3, Y8, Y13
+	VPAND          Y2, Y13, Y13
+	VPCMPEQB       Y2, Y13, Y13
+	VPAND          sixteen<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     416(DX), Y12, Y12
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          Y0, Y7, Y7
+	VPSHUFB        Y4, Y8, Y8
+	VPAND          Y2, Y8, Y8
+	VPCMPEQB       Y2, Y8, Y8
+	VPAND          sixteen<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VPMADDUBSW     480(DX), Y7, Y7
+	VPADDW         Y7, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPUNPCKLDQ     Y10, Y9, Y7
+	VPUNPCKHDQ     Y10, Y9, Y8
+	VPADDD         Y8, Y7, Y7
+	VPUNPCKLDQ     Y12, Y11, Y8
+	VPUNPCKHDQ     Y12, Y11, Y9
+	VPADDD         Y9, Y8, Y8
+	VPUNPCKLQDQ    Y8, Y7, Y9
+	VPUNPCKHQDQ    Y8, Y7, Y7
+	VPADDD         Y7, Y9, Y9
+	MOVWLZX        176(AX), SI
+	VMOVD          SI, X7
+	VPINSRW        $0x01, 198(AX), X7, X7
+	VPINSRW        $0x02, 220(AX), X7, X7
+	VPINSRW        $0x03, 242(AX), X7, X7
+	VPINSRW        $0x04, 264(AX), X7, X7
+	VPINSRW        $0x05, 286(AX), X7, X7
+	VPINSRW        $0x06, 308(AX), X7, X7
+	VPINSRW        $0x07, 330(AX), X7, X7
+	VCVTPH2PS      X7, Y7
+	VMOVUPS        608(DX), Y8
+	VPMADDWD       ones<>+0(SB), Y8, Y8
+	VPSLLD         $0x04, Y8, Y8
+	VPSUBD         Y8, Y9, Y9
+	VMOVUPS        544(DX), Y8
+	VCVTDQ2PS      Y9, Y9
+	VMULPS         Y8, Y7, Y7
+	VFMADD231PS    Y7, Y9, Y6
+	ADDQ           $0x00000160, AX
+	ADDQ           $0x00000160, BX
+	ADDQ           $0x00000280, DX
+	SUBQ           $0x00000160, CX
+	JMP            chunk
+
+rest:
+	CMPQ    CX, $0x00000016
+	JL      reduce
+	VPXOR   Y7, Y7, Y7
+	VMOVDQU Y7, (SP)
+	VMOVDQU Y7, 32(SP)
+	VMOVDQU Y7, 64(SP)
+	VMOVDQU Y7, 96(SP)
+	VMOVDQU Y7, 128(SP)
+	VMOVDQU Y7, 160(SP)
+	VMOVDQU Y7, 192(SP)
+	VMOVDQU Y7, 224(SP)
+	VMOVDQU Y7, 256(SP)
+	VMOVDQU Y7, 288(SP)
+	VMOVDQU Y7, 320(SP)
+	VMOVDQU Y7, 352(SP)
+	LEAQ    (SP), DI
+	MOVQ    AX, SI
+	LEAQ    -16(AX)(CX*1), AX
+
+copy:
+	VMOVDQU (SI), X7
+	VMOVDQU X7, (DI)
+	ADDQ    $0x00000010, SI
+	ADDQ    $0x00000010, DI
+	CMPQ    SI, AX
+	JL      copy
+	SUBQ    AX, SI
+	SUBQ    SI, DI
+	VMOVDQU (AX), X7
+	VMOVDQU X7, (DI)
+	LEAQ    (SP), AX
+	MOVQ    $0x00000160, CX
+	JMP     body
+
+reduce:
+	VADDPS       Y6, Y5, Y5
+	VEXTRACTF128 $0x01, Y5, X0
+	VADDPS       X0, X5, X5
+	VMOVHLPS     X5, X5, X0
+	VADDPS       X0, X5, X5
+	VMOVSHDUP    X5, X0
+	VADDSS       X0, X5, X5
+	VZEROUPPER
+	MOVSS        X5, ret+56(FP)
+	RET
+
+DATA bit<>+0(SB)/8, $0x8040201008040201
+DATA bit<>+8(SB)/8, $0x8040201008040201
+DATA bit<>+16(SB)/8, $0x8040201008040201
+DATA bit<>+24(SB)/8, $0x8040201008040201
+DATA bit<>+32(SB)/8, $0x8040201008040201
+DATA bit<>+40(SB)/8, $0x8040201008040201
+DATA bit<>+48(SB)/8, $0x8040201008040201
+DATA bit<>+56(SB)/8, $0x8040201008040201
+GLOBL bit<>(SB), RODATA|NOPTR, $64
+
+DATA lowBytes<>+0(SB)/8, $0x0000000000000000
+DATA lowBytes<>+8(SB)/8, $0x0101010101010101
+DATA lowBytes<>+16(SB)/8, $0x0000000000000000
+DATA lowBytes<>+24(SB)/8, $0x0101010101010101
+DATA lowBytes<>+32(SB)/8, $0x0000000000000000
+DATA lowBytes<>+40(SB)/8, $0x0101010101010101
+DATA lowBytes<>+48(SB)/8, $0x0000000000000000
+DATA lowBytes<>+56(SB)/8, $0x0101010101010101
+GLOBL lowBytes<>(SB), RODATA|NOPTR, $64
+
+DATA highBytes<>+0(SB)/8, $0x0202020202020202
+DATA highBytes<>+8(SB)/8, $0x0303030303030303
+DATA highBytes<>+16(SB)/8, $0x0202020202020202
+DATA highBytes<>+24(SB)/8, $0x0303030303030303
+DATA highBytes<>+32(SB)/8, $0x0202020202020202
+DATA highBytes<>+40(SB)/8, $0x0303030303030303
+DATA highBytes<>+48(SB)/8, $0x0202020202020202
+DATA highBytes<>+56(SB)/8, $0x0303030303030303
+GLOBL highBytes<>(SB), RODATA|NOPTR, $64
+
+DATA sixteen<>+0(SB)/8, $0x1010101010101010
+DATA sixteen<>+8(SB)/8, $0x1010101010101010
+DATA sixteen<>+16(SB)/8, $0x1010101010101010
+DATA sixteen<>+24(SB)/8, $0x1010101010101010
+DATA sixteen<>+32(SB)/8, $0x1010101010101010
+DATA sixteen<>+40(SB)/8, $0x1010101010101010
+DATA sixteen<>+48(SB)/8, $0x1010101010101010
+DATA sixteen<>+56(SB)/8, $0x1010101010101010
+GLOBL sixteen<>(SB), RODATA|NOPTR, $64
+
+// func DotQ4KAVX2(w []byte, x []byte, next *byte) float32
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
+TEXT ·DotQ4KAVX2(SB), NOSPLIT, $320-60
+	MOVQ         w_base+0(FP), AX
+	MOVQ         w_len+8(FP), CX
+	MOVQ         x_base+24(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	LEAQ         8192(AX), SI
+	MOVQ         next+48(FP), BX
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+
+chunk:
+	CMPQ CX, $0x00000120
+	JL   rest
+
+body:
+	PREFETCHT1     (BX)
+	PREFETCHT1     64(BX)
+	PREFETCHT1     128(BX)
+	PREFETCHT1     192(BX)
+	PREFETCHT1     256(BX)
+	VBROADCASTI128 16(AX), Y4
+	VINSERTI128    $0x01, 80(AX), Y4, Y4
+	VPAND          Y0, Y4, Y5
+	VPMADDUBSW     (DX), Y5, Y5
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPMADDUBSW     128(DX), Y4, Y4
+	VBROADCASTI128 32(AX), Y6
+	VINSERTI128    $0x01, 96(AX), Y6, Y6
+	VPAND          Y0, Y6, Y7
+	VPMADDUBSW     64(DX), Y7, Y7
+	VPADDW         Y7, Y5, Y5
+	VPMADDWD       Y1, Y5, Y5
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          Y0, Y6, Y6
+	VPMADDUBSW     192(DX), Y6, Y6
+	VPADDW         Y6, Y4, Y4
+	VPMADDWD       Y1, Y4, Y4
+	VBROADCASTI128 48(AX), Y6
+	VINSERTI128    $0x01, 112(AX), Y6, Y6
+	VPAND          Y0, Y6, Y7
+	VPMADDUBSW     256(DX), Y7, Y7
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          Y0, Y6, Y6
+	VPMADDUBSW     384(DX), Y6, Y6
+	VBROADCASTI128 64(AX), Y8
+	VINSERTI128    $0x01, 128(AX), Y8, Y8
+	VPAND          Y0, Y8, Y9
+	VPMADDUBSW     320(DX), Y9, Y9
+	VPADDW         Y9, Y7, Y7
+	VPMADDWD       Y1, Y7, Y7
+	VPSRLW         $0x04, Y8, Y8
+	VPAND          Y0, Y8, Y8
+	VPMADDUBSW     448(DX), Y8, Y8
+	VPADDW         Y8, Y6, Y6
+	VPMADDWD       Y1, Y6, Y6
+	VPUNPCKLDQ     Y4, Y5, Y8
+	VPUNPCKHDQ     Y4, Y5, Y4
+	VPADDD         Y4, Y8, Y8
+	VPUNPCKLDQ     Y6, Y7, Y4
+	VPUNPCKHDQ     Y6, Y7, Y5
+	VPADDD         Y5, Y4, Y4
+	VPUNPCKLQDQ    Y4, Y8, Y5
+	VPUNPCKHQDQ    Y4, Y8, Y4
+	VPADDD         Y4, Y5, Y5
+	VMOVDQU        (AX), X4
+	VPSHUFD        $0x99, X4, X7
+	VPAND          bytes3f<>+0(SB), X7, X6
+	VPSRLD         $0x02, X7, X7
+	VPAND          bytes30<>+0(SB), X7, X7
+	VPSHUFD        $0xff, X4, X8
+	VPSRLVD        oddWords<>+0(SB), X8, X8
+	VPAND          bytesf<>+0(SB), X8, X8
+	VPOR           X7, X8, X8
+	VPUNPCKLDQ     X8, X6, X6
+	VPSRLDQ        $0x08, X6, X7
+	VPMOVZXBD      X6, Y6
+	VPMOVZXBD      X7, Y7
+	VCVTDQ2PS      Y6, Y6
+	VCVTDQ2PS      Y7, Y7
+	VPSHUFB        scaleHalf<>+0(SB), X4, X8
+	VCVTPH2PS      X8, Y8
+	VMULPS         Y8, Y6, Y6
+	VPSHUFB        leastHalf<>+0(SB), X4, X4
+	VCVTPH2PS      X4, Y4
+	VMULPS         Y4, Y7, Y7
+	VMOVUPS        512(DX), Y4
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y6, Y6
+	VFMADD231PS    Y6, Y5, Y2
+	VMOVUPS        576(DX), Y5
+	VPMADDWD       ones<>+0(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VFNMADD231PS   Y5, Y7, Y2
+	VBROADCASTI128 160(AX), Y4
+	VINSERTI128    $0x01, 224(AX), Y4, Y4
+	VPAND          Y0, Y4, Y5
+	VPMADDUBSW     32(DX), Y5, Y5
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPMADDUBSW     160(DX), Y4, Y4
+	VBROADCASTI128 176(AX), Y6
+	VINSERTI128    $0x01, 240(AX), Y6, Y6
+	VPAND          Y0, Y6, Y7
+	VPMADDUBSW     96(DX), Y7, Y7
+	VPADDW         Y7, Y5, Y5
+	VPMADDWD       Y1, Y5, Y5
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          Y0, Y6, Y6
+	VPMADDUBSW     224(DX), Y6, Y6
+	VPADDW         Y6, Y4, Y4
+	VPMADDWD       Y1, Y4, Y4
+	VBROADCASTI128 192(AX), Y6
+	VINSERTI128    $0x01, 256(AX), Y6, Y6
+	VPAND          Y0, Y6, Y7
+	VPMADDUBSW     288(DX), Y7, Y7
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          Y0, Y6, Y6
+	VPMADDUBSW     416(DX), Y6, Y6
+	VBROADCASTI128 208(AX), Y8
+	VINSERTI128    $0x01, 272(AX), Y8, Y8
+	VPAND          Y0, Y8, Y9
+	VPMADDUBSW     352(DX), Y9, Y9
+	VPADDW         Y9, Y7, Y7
+	VPMADDWD       Y1, Y7, Y7
+	VPSRLW         $0x04, Y8, Y8
+	VPAND          Y0, Y8, Y8
+	VPMADDUBSW     480(DX), Y8, Y8
+	VPADDW         Y8, Y6, Y6
+	VPMADDWD       Y1, Y6, Y6
+	VPUNPCKLDQ     Y4, Y5, Y8
+	VPUNPCKHDQ     Y4, Y5, Y4
+	VPADDD         Y4, Y8, Y8
+	VPUNPCKLDQ     Y6, Y7, Y4
+	VPUNPCKHDQ     Y6, Y7, Y5
+	VPADDD         Y5, Y4, Y4
+	VPUNPCKLQDQ    Y4, Y8, Y5
+	VPUNPCKHQDQ    Y4, Y8, Y4
+	VPADDD         Y4, Y5, Y5
+	VMOVDQU        144(AX), X4
+	VPSHUFD        $0x99, X4, X7
+	VPAND          bytes3f<>+0(SB), X7, X6
+	VPSRLD         $0x02, X7, X7
+	VPAND          bytes30<>+0(SB), X7, X7
+	VPSHUFD        $0xff, X4, X8
+	VPSRLVD        oddWords<>+0(SB), X8, X8
+	VPAND          bytesf<>+0(SB), X8, X8
+	VPOR           X7, X8, X8
+	VPUNPCKLDQ     X8, X6, X6
+	VPSRLDQ        $0x08, X6, X7
+	VPMOVZXBD      X6, Y6
+	VPMOVZXBD      X7, Y7
+	VCVTDQ2PS      Y6, Y6
+	VCVTDQ2PS      Y7, Y7
+	VPSHUFB        scaleHalf<>+0(SB), X4, X8
+	VCVTPH2PS      X8, Y8
+	VMULPS         Y8, Y6, Y6
+	VPSHUFB        leastHalf<>+0(SB), X4, X4
+	VCVTPH2PS      X4, Y4
+	VMULPS         Y4, Y7, Y7
+	VMOVUPS        544(DX), Y4
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y6, Y6
+	VFMADD231PS    Y6, Y5, Y3
+	VMOVUPS        608(DX), Y5
+	VPMADDWD       ones<>+0(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VFNMADD231PS   Y5, Y7, Y3
+	ADDQ           $0x00000120, AX
+	ADDQ           $0x00000120, BX
+	ADDQ           $0x00000280, DX
+	SUBQ           $0x00000120, CX
+	JMP            chunk
+
+rest:
+	CMPQ    CX, $0x00000090
+	JL      reduce
+	VPXOR   Y4, Y4, Y4
+	VMOVDQU Y4, (SP)
+	VMOVDQU Y4, 32(SP)
+	VMOVDQU Y4, 64(SP)
+	VMOVDQU Y4, 96(SP)
+	VMOVDQU Y4, 128(SP)
+	VMOVDQU Y4, 160(SP)
+	VMOVDQU Y4, 192(SP)
+	VMOVDQU Y4, 224(SP)
+	VMOVDQU Y4, 256(SP)
+	VMOVDQU Y4, 288(SP)
+	LEAQ    (SP), DI
+	MOVQ    AX, SI
+	LEAQ    -16(AX)(CX*1), AX
+
+copy:
+	VMOVDQU (SI), X4
+	VMOVDQU X4, (DI)
+	ADDQ    $0x00000010, SI
+	ADDQ    $0x00000010, DI
+	CMPQ    SI, AX
+	JL      copy
+	SUBQ    AX, SI
+	SUBQ    SI, DI
+	VMOVDQU (AX), X4
+	VMOVDQU X4, (DI)
+	LEAQ    (SP), AX
+	MOVQ    $0x00000120, CX
+	JMP     body
+
+reduce:
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VMOVHLPS     X2, X2, X0
+	VADDPS       X0, X2, X2
+	VMOVSHDUP    X2, X0
+	VADDSS       X0, X2, X2
+	VZEROUPPER
+	MOVSS        X2, ret+56(FP)
+	RET
+
+DATA bytes3f<>+0(SB)/8, $0x3f3f3f3f3f3f3f3f
+DATA bytes3f<>+8(SB)/8, $0x3f3f3f3f3f3f3f3f
+DATA bytes3f<>+16(SB)/8, $0x3f3f3f3f3f3f3f3f
+DATA bytes3f<>+24(SB)/8, $0x3f3f3f3f3f3f3f3f
+DATA bytes3f<>+32(SB)/8, $0x3f3f3f3f3f3f3f3f
+DATA bytes3f<>+40(SB)/8, $0x3f3f3f3f3f3f3f3f
+DATA bytes3f<>+48(SB)/8, $0x3f3f3f3f3f3f3f3f
+DATA bytes3f<>+56(SB)/8, $0x3f3f3f3f3f3f3f3f
+GLOBL bytes3f<>(SB), RODATA|NOPTR, $64
+
+DATA bytes30<>+0(SB)/8, $0x3030303030303030
+DATA bytes30<>+8(SB)/8, $0x3030303030303030
+DATA bytes30<>+16(SB)/8, $0x3030303030303030
+DATA bytes30<>+24(SB)/8, $0x3030303030303030
+DATA bytes30<>+32(SB)/8, $0x3030303030303030
+DATA bytes30<>+40(SB)/8, $0x3030303030303030
+DATA bytes30<>+48(SB)/8, $0x3030303030303030
+DATA bytes30<>+56(SB)/8, $0x3030303030303030
+GLOBL bytes30<>(SB), RODATA|NOPTR, $64
+
+DATA oddWords<>+0(SB)/8, $0x0000000400000000
+DATA oddWords<>+8(SB)/8, $0x0000000400000000
+DATA oddWords<>+16(SB)/8, $0x0000000400000000
+DATA oddWords<>+24(SB)/8, $0x0000000400000000
+DATA oddWords<>+32(SB)/8, $0x0000000400000000
+DATA oddWords<>+40(SB)/8, $0x0000000400000000
+DATA oddWords<>+48(SB)/8, $0x0000000400000000
+DATA oddWords<>+56(SB)/8, $0x0000000400000000
+GLOBL oddWords<>(SB), RODATA|NOPTR, $64
+
+DATA bytesf<>+0(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA bytesf<>+8(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA bytesf<>+16(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA bytesf<>+24(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA bytesf<>+32(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA bytesf<>+40(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA bytesf<>+48(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA bytesf<>+56(SB)/8, $0x0f0f0f0f0f0f0f0f
+GLOBL bytesf<>(SB), RODATA|NOPTR, $64
+
+DATA scaleHalf<>+0(SB)/8, $0x0100010001000100
+DATA scaleHalf<>+8(SB)/8, $0x0100010001000100
+DATA scaleHalf<>+16(SB)/8, $0x0100010001000100
+DATA scaleHalf<>+24(SB)/8, $0x0100010001000100
+DATA scaleHalf<>+32(SB)/8, $0x0100010001000100
+DATA scaleHalf<>+40(SB)/8, $0x0100010001000100
+DATA scaleHalf<>+48(SB)/8, $0x0100010001000100
+DATA scaleHalf<>+56(SB)/8, $0x0100010001000100
+GLOBL scaleHalf<>(SB), RODATA|NOPTR, $64
+
+DATA leastHalf<>+0(SB)/8, $0x0302030203020302
+DATA leastHalf<>+8(SB)/8, $0x0302030203020302
+DATA leastHalf<>+16(SB)/8, $0x0302030203020302
+DATA leastHalf<>+24(SB)/8, $0x0302030203020302
+DATA leastHalf<>+32(SB)/8, $0x0302030203020302
+DATA leastHalf<>+40(SB)/8, $0x0302030203020302
+DATA leastHalf<>+48(SB)/8, $0x0302030203020302
+DATA leastHalf<>+56(SB)/8, $0x0302030203020302
+GLOBL leastHalf<>(SB), RODATA|NOPTR, $64
+
+// func DotQ5KAVX2(w []byte, x []byte, next *byte) float32
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
+TEXT ·DotQ5KAVX2(SB), NOSPLIT, $384-60
+	MOVQ         w_base+0(FP), AX
+	MOVQ         w_len+8(FP), CX
+	MOVQ         x_base+24(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	VMOVUPS      oddQuarters<>+0(SB), Y2
+	LEAQ         8192(AX), SI
+	MOVQ         next+48(FP), BX
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+
+chunk:
+	CMPQ CX, $0x00000160
+	JL   rest
+
+body:
+	PREFETCHT1     (BX)
+	PREFETCHT1     64(BX)
+	PREFETCHT1     128(BX)
+	PREFETCHT1     192(BX)
+	PREFETCHT1     256(BX)
+	PREFETCHT1     320(BX)
+	VBROADCASTI128 16(AX), Y5
+	VINSERTI128    $0x01, 16(AX), Y5, Y5
+	VPSRLVQ        Y2, Y5, Y5
+	VBROADCASTI128 32(AX), Y6
+	VINSERTI128    $0x01, 32(AX), Y6, Y6
+	VPSRLVQ        Y2, Y6, Y6
+	VBROADCASTI128 48(AX), Y7
+	VINSERTI128    $0x01, 112(AX), Y7, Y7
+	VPAND          Y0, Y7, Y8
+	VPSLLD         $0x04, Y5, Y9
+	VPAND          sixteen<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPMADDUBSW     (DX), Y8, Y8
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          Y0, Y7, Y7
+	VPSLLD         $0x03, Y5, Y9
+	VPAND          sixteen<>+0(SB), Y9, Y9
+	VPOR           Y9, Y7, Y7
+	VPMADDUBSW     128(DX), Y7, Y7
+	VBROADCASTI128 64(AX), Y9
+	VINSERTI128    $0x01, 128(AX), Y9, Y9
+	VPAND          Y0, Y9, Y10
+	VPSLLD         $0x04, Y6, Y11
+	VPAND          sixteen<>+0(SB), Y11, Y11
+	VPOR           Y11, Y10, Y10
+	VPMADDUBSW     64(DX), Y10, Y10
+	VPADDW         Y10, Y8, Y8
+	VPMADDWD       Y1, Y8, Y8
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          Y0, Y9, Y9
+	VPSLLD         $0x03, Y6, Y10
+	VPAND          sixteen<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VPMADDUBSW     192(DX), Y9, Y9
+	VPADDW         Y9, Y7, Y7
+	VPMADDWD       Y1, Y7, Y7
+	VBROADCASTI128 80(AX), Y9
+	VINSERTI128    $0x01, 144(AX), Y9, Y9
+	VPAND          Y0, Y9, Y10
+	VPSLLD         $0x02, Y5, Y11
+	VPAND          sixteen<>+0(SB), Y11, Y11
+	VPOR           Y11, Y10, Y10
+	VPMADDUBSW     256(DX), Y10, Y10
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          Y0, Y9, Y9
+	VPSLLD         $0x01, Y5, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y9, Y9
+	VPMADDUBSW     384(DX), Y9, Y5
+	VBROADCASTI128 96(AX), Y9
+	VINSERTI128    $0x01, 160(AX), Y9, Y9
+	VPAND          Y0, Y9, Y11
+	VPSLLD         $0x02, Y6, Y12
+	VPAND          sixteen<>+0(SB), Y12, Y12
+	VPOR           Y12, Y11, Y11
+	VPMADDUBSW     320(DX), Y11, Y11
+	VPADDW         Y11, Y10, Y10
+	VPMADDWD       Y1, Y10, Y10
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          Y0, Y9, Y9
+	VPSLLD         $0x01, Y6, Y6
+	VPAND          sixteen<>+0(SB), Y6, Y6
+	VPOR           Y6, Y9, Y9
+	VPMADDUBSW     448(DX), Y9, Y6
+	VPADDW         Y6, Y5, Y5
+	VPMADDWD       Y1, Y5, Y5
+	VPUNPCKLDQ     Y7, Y8, Y6
+	VPUNPCKHDQ     Y7, Y8, Y7
+	VPADDD         Y7, Y6, Y6
+	VPUNPCKLDQ     Y5, Y10, Y7
+	VPUNPCKHDQ     Y5, Y10, Y5
+	VPADDD         Y5, Y7, Y7
+	VPUNPCKLQDQ    Y7, Y6, Y5
+	VPUNPCKHQDQ    Y7, Y6, Y6
+	VPADDD         Y6, Y5, Y5
+	VMOVDQU        (AX), X6
+	VPSHUFD        $0x99, X6, X8
+	VPAND          bytes3f<>+0(SB), X8, X7
+	VPSRLD         $0x02, X8, X8
+	VPAND          bytes30<>+0(SB), X8, X8
+	VPSHUFD        $0xff, X6, X9
+	VPSRLVD        oddWords<>+0(SB), X9, X9
+	VPAND          bytesf<>+0(SB), X9, X9
+	VPOR           X8, X9, X9
+	VPUNPCKLDQ     X9, X7, X7
+	VPSRLDQ        $0x08, X7, X8
+	VPMOVZXBD      X7, Y7
+	VPMOVZXBD      X8, Y8
+	VCVTDQ2PS      Y7, Y7
+	VCVTDQ2PS      Y8, Y8
+	VPSHUFB        scaleHalf<>+0(SB), X6, X9
+	VCVTPH2PS      X9, Y9
+	VMULPS         Y9, Y7, Y7
+	VPSHUFB        leastHalf<>+0(SB), X6, X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y6, Y8, Y8
+	VMOVUPS        512(DX), Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y6, Y7, Y7
+	VFMADD231PS    Y7, Y5, Y3
+	VMOVUPS        576(DX), Y5
+	VPMADDWD       ones<>+0(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y6, Y5, Y5
+	VFNMADD231PS   Y5, Y8, Y3
+	VBROADCASTI128 192(AX), Y5
+	VINSERTI128    $0x01, 192(AX), Y5, Y5
+	VPSRLVQ        Y2, Y5, Y5
+	VBROADCASTI128 208(AX), Y6
+	VINSERTI128    $0x01, 208(AX), Y6, Y6
+	VPSRLVQ        Y2, Y6, Y6
+	VBROADCASTI128 224(AX), Y7
+	VINSERTI128    $0x01, 288(AX), Y7, Y7
+	VPAND          Y0, Y7, Y8
+	VPSLLD         $0x04, Y5, Y9
+	VPAND          sixteen<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPMADDUBSW     32(DX), Y8, Y8
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          Y0, Y7, Y7
+	VPSLLD         $0x03, Y5, Y9
+	VPAND          sixteen<>+0(SB), Y9, Y9
+	VPOR           Y9, Y7, Y7
+	VPMADDUBSW     160(DX), Y7, Y7
+	VBROADCASTI128 240(AX), Y9
+	VINSERTI128    $0x01, 304(AX), Y9, Y9
+	VPAND          Y0, Y9, Y10
+	VPSLLD         $0x04, Y6, Y11
+	VPAND          sixteen<>+0(SB), Y11, Y11
+	VPOR           Y11, Y10, Y10
+	VPMADDUBSW     96(DX), Y10, Y10
+	VPADDW         Y10, Y8, Y8
+	VPMADDWD       Y1, Y8, Y8
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          Y0, Y9, Y9
+	VPSLLD         $0x03, Y6, Y10
+	VPAND          sixteen<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VPMADDUBSW     224(DX), Y9, Y9
+	VPADDW         Y9, Y7, Y7
+	VPMADDWD       Y1, Y7, Y7
+	VBROADCASTI128 256(AX), Y9
+	VINSERTI128    $0x01, 320(AX), Y9, Y9
+	VPAND          Y0, Y9, Y10
+	VPSLLD         $0x02, Y5, Y11
+	VPAND          sixteen<>+0(SB), Y11, Y11
+	VPOR           Y11, Y10, Y10
+	VPMADDUBSW     288(DX), Y10, Y10
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          Y0, Y9, Y9
+	VPSLLD         $0x01, Y5, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y9, Y9
+	VPMADDUBSW     416(DX), Y9, Y5
+	VBROADCASTI128 272(AX), Y9
+	VINSERTI128    $0x01, 336(AX), Y9, Y9
+	VPAND          Y0, Y9, Y11
+	VPSLLD         $0x02, Y6, Y12
+	VPAND          sixteen<>+0(SB), Y12, Y12
+	VPOR           Y12, Y11, Y11
+	VPMADDUBSW     352(DX), Y11, Y11
+	VPADDW         Y11, Y10, Y10
+	VPMADDWD       Y1, Y10, Y10
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          Y0, Y9, Y9
+	VPSLLD         $0x01, Y6, Y6
+	VPAND          sixteen<>+0(SB), Y6, Y6
+	VPOR           Y6, Y9, Y9
+	VPMADDUBSW     480(DX), Y9, Y6
+	VPADDW         Y6, Y5, Y5
+	VPMADDWD       Y1, Y5, Y5
+	VPUNPCKLDQ     Y7, Y8, Y6
+	VPUNPCKHDQ     Y7, Y8, Y7
+	VPADDD         Y7, Y6, Y6
+	VPUNPCKLDQ     Y5, Y10, Y7
+	VPUNPCKHDQ     Y5, Y10, Y5
+	VPADDD         Y5, Y7, Y7
+	VPUNPCKLQDQ    Y7, Y6, Y5
+	VPUNPCKHQDQ    Y7, Y6, Y6
+	VPADDD         Y6, Y5, Y5
+	VMOVDQU        176(AX), X6
+	VPSHUFD        $0x99, X6, X8
+	VPAND          bytes3f<>+0(SB), X8, X7
+	VPSRLD         $0x02, X8, X8
+	VPAND          bytes30<>+0(SB), X8, X8
+	VPSHUFD        $0xff, X6, X9
+	VPSRLVD        oddWords<>+0(SB), X9, X9
+	VPAND          bytesf<>+0(SB), X9, X9
+	VPOR           X8, X9, X9
+	VPUNPCKLDQ     X9, X7, X7
+	VPSRLDQ        $0x08, X7, X8
+	VPMOVZXBD      X7, Y7
+	VPMOVZXBD      X8, Y8
+	VCVTDQ2PS      Y7, Y7
+	VCVTDQ2PS      Y8, Y8
+	VPSHUFB        scaleHalf<>+0(SB), X6, X9
+	VCVTPH2PS      X9, Y9
+	VMULPS         Y9, Y7, Y7
+	VPSHUFB        leastHalf<>+0(SB), X6, X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y6, Y8, Y8
+	VMOVUPS        544(DX), Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y6, Y7, Y7
+	VFMADD231PS    Y7, Y5, Y4
+	VMOVUPS        608(DX), Y5
+	VPMADDWD       ones<>+0(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y6, Y5, Y5
+	VFNMADD231PS   Y5, Y8, Y4
+	ADDQ           $0x00000160, AX
+	ADDQ           $0x00000160, BX
+	ADDQ           $0x00000280, DX
+	SUBQ           $0x00000160, CX
+	JMP            chunk
+
+rest:
+	CMPQ    CX, $0x000000b0
+	JL      reduce
+	VPXOR   Y5, Y5, Y5
+	VMOVDQU Y5, (SP)
+	VMOVDQU Y5, 32(SP)
+	VMOVDQU Y5, 64(SP)
+	VMOVDQU Y5, 96(SP)
+	VMOVDQU Y5, 128(SP)
+	VMOVDQU Y5, 160(SP)
+	VMOVDQU Y5, 192(SP)
+	VMOVDQU Y5, 224(SP)
+	VMOVDQU Y5, 256(SP)
+	VMOVDQU Y5, 288(SP)
+	VMOVDQU Y5, 320(SP)
+	VMOVDQU Y5, 352(SP)
+	LEAQ    (SP), DI
+	MOVQ    AX, SI
+	LEAQ    -16(AX)(CX*1), AX
+
+copy:
+	VMOVDQU (SI), X5
+	VMOVDQU X5, (DI)
+	ADDQ    $0x00000010, SI
+	ADDQ    $0x00000010, DI
+	CMPQ    SI, AX
+	JL      copy
+	SUBQ    AX, SI
+	SUBQ    SI, DI
+	VMOVDQU (AX), X5
+	VMOVDQU X5, (DI)
+	LEAQ    (SP), AX
+	MOVQ    $0x00000160, CX
+	JMP     body
+
+reduce:
+	VADDPS       Y4, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X0, X3, X3
+	VMOVHLPS     X3, X3, X0
+	VADDPS       X0, X3, X3
+	VMOVSHDUP    X3, X0
+	VADDSS       X0, X3, X3
+	VZEROUPPER
+	MOVSS        X3, ret+56(FP)
+	RET
+
+DATA oddQuarters<>+0(SB)/8, $0x0000000000000000
+DATA oddQuarters<>+8(SB)/8, $0x0000000000000000
+DATA oddQuarters<>+16(SB)/8, $0x0000000000000004
+DATA oddQuarters<>+24(SB)/8, $0x0000000000000004
+DATA oddQuarters<>+32(SB)/8, $0x0000000000000000
+DATA oddQuarters<>+40(SB)/8, $0x0000000000000000
+DATA oddQuarters<>+48(SB)/8, $0x0000000000000004
+DATA oddQuarters<>+56(SB)/8, $0x0000000000000004
+GLOBL oddQuarters<>(SB), RODATA|NOPTR, $64
+
+// func DotQ6KAVX2(w []byte, x []byte, next *byte) float32
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
+TEXT ·DotQ6KAVX2(SB), NOSPLIT, $448-60
+	MOVQ         w_base+0(FP), AX
+	MOVQ         w_len+8(FP), CX
+	MOVQ         x_base+24(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	LEAQ         8192(AX), SI
+	MOVQ         next+48(FP), BX
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+
+chunk:
+	CMPQ CX, $0x000001a4
+	JL   rest
+
+body:
+	PREFETCHT1     (BX)
+	PREFETCHT1     64(BX)
+	PREFETCHT1     128(BX)
+	PREFETCHT1     192(BX)
+	PREFETCHT1     256(BX)
+	PREFETCHT1     320(BX)
+	PREFETCHT1     384(BX)
+	VBROADCASTI128 128(AX), Y4
+	VINSERTI128    $0x01, 160(AX), Y4, Y4
+	VBROADCASTI128 (AX), Y5
+	VINSERTI128    $0x01, 64(AX), Y5, Y5
+	VPAND          Y0, Y5, Y6
+	VPSLLD         $0x04, Y4, Y7
+	VPAND          pair<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VPMADDUBSW     (DX), Y6, Y6
+	VPMADDWD       Y1, Y6, Y6
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          Y0, Y5, Y5
+	VMOVUPS        Y4, Y7
+	VPAND          pair<>+0(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPMADDUBSW     256(DX), Y5, Y5
+	VPMADDWD       Y1, Y5, Y5
+	VBROADCASTI128 32(AX), Y7
+	VINSERTI128    $0x01, 96(AX), Y7, Y7
+	VPAND          Y0, Y7, Y8
+	VPSLLD         $0x02, Y4, Y9
+	VPAND          pair<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPMADDUBSW     128(DX), Y8, Y8
+	VPMADDWD       Y1, Y8, Y8
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          Y0, Y7, Y7
+	VPSRLD         $0x02, Y4, Y4
+	VPAND          pair<>+0(SB), Y4, Y4
+	VPOR           Y4, Y7, Y7
+	VPMADDUBSW     384(DX), Y7, Y4
+	VPMADDWD       Y1, Y4, Y4
+	VPUNPCKLDQ     Y8, Y6, Y7
+	VPUNPCKHDQ     Y8, Y6, Y6
+	VPADDD         Y6, Y7, Y7
+	VPUNPCKLDQ     Y4, Y5, Y6
+	VPUNPCKHDQ     Y4, Y5, Y4
+	VPADDD         Y4, Y6, Y6
+	VPUNPCKLQDQ    Y6, Y7, Y4
+	VPUNPCKHQDQ    Y6, Y7, Y5
+	VPADDD         Y5, Y4, Y4
+	VBROADCASTI128 144(AX), Y5
+	VINSERTI128    $0x01, 176(AX), Y5, Y5
+	VBROADCASTI128 16(AX), Y6
+	VINSERTI128    $0x01, 80(AX), Y6, Y6
+	VPAND          Y0, Y6, Y7
+	VPSLLD         $0x04, Y5, Y8
+	VPAND          pair<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VPMADDUBSW     64(DX), Y7, Y7
+	VPMADDWD       Y1, Y7, Y7
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          Y0, Y6, Y6
+	VMOVUPS        Y5, Y8
+	VPAND          pair<>+0(SB), Y8, Y8
+	VPOR           Y8, Y6, Y6
+	VPMADDUBSW     320(DX), Y6, Y6
+	VPMADDWD       Y1, Y6, Y6
+	VBROADCASTI128 48(AX), Y8
+	VINSERTI128    $0x01, 112(AX), Y8, Y8
+	VPAND          Y0, Y8, Y9
+	VPSLLD         $0x02, Y5, Y10
+	VPAND          pair<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VPMADDUBSW     192(DX), Y9, Y9
+	VPMADDWD       Y1, Y9, Y9
+	VPSRLW         $0x04, Y8, Y8
+	VPAND          Y0, Y8, Y8
+	VPSRLD         $0x02, Y5, Y5
+	VPAND          pair<>+0(SB), Y5, Y5
+	VPOR           Y5, Y8, Y8
+	VPMADDUBSW     448(DX), Y8, Y5
+	VPMADDWD       Y1, Y5, Y5
+	VPUNPCKLDQ     Y9, Y7, Y8
+	VPUNPCKHDQ     Y9, Y7, Y7
+	VPADDD         Y7, Y8, Y8
+	VPUNPCKLDQ     Y5, Y6, Y7
+	VPUNPCKHDQ     Y5, Y6, Y5
+	VPADDD         Y5, Y7, Y7
+	VPUNPCKLQDQ    Y7, Y8, Y5
+	VPUNPCKHQDQ    Y7, Y8, Y6
+	VPADDD         Y6, Y5, Y5
+	VMOVDQU        192(AX), X6
+	VPMOVSXWD      X6, Y7
+	VPSLLD         $0x18, Y7, Y6
+	VPSRAD         $0x18, Y6, Y6
+	VPSRAD         $0x08, Y7, Y7
+	VPBROADCASTW   208(AX), X8
+	VCVTPH2PS      X8, Y8
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y8, Y6, Y6
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         Y8, Y7, Y7
+	VMOVUPS        576(DX), Y8
+	VPSLLD         $0x10, Y8, Y8
+	VPSRAD         $0x0b, Y8, Y8
+	VPSUBD         Y8, Y4, Y4
+	VMOVUPS        576(DX), Y8
+	VPAND          upper<>+0(SB), Y8, Y8
+	VPSRAD         $0x0b, Y8, Y8
+	VPSUBD         Y8, Y5, Y5
+	VMOVUPS        512(DX), Y8
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y8, Y6, Y6
+	VFMADD231PS    Y6, Y4, Y2
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y8, Y7, Y4
+	VFMADD231PS    Y4, Y5, Y2
+	VBROADCASTI128 338(AX), Y4
+	VINSERTI128    $0x01, 370(AX), Y4, Y4
+	VBROADCASTI128 210(AX), Y5
+	VINSERTI128    $0x01, 274(AX), Y5, Y5
+	VPAND          Y0, Y5, Y6
+	VPSLLD         $0x04, Y4, Y7
+	VPAND          pair<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VPMADDUBSW     32(DX), Y6, Y6
+	VPMADDWD       Y1, Y6, Y6
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          Y0, Y5, Y5
+	VMOVUPS        Y4, Y7
+	VPAND          pair<>+0(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPMADDUBSW     288(DX), Y5, Y5
+	VPMADDWD       Y1, Y5, Y5
+	VBROADCASTI128 242(AX), Y7
+	VINSERTI128    $0x01, 306(AX), Y7, Y7
+	VPAND          Y0, Y7, Y8
+	VPSLLD         $0x02, Y4, Y9
+	VPAND          pair<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPMADDUBSW     160(DX), Y8, Y8
+	VPMADDWD       Y1, Y8, Y8
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          Y0, Y7, Y7
+	VPSRLD         $0x02, Y4, Y4
+	VPAND          pair<>+0(SB), Y4, Y4
+	VPOR           Y4, Y7, Y7
+	VPMADDUBSW     416(DX), Y7, Y4
+	VPMADDWD       Y1, Y4, Y4
+	VPUNPCKLDQ     Y8, Y6, Y7
+	VPUNPCKHDQ     Y8, Y6, Y6
+	VPADDD         Y6, Y7, Y7
+	VPUNPCKLDQ     Y4, Y5, Y6
+	VPUNPCKHDQ     Y4, Y5, Y4
+	VPADDD         Y4, Y6, Y6
+	VPUNPCKLQDQ    Y6, Y7, Y4
+	VPUNPCKHQDQ    Y6, Y7, Y5
+	VPADDD         Y5, Y4, Y4
+	VBROADCASTI128 354(AX), Y5
+	VINSERTI128    $0x01, 386(AX), Y5, Y5
+	VBROADCASTI128 226(AX), Y6
+	VINSERTI128    $0x01, 290(AX), Y6, Y6
+	VPAND          Y0, Y6, Y7
+	VPSLLD         $0x04, Y5, Y8
+	VPAND          pair<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VPMADDUBSW     96(DX), Y7, Y7
+	VPMADDWD       Y1, Y7, Y7
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          Y0, Y6, Y6
+	VMOVUPS        Y5, Y8
+	VPAND          pair<>+0(SB), Y8, Y8
+	VPOR           Y8, Y6, Y6
+	VPMADDUBSW     352(DX), Y6, Y6
+	VPMADDWD       Y1, Y6, Y6
+	VBROADCASTI128 258(AX), Y8
+	VINSERTI128    $0x01, 322(AX), Y8, Y8
+	VPAND          Y0, Y8, Y9
+	VPSLLD         $0x02, Y5, Y10
+	VPAND          pair<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VPMADDUBSW     224(DX), Y9, Y9
+	VPMADDWD       Y1, Y9, Y9
+	VPSRLW         $0x04, Y8, Y8
+	VPAND          Y0, Y8, Y8
+	VPSRLD         $0x02, Y5, Y5
+	VPAND          pair<>+0(SB), Y5, Y5
+	VPOR           Y5, Y8, Y8
+	VPMADDUBSW     480(DX), Y8, Y5
+	VPMADDWD       Y1, Y5, Y5
+	VPUNPCKLDQ     Y9, Y7, Y8
+	VPUNPCKHDQ     Y9, Y7, Y7
+	VPADDD         Y7, Y8, Y8
+	VPUNPCKLDQ     Y5, Y6, Y7
+	VPUNPCKHDQ     Y5, Y6, Y5
+	VPADDD         Y5, Y7, Y7
+	VPUNPCKLQDQ    Y7, Y8, Y5
+	VPUNPCKHQDQ    Y7, Y8, Y6
+	VPADDD         Y6, Y5, Y5
+	VMOVDQU        402(AX), X6
+	VPMOVSXWD      X6, Y7
+	VPSLLD         $0x18, Y7, Y6
+	VPSRAD         $0x18, Y6, Y6
+	VPSRAD         $0x08, Y7, Y7
+	VPBROADCASTW   418(AX), X8
+	VCVTPH2PS      X8, Y8
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y8, Y6, Y6
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         Y8, Y7, Y7
+	VMOVUPS        608(DX), Y8
+	VPSLLD         $0x10, Y8, Y8
+	VPSRAD         $0x0b, Y8, Y8
+	VPSUBD         Y8, Y4, Y4
+	VMOVUPS        608(DX), Y8
+	VPAND          upper<>+0(SB), Y8, Y8
+	VPSRAD         $0x0b, Y8, Y8
+	VPSUBD         Y8, Y5, Y5
+	VMOVUPS        544(DX), Y8
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y8, Y6, Y6
+	VFMADD231PS    Y6, Y4, Y3
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y8, Y7, Y4
+	VFMADD231PS    Y4, Y5, Y3
+	ADDQ           $0x000001a4, AX
+	ADDQ           $0x000001a4, BX
+	ADDQ           $0x00000280, DX
+	SUBQ           $0x000001a4, CX
+	JMP            chunk
+
+rest:
+	CMPQ    CX, $0x000000d2
+	JL      reduce
+	VPXOR   Y4, Y4, Y4
+	VMOVDQU Y4, (SP)
+	VMOVDQU Y4, 32(SP)
+	VMOVDQU Y4, 64(SP)
+	VMOVDQU Y4, 96(SP)
+	VMOVDQU Y4, 128(SP)
+	VMOVDQU Y4, 160(SP)
+	VMOVDQU Y4, 192(SP)
+	VMOVDQU Y4, 224(SP)
+	VMOVDQU Y4, 256(SP)
+	VMOVDQU Y4, 288(SP)
+	VMOVDQU Y4, 320(SP)
+	VMOVDQU Y4, 352(SP)
+	VMOVDQU Y4, 384(SP)
+	VMOVDQU Y4, 416(SP)
+	LEAQ    (SP), DI
+	MOVQ    AX, SI
+	LEAQ    -16(AX)(CX*1), AX
+
+copy:
+	VMOVDQU (SI), X4
+	VMOVDQU X4, (DI)
+	ADDQ    $0x00000010, SI
+	ADDQ    $0x00000010, DI
+	CMPQ    SI, AX
+	JL      copy
+	SUBQ    AX, SI
+	SUBQ    SI, DI
+	VMOVDQU (AX), X4
+	VMOVDQU X4, (DI)
+	LEAQ    (SP), AX
+	MOVQ    $0x000001a4, CX
+	JMP     body
+
+reduce:
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VMOVHLPS     X2, X2, X0
+	VADDPS       X0, X2, X2
+	VMOVSHDUP    X2, X0
+	VADDSS       X0, X2, X2
+	VZEROUPPER
+	MOVSS        X2, ret+56(FP)
+	RET
+
+DATA pair<>+0(SB)/8, $0x3030303030303030
+DATA pair<>+8(SB)/8, $0x3030303030303030
+DATA pair<>+16(SB)/8, $0x3030303030303030
+DATA pair<>+24(SB)/8, $0x3030303030303030
+DATA pair<>+32(SB)/8, $0x3030303030303030
+DATA pair<>+40(SB)/8, $0x3030303030303030
+DATA pair<>+48(SB)/8, $0x3030303030303030
+DATA pair<>+56(SB)/8, $0x3030303030303030
+GLOBL pair<>(SB), RODATA|NOPTR, $64
+
+DATA upper<>+0(SB)/8, $0xffff0000ffff0000
+DATA upper<>+8(SB)/8, $0xffff0000ffff0000
+DATA upper<>+16(SB)/8, $0xffff0000ffff0000
+DATA upper<>+24(SB)/8, $0xffff0000ffff0000
+DATA upper<>+32(SB)/8, $0xffff0000ffff0000
+DATA upper<>+40(SB)/8, $0xffff0000ffff0000
+DATA upper<>+48(SB)/8, $0xffff0000ffff0000
+DATA upper<>+56(SB)/8, $0xffff0000ffff0000
+GLOBL upper<>(SB), RODATA|NOPTR, $64
+
+// func DotIQ4NLAVX2(w []byte, x []byte, next *byte) float32
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
+TEXT ·DotIQ4NLAVX2(SB), NOSPLIT, $320-60
+	MOVQ         w_base+0(FP), AX
+	MOVQ         w_len+8(FP), CX
+	MOVQ         x_base+24(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	VMOVUPS      valuesIQ4NL<>+0(SB), Y2
+	LEAQ         8192(AX), SI
+	MOVQ         next+48(FP), BX
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+
+chunk:
+	CMPQ CX, $0x00000120
+	JL   rest
+
+body:
+	PREFETCHT1     (BX)
+	PREFETCHT1     64(BX)
+	PREFETCHT1     128(BX)
+	PREFETCHT1     192(BX)
+	PREFETCHT1     256(BX)
+	VBROADCASTI128 2(AX), Y5
+	VINSERTI128    $0x01, 74(AX), Y5, Y5
+	VPAND          Y0, Y5, Y6
+	VPSHUFB        Y6, Y2, Y6
+	VPABSB         Y6, Y8
+	VMOVDQU        (DX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPMADDUBSW     Y7, Y8, Y7
+	VPMADDWD       Y1, Y7, Y7
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          Y0, Y5, Y5
+	VPSHUFB        Y5, Y2, Y5
+	VPABSB         Y5, Y8
+	VMOVDQU        64(DX), Y6
+	VPSIGNB        Y5, Y6, Y6
+	VPMADDUBSW     Y6, Y8, Y6
+	VPMADDWD       Y1, Y6, Y6
+	VPADDD         Y6, Y7, Y7
+	VBROADCASTI128 20(AX), Y5
+	VINSERTI128    $0x01, 92(AX), Y5, Y5
+	VPAND          Y0, Y5, Y6
+	VPSHUFB        Y6, Y2, Y6
+	VPABSB         Y6, Y9
+	VMOVDQU        128(DX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPMADDUBSW     Y8, Y9, Y8
+	VPMADDWD       Y1, Y8, Y8
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          Y0, Y5, Y5
+	VPSHUFB        Y5, Y2, Y5
+	VPABSB         Y5, Y9
+	VMOVDQU        192(DX), Y6
+	VPSIGNB        Y5, Y6, Y6
+	VPMADDUBSW     Y6, Y9, Y6
+	VPMADDWD       Y1, Y6, Y6
+	VPADDD         Y6, Y8, Y8
+	VBROADCASTI128 38(AX), Y5
+	VINSERTI128    $0x01, 110(AX), Y5, Y5
+	VPAND          Y0, Y5, Y6
+	VPSHUFB        Y6, Y2, Y6
+	VPABSB         Y6, Y10
+	VMOVDQU        256(DX), Y9
+	VPSIGNB        Y6, Y9, Y9
+	VPMADDUBSW     Y9, Y10, Y9
+	VPMADDWD       Y1, Y9, Y9
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          Y0, Y5, Y5
+	VPSHUFB        Y5, Y2, Y5
+	VPABSB         Y5, Y10
+	VMOVDQU        320(DX), Y6
+	VPSIGNB        Y5, Y6, Y6
+	VPMADDUBSW     Y6, Y10, Y6
+	VPMADDWD       Y1, Y6, Y6
+	VPADDD         Y6, Y9, Y9
+	VBROADCASTI128 56(AX), Y5
+	VINSERTI128    $0x01, 128(AX), Y5, Y5
+	VPAND          Y0, Y5, Y6
+	VPSHUFB        Y6, Y2, Y6
+	VPABSB         Y6, Y11
+	VMOVDQU        384(DX), Y10
+	VPSIGNB        Y6, Y10, Y10
+	VPMADDUBSW     Y10, Y11, Y10
+	VPMADDWD       Y1, Y10, Y10
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          Y0, Y5, Y5
+	VPSHUFB        Y5, Y2, Y5
+	VPABSB         Y5, Y11
+	VMOVDQU        448(DX), Y6
+	VPSIGNB        Y5, Y6, Y6
+	VPMADDUBSW     Y6, Y11, Y6
+	VPMADDWD       Y1, Y6, Y6
+	VPADDD         Y6, Y10, Y10
+	VPUNPCKLDQ     Y8, Y7, Y5
+	VPUNPCKHDQ     Y8, Y7, Y6
+	VPADDD         Y6, Y5, Y5
+	VPUNPCKLDQ     Y10, Y9, Y6
+	VPUNPCKHDQ     Y10, Y9, Y7
+	VPADDD         Y7, Y6, Y6
+	VPUNPCKLQDQ    Y6, Y5, Y7
+	VPUNPCKHQDQ    Y6, Y5, Y5
+	VPADDD         Y5, Y7, Y7
+	MOVWLZX        (AX), SI
+	VMOVD          SI, X5
+	VPINSRW        $0x01, 18(AX), X5, X5
+	VPINSRW        $0x02, 36(AX), X5, X5
+	VPINSRW        $0x03, 54(AX), X5, X5
+	VPINSRW        $0x04, 72(AX), X5, X5
+	VPINSRW        $0x05, 90(AX), X5, X5
+	VPINSRW        $0x06, 108(AX), X5, X5
+	VPINSRW        $0x07, 126(AX), X5, X5
+	VCVTPH2PS      X5, Y5
+	VMOVUPS        512(DX), Y6
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         Y6, Y5, Y5
+	VFMADD231PS    Y5, Y7, Y3
+	VBROADCASTI128 146(AX), Y5
+	VINSERTI128    $0x01, 218(AX), Y5, Y5
+	VPAND          Y0, Y5, Y6
+	VPSHUFB        Y6, Y2, Y6
+	VPABSB         Y6, Y8
+	VMOVDQU        32(DX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPMADDUBSW     Y7, Y8, Y7
+	VPMADDWD       Y1, Y7, Y7
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          Y0, Y5, Y5
+	VPSHUFB        Y5, Y2, Y5
+	VPABSB         Y5, Y8
+	VMOVDQU        96(DX), Y6
+	VPSIGNB        Y5, Y6, Y6
+	VPMADDUBSW     Y6, Y8, Y6
+	VPMADDWD       Y1, Y6, Y6
+	VPADDD         Y6, Y7, Y7
+	VBROADCASTI128 164(AX), Y5
+	VINSERTI128    $0x01, 236(AX), Y5, Y5
+	VPAND          Y0, Y5, Y6
+	VPSHUFB        Y6, Y2, Y6
+	VPABSB         Y6, Y9
+	VMOVDQU        160(DX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPMADDUBSW     Y8, Y9, Y8
+	VPMADDWD       Y1, Y8, Y8
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          Y0, Y5, Y5
+	VPSHUFB        Y5, Y2, Y5
+	VPABSB         Y5, Y9
+	VMOVDQU        224(DX), Y6
+	VPSIGNB        Y5, Y6, Y6
+	VPMADDUBSW     Y6, Y9, Y6
+	VPMADDWD       Y1, Y6, Y6
+	VPADDD         Y6, Y8, Y8
+	VBROADCASTI128 182(AX), Y5
+	VINSERTI128    $0x01, 254(AX), Y5, Y5
+	VPAND          Y0, Y5, Y6
+	VPSHUFB        Y6, Y2, Y6
+	VPABSB         Y6, Y10
+	VMOVDQU        288(DX), Y9
+	VPSIGNB        Y6, Y9, Y9
+	VPMADDUBSW     Y9, Y10, Y9
+	VPMADDWD       Y1, Y9, Y9
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          Y0, Y5, Y5
+	VPSHUFB        Y5, Y2, Y5
+	VPABSB         Y5, Y10
+	VMOVDQU        352(DX), Y6
+	VPSIGNB        Y5, Y6, Y6
+	VPMADDUBSW     Y6, Y10, Y6
+	VPMADDWD       Y1, Y6, Y6
+	VPADDD         Y6, Y9, Y9
+	VBROADCASTI128 200(AX), Y5
+	VINSERTI128    $0x01, 272(AX), Y5, Y5
+	VPAND          Y0, Y5, Y6
+	VPSHUFB        Y6, Y2, Y6
+	VPABSB         Y6, Y11
+	VMOVDQU        416(DX), Y10
+	VPSIGNB        Y6, Y10, Y10
+	VPMADDUBSW     Y10, Y11, Y10
+	VPMADDWD       Y1, Y10, Y10
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          Y0, Y5, Y5
+	VPSHUFB        Y5, Y2, Y5
+	VPABSB         Y5, Y11
+	VMOVDQU        480(DX), Y6
+	VPSIGNB        Y5, Y6, Y6
+	VPMADDUBSW     Y6, Y11, Y6
+	VPMADDWD       Y1, Y6, Y6
+	VPADDD         Y6, Y10, Y10
+	VPUNPCKLDQ     Y8, Y7, Y5
+	VPUNPCKHDQ     Y8, Y7, Y6
+	VPADDD         Y6, Y5, Y5
+	VPUNPCKLDQ     Y10, Y9, Y6
+	VPUNPCKHDQ     Y10, Y9, Y7
+	VPADDD         Y7, Y6, Y6
+	VPUNPCKLQDQ    Y6, Y5, Y7
+	VPUNPCKHQDQ    Y6, Y5, Y5
+	VPADDD         Y5, Y7, Y7
+	MOVWLZX        144(AX), SI
+	VMOVD          SI, X5
+	VPINSRW        $0x01, 162(AX), X5, X5
+	VPINSRW        $0x02, 180(AX), X5, X5
+	VPINSRW        $0x03, 198(AX), X5, X5
+	VPINSRW        $0x04, 216(AX), X5, X5
+	VPINSRW        $0x05, 234(AX), X5, X5
+	VPINSRW        $0x06, 252(AX), X5, X5
+	VPINSRW        $0x07, 270(AX), X5, X5
+	VCVTPH2PS      X5, Y5
+	VMOVUPS        544(DX), Y6
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         Y6, Y5, Y5
+	VFMADD231PS    Y5, Y7, Y4
+	ADDQ           $0x00000120, AX
+	ADDQ           $0x00000120, BX
+	ADDQ           $0x00000280, DX
+	SUBQ           $0x00000120, CX
+	JMP            chunk
+
+rest:
+	CMPQ    CX, $0x00000012
+	JL      reduce
+	VPXOR   Y5, Y5, Y5
+	VMOVDQU Y5, (SP)
+	VMOVDQU Y5, 32(SP)
+	VMOVDQU Y5, 64(SP)
+	VMOVDQU Y5, 96(SP)
+	VMOVDQU Y5, 128(SP)
+	VMOVDQU Y5, 160(SP)
+	VMOVDQU Y5, 192(SP)
+	VMOVDQU Y5, 224(SP)
+	VMOVDQU Y5, 256(SP)
+	VMOVDQU Y5, 288(SP)
+	LEAQ    (SP), DI
+	MOVQ    AX, SI
+	LEAQ    -16(AX)(CX*1), AX
+
+copy:
+	VMOVDQU (SI), X5
+	VMOVDQU X5, (DI)
+	ADDQ    $0x00000010, SI
+	ADDQ    $0x00000010, DI
+	CMPQ    SI, AX
+	JL      copy
+	SUBQ    AX, SI
+	SUBQ    SI, DI
+	VMOVDQU (AX), X5
+	VMOVDQU X5, (DI)
+	LEAQ    (SP), AX
+	MOVQ    $0x00000120, CX
+	JMP     body
+
+reduce:
+	VADDPS       Y4, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X0, X3, X3
+	VMOVHLPS     X3, X3, X0
+	VADDPS       X0, X3, X3
+	VMOVSHDUP    X3, X0
+	VADDSS       X0, X3, X3
+	VZEROUPPER
+	MOVSS        X3, ret+56(FP)
+	RET
+
+DATA valuesIQ4NL<>+0(SB)/8, $0xf6eaddcfbfad9881
+DATA valuesIQ4NL<>+8(SB)/8, $0x7159453526190d01
+DATA valuesIQ4NL<>+16(SB)/8, $0xf6eaddcfbfad9881
+DATA valuesIQ4NL<>+24(SB)/8, $0x7159453526190d01
+DATA valuesIQ4NL<>+32(SB)/8, $0xf6eaddcfbfad9881
+DATA valuesIQ4NL<>+40(SB)/8, $0x7159453526190d01
+DATA valuesIQ4NL<>+48(SB)/8, $0xf6eaddcfbfad9881
+DATA valuesIQ4NL<>+56(SB)/8, $0x7159453526190d01
+GLOBL valuesIQ4NL<>(SB), RODATA|NOPTR, $64
+
+// func DotMXFP4AVX2(w []byte, x []byte, next *byte) float32
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+, SSE
+TEXT ·DotMXFP4AVX2(SB), NOSPLIT, $320-60
+	MOVQ         w_base+0(FP), AX
+	MOVQ         w_len+8(FP), CX
+	MOVQ         x_base+24(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	VMOVUPS      valuesMXFP4<>+0(SB), Y2
+	MOVL         $0x00400000, BX
+	VMOVD        BX, X3
+	VPBROADCASTD X3, Y3
+	LEAQ         8192(AX), SI
+	MOVQ         next+48(FP), BX
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+
+chunk:
+	CMPQ CX, $0x00000110
+	JL   rest
+
+body:
+	PREFETCHT1     (BX)
+	PREFETCHT1     64(BX)
+	PREFETCHT1     128(BX)
+	PREFETCHT1     192(BX)
+	PREFETCHT1     256(BX)
+	VBROADCASTI128 1(AX), Y6
+	VINSERTI128    $0x01, 69(AX), Y6, Y6
+	VPAND          Y0, Y6, Y7
+	VPSHUFB        Y7, Y2, Y7
+	VPMADDUBSW     (DX), Y7, Y7
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          Y0, Y6, Y6
+	VPSHUFB        Y6, Y2, Y6
+	VPMADDUBSW     64(DX), Y6, Y6
+	VPADDW         Y6, Y7, Y7
+	VPMADDWD       Y1, Y7, Y7
+	VBROADCASTI128 18(AX), Y6
+	VINSERTI128    $0x01, 86(AX), Y6, Y6
+	VPAND          Y0, Y6, Y8
+	VPSHUFB        Y8, Y2, Y8
+	VPMADDUBSW     128(DX), Y8, Y8
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          Y0, Y6, Y6
+	VPSHUFB        Y6, Y2, Y6
+	VPMADDUBSW     192(DX), Y6, Y6
+	VPADDW         Y6, Y8, Y8
+	VPMADDWD       Y1, Y8, Y8
+	VBROADCASTI128 35(AX), Y6
+	VINSERTI128    $0x01, 103(AX), Y6, Y6
+	VPAND          Y0, Y6, Y9
+	VPSHUFB        Y9, Y2, Y9
+	VPMADDUBSW     256(DX), Y9, Y9
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          Y0, Y6, Y6
+	VPSHUFB        Y6, Y2, Y6
+	VPMADDUBSW     320(DX), Y6, Y6
+	VPADDW         Y6, Y9, Y9
+	VPMADDWD       Y1, Y9, Y9
+	VBROADCASTI128 52(AX), Y6
+	VINSERTI128    $0x01, 120(AX), Y6, Y6
+	VPAND          Y0, Y6, Y10
+	VPSHUFB        Y10, Y2, Y10
+	VPMADDUBSW     384(DX), Y10, Y10
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          Y0, Y6, Y6
+	VPSHUFB        Y6, Y2, Y6
+	VPMADDUBSW     448(DX), Y6, Y6
+	VPADDW         Y6, Y10, Y10
+	VPMADDWD       Y1, Y10, Y10
+	VPUNPCKLDQ     Y8, Y7, Y6
+	VPUNPCKHDQ     Y8, Y7, Y7
+	VPADDD         Y7, Y6, Y6
+	VPUNPCKLDQ     Y10, Y9, Y7
+	VPUNPCKHDQ     Y10, Y9, Y8
+	VPADDD         Y8, Y7, Y7
+	VPUNPCKLQDQ    Y7, Y6, Y8
+	VPUNPCKHQDQ    Y7, Y6, Y6
+	VPADDD         Y6, Y8, Y8
+	VPXOR          X6, X6, X6
+	VPINSRB        $0x00, (AX), X6, X6
+	VPINSRB        $0x01, 17(AX), X6, X6
+	VPINSRB        $0x02, 34(AX), X6, X6
+	VPINSRB        $0x03, 51(AX), X6, X6
+	VPINSRB        $0x04, 68(AX), X6, X6
+	VPINSRB        $0x05, 85(AX), X6, X6
+	VPINSRB        $0x06, 102(AX), X6, X6
+	VPINSRB        $0x07, 119(AX), X6, X6
+	VPMOVZXBD      X6, Y6
+	VMOVUPS        one<>+0(SB), Y7
+	VPSUBD         Y6, Y7, Y7
+	VPSRLVD        Y7, Y3, Y7
+	VPSLLD         $0x17, Y6, Y6
+	VPSUBD         step<>+0(SB), Y6, Y6
+	VPMAXSD        Y7, Y6, Y6
+	VMOVUPS        576(DX), Y7
+	VPMADDWD       ones<>+0(SB), Y7, Y7
+	VPSLLD         $0x04, Y7, Y7
+	VPSUBD         Y7, Y8, Y8
+	VMOVUPS        512(DX), Y7
+	VCVTDQ2PS      Y8, Y8
+	VMULPS         Y7, Y6, Y6
+	VFMADD231PS    Y6, Y8, Y4
+	VBROADCASTI128 137(AX), Y6
+	VINSERTI128    $0x01, 205(AX), Y6, Y6
+	VPAND          Y0, Y6, Y7
+	VPSHUFB        Y7, Y2, Y7
+	VPMADDUBSW     32(DX), Y7, Y7
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          Y0, Y6, Y6
+	VPSHUFB        Y6, Y2, Y6
+	VPMADDUBSW     96(DX), Y6, Y6
+	VPADDW         Y6, Y7, Y7
+	VPMADDWD       Y1, Y7, Y7
+	VBROADCASTI128 154(AX), Y6
+	VINSERTI128    $0x01, 222(AX), Y6, Y6
+	VPAND          Y0, Y6, Y8
+	VPSHUFB        Y8, Y2, Y8
+	VPMADDUBSW     160(DX), Y8, Y8
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          Y0, Y6, Y6
+	VPSHUFB        Y6, Y2, Y6
+	VPMADDUBSW     224(DX), Y6, Y6
+	VPADDW         Y6, Y8, Y8
+	VPMADDWD       Y1, Y8, Y8
+	VBROADCASTI128 171(AX), Y6
+	VINSERTI128    $0x01, 239(AX), Y6, Y6
+	VPAND          Y0, Y6, Y9
+	VPSHUFB        Y9, Y2, Y9
+	VPMADDUBSW     288(DX), Y9, Y9
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          Y0, Y6, Y6
+	VPSHUFB        Y6, Y2, Y6
+	VPMADDUBSW     352(DX), Y6, Y6
+	VPADDW         Y6, Y9, Y9
+	VPMADDWD       Y1, Y9, Y9
+	VBROADCASTI128 188(AX), Y6
+	VINSERTI128    $0x01, 256(AX), Y6, Y6
+	VPAND          Y0, Y6, Y10
+	VPSHUFB        Y10, Y2, Y10
+	VPMADDUBSW     416(DX), Y10, Y10
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          Y0, Y6, Y6
+	VPSHUFB        Y6, Y2, Y6
+	VPMADDUBSW     480(DX), Y6, Y6
+	VPADDW         Y6, Y10, Y10
+	VPMADDWD       Y1, Y10, Y10
+	VPUNPCKLDQ     Y8, Y7, Y6
+	VPUNPCKHDQ     Y8, Y7, Y7
+	VPADDD         Y7, Y6, Y6
+	VPUNPCKLDQ     Y10, Y9, Y7
+	VPUNPCKHDQ     Y10, Y9, Y8
+	VPADDD         Y8, Y7, Y7
+	VPUNPCKLQDQ    Y7, Y6, Y8
+	VPUNPCKHQDQ    Y7, Y6, Y6
+	VPADDD         Y6, Y8, Y8
+	VPXOR          X6, X6, X6
+	VPINSRB        $0x00, 136(AX), X6, X6
+	VPINSRB        $0x01, 153(AX), X6, X6
+	VPINSRB        $0x02, 170(AX), X6, X6
+	VPINSRB        $0x03, 187(AX), X6, X6
+	VPINSRB        $0x04, 204(AX), X6, X6
+	VPINSRB        $0x05, 221(AX), X6, X6
+	VPINSRB        $0x06, 238(AX), X6, X6
+	VPINSRB        $0x07, 255(AX), X6, X6
+	VPMOVZXBD      X6, Y6
+	VMOVUPS        one<>+0(SB), Y7
+	VPSUBD         Y6, Y7, Y7
+	VPSRLVD        Y7, Y3, Y7
+	VPSLLD         $0x17, Y6, Y6
+	VPSUBD         step<>+0(SB), Y6, Y6
+	VPMAXSD        Y7, Y6, Y6
+	VMOVUPS        608(DX), Y7
+	VPMADDWD       ones<>+0(SB), Y7, Y7
+	VPSLLD         $0x04, Y7, Y7
+	VPSUBD         Y7, Y8, Y8
+	VMOVUPS        544(DX), Y7
+	VCVTDQ2PS      Y8, Y8
+	VMULPS         Y7, Y6, Y6
+	VFMADD231PS    Y6, Y8, Y5
+	ADDQ           $0x00000110, AX
+	ADDQ           $0x00000110, BX
+	ADDQ           $0x00000280, DX
+	SUBQ           $0x00000110, CX
+	JMP            chunk
+
+rest:
+	CMPQ    CX, $0x00000011
+	JL      reduce
+	VPXOR   Y6, Y6, Y6
+	VMOVDQU Y6, (SP)
+	VMOVDQU Y6, 32(SP)
+	VMOVDQU Y6, 64(SP)
+	VMOVDQU Y6, 96(SP)
+	VMOVDQU Y6, 128(SP)
+	VMOVDQU Y6, 160(SP)
+	VMOVDQU Y6, 192(SP)
+	VMOVDQU Y6, 224(SP)
+	VMOVDQU Y6, 256(SP)
+	VMOVDQU Y6, 288(SP)
+	LEAQ    (SP), DI
+	MOVQ    AX, SI
+	LEAQ    -16(AX)(CX*1), AX
+
+copy:
+	VMOVDQU (SI), X6
+	VMOVDQU X6, (DI)
+	ADDQ    $0x00000010, SI
+	ADDQ    $0x00000010, DI
+	CMPQ    SI, AX
+	JL      copy
+	SUBQ    AX, SI
+	SUBQ    SI, DI
+	VMOVDQU (AX), X6
+	VMOVDQU X6, (DI)
+	LEAQ    (SP), AX
+	MOVQ    $0x00000110, CX
+	JMP     body
+
+reduce:
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X0, X4, X4
+	VMOVHLPS     X4, X4, X0
+	VADDPS       X0, X4, X4
+	VMOVSHDUP    X4, X0
+	VADDSS       X0, X4, X4
+	VZEROUPPER
+	MOVSS        X4, ret+56(FP)
+	RET
+
+DATA valuesMXFP4<>+0(SB)/8, $0x1c18161413121110
+DATA valuesMXFP4<>+8(SB)/8, $0x04080a0c0d0e0f10
+DATA valuesMXFP4<>+16(SB)/8, $0x1c18161413121110
+DATA valuesMXFP4<>+24(SB)/8, $0x04080a0c0d0e0f10
+DATA valuesMXFP4<>+32(SB)/8, $0x1c18161413121110
+DATA valuesMXFP4<>+40(SB)/8, $0x04080a0c0d0e0f10
+DATA valuesMXFP4<>+48(SB)/8, $0x1c18161413121110
+DATA valuesMXFP4<>+56(SB)/8, $0x04080a0c0d0e0f10
+GLOBL valuesMXFP4<>(SB), RODATA|NOPTR, $64
+
+DATA one<>+0(SB)/8, $0x0000000100000001
+DATA one<>+8(SB)/8, $0x0000000100000001
+DATA one<>+16(SB)/8, $0x0000000100000001
+DATA one<>+24(SB)/8, $0x0000000100000001
+DATA one<>+32(SB)/8, $0x0000000100000001
+DATA one<>+40(SB)/8, $0x0000000100000001
+DATA one<>+48(SB)/8, $0x0000000100000001
+DATA one<>+56(SB)/8, $0x0000000100000001
+GLOBL one<>(SB), RODATA|NOPTR, $64
+
+DATA step<>+0(SB)/8, $0x0080000000800000
+DATA step<>+8(SB)/8, $0x0080000000800000
+DATA step<>+16(SB)/8, $0x0080000000800000
+DATA step<>+24(SB)/8, $0x0080000000800000
+DATA step<>+32(SB)/8, $0x0080000000800000
+DATA step<>+40(SB)/8, $0x0080000000800000
+DATA step<>+48(SB)/8, $0x0080000000800000
+DATA step<>+56(SB)/8, $0x0080000000800000
+GLOBL step<>(SB), RODATA|NOPTR, $64
+
 // func TileF32AVX2(out *[24]float32, w *[4][]float32, panel []float32)
 // Requires: AVX, FMA3
 TEXT ·TileF32AVX2(SB), $3072-40
@@ -9311,14 +11362,14 @@ TEXT ·QuantizeBlocksAVX2(SB), NOSPLIT, $0-52
 	MOVQ         x_base+24(FP), CX
 	MOVQ         x_len+32(FP), DX
 	MOVL         zero+48(FP), BX
-	MOVL         $0x7fffffff, SI
-	VMOVD        SI, X1
-	VPBROADCASTD X1, Y1
-	MOVL         $0x7f800000, SI
-	VMOVD        SI, X2
-	VPBROADCASTD X2, Y2
 	VMOVD        BX, X0
 	VPBROADCASTD X0, Y0
+	MOVL         $0x7fffffff, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0x7f800000, BX
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Y2
 	MOVL         $0x42fe0000, BX
 	VMOVD        BX, X3
 	VPBROADCASTD X3, Y3
@@ -9352,39 +11403,39 @@ block:
 	VPMAXUD      Y9, Y8, Y8
 	VPSHUFD      $0xb1, Y8, Y9
 	VPMAXUD      Y9, Y8, Y8
-	VDIVPS       Y3, Y8, Y9
-	VDIVPS       Y8, Y3, Y10
+	VDIVPS       Y3, Y8, Y10
+	VDIVPS       Y8, Y3, Y9
 	VPCMPGTD     Y8, Y2, Y11
-	VPCMPGTD     Y10, Y2, Y8
+	VPCMPGTD     Y9, Y2, Y8
 	VPAND        Y11, Y8, Y8
-	VPAND        Y8, Y9, Y9
+	VPAND        Y8, Y10, Y10
 	VPANDN       Y7, Y11, Y11
-	VPOR         Y11, Y9, Y9
-	VMULPS       (CX), Y10, Y11
+	VPOR         Y11, Y10, Y10
+	VMULPS       (CX), Y9, Y11
 	VCVTPS2DQ    Y11, Y11
 	VPAND        Y8, Y11, Y11
-	VMULPS       32(CX), Y10, Y12
+	VMULPS       32(CX), Y9, Y12
 	VCVTPS2DQ    Y12, Y12
 	VPAND        Y8, Y12, Y12
-	VMULPS       64(CX), Y10, Y13
+	VMULPS       64(CX), Y9, Y13
 	VCVTPS2DQ    Y13, Y13
 	VPAND        Y8, Y13, Y13
-	VMULPS       96(CX), Y10, Y10
-	VCVTPS2DQ    Y10, Y10
-	VPAND        Y8, Y10, Y10
+	VMULPS       96(CX), Y9, Y9
+	VCVTPS2DQ    Y9, Y9
+	VPAND        Y8, Y9, Y9
 	VPACKSSDW    Y12, Y11, Y11
-	VPACKSSDW    Y10, Y13, Y13
+	VPACKSSDW    Y9, Y13, Y13
 	VPACKSSWB    Y13, Y11, Y11
 	VPERMD       Y11, Y4, Y11
 	VPMADDUBSW   Y11, Y5, Y8
 	VPMADDWD     Y6, Y8, Y8
-	VEXTRACTI128 $0x01, Y8, X10
-	VPADDD       X10, X8, X8
+	VEXTRACTI128 $0x01, Y8, X9
+	VPADDD       X9, X8, X8
 	VPMULLD      X0, X8, X8
 	VMOVDQU      X11, (AX)(BX*1)
 	VEXTRACTI128 $0x01, Y11, 64(AX)(BX*1)
 	VMOVDQU      X8, 128(AX)(BX*1)
-	VMOVUPS      X9, 192(AX)(BX*1)
+	VMOVUPS      X10, 192(AX)(BX*1)
 	ADDQ         $0x00000080, CX
 	SUBQ         $0x00000020, DX
 	ADDQ         $0x00000010, BX
@@ -9392,6 +11443,104 @@ block:
 	JNZ          block
 	ADDQ         $0x00000100, AX
 	XORQ         BX, BX
+	JMP          block
+
+done:
+	VZEROUPPER
+	RET
+
+// func RoundBlocksAVX2(dst []byte, x []float32)
+// Requires: AVX, AVX2
+TEXT ·RoundBlocksAVX2(SB), NOSPLIT, $0-48
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         x_len+32(FP), DX
+	MOVL         $0x7fffffff, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x7f800000, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0x42fe0000, BX
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         $0x0703060205010400, BX
+	VMOVQ        BX, X3
+	VPMOVZXBD    X3, Y3
+	MOVL         $0x01010101, BX
+	VMOVD        BX, X4
+	VPBROADCASTD X4, Y4
+	MOVL         $0x00010001, BX
+	VMOVD        BX, X5
+	VPBROADCASTD X5, Y5
+	MOVL         $0x7fc00000, BX
+	VMOVD        BX, X6
+	VPBROADCASTD X6, Y6
+	XORQ         BX, BX
+
+block:
+	CMPQ         DX, $0x00000020
+	JL           done
+	VPAND        (CX), Y0, Y7
+	VPAND        32(CX), Y0, Y8
+	VPAND        64(CX), Y0, Y9
+	VPAND        96(CX), Y0, Y10
+	VPMAXUD      Y8, Y7, Y7
+	VPMAXUD      Y10, Y9, Y9
+	VPMAXUD      Y9, Y7, Y7
+	VPERM2I128   $0x01, Y7, Y7, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VPSHUFD      $0x4e, Y7, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VPSHUFD      $0xb1, Y7, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VDIVPS       Y2, Y7, Y9
+	VDIVPS       Y7, Y2, Y8
+	VPCMPGTD     Y7, Y1, Y10
+	VPCMPGTD     Y8, Y1, Y7
+	VPAND        Y10, Y7, Y7
+	VPAND        Y7, Y9, Y9
+	VPANDN       Y6, Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VMULPS       (CX), Y8, Y10
+	VCVTPS2DQ    Y10, Y10
+	VPAND        Y7, Y10, Y10
+	VMULPS       32(CX), Y8, Y11
+	VCVTPS2DQ    Y11, Y11
+	VPAND        Y7, Y11, Y11
+	VMULPS       64(CX), Y8, Y12
+	VCVTPS2DQ    Y12, Y12
+	VPAND        Y7, Y12, Y12
+	VMULPS       96(CX), Y8, Y8
+	VCVTPS2DQ    Y8, Y8
+	VPAND        Y7, Y8, Y8
+	VPACKSSDW    Y11, Y10, Y10
+	VPACKSSDW    Y8, Y12, Y12
+	VPACKSSWB    Y12, Y10, Y10
+	VPERMD       Y10, Y3, Y10
+	VPMADDUBSW   Y10, Y4, Y7
+	VPMADDWD     Y5, Y7, Y7
+	VPHADDD      Y7, Y7, Y7
+	VPHADDD      Y7, Y7, Y7
+	MOVQ         BX, SI
+	ANDQ         $0x03, SI
+	SHLQ         $0x07, SI
+	MOVQ         BX, DI
+	SHRQ         $0x02, DI
+	SHLQ         $0x04, DI
+	ADDQ         DI, SI
+	VMOVDQU      X10, (AX)(SI*1)
+	VEXTRACTI128 $0x01, Y10, 64(AX)(SI*1)
+	VMOVSS       X9, 512(AX)(BX*4)
+	VPEXTRW      $0x00, X7, 576(AX)(BX*4)
+	VEXTRACTI128 $0x01, Y7, X7
+	VPEXTRW      $0x00, X7, 578(AX)(BX*4)
+	ADDQ         $0x00000080, CX
+	SUBQ         $0x00000020, DX
+	INCQ         BX
+	ANDQ         $0x0f, BX
+	JNZ          block
+	ADDQ         $0x00000280, AX
 	JMP          block
 
 done:

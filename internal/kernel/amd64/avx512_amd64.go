@@ -79,6 +79,118 @@ func MatVecQ4AVX512(y []float32, w []byte, rowBytes int, x []byte, ahead int)
 //go:noescape
 func Dot4Q4AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
+// DotQ41AVX512 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotQ41AVX512(w []byte, x []byte, next *byte) float32
+
+// PairQ41AVX512 is the products of two rows of whole chunks with x. It asks for what lies
+// ahead bytes further than what it reads.
+//
+//go:noescape
+func PairQ41AVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+
+// Dot4Q41AVX512 is Rows.Dot4 of package kernel.
+//
+//go:noescape
+func Dot4Q41AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
+
+// DotQ50AVX512 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotQ50AVX512(w []byte, x []byte, next *byte) float32
+
+// PairQ50AVX512 is the products of two rows of whole chunks with x. It asks for what lies
+// ahead bytes further than what it reads.
+//
+//go:noescape
+func PairQ50AVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+
+// Dot4Q50AVX512 is Rows.Dot4 of package kernel.
+//
+//go:noescape
+func Dot4Q50AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
+
+// DotQ4KAVX512 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotQ4KAVX512(w []byte, x []byte, next *byte) float32
+
+// PairQ4KAVX512 is the products of two rows of whole chunks with x. It asks for what lies
+// ahead bytes further than what it reads.
+//
+//go:noescape
+func PairQ4KAVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+
+// Dot4Q4KAVX512 is Rows.Dot4 of package kernel.
+//
+//go:noescape
+func Dot4Q4KAVX512(w []byte, x []byte, stride int, next *byte) [4]float32
+
+// DotQ5KAVX512 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotQ5KAVX512(w []byte, x []byte, next *byte) float32
+
+// PairQ5KAVX512 is the products of two rows of whole chunks with x. It asks for what lies
+// ahead bytes further than what it reads.
+//
+//go:noescape
+func PairQ5KAVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+
+// Dot4Q5KAVX512 is Rows.Dot4 of package kernel.
+//
+//go:noescape
+func Dot4Q5KAVX512(w []byte, x []byte, stride int, next *byte) [4]float32
+
+// DotQ6KAVX512 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotQ6KAVX512(w []byte, x []byte, next *byte) float32
+
+// PairQ6KAVX512 is the products of two rows of whole chunks with x. It asks for what lies
+// ahead bytes further than what it reads.
+//
+//go:noescape
+func PairQ6KAVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+
+// Dot4Q6KAVX512 is Rows.Dot4 of package kernel.
+//
+//go:noescape
+func Dot4Q6KAVX512(w []byte, x []byte, stride int, next *byte) [4]float32
+
+// DotIQ4NLAVX512 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotIQ4NLAVX512(w []byte, x []byte, next *byte) float32
+
+// PairIQ4NLAVX512 is the products of two rows of whole chunks with x. It asks for what lies
+// ahead bytes further than what it reads.
+//
+//go:noescape
+func PairIQ4NLAVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+
+// Dot4IQ4NLAVX512 is Rows.Dot4 of package kernel.
+//
+//go:noescape
+func Dot4IQ4NLAVX512(w []byte, x []byte, stride int, next *byte) [4]float32
+
+// DotMXFP4AVX512 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotMXFP4AVX512(w []byte, x []byte, next *byte) float32
+
+// PairMXFP4AVX512 is the products of two rows of whole chunks with x. It asks for what lies
+// ahead bytes further than what it reads.
+//
+//go:noescape
+func PairMXFP4AVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+
+// Dot4MXFP4AVX512 is Rows.Dot4 of package kernel.
+//
+//go:noescape
+func Dot4MXFP4AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
+
 // TileF32AVX512 is Set.TileF32 of package kernel.
 //
 //go:noescape
