@@ -8,6 +8,7 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/device/cpu"
 	"github.com/sparseflow/sparseflow/internal/device/ref"
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/tensor"
@@ -23,6 +24,8 @@ type operation struct {
 	bound func(token, col int, want float64) float64
 	// same are other ways to the same results, bit for bit.
 	same map[string]func(b device.Backend) device.Act
+	// options are of the backends.
+	options []cpu.Option
 }
 
 // TestConformance holds every operation, on all types and at sizes around those
@@ -65,7 +68,7 @@ func conform(t *testing.T, op operation) {
 		for name, run := range op.same {
 			sameBits(t, name, run(b), got)
 		}
-	})
+	}, op.options...)
 }
 
 // rounding is the bound of sums of products with x, computed by run: what float32
@@ -100,9 +103,9 @@ func blockOf(dt tensor.DType) int {
 func linears() (ops []operation) {
 	for _, s := range []struct{ tokens, rows, cols int }{
 		{1, 37, 60}, {5, 37, 60}, {130, 11, 60}, {3, 130, 768}, {1, 1, 1}, {4, 2, 15}, {7, 9, 1027}, {9, 37, 96}, {1, 9, 160},
-		{6, 4, 64}, {12, 3, 130}, {17, 18, 48}, {11, 7, 256}, {37, 70, 640},
+		{6, 4, 64}, {12, 3, 130}, {17, 18, 48}, {11, 7, 256}, {37, 70, 640}, {1, 40, 512}, {37, 33, 1024},
 	} {
-		for i, dt := range dtypes {
+		for i, dt := range matTypes() {
 			if !fits(dt, s.cols) {
 				continue
 			}
@@ -116,11 +119,16 @@ func linears() (ops []operation) {
 				b.Linear(y, x, w, bias)
 				return y
 			}
-			ops = append(ops, operation{
+			op := operation{
 				name: fmt.Sprintf("Linear/%v/%v", s, dt), tokens: s.tokens,
 				run:   func(b device.Backend, first, n int) device.Act { return product(b, x.Rowspan(first, n)) },
 				bound: rounding(x, blockOf(dt), product),
-			})
+			}
+			ops = append(ops, op)
+			if dt.Quantised() && s.cols%tensor.SuperBlock == 0 {
+				op.name, op.bound, op.options = op.name+"/f32", rounding(x, 0, product), []cpu.Option{cpu.F32Activations}
+				ops = append(ops, op)
+			}
 		}
 	}
 	return ops
@@ -226,6 +234,12 @@ func mlps() (ops []operation) {
 				dense := *m
 				dense.work.SkipZero = false
 				ops = append(ops, downOf(&dense, name+"/zeros too"))
+				if dt.Quantised() && s.parts == 2 {
+					exact := upOf(m, name+"/f32", 1)
+					exact.bound = rounding(m.x, 0, func(b device.Backend, x device.Act) device.Act { return m.products(b, x, 0) })
+					exact.options = []cpu.Option{cpu.F32Activations}
+					ops = append(ops, exact)
+				}
 			}
 		}
 	}

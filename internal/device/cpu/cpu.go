@@ -25,6 +25,7 @@ const grainBytes = 64 << 10
 type Backend struct {
 	k     kernel.Set
 	pool  *pool
+	exact bool  // see F32Activations
 	grain int64 // bytes; grainBytes but in tests
 	// tileBytes is the constant but in tests.
 	tileBytes int64
@@ -49,13 +50,24 @@ type Backend struct {
 
 var _ device.Backend = (*Backend)(nil)
 
+// Option is how a backend computes beside what New says.
+type Option func(*Backend)
+
+// F32Activations multiplies weights of every type as float32 with activations as
+// they are. Otherwise quantised weights that there are kernels for are multiplied
+// with activations rounded to 8 bits, many times as fast.
+func F32Activations(b *Backend) { b.exact = true }
+
 // New makes a backend of threads threads, 1 or more, over the kernels of k.
-func New(k kernel.Set, threads int) *Backend {
+func New(k kernel.Set, threads int, options ...Option) *Backend {
 	b := &Backend{k: k, pool: newPool(threads), grain: grainBytes, tileBytes: tileBytes}
 	b.storeKV.k, b.att.k, b.sk.k, b.down.k = &b.k, &b.k, &b.k, &b.k
 	shared := make([]scratch, threads)
 	b.lin.scratch, b.up.scratch, b.down.scratch = shared, shared, shared
 	b.att.workers = make([]attendWork, threads)
+	for _, option := range options {
+		option(b)
+	}
 	return b
 }
 

@@ -28,7 +28,8 @@ func (l *linear) run(lo, hi, worker int) {
 		l.dot.tile(&l.scratch[worker], l, lo, hi)
 		return
 	}
-	if l.dot.x.Rows == 1 {
+	s := &l.scratch[worker]
+	if l.dot.x.Rows == 1 && l.dot.form != decoded {
 		y := l.y.Data[lo:hi]
 		l.dot.MatVec(y, l.w.Data[lo*l.rowBytes:hi*l.rowBytes], l.rowBytes, l.dot.inputs, l.dot.k.Ahead)
 		if l.bias != nil {
@@ -38,9 +39,9 @@ func (l *linear) run(lo, hi, worker int) {
 		}
 		return
 	}
-	out := l.scratch[worker].out[:l.dot.x.Rows] // fewer than a tile's
+	out := s.out[:l.dot.x.Rows] // fewer than a tile's
 	for r := lo; r < hi; r++ {
-		l.dot.all(out, l.row(r), nil)
+		l.dot.all(out, l.dot.ready(s, l.row(r)), nil)
 		l.put(r, 0, out)
 	}
 }

@@ -120,14 +120,14 @@ func (u *up) run(lo, hi, worker int) {
 		}
 		if u.w.Wants == nil {
 			out := s.out[:u.dot.x.Rows] // fewer than a tile's
-			u.dot.all(out, u.row(n), next)
+			u.dot.all(out, u.dot.ready(s, u.row(n)), next)
 			u.put(n, 0, out)
 			continue
 		}
 		u.begin(n)
 		for t := range u.of(n) {
 			if u.w.Wanted(int(u.sel[n]), t) {
-				s.out[0] = u.dot.row(u.row(n), t, next)
+				s.out[0] = u.dot.row(u.dot.ready(s, u.row(n)), t, next)
 				u.put(n, t, s.out[:1])
 			}
 		}
@@ -138,7 +138,7 @@ func (u *up) run(lo, hi, worker int) {
 // rows of a matrix for one token: parts that follow one another, as do their
 // activations.
 func (u *up) together(n, end int) int {
-	if u.s.PartStride == 0 || u.dot.x.Rows > 1 || u.w.Wants != nil {
+	if u.s.PartStride == 0 || u.dot.x.Rows > 1 || u.w.Wants != nil || u.dot.form == decoded {
 		return 1
 	}
 	rows := 1

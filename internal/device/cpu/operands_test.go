@@ -27,20 +27,28 @@ var (
 	dtypes     = append(slices.Clip(floatTypes), tensor.Q8_0, tensor.Q4_0)
 )
 
+// matTypes are all types, which matrices may have.
+func matTypes() (all []tensor.DType) {
+	for dt := range tensor.DType(tensor.DTypes) {
+		all = append(all, dt)
+	}
+	return all
+}
+
 // fits reports whether a type can have rows of cols elements.
 func fits(dt tensor.DType, cols int) bool { return dt.OfRow(cols) == dt }
 
 // backends runs f over every set of kernels with 1, 2 and 3 threads, with work
 // cut so finely that all threads take part. A short run has plain Go with 1, the
 // others with 3.
-func backends(t *testing.T, f func(t *testing.T, b device.Backend)) {
+func backends(t *testing.T, f func(t *testing.T, b device.Backend), options ...cpu.Option) {
 	for _, k := range kernel.All() {
 		for threads := 1; threads <= 3; threads++ {
 			if testing.Short() && threads != 3 && (threads != 1 || k.Name != kernel.Go().Name) {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s/threads=%d", k.Name, threads), func(t *testing.T) {
-				b := cpu.NewFine(k, threads)
+				b := cpu.NewFine(k, threads, options...)
 				defer b.Close()
 				if want := "cpu/" + k.Name; b.Name() != want {
 					t.Errorf("got name %q, want %q", b.Name(), want)
@@ -92,10 +100,27 @@ func clone(a device.Act) device.Act {
 	return a
 }
 
-// weights is n normal numbers stored as dt.
+// weights is n normal numbers stored as dt or, where it is only read, blocks of
+// random bits that are numbers of a like size.
 func (r random) weights(n int, dt tensor.DType) []byte {
 	raw := make([]byte, dt.RowBytes(n))
-	tensor.Encode(raw, r.floats(n), dt)
+	if dt.Encodes() {
+		tensor.Encode(raw, r.floats(n), dt)
+		return raw
+	}
+	values := make([]float32, dt.BlockElems())
+	for block := range slices.Chunk(raw, dt.BlockBytes()) {
+		for top := float32(0); !(top > 1e-2 && top < 100); {
+			for i := range block {
+				block[i] = byte(r.Uint32())
+			}
+			tensor.Decode(values, block, dt)
+			top = 0
+			for _, v := range values {
+				top = max(top, float32(math.Abs(float64(v))))
+			}
+		}
+	}
 	return raw
 }
 

@@ -8,25 +8,56 @@ import (
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
+// form is how products of rows of a type are formed.
+type form int
+
+const (
+	floats  form = iota // of elements of 32 or 16 bits with activations as they are
+	decoded             // rows are made float32 first
+	grouped             // of blocks with activations rounded by kernel.Set.QuantizeX
+	chunked             // and by kernel.Set.RoundX
+)
+
+// form is how the backend takes rows of type dt.
+func (b *Backend) form(dt tensor.DType) form {
+	switch {
+	case !dt.Quantised():
+		return floats
+	case b.exact || b.k.Rows(dt) == nil:
+		return decoded
+	case b.k.Blocks[dt] != nil:
+		return chunked
+	}
+	return grouped
+}
+
 // dotFunc multiplies weight rows of one stored type with activations, which
 // it holds in the form that the type takes.
 type dotFunc struct {
-	*kernel.Rows
-	k      *kernel.Set
-	dt     tensor.DType
-	x      device.Act
-	inputs []byte // [x.Rows, stride] x itself or, if dt is quantised, rounded to 8 bits
-	stride int    // bytes
+	*kernel.Rows // of float32 for rows that are decoded
+	k            *kernel.Set
+	dt           tensor.DType
+	form         form
+	x            device.Act
+	inputs       []byte // [x.Rows, stride] x itself or, grouped and chunked, rounded to 8 bits
+	stride       int    // bytes
 }
 
 // dotWith multiplies with the rows of x. It rounds them in the backend's
 // memory, which the next operation uses again.
 func (b *Backend) dotWith(dt tensor.DType, x device.Act) dotFunc {
-	d := dotFunc{Rows: b.k.Rows(dt), k: &b.k, dt: dt, x: x, inputs: kernel.Bytes(x.Data), stride: 4 * x.Stride}
-	if !dt.Quantised() {
+	d := dotFunc{Rows: b.k.Rows(dt), k: &b.k, dt: dt, form: b.form(dt), x: x, inputs: kernel.Bytes(x.Data), stride: 4 * x.Stride}
+	switch d.form {
+	case floats:
 		return d
+	case decoded:
+		d.Rows = &b.k.F32
+		return d
+	case grouped:
+		d.stride = kernel.QuantXBytes(x.Cols)
+	case chunked:
+		d.stride = kernel.RoundXBytes(x.Cols)
 	}
-	d.stride = kernel.QuantXBytes(x.Cols)
 	b.records = grow(b.records, x.Rows*d.stride)
 	d.inputs = b.records
 	b.round.d = d
@@ -37,11 +68,18 @@ func (b *Backend) dotWith(dt tensor.DType, x device.Act) dotFunc {
 // dotAgain is dotWith for the rows of x of which same says that they are what
 // they were at the latest operation with x.
 func (b *Backend) dotAgain(dt tensor.DType, x device.Act, same bool) dotFunc {
-	if last := b.round.d; same && dt == last.dt && dt.Quantised() && x.Rows == last.x.Rows && x.Cols == last.x.Cols &&
+	last := b.round.d
+	if same && last.rounds(dt, b.form(dt)) && x.Rows == last.x.Rows && x.Cols == last.x.Cols &&
 		x.Stride == last.x.Stride && unsafe.SliceData(x.Data) == unsafe.SliceData(last.x.Data) {
+		last.dt, last.Rows = dt, b.k.Rows(dt)
 		return last
 	}
 	return b.dotWith(dt, x)
+}
+
+// rounds reports whether activations that were rounded for d serve rows of type dt.
+func (d *dotFunc) rounds(dt tensor.DType, f form) bool {
+	return d.form == f && (f == chunked || f == grouped && d.dt == dt)
 }
 
 // round rounds activations for weights of d's type.
@@ -53,7 +91,11 @@ func (r *round) run(lo, hi, _ int) {
 		zero = kernel.ZeroQ4
 	}
 	for t := lo; t < hi; t++ {
-		d.k.QuantizeX(d.input(t)[:d.stride], d.x.Row(t), zero)
+		if d.form == chunked {
+			d.k.RoundX(d.input(t)[:d.stride], d.x.Row(t))
+		} else {
+			d.k.QuantizeX(d.input(t)[:d.stride], d.x.Row(t), zero)
+		}
 	}
 }
 
@@ -63,7 +105,17 @@ func RecordBytes(dt tensor.DType, rows, cols int) int64 {
 	if !dt.Quantised() {
 		return 0
 	}
-	return int64(rows) * int64(kernel.QuantXBytes(cols))
+	return int64(rows) * int64(max(kernel.QuantXBytes(cols), kernel.RoundXBytes(cols)))
+}
+
+// ready is row w as Dot takes it.
+func (d *dotFunc) ready(s *scratch, w []byte) []byte {
+	if d.form != decoded {
+		return w
+	}
+	s.strip = grow(s.strip, max(stripElems, d.x.Cols))
+	decode(d.k, s.strip[:d.x.Cols], w, d.dt)
+	return kernel.Bytes(s.strip[:d.x.Cols])
 }
 
 // input is row t of x and what follows it.
@@ -98,8 +150,13 @@ func decode(k *kernel.Set, dst []float32, src []byte, dt tensor.DType) {
 	case tensor.BF16:
 		k.DecodeBF16(dst, kernel.Elements[uint16](src)[:len(dst)])
 	default:
+		rows := k.Rows(dt)
+		if rows == nil || rows.Axpy == nil {
+			tensor.Decode(dst, src, dt)
+			return
+		}
 		clear(dst) // to which 1 times each row is added
-		k.Rows(dt).Axpy(dst, 1, src[:dt.RowBytes(len(dst))], nil)
+		rows.Axpy(dst, 1, src[:dt.RowBytes(len(dst))], nil)
 	}
 }
 

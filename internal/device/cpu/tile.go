@@ -62,7 +62,7 @@ func (d *dotFunc) tiles() bool { return d.x.Rows >= kernel.TileTokens }
 func (d *dotFunc) tile(s *scratch, op tiled, lo, hi int) {
 	for block := d.blockRows(); lo < hi; lo += block {
 		switch end := min(lo+block, hi); {
-		case !d.dt.Quantised():
+		case d.form == floats || d.form == decoded:
 			d.floatBlock(s, op, lo, end)
 		case d.unpacks():
 			d.quantBlock(s, op, lo, end)

@@ -22,15 +22,18 @@ const (
 
 // unpacks reports whether products with all rows of x come from unpacked rows.
 func (d *dotFunc) unpacks() bool {
-	if d.dt.Quantised() {
+	switch d.form {
+	case grouped:
 		return d.x.Rows >= kernel.QuantTokens && kernel.QuantTiles(d.x.Cols)
+	case chunked:
+		return false
 	}
 	return d.tiles()
 }
 
 // unpackedBytes is the size of an unpacked row.
 func (d *dotFunc) unpackedBytes() int {
-	if d.dt.Quantised() {
+	if d.form == grouped {
 		return kernel.WideBytes(d.x.Cols)
 	}
 	return 4 * d.x.Cols
@@ -45,7 +48,7 @@ func (d *dotFunc) blockRows() int {
 	switch {
 	case d.inPlace():
 		return tileRows(tileBytes, d.dt.RowBytes(max(1, d.x.Cols)))
-	case !d.dt.Quantised():
+	case d.form == floats || d.form == decoded:
 		return floatRows(d.x.Cols)
 	case d.unpacks():
 		return min(mostListed, tileRows(quantBytes, int64(max(1, d.unpackedBytes()))))
@@ -63,7 +66,7 @@ func (d *dotFunc) unpack(s *scratch, op tiled, lo, hi int) {
 	ahead := aheadRows(d.dt.RowBytes(d.x.Cols))
 	for i := lo; i < hi; i++ {
 		to, row := d.unpacked(s, op, i, lo), op.row(i)
-		if d.Widen == nil {
+		if d.form != grouped {
 			decode(d.k, kernel.Elements[float32](to), row, d.dt)
 		} else {
 			d.Widen(to, row, unsafe.SliceData(op.row(min(i+ahead, hi-1))))
@@ -78,6 +81,14 @@ func (d *dotFunc) unpacked(s *scratch, op tiled, i, lo int) []byte {
 	}
 	n, at := d.unpackedBytes(), i-lo
 	return kernel.Bytes(s.strip)[at*n : (at+1)*n : (at+1)*n]
+}
+
+// one is row i for Dot, of rows of which those from lo on are unpacked.
+func (d *dotFunc) one(s *scratch, op tiled, i, lo int) []byte {
+	if d.form == decoded {
+		return d.unpacked(s, op, i, lo)
+	}
+	return op.row(i)
 }
 
 // byBlocks reports whether tokens, each of which wants neurons of its own, pass
@@ -118,7 +129,7 @@ func (p *upBlocks) run(lo, hi, worker int) {
 
 // listedRows is how many neurons are a block of which tokens want some.
 func (u *up) listedRows() int {
-	if u.dot.dt.Quantised() {
+	if u.dot.form == grouped {
 		return u.dot.blockRows()
 	}
 	return floatRows(u.dot.x.Cols)
@@ -145,7 +156,7 @@ func (u *up) wanted(s *scratch, lo int, rows []uint8, t int) {
 		}
 	}
 	for _, r := range rows {
-		s.out[0] = u.dot.row(u.row(lo+int(r)), t, nil)
+		s.out[0] = u.dot.row(u.dot.one(s, u, lo+int(r), lo), t, nil)
 		u.put(lo+int(r), t, s.out[:1])
 	}
 }
@@ -158,7 +169,7 @@ func (u *up) four(s *scratch, lo int, rows []uint8, t int) {
 		w := d.unpacked(s, u, lo+int(rows[min(j, len(rows)-1)]), lo)
 		s.w8[j], s.w32[j] = w, kernel.Elements[float32](w)
 	}
-	if !d.dt.Quantised() {
+	if d.form != grouped {
 		d.k.RowsF32((*[kernel.TileRows]float32)(s.out[:]), &s.w32, d.x.Row(t))
 		return
 	}
