@@ -30,6 +30,13 @@ type Backend interface {
 	Add(y, x Act)
 	// Gate sets h to act(h) times up; without up, whose Data is nil, to act(h).
 	Gate(h, up Act, act config.Activation)
+	// Rotate turns the heads of x, each headDim elements, by the angles of their
+	// tokens. A row of angles holds the cosines of the pairs that turn, then as many
+	// sines. Pair i is the elements 2i and 2i+1 of a head if interleaved, else i and
+	// i + the number of pairs; elements beyond stay.
+	Rotate(x, angles Act, headDim int, interleaved bool)
+	// SoftCap sets x to c tanh(x/c).
+	SoftCap(x Act, c float32)
 	// StoreKV stores the keys and values of the spans' tokens in their layer of
 	// the cache; k and v are [tokens, kv head x head dim].
 	StoreKV(c *kv.Cache, layer int, spans []Span, k, v Act)
@@ -102,6 +109,8 @@ type NormParams struct {
 type AttendParams struct {
 	Heads, KVHeads, HeadDim int
 	Scale                   float32 // of the scores, before softmax
+	SoftCap                 float32 // c: scaled scores s become c tanh(s/c); 0: they stay
+	Window                  int     // a query sees so many tokens, its own included; 0: all up to its own
 }
 
 // Span is a run of tokens of one batch: N consecutive positions of Seq from

@@ -5,13 +5,13 @@ import (
 	"errors"
 
 	"github.com/sparseflow/sparseflow/internal/cache"
-	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/device/cpu"
 	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/kv"
 	"github.com/sparseflow/sparseflow/internal/memory"
 	"github.com/sparseflow/sparseflow/internal/model"
+	"github.com/sparseflow/sparseflow/internal/placement"
 	"github.com/sparseflow/sparseflow/internal/predict"
 	"github.com/sparseflow/sparseflow/internal/transfer"
 )
@@ -43,7 +43,7 @@ func (m *loaded) load(ctx context.Context, o Options) error {
 		Profile:     m.profile,
 		Weights:     weights,
 		Backend:     m.backend,
-		KV:          kv.New(kvShape(m.profile, o), r.kv),
+		KV:          kv.New(placement.KVShape(m.profile, o.Strategy.KV), r.kv),
 		Coordinator: coordinator,
 		Store:       m.store,
 		Stream:      disk.NewBlockReader(m.transfer, r.stream), // once the loader is done with the memory
@@ -109,11 +109,6 @@ func (m *loaded) room() (r room) {
 		Parts:  m.profile.NeuronParts,
 	}
 	return r
-}
-
-// kvShape is the shape of the KV cache.
-func kvShape(p config.ModelProfile, o Options) kv.Shape {
-	return kv.Shape{Layers: p.Layers, Heads: p.KVHeads, HeadDim: p.HeadDim(), DType: o.Strategy.KV}
 }
 
 // coordinator gets neurons into the room's slots.

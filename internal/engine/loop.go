@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/sparseflow/sparseflow/internal/kv"
 	"github.com/sparseflow/sparseflow/internal/sched"
 )
 
@@ -85,9 +84,9 @@ func (l *loop) begin() {
 	if len(l.waiting) == 0 {
 		return
 	}
-	l.states = appendStates(appendStates(l.states[:0], l.running), l.waiting)
+	l.states = l.appendStates(l.appendStates(l.states[:0], l.running), l.waiting)
 	running, waiting := l.states[:len(l.running)], l.states[len(l.running):]
-	n := sched.Admit(running, waiting, kv.Pages(l.place.Context))
+	n := sched.Admit(running, waiting, l.pages(l.place.Context))
 	for _, s := range l.waiting[:n] {
 		s.before = l.report.counters()
 	}
@@ -96,11 +95,19 @@ func (l *loop) begin() {
 }
 
 // appendStates appends the states of sequences.
-func appendStates(states []sched.Sequence, of []*sequence) []sched.Sequence {
+func (l *loop) appendStates(states []sched.Sequence, of []*sequence) []sched.Sequence {
 	for _, s := range of {
-		states = append(states, s.state())
+		x := s.state()
+		x.Pages = l.pages(s.most)
+		states = append(states, x)
 	}
 	return states
+}
+
+// pages is what a text of tokens tokens needs of the KV cache.
+func (l *loop) pages(tokens int) int {
+	shape := l.model.KV.Shape()
+	return shape.Pages(tokens, l.ec.Chunk())
 }
 
 // finish takes s out of the running sequences.

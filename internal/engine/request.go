@@ -101,9 +101,9 @@ func (s *sequence) result(delivered int) *Result {
 	}}
 }
 
-// state is what scheduling knows of s.
+// state is what scheduling knows of s, but for its pages.
 func (s *sequence) state() sched.Sequence {
-	return sched.Sequence{Prompt: s.prompt, Computed: s.seq.Len(), Longest: s.most}
+	return sched.Sequence{Prompt: s.prompt, Computed: s.seq.Len()}
 }
 
 // newSequence is what becomes of a request to a model with a context of longest

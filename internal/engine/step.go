@@ -56,7 +56,7 @@ func (l *loop) schedule() bool {
 	}
 	ec := l.ec
 	l.batch, l.ids, ec.Spans = l.batch[:0], l.ids[:0], ec.Spans[:0]
-	l.states = appendStates(l.states[:0], l.running)
+	l.states = l.appendStates(l.states[:0], l.running)
 	l.spans, ec.Decode = sched.Next(l.spans[:0], l.states, ec.Chunk())
 	for _, span := range l.spans {
 		s := l.running[span.Sequence]

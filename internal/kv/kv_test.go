@@ -12,11 +12,15 @@ import (
 func TestSequencesKeepTheirTokens(t *testing.T) {
 	for _, dt := range []tensor.DType{tensor.F32, tensor.F16, tensor.Q8_0} {
 		t.Run(dt.String(), rapid.MakeCheck(func(t *rapid.T) {
-			shape := Shape{Layers: 2, Heads: 3, HeadDim: 4, DType: dt}
+			shape := Shape{Layers: 3, Heads: 3, HeadDim: 4, DType: dt}
+			if rapid.Bool().Draw(t, "windows") {
+				w := rapid.IntRange(1, 200).Draw(t, "window")
+				shape.Windows = []int{w, 0, w}
+			}
 			if dt.Quantised() {
 				shape.HeadDim = tensor.QuantBlock
 			}
-			const pages = 6
+			const pages = 20
 			c := New(shape, make([]byte, pages*shape.PageBytes()))
 			seqs := make([]Seq, 3)
 			want := make([][]float32, len(seqs)) // first element of each token's key
@@ -27,8 +31,8 @@ func TestSequencesKeepTheirTokens(t *testing.T) {
 					n := rapid.IntRange(1, 100).Draw(t, "n")
 					before := seqs[i].Len()
 					if err := c.Grow(&seqs[i], n); err != nil {
-						if n <= c.FreeTokens() {
-							t.Fatalf("%v, with room for %d tokens", err, c.FreeTokens())
+						if (Pages(n)+1)*shape.Layers <= len(c.free) {
+							t.Fatalf("%v, with %d pages free", err, len(c.free))
 						}
 						if seqs[i].Len() != before {
 							t.Fatalf("failed Grow changed the length")
@@ -46,13 +50,25 @@ func TestSequencesKeepTheirTokens(t *testing.T) {
 				"truncate": func(t *rapid.T) {
 					i := rapid.IntRange(0, len(seqs)-1).Draw(t, "seq")
 					n := rapid.IntRange(0, seqs[i].Len()).Draw(t, "n")
-					c.Truncate(&seqs[i], n)
-					want[i] = want[i][:n]
+					kept := c.Truncate(&seqs[i], n)
+					if kept != n && (kept != 0 || shape.Windows == nil) {
+						t.Fatalf("got %d tokens kept of %d", kept, n)
+					}
+					want[i] = want[i][:kept]
 				},
 				"": func(t *rapid.T) {
 					used := 0
 					for i := range seqs {
-						used += len(seqs[i].pages)
+						for g, x := range seqs[i].tables {
+							held := len(x.pages) - x.gone*c.groups[g].layers
+							used += held
+							if sees := c.groups[g].first(seqs[i].Len()); x.gone > sees {
+								t.Fatalf("got %d pages given back, want at most %d: the next token sees those from there on", x.gone, sees)
+							}
+							if most := shape.Pages(seqs[i].Len(), 100); held > most {
+								t.Fatalf("got %d pages held, want at most %d", held, most)
+							}
+						}
 						check(t, c, shape, &seqs[i], want[i])
 					}
 					if used+len(c.free) != pages {
@@ -82,6 +98,9 @@ func check(t *rapid.T, c *Cache, shape Shape, s *Seq, want []float32) {
 	}
 	for p, w := range want {
 		for l := range shape.Layers {
+			if p < s.tables[c.places[l].group].gone*PageTokens {
+				continue
+			}
 			for h := range shape.Heads {
 				k, v := c.Page(l, s, p/PageTokens, h)
 				at := int64(p%PageTokens) * row
@@ -128,5 +147,29 @@ func TestSaturate(t *testing.T) {
 				t.Errorf("%v: got %v for %v, want %v", c.dtype, got[at], c.v, c.want)
 			}
 		}
+	}
+}
+
+// A window gives back its pages, so that a long text holds no more than Pages says,
+// and what cannot be had again is not said to be there.
+func TestWindow(t *testing.T) {
+	shape := Shape{Layers: 2, Heads: 1, HeadDim: 4, DType: tensor.F32, Windows: []int{70, 0}}
+	const tokens, chunk = 1000, 16
+	pages := shape.Pages(tokens, chunk)
+	if want := Pages(tokens) + Pages(69+chunk) + 1; pages != want {
+		t.Fatalf("got %d pages, want %d", pages, want)
+	}
+	c := New(shape, make([]byte, int64(pages)*shape.PageBytes()))
+	var s Seq
+	for s.Len() < tokens {
+		if err := c.Grow(&s, min(chunk, tokens-s.Len())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := c.Truncate(&s, 990); n != 990 {
+		t.Errorf("got %d tokens, want 990: all that its window sees is there", n)
+	}
+	if n := c.Truncate(&s, 500); n != 0 || s.Len() != 0 || len(c.free) != pages {
+		t.Errorf("got %d tokens and %d free pages, want none and %d", n, len(c.free), pages)
 	}
 }

@@ -126,6 +126,7 @@ type planner struct {
 	in        Input
 	profile   config.ModelProfile
 	stride    int64
+	kv        kv.Shape
 	vectors   int64         // bytes of norms and biases
 	matrices  []pack.Tensor // needed in full by every token
 	rowTables []pack.Tensor // of which a token needs one row
@@ -157,7 +158,7 @@ func newPlanner(in Input) (*planner, error) {
 		return nil, flagErrorf("kv: got %v for a model of head dim %d, want a multiple of %d, or f16", s.KV, hd, tensor.QuantBlock)
 	}
 	p.modes()
-	p.KVBytes = int64(kv.Pages(p.Context)) * p.kvShape().PageBytes()
+	p.kv = KVShape(p.profile, s.KV)
 	p.survey()
 	return p, nil
 }
@@ -185,8 +186,19 @@ func (p *planner) modes() {
 	}
 }
 
-func (p *planner) kvShape() kv.Shape {
-	return kv.Shape{Layers: p.profile.Layers, Heads: p.profile.KVHeads, HeadDim: p.profile.HeadDim(), DType: p.in.Strategy.KV}
+// KVShape is the shape of a model's KV cache.
+func KVShape(p config.ModelProfile, dt tensor.DType) kv.Shape {
+	s := kv.Shape{Layers: p.Layers, Heads: p.KVHeads, HeadDim: p.HeadDim(), DType: dt}
+	for l := range p.Layers {
+		s.Windows = append(s.Windows, p.Kind(l).Window)
+	}
+	return s
+}
+
+// kvBytes is the size of the KV cache of a text that is computed so many tokens at
+// a time.
+func (p *planner) kvBytes(chunk int) int64 {
+	return int64(p.kv.Pages(p.Context, chunk)) * p.kv.PageBytes()
 }
 
 // survey sums up what the pack holds.
@@ -232,7 +244,7 @@ func (p *planner) fixedBytes(chunk int) int64 {
 
 // takenBytes is the part of fixedBytes that is taken from memory.Memory.
 func (p *planner) takenBytes(chunk int) int64 {
-	return memory.PieceBytes(p.KVBytes) + p.in.ScratchBytes(chunk) + p.stagingBytes()
+	return memory.PieceBytes(p.kvBytes(chunk)) + p.in.ScratchBytes(chunk) + p.stagingBytes()
 }
 
 // stagingBytes is the ring, what is read between bundles, and the buffers for
@@ -254,6 +266,7 @@ func (p *planner) place() error {
 	p.budgets(asked)
 	need := p.vectors + p.predictorBytes + p.neuronSlots(max(0, asked))
 	room := p.room(need) - need
+	p.KVBytes = p.kvBytes(p.Chunk)
 	p.Fits = room >= 0
 	p.Resident = make(map[string]bool, len(p.matrices)+len(p.rowTables))
 	if p.Streamed = p.residents(p.matrices, &room); p.Streamed > 0 && p.Fits {

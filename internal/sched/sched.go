@@ -6,13 +6,11 @@
 // each sequence. Prompts come first, in the order in which their requests came.
 package sched
 
-import "github.com/sparseflow/sparseflow/internal/kv"
-
 // Sequence is what is known of a sequence.
 type Sequence struct {
 	Prompt   int // tokens of its prompt
 	Computed int // tokens that were computed, those of the prompt first
-	Longest  int // tokens that its text may come to
+	Pages    int // of the KV cache, that its text may come to need
 }
 
 // Prefilling reports whether a part of the prompt is still to be computed.
@@ -26,10 +24,10 @@ type Span struct{ Sequence, Tokens int }
 // many pages together, so that none ever waits for another's pages.
 func Admit(running, waiting []Sequence, pages int) (admitted int) {
 	for _, s := range running {
-		pages -= kv.Pages(s.Longest)
+		pages -= s.Pages
 	}
 	for _, s := range waiting {
-		if pages -= kv.Pages(s.Longest); pages < 0 {
+		if pages -= s.Pages; pages < 0 {
 			break
 		}
 		admitted++

@@ -12,7 +12,7 @@ import (
 // drawSequence is a sequence that was not computed yet and fits in pages.
 func drawSequence(t *rapid.T, pages int) Sequence {
 	longest := rapid.IntRange(1, pages*kv.PageTokens).Draw(t, "longest")
-	return Sequence{Prompt: rapid.IntRange(1, longest).Draw(t, "prompt"), Longest: longest}
+	return Sequence{Prompt: rapid.IntRange(1, longest).Draw(t, "prompt"), Pages: kv.Pages(longest)}
 }
 
 // Whatever comes, every sequence is admitted in its turn, its tokens are computed
@@ -39,7 +39,7 @@ func TestEverySequenceEnds(t *testing.T) {
 			for _, s := range spans {
 				running[s.Sequence].Computed += s.Tokens
 			}
-			running = slices.DeleteFunc(running, func(s Sequence) bool { return s.Computed >= s.Longest })
+			running = slices.DeleteFunc(running, func(s Sequence) bool { return s.Computed >= s.Pages*kv.PageTokens })
 		}
 	})
 }
@@ -48,12 +48,12 @@ func TestEverySequenceEnds(t *testing.T) {
 func checkRoom(t *rapid.T, running, waiting []Sequence, pages int) {
 	taken := 0
 	for _, s := range running {
-		taken += kv.Pages(s.Longest)
+		taken += s.Pages
 	}
 	if taken > pages {
 		t.Fatalf("got %d pages taken of %d by %v", taken, pages, running)
 	}
-	if len(waiting) > 0 && taken+kv.Pages(waiting[0].Longest) <= pages {
+	if len(waiting) > 0 && taken+waiting[0].Pages <= pages {
 		t.Fatalf("got %v left waiting, want it admitted to the %d pages of %d that are free", waiting[0], pages-taken, pages)
 	}
 }
@@ -82,7 +82,7 @@ func checkBatch(t *rapid.T, spans []Span, decode bool, running []Sequence, chunk
 
 // A step's batch takes no memory where there is some from the last.
 func TestNoAllocation(t *testing.T) {
-	running := []Sequence{{Prompt: 3, Computed: 5, Longest: 9}, {Prompt: 3, Computed: 3, Longest: 4}}
+	running := []Sequence{{Prompt: 3, Computed: 5, Pages: 1}, {Prompt: 3, Computed: 3, Pages: 1}}
 	batch := make([]Span, 0, 2)
 	if n := testing.AllocsPerRun(10, func() { batch, _ = Next(batch[:0], running, 16); Admit(running, nil, 9) }); n != 0 {
 		t.Errorf("got %v allocations, want none", n)

@@ -29,7 +29,11 @@ func (b *Backend) Attend(y, q device.Act, c *kv.Cache, layer int, spans []device
 			a.blocks = append(a.blocks, block{s.Seq, s.Pos + at, row + at, min(tokens, s.N-at)})
 		}
 		row += s.N
-		longest = max(longest, s.Pos+s.N)
+		seen := s.Pos + s.N
+		if p.Window > 0 {
+			seen = min(seen, p.Window+s.N)
+		}
+		longest = max(longest, seen)
 	}
 	if row == 0 {
 		return
@@ -87,10 +91,16 @@ func (a *attend) block(b block, kvHead int, w *attendWork) {
 		clear(q[copy(q, a.head(a.q, b, kvHead, j)):])
 		w.state[j] = [3]float32{float32(math.Inf(-1))}
 	}
-	last := (b.pos + b.n - 1) / kv.PageTokens
-	keys, values := a.c.Page(a.layer, b.seq, 0, kvHead)
-	for i := range last + 1 {
-		p := page{dt: a.c.DType(), keys: keys, values: values, seen: b.pos + 1 - i*kv.PageTokens, group: group, dim: dim}
+	first, last := 0, (b.pos+b.n-1)/kv.PageTokens
+	if a.p.Window > 0 {
+		first = max(0, b.pos+1-a.p.Window) / kv.PageTokens
+	}
+	keys, values := a.c.Page(a.layer, b.seq, first, kvHead)
+	for i := first; i <= last; i++ {
+		p := page{
+			dt: a.c.DType(), keys: keys, values: values, group: group, dim: dim, scale: a.p.Scale, softCap: a.p.SoftCap,
+			seen: b.pos + 1 - i*kv.PageTokens, window: a.p.Window > 0, hidden: b.pos + 1 - a.p.Window - i*kv.PageTokens,
+		}
 		p.next = keys
 		if i < last {
 			keys, values = a.c.Page(a.layer, b.seq, i+1, kvHead)
@@ -101,10 +111,10 @@ func (a *attend) block(b block, kvHead int, w *attendWork) {
 		}
 		j := 0
 		for ; j+4 <= queries; j += 4 {
-			p.four(a.k, w, j, a.p.Scale)
+			p.four(a.k, w, j)
 		}
 		for ; j < queries; j++ {
-			p.one(a.k, w, j, a.p.Scale)
+			p.one(a.k, w, j)
 		}
 	}
 	for j := range queries {

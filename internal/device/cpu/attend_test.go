@@ -29,7 +29,7 @@ func newAttention(heads, kvHeads, headDim int, dt tensor.DType) *attention {
 	a := &attention{
 		p:     device.AttendParams{Heads: heads, KVHeads: kvHeads, HeadDim: headDim, Scale: float32(1 / math.Sqrt(float64(headDim)))},
 		layer: 1,
-		cache: kv.New(shape, make([]byte, 7*shape.PageBytes())),
+		cache: kv.New(shape, make([]byte, 14*shape.PageBytes())),
 		spans: []device.Span{{Pos: 0, N: 131}, {Pos: 5, N: 1}, {Pos: 61, N: 9}, {Pos: 15, N: 6}},
 	}
 	rows := 0

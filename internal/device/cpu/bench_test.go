@@ -156,7 +156,7 @@ func BenchmarkAttendDecode(b *testing.B) {
 	p := device.AttendParams{Heads: 32, KVHeads: 32, HeadDim: 128, Scale: 0.088}
 	for _, dt := range []tensor.DType{tensor.F32, tensor.F16, tensor.Q8_0} {
 		shape := kv.Shape{Layers: layers, Heads: p.KVHeads, HeadDim: p.HeadDim, DType: dt}
-		mem := filled(b, shape.PageBytes()*int64(kv.Pages(context)))
+		mem := filled(b, shape.PageBytes()*int64(shape.Pages(context, context)))
 		cache, seq := kv.New(shape, mem), &kv.Seq{}
 		if err := cache.Grow(seq, context); err != nil {
 			b.Fatal(err)
@@ -194,7 +194,7 @@ func BenchmarkAttendPrefill(b *testing.B) {
 	p := device.AttendParams{Heads: 32, KVHeads: 32, HeadDim: 128, Scale: 0.088}
 	for _, dt := range []tensor.DType{tensor.F32, tensor.F16, tensor.Q8_0} {
 		shape := kv.Shape{Layers: 1, Heads: p.KVHeads, HeadDim: p.HeadDim, DType: dt}
-		cache, seq := kv.New(shape, filled(b, shape.PageBytes()*int64(kv.Pages(context)))), &kv.Seq{}
+		cache, seq := kv.New(shape, filled(b, shape.PageBytes()*int64(shape.Pages(context, context)))), &kv.Seq{}
 		if err := cache.Grow(seq, context); err != nil {
 			b.Fatal(err)
 		}

@@ -34,6 +34,8 @@ type Backend struct {
 	norms   norms
 	add     add
 	gate    gate
+	rotate  rotate
+	capped  capped
 	round   round
 	storeKV storeKV
 	att     attend

@@ -147,6 +147,37 @@ func (b *Backend) Norm(y, x device.Act, p device.NormParams) {
 	}
 }
 
+// Rotate turns pairs of elements.
+func (b *Backend) Rotate(x, angles device.Act, headDim int, interleaved bool) {
+	b.begin()
+	pairs := angles.Cols / 2
+	for t := range x.Rows {
+		a := wide(angles.Row(t))
+		for at := 0; at < x.Cols; at += headDim {
+			head := x.Row(t)[at : at+headDim]
+			for i := range pairs {
+				j, k := i, i+pairs
+				if interleaved {
+					j, k = 2*i, 2*i+1
+				}
+				u, v := float64(head[j]), float64(head[k])
+				head[j] = float32(b.term(u*a[i]) + b.term(-v*a[pairs+i]))
+				head[k] = float32(b.term(v*a[i]) + b.term(u*a[pairs+i]))
+			}
+		}
+	}
+}
+
+// SoftCap holds x below c.
+func (b *Backend) SoftCap(x device.Act, c float32) {
+	b.begin()
+	for t := range x.Rows {
+		for i, v := range x.Row(t) {
+			x.Row(t)[i] = float32(float64(c) * math.Tanh(float64(v)/float64(c)))
+		}
+	}
+}
+
 // StoreKV stores keys and values token by token.
 func (b *Backend) StoreKV(c *kv.Cache, layer int, spans []device.Span, k, v device.Act) {
 	b.begin()
@@ -166,9 +197,12 @@ func (b *Backend) Attend(y, q device.Act, c *kv.Cache, layer int, spans []device
 	for _, s := range spans {
 		for pos := s.Pos; pos < s.Pos+s.N; pos++ {
 			for head := range p.Heads {
-				at := head * p.HeadDim
-				attend(y.Row(row)[at:at+p.HeadDim], q.Row(row)[at:at+p.HeadDim], pos+1, p.Scale, func(i int) (key, value []float64) {
-					k, v := c.Row(layer, s.Seq, i, head/(p.Heads/p.KVHeads))
+				at, from := head*p.HeadDim, 0
+				if p.Window > 0 {
+					from = max(0, pos+1-p.Window)
+				}
+				attend(y.Row(row)[at:at+p.HeadDim], q.Row(row)[at:at+p.HeadDim], pos+1-from, p, func(i int) (key, value []float64) {
+					k, v := c.Row(layer, s.Seq, from+i, head/(p.Heads/p.KVHeads))
 					return elements(k, c.DType(), p.HeadDim), elements(v, c.DType(), p.HeadDim)
 				})
 			}
@@ -178,14 +212,17 @@ func (b *Backend) Attend(y, q device.Act, c *kv.Cache, layer int, spans []device
 }
 
 // attend is the attention of one query to n tokens.
-func attend(y, q []float32, n int, scale float32, token func(i int) (key, value []float64)) {
+func attend(y, q []float32, n int, p device.AttendParams, token func(i int) (key, value []float64)) {
 	weights, values := make([]float64, n), make([][]float64, n)
 	top := math.Inf(-1)
 	for i := range weights {
 		var key []float64
 		key, values[i] = token(i)
 		for k, f := range q {
-			weights[i] += float64(f) * key[k] * float64(scale)
+			weights[i] += float64(f) * key[k] * float64(p.Scale)
+		}
+		if c := float64(p.SoftCap); c > 0 {
+			weights[i] = c * math.Tanh(weights[i]/c)
 		}
 		top = max(top, weights[i])
 	}

@@ -72,7 +72,7 @@ func newModel(o Options) *model {
 		m.second = device.NewAct(n, p.FFN)
 	}
 	shape := kv.Shape{Layers: 1, Heads: p.KVHeads, HeadDim: p.HeadDim(), DType: tensor.F32}
-	m.kv = kv.New(shape, alignedBytes(int64(texts*kv.Pages(length))*shape.PageBytes()))
+	m.kv = kv.New(shape, alignedBytes(int64(texts*shape.Pages(length, length))*shape.PageBytes()))
 	for i := range texts {
 		seq := &kv.Seq{}
 		if err := m.kv.Grow(seq, length); err != nil {
