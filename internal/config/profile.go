@@ -100,13 +100,18 @@ const (
 
 // Kind is the kind of a layer.
 func (p ModelProfile) Kind(layer int) LayerKind {
-	switch {
-	case len(p.Kinds) == 0:
+	if len(p.Kinds) == 0 {
 		return LayerKind{}
-	case len(p.KindOf) == 0:
-		return p.Kinds[0]
 	}
-	return p.Kinds[p.KindOf[layer]]
+	return p.Kinds[p.KindIndex(layer)]
+}
+
+// KindIndex is the index in Kinds of a layer's kind.
+func (p ModelProfile) KindIndex(layer int) int {
+	if len(p.KindOf) == 0 {
+		return 0
+	}
+	return p.KindOf[layer]
 }
 
 // HeadDim is the width of one attention head.

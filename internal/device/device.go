@@ -85,6 +85,12 @@ func (a Act) Rowspan(i, n int) Act {
 	return a
 }
 
+// Split is a, whose rows follow one another, with each row cut into rows of cols
+// elements.
+func (a Act) Split(cols int) Act {
+	return Act{Data: a.Data, Rows: a.Rows * (a.Cols / cols), Cols: cols, Stride: cols}
+}
+
 // Colspan is n columns of a from column j on.
 func (a Act) Colspan(j, n int) Act {
 	a.Data, a.Cols = a.Data[j:], n

@@ -1,10 +1,6 @@
 package model
 
-import (
-	"math"
-
-	"github.com/sparseflow/sparseflow/internal/device"
-)
+import "github.com/sparseflow/sparseflow/internal/device"
 
 // SparseAttentionLayer is the attention half of a decoder layer. Attention is
 // dense; its part in sparsity is to start the reads of its layer's MLP and to
@@ -36,15 +32,33 @@ func (l *SparseAttentionLayer) Forward(ec *ExecutionContext) error {
 			return err
 		}
 	}
+	kind := l.Profile.Kind(l.index)
+	for _, p := range []struct {
+		x    device.Act
+		norm *device.NormParams
+	}{{ec.q, w.QNorm}, {ec.k, w.KNorm}} {
+		if p.norm != nil {
+			heads := p.x.Split(l.Profile.HeadDim())
+			l.Backend.Norm(heads, heads, *p.norm)
+		}
+		if kind.RoPE.Dims > 0 {
+			l.Backend.Rotate(p.x, ec.angles[l.Profile.KindIndex(l.index)], l.Profile.HeadDim(), kind.RoPE.Interleaved)
+		}
+	}
 	l.Backend.StoreKV(l.KV, l.index, ec.Spans, ec.k, ec.v)
 	l.Backend.Attend(ec.attn, ec.q, l.KV, l.index, ec.Spans, device.AttendParams{
 		Heads:   l.Profile.Heads,
 		KVHeads: l.Profile.KVHeads,
 		HeadDim: l.Profile.HeadDim(),
-		Scale:   float32(1 / math.Sqrt(float64(l.Profile.HeadDim()))),
+		Scale:   l.Profile.ScoreScale(),
+		SoftCap: l.Profile.AttnSoftCap,
+		Window:  kind.Window,
 	})
 	if err := l.linear(ec, ec.out, ec.attn, &w.O); err != nil {
 		return err
+	}
+	if n := w.AttnPostNorm; n != nil {
+		l.Backend.Norm(ec.out, ec.out, *n)
 	}
 	l.Backend.Add(ec.x, ec.out)
 	if !l.Profile.PreNorm {

@@ -53,6 +53,8 @@ type ExecutionContext struct {
 	up     device.Act // [chunk, ffn] of such an MLP
 	logits device.Act // [LogitRows, vocab]
 	hidden []float32  // [neurons of a segment, tokens]
+	// angles is [kinds][chunk, pairs cosines and pairs sines] of RoPE.
+	angles []device.Act
 }
 
 // audits reports whether the step audits a layer.
@@ -109,6 +111,9 @@ func ScratchBytes(p config.ModelProfile, chunk int) int64 {
 	for _, a := range new(ExecutionContext).byToken(p) {
 		n += memory.PieceBytes(4 * int64(chunk) * int64(a.cols))
 	}
+	for _, k := range p.Kinds {
+		n += memory.PieceBytes(4 * int64(chunk) * int64(k.RoPE.Dims))
+	}
 	return n
 }
 
@@ -123,6 +128,9 @@ func NewExecutionContext(p config.ModelProfile, chunk int, mem *memory.Memory) *
 	for _, a := range ec.byToken(p) {
 		*a.Act = act(chunk, a.cols)
 	}
+	for _, k := range p.Kinds {
+		ec.angles = append(ec.angles, act(chunk, k.RoPE.Dims))
+	}
 	ec.logits = act(min(chunk, LogitRows), p.VocabSize)
 	ec.hidden = mem.Floats(HiddenSize(p, chunk))
 	return ec
@@ -132,6 +140,9 @@ func NewExecutionContext(p config.ModelProfile, chunk int, mem *memory.Memory) *
 func (ec *ExecutionContext) begin(p config.ModelProfile, tokens int) {
 	for _, a := range ec.byToken(p) {
 		a.Rows = tokens
+	}
+	for i := range ec.angles {
+		ec.angles[i].Rows = tokens
 	}
 }
 

@@ -41,6 +41,9 @@ func (p *Parts) mlpHalf(ec *ExecutionContext, w *LayerWeights, m mlp) error {
 	if err := m.apply(ec, ec.out, in); err != nil {
 		return err
 	}
+	if n := w.MLPPostNorm; n != nil {
+		p.Backend.Norm(ec.out, ec.out, *n)
+	}
 	p.Backend.Add(ec.x, ec.out)
 	if !p.Profile.PreNorm {
 		p.Backend.Norm(ec.x, ec.x, w.MLPNorm)

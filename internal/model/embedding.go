@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
@@ -22,6 +23,14 @@ func (m *Model) embed(ec *ExecutionContext, ids []int32) error {
 			return err
 		}
 	}
+	if c := m.Profile.EmbedScale; c > 0 {
+		for t := range ids {
+			for j := range ec.x.Row(t) {
+				ec.x.Row(t)[j] *= c
+			}
+		}
+	}
+	m.angles(ec)
 	if !m.Profile.LearnedPositions {
 		return nil
 	}
@@ -39,6 +48,28 @@ func (m *Model) embed(ec *ExecutionContext, ids []int32) error {
 		}
 	}
 	return nil
+}
+
+// angles sets the cosines and sines of the tokens' angles. Angles are float32, as
+// in the reference implementation and as models were trained with.
+func (m *Model) angles(ec *ExecutionContext) {
+	for i, k := range m.Profile.Kinds {
+		magnitude := 1.0
+		if k.RoPE.Magnitude > 0 {
+			magnitude = k.RoPE.Magnitude
+		}
+		f, t := m.Weights.Frequencies[i], 0
+		for _, s := range ec.Spans {
+			for pos := s.Pos; pos < s.Pos+s.N; pos++ {
+				row := ec.angles[i].Row(t)
+				for j, v := range f {
+					sin, cos := math.Sincos(float64(float32(pos) * v))
+					row[j], row[len(f)+j] = float32(cos*magnitude), float32(sin*magnitude)
+				}
+				t++
+			}
+		}
+	}
 }
 
 // row widens one row of a table.

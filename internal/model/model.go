@@ -85,5 +85,11 @@ func (m *Model) Logits(ec *ExecutionContext, x device.Act, row int) (device.Act,
 		x = y
 	}
 	y := ec.logits.Rowspan(row, x.Rows)
-	return y, m.product(ec, y, x, &m.Weights.Head)
+	if err := m.product(ec, y, x, &m.Weights.Head); err != nil {
+		return y, err
+	}
+	if c := m.Profile.LogitSoftCap; c > 0 {
+		m.Backend.SoftCap(y, c)
+	}
+	return y, nil
 }

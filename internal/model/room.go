@@ -28,20 +28,24 @@ func (l *Loader) Weights() (*Weights, error) {
 		in, out := r.matrix("project.in", false), r.matrix("project.out", false)
 		w.ProjectIn, w.ProjectOut = &in, &out
 	}
-	if p.FinalNorm {
-		n := r.norm("final_norm")
-		w.FinalNorm = &n
+	w.FinalNorm = r.normIf(p.FinalNorm, "final_norm")
+	for _, k := range p.Kinds {
+		w.Frequencies = append(w.Frequencies, r.frequencies(k.RoPE))
 	}
 	for i := range p.Layers {
 		r.to = &l.parts[1+i]
 		at := fmt.Sprintf("layers.%d.", i)
 		lw := LayerWeights{
-			AttnNorm: r.norm(at + "attn_norm"),
-			MLPNorm:  r.norm(at + "mlp_norm"),
-			Q:        r.matrix(at+"attn.q", true),
-			K:        r.matrix(at+"attn.k", true),
-			V:        r.matrix(at+"attn.v", true),
-			O:        r.matrix(at+"attn.o", true),
+			AttnNorm:     r.norm(at + "attn_norm"),
+			AttnPostNorm: r.normIf(p.SandwichNorm, at+"attn_post_norm"),
+			MLPNorm:      r.norm(at + "mlp_norm"),
+			MLPPostNorm:  r.normIf(p.SandwichNorm, at+"mlp_post_norm"),
+			QNorm:        r.normIf(p.QKNorm == config.QKNormPerHead, at+"attn.q_norm"),
+			KNorm:        r.normIf(p.QKNorm == config.QKNormPerHead, at+"attn.k_norm"),
+			Q:            r.matrix(at+"attn.q", true),
+			K:            r.matrix(at+"attn.k", true),
+			V:            r.matrix(at+"attn.v", true),
+			O:            r.matrix(at+"attn.o", true),
 		}
 		r.mlp(&lw, at+"mlp.")
 		w.Layers = append(w.Layers, lw)
@@ -124,11 +128,36 @@ func (r *finder) vector(name string) []float32 {
 	return p.floats
 }
 
+// frequencies are those of a kind of layers, once what divides them is there.
+func (r *finder) frequencies(rope config.RoPE) []float32 {
+	if !rope.Divisors {
+		return rope.Frequencies(nil)
+	}
+	divisors, f := r.vector("rope.divisors"), make([]float32, rope.Dims/2)
+	r.to.after = append(r.to.after, func() { copy(f, rope.Frequencies(divisors)) })
+	return f
+}
+
+func (r *finder) normIf(there bool, name string) *device.NormParams {
+	if !there {
+		return nil
+	}
+	n := r.norm(name)
+	return &n
+}
+
 func (r *finder) norm(name string) device.NormParams {
 	p := r.profile
 	n := device.NormParams{Kind: p.Norm, Eps: p.NormEps}
 	if p.NormAffine {
 		n.Weight = r.vector(name + ".weight")
+		if off := p.NormOffset; off != 0 {
+			r.to.after = append(r.to.after, func() {
+				for i := range n.Weight {
+					n.Weight[i] += off
+				}
+			})
+		}
 		if p.Norm == config.LayerNorm {
 			n.Bias = r.vector(name + ".bias")
 		}

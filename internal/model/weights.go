@@ -13,13 +13,17 @@ type Weights struct {
 	ProjectIn, ProjectOut       *Matrix // nil where the embedding is d wide
 	Head                        Matrix
 	FinalNorm                   *device.NormParams // nil where there is none
+	Frequencies                 [][]float32        // [kinds][pairs] of RoPE, in radians a position
 	Layers                      []LayerWeights
 }
 
 // LayerWeights is the weights of one decoder layer.
 type LayerWeights struct {
 	AttnNorm, MLPNorm device.NormParams
-	Q, K, V, O        Matrix
+	// Of what attention and MLP add, nil where there are none.
+	AttnPostNorm, MLPPostNorm *device.NormParams
+	QNorm, KNorm              *device.NormParams // of each head, nil where there are none
+	Q, K, V, O                Matrix
 	// Of neurons that are stored as bundles: the biases of their parts.
 	FirstBias, SecondBias, DownBias []float32 // [ffn], [ffn] of three parts, [d]; nil without biases
 	// Of other MLPs: their matrices. Gate has no Tensor in MLPs of two.
