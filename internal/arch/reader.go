@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -20,6 +21,7 @@ type reader struct {
 	keys    map[string]json.RawMessage
 	err     error
 	notices []string // what was left out
+	outer   *reader  // that this is a part of, which is told all that goes wrong
 }
 
 func newReader(file string, raw []byte) (*reader, error) {
@@ -51,14 +53,24 @@ func (r *reader) modelType() string {
 
 // fail records that key holds something other than what is wanted.
 func (r *reader) fail(key, want string) {
-	if r.err == nil {
-		r.err = fmt.Errorf("config: %s: got %s %s, want %s", r.file, key, r.shown(key), want)
+	r.failed(fmt.Errorf("config: %s: got %s %s, want %s", r.file, key, r.shown(key), want))
+}
+
+// failed records an error, the first one.
+func (r *reader) failed(err error) {
+	for ; r != nil; r = r.outer {
+		if r.err == nil {
+			r.err = err
+		}
 	}
 }
 
 // leaveOut tells that something at key does not count.
 func (r *reader) leaveOut(key string, why string) {
-	r.notices = append(r.notices, fmt.Sprintf("%s: %s %s is left out: %s", r.file, key, r.shown(key), why))
+	notice := fmt.Sprintf("%s: %s %s is left out: %s", r.file, key, r.shown(key), why)
+	for ; r != nil; r = r.outer {
+		r.notices = append(r.notices, notice)
+	}
 }
 
 // shown is enough of a value to recognise it by.
@@ -99,6 +111,36 @@ func (r *reader) size(key string, def int) int {
 		r.fail(key, "a whole number of 32 bits")
 	}
 	return int(n)
+}
+
+// number is a number, def where the key is absent or null.
+func (r *reader) number(key string, def float64) float64 {
+	if !r.given(key) {
+		return def
+	}
+	v := def
+	if json.Unmarshal(r.keys[key], &v) != nil || math.Abs(v) > math.MaxFloat32 {
+		r.fail(key, "a number")
+		return def
+	}
+	return v
+}
+
+// object is what key holds, with the keys of an object; it is empty where the key
+// is absent or null. What goes wrong in it is told by r.
+func (r *reader) object(key string) *reader {
+	in := &reader{file: r.file + ": " + key, outer: r}
+	if r.given(key) && json.Unmarshal(r.keys[key], &in.keys) != nil {
+		r.fail(key, "an object")
+	}
+	return in
+}
+
+// within is r with the keys of an object of it before its own.
+func (r *reader) within(key string) *reader {
+	all := maps.Clone(r.keys)
+	maps.Copy(all, r.object(key).keys)
+	return &reader{file: r.file, keys: all, outer: r}
 }
 
 // text is a string.

@@ -40,8 +40,15 @@ func ReadTransformers(hf, generation []byte) (p config.ModelProfile, notices []s
 		return config.ModelProfile{}, nil, r.err
 	}
 	f, err := byModelType(name)
+	if text := r.object("text_config"); err != nil && text.keys != nil {
+		// A model that sees or hears is, where it reads, one of another family.
+		f, err = byModelType(text.modelType())
+	}
 	if err != nil {
 		return config.ModelProfile{}, nil, fmt.Errorf("config: %s: %w", r.file, err)
+	}
+	if r.given("text_config") {
+		r = r.within("text_config")
 	}
 	p = f.profile(r)
 	p.Family = f.name

@@ -170,8 +170,8 @@ func TestFieldsFromTransformers(t *testing.T) {
 
 func TestErrorsFromTransformers(t *testing.T) {
 	for _, c := range []struct{ key, value, want string }{
-		{"model_type", "", `config: config.json: got no model_type, want one of opt`},
-		{"model_type", "null", `config: config.json: got no model_type, want one of opt`},
+		{"model_type", "", `config: config.json: got no model_type, want one of llama, `},
+		{"model_type", "null", `config: config.json: got no model_type, want one of llama, `},
 		{"model_type", `"optt"`, `config: config.json: got model_type optt, which is not supported yet; the nearest that is known is opt`},
 		{"model_type", `["opt"]`, `config: config.json: got model_type ["opt"], want the name of a family`},
 
@@ -203,7 +203,7 @@ func TestErrorsFromTransformers(t *testing.T) {
 		},
 	} {
 		got, err := ProfileFromTransformers(smallWith(c.key, c.value))
-		if err == nil || err.Error() != c.want && !(strings.HasSuffix(c.want, "one of opt") && strings.HasPrefix(err.Error(), c.want)) {
+		if err == nil || err.Error() != c.want && !(strings.HasSuffix(c.want, "one of llama, ") && strings.HasPrefix(err.Error(), c.want)) {
 			t.Errorf("%s %.20s:\n got %v\nwant %s", c.key, c.value, err, c.want)
 		}
 		if d := cmp.Diff(config.ModelProfile{}, got); d != "" {
@@ -216,12 +216,12 @@ func TestErrorsFromTransformers(t *testing.T) {
 		"{} {}":   "config: config.json: got no JSON, want an object: invalid character '{' after top-level value",
 		"[]":      "config: config.json: got a JSON array, want an object",
 		`"opt"`:   "config: config.json: got a JSON string, want an object",
-		"null":    `config: config.json: got no model_type, want one of opt`,
+		"null":    `config: config.json: got no model_type, want one of llama, `,
 		"\x80{}":  "config: config.json: got no JSON, want an object: invalid character '\\u0080' looking for beginning of value",
 		`{"a":}`:  "config: config.json: got no JSON, want an object: invalid character '}' looking for beginning of value",
-		" {\n}\t": `config: config.json: got no model_type, want one of opt`,
+		" {\n}\t": `config: config.json: got no model_type, want one of llama, `,
 	} {
-		if _, err := ProfileFromTransformers([]byte(in)); err == nil || err.Error() != want && !(strings.HasSuffix(want, "one of opt") && strings.HasPrefix(err.Error(), want)) {
+		if _, err := ProfileFromTransformers([]byte(in)); err == nil || err.Error() != want && !(strings.HasSuffix(want, "one of llama, ") && strings.HasPrefix(err.Error(), want)) {
 			t.Errorf("%q:\n got %v\nwant %s", in, err, want)
 		}
 	}
@@ -234,8 +234,8 @@ func TestPythonJSON(t *testing.T) {
 		`{"model_type":"llama","model_type":"opt"}`:                                             "",
 		`{"architectures":["OPTForCausalLM"]}`:                                                  "",
 		`{"architectures":["OPTModel"]}`:                                                        "",
-		`{"architectures":["XLNetForCausalLM"]}`:                                                "model_type xlnet, which is not supported yet; want one of opt",
-		`{"model_type":"wav2vec"}`:                                                              "model_type wav2vec, which is not supported yet; want one of opt",
+		`{"architectures":["XLNetForCausalLM"]}`:                                                "model_type xlnet, which is not supported yet; want one of llama, ",
+		`{"model_type":"wav2vec"}`:                                                              "model_type wav2vec, which is not supported yet; want one of llama, ",
 		`{"model_type":"opt","hidden_size":NaN}`:                                                `got hidden_size "NaN", want a whole number`,
 		`{"model_type":"opt",}`:                                                                 "got no JSON",
 		"\ufeff" + `{"model_type":"opt"}`:                                                       "got no JSON",

@@ -171,9 +171,9 @@ func ShareOfNeurons(f float64) bool { return f > 0 && f <= 1 }
 // Sizes beyond any published model: a header that asks for more is corrupt,
 // and below them no product of sizes overflows an int64.
 const (
-	maxDim    = 1 << 20
-	maxVocab  = 1 << 24
-	maxLayers = 1 << 12
+	maxDim     = 1 << 20
+	maxVocab   = 1 << 24
+	MostLayers = 1 << 12 // of a model
 )
 
 // Validate reports the first field whose value no model can have.
@@ -186,7 +186,7 @@ func (p ModelProfile) Validate() error {
 		{"vocab_size", p.VocabSize, 1, maxVocab},
 		{"embed_dim", p.EmbedDim, 1, maxDim},
 		{"hidden_size", p.HiddenSize, 1, maxDim},
-		{"layers", p.Layers, 1, maxLayers},
+		{"layers", p.Layers, 1, MostLayers},
 		{"heads", p.Heads, 1, maxDim},
 		{"kv_heads", p.KVHeads, 1, maxDim},
 		{"ffn", p.FFN, 1, maxDim},
