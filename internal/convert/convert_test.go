@@ -267,7 +267,7 @@ func TestErrors(t *testing.T) {
 		"no weights": {func(t *testing.T, dir string) { remove(t, dir, "model.safetensors") }, Options{}, []string{"model.safetensors"}},
 		"another ffn": {func(t *testing.T, dir string) { edit(t, dir, "config.json", `"ffn_dim": 24`, `"ffn_dim": 32`) }, Options{},
 			[]string{"fc1.bias", "got shape [24], want [32]"}},
-		"another type": {func(t *testing.T, dir string) { edit(t, dir, "config.json", `"opt"`, `"llama"`) }, Options{}, []string{"model_type", "llama"}},
+		"another type": {func(t *testing.T, dir string) { edit(t, dir, "config.json", `"opt"`, `"llamo"`) }, Options{}, []string{"model_type", "llamo"}},
 		"NaN in fc1":   {poison("layers.1.fc1.weight", 0x7fc00000), Options{}, []string{"layers.1.fc1.weight", "NaN"}},
 		"NaN in fc2":   {poison("layers.0.fc2.weight", 0x7fc00000), Options{MLP: F16}, []string{"layers.0.fc2.weight", "NaN"}},
 		"Inf in a norm": {poison("final_layer_norm.bias", 0x7f800000), Options{},
