@@ -9,7 +9,8 @@
 //
 // The text is cut into consecutive windows, each preceded by the
 // begin-of-text token, and every token of a window is scored; that is how the
-// reference figures of the embedded model were made. Perplexity is exp of the
+// reference figures of the embedded model were made. Of a model without such a
+// token a window's first is not scored. Perplexity is exp of the
 // mean negative log-likelihood. KL is the mean over scored tokens of
 // sum p log(p/q), p being the exact distribution, in nats.
 package quality
@@ -93,10 +94,10 @@ func Compare(ctx context.Context, e *engine.Engine, ids []int32, o Options) (*Re
 		return nil, fmt.Errorf("quality: window: got %d tokens, want 1 to %d, one less than the context", o.Window, longest)
 	case o.Stride < 1 || o.Stride > o.Window:
 		return nil, fmt.Errorf("quality: stride: got %d tokens, want 1 to the window's %d", o.Stride, o.Window)
-	case len(ids) == 0:
-		return nil, errors.New("quality: text: got no tokens, want at least 1")
-	case e.Profile().BOS < 0:
-		return nil, errors.New("quality: model: got one without a begin-of-text token, want one that a window can start with")
+	case len(ids)+len(start(e)) < 2:
+		return nil, errors.New("quality: text: got no token to score, want one with another before it")
+	case o.Window+len(start(e)) < 2:
+		return nil, errors.New("quality: window: got 1 token, want 2 of a model without a begin-of-text token")
 	}
 	r := &run{e: e, o: o, ids: ids, audit: model.NewAudit(e.Profile().Layers)}
 	for end := min(o.Window, len(ids)); ; end = min(end+o.Stride, len(ids)) {
@@ -104,7 +105,7 @@ func Compare(ctx context.Context, e *engine.Engine, ids []int32, o Options) (*Re
 			return nil, err
 		}
 		if o.Progress != nil {
-			o.Progress(int64(r.scored), int64(len(ids)))
+			o.Progress(int64(end), int64(len(ids)))
 		}
 		if end == len(ids) {
 			break
@@ -120,34 +121,43 @@ type run struct {
 	ids   []int32
 	audit *model.Audit
 
-	scored         int // of ids
+	seen, scored   int // of ids
 	dense, sparse  float64
 	kl             float64
 	logDense, logQ []float64 // [vocab]
+}
+
+// start is the begin-of-text token, of a model that has one.
+func start(e *engine.Engine) []int32 {
+	if bos := e.Profile().BOS; bos >= 0 {
+		return []int32{bos}
+	}
+	return nil
 }
 
 // window evaluates the window that ends before token end, and scores what no
 // window before it has.
 func (r *run) window(ctx context.Context, end int) error {
 	begin := max(0, end-r.o.Window)
-	ids := append([]int32{r.e.Profile().BOS}, r.ids[begin:end]...)
+	before := start(r.e)
+	ids := append(before, r.ids[begin:end]...)
 	d := r.e.Profile().HiddenSize
 	final, err := r.exact(ctx, end, ids)
 	if err != nil {
 		return err
 	}
-	first := r.scored - begin // position whose next token is the first to score
+	first := r.seen - begin + len(before) // position of the first to score
 	_, err = r.e.Run(ctx, engine.Request{
 		IDs:   ids,
 		Audit: r.audit,
 		Other: func(at int) []float32 { return final[at*d : (at+1)*d] },
 		Compare: func(at int, sparse, dense []float32) {
-			if at >= first && at+1 < len(ids) {
+			if at+1 >= first && at+1 < len(ids) {
 				r.score(ids[at+1], sparse, dense)
 			}
 		},
 	})
-	r.scored = end
+	r.seen = end
 	return err
 }
 
@@ -176,6 +186,7 @@ func (r *run) exact(ctx context.Context, end int, ids []int32) ([]float32, error
 func (r *run) score(id int32, sparse, dense []float32) {
 	r.logDense = sample.LogSoftmax(r.logDense, dense)
 	r.logQ = sample.LogSoftmax(r.logQ, sparse)
+	r.scored++
 	r.dense -= r.logDense[id]
 	r.sparse -= r.logQ[id]
 	for i, p := range r.logDense {
@@ -202,11 +213,11 @@ func (r *run) report() *Report {
 func (r *Report) decode(ctx context.Context, e *engine.Engine, ids []int32) error {
 	prompt := min(decodePrompt, len(ids)-1)
 	n := min(decodeTokens, len(ids)-prompt, e.Placement().Context-1-prompt)
-	if n < 2 {
+	if n < 2 || prompt+len(start(e)) == 0 {
 		return nil
 	}
 	res, err := e.Run(ctx, engine.Request{
-		IDs:       append([]int32{e.Profile().BOS}, ids[:prompt]...),
+		IDs:       append(start(e), ids[:prompt]...),
 		Force:     ids[prompt : prompt+n],
 		MaxTokens: n,
 		IgnoreEOS: true,

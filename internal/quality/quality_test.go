@@ -2,10 +2,14 @@ package quality_test
 
 import (
 	"context"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
@@ -17,7 +21,7 @@ import (
 	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
-// packDir holds the embedded model's pack once a test wants it.
+// packDir holds packs of the embedded model once tests want them.
 var packDir string
 
 func TestMain(m *testing.M) {
@@ -30,14 +34,14 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// tinyPack is the path of that pack.
-func tinyPack(t *testing.T) string {
+// packOf is the path of the pack of files, which is called name.
+func packOf(t *testing.T, name string, files fs.FS) string {
 	t.Helper()
-	path := filepath.Join(packDir, "tiny.sflow")
+	path := filepath.Join(packDir, name)
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}
-	if _, err := convert.Convert(context.Background(), tiny.Files, "tiny", path, convert.Options{}); err != nil {
+	if _, err := convert.Convert(context.Background(), files, "tiny", path, convert.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -46,7 +50,12 @@ func tinyPack(t *testing.T) string {
 // evaluate runs the embedded model on the first tokens of a text.
 func evaluate(t *testing.T, file string, tokens int, s config.OffloadStrategy, o engine.Options, q quality.Options) *quality.Report {
 	t.Helper()
-	p, err := pack.Open(tinyPack(t))
+	return evaluatePack(t, packOf(t, "tiny.sflow", tiny.Files), file, tokens, s, o, q)
+}
+
+func evaluatePack(t *testing.T, path, file string, tokens int, s config.OffloadStrategy, o engine.Options, q quality.Options) *quality.Report {
+	t.Helper()
+	p, err := pack.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +73,11 @@ func evaluate(t *testing.T, file string, tokens int, s config.OffloadStrategy, o
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := quality.Evaluate(context.Background(), e, tok.Encode(string(text), false)[:tokens], q)
+	ids := tok.Encode(string(text), false)[:tokens]
+	if bos, _ := tok.BOS(); e.Profile().BOS < 0 {
+		ids = slices.Insert(ids, 0, bos)
+	}
+	r, err := quality.Evaluate(context.Background(), e, ids, q)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,6 +156,40 @@ func TestStride(t *testing.T) {
 	}
 	if close.PPL >= apart.PPL {
 		t.Errorf("got perplexity %v with more context, %v with less", close.PPL, apart.PPL)
+	}
+}
+
+// withoutBOS is the embedded model without a begin-of-text token.
+type withoutBOS struct{ fs.FS }
+
+func (f withoutBOS) Open(name string) (fs.File, error) {
+	if name != "config.json" {
+		return f.FS.Open(name)
+	}
+	data, err := fs.ReadFile(f.FS, name)
+	if err != nil {
+		return nil, err
+	}
+	data = []byte(strings.Replace(string(data), `"bos_token_id": 2`, `"bos_token_id": null`, 1))
+	return fstest.MapFS{name: {Data: data}}.Open(name)
+}
+
+// A model without a begin-of-text token scores all of a window but its first
+// token. Where the text itself begins with the token, all else is as with it.
+func TestWithoutBOS(t *testing.T) {
+	s := strategy(config.Predicted, "oracle")
+	path := packOf(t, "without.sflow", withoutBOS{tiny.Files})
+	with := evaluate(t, "books.valid.a.txt", 200, s, engine.Options{}, quality.Options{})
+	one := evaluatePack(t, path, "books.valid.a.txt", 200, s, engine.Options{}, quality.Options{})
+	if one.Tokens != 200 || one.PPL != with.PPL || one.KL != with.KL || one.All != with.All || one.DecodedTokens == 0 {
+		t.Errorf("got %+v, want %+v", one, with)
+	}
+	// Of 302 tokens two windows of 151 score all but their first ones.
+	for stride, want := range map[int]int{0: 300, 50: 301} {
+		r := evaluatePack(t, path, "books.valid.a.txt", 301, s, engine.Options{}, quality.Options{Window: 151, Stride: stride})
+		if r.Tokens != want {
+			t.Errorf("stride %d: got %d tokens, want %d", stride, r.Tokens, want)
+		}
 	}
 }
 

@@ -84,15 +84,6 @@ func TextTokens(tests []Test, reps int) int {
 	return auditTokens + warmTokens + reps*(longest(tests)+1) + 1
 }
 
-// audited is the tokens, after the begin of text, that quality is told from.
-func (j *Job) audited(context int) int {
-	n := auditTokens
-	if j.Mode.exact() {
-		n = checkTokens
-	}
-	return min(n, context-greedyTokens-1, len(j.IDs))
-}
-
 // tokens is how many tokens of a test are timed.
 func (j *Job) tokens(t Test) int {
 	if j.Mode == Naive {

@@ -11,8 +11,7 @@ import (
 	"slices"
 
 	"github.com/sparseflow/sparseflow/internal/engine"
-	"github.com/sparseflow/sparseflow/internal/model"
-	"github.com/sparseflow/sparseflow/internal/sample"
+	"github.com/sparseflow/sparseflow/internal/quality"
 )
 
 // Quality is what leaving neurons out costs, against the exact model on the
@@ -43,17 +42,14 @@ func (c *child) prompt(n int) []int32 {
 
 // prove checks the output and measures its quality.
 func (c *child) prove(ctx context.Context) (p Proof, q *Quality, err error) {
-	ids := c.prompt(c.audited(c.e.Placement().Context))
-	final, sum, err := c.exact(ctx, ids)
-	if err != nil {
+	if p.LogitsSHA256, err = c.exact(ctx); err != nil {
 		return p, nil, err
 	}
-	p.LogitsSHA256 = sum
 	if p.Greedy, err = c.greedy(ctx); err != nil {
 		return p, nil, err
 	}
 	if !c.Mode.exact() {
-		if q, err = c.audit(ctx, ids, final); err != nil {
+		if q, err = c.audit(ctx); err != nil {
 			return p, nil, err
 		}
 	}
@@ -81,23 +77,20 @@ func (c *child) compare(got Proof, q *Quality) error {
 	return nil
 }
 
-// exact runs ids through the exact model: the final states, [tokens, d], and a
-// digest of the first checkTokens logits.
-func (c *child) exact(ctx context.Context, ids []int32) (final []float32, digest string, err error) {
-	d := c.e.Profile().HiddenSize
-	final = make([]float32, len(ids)*d)
+// checked is how many tokens of the text, at most n, fit before the greedy ones.
+func (c *child) checked(n int) int {
+	return min(n, c.e.Placement().Context-greedyTokens-1, len(c.IDs))
+}
+
+// exact is a digest of the exact model's first checkTokens logits.
+func (c *child) exact(ctx context.Context) (string, error) {
 	sum := sha256.New()
-	_, err = c.e.Run(ctx, engine.Request{
-		IDs:   ids,
-		Exact: true,
-		Final: func(at int, x []float32) { copy(final[at*d:], x) },
-		Logits: func(at int, logits []float32) {
-			if at < checkTokens {
-				writeBits(sum, logits)
-			}
-		},
-	})
-	return final, hex.EncodeToString(sum.Sum(nil)), err
+	_, err := c.e.Run(ctx, engine.Request{IDs: c.prompt(c.checked(checkTokens)), Exact: true, Logits: func(at int, logits []float32) {
+		if at < checkTokens {
+			writeBits(sum, logits)
+		}
+	}})
+	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
 // writeBits adds the bits of v to a digest.
@@ -115,39 +108,26 @@ func writeBits(h hash.Hash, v []float32) {
 
 // greedy is how the text goes on after checkTokens tokens, in the mode.
 func (c *child) greedy(ctx context.Context) ([]int32, error) {
-	n := min(checkTokens, c.e.Placement().Context-greedyTokens-1, len(c.IDs))
-	res, err := c.e.Run(ctx, engine.Request{IDs: c.prompt(n), MaxTokens: greedyTokens, IgnoreEOS: true})
+	res, err := c.e.Run(ctx, engine.Request{IDs: c.prompt(c.checked(checkTokens)), MaxTokens: greedyTokens, IgnoreEOS: true})
 	if err != nil {
 		return nil, err
 	}
 	return res.IDs, nil
 }
 
-// audit compares the mode with the exact model, whose final states these are.
-func (c *child) audit(ctx context.Context, ids []int32, final []float32) (*Quality, error) {
-	profile := c.e.Profile()
-	d := profile.HiddenSize
-	a := model.NewAudit(profile.Layers)
-	q := &Quality{Tokens: len(ids), WorstRecall: 1}
-	var logP, logQ []float64 // [vocab]
-	_, err := c.e.Run(ctx, engine.Request{
-		IDs:   ids,
-		Audit: a,
-		Other: func(at int) []float32 { return final[at*d : (at+1)*d] },
-		Compare: func(_ int, sparse, dense []float32) {
-			logP, logQ = sample.LogSoftmax(logP, dense), sample.LogSoftmax(logQ, sparse)
-			for i, p := range logP {
-				q.KL += math.Exp(p) * (p - logQ[i]) / float64(len(ids))
-			}
-		},
-	})
-	var all model.LayerAudit
-	for _, l := range a.Layers {
-		all.Add(l)
+// audit compares the mode with the exact model.
+func (c *child) audit(ctx context.Context) (*Quality, error) {
+	r, err := quality.Compare(ctx, c.e, c.IDs[:c.checked(auditTokens)], quality.Options{})
+	if err != nil {
+		return nil, err
+	}
+	q := &Quality{
+		Tokens: r.Tokens, KL: r.KL, RecallWeighted: r.All.RecallWeighted(), WorstRecall: 1, MLPError: r.All.OutputError(),
+		Active: r.All.ActiveShare(), Computed: r.All.ComputedShare(),
+	}
+	for _, l := range r.Layers {
 		q.WorstRecall = min(q.WorstRecall, l.RecallWeighted())
 		q.WorstError = max(q.WorstError, l.OutputError())
 	}
-	q.RecallWeighted, q.MLPError = all.RecallWeighted(), all.OutputError()
-	q.Active, q.Computed = all.ActiveShare(), all.ComputedShare()
-	return q, err
+	return q, nil
 }

@@ -98,15 +98,21 @@ func span(first, end int32) (ids []int32) {
 }
 
 func TestMean(t *testing.T) {
-	layer := func(active float64, hot *float64, miss float64, wanted int) Layer {
-		rates := slices.Repeat([]float64{miss}, len(cacheShares))
-		return Layer{Stats: Stats{Active: active, Hot80: hot, Misses: &Misses{Cache: cacheShares[:], LFU: rates, LRU: rates, FrozenHot: rates, Optimal: rates, wanted: wanted}}}
-	}
-	m := mean([]Layer{layer(0.1, new(0.5), 0.2, 300), layer(0.3, new(0.7), 0.6, 100), {Stats: Stats{Active: 0.2}}})
+	layer := func(active float64, hot *float64) Layer { return Layer{Stats: Stats{Active: active, Hot80: hot}} }
+	m := mean([]Layer{layer(0.1, new(0.5)), layer(0.3, new(0.7)), layer(0.2, nil)})
 	if math.Abs(m.Active-0.2) > 1e-12 || math.Abs(*m.Hot80-0.6) > 1e-12 || m.Hot95 != nil {
 		t.Errorf("got active %v, hot80 %v, hot95 %v, want 0.2, 0.6 and none", m.Active, *m.Hot80, m.Hot95)
 	}
-	for _, got := range [][]float64{m.Misses.LFU, m.Misses.LRU, m.Misses.FrozenHot, m.Misses.Optimal} {
+	var all missed
+	for wanted, misses := range map[int]int{300: 60, 100: 60, 0: 0} {
+		layer := missed{wanted: wanted}
+		for i := range layer.counts {
+			layer.counts[i][3] = misses
+		}
+		all.add(layer)
+	}
+	rates := all.rates()
+	for _, got := range [][]float64{rates.LFU, rates.LRU, rates.FrozenHot, rates.Optimal} {
 		if math.Abs(got[3]-0.3) > 1e-12 {
 			t.Errorf("got a miss rate of %v, want 0.3, three parts of 0.2 and one of 0.6", got[3])
 		}

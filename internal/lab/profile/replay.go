@@ -20,25 +20,26 @@ type Misses struct {
 	LRU       []float64 `json:"lru"`
 	FrozenHot []float64 `json:"frozen_hot"`
 	Optimal   []float64 `json:"optimal"`
-	wanted    int
 }
 
-// rates are the miss rates by size, those of the policies and of the optimum.
-func (m *Misses) rates() [4]*[]float64 {
-	return [...]*[]float64{&m.LFU, &m.LRU, &m.FrozenHot, &m.Optimal}
+// missed counts neurons: those that were wanted, and of these the ones that had
+// no slot, by policy, the optimum last, and size of the cache.
+type missed struct {
+	wanted int
+	counts [4][len(cacheShares)]int
 }
 
 // misses replays the sets of a layer, whose neurons were active as often as
-// counts says. It is nil where no neuron is wanted.
-func (s sets) misses(counts []uint32) *Misses {
+// counts says.
+func (s sets) misses(counts []uint32) (m missed) {
 	var tr trace.Sets
 	var ids []int32
 	for t := range s.len() {
 		ids = s.appendTo(ids[:0], t)
 		tr.Add(ids)
 	}
-	if tr.Wanted() == 0 {
-		return nil
+	if m.wanted = tr.Wanted(); m.wanted == 0 {
+		return m
 	}
 	ffn, hot := len(counts), cache.Hottest(counts)
 	policies := [...]cache.NewPolicy{
@@ -46,47 +47,36 @@ func (s sets) misses(counts []uint32) *Misses {
 		func(_, n int) cache.EvictionPolicy { return cache.NewLRU(n) },
 		func(int, int) cache.EvictionPolicy { return cache.Frozen{} },
 	}
-	m := &Misses{Cache: slices.Clone(cacheShares[:]), wanted: tr.Wanted()}
-	for _, share := range cacheShares {
+	for k, share := range cacheShares {
 		slots := int(math.Round(share * float64(ffn)))
-		for i, rates := range m.rates() {
-			n := 0
-			if i < len(policies) {
-				n = tr.Misses(ffn, slots, hot, policies[i], nil)
-			} else {
-				n = tr.Optimal(ffn, slots, nil)
-			}
-			*rates = append(*rates, float64(n)/float64(tr.Wanted()))
+		for i, policy := range policies {
+			m.counts[i][k] = tr.Misses(ffn, slots, hot, policy, nil)
 		}
+		m.counts[len(policies)][k] = tr.Optimal(ffn, slots, nil)
 	}
 	return m
 }
 
-// together is the miss rates of all layers, nil if none has any.
-func together(layers []Layer) *Misses {
-	sum := &Misses{Cache: slices.Clone(cacheShares[:])}
-	for _, l := range layers {
-		if l.Misses != nil {
-			sum.wanted += l.Misses.wanted
+// add adds another layer's counts.
+func (m *missed) add(o missed) {
+	m.wanted += o.wanted
+	for i := range m.counts {
+		for k := range m.counts[i] {
+			m.counts[i][k] += o.counts[i][k]
 		}
 	}
-	if sum.wanted == 0 {
+}
+
+// rates are the counts as shares, nil where no neuron is wanted.
+func (m missed) rates() *Misses {
+	if m.wanted == 0 {
 		return nil
 	}
-	for _, rates := range sum.rates() {
-		*rates = make([]float64, len(cacheShares))
-	}
-	for _, l := range layers {
-		if l.Misses == nil {
-			continue
-		}
-		weight := float64(l.Misses.wanted) / float64(sum.wanted)
-		to := sum.rates()
-		for i, rates := range l.Misses.rates() {
-			for k, v := range *rates {
-				(*to[i])[k] += weight * v
-			}
+	r := &Misses{Cache: slices.Clone(cacheShares[:])}
+	for i, rates := range []*[]float64{&r.LFU, &r.LRU, &r.FrozenHot, &r.Optimal} {
+		for _, n := range m.counts[i] {
+			*rates = append(*rates, float64(n)/float64(m.wanted))
 		}
 	}
-	return sum
+	return r
 }

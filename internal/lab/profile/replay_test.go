@@ -23,7 +23,7 @@ func TestMisses(t *testing.T) {
 		}
 	}
 	hot := cache.Hottest(c)
-	m := s.misses(c)
+	m := s.misses(c).rates()
 	for i, share := range m.Cache {
 		cold := 0.0
 		for _, id := range hot[int(math.Round(share*ffn)):] {
@@ -39,7 +39,7 @@ func TestMisses(t *testing.T) {
 	if last := len(m.Cache) - 1; m.LFU[last] != 0 || m.LRU[last] != 0 || m.FrozenHot[last] != 0 || m.Optimal[last] != 0 {
 		t.Errorf("at full size: got %v, %v, %v, %v, want no misses", m.LFU[last], m.LRU[last], m.FrozenHot[last], m.Optimal[last])
 	}
-	if got := newSets(9, ffn).misses(c); got != nil {
+	if got := newSets(9, ffn).misses(c).rates(); got != nil {
 		t.Errorf("without activations: got %+v, want nil", got)
 	}
 }

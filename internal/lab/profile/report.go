@@ -56,7 +56,7 @@ func Analyse(rec *Recording, progress func(done, total int64)) *Report {
 		Curve:          make([]float64, rec.FFN),
 		counts:         rec.Counts(),
 	}
-	all := 0.0
+	all, misses := 0.0, missed{}
 	for l := range rec.layers {
 		curve := Curve(rec.layers[l].folds[:])
 		active := total(r.counts.Neurons[l])
@@ -64,7 +64,10 @@ func Analyse(rec *Recording, progress func(done, total int64)) *Report {
 		for k, v := range curve {
 			r.Curve[k] += active * v
 		}
-		r.Layers[l] = Layer{l, layerStats(rec, l, r.counts.Neurons[l], curve)}
+		m := rec.layers[l].sets.misses(r.counts.Neurons[l])
+		misses.add(m)
+		r.Layers[l] = Layer{l, layerStats(rec, l, active, curve)}
+		r.Layers[l].Misses = m.rates()
 		if progress != nil {
 			progress(int64(l+1), int64(len(rec.layers)))
 		}
@@ -73,6 +76,7 @@ func Analyse(rec *Recording, progress func(done, total int64)) *Report {
 		r.Curve[k] /= max(all, 1)
 	}
 	r.Mean = mean(r.Layers)
+	r.Mean.Misses = misses.rates()
 	return r
 }
 
@@ -83,11 +87,11 @@ func total(counts []uint32) (n float64) {
 	return n
 }
 
-// layerStats is the figures of one layer.
-func layerStats(rec *Recording, layer int, counts []uint32, curve []float64) Stats {
+// layerStats is the figures of one layer but for its misses.
+func layerStats(rec *Recording, layer int, active float64, curve []float64) Stats {
 	l := &rec.layers[layer]
 	var s Stats
-	s.Active = total(counts) / float64(rec.Tokens) / float64(rec.FFN)
+	s.Active = active / float64(rec.Tokens) / float64(rec.FFN)
 	if curve != nil {
 		s.Hot80, s.Hot95 = new(ShareFor(curve, 0.8)), new(ShareFor(curve, 0.95))
 	}
@@ -95,7 +99,6 @@ func layerStats(rec *Recording, layer int, counts []uint32, curve []float64) Sta
 		s.New, s.Union5, s.Union10 = &u.New, &u.Union5, &u.Union10
 	}
 	s.CosPrevious, s.CosLookahead = l.previous.mean(), l.lookahead.mean()
-	s.Misses = l.sets.misses(counts)
 	return s
 }
 
@@ -106,7 +109,7 @@ func (c cosine) mean() *float64 {
 	return new(c.sum / float64(c.n))
 }
 
-// mean is the mean of the layers' figures.
+// mean is the mean of the layers' figures but for their misses.
 func mean(layers []Layer) (m Stats) {
 	for _, l := range layers {
 		m.Active += l.Active / float64(len(layers))
@@ -129,6 +132,5 @@ func mean(layers []Layer) (m Stats) {
 		}
 		*f(&m) = c.mean()
 	}
-	m.Misses = together(layers)
 	return m
 }
