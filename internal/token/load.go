@@ -17,6 +17,7 @@ const (
 	specialFile     = "special_tokens_map.json"
 	addedTokensFile = "added_tokens.json"
 	templateFile    = "chat_template.jinja"
+	modelFile       = "tokenizer.model" // SentencePiece's own
 )
 
 // maxFileBytes bounds what is read of one file. The largest tokenizer.json in
@@ -31,7 +32,8 @@ func Files() []string {
 
 // Load reads the tokenizer in the top folder of fsys. Errors call that folder
 // name. They are fs.ErrNotExist (errors.Is) when it holds neither
-// tokenizer.json nor vocab.json nor merges.txt, and only then.
+// tokenizer.json nor vocab.json nor merges.txt nor tokenizer.model, and only
+// then.
 func Load(fsys fs.FS, name string) (*Tokenizer, error) {
 	f := folder{fsys, name}
 	b := newBuilder()
@@ -96,6 +98,12 @@ func (f folder) read(file string) ([]byte, error) {
 	return data, nil
 }
 
+// holds reports whether there is such a file.
+func (f folder) holds(file string) bool {
+	_, err := fs.Stat(f.fsys, file)
+	return err == nil
+}
+
 // readModel fills b from tokenizer.json, else from vocab.json and merges.txt.
 func (f folder) readModel(b *builder) error {
 	data, err := f.read(tokenizerFile)
@@ -113,6 +121,8 @@ func (f folder) readModel(b *builder) error {
 	switch {
 	case err != nil:
 		return err
+	case vocab == nil && merges == nil && f.holds(modelFile):
+		return f.fail(modelFile, fmt.Errorf("got this alone, which is not read, want %s beside it: loading the tokenizer with transformers and saving it makes one", tokenizerFile))
 	case vocab == nil && merges == nil:
 		return fmt.Errorf("%s: got no tokenizer files, want %s, or %s and %s: %w",
 			f.name, tokenizerFile, vocabFile, mergesFile, fs.ErrNotExist)

@@ -161,6 +161,10 @@ func TestNoFiles(t *testing.T) {
 			t.Errorf("got error %v, want fs.ErrNotExist that names some/dir", err)
 		}
 	}
+	_, err := Load(fstest.MapFS{modelFile: {}}, "some/dir")
+	if err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "some/dir/tokenizer.model: got this alone") {
+		t.Errorf("got error %v, want one about tokenizer.model", err)
+	}
 	for _, missing := range []string{vocabFile, mergesFile} {
 		fsys := with(fstest.MapFS{vocabFile: {Data: byteVocab("</s>")}, mergesFile: {}}, map[string][]byte{missing: nil})
 		if _, err := Load(fsys, "d"); err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "d/"+missing) {
