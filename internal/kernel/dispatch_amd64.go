@@ -62,6 +62,7 @@ func avx2() Set {
 			tensor.Q4_K: oneByOne(amd64.DotQ4KAVX2), tensor.Q5_K: oneByOne(amd64.DotQ5KAVX2), tensor.Q6_K: oneByOne(amd64.DotQ6KAVX2),
 			tensor.IQ4_NL: oneByOne(amd64.DotIQ4NLAVX2), tensor.MXFP4: oneByOne(amd64.DotMXFP4AVX2),
 		},
+		Swish:     swishBy(amd64.SwishAVX2),
 		DecodeF16: amd64.DecodeF16AVX2, EncodeF16: amd64.EncodeF16AVX2,
 		DecodeBF16: amd64.DecodeBF16AVX2,
 		Load:       amd64.LoadAVX2,

@@ -226,6 +226,15 @@ func callConvert(c *caller, n int) {
 	take(c, "EncodeF16", make([]uint16, n), func(o []uint16) { c.s.EncodeF16(o, x) })
 }
 
+func callSwish(c *caller, n int) {
+	x, up := c.floats(n), give(c, c.floats(n))
+	for i := range x {
+		x[i] *= 8
+	}
+	take(c, "SiLU", x, func(h []float32) { c.s.Swish(h, nil, 1, 0) })
+	take(c, "GELU times up", x, func(h []float32) { c.s.Swish(h, up, GELULinear, GELUCubic) })
+}
+
 func callLoad(c *caller, n int) {
 	b := give(c, c.bytes(n))
 	sum := c.s.Load(b, nil)

@@ -340,6 +340,7 @@ func families() []family {
 		{"sketches", upTo(300, 1, 4096), callSketches},
 		{"quantise", upTo(300, 1, 4096), callQuantize},
 		{"convert", upTo(300, 1, 777), callConvert},
+		{"swish", upTo(70, 1), callSwish},
 		{"load", upTo(600, 1, 4096+13), callLoad},
 		{"tiles", upTo(200, 1, 511, 1024, 1027), callTiles},
 		{"outer", upTo(40, 1), callOuter},

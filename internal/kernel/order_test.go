@@ -227,6 +227,45 @@ func TestSpecials(t *testing.T) {
 	}
 }
 
+// TestSwish holds activation functions to their formulas.
+func TestSwish(t *testing.T) {
+	type formula struct {
+		name          string
+		linear, cubic float32
+		f             func(x float64) float64
+	}
+	inf := float32(math.Inf(1))
+	for _, s := range All() {
+		for _, f := range []formula{
+			{"SiLU", 1, 0, func(x float64) float64 { return x / (1 + math.Exp(-x)) }},
+			{"QuickGELU", 1.702, 0, func(x float64) float64 { return x / (1 + math.Exp(-1.702*x)) }},
+			{"GELU", GELULinear, GELUCubic, func(x float64) float64 {
+				return x / (1 + math.Exp(-2*math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x)))
+			}},
+		} {
+			var h []float32
+			for x := float32(-100); x < 100; x += 0.037 {
+				h = append(h, x, x/1000)
+			}
+			h = append(h, 0, 1e20, -1e20, inf, math.SmallestNonzeroFloat32)
+			x := slices.Clone(h)
+			s.Swish(h, nil, f.linear, f.cubic)
+			for i, got := range h {
+				want := f.f(float64(x[i]))
+				argument := math.Abs(float64(x[i]) * (float64(f.linear) + float64(f.cubic)*float64(x[i])*float64(x[i])))
+				bound := (4 + 3*min(argument, 90)) * 0x1p-24 * math.Abs(want)
+				if off := math.Abs(float64(got) - want); off > max(bound, 5e-36) && float64(got) != want {
+					t.Fatalf("%s: %s(%v): got %v, want %v", s.Name, f.name, x[i], got, want)
+				}
+			}
+			nan := []float32{float32(math.NaN())}
+			if s.Swish(nan, nil, f.linear, f.cubic); nan[0] == nan[0] {
+				t.Errorf("%s: %s(NaN): got %v", s.Name, f.name, nan[0])
+			}
+		}
+	}
+}
+
 // TestQuantExtremes holds the integer sums at the ends of their ranges, where
 // 16-bit intermediates would saturate.
 func TestQuantExtremes(t *testing.T) {

@@ -95,6 +95,13 @@ type Set struct {
 	// the sums of the codes of either half.
 	RoundX func(dst []byte, x []float32)
 
+	// Swish sets each element x of h to x times the sigmoid of x(linear+cubic*x*x) and,
+	// where up is not empty, times its element of that: within 3 units in the last
+	// place for each 1 that the sigmoid's argument has, and 0 from -86 of it down. So
+	// (1, 0) is SiLU, (1.702, 0) QuickGELU and
+	// (GELULinear, GELUCubic) GELU by tanh.
+	Swish func(h, up []float32, linear, cubic float32)
+
 	// DecodeF16 converts src to float32; len(src) rules.
 	DecodeF16 func(dst []float32, src []uint16)
 	// DecodeBF16 converts src to float32; len(src) rules.
@@ -126,6 +133,7 @@ func Go() Set {
 		QuantizeX:  quantizeXBy(quantizeBlocks),
 		RoundX:     roundXBy(roundBlocks),
 		Blocks:     goBlocks(),
+		Swish:      swish,
 		DecodeF16:  decodeF16, EncodeF16: encodeF16,
 		DecodeBF16: decodeBF16,
 		Load:       load,

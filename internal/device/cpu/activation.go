@@ -5,16 +5,18 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/kernel"
 )
 
 // Gate goes element by element.
 func (b *Backend) Gate(h, up device.Act, act config.Activation) {
-	b.gate = gate{h, up, act}
-	const cost = 16 // of an element's activation, in bytes of weights
+	b.gate = gate{&b.k, h, up, act}
+	const cost = 8 // of an element's activation, in bytes of weights
 	b.pool.run(&b.gate, h.Rows*h.Cols, b.units(cost))
 }
 
 type gate struct {
+	k     *kernel.Set
 	h, up device.Act
 	act   config.Activation
 }
@@ -24,16 +26,33 @@ func (g *gate) run(lo, hi, _ int) {
 	for lo < hi {
 		row, at := lo/g.h.Cols, lo%g.h.Cols
 		n := min(hi-lo, g.h.Cols-at)
-		h := g.h.Row(row)[at : at+n]
-		for i, v := range h {
-			h[i] = activate(g.act, v, 0)
-		}
+		h, up := g.h.Row(row)[at:at+n], []float32(nil)
 		if g.up.Data != nil {
-			for i, v := range g.up.Row(row)[at : at+n] {
-				h[i] *= v
-			}
+			up = g.up.Row(row)[at : at+n]
 		}
+		g.some(h, up)
 		lo += n
+	}
+}
+
+// some computes h, times up if it is not nil.
+func (g *gate) some(h, up []float32) {
+	switch g.act {
+	case config.SiLU:
+		g.k.Swish(h, up, 1, 0)
+		return
+	case config.QuickGELU:
+		g.k.Swish(h, up, 1.702, 0)
+		return
+	case config.GELUTanh:
+		g.k.Swish(h, up, kernel.GELULinear, kernel.GELUCubic)
+		return
+	}
+	for i, v := range h {
+		h[i] = activate(g.act, v, 0)
+	}
+	for i, v := range up {
+		h[i] *= v
 	}
 }
 

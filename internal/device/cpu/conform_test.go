@@ -33,7 +33,7 @@ type operation struct {
 // the same bits whatever the kernels, the threads and the tokens computed
 // together. A short run has a third of them: all operations and types, not all shapes.
 func TestConformance(t *testing.T) {
-	ops := slices.Concat(linears(), norms(), sketches(), attentions(), mlps())
+	ops := slices.Concat(linears(), norms(), sketches(), attentions(), mlps(), gates())
 	for i, op := range ops {
 		if testing.Short() && (i+i/4)%3 != 0 {
 			continue
@@ -252,6 +252,28 @@ func mlps() (ops []operation) {
 					ops = append(ops, upOf(m, fmt.Sprintf("%s/%d parts/tokens=%d/skip=%v", act, parts, tokens, skip), 1.2)) // none is steeper
 				}
 			}
+		}
+	}
+	return ops
+}
+
+func gates() (ops []operation) {
+	r := newRandom(8)
+	x, up := r.act(5, 77), r.act(5, 77)
+	for _, act := range []config.Activation{config.ReLU, config.GELU, config.GELUTanh, config.QuickGELU, config.SiLU} {
+		for _, alone := range []bool{true, false} {
+			ops = append(ops, operation{
+				name: fmt.Sprintf("Gate/%s/alone=%v", act, alone), tokens: 5,
+				run: func(b device.Backend, first, n int) device.Act {
+					h, second := clone(x).Rowspan(first, n), up.Rowspan(first, n)
+					if alone {
+						second = device.Act{}
+					}
+					b.Gate(h, second, act)
+					return h
+				},
+				bound: func(_, _ int, want float64) float64 { return 1e-6*math.Abs(want) + 1e-7 },
+			})
 		}
 	}
 	return ops

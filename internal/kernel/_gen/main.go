@@ -97,6 +97,7 @@ func (s isa) avx2() {
 	s.absMax()
 	s.roundS8()
 	s.softmax()
+	s.swish()
 	s.load()
 	vendor()
 }

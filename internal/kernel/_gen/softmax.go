@@ -88,23 +88,29 @@ type exponential struct {
 	coefs                      []Mem
 }
 
-// newExp lays down the constants.
-func newExp() exponential {
-	constant := func(name string, f float32) Mem {
-		m := GLOBL(name, RODATA|NOPTR)
-		for i := range 8 {
-			DATA(4*i, U32(math.Float32bits(f)))
-		}
+// floats8 is a constant in memory, eight times.
+func floats8(name string, f float32) Mem {
+	if m, ok := constants[name]; ok {
 		return m
 	}
+	m := GLOBL(name, RODATA|NOPTR)
+	constants[name] = m
+	for i := range 8 {
+		DATA(4*i, U32(math.Float32bits(f)))
+	}
+	return m
+}
+
+// newExp lays down the constants.
+func newExp() exponential {
 	e := exponential{
-		limit: constant("expLimit", -86),
-		log2e: constant("expLog2e", math.Log2E),
-		ln2hi: constant("expLn2Hi", 0.693359375),
-		ln2lo: constant("expLn2Lo", -2.12194440e-4),
+		limit: floats8("expLimit", -86),
+		log2e: floats8("expLog2e", math.Log2E),
+		ln2hi: floats8("expLn2Hi", 0.693359375),
+		ln2lo: floats8("expLn2Lo", -2.12194440e-4),
 	}
 	for i, c := range expCoefs {
-		e.coefs = append(e.coefs, constant(label("expCoef", i), c))
+		e.coefs = append(e.coefs, floats8(label("expCoef", i), c))
 	}
 	return e
 }

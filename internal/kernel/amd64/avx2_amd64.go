@@ -312,6 +312,11 @@ func RoundS8AVX2(dst []int8, x []float32, inv float32) int32
 //go:noescape
 func SoftmaxAVX2(s []float32, state *[3]float32, scale float32)
 
+// SwishAVX2 is Set.Swish of package kernel, for a multiple of eight elements.
+//
+//go:noescape
+func SwishAVX2(h []float32, up []float32, linear float32, cubic float32)
+
 // LoadAVX2 is Set.Load of package kernel.
 //
 //go:noescape

@@ -12074,6 +12074,133 @@ DATA expCoef7<>+24(SB)/4, $0x3f800000
 DATA expCoef7<>+28(SB)/4, $0x3f800000
 GLOBL expCoef7<>(SB), RODATA|NOPTR, $32
 
+// func SwishAVX2(h []float32, up []float32, linear float32, cubic float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·SwishAVX2(SB), NOSPLIT, $0-56
+	MOVQ         h_base+0(FP), AX
+	MOVQ         h_len+8(FP), CX
+	MOVQ         up_base+24(FP), DX
+	MOVQ         up_len+32(FP), BX
+	VBROADCASTSS linear+48(FP), Y0
+	VBROADCASTSS cubic+52(FP), Y1
+	SHRQ         $0x03, CX
+	TESTQ        BX, BX
+	JNZ          products
+	TESTQ        CX, CX
+	JZ           alone_end
+
+alone:
+	VMOVUPS      (AX), Y2
+	VMULPS       Y2, Y2, Y3
+	VMINPS       swishMost<>+0(SB), Y3, Y3
+	VFMADD213PS  Y0, Y1, Y3
+	VMULPS       Y2, Y3, Y3
+	VMOVAPS      Y3, Y4
+	VORPS        sign<>+0(SB), Y3, Y3
+	VCMPPS       $0x01, expLimit<>+0(SB), Y3, Y5
+	VMULPS       expLog2e<>+0(SB), Y3, Y6
+	VCVTPS2DQ    Y6, Y6
+	VCVTDQ2PS    Y6, Y7
+	VFNMADD231PS expLn2Hi<>+0(SB), Y7, Y3
+	VFNMADD231PS expLn2Lo<>+0(SB), Y7, Y3
+	VMOVUPS      expCoef0<>+0(SB), Y7
+	VFMADD213PS  expCoef1<>+0(SB), Y3, Y7
+	VFMADD213PS  expCoef2<>+0(SB), Y3, Y7
+	VFMADD213PS  expCoef3<>+0(SB), Y3, Y7
+	VFMADD213PS  expCoef4<>+0(SB), Y3, Y7
+	VFMADD213PS  expCoef5<>+0(SB), Y3, Y7
+	VFMADD213PS  expCoef6<>+0(SB), Y3, Y7
+	VFMADD213PS  expCoef7<>+0(SB), Y3, Y7
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VANDNPS      Y7, Y5, Y7
+	VMULPS       Y7, Y2, Y3
+	VBLENDVPS    Y4, Y3, Y2, Y3
+	VADDPS       swishOne<>+0(SB), Y7, Y2
+	VDIVPS       Y2, Y3, Y3
+	VMOVUPS      Y3, (AX)
+	ADDQ         $0x20, AX
+	DECQ         CX
+	JNZ          alone
+
+alone_end:
+	JMP done
+
+products:
+	TESTQ CX, CX
+	JZ    product_end
+
+product:
+	VMOVUPS      (AX), Y2
+	VMULPS       Y2, Y2, Y3
+	VMINPS       swishMost<>+0(SB), Y3, Y3
+	VFMADD213PS  Y0, Y1, Y3
+	VMULPS       Y2, Y3, Y3
+	VMOVAPS      Y3, Y4
+	VORPS        sign<>+0(SB), Y3, Y3
+	VCMPPS       $0x01, expLimit<>+0(SB), Y3, Y5
+	VMULPS       expLog2e<>+0(SB), Y3, Y6
+	VCVTPS2DQ    Y6, Y6
+	VCVTDQ2PS    Y6, Y7
+	VFNMADD231PS expLn2Hi<>+0(SB), Y7, Y3
+	VFNMADD231PS expLn2Lo<>+0(SB), Y7, Y3
+	VMOVUPS      expCoef0<>+0(SB), Y7
+	VFMADD213PS  expCoef1<>+0(SB), Y3, Y7
+	VFMADD213PS  expCoef2<>+0(SB), Y3, Y7
+	VFMADD213PS  expCoef3<>+0(SB), Y3, Y7
+	VFMADD213PS  expCoef4<>+0(SB), Y3, Y7
+	VFMADD213PS  expCoef5<>+0(SB), Y3, Y7
+	VFMADD213PS  expCoef6<>+0(SB), Y3, Y7
+	VFMADD213PS  expCoef7<>+0(SB), Y3, Y7
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VANDNPS      Y7, Y5, Y7
+	VMULPS       Y7, Y2, Y3
+	VBLENDVPS    Y4, Y3, Y2, Y3
+	VADDPS       swishOne<>+0(SB), Y7, Y2
+	VDIVPS       Y2, Y3, Y3
+	VMULPS       (DX), Y3, Y3
+	ADDQ         $0x20, DX
+	VMOVUPS      Y3, (AX)
+	ADDQ         $0x20, AX
+	DECQ         CX
+	JNZ          product
+
+product_end:
+done:
+	VZEROUPPER
+	RET
+
+DATA swishMost<>+0(SB)/4, $0x7149f2ca
+DATA swishMost<>+4(SB)/4, $0x7149f2ca
+DATA swishMost<>+8(SB)/4, $0x7149f2ca
+DATA swishMost<>+12(SB)/4, $0x7149f2ca
+DATA swishMost<>+16(SB)/4, $0x7149f2ca
+DATA swishMost<>+20(SB)/4, $0x7149f2ca
+DATA swishMost<>+24(SB)/4, $0x7149f2ca
+DATA swishMost<>+28(SB)/4, $0x7149f2ca
+GLOBL swishMost<>(SB), RODATA|NOPTR, $32
+
+DATA sign<>+0(SB)/8, $0x8000000080000000
+DATA sign<>+8(SB)/8, $0x8000000080000000
+DATA sign<>+16(SB)/8, $0x8000000080000000
+DATA sign<>+24(SB)/8, $0x8000000080000000
+DATA sign<>+32(SB)/8, $0x8000000080000000
+DATA sign<>+40(SB)/8, $0x8000000080000000
+DATA sign<>+48(SB)/8, $0x8000000080000000
+DATA sign<>+56(SB)/8, $0x8000000080000000
+GLOBL sign<>(SB), RODATA|NOPTR, $64
+
+DATA swishOne<>+0(SB)/4, $0x3f800000
+DATA swishOne<>+4(SB)/4, $0x3f800000
+DATA swishOne<>+8(SB)/4, $0x3f800000
+DATA swishOne<>+12(SB)/4, $0x3f800000
+DATA swishOne<>+16(SB)/4, $0x3f800000
+DATA swishOne<>+20(SB)/4, $0x3f800000
+DATA swishOne<>+24(SB)/4, $0x3f800000
+DATA swishOne<>+28(SB)/4, $0x3f800000
+GLOBL swishOne<>(SB), RODATA|NOPTR, $32
+
 // func LoadAVX2(b []byte, next *byte) uint64
 // Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·LoadAVX2(SB), NOSPLIT, $0-40
