@@ -111,10 +111,10 @@ func (d *StreamDecoder) Flush() string { return d.d.Flush() }
 //
 // Of the options WithCacheDir says where models of a name are looked for.
 func LoadTokenizer(model string, opts ...Option) (*Tokenizer, error) {
-	if info, err := os.Stat(model); err == nil && info.IsDir() && model != hub.Tiny {
+	src, err := hub.FindIn(model, makeOptions(opts).cacheDir)
+	if info, stat := os.Stat(model); stat == nil && info.IsDir() && model != hub.Tiny && (err != nil || src.Kind != hub.GGUF) {
 		return loadTokenizer(os.DirFS(model), filepath.Clean(model))
 	}
-	src, err := hub.FindIn(model, makeOptions(opts).cacheDir)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +124,10 @@ func LoadTokenizer(model string, opts ...Option) (*Tokenizer, error) {
 // tokenizerOf is LoadTokenizer of a model that was found.
 func tokenizerOf(src hub.Source) (*Tokenizer, error) {
 	files := src.FS
-	if src.Kind == hub.Pack {
+	switch src.Kind {
+	case hub.GGUF:
+		return tokenizerOfGGUF(src)
+	case hub.Pack:
 		p, err := pack.Open(src.Path)
 		if err != nil {
 			return nil, err
@@ -133,6 +136,23 @@ func tokenizerOf(src hub.Source) (*Tokenizer, error) {
 		files = p.Tokenizer()
 	}
 	return loadTokenizer(files, src.Path)
+}
+
+// tokenizerOfGGUF makes the tokenizer that a GGUF model's metadata describe.
+func tokenizerOfGGUF(src hub.Source) (*Tokenizer, error) {
+	c, err := src.Weights()
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	if _, ok := c.Metadata()["tokenizer.ggml.model"]; !ok {
+		return nil, fmt.Errorf("%w: %s", ErrNoTokenizer, src.Path)
+	}
+	t, err := token.FromGGUF(c.Metadata(), src.Path)
+	if err != nil {
+		return nil, &refusedTokenizer{err}
+	}
+	return &Tokenizer{t}, nil
 }
 
 func loadTokenizer(files fs.FS, path string) (*Tokenizer, error) {
