@@ -52,7 +52,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 the budget is too small.`,
 	)
 	root.AddCommand(
 		a.runCommand(), a.scoreCommand(), a.evalCommand(), a.profileCommand(),
-		a.trainCommand(), a.planCommand(), a.packCommand(), a.synthCommand(), a.tokenizeCommand(), a.listCommand(), a.showCommand(),
+		a.trainCommand(), a.planCommand(), a.packCommand(), a.synthCommand(), a.tokenizeCommand(), a.listCommand(), a.showCommand(), a.pullCommand(),
 		a.benchCommand(), a.benchChildCommand(), a.versionCommand(),
 	)
 	complete(root)

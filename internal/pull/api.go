@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -30,6 +31,9 @@ type client struct {
 
 func newClient(o Options) (*client, error) {
 	c := &client{http: o.Client, endpoint: o.Endpoint, token: o.Token, wait: backoff}
+	if o.noWait {
+		c.wait = func(ctx context.Context, _ int) error { return ctx.Err() }
+	}
 	if c.http == nil {
 		c.http = http.DefaultClient
 	}
@@ -49,7 +53,7 @@ func newClient(o Options) (*client, error) {
 // backoff waits longer before each try.
 func backoff(ctx context.Context, n int) error {
 	select {
-	case <-time.After(time.Second << min(n, 5)):
+	case <-time.After(500 * time.Millisecond << min(n, 5)):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -87,6 +91,10 @@ func (c *client) list(ctx context.Context, id string) (r repo, err error) {
 	for try := 0; ; try++ {
 		body, err = c.read(ctx, c.endpoint+"/api/models/"+id+"/revision/main?blobs=true", id)
 		var t *temporary
+		var dial *net.OpError
+		if errors.As(err, &dial) && dial.Op == "dial" {
+			return r, fmt.Errorf("%w: is the network there, and HF_ENDPOINT right?", err)
+		}
 		if !errors.As(err, &t) || try >= mostTries {
 			break
 		}
@@ -127,6 +135,7 @@ func (c *client) list(ctx context.Context, id string) (r repo, err error) {
 		}
 		r.Files = append(r.Files, f)
 	}
+	slices.SortFunc(r.Files, func(a, b file) int { return strings.Compare(a.Path, b.Path) })
 	return r, nil
 }
 

@@ -18,8 +18,10 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/pack/filelock"
 )
 
 // Options say where from, where to, and who is told.
@@ -30,7 +32,8 @@ type Options struct {
 	Client   *http.Client
 	// Progress is told how much of all files is there.
 	Progress func(what string, done, total int64)
-	Notify   func(format string, args ...any)
+
+	noWait bool // between tries
 }
 
 // A Result is what is here after a pull.
@@ -111,14 +114,37 @@ func (p *puller) file(ctx context.Context, f file) error {
 		p.advance(f, f.Size)
 		return nil
 	}
-	if !there(blob, f.Size) {
-		if err := p.fetch(ctx, f, blob); err != nil {
-			return err
-		}
-	} else {
+	unlock, err := p.lock(ctx, f)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if there(blob, f.Size) {
 		p.advance(f, f.Size)
+	} else if err := p.fetch(ctx, f, blob); err != nil {
+		return err
 	}
 	return link(blob, at)
+}
+
+// lockPoll is how often a pull asks whether another has got a file.
+const lockPoll = 200 * time.Millisecond
+
+// lock waits until no other process, huggingface_hub's own among them, downloads
+// the same blob. Where there are no locks it goes without.
+func (p *puller) lock(ctx context.Context, f file) (unlock func(), err error) {
+	dir := filepath.Join(p.o.CacheDir, ".locks", hub.RepoDir(p.id))
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, err
+	}
+	held, err := filelock.Acquire(ctx, filepath.Join(dir, f.blob()+".lock"), lockPoll, nil)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		return func() {}, nil
+	}
+	return func() { held.Close() }, nil
 }
 
 func (p *puller) advance(f file, n int64) {
