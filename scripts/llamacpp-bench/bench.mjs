@@ -3,7 +3,10 @@
 // follows it) and of --tg tokens decoded greedily after one token, from a cold
 // context, on the processor. Prints one line of JSON. run.sh calls it.
 //
-//   node bench.mjs F.gguf [--pp 512] [--tg 128] [--reps 3] [--threads 2] [--ctx 512]
+// With --first it tells the seconds from opening the file to the token behind a
+// prompt of 8 instead.
+//
+//   node bench.mjs F.gguf [--first] [--pp 512] [--tg 128] [--reps 3] [--threads 2] [--ctx 512]
 import {readFileSync} from "node:fs";
 import {cpus} from "node:os";
 import {parseArgs} from "node:util";
@@ -12,6 +15,7 @@ import {getLlama} from "node-llama-cpp";
 const {values: flags, positionals} = parseArgs({
   allowPositionals: true,
   options: {
+    first: {type: "boolean", default: false},
     pp: {type: "string", default: "512"},
     tg: {type: "string", default: "128"},
     reps: {type: "string", default: "3"},
@@ -30,6 +34,7 @@ if (positionals.length !== 1) {
   throw new Error("llamacpp-bench: got no file, want one GGUF file");
 }
 
+const opened = performance.now();
 const llama = await getLlama({gpu: false, build: "never", logLevel: "error"});
 const model = await llama.loadModel({modelPath: positionals[0], gpuLayers: 0, useMmap: true});
 const context = await model.createContext({contextSize: ctx, batchSize: Math.max(1, pp), threads});
@@ -53,6 +58,11 @@ async function once(prompt, n) {
 const median = (v) => v.toSorted((a, b) => a - b)[Math.floor((v.length - 1) / 2)];
 const peak = () => Number(/VmHWM:\s+(\d+)/.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? 0) * 1024;
 
+if (flags.first) {
+  await once(ids(8, 0), 0);
+  console.log(JSON.stringify({file: positionals[0], threads, first_s: (performance.now() - opened) / 1e3}));
+  process.exit(0);
+}
 await once(ids(1, 0), Math.min(tg, 2)); // the file's first reading is not what is timed
 const tgSpeeds = [], ppSpeeds = [];
 for (let rep = 0; rep < reps; rep++) {
