@@ -9,7 +9,6 @@ import (
 	"github.com/sparseflow/sparseflow/internal/mirror"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/placement"
-	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 // Placement is what lives where for a budget, and what a token is expected to
@@ -148,13 +147,21 @@ func Plan(model string, opts ...Option) (*Placement, error) {
 // PlanConfig places a model of which there is a config alone, as if its weights
 // were of the given element type: whether it would run, before any download.
 func PlanConfig(c SparseFlowConfig, weights DType, opts ...Option) (*Placement, error) {
+	return PlanQuant(c, weights.String(), opts...)
+}
+
+// PlanQuant is PlanConfig for weights as the --quant of pack has them: of an
+// element type, or of a mix such as q4_k_m.
+func PlanQuant(c SparseFlowConfig, quant string, opts ...Option) (*Placement, error) {
 	o := makeOptions(append(opts, WithStrategy(c.Strategy)))
 	if err := c.Profile.Validate(); err != nil {
 		return nil, err
 	}
 	spec := pack.Spec{Profile: c.Profile.internal(), Name: c.Profile.Family,
-		Attn: tensor.DType(weights), MLP: tensor.DType(weights.OfRow(c.Profile.HiddenSize)),
 		Tokenizer: map[string][]byte{"vocab.json": make([]byte, min(tokenBytes*c.Profile.VocabSize, mostVocab))}}
+	if err := convert.Quantise(&spec, quant); err != nil {
+		return nil, err
+	}
 	l, err := spec.Layout()
 	if err != nil {
 		return nil, err

@@ -89,19 +89,14 @@ type quantFlags struct{ quant, attn, mlp string }
 // add declares the flags. keep is what no change of the types means.
 func (q *quantFlags) add(fs *pflag.FlagSet, keep string) {
 	q.quant = string(convert.Keep)
-	fs.Var(enum{&q.quant, quantWords()}, "quant", "element type of the weights; keep: "+keep)
-	fs.Var(enum{&q.attn, quantWords()}, "quant-attn", "the same for attention, embeddings and head alone")
-	fs.Var(enum{&q.mlp, quantWords()}, "quant-mlp", "the same for MLP neurons alone")
+	fs.Var(enum{&q.quant, convert.Quants()}, "quant", "element type of the weights; keep: "+keep)
+	fs.Var(enum{&q.attn, convert.Quants()}, "quant-attn", "the same for attention, embeddings and head alone")
+	fs.Var(enum{&q.mlp, convert.Quants()}, "quant-mlp", "the same for MLP neurons alone")
 }
 
 // options are the flags as package convert takes them.
 func (q *quantFlags) options() convert.Options {
 	return convert.Options{Attn: convert.Quant(cmp.Or(q.attn, q.quant)), MLP: convert.Quant(cmp.Or(q.mlp, q.quant))}
-}
-
-// quantWords are the element types that weights can be stored in.
-func quantWords() []string {
-	return []string{string(convert.Keep), string(convert.F32), string(convert.BF16), string(convert.F16), string(convert.Q8_0), string(convert.Q4_0)}
 }
 
 // strategy is the flags as the library takes them.

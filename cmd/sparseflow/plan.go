@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -98,7 +97,7 @@ assumed to be OPT-6.7B's, 3.3 %, or with --measure measured on a page of text.`,
 	published := slices.DeleteFunc(synth.Shapes(), func(s string) bool { return s == synth.Custom })
 	f.quant = string(convert.Keep)
 	fs.Var(enum{&f.shape, published}, "shape", "plan this published model without having it, in f16 unless --quant says otherwise")
-	fs.Var(enum{&f.quant, quantWords()}, "quant", "plan as if the weights had this element type")
+	fs.Var(enum{&f.quant, convert.Quants()}, "quant", "plan as if the weights had this element type")
 	return cmd
 }
 
@@ -131,8 +130,8 @@ func (a *app) place(cmd *cobra.Command, model string, in input, f *planFlags, ac
 	case f.measure:
 		return nil, usagef(cmd, "--measure: got %s, want a pack, whose disk can be measured", u.from)
 	}
-	a.newProgress().note(fmt.Sprintf("sizes are computed from %s, with weights in %s", u.from, strings.ToLower(u.weights.String())))
-	return sparseflow.PlanConfig(sparseflow.SparseFlowConfig{Profile: mirror.To[sparseflow.ModelProfile](u.profile), Strategy: strategy}, sparseflow.DType(u.weights), options...)
+	a.newProgress().note(fmt.Sprintf("sizes are computed from %s, with weights in %s", u.from, u.weights))
+	return sparseflow.PlanQuant(sparseflow.SparseFlowConfig{Profile: mirror.To[sparseflow.ModelProfile](u.profile), Strategy: strategy}, u.weights, options...)
 }
 
 func (a *app) plan(cmd *cobra.Command, model string, in input, f *planFlags) error {

@@ -13,13 +13,12 @@ import (
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/lab/synth"
-	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 // unseen is a model that is planned without its weights.
 type unseen struct {
 	profile config.ModelProfile
-	weights tensor.DType
+	weights string // element type, or a mix
 	from    string // what its sizes are computed from
 }
 
@@ -32,7 +31,7 @@ func (f *planFlags) unseen(model string) (u *unseen, err error) {
 		if err != nil {
 			return nil, err
 		}
-		u = &unseen{sizes.Profile(), tensor.F16, "the published shape " + f.shape}
+		u = &unseen{sizes.Profile(), string(convert.F16), "the published shape " + f.shape}
 		u.profile.Synthetic = false
 	default:
 		raw, from, err := configAlone(model)
@@ -44,9 +43,11 @@ func (f *planFlags) unseen(model string) (u *unseen, err error) {
 			if u.profile, err = arch.ProfileFromTransformers(raw); err != nil {
 				return nil, fmt.Errorf("plan %s: %w", from, err)
 			}
-			if u.weights, err = arch.TransformersDType(raw); err != nil {
+			stored, err := arch.TransformersDType(raw)
+			if err != nil {
 				return nil, fmt.Errorf("plan %s: %w", from, err)
 			}
+			u.weights = strings.ToLower(stored.String())
 		}
 	}
 	if f.quant == string(convert.Keep) {
@@ -58,8 +59,8 @@ func (f *planFlags) unseen(model string) (u *unseen, err error) {
 			return nil, err
 		}
 	}
-	u.weights, err = tensor.ParseDType(f.quant)
-	return u, err
+	u.weights = f.quant
+	return u, nil
 }
 
 // mostConfig is the longest config.json that is read.

@@ -72,7 +72,6 @@ The output appears under its name when it is complete, or not at all.`,
 	set.Uint64Var(&f.Seed, "seed", 0, "`number` that the weights are drawn from")
 	set.IntVar(&f.Threads, "threads", 0, "threads; 0: one for each processor")
 	f.add(set, "f16; for a pack, or a GGUF file, alone")
-	set.Lookup("quant").Value = enum{&f.quant, append(quantWords(), defaultMix, "q5_k_m", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k", "q6_k")}
 	addGroup(cmd, set)
 	f.addTo(cmd, false)
 	return cmd

@@ -62,8 +62,24 @@ func (s *opened) kept() (attn, mlp tensor.DType) {
 
 // spec is the pack that o asks for.
 func (s *opened) spec(o Options) (pack.Spec, error) {
-	attn, mlp := s.kept()
-	spec := pack.Spec{Profile: s.profile, Name: cmp.Or(o.Name, filepath.Base(s.name)), Attn: attn, MLP: mlp, Types: make(map[string]tensor.DType), Tokenizer: s.tokenizer()}
+	spec := pack.Spec{Profile: s.profile, Name: cmp.Or(o.Name, filepath.Base(s.name)), Tokenizer: s.tokenizer()}
+	spec.Attn, spec.MLP = s.kept()
+	return spec, o.types(&spec, func(name string) tensor.DType { return s.tensors.Resident[name].DType })
+}
+
+// Quantise gives the matrices of spec the types that quant, which is not Keep,
+// asks for.
+func Quantise(spec *pack.Spec, quant string) error {
+	o := Options{Attn: Quant(quant), MLP: Quant(quant)}
+	if _, err := o.Attn.mix(); err != nil {
+		return err
+	}
+	return o.types(spec, nil)
+}
+
+// types sets the types of spec, which has those of classes that are kept; stored
+// is that of one of their matrices.
+func (o Options) types(spec *pack.Spec, stored func(name string) tensor.DType) error {
 	var mixes [2]tensor.Mix
 	for i, class := range []struct {
 		quant Quant
@@ -74,30 +90,38 @@ func (s *opened) spec(o Options) (pack.Spec, error) {
 		}
 		var err error
 		if mixes[i], err = class.quant.mix(); err != nil {
-			return spec, err
+			return err
 		}
 		*class.dtype = mixes[i].Base()
 	}
-	if s.profile.Sparse() {
-		spec.MLP = spec.MLP.OfRow(s.profile.HiddenSize)
+	p := spec.Profile
+	if p.Sparse() {
+		spec.MLP = spec.MLP.OfRow(p.HiddenSize)
 	}
-	for name, t := range s.tensors.Resident {
-		if len(t.Shape) != 2 {
+	spec.Types = make(map[string]tensor.DType)
+	shapes := p.SharedTensors()
+	for i := range p.Layers {
+		shapes = append(shapes, p.LayerTensors(i)...)
+	}
+	for _, x := range shapes {
+		if x.Vector {
 			continue
 		}
 		quant, class, mix := o.Attn, spec.Attn, mixes[0]
-		if pack.OfMLP(name) {
+		if pack.OfMLP(x.Name) {
 			quant, class, mix = o.MLP, spec.MLP, mixes[1]
 		}
-		cols, d := int(t.Shape[1]), t.DType
-		if !quant.keeps() {
-			d = mix.Type(placeOf(s.profile, name, cols))
+		var d tensor.DType
+		if quant.keeps() {
+			d = stored(x.Name)
+		} else {
+			d = mix.Type(placeOf(p, x.Name, x.Cols))
 		}
-		if d != class.OfRow(cols) {
-			spec.Types[name] = d
+		if d != class.OfRow(x.Cols) {
+			spec.Types[x.Name] = d
 		}
 	}
-	return spec, nil
+	return nil
 }
 
 // placeOf is where a model has the matrix that config.TensorShape calls name.
