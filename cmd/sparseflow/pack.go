@@ -37,7 +37,9 @@ pack to choose the place and the element types, or to check a pack.
 What is exact: --quant keep, the default, keeps every weight as stored. A
 narrower type rounds to nearest. q8_0 and q4_0 are GGUF's: blocks of 32 weights
 of 8 or 4 bits with a scale each; with them activations are rounded to 8 bits
-too, and rows that blocks do not fill get f16.
+too. q4_k, q5_k and q6_k are more exact for as many bits, in blocks of 256; q4_k_m
+and q5_k_m give more bits to the matrices that need them most. Rows that blocks do
+not fill get smaller blocks or f16, neurons q4_0 or q8_0 in place of large blocks.
 
 The pack appears under its name when it is complete, or not at all. With
 --verify the whole file is read and checked.

@@ -23,7 +23,18 @@ type enum struct {
 }
 
 func (e enum) String() string { return *e.to }
-func (e enum) Type() string   { return strings.Join(e.words, "|") }
+
+// Type is the words, of many the first ones: a wrong one is answered with all.
+func (e enum) Type() string {
+	all := strings.Join(e.words, "|")
+	if len(all) <= mostWords {
+		return all
+	}
+	return all[:strings.LastIndexByte(all[:mostWords], '|')] + "|..."
+}
+
+// mostWords is the longest list of words in help.
+const mostWords = 30
 
 func (e enum) Set(s string) error {
 	w := strings.ToLower(strings.TrimSpace(s))

@@ -96,7 +96,7 @@ func (o Options) types(spec *pack.Spec, stored func(name string) tensor.DType) e
 	}
 	p := spec.Profile
 	if p.Sparse() {
-		spec.MLP = spec.MLP.OfRow(p.HiddenSize)
+		spec.MLP = pack.BundleType(spec.MLP, p.HiddenSize)
 	}
 	spec.Types = make(map[string]tensor.DType)
 	shapes := p.SharedTensors()
@@ -151,19 +151,26 @@ func placeOf(p config.ModelProfile, name string, cols int) tensor.Place {
 	return at
 }
 
-// unfilled lists the rows that the blocks which o asks for do not fill.
-func (s *opened) unfilled(o Options) (notices []string) {
-	add := func(q Quant, what string, n int) {
-		if m, err := q.mix(); err == nil && !q.keeps() && m.Base().OfRow(n) != m.Base() {
-			notices = append(notices, fmt.Sprintf("%s with rows of %d elements get %s: %s takes multiples of %d",
-				what, n, strings.ToLower(m.Base().OfRow(n).String()), q, m.Base().BlockElems()))
+// replaced lists what gets another type than o asks for.
+func (s *opened) replaced(o Options) (notices []string) {
+	add := func(q Quant, what string, n int, of func(d tensor.DType, n int) tensor.DType) {
+		if m, err := q.mix(); err == nil {
+			if got := of(m.Base(), n); got != m.Base() {
+				notices = append(notices, fmt.Sprintf("%s with rows of %d elements are %v in place of %v", what, n, got, m.Base()))
+			}
 		}
 	}
-	add(o.Attn, "matrices", s.profile.HiddenSize)
-	if s.profile.EmbedDim != s.profile.HiddenSize {
-		add(o.Attn, "matrices", s.profile.EmbedDim)
+	p := s.profile
+	add(o.Attn, "matrices", p.HiddenSize, tensor.DType.OfRow)
+	if p.EmbedDim != p.HiddenSize {
+		add(o.Attn, "matrices", p.EmbedDim, tensor.DType.OfRow)
 	}
-	add(o.MLP, "neurons", s.profile.HiddenSize)
+	if p.Sparse() {
+		add(o.MLP, "neurons", p.HiddenSize, pack.BundleType)
+	} else {
+		add(o.MLP, "matrices of MLPs", p.HiddenSize, tensor.DType.OfRow)
+		add(o.MLP, "matrices of MLPs", p.FFN, tensor.DType.OfRow)
+	}
 	return notices
 }
 
@@ -176,7 +183,7 @@ func (s *opened) convert(ctx context.Context, dst string, o Options) (Result, er
 	if err != nil {
 		return Result{}, err
 	}
-	r := Result{Profile: s.profile, Attn: spec.Attn, MLP: spec.MLP, Bytes: w.Size(), Notices: slices.Concat(s.notices, s.unfilled(o))}
+	r := Result{Profile: s.profile, Attn: spec.Attn, MLP: spec.MLP, Bytes: w.Size(), Notices: slices.Concat(s.notices, s.replaced(o))}
 	j := newJob(s, w, spec, o)
 	if r.SourceSHA256, err = j.writeAll(ctx, o); err != nil {
 		return Result{}, errors.Join(err, w.Abort())

@@ -165,11 +165,11 @@ func notices(name string, o Options) []string {
 		return nil
 	case name == "odd-sizes":
 		return []string{
-			"matrices with rows of 60 elements get f16: " + string(q) + " takes multiples of 32",
-			"neurons with rows of 60 elements get f16: " + string(o.MLP) + " takes multiples of 32",
+			"matrices with rows of 60 elements are F16 in place of " + strings.ToUpper(string(q)),
+			"neurons with rows of 60 elements are F16 in place of " + strings.ToUpper(string(o.MLP)),
 		}
 	case name == "post-norm-proj":
-		return []string{"matrices with rows of 48 elements get f16: " + string(q) + " takes multiples of 32"}
+		return []string{"matrices with rows of 48 elements are F16 in place of " + strings.ToUpper(string(q))}
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ func ParseQuant(s string) (Quant, error) {
 // keeps reports whether a class is to be stored as it is.
 func (q Quant) keeps() bool { return q == "" || q == Keep }
 
-// mix is what q names; it keeps nothing.
+// mix is what q names, which is an error of what keeps everything.
 func (q Quant) mix() (tensor.Mix, error) {
 	if _, err := ParseQuant(string(q)); err != nil {
 		return tensor.Mix{}, err

@@ -198,6 +198,21 @@ type Layout struct {
 	size                                    int64 // of the file
 }
 
+// BundleType is the type of neurons with rows of n elements where their weights
+// are to be of type d. A neuron is added to some columns of the output, so its
+// blocks have to be small: super blocks make way for a type of about their bits.
+func BundleType(d tensor.DType, n int) tensor.DType {
+	switch d {
+	case tensor.F32, tensor.F16, tensor.BF16, tensor.Q8_0, tensor.Q4_0:
+	default:
+		bits := d.RowBytes(tensor.SuperBlock)
+		if d = tensor.Q8_0; bits <= tensor.Q4_K.RowBytes(tensor.SuperBlock) {
+			d = tensor.Q4_0
+		}
+	}
+	return d.OfRow(n)
+}
+
 // newLayout lays out a described model, with offsets that count from the end of
 // the header until shift. It allocates in proportion to the number of layers,
 // which a valid profile bounds.
@@ -205,8 +220,8 @@ func newLayout(d description) (*Layout, error) {
 	if !d.attn.Encodes() || !d.mlp.Encodes() {
 		return nil, fmt.Errorf("pack: layout: got element types %v and %v, want ones that package tensor encodes", d.attn, d.mlp)
 	}
-	if d.profile.Sparse() && d.mlp.OfRow(d.profile.HiddenSize) != d.mlp {
-		return nil, fmt.Errorf("pack: layout: got bundles of %v with rows of %d elements, want a multiple of %d", d.mlp, d.profile.HiddenSize, tensor.QuantBlock)
+	if want := BundleType(d.mlp, d.profile.HiddenSize); d.profile.Sparse() && d.mlp != want {
+		return nil, fmt.Errorf("pack: layout: got bundles of %v with rows of %d elements, want %v", d.mlp, d.profile.HiddenSize, want)
 	}
 	if len(d.name) > maxMetaBytes || len(d.source) > maxMetaBytes {
 		return nil, fmt.Errorf("pack: layout: got a name or source of over %d bytes", maxMetaBytes)

@@ -302,8 +302,15 @@ func TestQuantisedLayout(t *testing.T) {
 		t.Errorf("bundles: got %d bytes, want 72", l.BundleBytes())
 	}
 	p.HiddenSize = 60
-	if _, err := (Spec{Profile: p, Attn: tensor.Q8_0, MLP: tensor.Q8_0}).Layout(); err == nil || !strings.Contains(err.Error(), "multiple of 32") {
+	if _, err := (Spec{Profile: p, Attn: tensor.Q8_0, MLP: tensor.Q8_0}).Layout(); err == nil || !strings.Contains(err.Error(), "want F16") {
 		t.Errorf("bundles of 60 elements: got %v, want an error", err)
+	}
+
+	// Super blocks are for matrices.
+	for d, want := range map[tensor.DType]tensor.DType{tensor.Q4_K: tensor.Q4_0, tensor.Q6_K: tensor.Q8_0, tensor.Q5_0: tensor.Q8_0, tensor.BF16: tensor.BF16} {
+		if got := BundleType(d, 512); got != want {
+			t.Errorf("bundles of %v: got %v, want %v", d, got, want)
+		}
 	}
 
 	// OPT-6.7B's bundles fill whole sectors.
