@@ -22,6 +22,9 @@ type family struct {
 	also    []string // further model_types that are read as it
 	profile func(r *reader) config.ModelProfile
 	names   func() names // of a checkpoint's tensors
+	// architectures are GGUF's names for models that metadata reads, if any.
+	architectures []string
+	metadata      func(m *metadata) config.ModelProfile
 }
 
 // families lists all.
@@ -48,19 +51,24 @@ func Families() (all []string) {
 }
 
 func byModelType(name string) (family, error) {
-	var known []string
+	return known("model_type", name, func(f family) []string { return append([]string{f.name}, f.also...) })
+}
+
+// known is the family that calls itself name, of those that key may give.
+func known(key, name string, of func(f family) []string) (family, error) {
+	var all []string
 	for _, f := range families() {
-		if name == f.name || slices.Contains(f.also, name) {
+		if slices.Contains(of(f), name) {
 			return f, nil
 		}
-		known = append(append(known, f.name), f.also...)
+		all = append(all, of(f)...)
 	}
-	want := "want one of " + strings.Join(known, ", ")
+	want := "want one of " + strings.Join(all, ", ")
 	if name == "" {
-		return family{}, fmt.Errorf("got no model_type, %s", want)
+		return family{}, fmt.Errorf("got no %s, %s", key, want)
 	}
-	if near, ok := suggest.Match(name, known); ok {
+	if near, ok := suggest.Match(name, all); ok {
 		want = "the nearest that is known is " + near
 	}
-	return family{}, fmt.Errorf("got model_type %.40s, which is not supported yet; %s", name, want)
+	return family{}, fmt.Errorf("got %s %.40s, which is not supported yet; %s", key, name, want)
 }

@@ -10,7 +10,7 @@ import (
 // window, and rotate by a base of their own; norms lie before and after attention
 // and MLP, and their weights are stored less 1.
 func gemma3() family {
-	return family{name: "gemma3", also: []string{"gemma3_text"}, profile: gemma3Profile, names: func() names {
+	return family{name: "gemma3", also: []string{"gemma3_text"}, profile: gemma3Profile, architectures: []string{"gemma3"}, metadata: ggufGemma3, names: func() names {
 		n := decoderNames()
 		n.stems["attn_post_norm"] = "post_attention_layernorm"
 		n.stems["mlp_norm"] = "pre_feedforward_layernorm"
@@ -41,5 +41,22 @@ func gemma3Profile(r *reader) config.ModelProfile {
 	}
 	pattern := max(1, r.size("sliding_window_pattern", 6))
 	r.windows(&p, r.size("sliding_window", 4096), sliding, full, func(layer int) bool { return (layer+1)%pattern != 0 })
+	return p
+}
+
+// ggufGemma3 follows llama.cpp, where metadata do not say what it takes to be so.
+func ggufGemma3(m *metadata) config.ModelProfile {
+	p := m.decoder(config.GELUTanh)
+	p.SandwichNorm = true
+	p.EmbedScale = float32(math.Sqrt(float64(p.HiddenSize)))
+	if p.Layers == 62 { // the model of 27 billion weights
+		p.AttnScale = float32(1 / math.Sqrt(float64(p.HiddenSize/max(1, p.Heads))))
+	}
+	full := p.Kinds[0].RoPE
+	sliding := config.RoPE{Theta: m.number(".rope.freq_base_swa", 10000), Dims: full.Dims}
+	if window := m.size(".attention.sliding_window", 0); window > 0 {
+		pattern := max(1, m.size(".attention.sliding_window_pattern", 6))
+		new(reader).windows(&p, window, sliding, full, func(layer int) bool { return (layer+1)%pattern != 0 })
+	}
 	return p
 }

@@ -5,7 +5,13 @@ import "github.com/sparseflow/sparseflow/internal/config"
 // llama is Llama 1 to 3 and all that is built like it, of transformers'
 // LlamaForCausalLM.
 func llama() family {
-	return family{name: "llama", names: decoderNames, profile: func(r *reader) config.ModelProfile {
+	return family{name: "llama", names: decoderNames, architectures: []string{"llama"}, metadata: func(m *metadata) config.ModelProfile {
+		p := m.decoder(config.SiLU)
+		// Rows of queries and keys are stored so that pairs are neighbours.
+		p.Kinds[0].RoPE.Interleaved = true
+		p.Kinds[0].Window = m.size(".attention.sliding_window", 0)
+		return p
+	}, profile: func(r *reader) config.ModelProfile {
 		p := r.decoder(defaults{
 			vocab: 32000, hidden: 4096, ffn: 11008, layers: 32, heads: 32, positions: 2048, eps: 1e-6,
 			activation: config.SiLU, bos: 1, pad: -1, eos: []int32{2},

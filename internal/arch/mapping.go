@@ -71,9 +71,12 @@ func (n *names) of(prefix, neutral string) string {
 	return prefix + n.stems[stem] + suffix
 }
 
-// Map finds every tensor that profile demands in c, a checkpoint of transformers;
-// path is the checkpoint's, for errors.
+// Map finds every tensor that profile demands in c, a checkpoint of transformers or
+// a GGUF model; path is its, for errors.
 func Map(c *source.Checkpoint, p config.ModelProfile, path string) (*Mapping, error) {
+	if c.Metadata() != nil {
+		return mapTensors(c, p, path, ggufNames(), "its metadata")
+	}
 	f, err := byModelType(p.Family)
 	if err != nil {
 		return nil, fmt.Errorf("arch: map %s: %w", path, err)

@@ -5,7 +5,7 @@ import "github.com/sparseflow/sparseflow/internal/config"
 // qwen2 is Qwen 2 and 2.5 without experts (arXiv:2407.10671): llama with biases of
 // query, key and value.
 func qwen2() family {
-	return family{name: "qwen2", names: decoderNames, profile: func(r *reader) config.ModelProfile {
+	return family{name: "qwen2", names: decoderNames, architectures: []string{"qwen2"}, metadata: ggufQwen, profile: func(r *reader) config.ModelProfile {
 		p := qwen(r, 0)
 		p.QKVBias = true
 		return p
@@ -15,7 +15,7 @@ func qwen2() family {
 // qwen3 is Qwen 3 without experts (arXiv:2505.09388): llama with norms of queries
 // and keys.
 func qwen3() family {
-	return family{name: "qwen3", names: decoderNames, profile: func(r *reader) config.ModelProfile {
+	return family{name: "qwen3", names: decoderNames, architectures: []string{"qwen3"}, metadata: ggufQwen, profile: func(r *reader) config.ModelProfile {
 		p := qwen(r, 128)
 		p.QKNorm = config.QKNormPerHead
 		p.QKVBias = r.flag("attention_bias", false)
@@ -38,3 +38,5 @@ func qwen(r *reader, headDim int) config.ModelProfile {
 	}
 	return p
 }
+
+func ggufQwen(m *metadata) config.ModelProfile { return m.decoder(config.SiLU) }

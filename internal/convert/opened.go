@@ -62,6 +62,11 @@ func (s *opened) readProfile() (err error) {
 	if s.ckpt, err = s.src.Weights(); err != nil {
 		return err
 	}
+	if s.src.Kind == hub.GGUF {
+		if s.profile, err = arch.ReadGGUF(s.ckpt); err != nil {
+			return fmt.Errorf("convert: read %s: %w", s.name, err)
+		}
+	}
 	s.tensors, err = arch.Map(s.ckpt, s.profile, s.name)
 	return err
 }
