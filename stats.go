@@ -13,6 +13,7 @@ import (
 type Stats struct {
 	Mode         Mode          // Dense, Gate or, where any layer is, Predicted
 	PromptTokens int           // of the prompt, a begin-of-text token included
+	Reused       int           // of these, what the text before had computed
 	Tokens       int           // generated
 	Prefill      time.Duration // until the first token
 	Decode       time.Duration // after it

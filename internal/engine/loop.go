@@ -21,6 +21,7 @@ type loop struct {
 	wanted func(layer int, ids []int32) // Options.Wanted
 
 	waiting, running []*sequence
+	kept             kept
 	batch            []*sequence // of the step
 	ids              []int32     // of the step
 
@@ -89,8 +90,10 @@ func (l *loop) begin() {
 	n := sched.Admit(running, waiting, l.pages(l.place.Context))
 	for _, s := range l.waiting[:n] {
 		s.before = l.report.counters()
+		l.reuse(s)
 	}
 	l.running = append(l.running, l.waiting[:n]...)
+	l.makeRoom()
 	l.waiting = slices.Delete(l.waiting, 0, n)
 }
 
@@ -114,7 +117,7 @@ func (l *loop) pages(tokens int) int {
 func (l *loop) finish(s *sequence, err error) {
 	if i := slices.Index(l.running, s); i >= 0 {
 		l.running = slices.Delete(l.running, i, i+1)
-		l.model.KV.Release(&s.seq)
+		l.keep(s)
 		l.end(s, err)
 	}
 }

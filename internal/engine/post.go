@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sparseflow/sparseflow/internal/device"
@@ -105,7 +106,7 @@ func (l *loop) next(s *sequence, logits []float32) {
 			return
 		}
 	}
-	if l.profile.IsEOS(id) && !s.req.IgnoreEOS {
+	if (l.profile.IsEOS(id) || slices.Contains(s.req.EOS, id)) && !s.req.IgnoreEOS {
 		s.finish = FinishStop
 		l.finish(s, nil)
 		return

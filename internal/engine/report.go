@@ -13,6 +13,7 @@ import (
 type Stats struct {
 	Mode         config.Mode // Dense, Gate or, where any layer is, Predicted
 	PromptTokens int
+	Reused       int // of these, computed for the text before, of which this is a continuation
 	Tokens       int // generated
 	Prefill      time.Duration
 	Decode       time.Duration

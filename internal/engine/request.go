@@ -19,7 +19,8 @@ type Request struct {
 	IDs       []int32 // the prompt, at least one token
 	MaxTokens int     // most tokens to generate; the context may end sooner
 	Sampling  sample.Params
-	IgnoreEOS bool // go on after an end-of-text token
+	IgnoreEOS bool    // go on after an end-of-text token
+	EOS       []int32 // ends of text besides the model's own
 	// Logits, if not nil, gets the logits after each prompt token: position
 	// of the token and [vocab] values, valid during the call, which must not
 	// block.
@@ -67,7 +68,10 @@ type sequence struct {
 	ids     []int32 // prompt and generated tokens
 	prompt  int     // length of the prompt
 	most    int     // length at which the text ends
-	seq     kv.Seq  // the tokens computed so far
+	seq     kv.Seq  // the tokens computed so far, and in a step those of the step
+
+	computed int // tokens whose keys and values are there
+	reused   int // of these, tokens of the prompt that were there before
 
 	alone   context.Context // ends when ctx does or the engine is closed; see stepContext
 	release func()          // of alone
@@ -93,6 +97,7 @@ func (s *sequence) result(delivered int) *Result {
 	}
 	return &Result{IDs: ids, Finish: s.finish, Stats: Stats{
 		PromptTokens: s.prompt,
+		Reused:       s.reused,
 		Tokens:       len(ids),
 		Prefill:      s.prefill,
 		Decode:       s.decode,

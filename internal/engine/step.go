@@ -27,6 +27,11 @@ func (l *loop) step() {
 		return
 	}
 	err := l.compute()
+	for _, s := range l.batch {
+		if err == nil {
+			s.computed = s.seq.Len()
+		}
+	}
 	begin = begin.Add(l.loading.waited - waited) // of which nobody can judge a speed
 	if err == nil {
 		l.report.tell()
