@@ -111,17 +111,24 @@ func (e *Engine) TokenizePlain(text string) ([]int32, error) {
 
 // Generate continues a text.
 func (e *Engine) Generate(ctx context.Context, r Request) (*Result, error) {
-	ids := r.IDs
-	if ids == nil {
+	if r.IDs == nil {
 		var err error
-		if ids, err = e.Tokenize(r.Prompt); err != nil {
+		if r.IDs, err = e.Tokenize(r.Prompt); err != nil {
 			return nil, err
 		}
-		if len(ids) == 0 {
+		if len(r.IDs) == 0 {
 			return nil, errors.New("sparseflow: generate: got an empty prompt, want text or token ids")
 		}
 	}
+	return e.generate(ctx, r, nil, nil)
+}
+
+// generate continues ids. Tokens of ends end the text too, and special ones that
+// shown reports are in it.
+func (e *Engine) generate(ctx context.Context, r Request, ends []int32, shown func(special string) bool) (*Result, error) {
+	ids := r.IDs
 	out := newTextOut(e.tok, r.Stop, r.OnText)
+	out.shown = shown
 	push := out.push
 	if r.OnToken != nil {
 		push = func(id int32) bool {
@@ -137,6 +144,7 @@ func (e *Engine) Generate(ctx context.Context, r Request) (*Result, error) {
 		MaxTokens: r.MaxTokens,
 		Sampling:  sample.Params(r.Sampling),
 		IgnoreEOS: r.IgnoreEOS,
+		EOS:       slices.Concat(e.ends, ends),
 		Token:     push,
 	})
 	if err != nil {

@@ -3,6 +3,7 @@ module github.com/sparseflow/sparseflow
 go 1.26.0
 
 require (
+	github.com/ergochat/readline v0.1.3
 	github.com/google/go-cmp v0.7.0
 	github.com/pelletier/go-toml/v2 v2.4.3
 	github.com/rogpeppe/go-internal v1.16.0

@@ -173,6 +173,7 @@ type Engine struct {
 	place *Placement
 	tok   *Tokenizer // nil where the model has none that can be used
 	noTok error      // why
+	ends  []int32    // that the tokenizer's files declare to end a text or turn
 }
 
 func makeOptions(opts []Option) options {
@@ -234,7 +235,11 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 			notify(n)
 		}
 	}
-	return &Engine{e: e, place: place, tok: tok, noTok: noTok}, nil
+	opened := &Engine{e: e, place: place, tok: tok, noTok: noTok}
+	if tok != nil {
+		opened.ends = tok.t.Ends()
+	}
+	return opened, nil
 }
 
 // openPack opens a model's pack, which is made first if the model has to be packed:

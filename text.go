@@ -6,6 +6,8 @@ import "strings"
 // that could be the beginning of a stop string is held back.
 type textOut struct {
 	decoder *StreamDecoder // nil without a tokenizer
+	special func(id int32) (string, bool)
+	shown   func(special string) bool // which special tokens are text; nil: none
 	stop    []string
 	onText  func(string)
 	all     strings.Builder
@@ -18,6 +20,10 @@ func newTextOut(t *Tokenizer, stop []string, onText func(string)) *textOut {
 	if t != nil {
 		o.decoder = t.NewDecoder()
 		o.decoder.SkipSpecial = true
+		o.special = func(id int32) (string, bool) {
+			text, _ := t.Token(id)
+			return text, t.IsSpecial(id)
+		}
 	}
 	return o
 }
@@ -26,6 +32,10 @@ func newTextOut(t *Tokenizer, stop []string, onText func(string)) *textOut {
 func (o *textOut) push(id int32) bool {
 	if o.decoder == nil {
 		return true
+	}
+	if o.shown != nil {
+		text, special := o.special(id)
+		o.decoder.SkipSpecial = !special || !o.shown(text)
 	}
 	o.add(o.decoder.Push(id))
 	return !o.stopped

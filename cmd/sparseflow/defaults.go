@@ -1,6 +1,8 @@
 package main
 
 import (
+	"github.com/spf13/cobra"
+
 	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
@@ -26,14 +28,14 @@ func (m *modelFlags) setBudget(model string) {
 	}
 }
 
-// setDefaults sets the budget, and the context to what the request needs, where
-// they are not given. Without a prompt, as in plan, it is one of a page of the
-// KV cache.
-func (f *runFlags) setDefaults(model string, in input) error {
+// answerTokens is --max-tokens where it is not given and a question is answered.
+const answerTokens = 512
+
+// setDefaults sets the budget, whether a text is answered or continued, and the
+// longest text and context that the request needs, where they are not given.
+// Without a prompt, as in plan, it is one of a page of the KV cache.
+func (f *runFlags) setDefaults(cmd *cobra.Command, model string, in input) error {
 	f.model.setBudget(model)
-	if f.model.Context != 0 {
-		return nil
-	}
 	profile, err := profileOf(model, f.model.cacheDir)
 	if err != nil {
 		return err
@@ -41,16 +43,44 @@ func (f *runFlags) setDefaults(model string, in input) error {
 	prompt := kv.PageTokens
 	if in.ids != nil {
 		prompt = len(in.ids)
-	} else if in.from != "" {
+	} else {
 		memory.LimitHeapToConvert() // the tokenizer is read again when the model is open
 		tok, err := sparseflow.LoadTokenizer(model, sparseflow.WithCacheDir(f.model.cacheDir))
-		if err != nil {
+		if err != nil && in.from != "" {
 			return err
 		}
-		prompt = len(tok.Encode(in.text, tok.AddsBOS()))
+		if tok != nil {
+			if prompt, err = f.promptTokens(tok, in, prompt); err != nil {
+				return err
+			}
+		}
 	}
-	f.model.Context = contextFor(prompt, f.asked.MaxTokens, profile.MaxPositions)
+	if f.answers && !cmd.Flags().Changed("max-tokens") {
+		f.asked.MaxTokens = answerTokens
+	}
+	if f.model.Context == 0 {
+		f.model.Context = contextFor(prompt, f.asked.MaxTokens, profile.MaxPositions)
+	}
 	return nil
+}
+
+// promptTokens is the length of a prompt, that of the chat template where the
+// model has one, or page where there is no prompt.
+func (f *runFlags) promptTokens(tok *sparseflow.Tokenizer, in input, page int) (int, error) {
+	_, has := tok.ChatTemplate("")
+	f.answers = has && !f.raw
+	switch {
+	case in.from == "":
+		return page, nil
+	case !f.answers:
+		return len(tok.Encode(in.text, tok.AddsBOS())), nil
+	}
+	c, err := f.talk.conversation(in.text)
+	if err != nil {
+		return 0, err
+	}
+	_, ids, err := tok.RenderChat(c)
+	return len(ids), rawHint(err)
 }
 
 // contextFor is the context that a prompt and its continuation need, in whole

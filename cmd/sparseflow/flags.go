@@ -120,7 +120,7 @@ func (m *modelFlags) strategy(cmd *cobra.Command) (sparseflow.OffloadStrategy, e
 // asks for.
 func addSampling(cmd *cobra.Command, r *sparseflow.Request) {
 	fs, s := newGroup(samplingFlagsTitle), &r.Sampling
-	fs.IntVar(&r.MaxTokens, "max-tokens", 128, "most `tokens` to generate")
+	fs.IntVar(&r.MaxTokens, "max-tokens", 128, "most `tokens` to generate; default of an answer: 512, and in chat what there is room for")
 	fs.Float32Var(&s.Temperature, "temperature", 0, "how freely tokens are drawn, a `number`; 0: the likeliest each time")
 	fs.IntVar(&s.TopK, "top-k", 0, "draw from this `number` of likeliest tokens; 0: from all")
 	fs.Float32Var(&s.TopP, "top-p", 0, "draw from the likeliest tokens that together have this `probability`; 0: from all")

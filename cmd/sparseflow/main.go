@@ -28,7 +28,7 @@ func main() {
 // run carries out a command line and returns the exit status.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{
-		stdin:    newInterruptible(ctx, stdin),
+		stdin:    newEndingInput(ctx, stdin),
 		stdout:   &output{to: stdout},
 		stderr:   stderr,
 		environ:  os.Environ(),
@@ -57,7 +57,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 
 // app is what the verbs share.
 type app struct {
-	stdin    *interruptible
+	stdin    *endingInput
 	stdout   *output
 	stderr   io.Writer
 	environ  []string      // KEY=value

@@ -13,7 +13,7 @@ import (
 // TestEveryVerbIsExplained holds the help texts together: each verb has a
 // short and a long text, examples and a group, and no line is too wide.
 func TestEveryVerbIsExplained(t *testing.T) {
-	a := &app{stdin: newInterruptible(t.Context(), strings.NewReader("")), stdout: &output{to: &bytes.Buffer{}}}
+	a := &app{stdin: newEndingInput(t.Context(), strings.NewReader("")), stdout: &output{to: &bytes.Buffer{}}}
 	for _, c := range a.rootCommand().Commands() {
 		if !c.IsAvailableCommand() {
 			continue

@@ -108,7 +108,7 @@ func (a *app) place(cmd *cobra.Command, model string, in input, f *planFlags, ac
 	case err != nil:
 		return nil, err
 	case u == nil:
-		err = f.setDefaults(model, in)
+		err = f.setDefaults(cmd, model, in)
 	case f.model.Context == 0:
 		f.model.Context = contextFor(kv.PageTokens, f.asked.MaxTokens, u.profile.MaxPositions)
 	}

@@ -51,7 +51,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 the budget is too small.`,
 		&cobra.Group{ID: groupTool, Title: "Prepare and inspect:"},
 	)
 	root.AddCommand(
-		a.runCommand(), a.scoreCommand(), a.evalCommand(), a.profileCommand(),
+		a.runCommand(), a.chatCommand(), a.scoreCommand(), a.evalCommand(), a.profileCommand(),
 		a.trainCommand(), a.planCommand(), a.packCommand(), a.synthCommand(), a.tokenizeCommand(), a.listCommand(), a.showCommand(), a.pullCommand(),
 		a.benchCommand(), a.benchChildCommand(), a.versionCommand(),
 	)

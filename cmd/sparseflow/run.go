@@ -12,9 +12,12 @@ import (
 
 // runFlags are the flags of run.
 type runFlags struct {
-	model modelFlags
-	asked sparseflow.Request // but for prompt and seed
-	text  textFlags
+	model   modelFlags
+	asked   sparseflow.Request // but for prompt and seed
+	text    textFlags
+	talk    talkFlags
+	raw     bool
+	answers bool // a text is answered, not continued
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -22,14 +25,17 @@ func (a *app) runCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "run MODEL [PROMPT]",
 		GroupID: groupRun,
-		Short:   "Continue a text",
-		Long: `Run continues a text and prints what comes as it comes.
+		Short:   "Answer a question, or continue a text",
+		Long: `Run prints what a model says to a prompt, as it comes: an answer, through the
+chat template of a model that has one, else, and with --raw or --ids, what
+follows the text.
 
 The prompt is the PROMPT argument, --text, --file or --ids; without any of them,
 and for PROMPT or --file -, it is read from standard input, and if that is a
-terminal run asks for one text after another until Ctrl-D. The continuation goes
-to standard output, what it took to standard error; a terminal shows the prompt
-before it, dimmed. With --json one object is printed when the text is complete.
+terminal run is chat. The text goes to standard output, what it took to standard
+error. A terminal shows what the model thought before it answered, or the text
+that it continues, dimmed. With --json one object is printed when the text is
+complete.
 
 What is exact: in the modes dense and gate the text is that of the full model,
 whatever the budget. In mode predicted neurons that the predictor does not ask
@@ -64,6 +70,8 @@ Without --ctx the context is what the prompt and --max-tokens need.`,
 func (f *runFlags) add(cmd *cobra.Command) {
 	f.text.add(cmd)
 	f.text.addIDs(cmd)
+	cmd.Flags().BoolVar(&f.raw, "raw", false, "continue the text, also where the model has a chat template")
+	f.talk.add(cmd)
 	f.model.add(cmd, sparseflow.Auto)
 	f.model.addRun(cmd)
 	addSampling(cmd, &f.asked)
@@ -88,16 +96,14 @@ func (a *app) run(cmd *cobra.Command, f *runFlags, args []string) error {
 		return usagef(cmd, "got no prompt and nothing on standard input, want PROMPT, --text, --file or --ids")
 	}
 	if ask {
-		f.model.setBudget(model)
-	} else if err := f.setDefaults(model, in); err != nil {
+		return a.chat(cmd, f, model)
+	}
+	if err := f.setDefaults(cmd, model, in); err != nil {
 		return err
 	}
-	early := !ask // a bar would get in the way of who types
-	return a.with(cmd, model, &f.model, early, in.ids == nil, func(eng *sparseflow.Engine) error {
+	request.MaxTokens = f.asked.MaxTokens
+	return a.with(cmd, model, &f.model, true, in.ids == nil, func(eng *sparseflow.Engine) error {
 		a.asPublished(cmd, eng, &request)
-		if ask {
-			return a.converse(ctx, eng, f, request)
-		}
 		return a.answerOnce(ctx, eng, f, request, in)
 	})
 }
@@ -124,6 +130,7 @@ type runJSON struct {
 	PromptIDs    []int32   `json:"prompt_ids"`
 	IDs          []int32   `json:"ids"`
 	Text         string    `json:"text"`
+	Reasoning    string    `json:"reasoning,omitempty"` // before an answer
 	FinishReason string    `json:"finish_reason"`
 	Note         string    `json:"note,omitempty"` // why the text is shorter than was asked for
 	Stats        statsJSON `json:"stats"`
@@ -131,20 +138,36 @@ type runJSON struct {
 
 // answerOnce continues one text and tells what it took.
 func (a *app) answerOnce(ctx context.Context, eng *sparseflow.Engine, f *runFlags, r sparseflow.Request, in input) error {
+	if f.answers {
+		c, err := f.talk.conversation(in.text)
+		if err != nil {
+			return err
+		}
+		_, res, err := a.answer(ctx, eng, f, r, c)
+		if err == nil {
+			a.tellStats(eng, f, r, res.Stats)
+		}
+		return rawHint(err)
+	}
 	if !f.model.json {
-		a.printPrompt(promptText(eng, in))
+		a.printDimmed(promptText(eng, in))
 	}
 	res, err := a.generate(ctx, eng, f, r, in)
 	if err != nil {
 		return err
 	}
+	a.tellStats(eng, f, r, res.Stats)
+	return nil
+}
+
+// tellStats says what a text took, as far as the flags have it.
+func (a *app) tellStats(eng *sparseflow.Engine, f *runFlags, r sparseflow.Request, s sparseflow.Stats) {
 	switch {
 	case f.model.stats:
-		statsTable(a.stderr, res.Stats, eng, "seed", fmt.Sprint(r.Sampling.Seed))
+		statsTable(a.stderr, s, eng, "seed", fmt.Sprint(r.Sampling.Seed))
 	case !f.model.json:
-		summary(a.stderr, res.Stats, eng)
+		summary(a.stderr, s, eng)
 	}
-	return nil
 }
 
 // promptText is the prompt as text, empty where a model without a tokenizer got
@@ -187,22 +210,28 @@ func (a *app) generate(ctx context.Context, eng *sparseflow.Engine, f *runFlags,
 	if err != nil {
 		return nil, err
 	}
-	note := cutNote(eng, res, r.MaxTokens)
+	return res, a.conclude(eng, f, r, res, sparseflow.Message{Content: res.Text}, cutNote(eng, res, r.MaxTokens))
+}
+
+// conclude tells why a text is shorter than was asked for and, with --json, the
+// text.
+func (a *app) conclude(eng *sparseflow.Engine, f *runFlags, r sparseflow.Request, res *sparseflow.Result, text sparseflow.Message, note string) error {
 	if note != "" {
 		fmt.Fprintln(a.stderr, "note:", note)
 	}
-	if f.model.json {
-		return res, a.printJSON(runJSON{
-			Schema:       schema,
-			PromptIDs:    res.PromptIDs,
-			IDs:          append([]int32{}, res.IDs...),
-			Text:         res.Text,
-			FinishReason: string(res.Finish),
-			Note:         note,
-			Stats:        newStatsJSON(res.Stats, r.Sampling.Seed, eng),
-		})
+	if !f.model.json {
+		return nil
 	}
-	return res, nil
+	return a.printJSON(runJSON{
+		Schema:       schema,
+		PromptIDs:    res.PromptIDs,
+		IDs:          append([]int32{}, res.IDs...),
+		Text:         text.Content,
+		Reasoning:    text.Reasoning,
+		FinishReason: string(res.Finish),
+		Note:         note,
+		Stats:        newStatsJSON(res.Stats, r.Sampling.Seed, eng),
+	})
 }
 
 // cutNote says that the context, not --max-tokens, ended a text, and what to

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -14,26 +15,52 @@ type signalError struct{ syscall.Signal }
 
 func (e signalError) Error() string { return e.Signal.String() }
 
-// withSignals ends the context at the first SIGINT or SIGTERM. From then on
-// they act as they do by default, so the second one kills.
+// interrupts is what SIGINT ends while it is set, in place of the program: the
+// answer of a conversation. It is kept in the program's context.
+type interrupts struct {
+	end atomic.Pointer[context.CancelFunc]
+}
+
+type interruptsKey struct{}
+
+// interruptible runs f, which SIGINT ends and nothing else.
+func interruptible(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if i, ok := ctx.Value(interruptsKey{}).(*interrupts); ok {
+		i.end.Store(&cancel)
+		defer i.end.Store(nil)
+	}
+	return f(ctx)
+}
+
+// withSignals ends the context at the first SIGINT or SIGTERM that nobody else
+// takes. From then on they act as they do by default, so the second one kills.
 func withSignals(parent context.Context) context.Context {
 	ctx, cancel := context.WithCancelCause(parent)
+	var i interrupts
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	go func() {
-		s := <-signals
-		signal.Reset(syscall.SIGINT, syscall.SIGTERM)
-		if s, ok := s.(syscall.Signal); ok {
-			cancel(signalError{s})
+		for s := range signals {
+			if end := i.end.Load(); s == syscall.SIGINT && end != nil {
+				(*end)()
+				continue
+			}
+			signal.Reset(syscall.SIGINT, syscall.SIGTERM)
+			if s, ok := s.(syscall.Signal); ok {
+				cancel(signalError{s})
+			}
+			return
 		}
 	}()
-	return ctx
+	return context.WithValue(ctx, interruptsKey{}, &i)
 }
 
-// interruptible is an input whose reads end with the context. A read that
+// endingInput is an input whose reads end with the context. A read that
 // hangs on a terminal or a pipe cannot be taken back: it is left to itself,
 // and its input is lost, which is right only because the process is ending.
-type interruptible struct {
+type endingInput struct {
 	ctx  context.Context
 	from io.Reader
 	buf  []byte
@@ -45,11 +72,11 @@ type readResult struct {
 	err error
 }
 
-func newInterruptible(ctx context.Context, from io.Reader) *interruptible {
-	return &interruptible{ctx: ctx, from: from, buf: make([]byte, 32<<10), got: make(chan readResult, 1)}
+func newEndingInput(ctx context.Context, from io.Reader) *endingInput {
+	return &endingInput{ctx: ctx, from: from, buf: make([]byte, 32<<10), got: make(chan readResult, 1)}
 }
 
-func (r *interruptible) Read(p []byte) (int, error) {
+func (r *endingInput) Read(p []byte) (int, error) {
 	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}

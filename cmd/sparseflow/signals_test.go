@@ -140,7 +140,7 @@ func TestInterruptible(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	r, w := io.Pipe()
 	defer w.Close()
-	in := newInterruptible(ctx, r)
+	in := newEndingInput(ctx, r)
 	go w.Write([]byte("Once"))
 	b := make([]byte, 16)
 	if n, err := in.Read(b); err != nil || string(b[:n]) != "Once" {

@@ -28,8 +28,9 @@ type statsJSON struct {
 	OutputError     *float64 `json:"output_error"`
 	CalibratedError *float64 `json:"output_error_calibrated"`
 	PeakRSS         int64    `json:"peak_rss_bytes"`
-	UnitsWanted     int64    `json:"units_wanted"` // neurons of layer passes
-	UnitsHit        int64    `json:"units_hit"`    // of these, in fast memory when the pass began
+	UnitsWanted     int64    `json:"units_wanted"`                   // neurons of layer passes
+	UnitsHit        int64    `json:"units_hit"`                      // of these, in fast memory when the pass began
+	PromptReused    int      `json:"prompt_tokens_reused,omitempty"` // of a conversation, computed for the turn before
 	Seed            uint64   `json:"seed"`
 	BudgetBytes     int64    `json:"budget_bytes"` // of the whole process
 }
@@ -59,6 +60,7 @@ func newStatsJSON(s sparseflow.Stats, seed uint64, eng *sparseflow.Engine) stats
 		PeakRSS:         memory.PeakRSS(),
 		UnitsWanted:     s.Wanted,
 		UnitsHit:        s.Wanted - s.Misses,
+		PromptReused:    s.Reused,
 		Seed:            seed,
 		BudgetBytes:     eng.Placement().Process.BudgetBytes,
 	}
@@ -112,7 +114,11 @@ func statsTable(w io.Writer, s sparseflow.Stats, eng *sparseflow.Engine, row ...
 	}
 	t.Add("threads", fmt.Sprint(p.Threads))
 	t.Add("budget", budgetText(p))
-	t.Add("prompt", count(s.PromptTokens, "token"))
+	prompt := count(s.PromptTokens, "token")
+	if s.Reused > 0 {
+		prompt += fmt.Sprintf(", %d of them computed before", s.Reused)
+	}
+	t.Add("prompt", prompt)
 	t.Add("generated", count(s.Tokens, "token"))
 	if s.Loading > 0 {
 		t.Add("waiting to be loaded", seconds(s.Loading))

@@ -24,17 +24,20 @@ func (a *app) printText(s string) {
 	fmt.Fprint(a.stdout, s)
 }
 
-// printPrompt shows on a terminal what the text that follows continues, dimmed
-// unless the user wants no colours (https://no-color.org).
-func (a *app) printPrompt(s string) {
-	if !a.terminal {
-		return
-	}
-	if slices.ContainsFunc(a.environ, func(kv string) bool { return strings.HasPrefix(kv, "NO_COLOR=") && kv != "NO_COLOR=" }) {
+// printDimmed shows on a terminal what is not the text itself, dimmed unless the
+// user wants no colours (https://no-color.org).
+func (a *app) printDimmed(s string) {
+	switch {
+	case !a.terminal:
+	case a.colourless():
 		fmt.Fprint(a.stdout, visible(s))
-		return
+	default:
+		fmt.Fprint(a.stdout, "\x1b[2m", visible(s), "\x1b[0m")
 	}
-	fmt.Fprint(a.stdout, "\x1b[2m", visible(s), "\x1b[0m")
+}
+
+func (a *app) colourless() bool {
+	return slices.ContainsFunc(a.environ, func(kv string) bool { return strings.HasPrefix(kv, "NO_COLOR=") && kv != "NO_COLOR=" })
 }
 
 // visible is s with control characters, but for line ends and tabs, written

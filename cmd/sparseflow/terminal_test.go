@@ -15,7 +15,7 @@ func onTerminal(t *testing.T, environ []string, args ...string) string {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	a := &app{
-		stdin: newInterruptible(t.Context(), strings.NewReader("")), stdout: &output{to: &stdout}, stderr: &stderr,
+		stdin: newEndingInput(t.Context(), strings.NewReader("")), stdout: &output{to: &stdout}, stderr: &stderr,
 		environ: environ, terminal: true, random: func() uint64 { return 1 },
 	}
 	if status := a.execute(t.Context(), args); status != exitDone {

@@ -16,9 +16,11 @@ import (
 // tokenizeFlags are the flags of tokenize.
 type tokenizeFlags struct {
 	toolFlags
-	text  textFlags
-	lines bool
-	noBOS bool
+	text   textFlags
+	lines  bool
+	noBOS  bool
+	chat   string
+	decode []int32
 }
 
 func (a *app) tokenizeCommand() *cobra.Command {
@@ -33,10 +35,18 @@ holds nothing else will do for MODEL.
 
 The text is the TEXT argument, --text or --file, else standard input without
 its final line end. With --jsonl each line of standard input is a text as a JSON
-string, and each line of the output its ids as a JSON list.`,
+string, and each line of the output its ids as a JSON list.
+
+With --chat it prints what the model's chat template makes of a conversation: what
+a model sees. FILE holds a JSON object: messages, and perhaps tools, documents and
+add_generation_prompt, which is true if left out; other keys, and those of an
+object called kwargs, are variables of the template. --json adds the ids.
+With --decode it prints the text of ids.`,
 		Example: `  sparseflow tokenize tiny "Once upon a time"
   sparseflow tokenize tiny --no-bos --json "Once upon a time"
-  printf '"Once"\n"upon a time"\n' | sparseflow tokenize tiny --jsonl`,
+  printf '"Once"\n"upon a time"\n' | sparseflow tokenize tiny --jsonl
+  sparseflow tokenize tiny --decode 83,1703
+  sparseflow tokenize model.gguf --chat conversation.json --json`,
 		Args: argsNamed(1, "MODEL", "TEXT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.tokenize(cmd, &f, args)
@@ -45,6 +55,8 @@ string, and each line of the output its ids as a JSON list.`,
 	f.text.add(cmd)
 	cmd.Flags().BoolVar(&f.lines, "jsonl", false, "one JSON string a line in, one list of ids a line out")
 	cmd.Flags().BoolVar(&f.noBOS, "no-bos", false, "leave out the begin-of-text token")
+	cmd.Flags().StringVar(&f.chat, "chat", "", "render the conversation in this `file`; -: from standard input")
+	cmd.Flags().Var(tokenIDs(&f.decode), "decode", "print the text of token ids such as 83,1703")
 	f.addTo(cmd, true)
 	return cmd
 }
@@ -54,12 +66,30 @@ func (a *app) tokenize(cmd *cobra.Command, f *tokenizeFlags, args []string) erro
 	if err != nil {
 		return err
 	}
-	if f.lines && in.from != "" {
-		return usagef(cmd, "got both --jsonl and %s, want --jsonl with standard input alone", in.from)
+	var given []string
+	for _, name := range []string{"jsonl", "chat", "decode"} {
+		if cmd.Flags().Changed(name) {
+			given = append(given, "--"+name)
+		}
+	}
+	if in.from != "" {
+		given = append(given, in.from)
+	}
+	if len(given) > 1 {
+		return usagef(cmd, "got both %s and %s, want one", given[0], given[1])
 	}
 	t, err := sparseflow.LoadTokenizer(args[0], sparseflow.WithCacheDir(f.cacheDir))
 	if err != nil {
 		return err
+	}
+	switch {
+	case f.chat != "":
+		return a.renderChat(t, f)
+	case f.decode != nil:
+		return a.tell(f.json, struct {
+			Schema int    `json:"schema"`
+			Text   string `json:"text"`
+		}{schema, t.Decode(f.decode, false)}, "%s", t.Decode(f.decode, false))
 	}
 	bos := t.AddsBOS() && !f.noBOS
 	if f.lines {
@@ -75,6 +105,31 @@ func (a *app) tokenize(cmd *cobra.Command, f *tokenizeFlags, args []string) erro
 		Schema int     `json:"schema"`
 		IDs    []int32 `json:"ids"`
 	}{schema, ids}, "%s", strings.Trim(fmt.Sprint(ids), "[]"))
+}
+
+// renderChat prints what the chat template makes of a conversation.
+func (a *app) renderChat(t *sparseflow.Tokenizer, f *tokenizeFlags) error {
+	raw, err := a.readFile("--chat", f.chat)
+	if err != nil {
+		return err
+	}
+	c, err := sparseflow.ParseConversation([]byte(raw))
+	if err != nil {
+		return fmt.Errorf("--chat: %s: %w", f.chat, err)
+	}
+	text, ids, err := t.RenderChat(c)
+	if err != nil {
+		return err
+	}
+	if !f.json {
+		a.printText(text)
+		return nil
+	}
+	return a.printJSON(struct {
+		Schema int     `json:"schema"`
+		Text   string  `json:"text"`
+		IDs    []int32 `json:"ids"`
+	}{schema, text, ids})
 }
 
 // tokenizeLines answers line by line, so that another program can talk to it.

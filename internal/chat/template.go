@@ -9,7 +9,10 @@ import (
 
 // Template is a chat template. It never changes: it may be rendered by any
 // number of goroutines at once.
-type Template struct{ body []stmt }
+type Template struct {
+	source string
+	body   []stmt
+}
 
 // Parse reads a template. What is wrong with it is an *Error.
 func Parse(source string) (t *Template, err error) {
@@ -22,7 +25,7 @@ func Parse(source string) (t *Template, err error) {
 	if len(p.unknown) > 0 {
 		return nil, p.unknown[0]
 	}
-	return &Template{body}, nil
+	return &Template{source, body}, nil
 }
 
 // recovered turns the panic with an *Error that a failure is into err.

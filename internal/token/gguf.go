@@ -261,13 +261,17 @@ func (g *ggufDecls) gemma4() error {
 func (g *ggufDecls) setRoles(addBOS bool) {
 	for key, name := range map[string]string{
 		"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token", "seperator": "sep_token", "mask": "mask_token",
+		"eot": "eot_token", "eom": "eom_token",
 	} {
 		if id := g.id(key + "_token_id"); id != none {
 			g.b.names[name] = g.tokens[id]
+			if key == "eot" || key == "eom" {
+				g.b.roles.ends = append(g.b.roles.ends, id)
+			}
 		}
 	}
 	b := g.b
-	b.roles = roles{bos: g.id("bos_token_id"), eos: g.id("eos_token_id"), unk: g.id("unknown_token_id"), pad: g.id("padding_token_id")}
+	b.roles = roles{ends: b.roles.ends, bos: g.id("bos_token_id"), eos: g.id("eos_token_id"), unk: g.id("unknown_token_id"), pad: g.id("padding_token_id")}
 	if b.roles.unk != none {
 		b.unk = g.tokens[b.roles.unk]
 	}

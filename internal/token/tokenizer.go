@@ -3,6 +3,7 @@ package token
 import (
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/sparseflow/sparseflow/internal/token/pattern"
 )
@@ -31,7 +32,10 @@ type Tokenizer struct {
 }
 
 // roles are the ids of the tokens with a part to play, or none.
-type roles struct{ bos, eos, unk, pad int32 }
+type roles struct {
+	bos, eos, unk, pad int32
+	ends               []int32 // of turns and messages, besides eos
+}
 
 // frame is what the reference puts around a text: its begin token, mostly.
 type frame struct{ before, after []int32 }
@@ -138,6 +142,15 @@ func (t *Tokenizer) BOS() (int32, bool) { return t.roles.bos, t.roles.bos != non
 
 // EOS returns the id of the token that ends a text, if there is one.
 func (t *Tokenizer) EOS() (int32, bool) { return t.roles.eos, t.roles.eos != none }
+
+// Ends returns the ids that the files declare to end a text, a turn or a message.
+func (t *Tokenizer) Ends() []int32 {
+	ends := slices.Clone(t.roles.ends)
+	if eos, ok := t.EOS(); ok {
+		ends = append(ends, eos)
+	}
+	return ends
+}
 
 // Unk returns the id that stands for text the vocabulary lacks, if there is
 // one. Byte-level vocabularies rarely lack any.
