@@ -28,7 +28,7 @@ func small(t testing.TB, o convert.Options) string {
 func drawn(t testing.TB, s synth.Sizes, o convert.Options) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "m.sflow")
-	if _, err := synth.Pack(t.Context(), path, synth.Options{Profile: s.Profile()}, o); err != nil {
+	if _, err := synth.Pack(t.Context(), path, synth.Options{Profile: s.Profile(), Statistics: s.Statistics}, o); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -1,8 +1,9 @@
-// Package synth makes OPT checkpoints with drawn weights that have the
-// statistics of trained ones which a sparse engine lives on, for when real
-// weights are not at hand: which share of a layer's neurons is active, how
-// unequal neurons are, how well they can be predicted, and how little a layer
-// changes its input. Random weights have none of them.
+// Package synth makes checkpoints of OPTs, and of Llamas whose gates give exact
+// zeros, with drawn weights that have the statistics of trained ones which a
+// sparse engine lives on, for when real weights are not at hand: which share of a
+// layer's neurons is active, how unequal neurons are, how well they can be
+// predicted, and how little a layer changes its input. Random weights have none of
+// them.
 //
 // # Construction
 //
@@ -15,11 +16,12 @@
 // and a sketch of 1 bit about as much.
 //
 // How often a neuron is active falls with its rank as min(0.98, c rank^-s), with
-// c and s for the layer's mean share (OPT-6.7B's, by depth) and for the skew
-// that a quarter of the neurons gives 80 % of the activations. Its bias is set
+// c and s for the layer's mean share (by depth) and for the skew: OPT's is that
+// a quarter of the neurons gives 80 % of the activations. Its bias is set
 // for that from the mean and deviation of its pre-activation over calibration
 // tokens, which go through the model layer by layer as it is drawn; a margin
-// common to the layer makes the mean exact.
+// common to the layer makes the mean exact. In gated neurons all this is true of the
+// gate. Their second parts know no basis.
 //
 // What a sublayer adds is 0.12 of the residual stream's size and zero on
 // average. Tokens are drawn by Zipf's law (Tokens): reuse between tokens comes

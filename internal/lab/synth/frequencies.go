@@ -6,10 +6,13 @@ import (
 	"github.com/sparseflow/sparseflow/internal/placement"
 )
 
-// hotAim is by how much more than the share of hot neurons is aimed at: neurons
-// come out more unequal than they are meant to be, because thresholds are set on
-// few tokens and because common tokens come again.
-const hotAim = 0.03
+// hotAim is by how much more than the share of hot neurons is aimed at where few
+// are active: they come out more unequal than they are meant to be, because
+// thresholds are set on few tokens and because common tokens come again.
+const (
+	hotAim    = 0.03
+	fewActive = 0.05
+)
 
 // frequencies is how often each rank of neurons is active, if a share of mean is
 // and a share of hot gives 80 % of that.
@@ -18,7 +21,7 @@ func frequencies(ffn int, mean, hot float64) []float64 {
 	for i := range ranks {
 		ranks[i].Neurons, at[i] = 1, float64(i+1)
 	}
-	placement.PowerLaw(ranks, at, mean, hot+hotAim, 30)
+	placement.PowerLaw(ranks, at, mean, hot, 30)
 	p := make([]float64, ffn)
 	for i, r := range ranks {
 		p[i] = r.P

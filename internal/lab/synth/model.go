@@ -33,7 +33,7 @@ const (
 type model struct {
 	profile config.ModelProfile
 	active  []float64 // [layers] share of active neurons
-	hot     float64   // of neurons, that gives 80 % of the activations
+	hot     float64   // of neurons, that are aimed to give 80 % of the activations
 	threads int
 	space   *space
 	weights *layerWeights // of the layer at hand
@@ -57,7 +57,7 @@ type span struct {
 func newModel(o Options) *model {
 	p, d := o.Profile, o.Profile.HiddenSize
 	m := &model{
-		profile: p, active: o.shares(), hot: o.hot(), threads: o.threads(),
+		profile: p, active: o.shares(), hot: o.aim(), threads: o.threads(),
 		space: newSpace(d, o.Seed, kernel.Best()), weights: newLayerWeights(p),
 	}
 	m.cpu = cpu.New(kernel.Best(), m.threads)

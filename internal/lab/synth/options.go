@@ -46,16 +46,28 @@ const (
 // hot is the share of neurons that gives 80 % of the activations.
 func (o Options) hot() float64 { return cmp.Or(o.Statistics.Hot, publishedHot) }
 
+// aim is the share of hot neurons that frequencies are to have.
+func (o Options) aim() float64 {
+	if o.mean() < fewActive {
+		return o.hot() + hotAim
+	}
+	return o.hot()
+}
+
+// mean is the share of active neurons.
+func (o Options) mean() float64 { return cmp.Or(o.Active, o.Statistics.mean()) }
+
+// mean is the share that is published.
+func (s Statistics) mean() float64 { return cmp.Or(s.Active, placement.PublishedActive) }
+
 // shares is the share of each layer's neurons that is to be active at a token.
 func (o Options) shares() []float64 {
 	s := o.Statistics
-	published := cmp.Or(s.Active, placement.PublishedActive)
-	mean := cmp.Or(o.Active, published)
 	if s.First == 0 {
-		return placement.PublishedShares(o.Profile.Layers, mean)
+		return placement.PublishedShares(o.Profile.Layers, o.mean())
 	}
-	scale := mean / published
-	return placement.SharesThrough(o.Profile.Layers, mean, []placement.DepthShare{{Depth: 0, Share: scale * s.First}, {Depth: 1, Share: scale * s.Last}})
+	scale := o.mean() / s.mean()
+	return placement.SharesThrough(o.Profile.Layers, o.mean(), []placement.DepthShare{{Depth: 0, Share: scale * s.First}, {Depth: 1, Share: scale * s.Last}})
 }
 
 func (o Options) threads() int {
