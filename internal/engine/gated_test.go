@@ -76,3 +76,25 @@ func TestGatedModes(t *testing.T) {
 		})
 	})
 }
+
+// The reference's values for a gated model, in every mode, with all in memory, half,
+// and the least that the mode runs in.
+func TestGatedGolden(t *testing.T) {
+	const name = "families/llama-relu"
+	g := readGolden(t, goldenDir+name+"/golden.json")
+	path := packOf(t, checkpoints(t)[name], name)
+	all := strategy(config.Predicted, 1)
+	all.Predictor = "all"
+	for mode, s := range map[string]config.OffloadStrategy{
+		"dense": strategy(config.Dense, 1), "gate": strategy(config.Gate, 1), "oracle": oracle(strategy(config.Predicted, 1)), "all": all,
+	} {
+		least := smallestOf(t, path, engine.Options{Strategy: s})
+		for _, share := range []float64{1, max(0.5, least), least} {
+			s.Budget.Share = share
+			t.Run(fmt.Sprintf("%s at %.0f%%", mode, 100*share), func(t *testing.T) {
+				active := &activeSets{layer: -1, sets: map[int][]int32{}}
+				checkGolden(t, g, open(t, path, engine.Options{Strategy: s, Observe: active.observe}), active)
+			})
+		}
+	}
+}

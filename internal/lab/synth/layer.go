@@ -95,6 +95,10 @@ func (m *model) attention(l int) {
 	m.cpu.Linear(m.q, m.in, f16Mat(w.q, d, d), nil)
 	m.cpu.Linear(m.k, m.in, f16Mat(w.k, d, d), nil)
 	m.cpu.Linear(m.v, m.in, f16Mat(w.v, d, d), nil)
+	if m.angles.Data != nil {
+		m.cpu.Rotate(m.q, m.angles, p.HeadDim(), false)
+		m.cpu.Rotate(m.k, m.angles, p.HeadDim(), false)
+	}
 	for _, s := range m.spans {
 		for i := range s.N {
 			t := s.first + i

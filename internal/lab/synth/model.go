@@ -41,6 +41,7 @@ type model struct {
 
 	x, in, add    device.Act // [tokens, d] residual stream, sublayer's input and output
 	q, k, v, attn device.Act // [tokens, d]
+	angles        device.Act // [tokens, head dim] cosines and sines of RoPE; empty without it
 	hidden        device.Act // [tokens, ffn] pre-activations, then activations
 	second        device.Act // [tokens, ffn] what second parts multiply these by, if there are any
 	kv            *kv.Cache
@@ -81,8 +82,28 @@ func newModel(o Options) *model {
 		m.spans = append(m.spans, span{device.Span{Seq: seq, N: length}, i * length})
 		m.deviceSpans = append(m.deviceSpans, m.spans[i].Span)
 	}
+	m.rotations()
 	m.embed(o.Seed)
 	return m
+}
+
+// rotations sets the angles of the tokens' positions.
+func (m *model) rotations() {
+	rope := m.profile.Kind(0).RoPE
+	if rope.Dims == 0 {
+		return
+	}
+	m.angles = device.NewAct(m.x.Rows, rope.Dims)
+	frequencies := rope.Frequencies(nil)
+	for _, s := range m.spans {
+		for i := range s.N {
+			row := m.angles.Row(s.first + i)
+			for j, f := range frequencies {
+				sin, cos := math.Sincos(float64(float32(i) * f))
+				row[j], row[len(frequencies)+j] = float32(cos), float32(sin)
+			}
+		}
+	}
 }
 
 // alignedBytes is memory for float32 elements.

@@ -84,7 +84,8 @@ func (s Sizes) Profile() config.ModelProfile {
 	}
 	if s.Gate != "" {
 		p.Family, p.NeuronParts, p.Norm = "llama", 3, config.RMSNorm
-		p.LearnedPositions, p.PositionOffset = false, 0
+		p.LearnedPositions, p.PositionOffset, p.HeadSize = false, 0, p.HeadDim()
+		p.Bias, p.QKVBias, p.OutBias, p.MLPBias = false, true, true, true
 		p.Kinds = []config.LayerKind{{RoPE: config.RoPE{Theta: ropeTheta, Dims: p.HeadDim()}}}
 		p.Activation, p.Threshold, p.BOS, p.PAD = s.Gate, s.Threshold, 1, -1
 	}
@@ -107,7 +108,7 @@ func transformersConfig(p config.ModelProfile) map[string]any {
 		more = map[string]any{
 			"architectures": []string{"LlamaForCausalLM"}, "model_type": "llama", "num_key_value_heads": p.KVHeads,
 			"intermediate_size": p.FFN, "hidden_act": string(p.Activation), "rms_norm_eps": p.NormEps,
-			"attention_bias": p.Bias, "mlp_bias": p.Bias, "rope_theta": ropeTheta,
+			"attention_bias": p.QKVBias, "mlp_bias": p.MLPBias, "rope_theta": ropeTheta,
 		}
 		if p.Threshold != 0 {
 			more["hidden_act_param"] = p.Threshold
