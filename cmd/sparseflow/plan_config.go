@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/sparseflow/sparseflow/internal/arch"
@@ -26,6 +27,11 @@ type unseen struct {
 // weights, or with --quant of any other; nil for a model that is planned as it is.
 func (f *planFlags) unseen(model string) (u *unseen, err error) {
 	switch {
+	case slices.Contains(synth.DenseShapes(), f.shape):
+		u = &unseen{weights: string(convert.F16), from: "the published shape " + f.shape}
+		if u.profile, err = synth.DenseProfile(f.shape); err != nil {
+			return nil, err
+		}
 	case f.shape != "":
 		sizes, err := synth.Published(f.shape)
 		if err != nil {

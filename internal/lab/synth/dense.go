@@ -1,9 +1,12 @@
 package synth
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 
+	"github.com/sparseflow/sparseflow/internal/arch"
+	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/suggest"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
@@ -61,6 +64,47 @@ func findDense(name string) (denseShape, error) {
 	}
 	return denseShape{}, fmt.Errorf("synth: shape: got %q for a GGUF file, want one of %v%s", name, DenseShapes(), hint)
 }
+
+// DenseProfile is that of a shape that WriteGGUF takes.
+func DenseProfile(name string) (config.ModelProfile, error) {
+	s, err := findDense(name)
+	if err != nil {
+		return config.ModelProfile{}, err
+	}
+	c := map[string]any{
+		"model_type": s.arch, "vocab_size": s.vocab, "hidden_size": s.hidden, "num_hidden_layers": s.layers,
+		"num_attention_heads": s.heads, "num_key_value_heads": s.kvHeads, "head_dim": s.headDim,
+		"intermediate_size": s.ffn, "max_position_embeddings": s.context, "rms_norm_eps": normEps,
+		"rope_theta": s.base, "tie_word_embeddings": s.tied, "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1,
+	}
+	if s.arch == "gemma3" {
+		c["model_type"], c["sliding_window"] = "gemma3_text", gemmaWindow
+	}
+	if s.llama3() {
+		c["rope_scaling"] = map[string]any{
+			"rope_type": "llama3", "factor": llama3Factor, "low_freq_factor": llama3Long, "high_freq_factor": llama3Short,
+			"original_max_position_embeddings": llama3Before,
+		}
+	}
+	raw, err := json.Marshal(c)
+	if err != nil {
+		return config.ModelProfile{}, err
+	}
+	return arch.ProfileFromTransformers(raw)
+}
+
+const (
+	normEps     = 1e-6
+	gemmaWindow = 512
+)
+
+// How Llama 3.1 scales RoPE.
+const (
+	llama3Factor = 8
+	llama3Short  = 4
+	llama3Long   = 1
+	llama3Before = 8192
+)
 
 // What architectures have beside the plainest.
 func (s denseShape) qkNorm() bool   { return s.arch == "qwen3" || s.arch == "gemma3" }
@@ -151,12 +195,11 @@ func (s denseShape) tensors(mix, head tensor.Mix) (list []denseTensor) {
 // llama3Factors are what Llama 3.1 divides RoPE's frequencies by: 8 for waves of
 // over 8192 tokens, 1 for those of under 2048, and between them in between.
 func llama3Factors(s denseShape) []float32 {
-	const factor, short, long, before = 8, 4.0, 1.0, 8192
 	factors := make([]float32, s.headDim/2)
 	for i := range factors {
-		turns := before / (2 * math.Pi * math.Pow(float64(s.base), float64(2*i)/float64(s.headDim)))
-		smooth := min(1, max(0, (turns-long)/(short-long)))
-		factors[i] = float32(1 / ((1-smooth)/factor + smooth))
+		turns := llama3Before / (2 * math.Pi * math.Pow(float64(s.base), float64(2*i)/float64(s.headDim)))
+		smooth := min(1, max(0, (turns-llama3Long)/(llama3Short-llama3Long)))
+		factors[i] = float32(1 / ((1-smooth)/llama3Factor + smooth))
 	}
 	return factors
 }

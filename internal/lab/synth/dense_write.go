@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/sparseflow/sparseflow/internal/arch"
 	"github.com/sparseflow/sparseflow/internal/atomicfile"
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/parallel"
@@ -104,7 +105,7 @@ func (s denseShape) metadata(mix tensor.Mix) (map[string]any, error) {
 		"general.type":                 "model",
 		"general.file_type":            fileTypes[mix.String()],
 		"general.quantization_version": uint32(2),
-		"sparseflow.synthetic":         true,
+		arch.SyntheticKey:              true,
 	}
 	for key, value := range map[string]any{
 		"block_count":                      uint32(s.layers),
@@ -115,7 +116,7 @@ func (s denseShape) metadata(mix tensor.Mix) (map[string]any, error) {
 		"attention.head_count_kv":          uint32(s.kvHeads),
 		"attention.key_length":             uint32(s.headDim),
 		"attention.value_length":           uint32(s.headDim),
-		"attention.layer_norm_rms_epsilon": float32(1e-6),
+		"attention.layer_norm_rms_epsilon": float32(normEps),
 		"rope.freq_base":                   s.base,
 		"vocab_size":                       uint32(s.vocab),
 	} {
@@ -125,7 +126,7 @@ func (s denseShape) metadata(mix tensor.Mix) (map[string]any, error) {
 	case "llama":
 		m["llama.rope.dimension_count"] = uint32(s.headDim)
 	case "gemma3":
-		m["gemma3.attention.sliding_window"] = uint32(512)
+		m["gemma3.attention.sliding_window"] = uint32(gemmaWindow)
 	}
 	return m, byteTokenizer(m, s.vocab)
 }
