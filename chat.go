@@ -14,7 +14,7 @@ import (
 // Message is one message of a conversation.
 type Message struct {
 	Role      string // such as system, user or assistant
-	Content   string
+	Content   string // its text
 	Reasoning string // what the model thought before it answered
 	// JSON, if not nil, is the whole message as a JSON object, for what the
 	// other fields cannot say, such as tool calls; they are not looked at then.
