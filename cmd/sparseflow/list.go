@@ -18,8 +18,8 @@ func (a *app) listCommand() *cobra.Command {
 		GroupID: groupTool,
 		Short:   "List the models that are here",
 		Long: `List names the models on this machine: the embedded one, the packs in the cache
-directory, and the models of known families in the Hugging Face hub cache (where HF_HOME or
-HF_HUB_CACHE say, else ~/.cache/huggingface/hub). It looks at nothing else and
+directory, and in the Hugging Face hub cache (where HF_HOME or HF_HUB_CACHE say,
+else ~/.cache/huggingface/hub) GGUF models and those of known families. It looks at nothing else and
 reaches for no network.`,
 		Example: `  sparseflow list
   sparseflow list --json`,

@@ -172,13 +172,22 @@ func suggestion(model string, here []string) string {
 			near = append(near, path)
 		}
 	}
-	if name, ok := suggest.Match(model, near); ok {
+	id, quant, _ := strings.Cut(model, ":")
+	if quant != "" { // which is alike in many that are not meant
+		for i, name := range near {
+			near[i] = strings.TrimSuffix(name, ":"+quant)
+		}
+	}
+	if name, ok := suggest.Match(id, near); ok {
+		if quant != "" && name != id {
+			name += ":" + quant
+		}
 		return fmt.Sprintf("; did you mean %s? sparseflow run %s", name, name)
 	}
 	if name, ok := published(model); ok {
 		return fmt.Sprintf("; did you mean %s? to get it: %s", name, Download(name))
 	}
-	if id, _, _ := strings.Cut(model, ":"); IsRepoID(id) {
+	if IsRepoID(id) {
 		return "; to get it from the hub: " + Download(model)
 	}
 	return ""

@@ -164,11 +164,7 @@ func architecture(fsys fs.FS, file string) string {
 	if err != nil {
 		return ""
 	}
-	h, err := gguf.ReadHeader(f, info.Size())
-	if err != nil {
-		return ""
-	}
-	name, _ := h.Metadata["general.architecture"].(string)
+	name, _ := gguf.Architecture(f, info.Size())
 	return name
 }
 

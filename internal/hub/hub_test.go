@@ -359,6 +359,17 @@ func TestCachedGGUF(t *testing.T) {
 			c.Close()
 		}
 	}
+	list, err := List(dir)
+	var names []string
+	for _, e := range list[1:] {
+		names = append(names, e.Name+" "+e.Kind+" "+e.Family)
+		if got, err := FindIn(e.Name, dir); err != nil || got.Path != e.Path {
+			t.Errorf("%s: got %+v, %v, want %s", e.Name, got, err, e.Path)
+		}
+	}
+	if want := "org/some-GGUF:BF16 gguf llama; org/some-GGUF:Q4_K_M gguf llama; org/some-GGUF:Q8_0 gguf llama; org/some-GGUF:UD-Q4_K_XL gguf llama; org/some-GGUF:other gguf llama"; err != nil || strings.Join(names, "; ") != want {
+		t.Errorf("got %s, %v, want %s", strings.Join(names, "; "), err, want)
+	}
 	for name, want := range map[string]string{
 		"org/some-GGUF":      "got 5 GGUF models in " + snap,
 		"org/some-GGUF:Q2_K": "got no GGUF file of Q2_K in " + snap + ", want one of those that are there: other, Q4_K_M, UD-Q4_K_XL, Q8_0, BF16; download it again: sparseflow pull org/some-GGUF:Q2_K",

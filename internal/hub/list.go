@@ -19,7 +19,7 @@ import (
 // An Entry is one model that is here.
 type Entry struct {
 	Name   string `json:"name"`   // what to call it by, or for a pack of the cache what it was made from
-	Kind   string `json:"kind"`   // embedded, pack or checkpoint
+	Kind   string `json:"kind"`   // embedded, pack, checkpoint or gguf
 	Bytes  int64  `json:"bytes"`  // of its files
 	Path   string `json:"path"`   // empty for the embedded model
 	Family string `json:"family"` // by its config; empty if it cannot be told
@@ -81,7 +81,7 @@ func listCached() (list []Entry, err error) {
 			id, ok := strings.CutPrefix(e.Name(), repoPrefix)
 			name := strings.Replace(id, "--", "/", 1)
 			// Where two caches have a model, the first is used.
-			if !ok || slices.ContainsFunc(list, func(e Entry) bool { return e.Name == name }) {
+			if !ok || slices.ContainsFunc(list, func(e Entry) bool { return e.repo() == name }) {
 				continue
 			}
 			snapshot, err := snapshotOf(filepath.Join(c.dir, e.Name()))
@@ -89,8 +89,15 @@ func listCached() (list []Entry, err error) {
 				continue
 			}
 			fsys := os.DirFS(snapshot)
+			models := ggufModels(fsys)
+			for _, m := range models {
+				list = append(list, Entry{
+					Name: name + ":" + m.label, Kind: string(GGUF), Bytes: m.bytes, Path: filepath.Join(snapshot, filepath.FromSlash(m.file)),
+					Family: architecture(fsys, m.file), Incomplete: m.missing != "",
+				})
+			}
 			about := readAbout(fsys)
-			if about.ModelType == "" {
+			if about.ModelType == "" || len(models) > 0 && !hasWeights(snapshot) {
 				continue
 			}
 			n, err := directoryBytes(fsys)
@@ -106,6 +113,12 @@ func listCached() (list []Entry, err error) {
 	}
 	sortByName(list)
 	return list, nil
+}
+
+// repo is the repository of a model of the hub cache.
+func (e Entry) repo() string {
+	id, _, _ := strings.Cut(e.Name, ":")
+	return id
 }
 
 func sortByName(list []Entry) {

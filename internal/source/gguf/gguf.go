@@ -55,10 +55,29 @@ const (
 	defaultAlign = 32
 )
 
+// Architecture is what a file of size bytes calls its model, "" where it does not
+// say: general.architecture, before which little is read as a rule.
+func Architecture(r io.Reader, size int64) (string, error) {
+	const key = "general.architecture"
+	d := newDecoder(r, size)
+	h := &Header{}
+	_, keys, err := d.start(h)
+	if err == nil {
+		err = d.metadata(h, keys, key)
+	}
+	name, _ := h.Metadata[key].(string)
+	return name, err
+}
+
+func newDecoder(r io.Reader, size int64) *decoder {
+	most := min(size, maxHeader)
+	return &decoder{r: bufio.NewReaderSize(io.LimitReader(r, most), 1<<16), left: most}
+}
+
 // ReadHeader reads and checks the header of a file of size bytes.
 func ReadHeader(r io.Reader, size int64) (*Header, error) {
-	most := min(size, maxHeader)
-	d := &decoder{r: bufio.NewReaderSize(io.LimitReader(r, most), 1<<16), left: most}
+	d := newDecoder(r, size)
+	most := d.left
 	h, err := d.header(size)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		if most < size {
@@ -79,7 +98,7 @@ func (d *decoder) header(size int64) (*Header, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.metadata(h, keys); err != nil {
+	if err := d.metadata(h, keys, ""); err != nil {
 		return nil, err
 	}
 	if tensors > uint64(d.left/leastTensor) {
@@ -131,7 +150,8 @@ func (d *decoder) start(h *Header) (tensors, keys uint64, err error) {
 	return tensors, keys, err
 }
 
-func (d *decoder) metadata(h *Header, keys uint64) error {
+// metadata reads keys and values, up to the key last if there is that.
+func (d *decoder) metadata(h *Header, keys uint64, last string) error {
 	h.Metadata = make(map[string]any, min(keys, 256))
 	for i := range keys {
 		name, err := d.text(maxName)
@@ -147,6 +167,9 @@ func (d *decoder) metadata(h *Header, keys uint64) error {
 		}
 		if err != nil {
 			return fmt.Errorf("metadata %.80q: %w", name, err)
+		}
+		if name == last && last != "" {
+			return nil
 		}
 	}
 	return nil

@@ -135,6 +135,22 @@ func TestTensors(t *testing.T) {
 	}
 }
 
+// The architecture is known without reading what follows it.
+func TestArchitecture(t *testing.T) {
+	key := append(text("general.architecture"), u32(typeString)...)
+	for want, data := range map[string][]byte{
+		"llama": fileOf(9, 9, key, text("llama"), text("cut")),
+		"":      file(1, text("a"), u32(typeBool), []byte{1}),
+	} {
+		if got, err := Architecture(bytes.NewReader(data), int64(len(data))); got != want || err != nil {
+			t.Errorf("got %q, %v, want %q", got, err, want)
+		}
+	}
+	if got, err := Architecture(strings.NewReader("nothing"), 7); err == nil || got != "" {
+		t.Errorf("got %q, %v, want an error", got, err)
+	}
+}
+
 // What Encode writes, ReadHeader reads.
 func TestEncode(t *testing.T) {
 	h := &Header{
