@@ -222,6 +222,43 @@ func BenchmarkTile(b *testing.B) {
 	}
 }
 
+// BenchmarkGemm is panels of n elements with tokens, laying them out included.
+func BenchmarkGemm(b *testing.B) {
+	const rows, tokens, n = 64, 96, 2048
+	for _, s := range All()[1:] {
+		for _, dt := range blockTypes {
+			g := s.Rows(dt).Gemm
+			if g == nil {
+				continue
+			}
+			b.Run(fmt.Sprintf("%v/%s", dt, s.Name), func(b *testing.B) {
+				src, rowBytes := newSource(1, 0), int(dt.RowBytes(n))
+				w := src.weights(dt, rows*n)
+				in, stride := inputs(dt, src.floats(tokens*n), tokens, n, 0)
+				space, panels := &GemmSpace{}, [2][]byte{make([]byte, PanelBytes(n)), make([]byte, PanelBytes(n))}
+				var at [PanelRows][]byte
+				best := time.Duration(math.MaxInt64)
+				for b.Loop() {
+					for r := 0; r < rows; r += GemmRows {
+						start := time.Now()
+						for p := range panels {
+							for i := range at {
+								at[i] = w[(r+p*PanelRows+i)*rowBytes:][:rowBytes]
+							}
+							g.Panel(panels[p], &at, space)
+						}
+						for t := 0; t < tokens; t += GemmTokens {
+							g.Multiply(panels, n, in[t*stride:], stride, space)
+						}
+						best = min(best, time.Since(start))
+					}
+				}
+				b.ReportMetric(2*GemmRows*tokens*float64(n)/best.Seconds()/1e9, "GFLOP/s")
+			})
+		}
+	}
+}
+
 func quantTiles(s *Set, dt tensor.DType, w, in []byte, stride, rows, tokens, n int) {
 	k, size := s.Rows(dt), WideBytes(n)
 	wide, rowBytes := make([]byte, rows*size), int(dt.RowBytes(n))

@@ -13,7 +13,8 @@ const (
 	// The parts of a chunk's record of activations, see Set.RoundX.
 	roundScales = 512
 	roundSums   = 576
-	roundBytes  = 640
+	roundLeast  = 640
+	roundBytes  = 704
 )
 
 // RoundXBytes is the size of the records of n activations, n a multiple of 32.
@@ -48,6 +49,7 @@ func roundBlocks(dst []byte, x []float32) {
 		binary.LittleEndian.PutUint32(record[roundScales+4*slot:], math.Float32bits(scale))
 		binary.LittleEndian.PutUint16(record[roundSums+4*slot:], uint16(sums[0]))
 		binary.LittleEndian.PutUint16(record[roundSums+4*slot+2:], uint16(sums[1]))
+		binary.LittleEndian.PutUint32(record[roundLeast+4*slot:], math.Float32bits(float32(int32(sums[0])+int32(sums[1]))*scale))
 		x = x[tensor.QuantBlock:]
 	}
 }
@@ -197,11 +199,9 @@ func dotParts(w, x []byte, dt tensor.DType, form blockForm) float32 {
 		p := form.part(w[b/parts*dt.BlockBytes():][:dt.BlockBytes()], b%parts)
 		record, slot := x[b/chunkBlocks*roundBytes:], b%chunkBlocks
 		dx := math.Float32frombits(binary.LittleEndian.Uint32(record[roundScales+4*slot:]))
-		var products, sums [2]int32
+		var products [2]int32
 		for j, c := range p.codes {
-			q := int32(int8(record[roundPlace(slot, j/16)+j%16]))
-			products[j/16] += c * q
-			sums[j/16] += q
+			products[j/16] += c * int32(int8(record[roundPlace(slot, j/16)+j%16]))
 		}
 		a := &acc[slot]
 		if form.halves {
@@ -211,7 +211,7 @@ func dotParts(w, x []byte, dt tensor.DType, form blockForm) float32 {
 		}
 		*a = fma32(float32(products[0]+products[1]), p.scale[0]*dx, *a)
 		if form.least {
-			*a = fma32(p.least, float32(float32(sums[0]+sums[1])*dx), *a)
+			*a = fma32(p.least, math.Float32frombits(binary.LittleEndian.Uint32(record[roundLeast+4*slot:])), *a)
 		}
 	}
 	return halve(&acc)

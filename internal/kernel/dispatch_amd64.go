@@ -92,13 +92,13 @@ func avx512(s Set) Set {
 		s.Q8.Widen, s.Q8.Tile = amd64.WidenQ8AVX512, tileAVX512
 		s.Q4.Widen, s.Q4.Tile = amd64.WidenQ4AVX512, tileAVX512
 		s.Blocks = map[tensor.DType]*Rows{
-			tensor.Q4_1:   inPairs(tensor.Q4_1, amd64.DotQ41AVX512, amd64.Dot4Q41AVX512, amd64.PairQ41AVX512),
-			tensor.Q5_0:   inPairs(tensor.Q5_0, amd64.DotQ50AVX512, amd64.Dot4Q50AVX512, amd64.PairQ50AVX512),
-			tensor.Q4_K:   inPairs(tensor.Q4_K, amd64.DotQ4KAVX512, amd64.Dot4Q4KAVX512, amd64.PairQ4KAVX512),
-			tensor.Q5_K:   inPairs(tensor.Q5_K, amd64.DotQ5KAVX512, amd64.Dot4Q5KAVX512, amd64.PairQ5KAVX512),
-			tensor.Q6_K:   inPairs(tensor.Q6_K, amd64.DotQ6KAVX512, amd64.Dot4Q6KAVX512, amd64.PairQ6KAVX512),
-			tensor.IQ4_NL: inPairs(tensor.IQ4_NL, amd64.DotIQ4NLAVX512, amd64.Dot4IQ4NLAVX512, amd64.PairIQ4NLAVX512),
-			tensor.MXFP4:  inPairs(tensor.MXFP4, amd64.DotMXFP4AVX512, amd64.Dot4MXFP4AVX512, amd64.PairMXFP4AVX512),
+			tensor.Q4_1:   inPairs(amd64.DotQ41AVX512, amd64.Dot4Q41AVX512, amd64.PairQ41AVX512, gemmAVX512(tensor.Q4_1, amd64.SpreadQ41AVX512, amd64.GemmLeastAVX512, 0)),
+			tensor.Q5_0:   inPairs(amd64.DotQ50AVX512, amd64.Dot4Q50AVX512, amd64.PairQ50AVX512, gemmAVX512(tensor.Q5_0, amd64.SpreadQ50AVX512, amd64.GemmZeroAVX512, 1<<4)),
+			tensor.Q4_K:   inPairs(amd64.DotQ4KAVX512, amd64.Dot4Q4KAVX512, amd64.PairQ4KAVX512, gemmAVX512(tensor.Q4_K, amd64.SpreadQ4KAVX512, amd64.GemmLeastAVX512, 0)),
+			tensor.Q5_K:   inPairs(amd64.DotQ5KAVX512, amd64.Dot4Q5KAVX512, amd64.PairQ5KAVX512, gemmAVX512(tensor.Q5_K, amd64.SpreadQ5KAVX512, amd64.GemmLeastAVX512, 0)),
+			tensor.Q6_K:   inPairs(amd64.DotQ6KAVX512, amd64.Dot4Q6KAVX512, amd64.PairQ6KAVX512, gemmAVX512(tensor.Q6_K, amd64.SpreadQ6KAVX512, amd64.GemmHalvesAVX512, 1<<5)),
+			tensor.IQ4_NL: inPairs(amd64.DotIQ4NLAVX512, amd64.Dot4IQ4NLAVX512, amd64.PairIQ4NLAVX512, gemmAVX512(tensor.IQ4_NL, amd64.SpreadIQ4NLAVX512, amd64.GemmZeroAVX512, 1<<7)),
+			tensor.MXFP4:  inPairs(amd64.DotMXFP4AVX512, amd64.Dot4MXFP4AVX512, amd64.PairMXFP4AVX512, gemmAVX512(tensor.MXFP4, amd64.SpreadMXFP4AVX512, amd64.GemmZeroAVX512, 1<<4)),
 		}
 	}
 	return s
@@ -147,14 +147,22 @@ func aheadOf(w []byte, at int) *byte {
 	return &w[min(at, len(w)-1)]
 }
 
-// inPairs is the kernels over blocks of type dt of which MatVec takes two rows at
+// gemmAVX512 is the Gemm of type dt. zero is the code that stands for 0.
+func gemmAVX512(dt tensor.DType, spread func(dst, w []byte), multiply func(acc, w, w2, x *byte, stride, blocks int, zero uint32), zero uint32) *Gemm {
+	return &Gemm{
+		dt: dt, spread: spread, interleave: amd64.InterleaveAVX512, multiply: multiply, end: amd64.GemmEndAVX512,
+		zero: -zero&0xffff | -zero<<16,
+	}
+}
+
+// inPairs is the kernels over blocks of g's type of which MatVec takes two rows at
 // a time, one of each half of all rows, where rows are whole chunks. By itself a
 // processor fetches but some lines ahead of one reader; two readers have twice as
 // many lines under way.
-func inPairs(dt tensor.DType, dot func(w, x []byte, next *byte) float32, four func(w, x []byte, stride int, next *byte) [4]float32, pair func(w, w2, x []byte, ahead int) (float32, float32)) *Rows {
-	k, chunk := oneByOne(dot), int(dt.RowBytes(chunkElems))
+func inPairs(dot func(w, x []byte, next *byte) float32, four func(w, x []byte, stride int, next *byte) [4]float32, pair func(w, w2, x []byte, ahead int) (float32, float32), g *Gemm) *Rows {
+	k, chunk := oneByOne(dot), int(g.dt.RowBytes(chunkElems))
 	single := k.MatVec
-	k.Dot4 = four
+	k.Dot4, k.Gemm = four, g
 	k.MatVec = func(y []float32, w []byte, rowBytes int, x []byte, ahead int) {
 		half := len(y) / 2
 		if rowBytes == 0 || rowBytes%chunk != 0 {

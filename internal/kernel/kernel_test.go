@@ -212,7 +212,8 @@ func callQuantize(c *caller, n int) {
 	for ; len(records) > 0; records = records[roundBytes:] {
 		note(c, "RoundX, codes", records[:roundScales]...)
 		note(c, "RoundX, scales", Elements[float32](records[roundScales:roundSums])...)
-		note(c, "RoundX, sums", records[roundSums:roundBytes]...)
+		note(c, "RoundX, sums", records[roundSums:roundLeast]...)
+		note(c, "RoundX, sums times scales", Elements[float32](records[roundLeast:roundBytes])...)
 	}
 }
 
@@ -266,7 +267,7 @@ func whole(t *testing.T, name string, v reflect.Value) {
 		switch quantised := field == "Widen" || field == "Tile" || field == "Pairs"; {
 		case v.Field(i).Kind() == reflect.Struct:
 			whole(t, name+"."+field, v.Field(i))
-		case field == "TileF16": // some have none
+		case field == "TileF16" || field == "Gemm": // some have none
 		case field == "Blocks":
 			for _, dt := range blockTypes {
 				if k, ok := v.Field(i).Interface().(map[tensor.DType]*Rows)[dt]; !ok || k.Dot == nil || k.Dot4 == nil || k.MatVec == nil {

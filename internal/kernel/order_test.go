@@ -21,7 +21,10 @@ func TestManyAreOne(t *testing.T) {
 			}
 		}
 		for _, dt := range blockTypes {
-			for _, n := range []int{0, 256, 512, 768, 2048} {
+			for _, n := range []int{0, 32, 96, 256, 512, 576, 768, 1632, 2048} {
+				if n%dt.BlockElems() != 0 {
+					continue
+				}
 				checkManyAreOne(t, &s, dt, src, n)
 			}
 		}
@@ -55,6 +58,9 @@ func checkManyAreOne(t *testing.T, s *Set, dt tensor.DType, src *source, n int) 
 	same("Dot4", four[:], products(1, 4))
 	k.MatVec(y, all, rowBytes, in, 4096)
 	same("MatVec", y, products(4, 1))
+	if k.Gemm != nil && n > 0 {
+		checkGemm(t, s, dt, src, n)
+	}
 	if k.Axpy == nil {
 		return
 	}
@@ -95,6 +101,32 @@ func checkManyAreOne(t *testing.T, s *Set, dt tensor.DType, src *source, n int) 
 	same("TileF32", tile[:], products(TileRows, TileTokens))
 	s.RowsF32(&four, &wide, x)
 	same("RowsF32", four[:], products(TileRows, 1))
+}
+
+// checkGemm holds the products of panels to Dot's.
+func checkGemm(t *testing.T, s *Set, dt tensor.DType, src *source, n int) {
+	t.Helper()
+	k, rowBytes, space := s.Rows(dt), int(dt.RowBytes(n)), &GemmSpace{}
+	w, x := src.weights(dt, GemmRows*n), src.floats(GemmTokens*n)
+	in, stride := inputs(dt, x, GemmTokens, n, 1)
+	var panels [2][]byte
+	for p := range panels {
+		var rows [PanelRows][]byte
+		for i := range rows {
+			rows[i] = w[(p*PanelRows+i)*rowBytes:][:rowBytes]
+		}
+		panels[p] = make([]byte, PanelBytes(n))
+		k.Gemm.Panel(panels[p], &rows, space)
+	}
+	k.Gemm.Multiply(panels, n, in, stride, space)
+	for i := range GemmRows {
+		for j := range GemmTokens {
+			got, want := space.Out[j*GemmRows+i], k.Dot(w[i*rowBytes:][:rowBytes], in[j*stride:], nil)
+			if floatBits(got) != floatBits(want) {
+				t.Fatalf("%s, %v, n=%d: product of row %d and token %d: got %v, want %v", s.Name, dt, n, i, j, got, want)
+			}
+		}
+	}
 }
 
 // TestOuterIsAxpy holds that what adds many rows to outputs adds them one by one,

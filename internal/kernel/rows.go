@@ -49,6 +49,9 @@ type Rows struct {
 	// words of codes, whose i-th has elements i and 16+i as bfloat16 in its lower
 	// and upper half, and the scale. Nil for floats.
 	Pairs func(codes []uint32, scales []float32, w []byte, next *byte)
+
+	// Gemm multiplies many rows of blocks with many tokens, nil where Dot4 does.
+	Gemm *Gemm
 }
 
 // Rows is the kernels over rows of type dt, nil where there are none.

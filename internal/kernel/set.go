@@ -89,10 +89,10 @@ type Set struct {
 	QuantizeX func(dst []byte, x []float32, zero int32)
 
 	// RoundX rounds activations as QuantizeX does, for Blocks. dst is one record of
-	// 640 bytes for each sixteen blocks, see RoundXBytes; the places of missing blocks
+	// 704 bytes for each sixteen blocks, see RoundXBytes; the places of missing blocks
 	// are zeros. Of block b, the codes of elements 0 to 15 are at 128(b mod 4)+16(b/4)
-	// and the others 64 bytes further; at 512+4b is its scale and at 576+4b two int16,
-	// the sums of the codes of either half.
+	// and the others 64 bytes further; at 512+4b is its scale, at 576+4b are two int16,
+	// the sums of the codes of either half, and at 640+4b is their sum times the scale.
 	RoundX func(dst []byte, x []float32)
 
 	// Swish sets each element x of h to x times the sigmoid of x(linear+cubic*x*x) and,

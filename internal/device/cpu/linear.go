@@ -11,6 +11,9 @@ func (b *Backend) Linear(y, x device.Act, w device.Mat, bias []float32) {
 	if b.lin.dot.tiles() {
 		units = b.tileUnits(int64(b.lin.rowBytes), w.Rows)
 	}
+	if b.lin.dot.gemms() {
+		units = gemmUnits(units)
+	}
 	b.pool.run(&b.lin, w.Rows, units)
 }
 
@@ -57,5 +60,14 @@ func (l *linear) put(r, t int, products []float32) {
 			v += l.bias[r]
 		}
 		y[i*l.y.Stride] = v
+	}
+}
+
+func (l *linear) column(r, t int, products []float32) {
+	y := l.y.Row(t)[r:][:copy(l.y.Row(t)[r:], products)]
+	if l.bias != nil {
+		for i, v := range l.bias[r:][:len(y)] {
+			y[i] += v
+		}
 	}
 }

@@ -216,3 +216,9 @@ func (u *up) set(h *float32, v float32) {
 		*h *= v
 	}
 }
+
+func (u *up) column(n, t int, products []float32) {
+	for i := range products {
+		u.put(n+i, t, products[i:i+1])
+	}
+}

@@ -1,6 +1,8 @@
 package cpu
 
 import (
+	"unsafe"
+
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
@@ -24,10 +26,12 @@ type scratch struct {
 	w8    [kernel.QuantRows][]byte
 	w4    [4][]byte // see down.oneToken
 	next4 [4]*byte
+	rows  [kernel.PanelRows][]byte
 	wants wantLists
 	// strip is [neurons, OuterCols] of the second part of neurons or, in place
 	// of it, unpacked rows.
 	strip []float32
+	gemm  *kernel.GemmSpace
 	_     [64]byte // no cache line of two threads
 }
 
@@ -41,7 +45,7 @@ func (s *scratch) quantOut() *[kernel.QuantRows * kernel.QuantTokens]float32 {
 // segments of up to hidden activations.
 func TileBytes(threads, cols, tokens, hidden int) int64 {
 	room := func(n int) int64 { return 4 * int64(roomFor(n)) }
-	each := room(kernel.TileTokens*cols) + room(max(stripElems, floatRows(cols)*cols))
+	each := room(kernel.TileTokens*cols) + room(max(stripElems, floatRows(cols)*cols, panelElems(cols))) + int64(unsafe.Sizeof(kernel.GemmSpace{}))
 	blocks := hidden/tokens/downBlock + 1
 	return int64(threads)*each + room(blocks*tokens) + 2*room(hidden)
 }
@@ -52,7 +56,12 @@ type tiled interface {
 	row(i int) []byte
 	// put takes the i-th row's products with the tokens from t on, each once.
 	put(i, t int, products []float32)
+	// column takes the products of the rows from i on with token t, each once.
+	column(i, t int, products []float32)
 }
+
+// panelElems is the size of two panels, in float32.
+func panelElems(cols int) int { return 2 * kernel.PanelBytes(cols) / 4 }
 
 // tiles reports whether products with all rows of x come in tiles.
 func (d *dotFunc) tiles() bool { return d.x.Rows >= kernel.TileTokens }
@@ -64,6 +73,8 @@ func (d *dotFunc) tile(s *scratch, op tiled, lo, hi int) {
 		switch end := min(lo+block, hi); {
 		case d.form == floats || d.form == decoded:
 			d.floatBlock(s, op, lo, end)
+		case d.gemms():
+			d.gemmBlock(s, op, lo, end)
 		case d.unpacks():
 			d.quantBlock(s, op, lo, end)
 		default:
@@ -134,6 +145,34 @@ func (d *dotFunc) quantBlock(s *scratch, op tiled, lo, hi int) {
 	}
 }
 
+// gemms reports whether products with all rows of x are of panels.
+func (d *dotFunc) gemms() bool {
+	return d.form == chunked && d.Gemm != nil && d.x.Rows >= kernel.GemmTokens
+}
+
+// gemmBlock is quantBlock for rows that are laid out in panels.
+func (d *dotFunc) gemmBlock(s *scratch, op tiled, lo, hi int) {
+	if s.gemm == nil {
+		s.gemm = new(kernel.GemmSpace)
+	}
+	s.strip = grow(s.strip, max(stripElems, panelElems(d.x.Cols)))
+	size, all := kernel.PanelBytes(d.x.Cols), kernel.Bytes(s.strip)
+	panels := [2][]byte{all[:size], all[size : 2*size]}
+	for p, panel := range panels {
+		for j := range s.rows {
+			s.rows[j] = op.row(min(lo+p*kernel.PanelRows+j, hi-1))
+		}
+		d.Gemm.Panel(panel, &s.rows, s.gemm)
+	}
+	for from := 0; from < d.x.Rows; from += kernel.GemmTokens {
+		t := min(from, d.x.Rows-kernel.GemmTokens) // the last overlaps the one before
+		d.Gemm.Multiply(panels, d.x.Cols, d.input(t), d.stride, s.gemm)
+		for j := from - t; j < kernel.GemmTokens; j++ {
+			op.column(lo, t+j, s.gemm.Out[j*kernel.GemmRows:][:hi-lo])
+		}
+	}
+}
+
 // quantFours is quantBlock for rows that tiles cannot take.
 func (d *dotFunc) quantFours(s *scratch, op tiled, lo, hi int) {
 	const four = 4
@@ -159,3 +198,6 @@ func (b *Backend) tileUnits(rowBytes int64, rows int) int {
 	share := int64(rows/(turns*b.pool.threads())) * rowBytes
 	return tileRows(min(b.tileBytes, share), rowBytes)
 }
+
+// gemmUnits is units for whole panels.
+func gemmUnits(units int) int { return max(1, units/kernel.GemmRows) * kernel.GemmRows }

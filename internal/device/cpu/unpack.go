@@ -50,6 +50,8 @@ func (d *dotFunc) blockRows() int {
 		return tileRows(tileBytes, d.dt.RowBytes(max(1, d.x.Cols)))
 	case d.form == floats || d.form == decoded:
 		return floatRows(d.x.Cols)
+	case d.gemms():
+		return kernel.GemmRows
 	case d.unpacks():
 		return min(mostListed, tileRows(quantBytes, int64(max(1, d.unpackedBytes()))))
 	default:

@@ -21,7 +21,8 @@ const chunkBlocks = 16
 const (
 	roundScales = 512 // [16] float32
 	roundSums   = 576 // [16, 2] int16: of a block's halves
-	roundBytes  = 640
+	roundLeast  = 640 // [16] float32: a block's sum times its scale
+	roundBytes  = 704
 )
 
 // A block is a type of GGUF's blocks.
@@ -248,9 +249,7 @@ func (s isa) addSums(b *block, c blockConsts, sums, scale []reg.VecVirtual, leas
 		VFMADD231PS(f, sum, acc)
 	}
 	if b.least != 0 {
-		v := s.blockSums(ofX)
-		VCVTDQ2PS(v, v)
-		VMULPS(dx, v, v)
+		v := x(roundLeast, 4)
 		if b.least > 0 {
 			VFMADD231PS(v, least, acc)
 		} else {
@@ -362,6 +361,7 @@ func (s isa) blockKernels(b *block) {
 	}
 	s.pairOfRows(b)
 	s.dot4Block(b)
+	s.spread(b)
 }
 
 // pairOfRows writes Pair<b>: rowPairs says what it is for.

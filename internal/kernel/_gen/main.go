@@ -112,6 +112,11 @@ func (s isa) avx512() {
 	for _, q := range []quant{q8, q4} {
 		s.widen(q)
 	}
+	s.interleave()
+	for _, kind := range []gemmKind{{name: "Zero", zero: true}, {name: "Least", least: true}, {name: "Halves", zero: true, halves: true}} {
+		s.gemm(kind)
+	}
+	s.gemmEnd()
 	s.tileWide()
 	s.rowsWide()
 	for _, rows := range []int{1, 4} {

@@ -151,6 +151,10 @@ func (s isa) roundX() {
 	VPEXTRW(U8(0), sums.AsX(), of(roundSums))
 	VEXTRACTI128(U8(1), sums, high)
 	VPEXTRW(U8(0), high, of(roundSums+2))
+	VPADDD(high, sums.AsX(), high)
+	VCVTDQ2PS(high, high)
+	VMULSS(scale.AsX(), high, high)
+	VMOVSS(high, of(roundLeast))
 
 	ADDQ(U32(32*4), xp)
 	SUBQ(U32(32), n)

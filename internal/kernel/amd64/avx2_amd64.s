@@ -2858,11 +2858,7 @@ body:
 	VCVTDQ2PS      Y6, Y6
 	VMULPS         Y7, Y4, Y4
 	VFMADD231PS    Y4, Y6, Y2
-	VMOVUPS        576(DX), Y4
-	VPMADDWD       ones<>+0(SB), Y4, Y4
-	VCVTDQ2PS      Y4, Y4
-	VMULPS         Y7, Y4, Y4
-	VFMADD231PS    Y4, Y5, Y2
+	VFMADD231PS    640(DX), Y5, Y2
 	VBROADCASTI128 164(AX), Y4
 	VINSERTI128    $0x01, 244(AX), Y4, Y4
 	VPAND          Y0, Y4, Y5
@@ -2932,14 +2928,10 @@ body:
 	VCVTDQ2PS      Y6, Y6
 	VMULPS         Y7, Y4, Y4
 	VFMADD231PS    Y4, Y6, Y3
-	VMOVUPS        608(DX), Y4
-	VPMADDWD       ones<>+0(SB), Y4, Y4
-	VCVTDQ2PS      Y4, Y4
-	VMULPS         Y7, Y4, Y4
-	VFMADD231PS    Y4, Y5, Y3
+	VFMADD231PS    672(DX), Y5, Y3
 	ADDQ           $0x00000140, AX
 	ADDQ           $0x00000140, BX
-	ADDQ           $0x00000280, DX
+	ADDQ           $0x000002c0, DX
 	SUBQ           $0x00000140, CX
 	JMP            chunk
 
@@ -2987,16 +2979,6 @@ reduce:
 	VZEROUPPER
 	MOVSS        X2, ret+56(FP)
 	RET
-
-DATA ones<>+0(SB)/8, $0x0001000100010001
-DATA ones<>+8(SB)/8, $0x0001000100010001
-DATA ones<>+16(SB)/8, $0x0001000100010001
-DATA ones<>+24(SB)/8, $0x0001000100010001
-DATA ones<>+32(SB)/8, $0x0001000100010001
-DATA ones<>+40(SB)/8, $0x0001000100010001
-DATA ones<>+48(SB)/8, $0x0001000100010001
-DATA ones<>+56(SB)/8, $0x0001000100010001
-GLOBL ones<>(SB), RODATA|NOPTR, $64
 
 // func DotQ50AVX2(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
@@ -3255,7 +3237,7 @@ body:
 	VFMADD231PS    Y7, Y9, Y6
 	ADDQ           $0x00000160, AX
 	ADDQ           $0x00000160, BX
-	ADDQ           $0x00000280, DX
+	ADDQ           $0x000002c0, DX
 	SUBQ           $0x00000160, CX
 	JMP            chunk
 
@@ -3345,6 +3327,16 @@ DATA sixteen<>+40(SB)/8, $0x1010101010101010
 DATA sixteen<>+48(SB)/8, $0x1010101010101010
 DATA sixteen<>+56(SB)/8, $0x1010101010101010
 GLOBL sixteen<>(SB), RODATA|NOPTR, $64
+
+DATA ones<>+0(SB)/8, $0x0001000100010001
+DATA ones<>+8(SB)/8, $0x0001000100010001
+DATA ones<>+16(SB)/8, $0x0001000100010001
+DATA ones<>+24(SB)/8, $0x0001000100010001
+DATA ones<>+32(SB)/8, $0x0001000100010001
+DATA ones<>+40(SB)/8, $0x0001000100010001
+DATA ones<>+48(SB)/8, $0x0001000100010001
+DATA ones<>+56(SB)/8, $0x0001000100010001
+GLOBL ones<>(SB), RODATA|NOPTR, $64
 
 // func DotQ4KAVX2(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
@@ -3443,13 +3435,9 @@ body:
 	VMULPS         Y4, Y7, Y7
 	VMOVUPS        512(DX), Y4
 	VCVTDQ2PS      Y5, Y5
-	VMULPS         Y4, Y6, Y6
-	VFMADD231PS    Y6, Y5, Y2
-	VMOVUPS        576(DX), Y5
-	VPMADDWD       ones<>+0(SB), Y5, Y5
-	VCVTDQ2PS      Y5, Y5
-	VMULPS         Y4, Y5, Y5
-	VFNMADD231PS   Y5, Y7, Y2
+	VMULPS         Y4, Y6, Y4
+	VFMADD231PS    Y4, Y5, Y2
+	VFNMADD231PS   640(DX), Y7, Y2
 	VBROADCASTI128 160(AX), Y4
 	VINSERTI128    $0x01, 224(AX), Y4, Y4
 	VPAND          Y0, Y4, Y5
@@ -3518,16 +3506,12 @@ body:
 	VMULPS         Y4, Y7, Y7
 	VMOVUPS        544(DX), Y4
 	VCVTDQ2PS      Y5, Y5
-	VMULPS         Y4, Y6, Y6
-	VFMADD231PS    Y6, Y5, Y3
-	VMOVUPS        608(DX), Y5
-	VPMADDWD       ones<>+0(SB), Y5, Y5
-	VCVTDQ2PS      Y5, Y5
-	VMULPS         Y4, Y5, Y5
-	VFNMADD231PS   Y5, Y7, Y3
+	VMULPS         Y4, Y6, Y4
+	VFMADD231PS    Y4, Y5, Y3
+	VFNMADD231PS   672(DX), Y7, Y3
 	ADDQ           $0x00000120, AX
 	ADDQ           $0x00000120, BX
-	ADDQ           $0x00000280, DX
+	ADDQ           $0x000002c0, DX
 	SUBQ           $0x00000120, CX
 	JMP            chunk
 
@@ -3765,13 +3749,9 @@ body:
 	VMULPS         Y6, Y8, Y8
 	VMOVUPS        512(DX), Y6
 	VCVTDQ2PS      Y5, Y5
-	VMULPS         Y6, Y7, Y7
-	VFMADD231PS    Y7, Y5, Y3
-	VMOVUPS        576(DX), Y5
-	VPMADDWD       ones<>+0(SB), Y5, Y5
-	VCVTDQ2PS      Y5, Y5
-	VMULPS         Y6, Y5, Y5
-	VFNMADD231PS   Y5, Y8, Y3
+	VMULPS         Y6, Y7, Y6
+	VFMADD231PS    Y6, Y5, Y3
+	VFNMADD231PS   640(DX), Y8, Y3
 	VBROADCASTI128 192(AX), Y5
 	VINSERTI128    $0x01, 192(AX), Y5, Y5
 	VPSRLVQ        Y2, Y5, Y5
@@ -3870,16 +3850,12 @@ body:
 	VMULPS         Y6, Y8, Y8
 	VMOVUPS        544(DX), Y6
 	VCVTDQ2PS      Y5, Y5
-	VMULPS         Y6, Y7, Y7
-	VFMADD231PS    Y7, Y5, Y4
-	VMOVUPS        608(DX), Y5
-	VPMADDWD       ones<>+0(SB), Y5, Y5
-	VCVTDQ2PS      Y5, Y5
-	VMULPS         Y6, Y5, Y5
-	VFNMADD231PS   Y5, Y8, Y4
+	VMULPS         Y6, Y7, Y6
+	VFMADD231PS    Y6, Y5, Y4
+	VFNMADD231PS   672(DX), Y8, Y4
 	ADDQ           $0x00000160, AX
 	ADDQ           $0x00000160, BX
-	ADDQ           $0x00000280, DX
+	ADDQ           $0x000002c0, DX
 	SUBQ           $0x00000160, CX
 	JMP            chunk
 
@@ -4189,7 +4165,7 @@ body:
 	VFMADD231PS    Y4, Y5, Y3
 	ADDQ           $0x000001a4, AX
 	ADDQ           $0x000001a4, BX
-	ADDQ           $0x00000280, DX
+	ADDQ           $0x000002c0, DX
 	SUBQ           $0x000001a4, CX
 	JMP            chunk
 
@@ -4484,7 +4460,7 @@ body:
 	VFMADD231PS    Y5, Y7, Y4
 	ADDQ           $0x00000120, AX
 	ADDQ           $0x00000120, BX
-	ADDQ           $0x00000280, DX
+	ADDQ           $0x000002c0, DX
 	SUBQ           $0x00000120, CX
 	JMP            chunk
 
@@ -4732,7 +4708,7 @@ body:
 	VFMADD231PS    Y6, Y8, Y5
 	ADDQ           $0x00000110, AX
 	ADDQ           $0x00000110, BX
-	ADDQ           $0x00000280, DX
+	ADDQ           $0x000002c0, DX
 	SUBQ           $0x00000110, CX
 	JMP            chunk
 
@@ -11533,14 +11509,18 @@ block:
 	VEXTRACTI128 $0x01, Y10, 64(AX)(SI*1)
 	VMOVSS       X9, 512(AX)(BX*4)
 	VPEXTRW      $0x00, X7, 576(AX)(BX*4)
-	VEXTRACTI128 $0x01, Y7, X7
-	VPEXTRW      $0x00, X7, 578(AX)(BX*4)
+	VEXTRACTI128 $0x01, Y7, X8
+	VPEXTRW      $0x00, X8, 578(AX)(BX*4)
+	VPADDD       X8, X7, X8
+	VCVTDQ2PS    X8, X8
+	VMULSS       X9, X8, X8
+	VMOVSS       X8, 640(AX)(BX*4)
 	ADDQ         $0x00000080, CX
 	SUBQ         $0x00000020, DX
 	INCQ         BX
 	ANDQ         $0x0f, BX
 	JNZ          block
-	ADDQ         $0x00000280, AX
+	ADDQ         $0x000002c0, AX
 	JMP          block
 
 done:

@@ -95,6 +95,11 @@ func PairQ41AVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 
 //go:noescape
 func Dot4Q41AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
+// SpreadQ41AVX512 is Rows.Spread of package kernel.
+//
+//go:noescape
+func SpreadQ41AVX512(dst []byte, w []byte)
+
 // DotQ50AVX512 is Rows.Dot of package kernel.
 //
 //go:noescape
@@ -110,6 +115,11 @@ func PairQ50AVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 
 //
 //go:noescape
 func Dot4Q50AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
+
+// SpreadQ50AVX512 is Rows.Spread of package kernel.
+//
+//go:noescape
+func SpreadQ50AVX512(dst []byte, w []byte)
 
 // DotQ4KAVX512 is Rows.Dot of package kernel.
 //
@@ -127,6 +137,11 @@ func PairQ4KAVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 
 //go:noescape
 func Dot4Q4KAVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
+// SpreadQ4KAVX512 is Rows.Spread of package kernel.
+//
+//go:noescape
+func SpreadQ4KAVX512(dst []byte, w []byte)
+
 // DotQ5KAVX512 is Rows.Dot of package kernel.
 //
 //go:noescape
@@ -142,6 +157,11 @@ func PairQ5KAVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 
 //
 //go:noescape
 func Dot4Q5KAVX512(w []byte, x []byte, stride int, next *byte) [4]float32
+
+// SpreadQ5KAVX512 is Rows.Spread of package kernel.
+//
+//go:noescape
+func SpreadQ5KAVX512(dst []byte, w []byte)
 
 // DotQ6KAVX512 is Rows.Dot of package kernel.
 //
@@ -159,6 +179,11 @@ func PairQ6KAVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 
 //go:noescape
 func Dot4Q6KAVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
+// SpreadQ6KAVX512 is Rows.Spread of package kernel.
+//
+//go:noescape
+func SpreadQ6KAVX512(dst []byte, w []byte)
+
 // DotIQ4NLAVX512 is Rows.Dot of package kernel.
 //
 //go:noescape
@@ -175,6 +200,11 @@ func PairIQ4NLAVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum
 //go:noescape
 func Dot4IQ4NLAVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
+// SpreadIQ4NLAVX512 is Rows.Spread of package kernel.
+//
+//go:noescape
+func SpreadIQ4NLAVX512(dst []byte, w []byte)
+
 // DotMXFP4AVX512 is Rows.Dot of package kernel.
 //
 //go:noescape
@@ -190,6 +220,11 @@ func PairMXFP4AVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum
 //
 //go:noescape
 func Dot4MXFP4AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
+
+// SpreadMXFP4AVX512 is Rows.Spread of package kernel.
+//
+//go:noescape
+func SpreadMXFP4AVX512(dst []byte, w []byte)
 
 // TileF32AVX512 is Set.TileF32 of package kernel.
 //
@@ -270,6 +305,35 @@ func WidenQ8AVX512(dst []byte, w []byte, next *byte)
 //
 //go:noescape
 func WidenQ4AVX512(dst []byte, w []byte, next *byte)
+
+// InterleaveAVX512 turns a chunk of sixteen rows that Spread wrote, one after the other, into a
+// panel: of each four bytes those of all rows.
+//
+//go:noescape
+func InterleaveAVX512(dst *[10240]byte, src *[10240]byte)
+
+// GemmZeroAVX512 adds the products of a chunk of two panels, of which so many blocks count,
+// with records of activations to acc.
+//
+//go:noescape
+func GemmZeroAVX512(acc *byte, w *byte, w2 *byte, x *byte, stride int, blocks int, zero uint32)
+
+// GemmLeastAVX512 adds the products of a chunk of two panels, of which so many blocks count,
+// with records of activations to acc.
+//
+//go:noescape
+func GemmLeastAVX512(acc *byte, w *byte, w2 *byte, x *byte, stride int, blocks int, zero uint32)
+
+// GemmHalvesAVX512 adds the products of a chunk of two panels, of which so many blocks count,
+// with records of activations to acc.
+//
+//go:noescape
+func GemmHalvesAVX512(acc *byte, w *byte, w2 *byte, x *byte, stride int, blocks int, zero uint32)
+
+// GemmEndAVX512 sets out [tokens, rows] to the sums of acc.
+//
+//go:noescape
+func GemmEndAVX512(out *byte, acc *byte)
 
 // TileWideAVX512 is Rows.Tile of package kernel for quantTokens tokens.
 //

@@ -2320,14 +2320,10 @@ body:
 	VCVTDQ2PS       Z7, Z7
 	VMULPS          Z8, Z5, Z5
 	VFMADD231PS     Z5, Z7, Z4
-	VMOVUPS         576(DX), Z5
-	VPMADDWD        ones<>+0(SB), Z5, Z5
-	VCVTDQ2PS       Z5, Z5
-	VMULPS          Z8, Z5, Z5
-	VFMADD231PS     Z5, Z6, Z4
+	VFMADD231PS     640(DX), Z6, Z4
 	ADDQ            $0x00000140, AX
 	ADDQ            $0x00000140, BX
-	ADDQ            $0x00000280, DX
+	ADDQ            $0x000002c0, DX
 	SUBQ            $0x00000140, CX
 	JMP             chunk
 
@@ -2396,16 +2392,6 @@ DATA pickQ412<>+40(SB)/8, $0x001f0015000b0001
 DATA pickQ412<>+48(SB)/8, $0x001f0015000b0001
 DATA pickQ412<>+56(SB)/8, $0x001f0015000b0001
 GLOBL pickQ412<>(SB), RODATA|NOPTR, $64
-
-DATA ones<>+0(SB)/8, $0x0001000100010001
-DATA ones<>+8(SB)/8, $0x0001000100010001
-DATA ones<>+16(SB)/8, $0x0001000100010001
-DATA ones<>+24(SB)/8, $0x0001000100010001
-DATA ones<>+32(SB)/8, $0x0001000100010001
-DATA ones<>+40(SB)/8, $0x0001000100010001
-DATA ones<>+48(SB)/8, $0x0001000100010001
-DATA ones<>+56(SB)/8, $0x0001000100010001
-GLOBL ones<>(SB), RODATA|NOPTR, $64
 
 // func PairQ41AVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+, SSE
@@ -2498,11 +2484,7 @@ chunk:
 	VCVTDQ2PS       Z8, Z8
 	VMULPS          Z9, Z6, Z6
 	VFMADD231PS     Z6, Z8, Z4
-	VMOVUPS         576(BX), Z6
-	VPMADDWD        ones<>+0(SB), Z6, Z6
-	VCVTDQ2PS       Z6, Z6
-	VMULPS          Z9, Z6, Z6
-	VFMADD231PS     Z6, Z7, Z4
+	VFMADD231PS     640(BX), Z7, Z4
 	ADDQ            $0x00000140, AX
 	PREFETCHT1      (CX)(SI*1)
 	PREFETCHT1      64(CX)(SI*1)
@@ -2572,13 +2554,9 @@ chunk:
 	VCVTDQ2PS       Z8, Z8
 	VMULPS          Z9, Z6, Z6
 	VFMADD231PS     Z6, Z8, Z5
-	VMOVUPS         576(BX), Z6
-	VPMADDWD        ones<>+0(SB), Z6, Z6
-	VCVTDQ2PS       Z6, Z6
-	VMULPS          Z9, Z6, Z6
-	VFMADD231PS     Z6, Z7, Z5
+	VFMADD231PS     640(BX), Z7, Z5
 	ADDQ            $0x00000140, CX
-	ADDQ            $0x00000280, BX
+	ADDQ            $0x000002c0, BX
 	SUBQ            $0x00000140, DX
 	JNZ             chunk
 	VEXTRACTF64X4   $0x01, Z4, Y0
@@ -2764,43 +2742,27 @@ body:
 	VCVTPH2PS       Y9, Z9
 	VMOVUPS         512(AX), Z13
 	VCVTDQ2PS       Z14, Z14
-	VMULPS          Z13, Z8, Z15
-	VFMADD231PS     Z15, Z14, Z4
-	VMOVUPS         576(AX), Z14
-	VPMADDWD        ones<>+0(SB), Z14, Z14
-	VCVTDQ2PS       Z14, Z14
-	VMULPS          Z13, Z14, Z14
-	VFMADD231PS     Z14, Z9, Z4
+	VMULPS          Z13, Z8, Z13
+	VFMADD231PS     Z13, Z14, Z4
+	VFMADD231PS     640(AX), Z9, Z4
 	VMOVUPS         512(AX)(CX*1), Z13
 	VCVTDQ2PS       Z11, Z11
-	VMULPS          Z13, Z8, Z14
-	VFMADD231PS     Z14, Z11, Z5
-	VMOVUPS         576(AX)(CX*1), Z11
-	VPMADDWD        ones<>+0(SB), Z11, Z11
-	VCVTDQ2PS       Z11, Z11
-	VMULPS          Z13, Z11, Z11
-	VFMADD231PS     Z11, Z9, Z5
+	VMULPS          Z13, Z8, Z13
+	VFMADD231PS     Z13, Z11, Z5
+	VFMADD231PS     640(AX)(CX*1), Z9, Z5
 	VMOVUPS         512(AX)(CX*2), Z11
 	VCVTDQ2PS       Z12, Z12
-	VMULPS          Z11, Z8, Z13
-	VFMADD231PS     Z13, Z12, Z6
-	VMOVUPS         576(AX)(CX*2), Z12
-	VPMADDWD        ones<>+0(SB), Z12, Z12
-	VCVTDQ2PS       Z12, Z12
-	VMULPS          Z11, Z12, Z12
-	VFMADD231PS     Z12, Z9, Z6
+	VMULPS          Z11, Z8, Z11
+	VFMADD231PS     Z11, Z12, Z6
+	VFMADD231PS     640(AX)(CX*2), Z9, Z6
 	VMOVUPS         512(AX)(DX*1), Z11
 	VCVTDQ2PS       Z10, Z10
 	VMULPS          Z11, Z8, Z8
 	VFMADD231PS     Z8, Z10, Z7
-	VMOVUPS         576(AX)(DX*1), Z8
-	VPMADDWD        ones<>+0(SB), Z8, Z8
-	VCVTDQ2PS       Z8, Z8
-	VMULPS          Z11, Z8, Z8
-	VFMADD231PS     Z8, Z9, Z7
+	VFMADD231PS     640(AX)(DX*1), Z9, Z7
 	ADDQ            $0x00000140, BX
 	ADDQ            $0x00000140, DI
-	ADDQ            $0x00000280, AX
+	ADDQ            $0x000002c0, AX
 	SUBQ            $0x00000140, SI
 	JMP             chunk
 
@@ -2875,6 +2837,73 @@ reduce:
 	MOVSS         X5, ret_1+68(FP)
 	MOVSS         X6, ret_2+72(FP)
 	MOVSS         X7, ret_3+76(FP)
+	RET
+
+// func SpreadQ41AVX512(dst []byte, w []byte)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·SpreadQ41AVX512(SB), NOSPLIT, $0-48
+	MOVQ            dst_base+0(FP), AX
+	MOVQ            w_base+24(FP), CX
+	MOVL            $0x0f0f0f0f, DX
+	VPBROADCASTD    DX, Z0
+	VPXORD          Z1, Z1, Z1
+	VMOVDQU32       pickQ410<>+0(SB), Z1
+	VMOVDQU32       pickQ412<>+0(SB), Z2
+	MOVL            $0x000000f0, DX
+	KMOVD           DX, K1
+	MOVL            $0x00000f00, DX
+	KMOVD           DX, K2
+	MOVL            $0x0000f000, DX
+	KMOVD           DX, K3
+	VBROADCASTI32X4 4(CX), Z3
+	VINSERTI32X4    $0x01, 84(CX), Z3, Z3
+	VINSERTI32X4    $0x02, 164(CX), Z3, Z3
+	VINSERTI32X4    $0x03, 244(CX), Z3, Z3
+	VPANDD          Z0, Z3, Z4
+	VMOVDQU32       Z4, (AX)
+	VPSRLW          $0x04, Z3, Z3
+	VPANDD          Z0, Z3, Z3
+	VMOVDQU32       Z3, 64(AX)
+	VBROADCASTI32X4 24(CX), Z3
+	VINSERTI32X4    $0x01, 104(CX), Z3, Z3
+	VINSERTI32X4    $0x02, 184(CX), Z3, Z3
+	VINSERTI32X4    $0x03, 264(CX), Z3, Z3
+	VPANDD          Z0, Z3, Z4
+	VMOVDQU32       Z4, 128(AX)
+	VPSRLW          $0x04, Z3, Z3
+	VPANDD          Z0, Z3, Z3
+	VMOVDQU32       Z3, 192(AX)
+	VBROADCASTI32X4 44(CX), Z3
+	VINSERTI32X4    $0x01, 124(CX), Z3, Z3
+	VINSERTI32X4    $0x02, 204(CX), Z3, Z3
+	VINSERTI32X4    $0x03, 284(CX), Z3, Z3
+	VPANDD          Z0, Z3, Z4
+	VMOVDQU32       Z4, 256(AX)
+	VPSRLW          $0x04, Z3, Z3
+	VPANDD          Z0, Z3, Z3
+	VMOVDQU32       Z3, 320(AX)
+	VBROADCASTI32X4 64(CX), Z3
+	VINSERTI32X4    $0x01, 144(CX), Z3, Z3
+	VINSERTI32X4    $0x02, 224(CX), Z3, Z3
+	VINSERTI32X4    $0x03, 304(CX), Z3, Z3
+	VPANDD          Z0, Z3, Z4
+	VMOVDQU32       Z4, 384(AX)
+	VPSRLW          $0x04, Z3, Z3
+	VPANDD          Z0, Z3, Z3
+	VMOVDQU32       Z3, 448(AX)
+	VPERMW          (CX), Z1, Z0
+	VPERMW          80(CX), Z1, K1, Z0
+	VPERMW          160(CX), Z1, K2, Z0
+	VPERMW          240(CX), Z1, K3, Z0
+	VCVTPH2PS       Y0, Z0
+	VPERMW          (CX), Z2, Z1
+	VPERMW          80(CX), Z2, K1, Z1
+	VPERMW          160(CX), Z2, K2, Z1
+	VPERMW          240(CX), Z2, K3, Z1
+	VCVTPH2PS       Y1, Z1
+	VMOVUPS         Z0, 512(AX)
+	VMOVUPS         Z1, 576(AX)
+	VZEROUPPER
 	RET
 
 // func DotQ50AVX512(w []byte, x []byte, next *byte) float32
@@ -3024,7 +3053,7 @@ body:
 	VFMADD231PS     Z7, Z9, Z6
 	ADDQ            $0x00000160, AX
 	ADDQ            $0x00000160, BX
-	ADDQ            $0x00000280, DX
+	ADDQ            $0x000002c0, DX
 	SUBQ            $0x00000160, CX
 	JMP             chunk
 
@@ -3125,6 +3154,16 @@ DATA sixteen<>+40(SB)/8, $0x1010101010101010
 DATA sixteen<>+48(SB)/8, $0x1010101010101010
 DATA sixteen<>+56(SB)/8, $0x1010101010101010
 GLOBL sixteen<>(SB), RODATA|NOPTR, $64
+
+DATA ones<>+0(SB)/8, $0x0001000100010001
+DATA ones<>+8(SB)/8, $0x0001000100010001
+DATA ones<>+16(SB)/8, $0x0001000100010001
+DATA ones<>+24(SB)/8, $0x0001000100010001
+DATA ones<>+32(SB)/8, $0x0001000100010001
+DATA ones<>+40(SB)/8, $0x0001000100010001
+DATA ones<>+48(SB)/8, $0x0001000100010001
+DATA ones<>+56(SB)/8, $0x0001000100010001
+GLOBL ones<>(SB), RODATA|NOPTR, $64
 
 // func PairQ50AVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+, SSE
@@ -3383,7 +3422,7 @@ chunk:
 	VMULPS          Z9, Z8, Z8
 	VFMADD231PS     Z8, Z10, Z7
 	ADDQ            $0x00000160, CX
-	ADDQ            $0x00000280, BX
+	ADDQ            $0x000002c0, BX
 	SUBQ            $0x00000160, DX
 	JNZ             chunk
 	VEXTRACTF64X4   $0x01, Z6, Y0
@@ -3646,7 +3685,7 @@ body:
 	VFMADD231PS     Z10, Z12, Z9
 	ADDQ            $0x00000160, BX
 	ADDQ            $0x00000160, DI
-	ADDQ            $0x00000280, AX
+	ADDQ            $0x000002c0, AX
 	SUBQ            $0x00000160, SI
 	JMP             chunk
 
@@ -3723,6 +3762,116 @@ reduce:
 	MOVSS         X7, ret_1+68(FP)
 	MOVSS         X8, ret_2+72(FP)
 	MOVSS         X9, ret_3+76(FP)
+	RET
+
+// func SpreadQ50AVX512(dst []byte, w []byte)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·SpreadQ50AVX512(SB), NOSPLIT, $0-48
+	MOVQ            dst_base+0(FP), AX
+	MOVQ            w_base+24(FP), CX
+	MOVL            $0x0f0f0f0f, DX
+	VPBROADCASTD    DX, Z0
+	VPXORD          Z1, Z1, Z1
+	VMOVDQU32       pickQ500<>+0(SB), Z1
+	VMOVUPS         bit<>+0(SB), Z2
+	VMOVUPS         lowBytes<>+0(SB), Z3
+	VMOVUPS         highBytes<>+0(SB), Z4
+	MOVL            $0x000000f0, DX
+	KMOVD           DX, K1
+	MOVL            $0x00000f00, DX
+	KMOVD           DX, K2
+	MOVL            $0x0000f000, DX
+	KMOVD           DX, K3
+	VBROADCASTI32X4 6(CX), Z5
+	VINSERTI32X4    $0x01, 94(CX), Z5, Z5
+	VINSERTI32X4    $0x02, 182(CX), Z5, Z5
+	VINSERTI32X4    $0x03, 270(CX), Z5, Z5
+	VBROADCASTI32X4 2(CX), Z6
+	VINSERTI32X4    $0x01, 90(CX), Z6, Z6
+	VINSERTI32X4    $0x02, 178(CX), Z6, Z6
+	VINSERTI32X4    $0x03, 266(CX), Z6, Z6
+	VPANDD          Z0, Z5, Z7
+	VPSHUFB         Z3, Z6, Z8
+	VPTESTMB        Z2, Z8, K4
+	VPADDB          sixteen<>+0(SB), Z7, K4, Z7
+	VMOVDQU32       Z7, (AX)
+	VPSRLW          $0x04, Z5, Z5
+	VPANDD          Z0, Z5, Z5
+	VPSHUFB         Z4, Z6, Z6
+	VPTESTMB        Z2, Z6, K4
+	VPADDB          sixteen<>+0(SB), Z5, K4, Z5
+	VMOVDQU32       Z5, 64(AX)
+	VBROADCASTI32X4 28(CX), Z5
+	VINSERTI32X4    $0x01, 116(CX), Z5, Z5
+	VINSERTI32X4    $0x02, 204(CX), Z5, Z5
+	VINSERTI32X4    $0x03, 292(CX), Z5, Z5
+	VBROADCASTI32X4 24(CX), Z6
+	VINSERTI32X4    $0x01, 112(CX), Z6, Z6
+	VINSERTI32X4    $0x02, 200(CX), Z6, Z6
+	VINSERTI32X4    $0x03, 288(CX), Z6, Z6
+	VPANDD          Z0, Z5, Z7
+	VPSHUFB         Z3, Z6, Z8
+	VPTESTMB        Z2, Z8, K4
+	VPADDB          sixteen<>+0(SB), Z7, K4, Z7
+	VMOVDQU32       Z7, 128(AX)
+	VPSRLW          $0x04, Z5, Z5
+	VPANDD          Z0, Z5, Z5
+	VPSHUFB         Z4, Z6, Z6
+	VPTESTMB        Z2, Z6, K4
+	VPADDB          sixteen<>+0(SB), Z5, K4, Z5
+	VMOVDQU32       Z5, 192(AX)
+	VBROADCASTI32X4 50(CX), Z5
+	VINSERTI32X4    $0x01, 138(CX), Z5, Z5
+	VINSERTI32X4    $0x02, 226(CX), Z5, Z5
+	VINSERTI32X4    $0x03, 314(CX), Z5, Z5
+	VBROADCASTI32X4 46(CX), Z6
+	VINSERTI32X4    $0x01, 134(CX), Z6, Z6
+	VINSERTI32X4    $0x02, 222(CX), Z6, Z6
+	VINSERTI32X4    $0x03, 310(CX), Z6, Z6
+	VPANDD          Z0, Z5, Z7
+	VPSHUFB         Z3, Z6, Z8
+	VPTESTMB        Z2, Z8, K4
+	VPADDB          sixteen<>+0(SB), Z7, K4, Z7
+	VMOVDQU32       Z7, 256(AX)
+	VPSRLW          $0x04, Z5, Z5
+	VPANDD          Z0, Z5, Z5
+	VPSHUFB         Z4, Z6, Z6
+	VPTESTMB        Z2, Z6, K4
+	VPADDB          sixteen<>+0(SB), Z5, K4, Z5
+	VMOVDQU32       Z5, 320(AX)
+	VBROADCASTI32X4 72(CX), Z5
+	VINSERTI32X4    $0x01, 160(CX), Z5, Z5
+	VINSERTI32X4    $0x02, 248(CX), Z5, Z5
+	VINSERTI32X4    $0x03, 336(CX), Z5, Z5
+	VBROADCASTI32X4 68(CX), Z6
+	VINSERTI32X4    $0x01, 156(CX), Z6, Z6
+	VINSERTI32X4    $0x02, 244(CX), Z6, Z6
+	VINSERTI32X4    $0x03, 332(CX), Z6, Z6
+	VPANDD          Z0, Z5, Z7
+	VPSHUFB         Z3, Z6, Z3
+	VPTESTMB        Z2, Z3, K4
+	VPADDB          sixteen<>+0(SB), Z7, K4, Z7
+	VMOVDQU32       Z7, 384(AX)
+	VPSRLW          $0x04, Z5, Z3
+	VPANDD          Z0, Z3, Z3
+	VPSHUFB         Z4, Z6, Z0
+	VPTESTMB        Z2, Z0, K4
+	VPADDB          sixteen<>+0(SB), Z3, K4, Z3
+	VMOVDQU32       Z3, 448(AX)
+	VMOVDQU32       (CX), Z0
+	VPERMT2W        24(CX), Z1, Z0
+	VMOVDQU32       88(CX), Z2
+	VPERMT2W        112(CX), Z1, Z2
+	VMOVDQU16       Z2, K1, Z0
+	VMOVDQU32       176(CX), Z2
+	VPERMT2W        200(CX), Z1, Z2
+	VMOVDQU16       Z2, K2, Z0
+	VMOVDQU32       264(CX), Z2
+	VPERMT2W        288(CX), Z1, Z2
+	VMOVDQU16       Z2, K3, Z0
+	VCVTPH2PS       Y0, Z0
+	VMOVUPS         Z0, 512(AX)
+	VZEROUPPER
 	RET
 
 // func DotQ4KAVX512(w []byte, x []byte, next *byte) float32
@@ -3824,16 +3973,12 @@ body:
 	VMULPS          Z3, Z6, Z6
 	VMOVUPS         512(DX), Z3
 	VCVTDQ2PS       Z5, Z5
-	VMULPS          Z3, Z4, Z4
-	VFMADD231PS     Z4, Z5, Z2
-	VMOVUPS         576(DX), Z4
-	VPMADDWD        ones<>+0(SB), Z4, Z4
-	VCVTDQ2PS       Z4, Z4
-	VMULPS          Z3, Z4, Z4
-	VFNMADD231PS    Z4, Z6, Z2
+	VMULPS          Z3, Z4, Z3
+	VFMADD231PS     Z3, Z5, Z2
+	VFNMADD231PS    640(DX), Z6, Z2
 	ADDQ            $0x00000120, AX
 	ADDQ            $0x00000120, BX
-	ADDQ            $0x00000280, DX
+	ADDQ            $0x000002c0, DX
 	SUBQ            $0x00000120, CX
 	JMP             chunk
 
@@ -4037,13 +4182,9 @@ chunk:
 	VMULPS          Z4, Z7, Z7
 	VMOVUPS         512(BX), Z4
 	VCVTDQ2PS       Z6, Z6
-	VMULPS          Z4, Z5, Z5
-	VFMADD231PS     Z5, Z6, Z2
-	VMOVUPS         576(BX), Z5
-	VPMADDWD        ones<>+0(SB), Z5, Z5
-	VCVTDQ2PS       Z5, Z5
-	VMULPS          Z4, Z5, Z5
-	VFNMADD231PS    Z5, Z7, Z2
+	VMULPS          Z4, Z5, Z4
+	VFMADD231PS     Z4, Z6, Z2
+	VFNMADD231PS    640(BX), Z7, Z2
 	ADDQ            $0x00000120, AX
 	PREFETCHT1      (CX)(SI*1)
 	PREFETCHT1      64(CX)(SI*1)
@@ -4124,15 +4265,11 @@ chunk:
 	VMULPS          Z4, Z7, Z7
 	VMOVUPS         512(BX), Z4
 	VCVTDQ2PS       Z6, Z6
-	VMULPS          Z4, Z5, Z5
-	VFMADD231PS     Z5, Z6, Z3
-	VMOVUPS         576(BX), Z5
-	VPMADDWD        ones<>+0(SB), Z5, Z5
-	VCVTDQ2PS       Z5, Z5
-	VMULPS          Z4, Z5, Z5
-	VFNMADD231PS    Z5, Z7, Z3
+	VMULPS          Z4, Z5, Z4
+	VFMADD231PS     Z4, Z6, Z3
+	VFNMADD231PS    640(BX), Z7, Z3
 	ADDQ            $0x00000120, CX
-	ADDQ            $0x00000280, BX
+	ADDQ            $0x000002c0, BX
 	SUBQ            $0x00000120, DX
 	JNZ             chunk
 	VEXTRACTF64X4   $0x01, Z2, Y0
@@ -4323,43 +4460,27 @@ body:
 	VMULPS          Z6, Z11, Z11
 	VMOVUPS         512(AX), Z6
 	VCVTDQ2PS       Z8, Z8
-	VMULPS          Z6, Z7, Z13
-	VFMADD231PS     Z13, Z8, Z2
-	VMOVUPS         576(AX), Z8
-	VPMADDWD        ones<>+0(SB), Z8, Z8
-	VCVTDQ2PS       Z8, Z8
-	VMULPS          Z6, Z8, Z8
-	VFNMADD231PS    Z8, Z11, Z2
+	VMULPS          Z6, Z7, Z6
+	VFMADD231PS     Z6, Z8, Z2
+	VFNMADD231PS    640(AX), Z11, Z2
 	VMOVUPS         512(AX)(CX*1), Z6
 	VCVTDQ2PS       Z12, Z12
-	VMULPS          Z6, Z7, Z8
-	VFMADD231PS     Z8, Z12, Z3
-	VMOVUPS         576(AX)(CX*1), Z8
-	VPMADDWD        ones<>+0(SB), Z8, Z8
-	VCVTDQ2PS       Z8, Z8
-	VMULPS          Z6, Z8, Z8
-	VFNMADD231PS    Z8, Z11, Z3
+	VMULPS          Z6, Z7, Z6
+	VFMADD231PS     Z6, Z12, Z3
+	VFNMADD231PS    640(AX)(CX*1), Z11, Z3
 	VMOVUPS         512(AX)(CX*2), Z6
 	VCVTDQ2PS       Z10, Z10
-	VMULPS          Z6, Z7, Z8
-	VFMADD231PS     Z8, Z10, Z4
-	VMOVUPS         576(AX)(CX*2), Z8
-	VPMADDWD        ones<>+0(SB), Z8, Z8
-	VCVTDQ2PS       Z8, Z8
-	VMULPS          Z6, Z8, Z8
-	VFNMADD231PS    Z8, Z11, Z4
+	VMULPS          Z6, Z7, Z6
+	VFMADD231PS     Z6, Z10, Z4
+	VFNMADD231PS    640(AX)(CX*2), Z11, Z4
 	VMOVUPS         512(AX)(DX*1), Z6
 	VCVTDQ2PS       Z9, Z9
-	VMULPS          Z6, Z7, Z7
-	VFMADD231PS     Z7, Z9, Z5
-	VMOVUPS         576(AX)(DX*1), Z7
-	VPMADDWD        ones<>+0(SB), Z7, Z7
-	VCVTDQ2PS       Z7, Z7
-	VMULPS          Z6, Z7, Z7
-	VFNMADD231PS    Z7, Z11, Z5
+	VMULPS          Z6, Z7, Z6
+	VFMADD231PS     Z6, Z9, Z5
+	VFNMADD231PS    640(AX)(DX*1), Z11, Z5
 	ADDQ            $0x00000120, BX
 	ADDQ            $0x00000120, DI
-	ADDQ            $0x00000280, AX
+	ADDQ            $0x000002c0, AX
 	SUBQ            $0x00000120, SI
 	JMP             chunk
 
@@ -4435,6 +4556,89 @@ reduce:
 	MOVSS         X4, ret_2+72(FP)
 	MOVSS         X5, ret_3+76(FP)
 	RET
+
+// func SpreadQ4KAVX512(dst []byte, w []byte)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL
+TEXT ·SpreadQ4KAVX512(SB), NOSPLIT, $0-48
+	MOVQ            dst_base+0(FP), AX
+	MOVQ            w_base+24(FP), CX
+	MOVL            $0x0f0f0f0f, DX
+	VPBROADCASTD    DX, Z0
+	VPXORD          Z1, Z1, Z1
+	VBROADCASTI32X4 16(CX), Z1
+	VINSERTI32X4    $0x01, 80(CX), Z1, Z1
+	VINSERTI32X4    $0x02, 160(CX), Z1, Z1
+	VINSERTI32X4    $0x03, 224(CX), Z1, Z1
+	VPANDD          Z0, Z1, Z2
+	VMOVDQU32       Z2, (AX)
+	VPSRLW          $0x04, Z1, Z1
+	VPANDD          Z0, Z1, Z1
+	VMOVDQU32       Z1, 128(AX)
+	VBROADCASTI32X4 32(CX), Z1
+	VINSERTI32X4    $0x01, 96(CX), Z1, Z1
+	VINSERTI32X4    $0x02, 176(CX), Z1, Z1
+	VINSERTI32X4    $0x03, 240(CX), Z1, Z1
+	VPANDD          Z0, Z1, Z2
+	VMOVDQU32       Z2, 64(AX)
+	VPSRLW          $0x04, Z1, Z1
+	VPANDD          Z0, Z1, Z1
+	VMOVDQU32       Z1, 192(AX)
+	VBROADCASTI32X4 48(CX), Z1
+	VINSERTI32X4    $0x01, 112(CX), Z1, Z1
+	VINSERTI32X4    $0x02, 192(CX), Z1, Z1
+	VINSERTI32X4    $0x03, 256(CX), Z1, Z1
+	VPANDD          Z0, Z1, Z2
+	VMOVDQU32       Z2, 256(AX)
+	VPSRLW          $0x04, Z1, Z1
+	VPANDD          Z0, Z1, Z1
+	VMOVDQU32       Z1, 384(AX)
+	VBROADCASTI32X4 64(CX), Z1
+	VINSERTI32X4    $0x01, 128(CX), Z1, Z1
+	VINSERTI32X4    $0x02, 208(CX), Z1, Z1
+	VINSERTI32X4    $0x03, 272(CX), Z1, Z1
+	VPANDD          Z0, Z1, Z2
+	VMOVDQU32       Z2, 320(AX)
+	VPSRLW          $0x04, Z1, Z1
+	VPANDD          Z0, Z1, Z1
+	VMOVDQU32       Z1, 448(AX)
+	VBROADCASTI32X4 (CX), Y0
+	VINSERTI32X4    $0x01, 144(CX), Y0, Y0
+	VPSHUFD         $0x99, Y0, Y2
+	VPANDD          bytes3f<>+0(SB), Y2, Y1
+	VPSRLD          $0x02, Y2, Y2
+	VPANDD          bytes30<>+0(SB), Y2, Y2
+	VPSHUFD         $0xff, Y0, Y3
+	VPSRLVD         oddWords<>+0(SB), Y3, Y3
+	VPANDD          bytesf<>+0(SB), Y3, Y3
+	VPORD           Y2, Y3, Y3
+	VPUNPCKLDQ      Y3, Y1, Y1
+	VPERMQ          $0xd8, Y1, Y1
+	VEXTRACTI32X4   $0x01, Y1, X2
+	VPMOVZXBD       X1, Z1
+	VPMOVZXBD       X2, Z2
+	VCVTDQ2PS       Z1, Z1
+	VCVTDQ2PS       Z2, Z2
+	VPSHUFB         scaleHalf<>+0(SB), Y0, Y3
+	VCVTPH2PS       Y3, Z3
+	VMULPS          Z3, Z1, Z1
+	VPSHUFB         leastHalf<>+0(SB), Y0, Y0
+	VCVTPH2PS       Y0, Z0
+	VMULPS          Z0, Z2, Z2
+	VPXORD          sign<>+0(SB), Z2, Z2
+	VMOVUPS         Z1, 512(AX)
+	VMOVUPS         Z2, 576(AX)
+	VZEROUPPER
+	RET
+
+DATA sign<>+0(SB)/8, $0x8000000080000000
+DATA sign<>+8(SB)/8, $0x8000000080000000
+DATA sign<>+16(SB)/8, $0x8000000080000000
+DATA sign<>+24(SB)/8, $0x8000000080000000
+DATA sign<>+32(SB)/8, $0x8000000080000000
+DATA sign<>+40(SB)/8, $0x8000000080000000
+DATA sign<>+48(SB)/8, $0x8000000080000000
+DATA sign<>+56(SB)/8, $0x8000000080000000
+GLOBL sign<>(SB), RODATA|NOPTR, $64
 
 // func DotQ5KAVX512(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, CMOV, MMX+, SSE
@@ -4563,16 +4767,12 @@ body:
 	VMULPS          Z5, Z7, Z7
 	VMOVUPS         512(DX), Z5
 	VCVTDQ2PS       Z4, Z4
-	VMULPS          Z5, Z6, Z6
-	VFMADD231PS     Z6, Z4, Z3
-	VMOVUPS         576(DX), Z4
-	VPMADDWD        ones<>+0(SB), Z4, Z4
-	VCVTDQ2PS       Z4, Z4
-	VMULPS          Z5, Z4, Z4
-	VFNMADD231PS    Z4, Z7, Z3
+	VMULPS          Z5, Z6, Z5
+	VFMADD231PS     Z5, Z4, Z3
+	VFNMADD231PS    640(DX), Z7, Z3
 	ADDQ            $0x00000160, AX
 	ADDQ            $0x00000160, BX
-	ADDQ            $0x00000280, DX
+	ADDQ            $0x000002c0, DX
 	SUBQ            $0x00000160, CX
 	JMP             chunk
 
@@ -4756,13 +4956,9 @@ chunk:
 	VMULPS          Z6, Z8, Z8
 	VMOVUPS         512(BX), Z6
 	VCVTDQ2PS       Z5, Z5
-	VMULPS          Z6, Z7, Z7
-	VFMADD231PS     Z7, Z5, Z3
-	VMOVUPS         576(BX), Z5
-	VPMADDWD        ones<>+0(SB), Z5, Z5
-	VCVTDQ2PS       Z5, Z5
-	VMULPS          Z6, Z5, Z5
-	VFNMADD231PS    Z5, Z8, Z3
+	VMULPS          Z6, Z7, Z6
+	VFMADD231PS     Z6, Z5, Z3
+	VFNMADD231PS    640(BX), Z8, Z3
 	ADDQ            $0x00000160, AX
 	PREFETCHT1      (CX)(SI*1)
 	PREFETCHT1      64(CX)(SI*1)
@@ -4870,15 +5066,11 @@ chunk:
 	VMULPS          Z6, Z8, Z8
 	VMOVUPS         512(BX), Z6
 	VCVTDQ2PS       Z5, Z5
-	VMULPS          Z6, Z7, Z7
-	VFMADD231PS     Z7, Z5, Z4
-	VMOVUPS         576(BX), Z5
-	VPMADDWD        ones<>+0(SB), Z5, Z5
-	VCVTDQ2PS       Z5, Z5
-	VMULPS          Z6, Z5, Z5
-	VFNMADD231PS    Z5, Z8, Z4
+	VMULPS          Z6, Z7, Z6
+	VFMADD231PS     Z6, Z5, Z4
+	VFNMADD231PS    640(BX), Z8, Z4
 	ADDQ            $0x00000160, CX
-	ADDQ            $0x00000280, BX
+	ADDQ            $0x000002c0, BX
 	SUBQ            $0x00000160, DX
 	JNZ             chunk
 	VEXTRACTF64X4   $0x01, Z3, Y0
@@ -5097,43 +5289,27 @@ body:
 	VMULPS          Z8, Z13, Z13
 	VMOVUPS         512(AX), Z8
 	VCVTDQ2PS       Z7, Z7
-	VMULPS          Z8, Z9, Z14
-	VFMADD231PS     Z14, Z7, Z3
-	VMOVUPS         576(AX), Z7
-	VPMADDWD        ones<>+0(SB), Z7, Z7
-	VCVTDQ2PS       Z7, Z7
-	VMULPS          Z8, Z7, Z7
-	VFNMADD231PS    Z7, Z13, Z3
+	VMULPS          Z8, Z9, Z8
+	VFMADD231PS     Z8, Z7, Z3
+	VFNMADD231PS    640(AX), Z13, Z3
 	VMOVUPS         512(AX)(CX*1), Z7
 	VCVTDQ2PS       Z11, Z11
-	VMULPS          Z7, Z9, Z8
-	VFMADD231PS     Z8, Z11, Z4
-	VMOVUPS         576(AX)(CX*1), Z8
-	VPMADDWD        ones<>+0(SB), Z8, Z8
-	VCVTDQ2PS       Z8, Z8
-	VMULPS          Z7, Z8, Z8
-	VFNMADD231PS    Z8, Z13, Z4
+	VMULPS          Z7, Z9, Z7
+	VFMADD231PS     Z7, Z11, Z4
+	VFNMADD231PS    640(AX)(CX*1), Z13, Z4
 	VMOVUPS         512(AX)(CX*2), Z7
 	VCVTDQ2PS       Z12, Z12
-	VMULPS          Z7, Z9, Z8
-	VFMADD231PS     Z8, Z12, Z5
-	VMOVUPS         576(AX)(CX*2), Z8
-	VPMADDWD        ones<>+0(SB), Z8, Z8
-	VCVTDQ2PS       Z8, Z8
-	VMULPS          Z7, Z8, Z8
-	VFNMADD231PS    Z8, Z13, Z5
+	VMULPS          Z7, Z9, Z7
+	VFMADD231PS     Z7, Z12, Z5
+	VFNMADD231PS    640(AX)(CX*2), Z13, Z5
 	VMOVUPS         512(AX)(DX*1), Z7
 	VCVTDQ2PS       Z10, Z10
-	VMULPS          Z7, Z9, Z8
-	VFMADD231PS     Z8, Z10, Z6
-	VMOVUPS         576(AX)(DX*1), Z8
-	VPMADDWD        ones<>+0(SB), Z8, Z8
-	VCVTDQ2PS       Z8, Z8
-	VMULPS          Z7, Z8, Z8
-	VFNMADD231PS    Z8, Z13, Z6
+	VMULPS          Z7, Z9, Z7
+	VFMADD231PS     Z7, Z10, Z6
+	VFNMADD231PS    640(AX)(DX*1), Z13, Z6
 	ADDQ            $0x00000160, BX
 	ADDQ            $0x00000160, DI
-	ADDQ            $0x00000280, AX
+	ADDQ            $0x000002c0, AX
 	SUBQ            $0x00000160, SI
 	JMP             chunk
 
@@ -5210,6 +5386,106 @@ reduce:
 	MOVSS         X4, ret_1+68(FP)
 	MOVSS         X5, ret_2+72(FP)
 	MOVSS         X6, ret_3+76(FP)
+	RET
+
+// func SpreadQ5KAVX512(dst []byte, w []byte)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL
+TEXT ·SpreadQ5KAVX512(SB), NOSPLIT, $0-48
+	MOVQ            dst_base+0(FP), AX
+	MOVQ            w_base+24(FP), CX
+	MOVL            $0x0f0f0f0f, DX
+	VPBROADCASTD    DX, Z0
+	VPXORD          Z1, Z1, Z1
+	VMOVUPS         oddQuarters<>+0(SB), Z1
+	VBROADCASTI32X4 16(CX), Z2
+	VINSERTI32X4    $0x01, 16(CX), Z2, Z2
+	VINSERTI32X4    $0x02, 192(CX), Z2, Z2
+	VINSERTI32X4    $0x03, 192(CX), Z2, Z2
+	VPSRLVQ         Z1, Z2, Z2
+	VBROADCASTI32X4 32(CX), Z3
+	VINSERTI32X4    $0x01, 32(CX), Z3, Z3
+	VINSERTI32X4    $0x02, 208(CX), Z3, Z3
+	VINSERTI32X4    $0x03, 208(CX), Z3, Z3
+	VPSRLVQ         Z1, Z3, Z3
+	VBROADCASTI32X4 48(CX), Z1
+	VINSERTI32X4    $0x01, 112(CX), Z1, Z1
+	VINSERTI32X4    $0x02, 224(CX), Z1, Z1
+	VINSERTI32X4    $0x03, 288(CX), Z1, Z1
+	VPANDD          Z0, Z1, Z4
+	VPSLLD          $0x04, Z2, Z5
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z5, Z4
+	VMOVDQU32       Z4, (AX)
+	VPSRLW          $0x04, Z1, Z1
+	VPANDD          Z0, Z1, Z1
+	VPSLLD          $0x03, Z2, Z4
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z4, Z1
+	VMOVDQU32       Z1, 128(AX)
+	VBROADCASTI32X4 64(CX), Z1
+	VINSERTI32X4    $0x01, 128(CX), Z1, Z1
+	VINSERTI32X4    $0x02, 240(CX), Z1, Z1
+	VINSERTI32X4    $0x03, 304(CX), Z1, Z1
+	VPANDD          Z0, Z1, Z4
+	VPSLLD          $0x04, Z3, Z5
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z5, Z4
+	VMOVDQU32       Z4, 64(AX)
+	VPSRLW          $0x04, Z1, Z1
+	VPANDD          Z0, Z1, Z1
+	VPSLLD          $0x03, Z3, Z4
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z4, Z1
+	VMOVDQU32       Z1, 192(AX)
+	VBROADCASTI32X4 80(CX), Z1
+	VINSERTI32X4    $0x01, 144(CX), Z1, Z1
+	VINSERTI32X4    $0x02, 256(CX), Z1, Z1
+	VINSERTI32X4    $0x03, 320(CX), Z1, Z1
+	VPANDD          Z0, Z1, Z4
+	VPSLLD          $0x02, Z2, Z5
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z5, Z4
+	VMOVDQU32       Z4, 256(AX)
+	VPSRLW          $0x04, Z1, Z1
+	VPANDD          Z0, Z1, Z1
+	VPSLLD          $0x01, Z2, Z2
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z2, Z1
+	VMOVDQU32       Z1, 384(AX)
+	VBROADCASTI32X4 96(CX), Z1
+	VINSERTI32X4    $0x01, 160(CX), Z1, Z1
+	VINSERTI32X4    $0x02, 272(CX), Z1, Z1
+	VINSERTI32X4    $0x03, 336(CX), Z1, Z1
+	VPANDD          Z0, Z1, Z2
+	VPSLLD          $0x02, Z3, Z4
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z4, Z2
+	VMOVDQU32       Z2, 320(AX)
+	VPSRLW          $0x04, Z1, Z1
+	VPANDD          Z0, Z1, Z1
+	VPSLLD          $0x01, Z3, Z0
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z0, Z1
+	VMOVDQU32       Z1, 448(AX)
+	VBROADCASTI32X4 (CX), Y0
+	VINSERTI32X4    $0x01, 176(CX), Y0, Y0
+	VPSHUFD         $0x99, Y0, Y2
+	VPANDD          bytes3f<>+0(SB), Y2, Y1
+	VPSRLD          $0x02, Y2, Y2
+	VPANDD          bytes30<>+0(SB), Y2, Y2
+	VPSHUFD         $0xff, Y0, Y3
+	VPSRLVD         oddWords<>+0(SB), Y3, Y3
+	VPANDD          bytesf<>+0(SB), Y3, Y3
+	VPORD           Y2, Y3, Y3
+	VPUNPCKLDQ      Y3, Y1, Y1
+	VPERMQ          $0xd8, Y1, Y1
+	VEXTRACTI32X4   $0x01, Y1, X2
+	VPMOVZXBD       X1, Z1
+	VPMOVZXBD       X2, Z2
+	VCVTDQ2PS       Z1, Z1
+	VCVTDQ2PS       Z2, Z2
+	VPSHUFB         scaleHalf<>+0(SB), Y0, Y3
+	VCVTPH2PS       Y3, Z3
+	VMULPS          Z3, Z1, Z1
+	VPSHUFB         leastHalf<>+0(SB), Y0, Y0
+	VCVTPH2PS       Y0, Z0
+	VMULPS          Z0, Z2, Z2
+	VPXORD          sign<>+0(SB), Z2, Z2
+	VMOVUPS         Z1, 512(AX)
+	VMOVUPS         Z2, 576(AX)
+	VZEROUPPER
 	RET
 
 // func DotQ6KAVX512(w []byte, x []byte, next *byte) float32
@@ -5355,7 +5631,7 @@ body:
 	VFMADD231PS     Z3, Z4, Z2
 	ADDQ            $0x000001a4, AX
 	ADDQ            $0x000001a4, BX
-	ADDQ            $0x00000280, DX
+	ADDQ            $0x000002c0, DX
 	SUBQ            $0x000001a4, CX
 	JMP             chunk
 
@@ -5688,7 +5964,7 @@ chunk:
 	VMULPS          Z8, Z7, Z4
 	VFMADD231PS     Z4, Z5, Z3
 	ADDQ            $0x000001a4, CX
-	ADDQ            $0x00000280, BX
+	ADDQ            $0x000002c0, BX
 	SUBQ            $0x000001a4, DX
 	JNZ             chunk
 	VEXTRACTF64X4   $0x01, Z2, Y0
@@ -6004,7 +6280,7 @@ body:
 	VFMADD231PS     Z6, Z14, Z5
 	ADDQ            $0x000001a4, BX
 	ADDQ            $0x000001a4, DI
-	ADDQ            $0x00000280, AX
+	ADDQ            $0x000002c0, AX
 	SUBQ            $0x000001a4, SI
 	JMP             chunk
 
@@ -6083,6 +6359,93 @@ reduce:
 	MOVSS         X3, ret_1+68(FP)
 	MOVSS         X4, ret_2+72(FP)
 	MOVSS         X5, ret_3+76(FP)
+	RET
+
+// func SpreadQ6KAVX512(dst []byte, w []byte)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL
+TEXT ·SpreadQ6KAVX512(SB), NOSPLIT, $0-48
+	MOVQ            dst_base+0(FP), AX
+	MOVQ            w_base+24(FP), CX
+	MOVL            $0x0f0f0f0f, DX
+	VPBROADCASTD    DX, Z0
+	VPXORD          Z1, Z1, Z1
+	VBROADCASTI32X4 128(CX), Z1
+	VINSERTI32X4    $0x01, 160(CX), Z1, Z1
+	VINSERTI32X4    $0x02, 338(CX), Z1, Z1
+	VINSERTI32X4    $0x03, 370(CX), Z1, Z1
+	VBROADCASTI32X4 (CX), Z2
+	VINSERTI32X4    $0x01, 64(CX), Z2, Z2
+	VINSERTI32X4    $0x02, 210(CX), Z2, Z2
+	VINSERTI32X4    $0x03, 274(CX), Z2, Z2
+	VPANDD          Z0, Z2, Z3
+	VPSLLD          $0x04, Z1, Z4
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z4, Z3
+	VMOVDQU32       Z3, (AX)
+	VPSRLW          $0x04, Z2, Z2
+	VPANDD          Z0, Z2, Z2
+	VMOVUPS         Z1, Z3
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z3, Z2
+	VMOVDQU32       Z2, 256(AX)
+	VBROADCASTI32X4 32(CX), Z2
+	VINSERTI32X4    $0x01, 96(CX), Z2, Z2
+	VINSERTI32X4    $0x02, 242(CX), Z2, Z2
+	VINSERTI32X4    $0x03, 306(CX), Z2, Z2
+	VPANDD          Z0, Z2, Z3
+	VPSLLD          $0x02, Z1, Z4
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z4, Z3
+	VMOVDQU32       Z3, 128(AX)
+	VPSRLW          $0x04, Z2, Z2
+	VPANDD          Z0, Z2, Z2
+	VPSRLD          $0x02, Z1, Z1
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z1, Z2
+	VMOVDQU32       Z2, 384(AX)
+	VBROADCASTI32X4 144(CX), Z1
+	VINSERTI32X4    $0x01, 176(CX), Z1, Z1
+	VINSERTI32X4    $0x02, 354(CX), Z1, Z1
+	VINSERTI32X4    $0x03, 386(CX), Z1, Z1
+	VBROADCASTI32X4 16(CX), Z2
+	VINSERTI32X4    $0x01, 80(CX), Z2, Z2
+	VINSERTI32X4    $0x02, 226(CX), Z2, Z2
+	VINSERTI32X4    $0x03, 290(CX), Z2, Z2
+	VPANDD          Z0, Z2, Z3
+	VPSLLD          $0x04, Z1, Z4
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z4, Z3
+	VMOVDQU32       Z3, 64(AX)
+	VPSRLW          $0x04, Z2, Z2
+	VPANDD          Z0, Z2, Z2
+	VMOVUPS         Z1, Z3
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z3, Z2
+	VMOVDQU32       Z2, 320(AX)
+	VBROADCASTI32X4 48(CX), Z2
+	VINSERTI32X4    $0x01, 112(CX), Z2, Z2
+	VINSERTI32X4    $0x02, 258(CX), Z2, Z2
+	VINSERTI32X4    $0x03, 322(CX), Z2, Z2
+	VPANDD          Z0, Z2, Z3
+	VPSLLD          $0x02, Z1, Z4
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z4, Z3
+	VMOVDQU32       Z3, 192(AX)
+	VPSRLW          $0x04, Z2, Z2
+	VPANDD          Z0, Z2, Z2
+	VPSRLD          $0x02, Z1, Z0
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z0, Z2
+	VMOVDQU32       Z2, 448(AX)
+	VBROADCASTI32X4 192(CX), Y0
+	VINSERTI32X4    $0x01, 402(CX), Y0, Y0
+	VPMOVSXWD       Y0, Z1
+	VPSLLD          $0x18, Z1, Z0
+	VPSRAD          $0x18, Z0, Z0
+	VPSRAD          $0x08, Z1, Z1
+	VPBROADCASTW    208(CX), Y2
+	VPBROADCASTW    418(CX), X3
+	VINSERTI32X4    $0x01, X3, Y2, Y2
+	VCVTPH2PS       Y2, Z2
+	VCVTDQ2PS       Z0, Z0
+	VMULPS          Z2, Z0, Z0
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z2, Z1, Z1
+	VMOVUPS         Z0, 512(AX)
+	VMOVUPS         Z1, 576(AX)
+	VZEROUPPER
 	RET
 
 // func DotIQ4NLAVX512(w []byte, x []byte, next *byte) float32
@@ -6190,7 +6553,7 @@ body:
 	VFMADD231PS     Z5, Z7, Z4
 	ADDQ            $0x00000120, AX
 	ADDQ            $0x00000120, BX
-	ADDQ            $0x00000280, DX
+	ADDQ            $0x000002c0, DX
 	SUBQ            $0x00000120, CX
 	JMP             chunk
 
@@ -6435,7 +6798,7 @@ chunk:
 	VMULPS          Z7, Z6, Z6
 	VFMADD231PS     Z6, Z8, Z5
 	ADDQ            $0x00000120, CX
-	ADDQ            $0x00000280, BX
+	ADDQ            $0x000002c0, BX
 	SUBQ            $0x00000120, DX
 	JNZ             chunk
 	VEXTRACTF64X4   $0x01, Z4, Y0
@@ -6656,7 +7019,7 @@ body:
 	VFMADD231PS     Z8, Z10, Z7
 	ADDQ            $0x00000120, BX
 	ADDQ            $0x00000120, DI
-	ADDQ            $0x00000280, AX
+	ADDQ            $0x000002c0, AX
 	SUBQ            $0x00000120, SI
 	JMP             chunk
 
@@ -6731,6 +7094,75 @@ reduce:
 	MOVSS         X5, ret_1+68(FP)
 	MOVSS         X6, ret_2+72(FP)
 	MOVSS         X7, ret_3+76(FP)
+	RET
+
+// func SpreadIQ4NLAVX512(dst []byte, w []byte)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·SpreadIQ4NLAVX512(SB), NOSPLIT, $0-48
+	MOVQ            dst_base+0(FP), AX
+	MOVQ            w_base+24(FP), CX
+	MOVL            $0x0f0f0f0f, DX
+	VPBROADCASTD    DX, Z0
+	VPXORD          Z1, Z1, Z1
+	VMOVDQU32       pickIQ4NL0<>+0(SB), Z1
+	VMOVUPS         valuesIQ4NL<>+0(SB), Z2
+	MOVL            $0x000000f0, DX
+	KMOVD           DX, K1
+	MOVL            $0x00000f00, DX
+	KMOVD           DX, K2
+	MOVL            $0x0000f000, DX
+	KMOVD           DX, K3
+	VBROADCASTI32X4 2(CX), Z3
+	VINSERTI32X4    $0x01, 74(CX), Z3, Z3
+	VINSERTI32X4    $0x02, 146(CX), Z3, Z3
+	VINSERTI32X4    $0x03, 218(CX), Z3, Z3
+	VPANDD          Z0, Z3, Z4
+	VPSHUFB         Z4, Z2, Z4
+	VMOVDQU32       Z4, (AX)
+	VPSRLW          $0x04, Z3, Z3
+	VPANDD          Z0, Z3, Z3
+	VPSHUFB         Z3, Z2, Z3
+	VMOVDQU32       Z3, 64(AX)
+	VBROADCASTI32X4 20(CX), Z3
+	VINSERTI32X4    $0x01, 92(CX), Z3, Z3
+	VINSERTI32X4    $0x02, 164(CX), Z3, Z3
+	VINSERTI32X4    $0x03, 236(CX), Z3, Z3
+	VPANDD          Z0, Z3, Z4
+	VPSHUFB         Z4, Z2, Z4
+	VMOVDQU32       Z4, 128(AX)
+	VPSRLW          $0x04, Z3, Z3
+	VPANDD          Z0, Z3, Z3
+	VPSHUFB         Z3, Z2, Z3
+	VMOVDQU32       Z3, 192(AX)
+	VBROADCASTI32X4 38(CX), Z3
+	VINSERTI32X4    $0x01, 110(CX), Z3, Z3
+	VINSERTI32X4    $0x02, 182(CX), Z3, Z3
+	VINSERTI32X4    $0x03, 254(CX), Z3, Z3
+	VPANDD          Z0, Z3, Z4
+	VPSHUFB         Z4, Z2, Z4
+	VMOVDQU32       Z4, 256(AX)
+	VPSRLW          $0x04, Z3, Z3
+	VPANDD          Z0, Z3, Z3
+	VPSHUFB         Z3, Z2, Z3
+	VMOVDQU32       Z3, 320(AX)
+	VBROADCASTI32X4 56(CX), Z3
+	VINSERTI32X4    $0x01, 128(CX), Z3, Z3
+	VINSERTI32X4    $0x02, 200(CX), Z3, Z3
+	VINSERTI32X4    $0x03, 272(CX), Z3, Z3
+	VPANDD          Z0, Z3, Z4
+	VPSHUFB         Z4, Z2, Z4
+	VMOVDQU32       Z4, 384(AX)
+	VPSRLW          $0x04, Z3, Z3
+	VPANDD          Z0, Z3, Z3
+	VPSHUFB         Z3, Z2, Z3
+	VMOVDQU32       Z3, 448(AX)
+	VPERMW          (CX), Z1, Z0
+	VPERMW          72(CX), Z1, K1, Z0
+	VPERMW          144(CX), Z1, K2, Z0
+	VPERMW          216(CX), Z1, K3, Z0
+	VCVTPH2PS       Y0, Z0
+	VMOVUPS         Z0, 512(AX)
+	VZEROUPPER
 	RET
 
 // func DotMXFP4AVX512(w []byte, x []byte, next *byte) float32
@@ -6848,7 +7280,7 @@ body:
 	VFMADD231PS     Z6, Z8, Z5
 	ADDQ            $0x00000110, AX
 	ADDQ            $0x00000110, BX
-	ADDQ            $0x00000280, DX
+	ADDQ            $0x000002c0, DX
 	SUBQ            $0x00000110, CX
 	JMP             chunk
 
@@ -7151,7 +7583,7 @@ chunk:
 	VMULPS          Z8, Z7, Z7
 	VFMADD231PS     Z7, Z9, Z6
 	ADDQ            $0x00000110, CX
-	ADDQ            $0x00000280, BX
+	ADDQ            $0x000002c0, BX
 	SUBQ            $0x00000110, DX
 	JNZ             chunk
 	VEXTRACTF64X4   $0x01, Z5, Y0
@@ -7382,7 +7814,7 @@ body:
 	VFMADD231PS     Z9, Z11, Z8
 	ADDQ            $0x00000110, BX
 	ADDQ            $0x00000110, DI
-	ADDQ            $0x00000280, AX
+	ADDQ            $0x000002c0, AX
 	SUBQ            $0x00000110, SI
 	JMP             chunk
 
@@ -7457,6 +7889,85 @@ reduce:
 	MOVSS         X6, ret_1+68(FP)
 	MOVSS         X7, ret_2+72(FP)
 	MOVSS         X8, ret_3+76(FP)
+	RET
+
+// func SpreadMXFP4AVX512(dst []byte, w []byte)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·SpreadMXFP4AVX512(SB), NOSPLIT, $0-48
+	MOVQ            dst_base+0(FP), AX
+	MOVQ            w_base+24(FP), CX
+	MOVL            $0x0f0f0f0f, DX
+	VPBROADCASTD    DX, Z0
+	VPXORD          Z1, Z1, Z1
+	VMOVUPS         valuesMXFP4<>+0(SB), Z1
+	MOVL            $0x00400000, DX
+	VPBROADCASTD    DX, Z2
+	VMOVDQU32       pickMXFP40<>+0(SB), Z3
+	MOVL            $0x000000f0, DX
+	KMOVD           DX, K1
+	MOVL            $0x00000f00, DX
+	KMOVD           DX, K2
+	MOVL            $0x0000f000, DX
+	KMOVD           DX, K3
+	VBROADCASTI32X4 1(CX), Z4
+	VINSERTI32X4    $0x01, 69(CX), Z4, Z4
+	VINSERTI32X4    $0x02, 137(CX), Z4, Z4
+	VINSERTI32X4    $0x03, 205(CX), Z4, Z4
+	VPANDD          Z0, Z4, Z5
+	VPSHUFB         Z5, Z1, Z5
+	VMOVDQU32       Z5, (AX)
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          Z0, Z4, Z4
+	VPSHUFB         Z4, Z1, Z4
+	VMOVDQU32       Z4, 64(AX)
+	VBROADCASTI32X4 18(CX), Z4
+	VINSERTI32X4    $0x01, 86(CX), Z4, Z4
+	VINSERTI32X4    $0x02, 154(CX), Z4, Z4
+	VINSERTI32X4    $0x03, 222(CX), Z4, Z4
+	VPANDD          Z0, Z4, Z5
+	VPSHUFB         Z5, Z1, Z5
+	VMOVDQU32       Z5, 128(AX)
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          Z0, Z4, Z4
+	VPSHUFB         Z4, Z1, Z4
+	VMOVDQU32       Z4, 192(AX)
+	VBROADCASTI32X4 35(CX), Z4
+	VINSERTI32X4    $0x01, 103(CX), Z4, Z4
+	VINSERTI32X4    $0x02, 171(CX), Z4, Z4
+	VINSERTI32X4    $0x03, 239(CX), Z4, Z4
+	VPANDD          Z0, Z4, Z5
+	VPSHUFB         Z5, Z1, Z5
+	VMOVDQU32       Z5, 256(AX)
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          Z0, Z4, Z4
+	VPSHUFB         Z4, Z1, Z4
+	VMOVDQU32       Z4, 320(AX)
+	VBROADCASTI32X4 52(CX), Z4
+	VINSERTI32X4    $0x01, 120(CX), Z4, Z4
+	VINSERTI32X4    $0x02, 188(CX), Z4, Z4
+	VINSERTI32X4    $0x03, 256(CX), Z4, Z4
+	VPANDD          Z0, Z4, Z5
+	VPSHUFB         Z5, Z1, Z5
+	VMOVDQU32       Z5, 384(AX)
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          Z0, Z4, Z4
+	VPSHUFB         Z4, Z1, Z4
+	VMOVDQU32       Z4, 448(AX)
+	VPERMW          (CX), Z3, Z0
+	VPERMW          68(CX), Z3, K1, Z0
+	VPERMW          136(CX), Z3, K2, Z0
+	VPERMW          204(CX), Z3, K3, Z0
+	VPMOVZXWD       Y0, Z0
+	VPSRLVD         odd<>+0(SB), Z0, Z0
+	VPANDD          lowByte<>+0(SB), Z0, Z0
+	VMOVUPS         one<>+0(SB), Z1
+	VPSUBD          Z0, Z1, Z1
+	VPSRLVD         Z1, Z2, Z1
+	VPSLLD          $0x17, Z0, Z0
+	VPSUBD          step<>+0(SB), Z0, Z0
+	VPMAXSD         Z1, Z0, Z0
+	VMOVUPS         Z0, 512(AX)
+	VZEROUPPER
 	RET
 
 // func TileF32AVX512(out *[24]float32, w *[4][]float32, panel []float32)
@@ -10994,6 +11505,1275 @@ chunk:
 	JMP          chunk
 
 done:
+	VZEROUPPER
+	RET
+
+// func InterleaveAVX512(dst *[10240]byte, src *[10240]byte)
+// Requires: AVX, AVX512F
+TEXT ·InterleaveAVX512(SB), NOSPLIT, $0-16
+	MOVQ  dst+0(FP), AX
+	MOVQ  src+8(FP), CX
+	MOVQ  $0x00000028, DX
+	TESTQ DX, DX
+	JZ    piece_end
+
+piece:
+	VBROADCASTI32X4 (CX), Z0
+	VINSERTI32X4    $0x01, 2560(CX), Z0, Z0
+	VINSERTI32X4    $0x02, 5120(CX), Z0, Z0
+	VINSERTI32X4    $0x03, 7680(CX), Z0, Z0
+	VBROADCASTI32X4 640(CX), Z1
+	VINSERTI32X4    $0x01, 3200(CX), Z1, Z1
+	VINSERTI32X4    $0x02, 5760(CX), Z1, Z1
+	VINSERTI32X4    $0x03, 8320(CX), Z1, Z1
+	VBROADCASTI32X4 1280(CX), Z2
+	VINSERTI32X4    $0x01, 3840(CX), Z2, Z2
+	VINSERTI32X4    $0x02, 6400(CX), Z2, Z2
+	VINSERTI32X4    $0x03, 8960(CX), Z2, Z2
+	VBROADCASTI32X4 1920(CX), Z3
+	VINSERTI32X4    $0x01, 4480(CX), Z3, Z3
+	VINSERTI32X4    $0x02, 7040(CX), Z3, Z3
+	VINSERTI32X4    $0x03, 9600(CX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z0
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z2
+	VPUNPCKLQDQ     Z1, Z4, Z3
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VMOVDQU32       Z3, (AX)
+	VMOVDQU32       Z1, 64(AX)
+	VPUNPCKLQDQ     Z2, Z0, Z1
+	VPUNPCKHQDQ     Z2, Z0, Z0
+	VMOVDQU32       Z1, 128(AX)
+	VMOVDQU32       Z0, 192(AX)
+	ADDQ            $0x10, CX
+	ADDQ            $0x00000100, AX
+	DECQ            DX
+	JNZ             piece
+
+piece_end:
+	VZEROUPPER
+	RET
+
+// func GemmZeroAVX512(acc *byte, w *byte, w2 *byte, x *byte, stride int, blocks int, zero uint32)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI
+TEXT ·GemmZeroAVX512(SB), NOSPLIT, $0-52
+	MOVQ         acc+0(FP), AX
+	MOVQ         w+8(FP), CX
+	LEAQ         8192(CX), DX
+	MOVQ         w2+16(FP), BX
+	LEAQ         8192(BX), SI
+	MOVQ         x+24(FP), DI
+	MOVQ         stride+32(FP), R8
+	LEAQ         (R8)(R8*2), R9
+	LEAQ         (DI)(R8*4), R10
+	MOVQ         DI, R11
+	MOVQ         R10, R12
+	MOVQ         blocks+40(FP), R13
+	MOVQ         $0x00000004, R14
+	VPXORD       Z0, Z0, Z0
+	MOVL         zero+48(FP), R15
+	VPBROADCASTD R15, Z0
+
+block:
+	VPBROADCASTD 576(R11), Z1
+	VPMADDWD     Z0, Z1, Z1
+	VMOVDQA32    Z1, Z2
+	VPBROADCASTD 576(R11)(R8*1), Z3
+	VPMADDWD     Z0, Z3, Z3
+	VMOVDQA32    Z3, Z4
+	VPBROADCASTD 576(R11)(R8*2), Z5
+	VPMADDWD     Z0, Z5, Z5
+	VMOVDQA32    Z5, Z6
+	VPBROADCASTD 576(R11)(R9*1), Z7
+	VPMADDWD     Z0, Z7, Z7
+	VMOVDQA32    Z7, Z8
+	VPBROADCASTD 576(R12), Z9
+	VPMADDWD     Z0, Z9, Z9
+	VMOVDQA32    Z9, Z10
+	VPBROADCASTD 576(R12)(R8*1), Z11
+	VPMADDWD     Z0, Z11, Z11
+	VMOVDQA32    Z11, Z12
+	VPBROADCASTD 576(R12)(R8*2), Z13
+	VPMADDWD     Z0, Z13, Z13
+	VMOVDQA32    Z13, Z14
+	VPBROADCASTD 576(R12)(R9*1), Z15
+	VPMADDWD     Z0, Z15, Z15
+	VMOVDQA32    Z15, Z16
+	VMOVUPS      (CX), Z17
+	VMOVUPS      (BX), Z18
+	VPBROADCASTD (DI), Z19
+	VPDPBUSD     Z19, Z17, Z1
+	VPDPBUSD     Z19, Z18, Z2
+	VPBROADCASTD (DI)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z3
+	VPDPBUSD     Z19, Z18, Z4
+	VPBROADCASTD (DI)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z5
+	VPDPBUSD     Z19, Z18, Z6
+	VPBROADCASTD (DI)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z7
+	VPDPBUSD     Z19, Z18, Z8
+	VPBROADCASTD (R10), Z19
+	VPDPBUSD     Z19, Z17, Z9
+	VPDPBUSD     Z19, Z18, Z10
+	VPBROADCASTD (R10)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z11
+	VPDPBUSD     Z19, Z18, Z12
+	VPBROADCASTD (R10)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z13
+	VPDPBUSD     Z19, Z18, Z14
+	VPBROADCASTD (R10)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z15
+	VPDPBUSD     Z19, Z18, Z16
+	VMOVUPS      64(CX), Z17
+	VMOVUPS      64(BX), Z18
+	VPBROADCASTD 4(DI), Z19
+	VPDPBUSD     Z19, Z17, Z1
+	VPDPBUSD     Z19, Z18, Z2
+	VPBROADCASTD 4(DI)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z3
+	VPDPBUSD     Z19, Z18, Z4
+	VPBROADCASTD 4(DI)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z5
+	VPDPBUSD     Z19, Z18, Z6
+	VPBROADCASTD 4(DI)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z7
+	VPDPBUSD     Z19, Z18, Z8
+	VPBROADCASTD 4(R10), Z19
+	VPDPBUSD     Z19, Z17, Z9
+	VPDPBUSD     Z19, Z18, Z10
+	VPBROADCASTD 4(R10)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z11
+	VPDPBUSD     Z19, Z18, Z12
+	VPBROADCASTD 4(R10)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z13
+	VPDPBUSD     Z19, Z18, Z14
+	VPBROADCASTD 4(R10)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z15
+	VPDPBUSD     Z19, Z18, Z16
+	VMOVUPS      128(CX), Z17
+	VMOVUPS      128(BX), Z18
+	VPBROADCASTD 8(DI), Z19
+	VPDPBUSD     Z19, Z17, Z1
+	VPDPBUSD     Z19, Z18, Z2
+	VPBROADCASTD 8(DI)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z3
+	VPDPBUSD     Z19, Z18, Z4
+	VPBROADCASTD 8(DI)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z5
+	VPDPBUSD     Z19, Z18, Z6
+	VPBROADCASTD 8(DI)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z7
+	VPDPBUSD     Z19, Z18, Z8
+	VPBROADCASTD 8(R10), Z19
+	VPDPBUSD     Z19, Z17, Z9
+	VPDPBUSD     Z19, Z18, Z10
+	VPBROADCASTD 8(R10)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z11
+	VPDPBUSD     Z19, Z18, Z12
+	VPBROADCASTD 8(R10)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z13
+	VPDPBUSD     Z19, Z18, Z14
+	VPBROADCASTD 8(R10)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z15
+	VPDPBUSD     Z19, Z18, Z16
+	VMOVUPS      192(CX), Z17
+	VMOVUPS      192(BX), Z18
+	VPBROADCASTD 12(DI), Z19
+	VPDPBUSD     Z19, Z17, Z1
+	VPDPBUSD     Z19, Z18, Z2
+	VPBROADCASTD 12(DI)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z3
+	VPDPBUSD     Z19, Z18, Z4
+	VPBROADCASTD 12(DI)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z5
+	VPDPBUSD     Z19, Z18, Z6
+	VPBROADCASTD 12(DI)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z7
+	VPDPBUSD     Z19, Z18, Z8
+	VPBROADCASTD 12(R10), Z19
+	VPDPBUSD     Z19, Z17, Z9
+	VPDPBUSD     Z19, Z18, Z10
+	VPBROADCASTD 12(R10)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z11
+	VPDPBUSD     Z19, Z18, Z12
+	VPBROADCASTD 12(R10)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z13
+	VPDPBUSD     Z19, Z18, Z14
+	VPBROADCASTD 12(R10)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z15
+	VPDPBUSD     Z19, Z18, Z16
+	VMOVUPS      1024(CX), Z17
+	VMOVUPS      1024(BX), Z18
+	VPBROADCASTD 64(DI), Z19
+	VPDPBUSD     Z19, Z17, Z1
+	VPDPBUSD     Z19, Z18, Z2
+	VPBROADCASTD 64(DI)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z3
+	VPDPBUSD     Z19, Z18, Z4
+	VPBROADCASTD 64(DI)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z5
+	VPDPBUSD     Z19, Z18, Z6
+	VPBROADCASTD 64(DI)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z7
+	VPDPBUSD     Z19, Z18, Z8
+	VPBROADCASTD 64(R10), Z19
+	VPDPBUSD     Z19, Z17, Z9
+	VPDPBUSD     Z19, Z18, Z10
+	VPBROADCASTD 64(R10)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z11
+	VPDPBUSD     Z19, Z18, Z12
+	VPBROADCASTD 64(R10)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z13
+	VPDPBUSD     Z19, Z18, Z14
+	VPBROADCASTD 64(R10)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z15
+	VPDPBUSD     Z19, Z18, Z16
+	VMOVUPS      1088(CX), Z17
+	VMOVUPS      1088(BX), Z18
+	VPBROADCASTD 68(DI), Z19
+	VPDPBUSD     Z19, Z17, Z1
+	VPDPBUSD     Z19, Z18, Z2
+	VPBROADCASTD 68(DI)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z3
+	VPDPBUSD     Z19, Z18, Z4
+	VPBROADCASTD 68(DI)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z5
+	VPDPBUSD     Z19, Z18, Z6
+	VPBROADCASTD 68(DI)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z7
+	VPDPBUSD     Z19, Z18, Z8
+	VPBROADCASTD 68(R10), Z19
+	VPDPBUSD     Z19, Z17, Z9
+	VPDPBUSD     Z19, Z18, Z10
+	VPBROADCASTD 68(R10)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z11
+	VPDPBUSD     Z19, Z18, Z12
+	VPBROADCASTD 68(R10)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z13
+	VPDPBUSD     Z19, Z18, Z14
+	VPBROADCASTD 68(R10)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z15
+	VPDPBUSD     Z19, Z18, Z16
+	VMOVUPS      1152(CX), Z17
+	VMOVUPS      1152(BX), Z18
+	VPBROADCASTD 72(DI), Z19
+	VPDPBUSD     Z19, Z17, Z1
+	VPDPBUSD     Z19, Z18, Z2
+	VPBROADCASTD 72(DI)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z3
+	VPDPBUSD     Z19, Z18, Z4
+	VPBROADCASTD 72(DI)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z5
+	VPDPBUSD     Z19, Z18, Z6
+	VPBROADCASTD 72(DI)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z7
+	VPDPBUSD     Z19, Z18, Z8
+	VPBROADCASTD 72(R10), Z19
+	VPDPBUSD     Z19, Z17, Z9
+	VPDPBUSD     Z19, Z18, Z10
+	VPBROADCASTD 72(R10)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z11
+	VPDPBUSD     Z19, Z18, Z12
+	VPBROADCASTD 72(R10)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z13
+	VPDPBUSD     Z19, Z18, Z14
+	VPBROADCASTD 72(R10)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z15
+	VPDPBUSD     Z19, Z18, Z16
+	VMOVUPS      1216(CX), Z17
+	VMOVUPS      1216(BX), Z18
+	VPBROADCASTD 76(DI), Z19
+	VPDPBUSD     Z19, Z17, Z1
+	VPDPBUSD     Z19, Z18, Z2
+	VPBROADCASTD 76(DI)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z3
+	VPDPBUSD     Z19, Z18, Z4
+	VPBROADCASTD 76(DI)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z5
+	VPDPBUSD     Z19, Z18, Z6
+	VPBROADCASTD 76(DI)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z7
+	VPDPBUSD     Z19, Z18, Z8
+	VPBROADCASTD 76(R10), Z19
+	VPDPBUSD     Z19, Z17, Z9
+	VPDPBUSD     Z19, Z18, Z10
+	VPBROADCASTD 76(R10)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z11
+	VPDPBUSD     Z19, Z18, Z12
+	VPBROADCASTD 76(R10)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z13
+	VPDPBUSD     Z19, Z18, Z14
+	VPBROADCASTD 76(R10)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z15
+	VPDPBUSD     Z19, Z18, Z16
+	VMOVUPS      (DX), Z17
+	VMOVUPS      (SI), Z18
+	VBROADCASTSS 512(R11), Z19
+	VMULPS       Z17, Z19, Z20
+	VCVTDQ2PS    Z1, Z1
+	VFMADD213PS  (AX), Z20, Z1
+	VMOVUPS      Z1, (AX)
+	VMULPS       Z18, Z19, Z1
+	VCVTDQ2PS    Z2, Z2
+	VFMADD213PS  64(AX), Z1, Z2
+	VMOVUPS      Z2, 64(AX)
+	VBROADCASTSS 512(R11)(R8*1), Z1
+	VMULPS       Z17, Z1, Z2
+	VCVTDQ2PS    Z3, Z3
+	VFMADD213PS  128(AX), Z2, Z3
+	VMOVUPS      Z3, 128(AX)
+	VMULPS       Z18, Z1, Z1
+	VCVTDQ2PS    Z4, Z4
+	VFMADD213PS  192(AX), Z1, Z4
+	VMOVUPS      Z4, 192(AX)
+	VBROADCASTSS 512(R11)(R8*2), Z1
+	VMULPS       Z17, Z1, Z2
+	VCVTDQ2PS    Z5, Z5
+	VFMADD213PS  256(AX), Z2, Z5
+	VMOVUPS      Z5, 256(AX)
+	VMULPS       Z18, Z1, Z1
+	VCVTDQ2PS    Z6, Z6
+	VFMADD213PS  320(AX), Z1, Z6
+	VMOVUPS      Z6, 320(AX)
+	VBROADCASTSS 512(R11)(R9*1), Z1
+	VMULPS       Z17, Z1, Z2
+	VCVTDQ2PS    Z7, Z7
+	VFMADD213PS  384(AX), Z2, Z7
+	VMOVUPS      Z7, 384(AX)
+	VMULPS       Z18, Z1, Z1
+	VCVTDQ2PS    Z8, Z8
+	VFMADD213PS  448(AX), Z1, Z8
+	VMOVUPS      Z8, 448(AX)
+	VBROADCASTSS 512(R12), Z1
+	VMULPS       Z17, Z1, Z2
+	VCVTDQ2PS    Z9, Z9
+	VFMADD213PS  512(AX), Z2, Z9
+	VMOVUPS      Z9, 512(AX)
+	VMULPS       Z18, Z1, Z1
+	VCVTDQ2PS    Z10, Z10
+	VFMADD213PS  576(AX), Z1, Z10
+	VMOVUPS      Z10, 576(AX)
+	VBROADCASTSS 512(R12)(R8*1), Z1
+	VMULPS       Z17, Z1, Z2
+	VCVTDQ2PS    Z11, Z11
+	VFMADD213PS  640(AX), Z2, Z11
+	VMOVUPS      Z11, 640(AX)
+	VMULPS       Z18, Z1, Z1
+	VCVTDQ2PS    Z12, Z12
+	VFMADD213PS  704(AX), Z1, Z12
+	VMOVUPS      Z12, 704(AX)
+	VBROADCASTSS 512(R12)(R8*2), Z1
+	VMULPS       Z17, Z1, Z2
+	VCVTDQ2PS    Z13, Z13
+	VFMADD213PS  768(AX), Z2, Z13
+	VMOVUPS      Z13, 768(AX)
+	VMULPS       Z18, Z1, Z1
+	VCVTDQ2PS    Z14, Z14
+	VFMADD213PS  832(AX), Z1, Z14
+	VMOVUPS      Z14, 832(AX)
+	VBROADCASTSS 512(R12)(R9*1), Z1
+	VMULPS       Z17, Z1, Z2
+	VCVTDQ2PS    Z15, Z15
+	VFMADD213PS  896(AX), Z2, Z15
+	VMOVUPS      Z15, 896(AX)
+	VMULPS       Z18, Z1, Z1
+	VCVTDQ2PS    Z16, Z16
+	VFMADD213PS  960(AX), Z1, Z16
+	VMOVUPS      Z16, 960(AX)
+	ADDQ         $0x00000800, CX
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000004, R11
+	ADDQ         $0x00000800, BX
+	ADDQ         $0x00000040, SI
+	ADDQ         $0x00000080, R10
+	ADDQ         $0x00000004, R12
+	ADDQ         $0x00000400, AX
+	DECQ         R13
+	JZ           done
+	DECQ         R14
+	JNZ          block
+	MOVQ         $0x00000004, R14
+	SUBQ         $0x00001f00, CX
+	SUBQ         $0x000001f0, DI
+	SUBQ         $0x00001f00, BX
+	SUBQ         $0x000001f0, R10
+	JMP          block
+
+done:
+	VZEROUPPER
+	RET
+
+// func GemmLeastAVX512(acc *byte, w *byte, w2 *byte, x *byte, stride int, blocks int, zero uint32)
+// Requires: AVX, AVX512F, AVX512VNNI
+TEXT ·GemmLeastAVX512(SB), NOSPLIT, $0-52
+	MOVQ   acc+0(FP), AX
+	MOVQ   w+8(FP), CX
+	LEAQ   8192(CX), DX
+	MOVQ   w2+16(FP), BX
+	LEAQ   8192(BX), SI
+	MOVQ   x+24(FP), DI
+	MOVQ   stride+32(FP), R8
+	LEAQ   (R8)(R8*2), R9
+	LEAQ   (DI)(R8*4), R10
+	MOVQ   DI, R11
+	MOVQ   R10, R12
+	MOVQ   blocks+40(FP), R13
+	MOVQ   $0x00000004, R14
+	VPXORD Z0, Z0, Z0
+
+block:
+	VMOVDQA32    Z0, Z1
+	VMOVDQA32    Z0, Z2
+	VMOVDQA32    Z0, Z3
+	VMOVDQA32    Z0, Z4
+	VMOVDQA32    Z0, Z5
+	VMOVDQA32    Z0, Z6
+	VMOVDQA32    Z0, Z7
+	VMOVDQA32    Z0, Z8
+	VMOVDQA32    Z0, Z9
+	VMOVDQA32    Z0, Z10
+	VMOVDQA32    Z0, Z11
+	VMOVDQA32    Z0, Z12
+	VMOVDQA32    Z0, Z13
+	VMOVDQA32    Z0, Z14
+	VMOVDQA32    Z0, Z15
+	VMOVDQA32    Z0, Z16
+	VMOVUPS      (CX), Z17
+	VMOVUPS      (BX), Z18
+	VPBROADCASTD (DI), Z19
+	VPDPBUSD     Z19, Z17, Z1
+	VPDPBUSD     Z19, Z18, Z2
+	VPBROADCASTD (DI)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z3
+	VPDPBUSD     Z19, Z18, Z4
+	VPBROADCASTD (DI)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z5
+	VPDPBUSD     Z19, Z18, Z6
+	VPBROADCASTD (DI)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z7
+	VPDPBUSD     Z19, Z18, Z8
+	VPBROADCASTD (R10), Z19
+	VPDPBUSD     Z19, Z17, Z9
+	VPDPBUSD     Z19, Z18, Z10
+	VPBROADCASTD (R10)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z11
+	VPDPBUSD     Z19, Z18, Z12
+	VPBROADCASTD (R10)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z13
+	VPDPBUSD     Z19, Z18, Z14
+	VPBROADCASTD (R10)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z15
+	VPDPBUSD     Z19, Z18, Z16
+	VMOVUPS      64(CX), Z17
+	VMOVUPS      64(BX), Z18
+	VPBROADCASTD 4(DI), Z19
+	VPDPBUSD     Z19, Z17, Z1
+	VPDPBUSD     Z19, Z18, Z2
+	VPBROADCASTD 4(DI)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z3
+	VPDPBUSD     Z19, Z18, Z4
+	VPBROADCASTD 4(DI)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z5
+	VPDPBUSD     Z19, Z18, Z6
+	VPBROADCASTD 4(DI)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z7
+	VPDPBUSD     Z19, Z18, Z8
+	VPBROADCASTD 4(R10), Z19
+	VPDPBUSD     Z19, Z17, Z9
+	VPDPBUSD     Z19, Z18, Z10
+	VPBROADCASTD 4(R10)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z11
+	VPDPBUSD     Z19, Z18, Z12
+	VPBROADCASTD 4(R10)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z13
+	VPDPBUSD     Z19, Z18, Z14
+	VPBROADCASTD 4(R10)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z15
+	VPDPBUSD     Z19, Z18, Z16
+	VMOVUPS      128(CX), Z17
+	VMOVUPS      128(BX), Z18
+	VPBROADCASTD 8(DI), Z19
+	VPDPBUSD     Z19, Z17, Z1
+	VPDPBUSD     Z19, Z18, Z2
+	VPBROADCASTD 8(DI)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z3
+	VPDPBUSD     Z19, Z18, Z4
+	VPBROADCASTD 8(DI)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z5
+	VPDPBUSD     Z19, Z18, Z6
+	VPBROADCASTD 8(DI)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z7
+	VPDPBUSD     Z19, Z18, Z8
+	VPBROADCASTD 8(R10), Z19
+	VPDPBUSD     Z19, Z17, Z9
+	VPDPBUSD     Z19, Z18, Z10
+	VPBROADCASTD 8(R10)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z11
+	VPDPBUSD     Z19, Z18, Z12
+	VPBROADCASTD 8(R10)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z13
+	VPDPBUSD     Z19, Z18, Z14
+	VPBROADCASTD 8(R10)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z15
+	VPDPBUSD     Z19, Z18, Z16
+	VMOVUPS      192(CX), Z17
+	VMOVUPS      192(BX), Z18
+	VPBROADCASTD 12(DI), Z19
+	VPDPBUSD     Z19, Z17, Z1
+	VPDPBUSD     Z19, Z18, Z2
+	VPBROADCASTD 12(DI)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z3
+	VPDPBUSD     Z19, Z18, Z4
+	VPBROADCASTD 12(DI)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z5
+	VPDPBUSD     Z19, Z18, Z6
+	VPBROADCASTD 12(DI)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z7
+	VPDPBUSD     Z19, Z18, Z8
+	VPBROADCASTD 12(R10), Z19
+	VPDPBUSD     Z19, Z17, Z9
+	VPDPBUSD     Z19, Z18, Z10
+	VPBROADCASTD 12(R10)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z11
+	VPDPBUSD     Z19, Z18, Z12
+	VPBROADCASTD 12(R10)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z13
+	VPDPBUSD     Z19, Z18, Z14
+	VPBROADCASTD 12(R10)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z15
+	VPDPBUSD     Z19, Z18, Z16
+	VMOVUPS      1024(CX), Z17
+	VMOVUPS      1024(BX), Z18
+	VPBROADCASTD 64(DI), Z19
+	VPDPBUSD     Z19, Z17, Z1
+	VPDPBUSD     Z19, Z18, Z2
+	VPBROADCASTD 64(DI)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z3
+	VPDPBUSD     Z19, Z18, Z4
+	VPBROADCASTD 64(DI)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z5
+	VPDPBUSD     Z19, Z18, Z6
+	VPBROADCASTD 64(DI)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z7
+	VPDPBUSD     Z19, Z18, Z8
+	VPBROADCASTD 64(R10), Z19
+	VPDPBUSD     Z19, Z17, Z9
+	VPDPBUSD     Z19, Z18, Z10
+	VPBROADCASTD 64(R10)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z11
+	VPDPBUSD     Z19, Z18, Z12
+	VPBROADCASTD 64(R10)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z13
+	VPDPBUSD     Z19, Z18, Z14
+	VPBROADCASTD 64(R10)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z15
+	VPDPBUSD     Z19, Z18, Z16
+	VMOVUPS      1088(CX), Z17
+	VMOVUPS      1088(BX), Z18
+	VPBROADCASTD 68(DI), Z19
+	VPDPBUSD     Z19, Z17, Z1
+	VPDPBUSD     Z19, Z18, Z2
+	VPBROADCASTD 68(DI)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z3
+	VPDPBUSD     Z19, Z18, Z4
+	VPBROADCASTD 68(DI)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z5
+	VPDPBUSD     Z19, Z18, Z6
+	VPBROADCASTD 68(DI)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z7
+	VPDPBUSD     Z19, Z18, Z8
+	VPBROADCASTD 68(R10), Z19
+	VPDPBUSD     Z19, Z17, Z9
+	VPDPBUSD     Z19, Z18, Z10
+	VPBROADCASTD 68(R10)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z11
+	VPDPBUSD     Z19, Z18, Z12
+	VPBROADCASTD 68(R10)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z13
+	VPDPBUSD     Z19, Z18, Z14
+	VPBROADCASTD 68(R10)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z15
+	VPDPBUSD     Z19, Z18, Z16
+	VMOVUPS      1152(CX), Z17
+	VMOVUPS      1152(BX), Z18
+	VPBROADCASTD 72(DI), Z19
+	VPDPBUSD     Z19, Z17, Z1
+	VPDPBUSD     Z19, Z18, Z2
+	VPBROADCASTD 72(DI)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z3
+	VPDPBUSD     Z19, Z18, Z4
+	VPBROADCASTD 72(DI)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z5
+	VPDPBUSD     Z19, Z18, Z6
+	VPBROADCASTD 72(DI)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z7
+	VPDPBUSD     Z19, Z18, Z8
+	VPBROADCASTD 72(R10), Z19
+	VPDPBUSD     Z19, Z17, Z9
+	VPDPBUSD     Z19, Z18, Z10
+	VPBROADCASTD 72(R10)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z11
+	VPDPBUSD     Z19, Z18, Z12
+	VPBROADCASTD 72(R10)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z13
+	VPDPBUSD     Z19, Z18, Z14
+	VPBROADCASTD 72(R10)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z15
+	VPDPBUSD     Z19, Z18, Z16
+	VMOVUPS      1216(CX), Z17
+	VMOVUPS      1216(BX), Z18
+	VPBROADCASTD 76(DI), Z19
+	VPDPBUSD     Z19, Z17, Z1
+	VPDPBUSD     Z19, Z18, Z2
+	VPBROADCASTD 76(DI)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z3
+	VPDPBUSD     Z19, Z18, Z4
+	VPBROADCASTD 76(DI)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z5
+	VPDPBUSD     Z19, Z18, Z6
+	VPBROADCASTD 76(DI)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z7
+	VPDPBUSD     Z19, Z18, Z8
+	VPBROADCASTD 76(R10), Z19
+	VPDPBUSD     Z19, Z17, Z9
+	VPDPBUSD     Z19, Z18, Z10
+	VPBROADCASTD 76(R10)(R8*1), Z19
+	VPDPBUSD     Z19, Z17, Z11
+	VPDPBUSD     Z19, Z18, Z12
+	VPBROADCASTD 76(R10)(R8*2), Z19
+	VPDPBUSD     Z19, Z17, Z13
+	VPDPBUSD     Z19, Z18, Z14
+	VPBROADCASTD 76(R10)(R9*1), Z19
+	VPDPBUSD     Z19, Z17, Z15
+	VPDPBUSD     Z19, Z18, Z16
+	VMOVUPS      (DX), Z17
+	VMOVUPS      1024(DX), Z18
+	VMOVUPS      (SI), Z19
+	VMOVUPS      1024(SI), Z20
+	VBROADCASTSS 512(R11), Z21
+	VBROADCASTSS 640(R11), Z22
+	VMULPS       Z17, Z21, Z23
+	VCVTDQ2PS    Z1, Z1
+	VFMADD213PS  (AX), Z23, Z1
+	VFMADD231PS  Z22, Z18, Z1
+	VMOVUPS      Z1, (AX)
+	VMULPS       Z19, Z21, Z1
+	VCVTDQ2PS    Z2, Z2
+	VFMADD213PS  64(AX), Z1, Z2
+	VFMADD231PS  Z22, Z20, Z2
+	VMOVUPS      Z2, 64(AX)
+	VBROADCASTSS 512(R11)(R8*1), Z1
+	VBROADCASTSS 640(R11)(R8*1), Z2
+	VMULPS       Z17, Z1, Z21
+	VCVTDQ2PS    Z3, Z3
+	VFMADD213PS  128(AX), Z21, Z3
+	VFMADD231PS  Z2, Z18, Z3
+	VMOVUPS      Z3, 128(AX)
+	VMULPS       Z19, Z1, Z1
+	VCVTDQ2PS    Z4, Z4
+	VFMADD213PS  192(AX), Z1, Z4
+	VFMADD231PS  Z2, Z20, Z4
+	VMOVUPS      Z4, 192(AX)
+	VBROADCASTSS 512(R11)(R8*2), Z1
+	VBROADCASTSS 640(R11)(R8*2), Z2
+	VMULPS       Z17, Z1, Z3
+	VCVTDQ2PS    Z5, Z5
+	VFMADD213PS  256(AX), Z3, Z5
+	VFMADD231PS  Z2, Z18, Z5
+	VMOVUPS      Z5, 256(AX)
+	VMULPS       Z19, Z1, Z1
+	VCVTDQ2PS    Z6, Z6
+	VFMADD213PS  320(AX), Z1, Z6
+	VFMADD231PS  Z2, Z20, Z6
+	VMOVUPS      Z6, 320(AX)
+	VBROADCASTSS 512(R11)(R9*1), Z1
+	VBROADCASTSS 640(R11)(R9*1), Z2
+	VMULPS       Z17, Z1, Z3
+	VCVTDQ2PS    Z7, Z7
+	VFMADD213PS  384(AX), Z3, Z7
+	VFMADD231PS  Z2, Z18, Z7
+	VMOVUPS      Z7, 384(AX)
+	VMULPS       Z19, Z1, Z1
+	VCVTDQ2PS    Z8, Z8
+	VFMADD213PS  448(AX), Z1, Z8
+	VFMADD231PS  Z2, Z20, Z8
+	VMOVUPS      Z8, 448(AX)
+	VBROADCASTSS 512(R12), Z1
+	VBROADCASTSS 640(R12), Z2
+	VMULPS       Z17, Z1, Z3
+	VCVTDQ2PS    Z9, Z9
+	VFMADD213PS  512(AX), Z3, Z9
+	VFMADD231PS  Z2, Z18, Z9
+	VMOVUPS      Z9, 512(AX)
+	VMULPS       Z19, Z1, Z1
+	VCVTDQ2PS    Z10, Z10
+	VFMADD213PS  576(AX), Z1, Z10
+	VFMADD231PS  Z2, Z20, Z10
+	VMOVUPS      Z10, 576(AX)
+	VBROADCASTSS 512(R12)(R8*1), Z1
+	VBROADCASTSS 640(R12)(R8*1), Z2
+	VMULPS       Z17, Z1, Z3
+	VCVTDQ2PS    Z11, Z11
+	VFMADD213PS  640(AX), Z3, Z11
+	VFMADD231PS  Z2, Z18, Z11
+	VMOVUPS      Z11, 640(AX)
+	VMULPS       Z19, Z1, Z1
+	VCVTDQ2PS    Z12, Z12
+	VFMADD213PS  704(AX), Z1, Z12
+	VFMADD231PS  Z2, Z20, Z12
+	VMOVUPS      Z12, 704(AX)
+	VBROADCASTSS 512(R12)(R8*2), Z1
+	VBROADCASTSS 640(R12)(R8*2), Z2
+	VMULPS       Z17, Z1, Z3
+	VCVTDQ2PS    Z13, Z13
+	VFMADD213PS  768(AX), Z3, Z13
+	VFMADD231PS  Z2, Z18, Z13
+	VMOVUPS      Z13, 768(AX)
+	VMULPS       Z19, Z1, Z1
+	VCVTDQ2PS    Z14, Z14
+	VFMADD213PS  832(AX), Z1, Z14
+	VFMADD231PS  Z2, Z20, Z14
+	VMOVUPS      Z14, 832(AX)
+	VBROADCASTSS 512(R12)(R9*1), Z1
+	VBROADCASTSS 640(R12)(R9*1), Z2
+	VMULPS       Z17, Z1, Z3
+	VCVTDQ2PS    Z15, Z15
+	VFMADD213PS  896(AX), Z3, Z15
+	VFMADD231PS  Z2, Z18, Z15
+	VMOVUPS      Z15, 896(AX)
+	VMULPS       Z19, Z1, Z1
+	VCVTDQ2PS    Z16, Z16
+	VFMADD213PS  960(AX), Z1, Z16
+	VFMADD231PS  Z2, Z20, Z16
+	VMOVUPS      Z16, 960(AX)
+	ADDQ         $0x00000800, CX
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000004, R11
+	ADDQ         $0x00000800, BX
+	ADDQ         $0x00000040, SI
+	ADDQ         $0x00000080, R10
+	ADDQ         $0x00000004, R12
+	ADDQ         $0x00000400, AX
+	DECQ         R13
+	JZ           done
+	DECQ         R14
+	JNZ          block
+	MOVQ         $0x00000004, R14
+	SUBQ         $0x00001f00, CX
+	SUBQ         $0x000001f0, DI
+	SUBQ         $0x00001f00, BX
+	SUBQ         $0x000001f0, R10
+	JMP          block
+
+done:
+	VZEROUPPER
+	RET
+
+// func GemmHalvesAVX512(acc *byte, w *byte, w2 *byte, x *byte, stride int, blocks int, zero uint32)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI
+TEXT ·GemmHalvesAVX512(SB), NOSPLIT, $0-52
+	MOVQ         acc+0(FP), AX
+	MOVQ         w+8(FP), CX
+	LEAQ         8192(CX), DX
+	MOVQ         w2+16(FP), BX
+	LEAQ         8192(BX), SI
+	MOVQ         x+24(FP), DI
+	MOVQ         stride+32(FP), R8
+	LEAQ         (R8)(R8*2), R9
+	LEAQ         (DI)(R8*4), R10
+	MOVQ         DI, R11
+	MOVQ         R10, R12
+	MOVQ         blocks+40(FP), R13
+	MOVQ         $0x00000004, R14
+	VPXORD       Z0, Z0, Z0
+	MOVL         zero+48(FP), R15
+	VPBROADCASTD R15, Z0
+	VPANDD       upper<>+0(SB), Z0, Z1
+	VPANDD       lower<>+0(SB), Z0, Z0
+
+block:
+	VPBROADCASTD 576(R11), Z2
+	VPMADDWD     Z0, Z2, Z2
+	VMOVDQA32    Z2, Z3
+	VPBROADCASTD 576(R11)(R8*1), Z4
+	VPMADDWD     Z0, Z4, Z4
+	VMOVDQA32    Z4, Z5
+	VPBROADCASTD 576(R11)(R8*2), Z6
+	VPMADDWD     Z0, Z6, Z6
+	VMOVDQA32    Z6, Z7
+	VPBROADCASTD 576(R11)(R9*1), Z8
+	VPMADDWD     Z0, Z8, Z8
+	VMOVDQA32    Z8, Z9
+	VPBROADCASTD 576(R12), Z10
+	VPMADDWD     Z0, Z10, Z10
+	VMOVDQA32    Z10, Z11
+	VPBROADCASTD 576(R12)(R8*1), Z12
+	VPMADDWD     Z0, Z12, Z12
+	VMOVDQA32    Z12, Z13
+	VPBROADCASTD 576(R12)(R8*2), Z14
+	VPMADDWD     Z0, Z14, Z14
+	VMOVDQA32    Z14, Z15
+	VPBROADCASTD 576(R12)(R9*1), Z16
+	VPMADDWD     Z0, Z16, Z16
+	VMOVDQA32    Z16, Z17
+	VMOVUPS      (CX), Z18
+	VMOVUPS      (BX), Z19
+	VPBROADCASTD (DI), Z20
+	VPDPBUSD     Z20, Z18, Z2
+	VPDPBUSD     Z20, Z19, Z3
+	VPBROADCASTD (DI)(R8*1), Z20
+	VPDPBUSD     Z20, Z18, Z4
+	VPDPBUSD     Z20, Z19, Z5
+	VPBROADCASTD (DI)(R8*2), Z20
+	VPDPBUSD     Z20, Z18, Z6
+	VPDPBUSD     Z20, Z19, Z7
+	VPBROADCASTD (DI)(R9*1), Z20
+	VPDPBUSD     Z20, Z18, Z8
+	VPDPBUSD     Z20, Z19, Z9
+	VPBROADCASTD (R10), Z20
+	VPDPBUSD     Z20, Z18, Z10
+	VPDPBUSD     Z20, Z19, Z11
+	VPBROADCASTD (R10)(R8*1), Z20
+	VPDPBUSD     Z20, Z18, Z12
+	VPDPBUSD     Z20, Z19, Z13
+	VPBROADCASTD (R10)(R8*2), Z20
+	VPDPBUSD     Z20, Z18, Z14
+	VPDPBUSD     Z20, Z19, Z15
+	VPBROADCASTD (R10)(R9*1), Z20
+	VPDPBUSD     Z20, Z18, Z16
+	VPDPBUSD     Z20, Z19, Z17
+	VMOVUPS      64(CX), Z18
+	VMOVUPS      64(BX), Z19
+	VPBROADCASTD 4(DI), Z20
+	VPDPBUSD     Z20, Z18, Z2
+	VPDPBUSD     Z20, Z19, Z3
+	VPBROADCASTD 4(DI)(R8*1), Z20
+	VPDPBUSD     Z20, Z18, Z4
+	VPDPBUSD     Z20, Z19, Z5
+	VPBROADCASTD 4(DI)(R8*2), Z20
+	VPDPBUSD     Z20, Z18, Z6
+	VPDPBUSD     Z20, Z19, Z7
+	VPBROADCASTD 4(DI)(R9*1), Z20
+	VPDPBUSD     Z20, Z18, Z8
+	VPDPBUSD     Z20, Z19, Z9
+	VPBROADCASTD 4(R10), Z20
+	VPDPBUSD     Z20, Z18, Z10
+	VPDPBUSD     Z20, Z19, Z11
+	VPBROADCASTD 4(R10)(R8*1), Z20
+	VPDPBUSD     Z20, Z18, Z12
+	VPDPBUSD     Z20, Z19, Z13
+	VPBROADCASTD 4(R10)(R8*2), Z20
+	VPDPBUSD     Z20, Z18, Z14
+	VPDPBUSD     Z20, Z19, Z15
+	VPBROADCASTD 4(R10)(R9*1), Z20
+	VPDPBUSD     Z20, Z18, Z16
+	VPDPBUSD     Z20, Z19, Z17
+	VMOVUPS      128(CX), Z18
+	VMOVUPS      128(BX), Z19
+	VPBROADCASTD 8(DI), Z20
+	VPDPBUSD     Z20, Z18, Z2
+	VPDPBUSD     Z20, Z19, Z3
+	VPBROADCASTD 8(DI)(R8*1), Z20
+	VPDPBUSD     Z20, Z18, Z4
+	VPDPBUSD     Z20, Z19, Z5
+	VPBROADCASTD 8(DI)(R8*2), Z20
+	VPDPBUSD     Z20, Z18, Z6
+	VPDPBUSD     Z20, Z19, Z7
+	VPBROADCASTD 8(DI)(R9*1), Z20
+	VPDPBUSD     Z20, Z18, Z8
+	VPDPBUSD     Z20, Z19, Z9
+	VPBROADCASTD 8(R10), Z20
+	VPDPBUSD     Z20, Z18, Z10
+	VPDPBUSD     Z20, Z19, Z11
+	VPBROADCASTD 8(R10)(R8*1), Z20
+	VPDPBUSD     Z20, Z18, Z12
+	VPDPBUSD     Z20, Z19, Z13
+	VPBROADCASTD 8(R10)(R8*2), Z20
+	VPDPBUSD     Z20, Z18, Z14
+	VPDPBUSD     Z20, Z19, Z15
+	VPBROADCASTD 8(R10)(R9*1), Z20
+	VPDPBUSD     Z20, Z18, Z16
+	VPDPBUSD     Z20, Z19, Z17
+	VMOVUPS      192(CX), Z18
+	VMOVUPS      192(BX), Z19
+	VPBROADCASTD 12(DI), Z20
+	VPDPBUSD     Z20, Z18, Z2
+	VPDPBUSD     Z20, Z19, Z3
+	VPBROADCASTD 12(DI)(R8*1), Z20
+	VPDPBUSD     Z20, Z18, Z4
+	VPDPBUSD     Z20, Z19, Z5
+	VPBROADCASTD 12(DI)(R8*2), Z20
+	VPDPBUSD     Z20, Z18, Z6
+	VPDPBUSD     Z20, Z19, Z7
+	VPBROADCASTD 12(DI)(R9*1), Z20
+	VPDPBUSD     Z20, Z18, Z8
+	VPDPBUSD     Z20, Z19, Z9
+	VPBROADCASTD 12(R10), Z20
+	VPDPBUSD     Z20, Z18, Z10
+	VPDPBUSD     Z20, Z19, Z11
+	VPBROADCASTD 12(R10)(R8*1), Z20
+	VPDPBUSD     Z20, Z18, Z12
+	VPDPBUSD     Z20, Z19, Z13
+	VPBROADCASTD 12(R10)(R8*2), Z20
+	VPDPBUSD     Z20, Z18, Z14
+	VPDPBUSD     Z20, Z19, Z15
+	VPBROADCASTD 12(R10)(R9*1), Z20
+	VPDPBUSD     Z20, Z18, Z16
+	VPDPBUSD     Z20, Z19, Z17
+	VMOVUPS      (DX), Z18
+	VMOVUPS      (SI), Z19
+	VBROADCASTSS 512(R11), Z20
+	VMULPS       Z18, Z20, Z21
+	VCVTDQ2PS    Z2, Z2
+	VFMADD213PS  (AX), Z21, Z2
+	VMOVUPS      Z2, (AX)
+	VMULPS       Z19, Z20, Z2
+	VCVTDQ2PS    Z3, Z3
+	VFMADD213PS  64(AX), Z2, Z3
+	VMOVUPS      Z3, 64(AX)
+	VBROADCASTSS 512(R11)(R8*1), Z2
+	VMULPS       Z18, Z2, Z3
+	VCVTDQ2PS    Z4, Z4
+	VFMADD213PS  128(AX), Z3, Z4
+	VMOVUPS      Z4, 128(AX)
+	VMULPS       Z19, Z2, Z2
+	VCVTDQ2PS    Z5, Z5
+	VFMADD213PS  192(AX), Z2, Z5
+	VMOVUPS      Z5, 192(AX)
+	VBROADCASTSS 512(R11)(R8*2), Z2
+	VMULPS       Z18, Z2, Z3
+	VCVTDQ2PS    Z6, Z6
+	VFMADD213PS  256(AX), Z3, Z6
+	VMOVUPS      Z6, 256(AX)
+	VMULPS       Z19, Z2, Z2
+	VCVTDQ2PS    Z7, Z7
+	VFMADD213PS  320(AX), Z2, Z7
+	VMOVUPS      Z7, 320(AX)
+	VBROADCASTSS 512(R11)(R9*1), Z2
+	VMULPS       Z18, Z2, Z3
+	VCVTDQ2PS    Z8, Z8
+	VFMADD213PS  384(AX), Z3, Z8
+	VMOVUPS      Z8, 384(AX)
+	VMULPS       Z19, Z2, Z2
+	VCVTDQ2PS    Z9, Z9
+	VFMADD213PS  448(AX), Z2, Z9
+	VMOVUPS      Z9, 448(AX)
+	VBROADCASTSS 512(R12), Z2
+	VMULPS       Z18, Z2, Z3
+	VCVTDQ2PS    Z10, Z10
+	VFMADD213PS  512(AX), Z3, Z10
+	VMOVUPS      Z10, 512(AX)
+	VMULPS       Z19, Z2, Z2
+	VCVTDQ2PS    Z11, Z11
+	VFMADD213PS  576(AX), Z2, Z11
+	VMOVUPS      Z11, 576(AX)
+	VBROADCASTSS 512(R12)(R8*1), Z2
+	VMULPS       Z18, Z2, Z3
+	VCVTDQ2PS    Z12, Z12
+	VFMADD213PS  640(AX), Z3, Z12
+	VMOVUPS      Z12, 640(AX)
+	VMULPS       Z19, Z2, Z2
+	VCVTDQ2PS    Z13, Z13
+	VFMADD213PS  704(AX), Z2, Z13
+	VMOVUPS      Z13, 704(AX)
+	VBROADCASTSS 512(R12)(R8*2), Z2
+	VMULPS       Z18, Z2, Z3
+	VCVTDQ2PS    Z14, Z14
+	VFMADD213PS  768(AX), Z3, Z14
+	VMOVUPS      Z14, 768(AX)
+	VMULPS       Z19, Z2, Z2
+	VCVTDQ2PS    Z15, Z15
+	VFMADD213PS  832(AX), Z2, Z15
+	VMOVUPS      Z15, 832(AX)
+	VBROADCASTSS 512(R12)(R9*1), Z2
+	VMULPS       Z18, Z2, Z3
+	VCVTDQ2PS    Z16, Z16
+	VFMADD213PS  896(AX), Z3, Z16
+	VMOVUPS      Z16, 896(AX)
+	VMULPS       Z19, Z2, Z2
+	VCVTDQ2PS    Z17, Z17
+	VFMADD213PS  960(AX), Z2, Z17
+	VMOVUPS      Z17, 960(AX)
+	VPBROADCASTD 576(R11), Z2
+	VPMADDWD     Z1, Z2, Z2
+	VMOVDQA32    Z2, Z3
+	VPBROADCASTD 576(R11)(R8*1), Z4
+	VPMADDWD     Z1, Z4, Z4
+	VMOVDQA32    Z4, Z5
+	VPBROADCASTD 576(R11)(R8*2), Z6
+	VPMADDWD     Z1, Z6, Z6
+	VMOVDQA32    Z6, Z7
+	VPBROADCASTD 576(R11)(R9*1), Z8
+	VPMADDWD     Z1, Z8, Z8
+	VMOVDQA32    Z8, Z9
+	VPBROADCASTD 576(R12), Z10
+	VPMADDWD     Z1, Z10, Z10
+	VMOVDQA32    Z10, Z11
+	VPBROADCASTD 576(R12)(R8*1), Z12
+	VPMADDWD     Z1, Z12, Z12
+	VMOVDQA32    Z12, Z13
+	VPBROADCASTD 576(R12)(R8*2), Z14
+	VPMADDWD     Z1, Z14, Z14
+	VMOVDQA32    Z14, Z15
+	VPBROADCASTD 576(R12)(R9*1), Z16
+	VPMADDWD     Z1, Z16, Z16
+	VMOVDQA32    Z16, Z17
+	VMOVUPS      1024(CX), Z18
+	VMOVUPS      1024(BX), Z19
+	VPBROADCASTD 64(DI), Z20
+	VPDPBUSD     Z20, Z18, Z2
+	VPDPBUSD     Z20, Z19, Z3
+	VPBROADCASTD 64(DI)(R8*1), Z20
+	VPDPBUSD     Z20, Z18, Z4
+	VPDPBUSD     Z20, Z19, Z5
+	VPBROADCASTD 64(DI)(R8*2), Z20
+	VPDPBUSD     Z20, Z18, Z6
+	VPDPBUSD     Z20, Z19, Z7
+	VPBROADCASTD 64(DI)(R9*1), Z20
+	VPDPBUSD     Z20, Z18, Z8
+	VPDPBUSD     Z20, Z19, Z9
+	VPBROADCASTD 64(R10), Z20
+	VPDPBUSD     Z20, Z18, Z10
+	VPDPBUSD     Z20, Z19, Z11
+	VPBROADCASTD 64(R10)(R8*1), Z20
+	VPDPBUSD     Z20, Z18, Z12
+	VPDPBUSD     Z20, Z19, Z13
+	VPBROADCASTD 64(R10)(R8*2), Z20
+	VPDPBUSD     Z20, Z18, Z14
+	VPDPBUSD     Z20, Z19, Z15
+	VPBROADCASTD 64(R10)(R9*1), Z20
+	VPDPBUSD     Z20, Z18, Z16
+	VPDPBUSD     Z20, Z19, Z17
+	VMOVUPS      1088(CX), Z18
+	VMOVUPS      1088(BX), Z19
+	VPBROADCASTD 68(DI), Z20
+	VPDPBUSD     Z20, Z18, Z2
+	VPDPBUSD     Z20, Z19, Z3
+	VPBROADCASTD 68(DI)(R8*1), Z20
+	VPDPBUSD     Z20, Z18, Z4
+	VPDPBUSD     Z20, Z19, Z5
+	VPBROADCASTD 68(DI)(R8*2), Z20
+	VPDPBUSD     Z20, Z18, Z6
+	VPDPBUSD     Z20, Z19, Z7
+	VPBROADCASTD 68(DI)(R9*1), Z20
+	VPDPBUSD     Z20, Z18, Z8
+	VPDPBUSD     Z20, Z19, Z9
+	VPBROADCASTD 68(R10), Z20
+	VPDPBUSD     Z20, Z18, Z10
+	VPDPBUSD     Z20, Z19, Z11
+	VPBROADCASTD 68(R10)(R8*1), Z20
+	VPDPBUSD     Z20, Z18, Z12
+	VPDPBUSD     Z20, Z19, Z13
+	VPBROADCASTD 68(R10)(R8*2), Z20
+	VPDPBUSD     Z20, Z18, Z14
+	VPDPBUSD     Z20, Z19, Z15
+	VPBROADCASTD 68(R10)(R9*1), Z20
+	VPDPBUSD     Z20, Z18, Z16
+	VPDPBUSD     Z20, Z19, Z17
+	VMOVUPS      1152(CX), Z18
+	VMOVUPS      1152(BX), Z19
+	VPBROADCASTD 72(DI), Z20
+	VPDPBUSD     Z20, Z18, Z2
+	VPDPBUSD     Z20, Z19, Z3
+	VPBROADCASTD 72(DI)(R8*1), Z20
+	VPDPBUSD     Z20, Z18, Z4
+	VPDPBUSD     Z20, Z19, Z5
+	VPBROADCASTD 72(DI)(R8*2), Z20
+	VPDPBUSD     Z20, Z18, Z6
+	VPDPBUSD     Z20, Z19, Z7
+	VPBROADCASTD 72(DI)(R9*1), Z20
+	VPDPBUSD     Z20, Z18, Z8
+	VPDPBUSD     Z20, Z19, Z9
+	VPBROADCASTD 72(R10), Z20
+	VPDPBUSD     Z20, Z18, Z10
+	VPDPBUSD     Z20, Z19, Z11
+	VPBROADCASTD 72(R10)(R8*1), Z20
+	VPDPBUSD     Z20, Z18, Z12
+	VPDPBUSD     Z20, Z19, Z13
+	VPBROADCASTD 72(R10)(R8*2), Z20
+	VPDPBUSD     Z20, Z18, Z14
+	VPDPBUSD     Z20, Z19, Z15
+	VPBROADCASTD 72(R10)(R9*1), Z20
+	VPDPBUSD     Z20, Z18, Z16
+	VPDPBUSD     Z20, Z19, Z17
+	VMOVUPS      1216(CX), Z18
+	VMOVUPS      1216(BX), Z19
+	VPBROADCASTD 76(DI), Z20
+	VPDPBUSD     Z20, Z18, Z2
+	VPDPBUSD     Z20, Z19, Z3
+	VPBROADCASTD 76(DI)(R8*1), Z20
+	VPDPBUSD     Z20, Z18, Z4
+	VPDPBUSD     Z20, Z19, Z5
+	VPBROADCASTD 76(DI)(R8*2), Z20
+	VPDPBUSD     Z20, Z18, Z6
+	VPDPBUSD     Z20, Z19, Z7
+	VPBROADCASTD 76(DI)(R9*1), Z20
+	VPDPBUSD     Z20, Z18, Z8
+	VPDPBUSD     Z20, Z19, Z9
+	VPBROADCASTD 76(R10), Z20
+	VPDPBUSD     Z20, Z18, Z10
+	VPDPBUSD     Z20, Z19, Z11
+	VPBROADCASTD 76(R10)(R8*1), Z20
+	VPDPBUSD     Z20, Z18, Z12
+	VPDPBUSD     Z20, Z19, Z13
+	VPBROADCASTD 76(R10)(R8*2), Z20
+	VPDPBUSD     Z20, Z18, Z14
+	VPDPBUSD     Z20, Z19, Z15
+	VPBROADCASTD 76(R10)(R9*1), Z20
+	VPDPBUSD     Z20, Z18, Z16
+	VPDPBUSD     Z20, Z19, Z17
+	VMOVUPS      1024(DX), Z18
+	VMOVUPS      1024(SI), Z19
+	VBROADCASTSS 512(R11), Z20
+	VMULPS       Z18, Z20, Z21
+	VCVTDQ2PS    Z2, Z2
+	VFMADD213PS  (AX), Z21, Z2
+	VMOVUPS      Z2, (AX)
+	VMULPS       Z19, Z20, Z2
+	VCVTDQ2PS    Z3, Z3
+	VFMADD213PS  64(AX), Z2, Z3
+	VMOVUPS      Z3, 64(AX)
+	VBROADCASTSS 512(R11)(R8*1), Z2
+	VMULPS       Z18, Z2, Z3
+	VCVTDQ2PS    Z4, Z4
+	VFMADD213PS  128(AX), Z3, Z4
+	VMOVUPS      Z4, 128(AX)
+	VMULPS       Z19, Z2, Z2
+	VCVTDQ2PS    Z5, Z5
+	VFMADD213PS  192(AX), Z2, Z5
+	VMOVUPS      Z5, 192(AX)
+	VBROADCASTSS 512(R11)(R8*2), Z2
+	VMULPS       Z18, Z2, Z3
+	VCVTDQ2PS    Z6, Z6
+	VFMADD213PS  256(AX), Z3, Z6
+	VMOVUPS      Z6, 256(AX)
+	VMULPS       Z19, Z2, Z2
+	VCVTDQ2PS    Z7, Z7
+	VFMADD213PS  320(AX), Z2, Z7
+	VMOVUPS      Z7, 320(AX)
+	VBROADCASTSS 512(R11)(R9*1), Z2
+	VMULPS       Z18, Z2, Z3
+	VCVTDQ2PS    Z8, Z8
+	VFMADD213PS  384(AX), Z3, Z8
+	VMOVUPS      Z8, 384(AX)
+	VMULPS       Z19, Z2, Z2
+	VCVTDQ2PS    Z9, Z9
+	VFMADD213PS  448(AX), Z2, Z9
+	VMOVUPS      Z9, 448(AX)
+	VBROADCASTSS 512(R12), Z2
+	VMULPS       Z18, Z2, Z3
+	VCVTDQ2PS    Z10, Z10
+	VFMADD213PS  512(AX), Z3, Z10
+	VMOVUPS      Z10, 512(AX)
+	VMULPS       Z19, Z2, Z2
+	VCVTDQ2PS    Z11, Z11
+	VFMADD213PS  576(AX), Z2, Z11
+	VMOVUPS      Z11, 576(AX)
+	VBROADCASTSS 512(R12)(R8*1), Z2
+	VMULPS       Z18, Z2, Z3
+	VCVTDQ2PS    Z12, Z12
+	VFMADD213PS  640(AX), Z3, Z12
+	VMOVUPS      Z12, 640(AX)
+	VMULPS       Z19, Z2, Z2
+	VCVTDQ2PS    Z13, Z13
+	VFMADD213PS  704(AX), Z2, Z13
+	VMOVUPS      Z13, 704(AX)
+	VBROADCASTSS 512(R12)(R8*2), Z2
+	VMULPS       Z18, Z2, Z3
+	VCVTDQ2PS    Z14, Z14
+	VFMADD213PS  768(AX), Z3, Z14
+	VMOVUPS      Z14, 768(AX)
+	VMULPS       Z19, Z2, Z2
+	VCVTDQ2PS    Z15, Z15
+	VFMADD213PS  832(AX), Z2, Z15
+	VMOVUPS      Z15, 832(AX)
+	VBROADCASTSS 512(R12)(R9*1), Z2
+	VMULPS       Z18, Z2, Z3
+	VCVTDQ2PS    Z16, Z16
+	VFMADD213PS  896(AX), Z3, Z16
+	VMOVUPS      Z16, 896(AX)
+	VMULPS       Z19, Z2, Z2
+	VCVTDQ2PS    Z17, Z17
+	VFMADD213PS  960(AX), Z2, Z17
+	VMOVUPS      Z17, 960(AX)
+	ADDQ         $0x00000800, CX
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000004, R11
+	ADDQ         $0x00000800, BX
+	ADDQ         $0x00000040, SI
+	ADDQ         $0x00000080, R10
+	ADDQ         $0x00000004, R12
+	ADDQ         $0x00000400, AX
+	DECQ         R13
+	JZ           done
+	DECQ         R14
+	JNZ          block
+	MOVQ         $0x00000004, R14
+	SUBQ         $0x00001f00, CX
+	SUBQ         $0x000001f0, DI
+	SUBQ         $0x00001f00, BX
+	SUBQ         $0x000001f0, R10
+	JMP          block
+
+done:
+	VZEROUPPER
+	RET
+
+DATA lower<>+0(SB)/8, $0x0000ffff0000ffff
+DATA lower<>+8(SB)/8, $0x0000ffff0000ffff
+DATA lower<>+16(SB)/8, $0x0000ffff0000ffff
+DATA lower<>+24(SB)/8, $0x0000ffff0000ffff
+DATA lower<>+32(SB)/8, $0x0000ffff0000ffff
+DATA lower<>+40(SB)/8, $0x0000ffff0000ffff
+DATA lower<>+48(SB)/8, $0x0000ffff0000ffff
+DATA lower<>+56(SB)/8, $0x0000ffff0000ffff
+GLOBL lower<>(SB), RODATA|NOPTR, $64
+
+// func GemmEndAVX512(out *byte, acc *byte)
+// Requires: AVX, AVX512F
+TEXT ·GemmEndAVX512(SB), NOSPLIT, $0-16
+	MOVQ  out+0(FP), AX
+	MOVQ  acc+8(FP), CX
+	MOVQ  $0x00000010, DX
+	TESTQ DX, DX
+	JZ    product_end
+
+product:
+	VMOVUPS (CX), Z0
+	VADDPS  8192(CX), Z0, Z0
+	VMOVUPS 1024(CX), Z1
+	VADDPS  9216(CX), Z1, Z1
+	VMOVUPS 2048(CX), Z2
+	VADDPS  10240(CX), Z2, Z2
+	VMOVUPS 3072(CX), Z3
+	VADDPS  11264(CX), Z3, Z3
+	VMOVUPS 4096(CX), Z4
+	VADDPS  12288(CX), Z4, Z4
+	VMOVUPS 5120(CX), Z5
+	VADDPS  13312(CX), Z5, Z5
+	VMOVUPS 6144(CX), Z6
+	VADDPS  14336(CX), Z6, Z6
+	VMOVUPS 7168(CX), Z7
+	VADDPS  15360(CX), Z7, Z7
+	VADDPS  Z4, Z0, Z0
+	VADDPS  Z5, Z1, Z1
+	VADDPS  Z6, Z2, Z2
+	VADDPS  Z7, Z3, Z3
+	VADDPS  Z2, Z0, Z0
+	VADDPS  Z3, Z1, Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (AX)
+	ADDQ    $0x00000040, CX
+	ADDQ    $0x00000040, AX
+	DECQ    DX
+	JNZ     product
+
+product_end:
 	VZEROUPPER
 	RET
 
