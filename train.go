@@ -93,7 +93,7 @@ func (t *trainer) prepare(ctx context.Context) error {
 		return err
 	}
 	if p := t.layout.Profile(); !p.Sparse() {
-		return fmt.Errorf("sparseflow: got a model with activation %s, want relu: no neuron is ever silent", p.Activation)
+		return fmt.Errorf("sparseflow: got a model with activation %s, want relu, fatrelu or drelu: no neuron is ever silent", p.Activation)
 	}
 	if err := t.tokens(); err != nil {
 		return err

@@ -137,7 +137,7 @@ func (c *calibrator) check() (err error) {
 	c.out.DType = c.Layout.MLPDType().String()
 	c.counts = cache.NewCounts(p.Layers, p.FFN)
 	if !p.Sparse() {
-		return fmt.Errorf("calibrate: got a model with activation %s, want relu: no neuron is ever silent", p.Activation)
+		return fmt.Errorf("calibrate: got a model with activation %s, want relu, fatrelu or drelu: no neuron is ever silent", p.Activation)
 	}
 	if c.out.Floor = c.Floor; c.Floor == "" {
 		c.out.Floor = predict.FloorPerplexity

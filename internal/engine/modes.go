@@ -42,7 +42,7 @@ func (c Choice) String() string { return c.Summary() }
 func (c Choice) Exact() bool { return !strings.Contains(c.Modes, "p") }
 
 // gateBytes is what a model's neurons take at least for auto to predict
-// without a calibration. Below it computing all first halves costs no more than
+// without a calibration. Below it computing all first parts costs no more than
 // the rest of a token, so that there is little to win by leaving neurons out
 // and nobody knows what that would cost.
 const gateBytes = 128 << 20

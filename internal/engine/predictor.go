@@ -49,7 +49,7 @@ func (m *loaded) predicted() (layers []int) {
 	return layers
 }
 
-// oracle reads the first halves of all neurons at once, through slots, which are
+// oracle reads the first parts of all neurons at once, through slots, which are
 // still empty.
 func (m *loaded) oracle(ctx context.Context, w *model.Weights, slots device.Slots) (*predict.Oracle, error) {
 	p := &predict.Oracle{

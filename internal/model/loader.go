@@ -42,7 +42,7 @@ type place struct {
 // Shared is, where a layer is asked for, what belongs to none.
 const Shared = -1
 
-// Up reads the first halves of all neurons of a layer, [ffn, d], through
+// Up reads the first parts of all neurons of a layer, [ffn, d], through
 // slots.
 func (l *Loader) Up(ctx context.Context, layer int, slots device.Slots) (device.Mat, error) {
 	p := l.Store.Pack().Profile()

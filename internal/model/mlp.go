@@ -8,8 +8,9 @@ import (
 )
 
 // SparseMLPLayer is the MLP half of a decoder layer. It computes the neurons
-// that the coordinator's Work names: the first halves in whatever order their
-// bundles arrive, then the second halves in ascending order, in one pass, so
+// that the coordinator's Work names: the first parts, and of gated neurons
+// the second ones of those that their gates open, in whatever order their
+// bundles arrive, then the last parts in ascending order, in one pass, so
 // that the sum is the same however the bytes came.
 type SparseMLPLayer struct {
 	*Parts
@@ -43,7 +44,7 @@ func (l *SparseMLPLayer) apply(ec *ExecutionContext, y, x device.Act) error {
 	})
 }
 
-// segments computes the first halves of the work's neurons and hands over each
+// segments computes the first parts of the work's neurons and hands over each
 // segment with its activations [neurons, tokens], whose bundles are in memory
 // until then returns.
 func (l *SparseMLPLayer) segments(ec *ExecutionContext, work *transfer.Work, x device.Act, then func(seg device.Work, h []float32)) error {

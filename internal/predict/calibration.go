@@ -15,7 +15,8 @@ import (
 //
 // A neuron is worth computing if what it is expected to add to the squared
 // error of the MLP's output, were it left out, is above MinEnergy: that weighs
-// how surely it fires by how strongly, and by the length of its second half.
+// how surely it fires by how strongly, by the length of its last part, and in
+// neurons of three parts by how much the second multiplies by.
 // One MinEnergy for all layers puts the cost of every neuron on one scale, the
 // residual stream's, so moving it moves along the curve of computed neurons
 // against quality.
@@ -41,7 +42,7 @@ type LayerCalibration struct {
 	// Codes are the layer's own, of a sketch that has them.
 	Codes                Codes
 	Slope, Offset, Sigma []float32 // see Moments
-	Norm                 []float32 // squared length of the second half
+	Norm                 []float32 // squared length of the last part, times the mean square of what the second of three multiplies by
 }
 
 // Floor says what quality means for a model.
@@ -72,7 +73,7 @@ type Kind string
 const (
 	KindSketch  Kind = ""        // the pack's sketch, or the layer's own codes
 	KindLowRank Kind = "lowrank" // factors of low rank
-	KindGate    Kind = "gate"    // the first halves themselves: predict nothing
+	KindGate    Kind = "gate"    // the first parts themselves: predict nothing
 )
 
 // Point is one setting and what it costs, measured on text that the moments

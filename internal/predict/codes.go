@@ -7,7 +7,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/sidecar"
 )
 
-// Codes is a layer's first halves in 3 bits a weight: a sketch like the pack's,
+// Codes is a layer's first parts in 3 bits a weight: a sketch like the pack's,
 // which has 4, but rounded for the inputs that a text gave, so that it says as
 // much in fewer bits. What a code stands for is at device.SketchMat; a
 // row's scale is part of its calibration's Slope.

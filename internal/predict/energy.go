@@ -39,7 +39,7 @@ func Fit(score, pre []float32) Moments {
 func (m Moments) Energy(score float64) float64 { return energy(m.Slope*score+m.Offset, m.Sigma) }
 
 // energy is E[max(0, z)^2] for z normal with mean mu and deviation sigma. Times
-// the squared length of a neuron's second half it is what leaving the neuron
+// the squared length of a neuron's last part it is what leaving the neuron
 // out is expected to add to the squared error of the MLP's output.
 //
 // With Phi and phi the normal distribution and density at mu/sigma it is

@@ -11,7 +11,7 @@ import (
 //
 //	for seg := range work.Segments {
 //		for there, err := range seg.Arrivals {
-//			// first halves of the units there
+//			// first parts of the units there
 //		}
 //		// second halves of all units of the segment, in ascending order
 //	}

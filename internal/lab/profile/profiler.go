@@ -15,7 +15,7 @@ import (
 // Check reports why a model cannot be profiled, nil if it can.
 func Check(p config.ModelProfile) error {
 	if !p.Sparse() {
-		return fmt.Errorf("profile: got a model with activation %s, want relu: no neuron of another is exactly zero, so there is nothing to count", p.Activation)
+		return fmt.Errorf("profile: got a model with activation %s, want relu, fatrelu or drelu: no neuron of another is exactly zero, so there is nothing to count", p.Activation)
 	}
 	return nil
 }
