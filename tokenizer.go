@@ -1,6 +1,7 @@
 package sparseflow
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/pack"
+	"github.com/sparseflow/sparseflow/internal/source/gguf"
 	"github.com/sparseflow/sparseflow/internal/token"
 )
 
@@ -134,6 +136,13 @@ func tokenizerOf(src hub.Source) (*Tokenizer, error) {
 		}
 		defer p.Close()
 		files = p.Tokenizer()
+		if raw, err := fs.ReadFile(files, pack.TokenizerGGUF); err == nil {
+			h, err := gguf.ReadHeader(bytes.NewReader(raw), int64(len(raw)))
+			if err != nil {
+				return nil, &refusedTokenizer{err}
+			}
+			return fromGGUF(h.Metadata, src.Path)
+		}
 	}
 	return loadTokenizer(files, src.Path)
 }
@@ -145,10 +154,14 @@ func tokenizerOfGGUF(src hub.Source) (*Tokenizer, error) {
 		return nil, err
 	}
 	defer c.Close()
-	if _, ok := c.Metadata()["tokenizer.ggml.model"]; !ok {
-		return nil, fmt.Errorf("%w: %s", ErrNoTokenizer, src.Path)
+	return fromGGUF(c.Metadata(), src.Path)
+}
+
+func fromGGUF(metadata map[string]any, path string) (*Tokenizer, error) {
+	if _, ok := metadata["tokenizer.ggml.model"]; !ok {
+		return nil, fmt.Errorf("%w: %s", ErrNoTokenizer, path)
 	}
-	t, err := token.FromGGUF(c.Metadata(), src.Path)
+	t, err := token.FromGGUF(metadata, path)
 	if err != nil {
 		return nil, &refusedTokenizer{err}
 	}

@@ -130,7 +130,7 @@ func (a *app) convert(ctx context.Context, f *packFlags, src hub.Source) error {
 	bar := a.newProgress()
 	o := f.options()
 	o.Name, o.Progress, o.Notify = src.Name, bar.report, bar.note
-	r, err := convert.Convert(ctx, src.FS, src.Path, f.output, o)
+	r, err := convert.ConvertModel(ctx, src, f.output, o)
 	bar.close()
 	if err != nil {
 		return err

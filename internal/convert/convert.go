@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/source"
 	"github.com/sparseflow/sparseflow/internal/tensor"
@@ -24,7 +25,12 @@ import (
 // Convert packs the checkpoint at the root of src into the file dst. srcName is
 // the checkpoint's path, for errors.
 func Convert(ctx context.Context, src fs.FS, srcName, dst string, o Options) (Result, error) {
-	s, err := openSource(checkpointAt(src, srcName))
+	return ConvertModel(ctx, checkpointAt(src, srcName), dst, o)
+}
+
+// ConvertModel packs a model, which is no pack, into the file dst.
+func ConvertModel(ctx context.Context, src hub.Source, dst string, o Options) (Result, error) {
+	s, err := openSource(src)
 	if err != nil {
 		return Result{}, err
 	}

@@ -6,12 +6,14 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
+	"strings"
 
 	"github.com/sparseflow/sparseflow/internal/arch"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/source"
+	"github.com/sparseflow/sparseflow/internal/source/gguf"
 )
 
 // An opened model is one that is no pack and whose every tensor was found.
@@ -84,6 +86,19 @@ func (s *opened) readOptional(name string, limit int64) []byte {
 // tokenizer reads the tokenizer's files, by name.
 func (s *opened) tokenizer() map[string][]byte {
 	files := make(map[string][]byte)
+	if s.src.Kind == hub.GGUF {
+		h := gguf.Header{Metadata: make(map[string]any)}
+		for key, v := range s.ckpt.Metadata() {
+			if strings.HasPrefix(key, "tokenizer.") {
+				h.Metadata[key] = v
+			}
+		}
+		b, err := h.Encode()
+		if err == nil && len(h.Metadata) > 0 {
+			files[pack.TokenizerGGUF] = b
+		}
+		return files
+	}
 	for _, name := range pack.TokenizerFiles() {
 		if b := s.readOptional(name, maxTokenizerBytes); len(b) > 0 {
 			files[name] = b

@@ -36,12 +36,17 @@ const padPrefix = "pad."
 // tokenizerPrefix starts the name of a tokenizer file's tensor.
 const tokenizerPrefix = "tokenizer/"
 
+// TokenizerGGUF is the tokenizer file of a pack made from GGUF: the metadata that
+// say how text becomes ids, as a GGUF file without tensors.
+const TokenizerGGUF = "tokenizer.gguf"
+
 // TokenizerFiles lists the files that a pack carries so that it runs alone, in
 // the order they are stored in.
 func TokenizerFiles() []string {
 	return []string{
 		"vocab.json", "merges.txt", "tokenizer.json",
-		"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+		"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+		TokenizerGGUF,
 	}
 }
 
