@@ -33,7 +33,7 @@ type operation struct {
 // the same bits whatever the kernels, the threads and the tokens computed
 // together. A short run has a third of them: all operations and types, not all shapes.
 func TestConformance(t *testing.T) {
-	ops := slices.Concat(linears(), norms(), sketches(), attentions(), mlps(), gates())
+	ops := slices.Concat(linears(), norms(), sketches(), attentions(), mlps(), gates(), rotations())
 	for i, op := range ops {
 		if testing.Short() && (i+i/4)%3 != 0 {
 			continue
@@ -377,6 +377,14 @@ func attentions() (ops []operation) {
 				a := newAttention(s.heads, s.kvHeads, s.headDim, dt)
 				ops = append(ops, attendOf(a, fmt.Sprintf("%v/%v", s, dt), 5e-5))
 			}
+		}
+	}
+	// Windows that begin within a page, at one's end, and before the text.
+	for i, window := range []int{1, 9, 64, 70, 500} {
+		for j, dt := range []tensor.DType{tensor.F32, tensor.F16, tensor.Q8_0} {
+			a := newAttention(6, 2, 32, dt)
+			a.p.Window, a.p.SoftCap = window, float32((i+j)%2)*1.5
+			ops = append(ops, attendOf(a, fmt.Sprintf("window %d/cap %v/%v", window, a.p.SoftCap, dt), 5e-5))
 		}
 	}
 	// Scores far beyond what exp holds leave weights of 0 and 1, not NaN.
