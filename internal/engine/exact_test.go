@@ -1,11 +1,15 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"hash/fnv"
+	"io/fs"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -138,11 +142,10 @@ func variants(t *testing.T, path string) []variant {
 // instruction set, all neurons give the same logits, bit for bit.
 func TestExactWhateverThePlacement(t *testing.T) {
 	for name, src := range checkpoints(t) {
-		if name != "tiny" && name != "opt/odd-sizes" && name != "opt/post-norm-proj" && name != "opt/untied" {
-			continue // the same shapes as one of these
-		}
-		if testing.Short() && name == "tiny" {
-			continue // the others have all ways
+		long := []string{"tiny", "families/llama-bias", "families/mistral-window", "families/qwen3"}
+		some := []string{"opt/odd-sizes", "opt/post-norm-proj", "opt/untied", "families/llama-relu", "families/gemma3"}
+		if !slices.Contains(some, name) && (testing.Short() || !slices.Contains(long, name)) {
+			continue // the same shapes as one of these, which have all ways
 		}
 		t.Run(name, func(t *testing.T) { checkVariants(t, packOf(t, src, name)) })
 	}
@@ -198,6 +201,71 @@ func TestExactWhateverTheBatch(t *testing.T) {
 			wg.Wait()
 		})
 	}
+}
+
+// Windows give pages back, which others take, and no request notices: not in which
+// pieces a prompt is computed, nor beside which others.
+func TestExactWindows(t *testing.T) {
+	for _, name := range []string{"families/gemma3", "families/mistral-window"} {
+		path := packOf(t, longer(t, name), name)
+		s := strategy(config.Dense, 3)
+		e := open(t, path, engine.Options{Strategy: s})
+		s.Budget = config.Budget{Bytes: e.Placement().Process.MinimumBytes}
+		pieces := open(t, path, engine.Options{Strategy: s})
+		if pieces.Placement().Chunk != 16 || pieces.Placement().KVBytes > e.Placement().KVBytes*3/4 {
+			t.Errorf("%s: got pieces of %d tokens and a KV cache of %d bytes, want 16 and less than %d", name, pieces.Placement().Chunk, pieces.Placement().KVBytes, e.Placement().KVBytes)
+		}
+		ids := prompt(320, 400)
+		whole := outcomeOf(t, e, ids, 0)
+		if got := outcomeOf(t, pieces, ids, 0); got.logits != whole.logits {
+			t.Errorf("%s: got %x in pieces of 16, want %x", name, got.logits, whole.logits)
+		}
+		res, err := pieces.Run(context.Background(), engine.Request{IDs: ids[:5], MaxTokens: 300, IgnoreEOS: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := append(slices.Clone(ids[:5]), res.IDs...)
+		for n := 20; n < len(all); n += 41 {
+			next, err := e.Run(context.Background(), engine.Request{IDs: all[:n], MaxTokens: 1, IgnoreEOS: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if next.IDs[0] != all[n] {
+				t.Errorf("%s: token %d: got %d after a prompt, %d after decoding", name, n, next.IDs[0], all[n])
+			}
+		}
+		want := make([]outcome, 6)
+		for i := range want {
+			want[i] = outcomeOf(t, e, ids[i:], 0)
+		}
+		var wg sync.WaitGroup
+		for i := range want {
+			wg.Go(func() {
+				if got := outcomeOf(t, pieces, ids[i:], 0); got.logits != want[i].logits {
+					t.Errorf("%s: request %d: got %x, want %x", name, i, got.logits, want[i].logits)
+				}
+			})
+		}
+		wg.Wait()
+	}
+}
+
+// longer is a golden checkpoint with a context of 512 tokens.
+func longer(t *testing.T, name string) fs.FS {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, checkpoints(t)[name]); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "config.json")
+	raw, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, bytes.Replace(raw, []byte(`"max_position_embeddings": 128`), []byte(`"max_position_embeddings": 512`), 1), 0o666)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return os.DirFS(dir)
 }
 
 // Prompt and decoding agree: a token is the same whether the one before it was
