@@ -15,7 +15,7 @@ func ReadGGUF(c *source.Checkpoint) (config.ModelProfile, error) {
 	m := &metadata{c: c, keys: c.Metadata()}
 	name, ok := m.keys["general.architecture"].(string)
 	if !ok {
-		return config.ModelProfile{}, fmt.Errorf("config: GGUF metadata: got general.architecture %.40v, want the name of a family", m.keys["general.architecture"])
+		return config.ModelProfile{}, fmt.Errorf("config: GGUF metadata: got general.architecture %.40s, want the name of a family", fmt.Sprint(m.keys["general.architecture"]))
 	}
 	f, err := known("general.architecture", name, func(f family) []string { return f.architectures })
 	if err != nil {
@@ -57,7 +57,7 @@ func (m *metadata) given(key string) bool { return m.keys[m.key(key)] != nil }
 
 func (m *metadata) fail(key, want string) {
 	if key = m.key(key); m.err == nil {
-		m.err = fmt.Errorf("config: GGUF metadata: got %s %.60v, want %s", key, m.keys[key], want)
+		m.err = fmt.Errorf("config: GGUF metadata: got %s %.60s, want %s", key, fmt.Sprint(m.keys[key]), want)
 	}
 }
 
