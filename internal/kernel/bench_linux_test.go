@@ -81,14 +81,14 @@ func streams(s Set) []stream {
 		}})
 	}
 	for _, dt := range rowTypes {
-		k, size := s.Rows(dt), int(dt.RowBytes(rowElems))
+		k, size := dt.of(&s), int(dt.RowBytes(rowElems))
 		in, stride := inputs(dt, x, 4, rowElems, 0)
 		over("Dot"+dt.String(), size, false, func(w []byte, next *byte) { sink += k.Dot(w, in, next) })
 		over("Dot4"+dt.String(), size, false, func(w []byte, next *byte) { sink += k.Dot4(w, in, stride, next)[3] })
 		over("Axpy"+dt.String(), size, false, func(w []byte, next *byte) { k.Axpy(y, 1e-3, w, next) })
 	}
 	for _, dt := range blockTypes {
-		k, size := s.Rows(dt), int(dt.RowBytes(rowElems))
+		k, size := dt.of(&s), int(dt.RowBytes(rowElems))
 		in, stride := inputs(dt, x, 4, rowElems, 0)
 		over("Dot"+dt.String(), size, false, func(w []byte, next *byte) { sink += k.Dot(w, in, next) })
 		over("Dot4"+dt.String(), size, false, func(w []byte, next *byte) { sink += k.Dot4(w, in, stride, next)[3] })
@@ -168,9 +168,9 @@ func compareWithLoad(b *testing.B, p []byte, k stream, sparse bool, load func([]
 func BenchmarkCached(b *testing.B) {
 	const rows, n = 16, 4096
 	for _, s := range All()[1:] {
-		for _, dt := range append(slices.Clone(rowTypes), blockTypes...) {
+		for _, dt := range slices.Concat(rowTypes, blockTypes) {
 			src := newSource(1, 0)
-			k, w, size := s.Rows(dt), src.weights(dt, rows*n), int(dt.RowBytes(n))
+			k, w, size := dt.of(&s), src.weights(dt.DType, rows*n), int(dt.RowBytes(n))
 			in, stride := inputs(dt, src.floats(4*n), 4, n, 0)
 			y := make([]float32, rows)
 			b.Run(fmt.Sprintf("%v/%s", dt, s.Name), func(b *testing.B) {
@@ -207,7 +207,7 @@ func BenchmarkTile(b *testing.B) {
 		for _, dt := range rowTypes {
 			b.Run(fmt.Sprintf("%v/%s", dt, s.Name), func(b *testing.B) {
 				src := newSource(1, 0)
-				w, x := src.weights(dt, rows*n), src.floats(tokens*n)
+				w, x := src.weights(dt.DType, rows*n), src.floats(tokens*n)
 				in, stride := inputs(dt, x, tokens, n, 0)
 				for b.Loop() {
 					if dt.Quantised() {
@@ -227,13 +227,13 @@ func BenchmarkGemm(b *testing.B) {
 	const rows, tokens, n = 64, 96, 2048
 	for _, s := range All()[1:] {
 		for _, dt := range blockTypes {
-			g := s.Rows(dt).Gemm
+			g := dt.of(&s).Gemm
 			if g == nil {
 				continue
 			}
 			b.Run(fmt.Sprintf("%v/%s", dt, s.Name), func(b *testing.B) {
 				src, rowBytes := newSource(1, 0), int(dt.RowBytes(n))
-				w := src.weights(dt, rows*n)
+				w := src.weights(dt.DType, rows*n)
 				in, stride := inputs(dt, src.floats(tokens*n), tokens, n, 0)
 				space, panels := &GemmSpace{}, [2][]byte{make([]byte, PanelBytes(n)), make([]byte, PanelBytes(n))}
 				var at [PanelRows][]byte
@@ -259,8 +259,8 @@ func BenchmarkGemm(b *testing.B) {
 	}
 }
 
-func quantTiles(s *Set, dt tensor.DType, w, in []byte, stride, rows, tokens, n int) {
-	k, size := s.Rows(dt), WideBytes(n)
+func quantTiles(s *Set, dt rowType, w, in []byte, stride, rows, tokens, n int) {
+	k, size := dt.of(s), WideBytes(n)
 	wide, rowBytes := make([]byte, rows*size), int(dt.RowBytes(n))
 	for r := range rows {
 		k.Widen(wide[r*size:][:size], w[r*rowBytes:][:rowBytes], nil)
@@ -277,9 +277,9 @@ func quantTiles(s *Set, dt tensor.DType, w, in []byte, stride, rows, tokens, n i
 	}
 }
 
-func floatTiles(s *Set, dt tensor.DType, w []byte, x []float32, rows, tokens, n int) {
+func floatTiles(s *Set, dt rowType, w []byte, x []float32, rows, tokens, n int) {
 	wide, panel := make([]float32, rows*n), make([]float32, TileTokens*n)
-	switch dt {
+	switch dt.DType {
 	case tensor.F16:
 		s.DecodeF16(wide, view[uint16](w))
 	case tensor.BF16:

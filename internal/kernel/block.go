@@ -86,6 +86,17 @@ type blockForm struct {
 }
 
 var blockForms = map[tensor.DType]blockForm{
+	tensor.Q8_0: {part: func(w []byte, _ int) (p part) {
+		for j, q := range w[2:34] {
+			p.codes[j] = int32(int8(q))
+		}
+		p.scale = [2]float32{float16(w), float16(w)}
+		return p
+	}},
+	tensor.Q4_0: {part: func(w []byte, _ int) (p part) {
+		p.nibbles(w[2:], float16(w), 8)
+		return p
+	}},
 	tensor.Q4_1: {least: true, part: func(w []byte, _ int) (p part) {
 		p.least = float16(w[2:])
 		p.nibbles(w[4:], float16(w), 0)

@@ -58,6 +58,7 @@ func avx2() Set {
 		QuantizeX:  quantizeXBy(amd64.QuantizeBlocksAVX2),
 		RoundX:     roundXBy(amd64.RoundBlocksAVX2),
 		Blocks: map[tensor.DType]*Rows{
+			tensor.Q8_0: oneByOne(amd64.DotQ80AVX2), tensor.Q4_0: oneByOne(amd64.DotQ40AVX2),
 			tensor.Q4_1: oneByOne(amd64.DotQ41AVX2), tensor.Q5_0: oneByOne(amd64.DotQ50AVX2),
 			tensor.Q4_K: oneByOne(amd64.DotQ4KAVX2), tensor.Q5_K: oneByOne(amd64.DotQ5KAVX2), tensor.Q6_K: oneByOne(amd64.DotQ6KAVX2),
 			tensor.IQ4_NL: oneByOne(amd64.DotIQ4NLAVX2), tensor.MXFP4: oneByOne(amd64.DotMXFP4AVX2),
@@ -92,6 +93,8 @@ func avx512(s Set) Set {
 		s.Q8.Widen, s.Q8.Tile = amd64.WidenQ8AVX512, tileAVX512
 		s.Q4.Widen, s.Q4.Tile = amd64.WidenQ4AVX512, tileAVX512
 		s.Blocks = map[tensor.DType]*Rows{
+			tensor.Q8_0:   inPairs(amd64.DotQ80AVX512, amd64.Dot4Q80AVX512, amd64.PairQ80AVX512, gemmAVX512(tensor.Q8_0, amd64.SpreadQ80AVX512, amd64.GemmZeroAVX512, 1<<7)),
+			tensor.Q4_0:   inPairs(amd64.DotQ40AVX512, amd64.Dot4Q40AVX512, amd64.PairQ40AVX512, gemmAVX512(tensor.Q4_0, amd64.SpreadQ40AVX512, amd64.GemmZeroAVX512, 1<<3)),
 			tensor.Q4_1:   inPairs(amd64.DotQ41AVX512, amd64.Dot4Q41AVX512, amd64.PairQ41AVX512, gemmAVX512(tensor.Q4_1, amd64.SpreadQ41AVX512, amd64.GemmLeastAVX512, 0)),
 			tensor.Q5_0:   inPairs(amd64.DotQ50AVX512, amd64.Dot4Q50AVX512, amd64.PairQ50AVX512, gemmAVX512(tensor.Q5_0, amd64.SpreadQ50AVX512, amd64.GemmZeroAVX512, 1<<4)),
 			tensor.Q4_K:   inPairs(amd64.DotQ4KAVX512, amd64.Dot4Q4KAVX512, amd64.PairQ4KAVX512, gemmAVX512(tensor.Q4_K, amd64.SpreadQ4KAVX512, amd64.GemmLeastAVX512, 0)),

@@ -68,10 +68,10 @@ func FuzzTwins(f *testing.F) {
 }
 
 // callRows calls the kernels over rows of type dt and n elements.
-func callRows(c *caller, dt tensor.DType, n int) {
+func callRows(c *caller, dt rowType, n int) {
 	const rows = 5
-	k, rowBytes := c.s.Rows(dt), int(dt.RowBytes(n))
-	all, x := c.weights(dt, rows*n), c.floats(4*n)
+	k, rowBytes := dt.of(c.s), int(dt.RowBytes(n))
+	all, x := c.weights(dt.DType, rows*n), c.floats(4*n)
 	in, stride := inputs(dt, x, 4, n, c.gap)
 	in = give(c, in)
 	var w [4][]byte
@@ -270,7 +270,7 @@ func whole(t *testing.T, name string, v reflect.Value) {
 		case field == "TileF16" || field == "Gemm": // some have none
 		case field == "Blocks":
 			for _, dt := range blockTypes {
-				if k, ok := v.Field(i).Interface().(map[tensor.DType]*Rows)[dt]; !ok || k.Dot == nil || k.Dot4 == nil || k.MatVec == nil {
+				if k, ok := v.Field(i).Interface().(map[tensor.DType]*Rows)[dt.DType]; !ok || k.Dot == nil || k.Dot4 == nil || k.MatVec == nil {
 					t.Errorf("%s: no rows of %v", name, dt)
 				}
 			}
@@ -326,7 +326,7 @@ func TestNoAllocation(t *testing.T) {
 	var tile [TileRows * TileTokens]float32
 	for _, s := range All() {
 		for _, dt := range blockTypes {
-			k, w := s.Rows(dt), src.weights(dt, 2*512)
+			k, w := dt.of(&s), src.weights(dt.DType, 2*512)
 			in, stride := inputs(dt, x, 4, 512, 0)
 			if got := testing.AllocsPerRun(3, func() {
 				s.RoundX(Bytes(panel), y)
@@ -338,7 +338,7 @@ func TestNoAllocation(t *testing.T) {
 			}
 		}
 		for _, dt := range rowTypes {
-			k, w := s.Rows(dt), src.weights(dt, n)
+			k, w := dt.of(&s), src.weights(dt.DType, n)
 			in, stride := inputs(dt, x, 4, n, 0)
 			rows, ahead, a := [4][]byte{w, w, w, w}, [4]*byte{}, [4]float32{}
 			wide := make([]byte, WideBytes(n))

@@ -14,11 +14,36 @@ import (
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
-// rowTypes are the types that a Set has Rows for.
-var rowTypes = []tensor.DType{tensor.F32, tensor.F16, tensor.BF16, tensor.Q8_0, tensor.Q4_0}
+// rowType is a type of rows and how its kernels are looked up.
+type rowType struct {
+	tensor.DType
+	chunked bool // in Set.Blocks
+}
 
-// blockTypes are those in Set.Blocks, in order.
-var blockTypes = slices.Sorted(maps.Keys(blockForms))
+func (dt rowType) of(s *Set) *Rows {
+	if dt.chunked {
+		return s.Blocks[dt.DType]
+	}
+	return s.Rows(dt.DType)
+}
+
+func (dt rowType) String() string {
+	if dt.chunked {
+		return "chunks of " + dt.DType.String()
+	}
+	return dt.DType.String()
+}
+
+// rowTypes are what Set.Rows has and blockTypes what Set.Blocks has, in order.
+var rowTypes, blockTypes = func() (rows, blocks []rowType) {
+	for _, dt := range []tensor.DType{tensor.F32, tensor.F16, tensor.BF16, tensor.Q8_0, tensor.Q4_0} {
+		rows = append(rows, rowType{dt, false})
+	}
+	for _, dt := range slices.Sorted(maps.Keys(blockForms)) {
+		blocks = append(blocks, rowType{dt, true})
+	}
+	return rows, blocks
+}()
 
 // scalesAt are where a block has float16.
 var scalesAt = map[tensor.DType][]int{tensor.Q4_1: {0, 2}, tensor.Q4_K: {0, 2}, tensor.Q5_K: {0, 2}, tensor.Q6_K: {208}}
@@ -150,7 +175,7 @@ func (s *source) weights(dt tensor.DType, n int) []byte {
 
 // inputs are activations [rows, n] as rows of type dt take them, stride bytes
 // apart.
-func inputs(dt tensor.DType, x []float32, rows, n, gap int) (in []byte, stride int) {
+func inputs(dt rowType, x []float32, rows, n, gap int) (in []byte, stride int) {
 	if !dt.Quantised() {
 		stride = 4 * (n + gap)
 		in = make([]byte, max(0, rows-1)*stride+4*n)
@@ -160,17 +185,16 @@ func inputs(dt tensor.DType, x []float32, rows, n, gap int) (in []byte, stride i
 		return in, stride
 	}
 	size, quantize, round := QuantXBytes(n), quantizeXBy(quantizeBlocks), roundXBy(roundBlocks)
-	blocks := slices.Contains(blockTypes, dt)
-	if blocks {
+	if dt.chunked {
 		size = RoundXBytes(n)
 	}
 	stride = size + 4*gap
 	in = make([]byte, max(0, rows-1)*stride+size)
 	for i := range rows {
-		if blocks {
+		if dt.chunked {
 			round(in[i*stride:][:size], x[i*n:(i+1)*n])
 		} else {
-			quantize(in[i*stride:][:size], x[i*n:(i+1)*n], zeroOf(dt))
+			quantize(in[i*stride:][:size], x[i*n:(i+1)*n], zeroOf(dt.DType))
 		}
 	}
 	return in, stride

@@ -31,10 +31,10 @@ func TestManyAreOne(t *testing.T) {
 	}
 }
 
-func checkManyAreOne(t *testing.T, s *Set, dt tensor.DType, src *source, n int) {
+func checkManyAreOne(t *testing.T, s *Set, dt rowType, src *source, n int) {
 	t.Helper()
-	k, rowBytes := s.Rows(dt), int(dt.RowBytes(n))
-	all, x := src.weights(dt, 4*n), src.floats(TileTokens*n)
+	k, rowBytes := dt.of(s), int(dt.RowBytes(n))
+	all, x := src.weights(dt.DType, 4*n), src.floats(TileTokens*n)
 	in, stride := inputs(dt, x, TileTokens, n, 0)
 	var w [4][]byte
 	for i := range w {
@@ -92,7 +92,7 @@ func checkManyAreOne(t *testing.T, s *Set, dt tensor.DType, src *source, n int) 
 	panel := make([]float32, TileTokens*n)
 	for i := range wide {
 		wide[i] = make([]float32, n)
-		tensor.Decode(wide[i], w[i], dt)
+		tensor.Decode(wide[i], w[i], dt.DType)
 	}
 	for j := range TileTokens {
 		s.PanelRow(panel, j, x[j*n:][:n])
@@ -104,10 +104,10 @@ func checkManyAreOne(t *testing.T, s *Set, dt tensor.DType, src *source, n int) 
 }
 
 // checkGemm holds the products of panels to Dot's.
-func checkGemm(t *testing.T, s *Set, dt tensor.DType, src *source, n int) {
+func checkGemm(t *testing.T, s *Set, dt rowType, src *source, n int) {
 	t.Helper()
-	k, rowBytes, space := s.Rows(dt), int(dt.RowBytes(n)), &GemmSpace{}
-	w, x := src.weights(dt, GemmRows*n), src.floats(GemmTokens*n)
+	k, rowBytes, space := dt.of(s), int(dt.RowBytes(n)), &GemmSpace{}
+	w, x := src.weights(dt.DType, GemmRows*n), src.floats(GemmTokens*n)
 	in, stride := inputs(dt, x, GemmTokens, n, 1)
 	var panels [2][]byte
 	for p := range panels {
@@ -151,18 +151,18 @@ func TestOuterIsAxpy(t *testing.T) {
 			at[i] = int32(src.rng.IntN(slots))
 		}
 		for _, dt := range rowTypes {
-			raw, y := src.weights(dt, slots*OuterCols), src.floats(OuterCols)
+			raw, y := src.weights(dt.DType, slots*OuterCols), src.floats(OuterCols)
 			want, size := slices.Clone(y), int(dt.RowBytes(OuterCols))
 			for i, r := range at {
-				s.Rows(dt).Axpy(want, h[i], raw[int(r)*size:][:size], nil)
+				dt.of(&s).Axpy(want, h[i], raw[int(r)*size:][:size], nil)
 			}
 			if dt.Quantised() {
 				codes, scales := make([]uint32, slots*OuterCols/2), make([]float32, slots*OuterCols/tensor.QuantBlock)
-				s.Rows(dt).Pairs(codes, scales, raw, nil)
+				dt.of(&s).Pairs(codes, scales, raw, nil)
 				s.OuterPairs(y, h, at, codes, scales, nil)
 			} else {
 				wide := make([]float32, slots*OuterCols)
-				tensor.Decode(wide, raw, dt)
+				tensor.Decode(wide, raw, dt.DType)
 				s.OuterAt(y, h, at, wide)
 			}
 			if !sameBits(y, want) {
@@ -331,10 +331,10 @@ func TestQuantExtremes(t *testing.T) {
 
 // blockSizes is the magnitudes of a row's elements, of types with least values
 // those of what is added to make them.
-func blockSizes(dt tensor.DType, raw []byte, n int) []float64 {
-	size, form := make([]float64, n), blockForms[dt]
+func blockSizes(dt rowType, raw []byte, n int) []float64 {
+	size, form := make([]float64, n), blockForms[dt.DType]
 	w := make([]float32, n)
-	tensor.Decode(w, raw, dt)
+	tensor.Decode(w, raw, dt.DType)
 	for i, v := range w {
 		size[i] = math.Abs(float64(v))
 		if form.least {
@@ -352,13 +352,13 @@ func TestQuantError(t *testing.T) {
 	src := newSource(15, 0)
 	for _, s := range All() {
 		for _, n := range []int{32, 64, 96, 128, 4096} {
-			for _, dt := range append([]tensor.DType{tensor.Q8_0, tensor.Q4_0}, blockTypes...) {
+			for _, dt := range slices.Concat(rowTypes[3:], blockTypes) {
 				if n%dt.BlockElems() != 0 {
 					continue
 				}
-				raw, x, y, a := src.weights(dt, n), src.floats(n), src.floats(n), src.floats(1)[0]
+				raw, x, y, a := src.weights(dt.DType, n), src.floats(n), src.floats(n), src.floats(1)[0]
 				w := make([]float32, n)
-				tensor.Decode(w, raw, dt)
+				tensor.Decode(w, raw, dt.DType)
 				records, _ := inputs(dt, x, 1, n, 0)
 				size := blockSizes(dt, raw, n)
 				var exact, bound float64
@@ -368,15 +368,15 @@ func TestQuantError(t *testing.T) {
 					exact += float64(v) * float64(x[i])
 					bound += math.Abs(float64(v))*top/254*1.001 + size[i]*math.Abs(float64(x[i]))*0x1p-24*float64(n/128+8)
 				}
-				got := float64(s.Rows(dt).Dot(raw, records, nil))
+				got := float64(dt.of(&s).Dot(raw, records, nil))
 				if off := math.Abs(got - exact); off > bound {
 					t.Errorf("%s, n=%d: %v: got %v, exact %v: off by %g, want at most %g", s.Name, n, dt, got, exact, off, bound)
 				}
-				if s.Rows(dt).Axpy == nil {
+				if dt.of(&s).Axpy == nil {
 					continue
 				}
 				got32 := slices.Clone(y)
-				s.Rows(dt).Axpy(got32, a, raw, nil)
+				dt.of(&s).Axpy(got32, a, raw, nil)
 				for i, v := range w {
 					want := float64(y[i]) + float64(a)*float64(v)
 					if off := math.Abs(float64(got32[i]) - want); off > 0x1p-22*(math.Abs(float64(a)*float64(v))+math.Abs(want)) {

@@ -5,7 +5,7 @@ import "github.com/sparseflow/sparseflow/internal/device"
 // Linear reads each weight row once for all tokens.
 func (b *Backend) Linear(y, x device.Act, w device.Mat, bias []float32) {
 	b.lin.y, b.lin.w, b.lin.bias = y, w, bias
-	b.lin.dot = b.dotWith(w.DType, x)
+	b.lin.dot = b.dotWith(w.DType, b.matForm(w.DType), x)
 	b.lin.rowBytes = int(w.DType.RowBytes(w.Cols))
 	units := b.units(int64(b.lin.rowBytes) * int64(x.Rows))
 	if b.lin.dot.tiles() {

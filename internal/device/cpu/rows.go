@@ -18,17 +18,24 @@ const (
 	chunked             // and by kernel.Set.RoundX
 )
 
-// form is how the backend takes rows of type dt.
-func (b *Backend) form(dt tensor.DType) form {
+// matForm is how the backend takes rows of matrices of type dt.
+func (b *Backend) matForm(dt tensor.DType) form {
 	switch {
 	case !dt.Quantised():
 		return floats
-	case b.exact || b.k.Rows(dt) == nil:
+	case b.exact || b.k.Blocks[dt] == nil:
 		return decoded
-	case b.k.Blocks[dt] != nil:
-		return chunked
 	}
-	return grouped
+	return chunked
+}
+
+// unitForm is how it takes those of neurons, of which a token wants some.
+func (b *Backend) unitForm(dt tensor.DType) form {
+	f := b.matForm(dt)
+	if f == chunked && b.k.Rows(dt).Axpy != nil {
+		return grouped
+	}
+	return f
 }
 
 // dotFunc multiplies weight rows of one stored type with activations, which
@@ -45,8 +52,8 @@ type dotFunc struct {
 
 // dotWith multiplies with the rows of x. It rounds them in the backend's
 // memory, which the next operation uses again.
-func (b *Backend) dotWith(dt tensor.DType, x device.Act) dotFunc {
-	d := dotFunc{Rows: b.k.Rows(dt), k: &b.k, dt: dt, form: b.form(dt), x: x, inputs: kernel.Bytes(x.Data), stride: 4 * x.Stride}
+func (b *Backend) dotWith(dt tensor.DType, f form, x device.Act) dotFunc {
+	d := dotFunc{Rows: b.k.Rows(dt), k: &b.k, dt: dt, form: f, x: x, inputs: kernel.Bytes(x.Data), stride: 4 * x.Stride}
 	switch d.form {
 	case floats:
 		return d
@@ -56,7 +63,7 @@ func (b *Backend) dotWith(dt tensor.DType, x device.Act) dotFunc {
 	case grouped:
 		d.stride = kernel.QuantXBytes(x.Cols)
 	case chunked:
-		d.stride = kernel.RoundXBytes(x.Cols)
+		d.Rows, d.stride = b.k.Blocks[dt], kernel.RoundXBytes(x.Cols)
 	}
 	b.records = grow(b.records, x.Rows*d.stride)
 	d.inputs = b.records
@@ -65,21 +72,15 @@ func (b *Backend) dotWith(dt tensor.DType, x device.Act) dotFunc {
 	return d
 }
 
-// dotAgain is dotWith for the rows of x of which same says that they are what
-// they were at the latest operation with x.
+// dotAgain is dotWith for the rows of x, with neurons, of which same says that they
+// are what they were at the latest operation with x.
 func (b *Backend) dotAgain(dt tensor.DType, x device.Act, same bool) dotFunc {
-	last := b.round.d
-	if same && last.rounds(dt, b.form(dt)) && x.Rows == last.x.Rows && x.Cols == last.x.Cols &&
+	last, f := b.round.d, b.unitForm(dt)
+	if same && f == grouped && last.form == f && last.dt == dt && x.Rows == last.x.Rows && x.Cols == last.x.Cols &&
 		x.Stride == last.x.Stride && unsafe.SliceData(x.Data) == unsafe.SliceData(last.x.Data) {
-		last.dt, last.Rows = dt, b.k.Rows(dt)
 		return last
 	}
-	return b.dotWith(dt, x)
-}
-
-// rounds reports whether activations that were rounded for d serve rows of type dt.
-func (d *dotFunc) rounds(dt tensor.DType, f form) bool {
-	return d.form == f && (f == chunked || f == grouped && d.dt == dt)
+	return b.dotWith(dt, f, x)
 }
 
 // round rounds activations for weights of d's type.

@@ -10,6 +10,8 @@ import (
 
 // blocks are the types of which there are kernels.
 var blocks = []*block{
+	{name: "Q80", elems: 32, bytes: 34, zero: 7, signed: true, codes: codes8, scales: halfScales, tables: wordTables},
+	{name: "Q40", elems: 32, bytes: 18, zero: 3, codes: nibbles(2), scales: halfScales, tables: wordTables},
 	{name: "Q41", elems: 32, bytes: 20, least: 1, codes: nibbles(4), scales: halfScales, tables: wordTables},
 	{name: "Q50", elems: 32, bytes: 22, zero: 4, codes: fives(6), scales: halfScales, tables: wordTables},
 	{name: "Q4K", elems: 256, bytes: 144, least: -1, codes: codesK(16, false), scales: scalesK, tables: tablesK},
@@ -42,6 +44,19 @@ func (s isa) constant(name string, at func(i int) byte) Mem {
 // simpleOffset is where base of the block of a group lies, in types of 32 elements.
 func simpleOffset(b *block, base, g int) func(q int) int {
 	return func(q int) int { return b.bytes*(4*q+g) + base }
+}
+
+// codes8 is the codes of Q8_0, which are bytes.
+func codes8(s isa, b *block, c blockConsts, p part, use func(g, half int, v reg.VecVirtual)) {
+	for g := range 4 {
+		for half := range 2 {
+			v := p.gather(simpleOffset(b, 2+16*half, g))
+			if s.width == 16 {
+				VPXORD(s.words32("top", 0x80808080), v, v)
+			}
+			use(g, half, v)
+		}
+	}
 }
 
 // nibbles is the codes of types of 32 elements whose bytes from base on hold
@@ -136,7 +151,7 @@ func (s isa) words(b *block, c blockConsts, p part, offset int) reg.VecVirtual {
 				w = ZMM()
 			}
 			VMOVDQU32(at(p.wp, from), w)
-			VPERMT2W(at(p.wp, from+four-64), pick, w)
+			VPERMT2W(at(p.wp, from+b.secondWords()), pick, w)
 			if q > 0 {
 				VMOVDQU16(w, c.quarter[q-1], v)
 			}
@@ -145,16 +160,18 @@ func (s isa) words(b *block, c blockConsts, p part, offset int) reg.VecVirtual {
 	return v.AsY().(reg.VecVirtual)
 }
 
+// secondWords is where the second load of four blocks begins.
+func (b *block) secondWords() int { return min(64, 4*b.bytes-64) }
+
 // pickTable is what words picks by: the places of the words at offset of four
 // blocks, again and again.
 func (s isa) pickTable(b *block, offset int) reg.VecVirtual {
 	v := s.vec()
-	four := 4 * b.bytes
 	m := s.constant(fmt.Sprintf("pick%s%d", b.name, offset), func(i int) byte {
 		at := i/2%4*b.bytes + offset
 		word := at / 2
 		if at+2 > 64 {
-			word = 32 + (at-(four-64))/2
+			word = 32 + (at-b.secondWords())/2
 		}
 		return []byte{byte(word), 0}[i%2]
 	})

@@ -79,6 +79,16 @@ func MatVecQ4AVX2(y []float32, w []byte, rowBytes int, x []byte, ahead int)
 //go:noescape
 func Dot4Q4AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
 
+// DotQ80AVX2 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotQ80AVX2(w []byte, x []byte, next *byte) float32
+
+// DotQ40AVX2 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotQ40AVX2(w []byte, x []byte, next *byte) float32
+
 // DotQ41AVX2 is Rows.Dot of package kernel.
 //
 //go:noescape

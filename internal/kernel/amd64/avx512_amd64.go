@@ -79,6 +79,48 @@ func MatVecQ4AVX512(y []float32, w []byte, rowBytes int, x []byte, ahead int)
 //go:noescape
 func Dot4Q4AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
+// DotQ80AVX512 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotQ80AVX512(w []byte, x []byte, next *byte) float32
+
+// PairQ80AVX512 is the products of two rows of whole chunks with x. It asks for what lies
+// ahead bytes further than what it reads.
+//
+//go:noescape
+func PairQ80AVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+
+// Dot4Q80AVX512 is Rows.Dot4 of package kernel.
+//
+//go:noescape
+func Dot4Q80AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
+
+// SpreadQ80AVX512 is Rows.Spread of package kernel.
+//
+//go:noescape
+func SpreadQ80AVX512(dst []byte, w []byte)
+
+// DotQ40AVX512 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotQ40AVX512(w []byte, x []byte, next *byte) float32
+
+// PairQ40AVX512 is the products of two rows of whole chunks with x. It asks for what lies
+// ahead bytes further than what it reads.
+//
+//go:noescape
+func PairQ40AVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+
+// Dot4Q40AVX512 is Rows.Dot4 of package kernel.
+//
+//go:noescape
+func Dot4Q40AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
+
+// SpreadQ40AVX512 is Rows.Spread of package kernel.
+//
+//go:noescape
+func SpreadQ40AVX512(dst []byte, w []byte)
+
 // DotQ41AVX512 is Rows.Dot of package kernel.
 //
 //go:noescape
