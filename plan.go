@@ -26,12 +26,14 @@ type Placement struct {
 
 	Resident  map[string]bool // matrices in fast memory; the others stream
 	Streamed  int             // matrices that a token needs in full and that stream
+	Streams   []bool          // [layers] that have matrices which stream
 	Predicted []bool          // [layers] that compute what a predictor asks for, which is in fast memory
 	Slots     []int           // [layers] slots for neurons
 	RingSlots int             // staging slots for neurons without a slot
 
 	KVBytes     int64 // of the KV cache
 	BlockBytes  int64 // size of a staging buffer for a block of any tensor
+	BlockSlots  int   // staging buffers that matrices stream through
 	MemoryBytes int64 // all that is taken from the system at the start, beside the Go heap
 	LoadBytes   int64 // what is read at the start
 

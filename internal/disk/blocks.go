@@ -28,7 +28,7 @@ type startedBlock struct {
 	read   *Read
 }
 
-// StreamBuffers is how many blocks a BlockReader holds: one in use, the
+// StreamBuffers is how many blocks a BlockReader holds at least: one in use, the
 // others on their way.
 const StreamBuffers = 3
 

@@ -92,7 +92,7 @@ type room struct {
 func (m *loaded) room() (r room) {
 	r.kv = m.memory.Piece(m.place.KVBytes)
 	r.row = m.memory.Buffer(m.place.BlockBytes)
-	for range disk.StreamBuffers {
+	for range m.place.BlockSlots {
 		r.stream = append(r.stream, m.memory.Buffer(m.place.BlockBytes))
 	}
 	stride := m.pack.BundleStride()

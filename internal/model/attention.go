@@ -7,15 +7,13 @@ import "github.com/sparseflow/sparseflow/internal/device"
 // hide their time behind its own.
 type SparseAttentionLayer struct {
 	*Parts
-	index    int
-	w        *LayerWeights
-	matrices []*Matrix // of the layer, the MLP's too, in the order of their products
+	index int
+	w     *LayerWeights
 }
 
 // Forward adds the layer's attention to the residual stream.
 func (l *SparseAttentionLayer) Forward(ec *ExecutionContext) error {
 	w := l.w
-	l.queue(l.matrices...)
 	if err := l.prefetch(ec); err != nil {
 		return err
 	}

@@ -9,9 +9,10 @@ type Model struct {
 }
 
 type layer struct {
-	attn SparseAttentionLayer
-	w    *LayerWeights
-	mlp  mlp
+	attn     SparseAttentionLayer
+	w        *LayerWeights
+	mlp      mlp
+	matrices []*Matrix // attention's and the MLP's, in the order of their products
 }
 
 // New makes a model.
@@ -19,7 +20,7 @@ func New(p Parts) *Model {
 	m := &Model{Parts: p}
 	for i := range p.Weights.Layers {
 		w := &p.Weights.Layers[i]
-		l := layer{attn: SparseAttentionLayer{&m.Parts, i, w, w.matrices()}, w: w}
+		l := layer{attn: SparseAttentionLayer{&m.Parts, i, w}, w: w, matrices: w.matrices()}
 		if p.Profile.Sparse() {
 			l.mlp = &SparseMLPLayer{&m.Parts, i, w}
 		} else {
@@ -50,6 +51,9 @@ func (m *Model) forward(ec *ExecutionContext, ids []int32) error {
 	}
 	if err := m.embed(ec, ids); err != nil {
 		return err
+	}
+	for i := range m.layers { // of all, so that one layer's matrices are read while another is computed
+		m.queue(m.layers[i].matrices...)
 	}
 	for i := range m.layers {
 		if err := ec.Ctx.Err(); err != nil {

@@ -66,12 +66,14 @@ type Placement struct {
 
 	Resident  map[string]bool // matrices in fast memory; the others stream
 	Streamed  int             // matrices that a token needs in full and that stream
+	Streams   []bool          // [layers] that have matrices which stream
 	Predicted []bool          // [layers] that compute what a predictor asks for, which is in fast memory
 	Slots     []int           // [layers] slots for neurons
 	RingSlots int             // staging slots for neurons without a slot
 
 	KVBytes     int64
 	BlockBytes  int64 // size of a staging buffer for a block of any tensor
+	BlockSlots  int   // staging buffers that matrices stream through
 	MemoryBytes int64 // all that is taken from memory.Memory
 	LoadBytes   int64 // what is read at the start
 
@@ -157,6 +159,7 @@ func newPlanner(in Input) (*planner, error) {
 	if hd := p.profile.HeadDim(); s.KV.Quantised() && hd%tensor.QuantBlock != 0 {
 		return nil, flagErrorf("kv: got %v for a model of head dim %d, want a multiple of %d, or f16", s.KV, hd, tensor.QuantBlock)
 	}
+	p.BlockSlots = disk.StreamBuffers
 	p.modes()
 	p.kv = KVShape(p.profile, s.KV)
 	p.survey()
@@ -221,6 +224,7 @@ func (p *planner) survey() {
 			}
 		}
 	}
+	spread(p.matrices, p.profile.Layers)
 	// Vocabulary and merges as maps and strings: measured at about five times
 	// their text.
 	p.tables = OnHeap(5*p.in.Layout.TokenizerBytes() + neuronBytes*p.in.Layout.Bundles())
@@ -251,7 +255,7 @@ func (p *planner) takenBytes(chunk int) int64 {
 // matrix blocks and for rows.
 func (p *planner) stagingBytes() int64 {
 	return memory.BufferBytes(int64(p.RingSlots)*p.stride) + memory.BufferBytes(disk.GapBytes(p.stride)) +
-		(disk.StreamBuffers+1)*memory.BufferBytes(p.BlockBytes)
+		int64(p.BlockSlots+1)*memory.BufferBytes(p.BlockBytes)
 }
 
 // neuronSlots is the size of n slots in every layer.
@@ -269,9 +273,9 @@ func (p *planner) place() error {
 	p.KVBytes = p.kvBytes(p.Chunk)
 	p.Fits = room >= 0
 	p.Resident = make(map[string]bool, len(p.matrices)+len(p.rowTables))
-	if p.Streamed = p.residents(p.matrices, &room); p.Streamed > 0 && p.Fits {
-		p.notice("%d of %d matrices do not fit and stream from the pack for every token", p.Streamed, len(p.matrices))
-	}
+	p.readAhead(&room)
+	p.Streamed = p.residents(p.matrices, &room)
+	p.streams()
 	slots := asked
 	if slots < 0 {
 		slots = int(min(max(0, room)/p.neuronSlots(1), int64(p.profile.BundledNeurons())))
@@ -310,6 +314,19 @@ func (p *planner) residents(ts []pack.Tensor, room *int64) (streamed int) {
 		p.Resident[t.Name] = true
 	}
 	return streamed
+}
+
+// streams says which layers stream.
+func (p *planner) streams() {
+	p.Streams = make([]bool, p.profile.Layers)
+	for _, x := range p.matrices {
+		if l := layerOf(x); l >= 0 && !p.Resident[x.Name] {
+			p.Streams[l] = true
+		}
+	}
+	if p.Streamed > 0 && p.Fits {
+		p.notice("%d of %d matrices do not fit and stream for every token: they are of %d of %d layers", p.Streamed, len(p.matrices), streaming(p.Streams), p.profile.Layers)
+	}
 }
 
 // noticeKV says what to change where the KV cache, not the weights, takes much

@@ -84,6 +84,13 @@ func check(t *rapid.T, in Input, p *Placement) {
 	}
 	// What is left over has no use.
 	left := p.Share.BudgetBytes - vectors(m) - g.total()
+	if p.Streamed > 0 && in.Strategy.Budget.Share == 0 {
+		room := p.Share.BudgetBytes - vectors(m) - g.predictors
+		if in.Strategy.GPUCacheRatio != nil {
+			room -= g.slots
+		}
+		left -= min(room/aheadShare, mostAhead*memory.BufferBytes(p.BlockBytes))
+	}
 	perSlot := int64(profile.Layers) * m.BundleStride()
 	if in.Strategy.GPUCacheRatio == nil && left >= perSlot && p.Slots[0] < profile.BundledNeurons() {
 		t.Fatalf("got %d slots and %d bytes left over, want another slot of %d", p.Slots[0], left, perSlot)
@@ -106,7 +113,7 @@ func take(t *rapid.T, in Input, p *Placement) {
 	defer mem.Close()
 	mem.Piece(in.ScratchBytes(p.Chunk))
 	mem.Piece(p.KVBytes)
-	for range 1 + disk.StreamBuffers {
+	for range 1 + p.BlockSlots {
 		mem.Buffer(p.BlockBytes)
 	}
 	slots := p.RingSlots
