@@ -23,6 +23,7 @@ type Placement struct {
 
 	Active     float64 // share of the neurons that is active at a token, over all layers; 0 of models that are not sparse
 	ActiveFrom string  // how that is known: assumed, drawn (of synthetic weights) or measured
+	ActiveLike string  // the published model that it is assumed from, empty otherwise
 
 	Resident  map[string]bool // matrices in fast memory; the others stream
 	Streamed  int             // matrices that a token needs in full and that stream
@@ -78,8 +79,8 @@ type PerToken struct {
 	Layers        int     // that it passes
 }
 
-// Seconds is how long a token takes if reading and computing come one after the
-// other.
+// Seconds is how long a token takes if neurons are read and computed one after the
+// other, and matrices that stream are multiplied as they come.
 func (t PerToken) Seconds(r Rates) float64 {
 	return placement.PerToken(t).Seconds(placement.Rates(r))
 }

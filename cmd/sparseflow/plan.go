@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,11 +58,16 @@ none is given, and --max-tokens need.
 The time of a token is an estimate from 10 GB/s of memory and 1 GB/s of disk.
 With --measure it is from what this machine does with weights of that shape, from
 memory and from the pack's disk, which takes some seconds and up to 2 GiB of
-memory; reading and computing, which overlap, are counted one after the other.
+memory. Neurons are counted as read and computed one after the other, though that
+overlaps; matrices that stream as multiplied while they come.
+
+Where matrices do not fit, plan says which layers stream, and in which element type
+all of the model would fit.
 
 What a token reads depends on the share of neurons that is active. That is known
 of models that train or profile has seen, and of synthetic ones. Of others it is
-assumed to be OPT-6.7B's, 3.3 %, or with --measure measured on a page of text.`,
+assumed to be that of a published one (OPT-6.7B's 3.3 %; for gates ReluLLaMA-7B's
+32.9 % or ProSparse-7B's 10.7 %), or with --measure measured on a page of text.`,
 		Example: `  sparseflow plan tiny
   sparseflow plan tiny --budget 58%
   sparseflow plan tiny --budget 100MB --ctx 256 --json
@@ -102,48 +108,63 @@ assumed to be OPT-6.7B's, 3.3 %, or with --measure measured on a page of text.`,
 	return cmd
 }
 
-// place is the plan of a model, or of one without weights.
-func (a *app) place(cmd *cobra.Command, model string, in input, f *planFlags, active []float64) (*sparseflow.Placement, error) {
+// planned is a model's placement, and what is said beside it.
+type planned struct {
+	*sparseflow.Placement
+	profile  config.ModelProfile
+	strategy sparseflow.OffloadStrategy
+	limits   *bench.Limits // what was measured, nil: nothing
+	smaller  *asQuant
+}
+
+// place is the plan of a model, or of one without weights. It comes with the error
+// of a budget that is too small.
+func (a *app) place(cmd *cobra.Command, model string, in input, f *planFlags, active []float64) (p planned, err error) {
 	u, err := f.unseen(model)
 	switch {
 	case err != nil:
-		return nil, err
+		return p, err
 	case u == nil:
-		err = f.setDefaults(cmd, model, in)
-	case f.model.Context == 0:
-		f.model.Context = contextFor(kv.PageTokens, f.asked.MaxTokens, u.profile.MaxPositions)
+		if err = f.setDefaults(cmd, model, in); err == nil {
+			p.profile, err = profileOf(model, f.model.cacheDir)
+		}
+	case f.measure:
+		return p, usagef(cmd, "--measure: got %s, want a pack, whose disk can be measured", u.from)
+	default:
+		if p.profile = u.profile; f.model.Context == 0 {
+			f.model.Context = contextFor(kv.PageTokens, f.asked.MaxTokens, u.profile.MaxPositions)
+		}
 	}
 	if err != nil {
-		return nil, err
+		return p, err
 	}
-	strategy, err := f.model.strategy(cmd)
-	if err != nil {
-		return nil, err
+	if p.strategy, err = f.model.strategy(cmd); err != nil {
+		return p, err
 	}
 	options := []sparseflow.Option{
-		sparseflow.WithStrategy(strategy),
+		sparseflow.WithStrategy(p.strategy),
 		sparseflow.WithCacheDir(f.model.cacheDir), // where what was learned lies too
 		sparseflow.WithActiveShares(active),
 		sparseflow.WithNotices(a.newProgress().note)}
-	switch {
-	case u == nil:
-		return sparseflow.Plan(model, options...)
-	case f.measure:
-		return nil, usagef(cmd, "--measure: got %s, want a pack, whose disk can be measured", u.from)
+	if u == nil {
+		p.Placement, err = sparseflow.Plan(model, options...)
+		return p, err
 	}
 	a.newProgress().note(fmt.Sprintf("sizes are computed from %s, with weights in %s", u.from, u.weights))
-	return sparseflow.PlanQuant(sparseflow.SparseFlowConfig{Profile: mirror.To[sparseflow.ModelProfile](u.profile), Strategy: strategy}, u.weights, options...)
+	c := sparseflow.SparseFlowConfig{Profile: mirror.To[sparseflow.ModelProfile](u.profile), Strategy: p.strategy}
+	p.Placement, err = sparseflow.PlanQuant(c, u.weights, options...)
+	return p, err
 }
 
 func (a *app) plan(cmd *cobra.Command, model string, in input, f *planFlags) error {
 	m := &f.model
 	p, err := a.place(cmd, model, in, f, nil)
-	if p == nil {
+	if p.Placement == nil {
 		return err
 	}
-	var limits *bench.Limits
 	if f.measure && err == nil {
-		if limits, err = a.measured(cmd.Context(), model, m.cacheDir, p.Threads); err != nil {
+		limits, err := a.measured(cmd.Context(), model, m.cacheDir, p.Threads)
+		if err != nil {
 			return err
 		}
 		if p.ActiveFrom == string(placement.Assumed) && p.Active > 0 {
@@ -151,20 +172,26 @@ func (a *app) plan(cmd *cobra.Command, model string, in input, f *planFlags) err
 				return err
 			}
 		}
+		p.limits = limits
 	}
 	if f.svg != "" {
 		title := model
 		if !m.Budget.IsZero() {
 			title += ", budget " + m.Budget.String()
 		}
-		if err := chart.Save(f.svg, chart.Tiers(title, p)); err != nil {
+		if err := chart.Save(f.svg, chart.Tiers(title, p.Placement)); err != nil {
+			return err
+		}
+	}
+	if err == nil {
+		if p.smaller, err = smaller(p); err != nil {
 			return err
 		}
 	}
 	if m.json {
-		return errors.Join(a.printJSON(newPlanJSON(p, m.kv, limits)), err)
+		return errors.Join(a.printJSON(newPlanJSON(p, m.kv)), err)
 	}
-	printPlan(a.stdout, model, p, limits)
+	printPlan(a.stdout, model, p)
 	return err
 }
 
@@ -174,10 +201,10 @@ const activityTokens = 128
 
 // placeByActivity is the plan of a model by the share of its neurons that is active
 // on a text, which it is run on.
-func (a *app) placeByActivity(cmd *cobra.Command, model string, in input, f *planFlags) (*sparseflow.Placement, error) {
+func (a *app) placeByActivity(cmd *cobra.Command, model string, in input, f *planFlags) (p planned, err error) {
 	strategy, err := f.model.strategy(cmd)
 	if err != nil {
-		return nil, err
+		return p, err
 	}
 	s := profile.Settings{
 		Model: model, CacheDir: f.model.cacheDir, Strategy: mirror.To[config.OffloadStrategy](strategy), MaxTokens: activityTokens,
@@ -186,13 +213,13 @@ func (a *app) placeByActivity(cmd *cobra.Command, model string, in input, f *pla
 	s.Strategy.Mode, s.Strategy.Predictor = config.Gate, ""
 	run, err := profile.Prepare(s)
 	if err != nil {
-		return nil, err
+		return p, err
 	}
 	bar := a.newProgress()
 	active, err := run.Active(cmd.Context(), convert.Options{Notify: bar.note, Progress: bar.report})
 	bar.close()
 	if err != nil {
-		return nil, err
+		return p, err
 	}
 	return a.place(cmd, model, in, f, active)
 }
@@ -228,7 +255,9 @@ type planJSON struct {
 	Tiers        []sparseflow.Tier  `json:"tiers"`
 	PerToken     perTokenJSON       `json:"per_token"`
 	Active       *activeJSON        `json:"active,omitempty"` // of a sparse model
-	Limits       *bench.Limits      `json:"limits,omitempty"` // as bench's, where they were measured
+	Streamed     []int              `json:"streamed_layers,omitempty"`
+	Smaller      *asQuant           `json:"smaller,omitempty"` // where matrices stream: the element type that would help
+	Limits       *bench.Limits      `json:"limits,omitempty"`  // as bench's, where they were measured
 
 	Mode    string  `json:"mode"`
 	Ctx     int     `json:"ctx"` // tokens
@@ -252,44 +281,52 @@ type perTokenJSON struct {
 	SecondsEstimate float64 `json:"seconds_estimate"`
 }
 
-func newPlanJSON(p *sparseflow.Placement, kv string, l *bench.Limits) planJSON {
+func newPlanJSON(p planned, kv string) planJSON {
 	var active *activeJSON
 	if p.Active > 0 {
 		active = &activeJSON{p.Active, p.ActiveFrom}
 	}
+	var streamed []int
+	for l, streams := range p.Streams {
+		if streams {
+			streamed = append(streamed, l)
+		}
+	}
 	return planJSON{
 		Active:       active,
+		Streamed:     streamed,
 		Schema:       schema,
 		BudgetBytes:  p.Process.BudgetBytes,
 		MinimumBytes: p.Process.MinimumBytes,
 		Weights:      p.Share,
 		Fits:         p.Fits,
 		Tiers:        p.Tiers,
-		PerToken:     perTokenJSON{p.Token.FastBytes, p.Token.SlowBytes, p.Token.Misses, p.Token.Reads, estimate(p, l)},
-		Limits:       l,
+		PerToken:     perTokenJSON{p.Token.FastBytes, p.Token.SlowBytes, p.Token.Misses, p.Token.Reads, p.seconds()},
+		Limits:       p.limits,
+		Smaller:      p.smaller,
 
-		Mode: string(p.Mode), Ctx: p.Context, KV: kv, Threads: p.Threads, TokS: 1 / estimate(p, l),
+		Mode: string(p.Mode), Ctx: p.Context, KV: kv, Threads: p.Threads, TokS: 1 / p.seconds(),
 	}
 }
 
-// estimate is the seconds of a token by what was measured, if anything was.
-func estimate(p *sparseflow.Placement, l *bench.Limits) float64 {
+// seconds is the estimate of a token's by what was measured, if anything was.
+func (p planned) seconds() float64 {
 	rates := placement.AssumedRates()
-	if l != nil {
-		rates = l.Rates()
+	if p.limits != nil {
+		rates = p.limits.Rates()
 	}
 	return p.Token.Seconds(sparseflow.Rates(rates))
 }
 
 // printActivity says which share of the neurons is active and, where that is not
 // known of the model, how it can be.
-func printActivity(w io.Writer, p *sparseflow.Placement) {
+func printActivity(w io.Writer, p planned) {
 	if p.Active == 0 {
 		return
 	}
 	switch share := figures(100*p.Active) + " %"; placement.Activity(p.ActiveFrom) {
 	case placement.Assumed:
-		fmt.Fprintf(w, "%s of the neurons are assumed to be active at a token, as in OPT-6.7B, and what a token moves follows from that: train learns this model's share, --measure measures it\n", share)
+		fmt.Fprintf(w, "%s of the neurons are assumed to be active at a token, as in %s, and what a token moves follows from that: train learns this model's share, --measure measures it\n", share, p.ActiveLike)
 	case placement.Drawn:
 		fmt.Fprintf(w, "%s of the neurons are active at a token, as the weights were drawn\n", share)
 	default:
@@ -297,7 +334,7 @@ func printActivity(w io.Writer, p *sparseflow.Placement) {
 	}
 }
 
-func printPlan(w io.Writer, model string, p *sparseflow.Placement, l *bench.Limits) {
+func printPlan(w io.Writer, model string, p planned) {
 	fmt.Fprintf(w, "%s: mode %s, context of %s, %s, prompts %d tokens at a time\n\n",
 		model, p.Mode, count(p.Context, "token"), count(p.Threads, "thread"), p.Chunk)
 	if p.Auto {
@@ -320,19 +357,25 @@ func printPlan(w io.Writer, model string, p *sparseflow.Placement, l *bench.Limi
 	b.Add("weights", config.FormatSize(p.Share.BudgetBytes), config.FormatSize(p.Share.MinimumBytes), config.FormatSize(p.Share.TotalBytes))
 	b.Add("  share", percent(min(p.Share.BudgetBytes, p.Share.TotalBytes), p.Share.TotalBytes), percent(p.Share.MinimumBytes, p.Share.TotalBytes), "100.0 %")
 	b.Print(w)
+	if p.Streamed > 0 {
+		fmt.Fprintf(w, "\nlayers whose matrices stream, in part or all: %s\n", cmp.Or(layerRanges(p.Streams), "none, but the head does"))
+	}
 	fmt.Fprintf(w, "\nthe smallest budget that works is %s: all weights but predictors stream for every token\n", config.FormatSize(p.Process.MinimumBytes))
 	fits := "fits"
 	if !p.Fits {
 		fits = "does not fit"
 	}
 	printActivity(w, p)
-	seconds := estimate(p, l)
+	seconds := p.seconds()
 	fmt.Fprintf(w, "a token moves %s, of it %s from the pack (some %s ms)\n",
 		config.FormatSize(p.Token.FastBytes), config.FormatSize(p.Token.SlowBytes), figures(1000*seconds))
-	if l != nil {
-		fmt.Fprintf(w, "some %s tokens/s by what was measured: %s\n", figures(1/seconds), l)
+	if p.limits != nil {
+		fmt.Fprintf(w, "some %s tokens/s by what was measured: %s\n", figures(1/seconds), p.limits)
 	} else {
 		fmt.Fprintf(w, "some %s tokens/s, an estimate for ordinary memory and an ordinary NVMe disk; --measure estimates for this machine\n", figures(1/seconds))
+	}
+	if p.smaller != nil {
+		fmt.Fprintln(w, p.smaller)
 	}
 	fmt.Fprintln(w, fits)
 }

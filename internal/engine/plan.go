@@ -31,13 +31,14 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	}
 	root := os.DirFS("/")
 	processors := placement.Processors(root, runtime.NumCPU())
-	layers, from := layersOf(p, o)
+	shares, from, like := activity(p, o)
 	place, err := placement.Plan(placement.Input{
 		Layout:       p,
 		Strategy:     o.Strategy,
-		Layers:       layers,
+		Layers:       layersOf(p, o, shares),
 		Counts:       o.Counts,
 		ActiveFrom:   from,
+		ActiveLike:   like,
 		ScratchBytes: func(chunk int) int64 { return scratchBytes(p, cmp.Or(o.Strategy.Threads, processors), chunk) },
 		FreeBytes:    placement.FreeBytes(root),
 		Processors:   processors,
@@ -78,10 +79,32 @@ func scratchBytes(l *pack.Layout, threads, chunk int) int64 {
 // syntheticNotice is what everybody who runs drawn weights is told.
 const syntheticNotice = "the weights are synthetic: drawn, not trained; speed and sparsity mean something, text and perplexity nothing"
 
-// layersOf is what each layer computes, what is known of that, and from where.
-func layersOf(l *pack.Layout, o Options) (all []placement.Layer, from placement.Activity) {
-	active, multiple, least := placement.PublishedActive, float64(predict.SilentMultiple), 0.0
-	from = placement.Assumed
+// activity is the share of each layer's neurons that is active at a token, how that
+// is known and, where it is assumed, of which published model.
+func activity(l *pack.Layout, o Options) (shares []float64, from placement.Activity, like string) {
+	p, c := l.Profile(), o.calibrated()
+	switch {
+	case o.Counts != nil:
+		for i := range p.Layers {
+			shares = append(shares, o.Counts.Active(i))
+		}
+	case o.Active != nil:
+		shares = o.Active
+	case p.ActiveShares != nil:
+		return p.ActiveShares, placement.Drawn, ""
+	case c != nil:
+		point, _ := c.Choose(o.quality())
+		shares = placement.PublishedShares(p.Layers, point.Active)
+	default:
+		shares, like = placement.AssumedShares(p)
+		return shares, placement.Assumed, like
+	}
+	return shares, placement.Measured, ""
+}
+
+// layersOf is what each layer computes, if shares of its neurons are active.
+func layersOf(l *pack.Layout, o Options, shares []float64) (all []placement.Layer) {
+	multiple, least := float64(predict.SilentMultiple), 0.0
 	switch c := o.calibrated(); {
 	case o.Predictor != nil || o.Strategy.Predictor == "oracle":
 		multiple = 1
@@ -89,19 +112,7 @@ func layersOf(l *pack.Layout, o Options) (all []placement.Layer, from placement.
 		least = 1
 	case c != nil:
 		point, _ := c.Choose(o.quality())
-		active, multiple, from = point.Active, point.Computed/point.Active, placement.Measured
-	}
-	shares := placement.PublishedShares(l.Profile().Layers, active)
-	switch drawn := l.Profile().ActiveShares; {
-	case o.Counts != nil:
-		from = placement.Measured
-		for i := range shares {
-			shares[i] = o.Counts.Active(i)
-		}
-	case o.Active != nil:
-		shares, from = o.Active, placement.Measured
-	case drawn != nil:
-		shares, from = drawn, placement.Drawn
+		multiple = point.Computed / point.Active
 	}
 	for i, mode := range modesOf(l, o) {
 		x := placement.Layer{Mode: mode, Active: shares[i], Computed: min(1, max(least, multiple*shares[i]))}
@@ -110,7 +121,7 @@ func layersOf(l *pack.Layout, o Options) (all []placement.Layer, from placement.
 		}
 		all = append(all, x)
 	}
-	return all, from
+	return all
 }
 
 // Predictors are the names that a strategy can give.

@@ -81,12 +81,12 @@ func AssumedRates() Rates {
 	return Rates{Rows: 10e9, Neurons: 7e9, Complete: 10e9, Random: d, InOrder: d, Layer: LayerSeconds}
 }
 
-// Seconds is how long a token takes if reading and computing come one after the
-// other.
+// Seconds is how long a token takes if neurons are read and computed one after the
+// other, and matrices that stream are multiplied as they come.
 func (t PerToken) Seconds(r Rates) float64 {
-	rows := t.FastBytes - t.NeuronBytes - t.CompleteBytes
+	rows := max(0, t.FastBytes-t.NeuronBytes-t.CompleteBytes-t.StreamedBytes)
 	return float64(rows)/r.Rows + float64(t.NeuronBytes)/r.Neurons + float64(t.CompleteBytes)/r.Complete +
-		float64(t.SlowBytes-t.StreamedBytes)/r.Random + float64(t.StreamedBytes)/r.InOrder +
+		float64(t.SlowBytes-t.StreamedBytes)/r.Random + float64(t.StreamedBytes)/min(r.InOrder, r.Rows) +
 		float64(t.Layers)*r.Layer
 }
 

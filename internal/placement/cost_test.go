@@ -163,10 +163,15 @@ func drawn(wanted []Rank, rng *rand.Rand) (ids []int32) {
 
 func near(got, want, within float64) bool { return math.Abs(got-want) <= within*want+0.05 }
 
-// Each kind of byte takes the time of its own rate, one after the other.
+// Each kind of byte takes the time of its own rate, one after the other, but that
+// what streams is multiplied meanwhile.
 func TestSeconds(t *testing.T) {
-	got := PerToken{FastBytes: 50, NeuronBytes: 20, CompleteBytes: 16, SlowBytes: 9, StreamedBytes: 3, Layers: 2}.Seconds(Rates{Rows: 7, Neurons: 4, Complete: 8, Random: 2, InOrder: 3, Layer: 5})
-	if want := 2.0 + 5 + 2 + 3 + 1 + 10; got != want {
+	token, rates := PerToken{FastBytes: 53, NeuronBytes: 20, CompleteBytes: 16, SlowBytes: 9, StreamedBytes: 3, Layers: 2}, Rates{Rows: 7, Neurons: 4, Complete: 8, Random: 2, InOrder: 3, Layer: 5}
+	if got, want := token.Seconds(rates), 2.0+5+2+3+1+10; got != want {
 		t.Errorf("got %v s, want %v", got, want)
+	}
+	rates.InOrder = 14 // faster than it is multiplied
+	if got, want := token.Seconds(rates), 2.0+5+2+3+3.0/7+10; math.Abs(got-want) > 1e-9 {
+		t.Errorf("from a fast disk: got %v s, want %v", got, want)
 	}
 }

@@ -19,8 +19,10 @@ type Input struct {
 	Layers   []Layer
 	// Counts, if not nil, is how often each neuron was active on a text.
 	Counts *cache.Counts
-	// ActiveFrom is how the layers' share of active neurons is known.
+	// ActiveFrom is how the layers' share of active neurons is known, and ActiveLike
+	// the published model that it is assumed from.
 	ActiveFrom Activity
+	ActiveLike string
 	// ScratchBytes is the size of the activations for chunk tokens at a time.
 	ScratchBytes func(chunk int) int64
 	// FreeBytes is what the system, or its memory cgroup, has free.
@@ -37,7 +39,7 @@ type Activity string
 
 // The ways to know it.
 const (
-	Assumed  Activity = "assumed"  // to be as published for OPT-6.7B
+	Assumed  Activity = "assumed"  // to be as in a published model of the kind
 	Drawn    Activity = "drawn"    // that is how the synthetic weights were drawn
 	Measured Activity = "measured" // on some text
 )
@@ -63,6 +65,7 @@ type Placement struct {
 
 	Active     float64  // share of the neurons that is active at a token, over all layers; 0 of models that are not sparse
 	ActiveFrom Activity // how that is known
+	ActiveLike string   // the published model that it is assumed from, empty otherwise
 
 	Resident  map[string]bool // matrices in fast memory; the others stream
 	Streamed  int             // matrices that a token needs in full and that stream
@@ -174,7 +177,7 @@ func (p *planner) modes() {
 	if !p.profile.Sparse() && (m == config.Gate || m == config.Predicted) {
 		p.notice("%s is not sparse: running dense", p.profile.Activation)
 	}
-	p.Mode, p.ActiveFrom = p.in.Layers[0].Mode, p.in.ActiveFrom
+	p.Mode, p.ActiveFrom, p.ActiveLike = p.in.Layers[0].Mode, p.in.ActiveFrom, p.in.ActiveLike
 	for _, l := range p.in.Layers {
 		if p.profile.Sparse() {
 			p.Active += l.Active / float64(len(p.in.Layers))

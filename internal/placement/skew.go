@@ -1,12 +1,17 @@
 package placement
 
-import "math"
+import (
+	"math"
+
+	"github.com/sparseflow/sparseflow/internal/config"
+)
 
 // The published statistics of ReLU models (OPT-6.7B): what share of the neurons
 // is active at a token on average, and how unequal they are.
 const (
 	PublishedActive = 0.0330
 	publishedHot    = 0.26 // of the neurons give HotActive of the activations
+	leastHot        = 1.3  // times the share of active neurons: ReLU-LLaMA's; no neuron is active more often than always
 	HotActive       = 0.80
 	MostFrequent    = 0.98 // of the tokens, for any neuron
 )
@@ -83,7 +88,7 @@ func published(ffn int, mean float64) []Rank {
 		at = append(at, float64(first)+float64(n+1)/2)
 		first += n
 	}
-	PowerLaw(ranks, at, mean, publishedHot, 14)
+	PowerLaw(ranks, at, mean, max(publishedHot, leastHot*mean), 14)
 	return ranks
 }
 
@@ -138,6 +143,21 @@ type DepthShare struct{ Depth, Share float64 }
 func PublishedShares(layers int, mean float64) []float64 {
 	scale := mean / PublishedActive
 	return SharesThrough(layers, mean, []DepthShare{{0, 0.0156 * scale}, {15.0 / 31, 0.0266 * scale}, {1, 0.0536 * scale}})
+}
+
+// AssumedShares is the share of active neurons of each layer of a model of which
+// nothing is known but what it is, and the published model that it is taken from:
+// OPT-6.7B for neurons of two parts; for gates ReluLLaMA-7B (25 to 45 %, 32.9 % on
+// average) or, where what is small becomes zero too, ProSparse-7B (Song et al. 2024:
+// 10.7 %).
+func AssumedShares(p config.ModelProfile) (shares []float64, from string) {
+	switch {
+	case p.NeuronParts == 2:
+		return PublishedShares(p.Layers, PublishedActive), "OPT-6.7B"
+	case p.Activation == config.FATReLU:
+		return PublishedShares(p.Layers, 0.1068), "ProSparse-7B"
+	}
+	return SharesThrough(p.Layers, 0.329, []DepthShare{{0, 0.25}, {1, 0.45}}), "ReluLLaMA-7B"
 }
 
 // SharesThrough is the share of each layer through points, bent between these so
