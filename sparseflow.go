@@ -87,8 +87,9 @@ type options struct {
 	engine   engine.Options
 	profile  *ModelProfile
 	cacheDir string
-	notices  []string // of the options themselves
-	text     bool     // the caller will hand over text
+	notices  []string   // of the options themselves
+	text     bool       // the caller will hand over text
+	tok      *Tokenizer // that the caller has read
 	notify   func(string)
 	progress func(what string, done, total int64)
 	placed   func(*Placement)
@@ -157,6 +158,12 @@ func WithTokenizer() Option {
 	return func(o *options) { o.text = true }
 }
 
+// WithLoadedTokenizer gives Open the model's tokenizer, which LoadTokenizer read
+// before: that of a large vocabulary takes a good part of a small model's start.
+func WithLoadedTokenizer(t *Tokenizer) Option {
+	return func(o *options) { o.tok = t }
+}
+
 // WithNotices reports what a person may want to know, in whole sentences.
 func WithNotices(f func(string)) Option {
 	return func(o *options) { o.notify = f }
@@ -193,7 +200,10 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	tok, noTok := tokenizerOf(src)
+	tok, noTok := o.tok, error(nil)
+	if tok == nil {
+		tok, noTok = tokenizerOf(src)
+	}
 	if noTok != nil && o.text {
 		return nil, noTok
 	}

@@ -149,12 +149,11 @@ func tokenizerOf(src hub.Source) (*Tokenizer, error) {
 
 // tokenizerOfGGUF makes the tokenizer that a GGUF model's metadata describe.
 func tokenizerOfGGUF(src hub.Source) (*Tokenizer, error) {
-	c, err := src.Weights()
+	metadata, err := src.Metadata()
 	if err != nil {
 		return nil, err
 	}
-	defer c.Close()
-	return fromGGUF(c.Metadata(), src.Path)
+	return fromGGUF(metadata, src.Path)
 }
 
 func fromGGUF(metadata map[string]any, path string) (*Tokenizer, error) {

@@ -44,12 +44,12 @@ func (f *runFlags) setDefaults(cmd *cobra.Command, model string, in input) error
 	if in.ids != nil {
 		prompt = len(in.ids)
 	} else {
-		memory.LimitHeapToConvert() // the tokenizer is read again when the model is open
+		memory.LimitHeapToConvert()
 		tok, err := sparseflow.LoadTokenizer(model, sparseflow.WithCacheDir(f.model.cacheDir))
 		if err != nil && in.from != "" {
 			return err
 		}
-		if tok != nil {
+		if f.model.tok = tok; tok != nil {
 			if prompt, err = f.promptTokens(tok, in, prompt); err != nil {
 				return err
 			}

@@ -23,6 +23,7 @@ type modelFlags struct {
 	seed    uint64
 	stats   bool
 	simDisk *sparseflow.SimDisk
+	tok     *sparseflow.Tokenizer // of the model, where it was needed before; nil: it was not
 }
 
 // add declares the flags for cmd, whose mode is the given one unless the user

@@ -38,6 +38,9 @@ func (a *app) open(ctx context.Context, cmd *cobra.Command, model string, m *mod
 	if text {
 		options = append(options, sparseflow.WithTokenizer())
 	}
+	if m.tok != nil {
+		options = append(options, sparseflow.WithLoadedTokenizer(m.tok))
+	}
 	eng, err := sparseflow.Open(ctx, model, options...)
 	if err != nil || !early {
 		bar.close()

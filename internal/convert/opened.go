@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"path/filepath"
 	"strings"
@@ -87,14 +88,10 @@ func (s *opened) readOptional(name string, limit int64) []byte {
 func (s *opened) tokenizer() map[string][]byte {
 	files := make(map[string][]byte)
 	if s.src.Kind == hub.GGUF {
-		h := gguf.Header{Metadata: make(map[string]any)}
-		for key, v := range s.ckpt.Metadata() {
-			if strings.HasPrefix(key, "tokenizer.") {
-				h.Metadata[key] = v
-			}
-		}
-		b, err := h.Encode()
-		if err == nil && len(h.Metadata) > 0 {
+		b, err := s.tokenizerGGUF()
+		if err != nil {
+			s.notices = append(s.notices, fmt.Sprintf("the tokenizer is left out: %v", err))
+		} else if b != nil {
 			files[pack.TokenizerGGUF] = b
 		}
 		return files
@@ -105,6 +102,21 @@ func (s *opened) tokenizer() map[string][]byte {
 		}
 	}
 	return files
+}
+
+// tokenizerGGUF is the metadata of a GGUF model's tokenizer as a file, nil where it
+// has none.
+func (s *opened) tokenizerGGUF() ([]byte, error) {
+	metadata, err := s.src.Metadata()
+	if err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(metadata, func(key string, _ any) bool { return !strings.HasPrefix(key, "tokenizer.") })
+	if len(metadata) == 0 {
+		return nil, nil
+	}
+	h := gguf.Header{Metadata: metadata}
+	return h.Encode()
 }
 
 // openInPlace makes a pack of the model's files as they are, which then owns s. It

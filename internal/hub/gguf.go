@@ -168,6 +168,14 @@ func architecture(fsys fs.FS, file string) string {
 	return name
 }
 
+// Metadata are all of a GGUF model's metadata, nil of others.
+func (s Source) Metadata() (map[string]any, error) {
+	if s.Kind != GGUF {
+		return nil, nil
+	}
+	return source.GGUFMetadata(s.FS, s.Dir, s.File)
+}
+
 // Weights opens a model's weights. Those of a pack are not opened so.
 func (s Source) Weights() (*source.Checkpoint, error) {
 	switch s.Kind {

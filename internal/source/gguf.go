@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/sparseflow/sparseflow/internal/source/gguf"
 	"github.com/sparseflow/sparseflow/internal/tensor"
@@ -73,7 +74,26 @@ func (c *Checkpoint) openGGUF(d directory, file string) error {
 	return nil
 }
 
-// Metadata are those of a GGUF model, nil of others. They are not to be changed.
+// ofVocabulary reports whether a key's array is as long as the vocabulary.
+func ofVocabulary(key string) bool { return strings.HasPrefix(key, "tokenizer.ggml.") }
+
+// GGUFMetadata reads all of a GGUF file's metadata.
+func GGUFMetadata(fsys fs.FS, name, file string) (map[string]any, error) {
+	d := directory{fsys: fsys, name: name}
+	var c Checkpoint
+	r, info, err := c.openFile(d, file)
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	h, err := gguf.ReadHeader(io.NewSectionReader(r, 0, info.Size()), info.Size())
+	if err = errors.Join(err, c.Close()); err != nil {
+		return nil, fmt.Errorf("source: read %s: %w", d.path(file), err)
+	}
+	return h.Metadata, nil
+}
+
+// Metadata are those of a GGUF model but for what is as long as its vocabulary, see
+// GGUFMetadata; nil of others. They are not to be changed.
 func (c *Checkpoint) Metadata() map[string]any { return c.metadata }
 
 // readGGUF opens one file, which c then owns, and adds its tensors.
@@ -82,7 +102,7 @@ func (c *Checkpoint) readGGUF(d directory, file string) (*gguf.Header, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := gguf.ReadHeader(io.NewSectionReader(r, 0, info.Size()), info.Size())
+	h, err := gguf.ReadHeaderWithout(io.NewSectionReader(r, 0, info.Size()), info.Size(), ofVocabulary)
 	if err != nil {
 		return nil, fmt.Errorf("source: read %s: %w", d.path(file), err)
 	}

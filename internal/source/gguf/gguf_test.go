@@ -61,7 +61,20 @@ func TestReadHeader(t *testing.T) {
 	if !reflect.DeepEqual(h.Metadata, want) || h.Tensors != nil || h.Version != 3 {
 		t.Errorf("got %#v, want %#v", h, want)
 	}
+	some, err := ReadHeaderWithout(bytes.NewReader(data), int64(len(data)), func(key string) bool { return key != "g" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"b", "c", "h"} { // the arrays
+		delete(want, key)
+	}
+	if !reflect.DeepEqual(some.Metadata, want) {
+		t.Errorf("without arrays: got %#v, want %#v", some.Metadata, want)
+	}
 	for n := range len(data) {
+		if _, err := ReadHeaderWithout(bytes.NewReader(data[:n]), int64(n), func(string) bool { return true }); err == nil {
+			t.Fatalf("without arrays: got no error for the first %d bytes", n)
+		}
 		if _, err := ReadHeader(bytes.NewReader(data[:n]), int64(n)); err == nil {
 			t.Fatalf("got no error for the first %d bytes", n)
 		}
@@ -183,6 +196,11 @@ func FuzzReadHeader(f *testing.F) {
 	f.Add(padded(fileOf(2, 1, text("general.alignment"), u32(typeUint32), u32(1), tensor("t", 0, 0), tensor("u", 99, 4, 3)), 1, 8))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		h, err := ReadHeader(bytes.NewReader(data), int64(len(data)))
+		if some, without := ReadHeaderWithout(bytes.NewReader(data), int64(len(data)), func(string) bool { return true }); (err == nil) != (without == nil) {
+			t.Fatalf("got error %v, without arrays %v", err, without)
+		} else if err == nil && !reflect.DeepEqual(h.Tensors, some.Tensors) {
+			t.Fatalf("got tensors %v, without arrays %v", h.Tensors, some.Tensors)
+		}
 		if err != nil {
 			return
 		}

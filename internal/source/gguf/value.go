@@ -156,6 +156,57 @@ func (d *decoder) array(nesting int) (any, error) {
 	return nil, fmt.Errorf("got an array of type %d, want one from 0 to %d", kind, typeFloat64)
 }
 
+// skipArray passes over an array.
+func (d *decoder) skipArray(nesting int) error {
+	if nesting > maxNesting {
+		return fmt.Errorf("got more than %d arrays in each other", maxNesting)
+	}
+	kind, err := d.uint32()
+	if err != nil {
+		return err
+	}
+	size := int64(0)
+	switch kind {
+	case typeUint8, typeInt8, typeBool:
+		size = 1
+	case typeUint16, typeInt16:
+		size = 2
+	case typeUint32, typeInt32, typeFloat32:
+		size = 4
+	case typeUint64, typeInt64, typeFloat64, typeString:
+		size = 8 // of a string's length
+	case typeArray:
+		size = 12 // of an empty one
+	default:
+		return fmt.Errorf("got an array of type %d, want one from 0 to %d", kind, typeFloat64)
+	}
+	n, err := d.length(size, math.MaxInt64)
+	if err != nil {
+		return err
+	}
+	if kind != typeString && kind != typeArray {
+		return d.discard(n * int(size))
+	}
+	for range n {
+		if kind == typeArray {
+			err = d.skipArray(nesting + 1)
+		} else if n, err = d.length(1, math.MaxInt64); err == nil {
+			err = d.discard(n)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// discard passes over n bytes.
+func (d *decoder) discard(n int) error {
+	got, err := d.r.Discard(n)
+	d.left -= int64(got)
+	return err
+}
+
 func (d *decoder) arrays(nesting int) ([]any, error) {
 	n, err := d.length(12, math.MaxInt64) // of an empty one
 	if err != nil {
