@@ -61,7 +61,7 @@ The output appears under its name when it is complete, or not at all.`,
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.Var(enum{&f.shape, append(synth.DenseShapes(), synth.Shapes()...)}, "shape", "sizes of the model")
+	flags.Var(enum{&f.shape, shapes()}, "shape", "sizes of the model")
 	flags.StringVarP(&f.output, "output", "o", "", "the `directory`, or .sflow or .gguf file, to write")
 	flags.BoolVar(&f.force, "force", false, "replace the file if it is there; a directory is never replaced")
 	flags.IntVar(&f.sizes.Hidden, "hidden", 0, "width of the residual stream; for --shape custom, as those that follow")
@@ -79,6 +79,9 @@ The output appears under its name when it is complete, or not at all.`,
 	f.addTo(cmd, false)
 	return cmd
 }
+
+// shapes are all that synth draws.
+func shapes() []string { return append(synth.DenseShapes(), synth.Shapes()...) }
 
 // synthJSON is what synth --json prints.
 type synthJSON struct {
@@ -135,7 +138,7 @@ func (f *synthFlags) options(cmd *cobra.Command) (synth.Options, error) {
 	changed := cmd.Flags().Changed
 	switch {
 	case f.shape == "":
-		return o, usagef(cmd, "got no --shape, want one of %s", list(synth.Shapes()))
+		return o, usagef(cmd, "got no --shape, want one of %s", list(shapes()))
 	case f.output == "":
 		return o, usagef(cmd, "got no output, want -o DIR or -o FILE%s", packSuffix)
 	case strings.HasSuffix(f.output, ggufSuffix):
