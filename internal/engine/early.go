@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/memory"
@@ -95,7 +94,7 @@ func (l *loading) prepare(place *placement.Placement, slots device.Slots) {
 	for layer, n := range place.Slots {
 		of := slots.Data[:int64(n)*slots.Stride]
 		slots.Data = slots.Data[len(of):]
-		if place.Mode == config.Predicted {
+		if place.Predicted[layer] {
 			of = of[:int64(len(l.hot[layer]))*slots.Stride]
 		}
 		parts = append(append(parts, l.loader.Room(layer)...), of)

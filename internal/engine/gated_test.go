@@ -98,3 +98,31 @@ func TestGatedGolden(t *testing.T) {
 		}
 	}
 }
+
+// Under a budget the gate mode keeps gates in fast memory and reads what they open,
+// where that is less than all; with all in memory, or too little, it does not.
+func TestGatesInMemory(t *testing.T) {
+	path := gated(t, config.ReLU, 0, convert.Options{})
+	var want outcome
+	for i, c := range []struct {
+		share float64
+		gates bool
+	}{{3, false}, {0.8, true}, {smallest(t, path), false}} {
+		s := strategy(config.Gate, c.share)
+		e := open(t, path, engine.Options{Strategy: s})
+		place := e.Placement()
+		if place.Gates != c.gates || place.Mode != config.Gate {
+			t.Errorf("at %v: got gates in memory %v in mode %s, want %v in gate", c.share, place.Gates, place.Mode, c.gates)
+		}
+		got := outcomeOf(t, e, prompt(smallVocab, 40), 8)
+		if i == 0 {
+			want = got
+		}
+		if got.logits != want.logits || !slices.Equal(got.ids, want.ids) {
+			t.Errorf("at %v: got %x %v, want %x %v", c.share, got.logits, got.ids, want.logits, want.ids)
+		}
+		if c.gates && got.stats.Active != got.stats.Computed {
+			t.Errorf("at %v: got %d computed, want the %d active", c.share, got.stats.Computed, got.stats.Active)
+		}
+	}
+}

@@ -53,8 +53,9 @@ const gateBytes = 128 << 20
 //
 // Auto is predicted where the calibration holds the quality that is asked for,
 // and where the caller brings a predictor. Without a calibration it is
-// predicted in models whose neurons take gateBytes or more. In all other
-// models it is gate, which is exact.
+// predicted in models whose neurons take gateBytes or more, but for gated ones. In
+// all other models it is gate, which is exact. Gated neurons' first parts are a
+// third of their bytes, and in fast memory say exactly who is active.
 //
 // Predicted mode leaves those layers to the gate in which the calibration found
 // that to be cheaper. A model whose activation gives no zeros runs densely.
@@ -65,7 +66,7 @@ func modesOf(l *pack.Layout, o Options) []config.Mode {
 	case !p.Sparse():
 		mode = config.Dense
 	case mode != "" && mode != config.Auto:
-	case autoPredicts(neuronBytes(l), c, o):
+	case autoPredicts(l, c, o):
 		mode = config.Predicted
 	default:
 		mode = config.Gate
@@ -80,9 +81,9 @@ func modesOf(l *pack.Layout, o Options) []config.Mode {
 	return modes
 }
 
-// autoPredicts reports whether auto predicts in a model that has zeros, whose
-// neurons take bytes and whose sketches have the calibration c.
-func autoPredicts(bytes int64, c *predict.Calibration, o Options) bool {
+// autoPredicts reports whether auto predicts in a model that has zeros and the
+// calibration c.
+func autoPredicts(l *pack.Layout, c *predict.Calibration, o Options) bool {
 	switch {
 	case o.ownPredictor():
 		return true
@@ -90,7 +91,7 @@ func autoPredicts(bytes int64, c *predict.Calibration, o Options) bool {
 		_, holds := c.Choose(o.quality())
 		return holds
 	}
-	return bytes >= gateBytes
+	return neuronBytes(l) >= gateBytes && l.Profile().NeuronParts == 2
 }
 
 // neuronBytes is the size of a model's neurons.
@@ -102,6 +103,9 @@ func neuronBytes(l *pack.Layout) int64 {
 // choiceOf is the modes of a placement's layers.
 func choiceOf(p *placement.Placement) (c Choice) {
 	for _, m := range layerModes(p) {
+		if p.Gates {
+			m = config.Gate
+		}
 		c.Modes += string(m[0])
 	}
 	return c

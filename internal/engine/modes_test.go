@@ -17,9 +17,15 @@ import (
 // many bytes.
 func ofNeurons(t *testing.T, bytes int64, a config.Activation) *pack.Layout {
 	t.Helper()
+	return layoutOf(t, bytes, a, 2)
+}
+
+// layoutOf is ofNeurons of so many parts.
+func layoutOf(t *testing.T, bytes int64, a config.Activation, parts int) *pack.Layout {
+	t.Helper()
 	const d = 64
-	p := synth.Sizes{Hidden: d, Layers: 3, Heads: 2, FFN: int(bytes/(3*2*d*2)) + 1, Vocab: 300, Context: 64}.Profile()
-	p.Activation = a
+	p := synth.Sizes{Hidden: d, Layers: 3, Heads: 2, FFN: int(bytes/(3*int64(parts)*d*2)) + 1, Vocab: 300, Context: 64}.Profile()
+	p.Activation, p.NeuronParts = a, parts
 	l, err := pack.Spec{Profile: p, Name: "m", Attn: tensor.F16, MLP: tensor.F16, Align: 512}.Layout()
 	if err != nil {
 		t.Fatal(err)
@@ -46,6 +52,7 @@ func TestModes(t *testing.T) {
 	}{
 		{"a small model, nothing known", small, Options{}, "ggg"},
 		{"a large model, nothing known", large, Options{}, "ppp"},
+		{"a large gated model, nothing known", layoutOf(t, gateBytes, config.ReLU, 3), Options{}, "ggg"},
 		{"no zeros", ofNeurons(t, 1<<20, config.GELU), Options{}, "ddd"},
 		{"calibrated", small, named(config.Auto, ""), "pgp"},
 		{"calibrated for less quality than is asked for", large, careful, "ggg"},

@@ -32,7 +32,7 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	root := os.DirFS("/")
 	processors := placement.Processors(root, runtime.NumCPU())
 	shares, from, like := activity(p, o)
-	place, err := placement.Plan(placement.Input{
+	in := placement.Input{
 		Layout:       p,
 		Strategy:     o.Strategy,
 		Layers:       layersOf(p, o, shares),
@@ -43,9 +43,13 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 		FreeBytes:    placement.FreeBytes(root),
 		Processors:   processors,
 		RingSlots:    o.RingSlots,
-	})
+	}
+	place, err := placement.Plan(in)
 	if place == nil {
 		return nil, err
+	}
+	if with := withGates(in, o, shares, place); err == nil && with != nil {
+		place = with
 	}
 	if place.Auto {
 		place.Chosen = choiceOf(place).Summary()
@@ -57,6 +61,24 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 		place.Notices = append(place.Notices, fmt.Sprintf("the predictor was calibrated on %s weights, these are %s: what is said of quality is of those; sparseflow train learns about these", c.DType, p.MLPDType()))
 	}
 	return place, err
+}
+
+// withGates is the placement of gated neurons in mode gate that has all gates in fast
+// memory and reads only what they open, nil where place reads no more. What is
+// computed is the same.
+func withGates(in placement.Input, o Options, shares []float64, place *placement.Placement) *placement.Placement {
+	p := in.Layout.Profile()
+	if !p.Sparse() || p.NeuronParts != 3 || place.Mode != config.Gate {
+		return nil
+	}
+	o.Predictor, o.Strategy.Mode, o.Strategy.Predictor = nil, config.Predicted, "oracle"
+	in.Layers = layersOf(in.Layout, o, shares)
+	with, err := placement.Plan(in)
+	if err != nil || with.Token.SlowBytes >= place.Token.SlowBytes {
+		return nil
+	}
+	with.Mode, with.Gates = config.Gate, true
+	return with
 }
 
 // scratchBytes is the memory of the activations of chunk tokens, and of what the

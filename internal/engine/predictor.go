@@ -21,6 +21,8 @@ type predictor struct {
 func (m *loaded) predictor(ctx context.Context, o Options, w *model.Weights, slots device.Slots) (p predictor, err error) {
 	p.multiple = 1
 	switch {
+	case m.place.Gates:
+		p.ActivationPredictor, err = m.oracle(ctx, w, slots)
 	case len(m.predicted()) == 0 || o.Predictor == nil && o.Strategy.Predictor == "all":
 		p.ActivationPredictor = predict.All{}
 	case o.Predictor != nil:

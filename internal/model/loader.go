@@ -42,6 +42,9 @@ type place struct {
 // Shared is, where a layer is asked for, what belongs to none.
 const Shared = -1
 
+// upRun is how many neurons Up reads at a time.
+const upRun = 32
+
 // Up reads the first parts of all neurons of a layer, [ffn, d], through
 // slots.
 func (l *Loader) Up(ctx context.Context, layer int, slots device.Slots) (device.Mat, error) {
@@ -49,15 +52,21 @@ func (l *Loader) Up(ctx context.Context, layer int, slots device.Slots) (device.
 	m := device.Mat{DType: slots.DType, Rows: p.FFN, Cols: p.HiddenSize}
 	row := m.DType.RowBytes(m.Cols)
 	m.Data = l.Memory.Piece(int64(m.Rows) * row)
-	dst := [][]byte{slots.Bundle(0)}
-	for i := range p.FFN {
+	dst := make([][]byte, min(upRun, int(int64(len(slots.Data))/slots.Stride)))
+	for i := range dst {
+		dst[i] = slots.Bundle(int32(i))
+	}
+	for first := 0; first < p.FFN; first += len(dst) {
 		if err := ctx.Err(); err != nil {
 			return m, err
 		}
-		if err := l.Store.ReadNeurons(layer, i, dst); err != nil {
+		n := min(len(dst), p.FFN-first)
+		if err := l.Store.ReadNeurons(layer, first, dst[:n]); err != nil {
 			return m, err
 		}
-		copy(m.Data[int64(i)*row:], slots.Vec(0, 0))
+		for i := range n {
+			copy(m.Data[int64(first+i)*row:], slots.Vec(int32(i), 0))
+		}
 	}
 	l.Progress(int64(len(m.Data)))
 	return m, nil

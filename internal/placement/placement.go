@@ -71,8 +71,11 @@ type Placement struct {
 	Streamed  int             // matrices that a token needs in full and that stream
 	Streams   []bool          // [layers] that have matrices which stream
 	Predicted []bool          // [layers] that compute what a predictor asks for, which is in fast memory
-	Slots     []int           // [layers] slots for neurons
-	RingSlots int             // staging slots for neurons without a slot
+	// Gates says that the first parts of all neurons are in fast memory in mode Gate
+	// and are the predictor: only neurons that they open are read.
+	Gates     bool
+	Slots     []int // [layers] slots for neurons
+	RingSlots int   // staging slots for neurons without a slot
 
 	KVBytes     int64
 	BlockBytes  int64 // size of a staging buffer for a block of any tensor
