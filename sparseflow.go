@@ -15,9 +15,10 @@
 //	defer eng.Close()
 //	res, err := eng.Generate(ctx, sparseflow.Request{Prompt: "Once upon a time", MaxTokens: 64})
 //
-// A model is "tiny" (embedded, for trying things out), a Hugging Face
-// checkpoint directory, a .sflow pack, or org/name from the Hugging Face hub
-// cache. A checkpoint is converted to a pack once, into the cache directory.
+// A model is "tiny" (embedded, for trying things out), a GGUF file, a Hugging Face
+// checkpoint directory, a .sflow pack, or org/name or org/name:QUANT from the
+// Hugging Face hub cache. It is used where it lies, unless its neurons can be left
+// out one by one: then it is converted to a pack once, into the cache directory.
 //
 // # What is exact
 //

@@ -24,9 +24,10 @@ Try it first on the small model inside this program:
 
   sparseflow run tiny "Once upon a time"
 
-MODEL is tiny, a Hugging Face checkpoint directory, a .sflow pack, or org/name
-from the Hugging Face hub cache. A checkpoint is converted to a pack once, into
-the cache directory.
+MODEL is tiny, a .gguf file, a Hugging Face checkpoint directory, a .sflow pack, or
+org/name or org/name:QUANT from the Hugging Face hub cache, where "sparseflow pull"
+puts models. It is used where it lies, unless its neurons can be left out one by
+one: then it is converted to a pack once, into the cache directory.
 
 Every flag of a model or of sampling can also be set in a TOML file (--config)
 or in the environment (SPARSEFLOW_BUDGET=58%, SPARSEFLOW_TOP_K=40). The command
