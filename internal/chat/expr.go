@@ -532,7 +532,7 @@ func (p *parser) arguments() func(*state) args {
 				panic(s.errorf("got something else after **, want a dictionary"))
 			}
 			for i, k := range d.keys {
-				a.kw = append(a.kw, named{s.wantString("**", k), d.values[i]})
+				a.kw = append(a.kw, named{s.text(k), d.values[i]})
 			}
 		}
 		return a
@@ -573,17 +573,20 @@ func (p *parser) maybeArguments() func(*state) args {
 
 func (p *parser) filter(e expr) expr {
 	n := p.dotted()
-	f := filterOf(n)
-	if f == nil {
+	f, known := builtins.filters[n]
+	if !known {
 		p.missing("filter", n)
 	}
 	a := p.maybeArguments()
 	return p.node(func(s *state) any {
 		v := e(s)
-		if f == nil {
+		if !known {
 			panic(s.errorf("there is no filter %q", n))
 		}
-		return f(s, v, a(s))
+		if text, ok := asString(v); ok {
+			s.step(len(text) / scanned)
+		}
+		return apply(s, n, f, v, a(s))
 	})
 }
 
@@ -598,8 +601,8 @@ func (p *parser) test(e expr) expr {
 	p.pos++
 	negate := p.skipName("not")
 	n := p.dotted()
-	f := testOf(n)
-	if f == nil {
+	f, known := builtins.tests[n]
+	if !known {
 		p.missing("test", n)
 	}
 	a := func(*state) args { return args{} }
@@ -623,10 +626,10 @@ func (p *parser) test(e expr) expr {
 	}
 	e2 := p.node(func(s *state) any {
 		v := e(s)
-		if f == nil {
+		if !known {
 			panic(s.errorf("there is no test %q", n))
 		}
-		return f(s, v, a(s))
+		return apply(s, n, f, v, a(s))
 	})
 	if negate {
 		return p.negated(e2)

@@ -2,172 +2,207 @@ package chat
 
 import (
 	"math"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 )
 
-// A filter is what stands behind |; v is what stands before it.
-type filter func(s *state, v any, a args) any
-
-// filterOf is a filter by its name, nil if there is none. Those of jinja2 that
-// make HTML, choose at random or print for debugging are left out.
-func filterOf(name string) filter {
-	switch name {
-	case "upper", "lower", "capitalize":
-		change := stringCase(name)
-		return func(s *state, v any, a args) any {
-			a.bind(s, name, 0)
-			text := s.str(v)
-			s.built(len(text))
-			return sameKind(v, change(text))
-		}
-	case "title":
-		return func(s *state, v any, a args) any { return sameKind(v, eachWord(s.str(v), true)) }
-	case "trim":
-		return func(s *state, v any, a args) any {
-			return sameKind(v, s.strip("strip", s.str(v), or(a.bind(s, name, 0, "chars")[0], nil)))
-		}
-	case "string":
-		return func(s *state, v any, a args) any { return sameKind(v, s.str(v)) }
-	case "safe":
-		return func(s *state, v any, a args) any { return markup(s.str(v)) }
-	case "escape", "e":
-		return func(s *state, v any, a args) any { return markup(s.escapeHTML(v)) }
-	case "forceescape":
-		return func(s *state, v any, a args) any { return markup(s.escapeHTML(s.str(v))) }
-	case "striptags":
-		return stripTags
-	case "replace":
-		return func(s *state, v any, a args) any {
-			in := a.bind(s, name, 2, "old", "new", "count")
-			return s.replace(s.str(v), s.str(in[0]), s.str(in[1]), s.wantInt(name, orNone(in[2], int64(-1))))
-		}
-	case "format":
-		return func(s *state, v any, a args) any {
-			var values any = newTuple(a.pos...)
-			if len(a.kw) > 0 {
-				if len(a.pos) > 0 {
-					panic(s.errorf("format: got arguments of both kinds, want one"))
-				}
-				d := newDict()
-				for _, k := range a.kw {
-					d.set(s, k.name, k.value)
-				}
-				values = d
-			}
-			return s.percent(s.str(v), values)
-		}
-	case "center":
-		return func(s *state, v any, a args) any {
-			width := or(a.bind(s, name, 0, "width")[0], int64(80))
-			return stringMethod(name)(s, s.str(v), args{pos: []any{width}})
-		}
-	case "indent":
-		return indent
-	case "truncate":
-		return truncate
-	case "wordcount":
-		return func(s *state, v any, a args) any {
+// filterTable is what stands behind |. Those of jinja2 that make HTML or URLs,
+// choose at random or print for debugging are left out.
+func filterTable() filters {
+	const no = false
+	var null, zero any = nil, int64(0)
+	table := filters{
+		"title": of(func(s *state, v any) any {
+			return sameKind(v, eachWord(s.str(v), func(r rune) bool { return !isSpace(r) && !strings.ContainsRune("-({[<", r) }))
+		}),
+		"trim":        {"chars", []any{null}, func(s *state, v any, in []any) any { return sameKind(v, strings.TrimFunc(s.str(v), s.blanksOr(in[0]))) }},
+		"string":      of(func(s *state, v any) any { return sameKind(v, s.str(v)) }),
+		"safe":        of(func(s *state, v any) any { return markup(s.str(v)) }),
+		"escape":      of(func(s *state, v any) any { return markup(s.escapeHTML(v)) }),
+		"forceescape": of(func(s *state, v any) any { return markup(s.escapeHTML(s.str(v))) }),
+		"replace": {"old new count", []any{null}, func(s *state, v any, in []any) any {
+			return s.replace(s.str(v), s.str(in[0]), s.str(in[1]), s.int(unless(in[2], int64(-1))))
+		}},
+		"format": {all, nil, formatFilter},
+		"center": {"width", []any{int64(80)}, func(s *state, v any, in []any) any {
+			return s.onStrings["center"].call(s, s.str(v), []any{in[0], " "})
+		}},
+		"indent":   {"width first blank", []any{int64(4), no, no}, indent},
+		"truncate": {"length killwords end leeway", []any{int64(255), no, "...", int64(5)}, truncate},
+		"wordcount": of(func(s *state, v any) any {
 			return int64(len(strings.FieldsFunc(s.str(v), func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsNumber(r) })))
-		}
-	case "urlencode":
-		return urlEncode
-	case "tojson":
-		return toJSON
-	case "length", "count":
-		return func(s *state, v any, a args) any {
-			n, ok := s.length(v)
-			if !ok {
-				panic(s.errorf("got a %s, which has no length", typeName(v)))
+		}),
+		"tojson": {"ensure_ascii indent separators sort_keys", []any{no, null, null, no}, toJSON},
+		"length": of(func(s *state, v any) any {
+			if n, ok := s.length(v); ok {
+				return int64(n)
 			}
-			return int64(n)
-		}
-	case "default", "d":
-		return func(s *state, v any, a args) any {
-			in := a.bind(s, name, 0, "default_value", "boolean")
-			if _, missing := v.(*undefined); missing || truth(or(in[1], false)) && !truth(v) {
-				return or(in[0], "")
+			panic(s.errorf("got a %s, which has no length", typeName(v)))
+		}),
+		"default": {"default_value boolean", []any{"", no}, func(s *state, v any, in []any) any {
+			if _, missing := v.(*undefined); missing || truth(in[1]) && !truth(v) {
+				return in[0]
 			}
 			return v
-		}
-	case "abs":
-		return func(s *state, v any, a args) any {
-			if f, ok := asFloat(v); ok && (f < 0 || v == true || v == false) {
-				n, isInt := asInt(v)
-				if isInt {
-					return s.integers("*", n, map[bool]int64{true: -1, false: 1}[n < 0])
-				}
-				return -f
-			} else if !ok {
-				panic(s.errorf("abs: got a %s, want a number", typeName(v)))
+		}},
+		"abs": of(func(s *state, v any) any {
+			if f, ok := asFloat(v); ok && f < 0 {
+				return s.signed("-", v)
 			}
-			return v
-		}
-	case "int":
-		return toInt
-	case "float":
-		return func(s *state, v any, a args) any {
+			return s.signed("+", v)
+		}),
+		"int": {"default base", []any{zero, int64(10)}, toInt},
+		"float": {"default", []any{0.0}, func(s *state, v any, in []any) any {
 			if f, ok := parseFloat(s, v); ok {
 				return f
 			}
-			return or(a.bind(s, name, 0, "default")[0], 0.0)
-		}
-	case "round":
-		return round
-	case "attr":
-		return func(s *state, v any, a args) any {
-			n := s.wantString(name, a.bind(s, name, 1, "name")[0])
+			return in[0]
+		}},
+		"round": {"precision method", []any{zero, "common"}, round},
+		"attr": {"name", nil, func(s *state, v any, in []any) any {
 			s.mustExist(v)
-			if a, ok := s.attr(v, n); ok {
+			if a, ok := s.attr(v, s.text(in[0])); ok {
 				return a
 			}
-			return noAttribute(v, n)
-		}
-	}
-	return sequenceFilter(name)
-}
+			return noAttribute(v, s.text(in[0]))
+		}},
 
-// orNone is v, or other where v was not given or is none.
-func orNone(v, other any) any {
-	if v = or(v, nil); v == nil {
-		return other
-	}
-	return v
-}
-
-func stripTags(s *state, v any, a args) any {
-	var b strings.Builder
-	text := s.str(v)
-	for {
-		before, rest, ok := strings.Cut(text, "<")
-		b.WriteString(before)
-		end := strings.IndexByte(rest, '>')
-		if !ok || end < 0 {
-			if ok {
-				b.WriteString("<" + rest)
+		"list": of(func(s *state, v any) any { return newList(s.collect(v)) }),
+		"first": of(func(s *state, v any) any {
+			if item, ok := s.iterate(v)(); ok {
+				return item
 			}
-			break
-		}
-		text = rest[end+1:]
+			return &undefined{"there is no first item: the sequence is empty"}
+		}),
+		"last": of(func(s *state, v any) any {
+			if _, once := v.(*iterator); once {
+				panic(s.errorf("last: got a generator, want a list (| list)"))
+			}
+			if item, ok := s.iterate(reverse(s, v))(); ok {
+				return item
+			}
+			return &undefined{"there is no last item: the sequence is empty"}
+		}),
+		"reverse": of(reverse),
+		"items": of(func(s *state, v any) any {
+			switch v := v.(type) {
+			case *undefined:
+				return &iterator{s.iterate(v)}
+			case *dict:
+				return &iterator{s.iterate(v.items())}
+			}
+			panic(s.errorf("items: got a %s, want a dictionary", typeName(v)))
+		}),
+		"join": {"d attribute", []any{"", null}, func(s *state, v any, in []any) any {
+			var parts []string
+			get := s.getter(in[1], nil)
+			for item := range s.each(v) {
+				parts = append(parts, s.str(get(item)))
+			}
+			return s.join(parts, s.str(in[0]))
+		}},
+		"sum": {"attribute start", []any{null, zero}, func(s *state, v any, in []any) any {
+			get, total := s.getter(in[0], nil), in[1]
+			for item := range s.each(v) {
+				total = s.arithmetic("+", total, get(item))
+			}
+			return total
+		}},
+		"min": {"case_sensitive attribute", []any{no, null}, func(s *state, v any, in []any) any { return s.extreme(v, in, -1) }},
+		"max": {"case_sensitive attribute", []any{no, null}, func(s *state, v any, in []any) any { return s.extreme(v, in, 1) }},
+		"sort": {"reverse case_sensitive attribute", []any{no, no, null}, func(s *state, v any, in []any) any {
+			attributes := []any{in[2]}
+			if text, ok := asString(in[2]); ok {
+				attributes = boxed(strings.Split(text, ","))
+			}
+			return newList(s.sorted(s.collect(v), truth(in[0]), func(item any) any {
+				keys := make([]any, len(attributes))
+				for i, a := range attributes {
+					keys[i] = s.folded(s.getter(a, nil)(item), in[1])
+				}
+				return newList(keys)
+			}))
+		}},
+		"dictsort": {"case_sensitive by reverse", []any{no, "key", no}, func(s *state, v any, in []any) any {
+			at, known := map[string]int{"key": 0, "value": 1}[s.text(in[1])]
+			d, ok := v.(*dict)
+			if !ok || !known {
+				panic(s.errorf("dictsort: got a %s, want a dictionary, by key or value", typeName(v)))
+			}
+			return newList(s.sorted(d.items().items, truth(in[2]), func(item any) any { return s.folded(item.(*list).items[at], in[0]) }))
+		}},
+		"unique": {"case_sensitive attribute", []any{no, null}, func(s *state, v any, in []any) any {
+			get, seen := s.getter(in[1], nil), map[any]bool{}
+			return filtered(s.iterate(v), func(item any) bool {
+				key := s.hashable(s.folded(get(item), in[0]), 0)
+				s.built(2 * wordBytes)
+				was := seen[key]
+				seen[key] = true
+				return !was
+			})
+		}},
+		"groupby": {"attribute default case_sensitive", []any{null, no}, groupBy},
+		"batch": {"linecount fill_with", []any{null}, func(s *state, v any, in []any) any {
+			var out []any
+			n := max(1, s.int(in[0]))
+			for items := s.collect(v); len(items) > 0; items = items[min(n, len(items)):] {
+				out = append(out, s.filled(items[:min(n, len(items))], n, in[1]))
+			}
+			return &iterator{s.iterate(newList(out))}
+		}},
+		"slice": {"slices fill_with", []any{null}, func(s *state, v any, in []any) any {
+			n, items := s.int(in[0]), s.collect(v)
+			if n < 1 || n > maxRange {
+				panic(s.errorf("slice: got %d, want 1 to %d", n, maxRange))
+			}
+			out := make([]any, n)
+			each, extra := len(items)/n, len(items)%n
+			for i := range out {
+				take, want := each, each+min(1, max(0, i+1-extra))
+				if i < extra {
+					take, want = each+1, each+1
+				}
+				out[i], items = s.filled(items[:take], want, in[1]), items[take:]
+			}
+			return &iterator{s.iterate(newList(out))}
+		}},
+		"map": {all, nil, mapFilter},
 	}
-	s.built(b.Len())
-	plain := strings.NewReplacer("&lt;", "<", "&gt;", ">", "&#34;", `"`, "&quot;", `"`, "&#39;", "'", "&amp;", "&").Replace(b.String())
-	return strings.Join(strings.FieldsFunc(plain, isSpace), " ")
+	for name, as := range map[string]string{"e": "escape", "count": "length", "d": "default"} {
+		table[name] = table[as]
+	}
+	for _, name := range []string{"upper", "lower", "capitalize"} {
+		table[name] = of(func(s *state, v any) any { return sameKind(v, s.cased(name, s.str(v))) })
+	}
+	for _, name := range []string{"select", "reject", "selectattr", "rejectattr"} {
+		table[name] = builtin[any, any]{all, nil, func(s *state, v any, in []any) any {
+			return s.selected(v, in[0].(args), strings.HasPrefix(name, "select"), strings.HasSuffix(name, "attr"))
+		}}
+	}
+	return table
 }
 
-func indent(s *state, v any, a args) any {
-	in := a.bind(s, "indent", 0, "width", "first", "blank")
+func formatFilter(s *state, v any, in []any) any {
+	a := in[0].(args)
+	if len(a.kw) == 0 {
+		return s.percent(s.str(v), newTuple(a.pos...))
+	}
+	if len(a.pos) > 0 {
+		panic(s.errorf("format: got arguments of both kinds, want one"))
+	}
+	return s.percent(s.str(v), dictOf(s, a))
+}
+
+func indent(s *state, v any, in []any) any {
 	by, ok := asString(in[0])
 	if !ok {
-		by = s.pad("", s.wantInt("indent", or(in[0], int64(4))), ' ', '<')
+		by = s.pad("", s.int(in[0]), ' ', '<')
 	}
-	text := s.wantString("indent", v)
-	lines := s.lines(text+"\n", false)
+	lines := s.lines(s.text(v)+"\n", false)
 	for i, line := range lines {
-		if i > 0 && (line != "" || truth(or(in[2], false))) || i == 0 && truth(or(in[1], false)) {
+		if i > 0 && (line != "" || truth(in[2])) || i == 0 && truth(in[1]) {
 			s.built(len(by))
 			lines[i] = by + line
 		}
@@ -175,11 +210,9 @@ func indent(s *state, v any, a args) any {
 	return sameKind(v, s.join(lines, "\n"))
 }
 
-func truncate(s *state, v any, a args) any {
-	in := a.bind(s, "truncate", 0, "length", "killwords", "end", "leeway")
-	length, end := s.wantInt("truncate", or(in[0], int64(255))), s.wantString("truncate", or(in[2], "..."))
-	leeway := s.wantInt("truncate", orNone(in[3], int64(5)))
-	text := s.runes(s.wantString("truncate", v))
+func truncate(s *state, v any, in []any) any {
+	length, end, leeway := s.int(in[0]), s.text(in[2]), s.int(unless(in[3], int64(5)))
+	text := s.runes(s.text(v))
 	keep := length - len([]rune(end))
 	switch {
 	case keep < 0 || leeway < 0:
@@ -188,61 +221,32 @@ func truncate(s *state, v any, a args) any {
 		return v
 	}
 	short := string(text[:keep])
-	if i := strings.LastIndexByte(short, ' '); i >= 0 && !truth(or(in[1], false)) {
+	if i := strings.LastIndexByte(short, ' '); i >= 0 && !truth(in[1]) {
 		short = short[:i]
 	}
 	return short + end
 }
 
-func urlEncode(s *state, v any, a args) any {
-	quote := func(v any, query bool) string {
-		text := strings.NewReplacer("+", "%20", "%7E", "~").Replace(url.QueryEscape(s.str(v)))
-		if query {
-			return strings.ReplaceAll(text, "%20", "+")
-		}
-		return strings.ReplaceAll(text, "%2F", "/")
-	}
-	s.built(3 * len(s.str(v)))
-	var pairs []any
-	switch v := v.(type) {
-	case *dict:
-		pairs = v.items().items
-	case *list, *iterator:
-		pairs = s.collect(v)
-	default:
-		return quote(v, false)
-	}
-	var parts []string
-	for _, p := range pairs {
-		kv := s.collect(p)
-		if len(kv) != 2 {
-			panic(s.errorf("urlencode: want pairs"))
-		}
-		parts = append(parts, quote(kv[0], true)+"="+quote(kv[1], true))
-	}
-	return s.join(parts, "&")
-}
-
 // parseFloat is Python's float().
 func parseFloat(s *state, v any) (float64, bool) {
-	if text, ok := asString(v); ok {
-		text = strings.TrimFunc(text, isSpace)
-		if strings.ContainsAny(text, "xXpP") || strings.HasPrefix(text, "_") || strings.HasSuffix(text, "_") {
-			return 0, false
-		}
-		f, err := strconv.ParseFloat(strings.ReplaceAll(text, "_", ""), 64)
-		return f, err == nil || math.IsInf(f, 0)
+	text, ok := asString(v)
+	if !ok {
+		s.mustExist(v)
+		return asFloat(v)
 	}
-	s.mustExist(v)
-	return asFloat(v)
+	text = strings.TrimFunc(text, isSpace)
+	if strings.ContainsAny(text, "xXpP") || strings.HasPrefix(text, "_") || strings.HasSuffix(text, "_") {
+		return 0, false
+	}
+	f, err := strconv.ParseFloat(strings.ReplaceAll(text, "_", ""), 64)
+	return f, err == nil || math.IsInf(f, 0)
 }
 
-func toInt(s *state, v any, a args) any {
-	in := a.bind(s, "int", 0, "default", "base")
-	base := s.wantInt("int", or(in[1], int64(10)))
+func toInt(s *state, v any, in []any) any {
 	if n, ok := asInt(v); ok {
 		return n
 	}
+	base := s.int(in[1])
 	if text, ok := asString(v); ok && (base == 0 || base >= 2 && base <= 36) {
 		text = strings.ToLower(strings.TrimFunc(text, isSpace))
 		if prefix := map[int]string{16: "0x", 8: "0o", 2: "0b"}[base]; prefix != "" {
@@ -255,18 +259,18 @@ func toInt(s *state, v any, a args) any {
 	if f, ok := parseFloat(s, v); ok && math.Abs(f) < 1<<63 {
 		return int64(f)
 	}
-	return or(in[0], int64(0))
+	return in[0]
 }
 
-func round(s *state, v any, a args) any {
-	in := a.bind(s, "round", 0, "precision", "method")
-	digits, how := s.wantInt("round", or(in[0], int64(0))), s.wantString("round", or(in[1], "common"))
+func round(s *state, v any, in []any) any {
+	digits := s.int(in[0])
 	x, ok := asFloat(v)
 	if !ok || digits > maxDecimals || digits < -maxDecimals {
 		panic(s.errorf("round: got a %s and %d digits, want a number and fewer digits", typeName(v), digits))
 	}
 	scale := math.Pow(10, float64(digits))
-	switch n, isInt := asInt(v); {
+	n, isInt := asInt(v)
+	switch how := s.text(in[1]); {
 	case how == "ceil":
 		return math.Ceil(x*scale) / scale
 	case how == "floor":
@@ -284,132 +288,6 @@ func round(s *state, v any, a args) any {
 	return f
 }
 
-// sequenceFilter is a filter of lists and the like.
-func sequenceFilter(name string) filter {
-	switch name {
-	case "list":
-		return func(s *state, v any, a args) any { return newList(s.collect(v)) }
-	case "first":
-		return func(s *state, v any, a args) any {
-			if item, ok := s.iterate(v)(); ok {
-				return item
-			}
-			return &undefined{"there is no first item: the sequence is empty"}
-		}
-	case "last":
-		return func(s *state, v any, a args) any {
-			if item, ok := s.iterate(reverse(s, v, args{}, true))(); ok {
-				return item
-			}
-			return &undefined{"there is no last item: the sequence is empty"}
-		}
-	case "reverse":
-		return func(s *state, v any, a args) any { return reverse(s, v, a, false) }
-	case "items":
-		return func(s *state, v any, a args) any {
-			switch v := v.(type) {
-			case *undefined:
-				return &iterator{func() (any, bool) { return nil, false }}
-			case *dict:
-				return &iterator{s.iterate(v.items())}
-			}
-			panic(s.errorf("items: got a %s, want a dictionary", typeName(v)))
-		}
-	case "join":
-		return func(s *state, v any, a args) any {
-			in := a.bind(s, name, 0, "d", "attribute")
-			get := s.getter(orNone(in[1], nil), nil)
-			var parts []string
-			for next := s.iterate(v); ; {
-				item, ok := next()
-				if !ok {
-					return s.join(parts, s.str(or(in[0], "")))
-				}
-				parts = append(parts, s.str(get(item)))
-			}
-		}
-	case "sum":
-		return func(s *state, v any, a args) any {
-			in := a.bind(s, name, 0, "attribute", "start")
-			get, total := s.getter(orNone(in[0], nil), nil), or(in[1], int64(0))
-			for _, item := range s.collect(v) {
-				total = s.arithmetic("+", total, get(item))
-			}
-			return total
-		}
-	case "min", "max":
-		return func(s *state, v any, a args) any { return extreme(s, name, v, a) }
-	case "sort":
-		return func(s *state, v any, a args) any {
-			in := a.bind(s, name, 0, "reverse", "case_sensitive", "attribute")
-			var gets []func(any) any
-			if attr, ok := asString(orNone(in[2], nil)); ok {
-				for _, part := range strings.Split(attr, ",") {
-					gets = append(gets, s.getter(part, nil))
-				}
-			} else {
-				gets = append(gets, s.getter(orNone(in[2], nil), nil))
-			}
-			return newList(s.sorted(s.collect(v), truth(or(in[0], false)), func(item any) any {
-				keys := make([]any, len(gets))
-				for i, get := range gets {
-					keys[i] = s.folded(get(item), in[1])
-				}
-				return newList(keys)
-			}))
-		}
-	case "dictsort":
-		return func(s *state, v any, a args) any {
-			in := a.bind(s, name, 0, "case_sensitive", "by", "reverse")
-			by := map[any]int{"key": 0, "value": 1}
-			at, known := by[s.wantString(name, or(in[1], "key"))]
-			d, ok := v.(*dict)
-			if !ok || !known {
-				panic(s.errorf("dictsort: got a %s, want a dictionary, by key or value", typeName(v)))
-			}
-			return newList(s.sorted(d.items().items, truth(or(in[2], false)), func(item any) any {
-				return s.folded(item.(*list).items[at], in[0])
-			}))
-		}
-	case "unique":
-		return func(s *state, v any, a args) any {
-			in := a.bind(s, name, 0, "case_sensitive", "attribute")
-			get, seen, next := s.getter(orNone(in[1], nil), nil), map[any]bool{}, s.iterate(v)
-			return filtered(next, func(item any) bool {
-				key := s.hashable(s.folded(get(item), in[0]), 0)
-				s.built(2 * wordBytes)
-				defer func() { seen[key] = true }()
-				return !seen[key]
-			})
-		}
-	case "groupby":
-		return groupBy
-	case "batch":
-		return func(s *state, v any, a args) any {
-			in := a.bind(s, name, 1, "linecount", "fill_with")
-			n, items := s.wantInt(name, in[0]), s.collect(v)
-			if n < 1 {
-				panic(s.errorf("batch: got %d, want 1 or more", n))
-			}
-			return s.groups(items, orNone(in[1], nil), func(i int) (int, int) { return n, min(n, len(items)-i) })
-		}
-	case "slice":
-		return func(s *state, v any, a args) any {
-			in := a.bind(s, name, 1, "slices", "fill_with")
-			n, items := s.wantInt(name, in[0]), s.collect(v)
-			if n < 1 || n > maxRange {
-				panic(s.errorf("slice: got %d, want 1 to %d", n, maxRange))
-			}
-			return s.slices(items, n, orNone(in[1], nil))
-		}
-	case "map":
-		return mapFilter
-	case "select", "reject", "selectattr", "rejectattr":
-		return selectFilter(strings.HasPrefix(name, "select"), strings.HasSuffix(name, "attr"))
-	}
-	return nil
-}
-
 // filtered is what next yields and keep keeps.
 func filtered(next func() (any, bool), keep func(any) bool) *iterator {
 	return &iterator{func() (any, bool) {
@@ -422,16 +300,12 @@ func filtered(next func() (any, bool), keep func(any) bool) *iterator {
 	}}
 }
 
-// reverse is v from its end; strict takes no generator.
-func reverse(s *state, v any, a args, strict bool) any {
-	a.bind(s, "reverse", 0)
+// reverse is v from its end.
+func reverse(s *state, v any) any {
 	if text, ok := asString(v); ok {
 		chars := s.runes(text)
 		slices.Reverse(chars)
 		return sameKind(v, string(chars))
-	}
-	if _, once := v.(*iterator); once && strict {
-		panic(s.errorf("last: got a generator, want a list (| list)"))
 	}
 	items := slices.Clone(s.collect(v))
 	s.built(wordBytes * len(items))
@@ -442,21 +316,19 @@ func reverse(s *state, v any, a args, strict bool) any {
 	return &iterator{s.iterate(newList(items))}
 }
 
-// getter is what gets an attribute such as "function.name" or 0, or default
+// getter is what gets an attribute such as "function.name" or 0, or otherwise
 // where that is undefined. Without an attribute it is the value itself.
 func (s *state) getter(attribute, otherwise any) func(any) any {
 	parts := []any{attribute}
-	if text, ok := asString(attribute); ok {
+	if text, ok := asString(attribute); ok || attribute == nil {
 		parts = nil
 		for part := range strings.SplitSeq(text, ".") {
-			if n, err := strconv.ParseInt(part, 10, 64); err == nil && n >= 0 && part[0] != '+' {
-				parts = append(parts, n)
-			} else {
+			if n, err := strconv.ParseUint(part, 10, 63); err == nil {
+				parts = append(parts, int64(n))
+			} else if ok {
 				parts = append(parts, part)
 			}
 		}
-	} else if attribute == nil {
-		parts = nil
 	}
 	return func(v any) any {
 		for _, part := range parts {
@@ -471,9 +343,8 @@ func (s *state) getter(attribute, otherwise any) func(any) any {
 
 // folded is a key for sorting: lower case unless case is to count.
 func (s *state) folded(v, caseSensitive any) any {
-	if text, ok := asString(v); ok && !truth(or(caseSensitive, false)) {
-		s.built(len(text))
-		return stringCase("lower")(text)
+	if text, ok := asString(v); ok && !truth(caseSensitive) {
+		return s.cased("lower", text)
 	}
 	return v
 }
@@ -481,33 +352,32 @@ func (s *state) folded(v, caseSensitive any) any {
 // sorted is items in the order of their keys.
 func (s *state) sorted(items []any, reverse bool, key func(any) any) []any {
 	type keyed struct{ key, item any }
-	all := make([]keyed, len(items))
+	keys := make([]keyed, len(items))
 	s.built(4 * wordBytes * len(items))
 	for i, item := range items {
-		all[i] = keyed{key(item), item}
+		keys[i] = keyed{key(item), item}
 	}
-	slices.SortStableFunc(all, func(a, b keyed) int {
+	slices.SortStableFunc(keys, func(a, b keyed) int {
 		if reverse {
 			a, b = b, a
 		}
 		return s.compare(a.key, b.key, 0)
 	})
 	out := make([]any, len(items))
-	for i, k := range all {
+	for i, k := range keys {
 		out[i] = k.item
 	}
 	return out
 }
 
-func extreme(s *state, name string, v any, a args) any {
-	in := a.bind(s, name, 0, "case_sensitive", "attribute")
-	get := s.getter(orNone(in[1], nil), nil)
-	var best, bestKey any = &undefined{"there is no " + name + ": the sequence is empty"}, nil
-	next, first := s.iterate(v), true
-	for item, ok := next(); ok; item, ok = next() {
+// extreme is the item that stands to all others as want says.
+func (s *state) extreme(v any, in []any, want int) any {
+	var best, bestKey any = &undefined{"there is no least or largest item: the sequence is empty"}, absent{}
+	get := s.getter(in[1], nil)
+	for item := range s.each(v) {
 		key := s.folded(get(item), in[0])
-		if first || s.compare(key, bestKey, 0) == map[string]int{"min": -1, "max": 1}[name] {
-			best, bestKey, first = item, key, false
+		if bestKey == (absent{}) || s.compare(key, bestKey, 0) == want {
+			best, bestKey = item, key
 		}
 	}
 	return best
@@ -521,9 +391,8 @@ func (l *list) named(name string) (any, bool) {
 	return nil, false
 }
 
-func groupBy(s *state, v any, a args) any {
-	in := a.bind(s, "groupby", 1, "attribute", "default", "case_sensitive")
-	plain := s.getter(in[0], orNone(in[1], nil))
+func groupBy(s *state, v any, in []any) any {
+	plain := s.getter(in[0], in[1])
 	get := func(item any) any { return s.folded(plain(item), in[2]) }
 	var groups, members []any
 	items := s.sorted(s.collect(v), false, get)
@@ -538,70 +407,44 @@ func groupBy(s *state, v any, a args) any {
 	return newList(groups)
 }
 
-// groups cuts items up: size says for the position i how many a group wants
-// and how many it gets, and fill makes up the difference.
-func (s *state) groups(items []any, fill any, size func(i int) (want, get int)) any {
-	var out []any
-	for i := 0; i < len(items); {
-		want, get := size(i)
-		group := slices.Clone(items[i : i+get])
-		if fill != nil {
-			s.built(wordBytes * (want - get))
-			group = append(group, slices.Repeat([]any{fill}, want-get)...)
-		}
-		s.built(wordBytes * (get + 4))
-		out = append(out, newList(group))
-		i += get
+// filled is a list of items and, unless fill is none, of it up to want in all.
+func (s *state) filled(items []any, want int, fill any) *list {
+	items = slices.Clone(items)
+	s.built(wordBytes * (len(items) + 4))
+	if n := want - len(items); fill != nil && n > 0 {
+		s.built(wordBytes * n)
+		items = append(items, slices.Repeat([]any{fill}, n)...)
 	}
-	return &iterator{s.iterate(newList(out))}
+	return newList(items)
 }
 
-// slices is items in n columns.
-func (s *state) slices(items []any, n int, fill any) any {
-	s.built(wordBytes * (4*n + len(items)))
-	each, extra := len(items)/n, len(items)%n
-	out := make([]any, n)
-	for i := range n {
-		take := each
-		if i < extra {
-			take++
-		}
-		column := slices.Clone(items[:take])
-		if items = items[take:]; fill != nil && i >= extra {
-			column = append(column, fill)
-		}
-		out[i] = newList(column)
-	}
-	return &iterator{s.iterate(newList(out))}
-}
-
-func mapFilter(s *state, v any, a args) any {
-	next := s.maybe(v)
+func mapFilter(s *state, v any, in []any) any {
+	a := in[0].(args)
+	var of func(any) any
 	if len(a.pos) == 0 {
-		if len(a.kw) == 0 || !slices.ContainsFunc(a.kw, func(k named) bool { return k.name == "attribute" }) {
+		if !slices.ContainsFunc(a.kw, func(k named) bool { return k.name == "attribute" }) {
 			panic(s.errorf("map: got no filter and no attribute"))
 		}
-		in := a.bind(s, "map", 0, "attribute", "default")
-		get := s.getter(in[0], orNone(in[1], nil))
-		return &iterator{func() (any, bool) {
-			item, ok := next()
+		in := a.bind(s, "map", []string{"attribute", "default"}, []any{nil})
+		of = s.getter(in[0], in[1])
+	} else {
+		name := s.text(a.pos[0])
+		a.pos = a.pos[1:]
+		of = func(item any) any {
+			f, ok := s.filters[name]
 			if !ok {
-				return nil, false
+				panic(s.errorf("there is no filter %.80q", name))
 			}
-			return get(item), true
-		}}
+			return apply(s, name, f, item, a)
+		}
 	}
-	name := s.wantString("map", a.pos[0])
-	f := filterOf(name)
+	next := s.maybe(v)
 	return &iterator{func() (any, bool) {
 		item, ok := next()
 		if !ok {
 			return nil, false
 		}
-		if f == nil {
-			panic(s.errorf("there is no filter %.80q", name))
-		}
-		return f(s, item, args{pos: a.pos[1:], kw: a.kw}), true
+		return of(item), true
 	}}
 }
 
@@ -613,25 +456,26 @@ func (s *state) maybe(v any) func() (any, bool) {
 	return s.iterate(v)
 }
 
-func selectFilter(want, attribute bool) filter {
-	return func(s *state, v any, a args) any {
-		next := s.maybe(v)
-		get := func(v any) any { return v }
-		if attribute {
-			if len(a.pos) == 0 {
-				panic(s.errorf("got no name of an attribute"))
-			}
-			get = s.getter(a.pos[0], nil)
-			a.pos = a.pos[1:]
+// selected is the items of v, or those with an attribute, that pass a test, or
+// that do not.
+func (s *state) selected(v any, a args, want, attribute bool) any {
+	get := s.getter(nil, nil)
+	if attribute {
+		if len(a.pos) == 0 {
+			panic(s.errorf("got no name of an attribute"))
 		}
-		test := func(_ *state, v any, _ args) bool { return truth(v) }
-		if len(a.pos) > 0 {
-			name := s.wantString("select", a.pos[0])
-			if test = testOf(name); test == nil {
-				panic(s.errorf("there is no test %.80q", name))
-			}
-			a.pos = a.pos[1:]
-		}
-		return filtered(next, func(item any) bool { return test(s, get(item), a) == want })
+		get = s.getter(a.pos[0], nil)
+		a.pos = a.pos[1:]
 	}
+	test := truth
+	if len(a.pos) > 0 {
+		name := s.text(a.pos[0])
+		t, ok := s.tests[name]
+		if !ok {
+			panic(s.errorf("there is no test %.80q", name))
+		}
+		a.pos = a.pos[1:]
+		test = func(v any) bool { return apply(s, name, t, v, a) }
+	}
+	return filtered(s.maybe(v), func(item any) bool { return test(get(item)) == want })
 }

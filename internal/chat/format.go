@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -19,74 +20,66 @@ type spec struct {
 
 // percent is Python's text % values.
 func (s *state) percent(text string, values any) string {
-	var b strings.Builder
-	pos := []any{values}
+	pos, used := []any{values}, 0
 	if l, ok := values.(*list); ok && l.kind == isTuple {
 		pos = l.items
 	}
 	mapping, _ := values.(*dict)
-	used := 0
 	take := func() any {
-		if used >= len(pos) {
+		if used++; used > len(pos) {
 			panic(s.errorf("got too few values for the format %.80q", text))
 		}
-		used++
 		return pos[used-1]
 	}
-	for i := 0; i < len(text); i++ {
-		if text[i] != '%' {
-			b.WriteByte(text[i])
-			continue
+	var b strings.Builder
+	for {
+		before, rest, more := strings.Cut(text, "%")
+		b.WriteString(before)
+		if text = rest; !more {
+			break
 		}
-		f := spec{fill: ' ', align: '>', sign: '-', precision: -1}
-		var v any = absent{}
-		i++
-		if i < len(text) && text[i] == '(' {
-			end := strings.IndexByte(text[i:], ')')
-			if end < 0 || mapping == nil {
-				panic(s.errorf("got the format %.80q, want a dictionary for its names", text))
+		f, v := spec{fill: ' ', align: '>', sign: '-', precision: -1}, any(absent{})
+		if strings.HasPrefix(text, "(") {
+			name, rest, ok := strings.Cut(text[1:], ")")
+			if ok && mapping != nil {
+				v, ok = mapping.get(s, name)
 			}
-			var ok bool
-			if v, ok = mapping.get(s, text[i+1:i+end]); !ok {
-				panic(s.errorf("got no value for %%(%.80s)", text[i+1:i+end]))
+			if !ok || mapping == nil {
+				panic(s.errorf("got no value for %%(%.80s)", name))
 			}
-			used, i = len(pos), i+end+1
+			text, used = rest, len(pos)
 		}
-		for ; i < len(text) && strings.IndexByte("#0- +", text[i]) >= 0; i++ {
-			switch c := text[i]; c {
-			case '#':
+		flags := text[:len(text)-len(strings.TrimLeft(text, "#0- +"))]
+		for _, flag := range flags {
+			switch {
+			case flag == '#':
 				f.alternate = true
-			case '0':
-				if f.align != '<' {
-					f.fill, f.align = '0', '='
-				}
-			case '-':
+			case flag == '-':
 				f.fill, f.align = ' ', '<'
-			default:
-				f.sign = c
+			case flag == '0' && f.align != '<':
+				f.fill, f.align = '0', '='
+			case flag != '0':
+				f.sign = byte(flag)
 			}
 		}
-		number := func() int {
-			if i < len(text) && text[i] == '*' {
-				i++
-				return s.wantInt("%", take())
+		text = text[len(flags):]
+		number := func() (n int) {
+			if strings.HasPrefix(text, "*") {
+				text = text[1:]
+				return s.int(take())
 			}
-			n, end := s.digits(text, i)
-			i = end
+			n, text = s.digits(text)
 			return n
 		}
 		f.width = number()
-		if i < len(text) && text[i] == '.' {
-			i++
+		if strings.HasPrefix(text, ".") {
+			text = text[1:]
 			f.precision = number()
 		}
-		for i < len(text) && strings.IndexByte("hlL", text[i]) >= 0 {
-			i++
+		if text = strings.TrimLeft(text, "hlL"); text == "" {
+			panic(s.errorf("got a format that ends too early"))
 		}
-		if i >= len(text) {
-			panic(s.errorf("got the format %.80q, which ends too early", text))
-		}
-		if f.verb = text[i]; f.verb == '%' {
+		if f.verb, text = text[0], text[1:]; f.verb == '%' {
 			b.WriteByte('%')
 			continue
 		}
@@ -96,23 +89,22 @@ func (s *state) percent(text string, values any) string {
 		b.WriteString(s.formatted(s.converted(v, &f), f))
 	}
 	if mapping == nil && used < len(pos) {
-		panic(s.errorf("got too many values for the format %.80q", text))
+		panic(s.errorf("got %d values for a format of %d", len(pos), used))
 	}
 	s.built(b.Len())
 	return b.String()
 }
 
-// digits is the number at i, 0 if there is none, and where it ends.
-func (s *state) digits(text string, i int) (n, end int) {
-	for end = i; end < len(text) && text[end] >= '0' && text[end] <= '9'; end++ {
-	}
-	if end > i {
+// digits is the number in front of text, 0 if there is none, and what follows.
+func (s *state) digits(text string) (n int, rest string) {
+	rest = strings.TrimLeft(text, "0123456789")
+	if digits := text[:len(text)-len(rest)]; digits != "" {
 		var err error
-		if n, err = strconv.Atoi(text[i:end]); err != nil || n > maxBytes {
-			panic(s.errorf("got the number %.40s in a format, want a smaller one", text[i:end]))
+		if n, err = strconv.Atoi(digits); err != nil || n > maxBytes {
+			panic(s.errorf("got the number %.40s in a format, want a smaller one", digits))
 		}
 	}
-	return n, end
+	return n, rest
 }
 
 // converted is v as % wants it for its verb, which becomes one of str.format.
@@ -151,27 +143,29 @@ func (s *state) reprOf(v any) string {
 func (s *state) format(text string, a args) string {
 	var b strings.Builder
 	auto := 0
-	for i := 0; i < len(text); i++ {
-		c := text[i]
-		switch {
-		case (c == '{' || c == '}') && i+1 < len(text) && text[i+1] == c:
-			i++
-			b.WriteByte(c)
-		case c == '{':
-			end := strings.IndexByte(text[i:], '}')
-			if open := strings.IndexByte(text[i+1:], '{'); open >= 0 && open+1 < end { // a width that is a field
-				end = i + strings.Index(text[i:], "}}") + 1 - i
-			}
-			if end <= 0 {
-				panic(s.errorf("got the format %.80q, want a } for each {", text))
-			}
-			b.WriteString(s.field(text[i+1:i+end], a, &auto))
-			i += end
-		case c == '}':
-			panic(s.errorf("got the format %.80q, want a { for each }", text))
-		default:
-			b.WriteByte(c)
+	for text != "" {
+		i := strings.IndexAny(text, "{}")
+		if i < 0 {
+			i = len(text)
 		}
+		b.WriteString(text[:i])
+		if text = text[i:]; text == "" {
+			break
+		}
+		if len(text) > 1 && text[1] == text[0] {
+			b.WriteByte(text[0])
+			text = text[2:]
+			continue
+		}
+		end := strings.IndexByte(text, '}')
+		if open := strings.IndexByte(text[1:], '{'); open >= 0 && open+1 < end { // a width that is a field
+			end = strings.Index(text, "}}") + 1
+		}
+		if end <= 0 {
+			panic(s.errorf("got a format with braces that have no other"))
+		}
+		b.WriteString(s.field(text[1:end], a, &auto))
+		text = text[end+1:]
 	}
 	s.built(b.Len())
 	return b.String()
@@ -181,47 +175,35 @@ func (s *state) format(text string, a args) string {
 func (s *state) field(field string, a args, auto *int) string {
 	path, how, _ := strings.Cut(field, ":")
 	path, conversion, converts := strings.Cut(path, "!")
-	end := strings.IndexAny(path, ".[")
-	if end < 0 {
-		end = len(path)
-	}
+	end := strings.IndexAny(path+".", ".[")
 	first, rest := path[:end], path[end:]
-	var v any = absent{}
 	if first == "" {
 		first = strconv.Itoa(*auto)
 		*auto++
 	}
-	if n, err := strconv.Atoi(first); err == nil && n >= 0 {
-		if n < len(a.pos) {
-			v = a.pos[n]
-		}
-	} else {
-		for _, k := range a.kw {
-			if k.name == first {
-				v = k.value
-			}
+	var v any = absent{}
+	if n, err := strconv.ParseUint(first, 10, 31); err == nil && int(n) < len(a.pos) {
+		v = a.pos[n]
+	}
+	for _, k := range a.kw {
+		if k.name == first {
+			v = k.value
 		}
 	}
 	if _, missing := v.(absent); missing {
 		panic(s.errorf("got no value for {%.80s}", field))
 	}
 	for rest != "" {
-		if rest[0] == '[' {
-			end := strings.IndexByte(rest, ']')
-			if end < 0 {
-				panic(s.errorf("got {%.80s}, want a ] for each [", field))
+		if at, after, ok := strings.Cut(rest[1:], "]"); rest[0] == '[' && ok {
+			if n, err := strconv.ParseInt(at, 10, 64); err == nil {
+				v = s.item(v, n)
+			} else {
+				v = s.item(v, at)
 			}
-			var at any = rest[1:end]
-			if n, err := strconv.ParseInt(rest[1:end], 10, 64); err == nil {
-				at = n
-			}
-			v, rest = s.item(v, at), rest[end+1:]
+			rest = after
 			continue
 		}
-		end := strings.IndexAny(rest[1:], ".[") + 1
-		if end == 0 {
-			end = len(rest)
-		}
+		end := strings.IndexAny(rest[1:]+".", ".[") + 1
 		v, rest = s.attribute(v, rest[1:end]), rest[end:]
 	}
 	if converts {
@@ -240,47 +222,39 @@ func (s *state) field(field string, a args, auto *int) string {
 
 // parseSpec reads what follows the colon of a field.
 func (s *state) parseSpec(how string, v any) spec {
-	f := spec{fill: ' ', sign: '-', precision: -1}
-	if _, n := utf8.DecodeRuneInString(how); len(how) > n && strings.IndexByte("<>^=", how[n]) >= 0 {
-		f.fill, _ = utf8.DecodeRuneInString(how)
-		f.align, how = how[n], how[n+1:]
-	} else if strings.IndexByte("<>^=", how[0]) >= 0 {
-		f.align, how = how[0], how[1:]
+	f, whole := spec{fill: ' ', sign: '-', precision: -1}, how
+	if r, n := utf8.DecodeRuneInString(how); len(how) > n && strings.IndexByte("<>^=", how[n]) >= 0 {
+		f.fill, f.align, how = r, how[n], how[n+1:]
 	}
-	i := 0
-	is := func(set string) bool { return i < len(how) && strings.IndexByte(set, how[i]) >= 0 }
-	if is("+- ") {
-		f.sign = how[i]
-		i++
+	take := func(set string) (c byte) {
+		if how != "" && strings.IndexByte(set, how[0]) >= 0 {
+			c, how = how[0], how[1:]
+		}
+		return c
 	}
-	if is("#") {
-		f.alternate = true
-		i++
+	if f.align == 0 {
+		f.align = take("<>^=")
 	}
-	if is("0") && f.align == 0 {
+	if c := take("+- "); c != 0 {
+		f.sign = c
+	}
+	f.alternate = take("#") != 0
+	if strings.HasPrefix(how, "0") && f.align == 0 {
 		f.fill, f.align = '0', '='
 	}
-	f.width, i = s.digits(how, i)
-	if is(",_") {
-		f.comma = true
-		i++
+	f.width, how = s.digits(how)
+	f.comma = take(",") != 0
+	if take(".") != 0 {
+		f.precision, how = s.digits(how)
 	}
-	if is(".") {
-		f.precision, i = s.digits(how, i+1)
+	if how != "" {
+		f.verb, how = how[0], how[1:]
 	}
-	if i < len(how) {
-		f.verb = how[i]
-		i++
+	if how != "" {
+		panic(s.errorf("got the format %.40q, which Python does not know", whole))
 	}
-	if i != len(how) {
-		panic(s.errorf("got the format %.40q, which Python does not know", how))
-	}
-	_, text := asString(v)
-	switch {
-	case f.align == 0 && text:
-		f.align = '<'
-	case f.align == 0:
-		f.align = '>'
+	if _, text := asString(v); f.align == 0 {
+		f.align = map[bool]byte{true: '<', false: '>'}[text]
 	}
 	return f
 }
@@ -291,27 +265,18 @@ func (s *state) formatted(v any, f spec) string {
 		if f.verb != 's' && f.verb != 0 || f.align == '=' {
 			panic(s.errorf("got a string to format as a number"))
 		}
-		if f.precision >= 0 {
-			if chars := s.runes(text); len(chars) > f.precision {
-				text = string(chars[:f.precision])
-			}
+		if chars := s.runes(text); f.precision >= 0 && len(chars) > f.precision {
+			text = string(chars[:f.precision])
 		}
 		return s.pad(text, f.width, f.fill, f.align)
 	}
-	text := s.number(v, f)
+	text, negative := strings.CutPrefix(s.number(v, f), "-")
 	sign := ""
-	switch {
-	case strings.HasPrefix(text, "-"):
-		sign, text = "-", text[1:]
-	case f.sign != '-':
-		sign = string(rune(f.sign))
+	if negative || f.sign != '-' {
+		sign = map[bool]string{true: "-", false: string(rune(f.sign))}[negative]
 	}
 	if f.comma {
-		whole := strings.IndexAny(text, ".e")
-		if whole < 0 {
-			whole = len(text)
-		}
-		for i := whole - 3; i > 0; i -= 3 {
+		for i := strings.IndexAny(text+".", ".e") - 3; i > 0; i -= 3 {
 			text = text[:i] + "," + text[i:]
 		}
 	}
@@ -328,137 +293,66 @@ func (s *state) number(v any, f spec) string {
 	if f.precision > maxDecimals {
 		panic(s.errorf("got a format with %d decimals, want at most %d", f.precision, maxDecimals))
 	}
-	prefix := func(p string) string {
-		if f.alternate {
-			return p
-		}
-		return ""
+	precision := f.precision
+	if precision < 0 {
+		precision = 6
 	}
-	switch f.verb {
-	case 'd', 'x', 'X', 'o', 'b':
-		if !isInt {
-			break
+	switch {
+	case f.verb == 0 || f.verb == 's':
+		if f.precision < 0 || isInt || !isFloat {
+			return s.str(v)
 		}
-		base := map[byte]int{'d': 10, 'x': 16, 'X': 16, 'o': 8, 'b': 2}[f.verb]
-		text := strconv.FormatInt(n, base)
-		minus := strings.HasPrefix(text, "-")
-		text = strings.TrimPrefix(text, "-")
-		if base != 10 {
-			text = prefix("0"+strings.ToLower(string(rune(f.verb)))) + text
-		}
-		if f.verb == 'X' {
-			text = strings.ToUpper(text)
-		}
-		if minus {
-			text = "-" + text
-		}
-		return text
-	case 'f', 'F', 'e', 'E', 'g', 'G', '%':
-		if !isFloat {
-			break
-		}
-		if f.precision < 0 {
-			f.precision = 6
-		}
-		switch f.verb {
-		case '%':
-			return strconv.FormatFloat(x*100, 'f', f.precision, 64) + "%"
-		case 'g', 'G':
-			f.precision = max(f.precision, 1)
-			return generalFloat(x, f.precision)
-		}
-		return strings.NewReplacer("+Inf", "inf", "-Inf", "-inf", "NaN", "nan").Replace(strconv.FormatFloat(x, f.verb|0x20, f.precision, 64))
-	case 0, 's':
-		if f.precision >= 0 && isFloat && !isInt {
-			text := generalFloat(x, max(f.precision, 1))
-			if !strings.ContainsAny(text, ".en") {
-				text += ".0"
-			}
+		if text := fmt.Sprintf("%.*g", max(1, precision), x); strings.ContainsAny(text, ".eIN") {
 			return text
 		}
-		return s.str(v)
+		return fmt.Sprintf("%.*g.0", max(1, precision), x)
+	case isInt && strings.IndexByte("dxXob", f.verb) >= 0:
+		verb := string(rune(f.verb))
+		if f.alternate {
+			verb = map[byte]string{'o': "O", 'd': "d"}[f.verb]
+			if verb == "" {
+				verb = "#" + string(rune(f.verb))
+			}
+		}
+		return fmt.Sprintf("%"+verb, n)
+	case isFloat && (math.IsInf(x, 0) || math.IsNaN(x)):
+		return floatRepr(x)
+	case isFloat && f.verb == '%':
+		return fmt.Sprintf("%.*f%%", precision, x*100)
+	case isFloat && strings.IndexByte("fFeEgG", f.verb) >= 0:
+		return fmt.Sprintf("%.*"+string(rune(f.verb)), precision, x)
 	}
 	panic(s.errorf("got a %s to format as %q, want a number that suits it", typeName(v), string(rune(f.verb))))
 }
 
-// generalFloat is C's %g.
-func generalFloat(x float64, precision int) string {
-	text := strconv.FormatFloat(x, 'e', precision-1, 64)
-	at := strings.IndexByte(text, 'e')
-	if at < 0 {
-		return floatRepr(x)
-	}
-	exponent, _ := strconv.Atoi(text[at+1:])
-	trim := func(t string) string {
-		if strings.Contains(t, ".") {
-			t = strings.TrimRight(strings.TrimRight(t, "0"), ".")
-		}
-		return t
-	}
-	if exponent < -4 || exponent >= precision {
-		return trim(text[:at]) + text[at:]
-	}
-	return trim(strconv.FormatFloat(x, 'f', precision-1-exponent, 64))
+// layouts are C's codes for parts of a time, as Go writes them.
+var layouts = map[byte]string{
+	'a': "Mon", 'A': "Monday", 'b': "Jan", 'h': "Jan", 'B': "January", 'd': "02", 'e': "_2", 'H': "15", 'I': "03",
+	'j': "002", 'm': "01", 'M': "04", 'p': "PM", 'S': "05", 'y': "06", 'Y': "2006", 'Z': "MST", 'z': "-0700",
+	'c': "Mon Jan _2 15:04:05 2006", 'x': "01/02/06", 'X': "15:04:05", 'D': "01/02/06", 'F': "2006-01-02",
+	'T': "15:04:05", 'R': "15:04", 'r': "03:04:05 PM", 'n': "\n", 't': "\t", '%': "%",
 }
 
-// strftime is a time in C's format.
+// strftime is a time in C's format; a - behind the % takes leading zeros away.
 func strftime(t time.Time, format string) string {
-	layouts := map[byte]string{
-		'a': "Mon", 'A': "Monday", 'b': "Jan", 'h': "Jan", 'B': "January", 'd': "02", 'e': "_2", 'H': "15", 'I': "03",
-		'j': "002", 'm': "01", 'M': "04", 'p': "PM", 'S': "05", 'y': "06", 'Y': "2006", 'Z': "MST", 'z': "-0700",
-		'c': "Mon Jan _2 15:04:05 2006", 'x': "01/02/06", 'X': "15:04:05", 'D': "01/02/06", 'F': "2006-01-02",
-		'T': "15:04:05", 'R': "15:04", 'r': "03:04:05 PM", 'n': "\n", 't': "\t", '%': "%",
-	}
 	var b strings.Builder
-	for i := 0; i < len(format); i++ {
-		if format[i] != '%' || i+1 == len(format) {
-			b.WriteByte(format[i])
+	for {
+		before, rest, more := strings.Cut(format, "%")
+		b.WriteString(before)
+		if !more {
+			return b.String()
+		}
+		code, bare := strings.CutPrefix(rest, "-")
+		if code == "" || layouts[code[0]] == "" {
+			b.WriteByte('%')
+			format = rest
 			continue
 		}
-		i++
-		bare := format[i] == '-' && i+1 < len(format)
-		if bare {
-			i++
-		}
-		_, week := t.ISOWeek()
-		text, known := layouts[format[i]]
-		switch text = t.Format(text); format[i] {
-		case 'k', 'l':
-			text, known = strconv.Itoa(t.Hour()), true
-			if format[i] == 'l' {
-				text = strconv.Itoa((t.Hour()+11)%12 + 1)
-			}
-			text = strings.Repeat(" ", max(0, 2-len(text))) + text
-		case 'f':
-			text, known = t.Format(".000000")[1:], true
-		case 's':
-			text, known = strconv.FormatInt(t.Unix(), 10), true
-		case 'u', 'w':
-			text, known = strconv.Itoa(int(t.Weekday())), true
-			if format[i] == 'u' && t.Weekday() == time.Sunday {
-				text = "7"
-			}
-		case 'C':
-			text, known = t.Format("2006")[:2], true
-		case 'G':
-			year, _ := t.ISOWeek()
-			text, known = strconv.Itoa(year), true
-		case 'U', 'W', 'V':
-			n := week
-			if format[i] != 'V' {
-				n = (t.YearDay() + 6 - (int(t.Weekday())+map[byte]int{'U': 0, 'W': 6}[format[i]])%7) / 7
-			}
-			text, known = strings.Repeat("0", map[bool]int{true: 1}[n < 10])+strconv.Itoa(n), true
-		}
-		switch {
-		case !known:
-			text = format[i-1 : i+1]
-		case bare:
-			if text = strings.TrimLeft(text, "0 "); text == "" {
-				text = "0"
-			}
+		text := t.Format(layouts[code[0]])
+		if bare && len(text) > 1 {
+			text = strings.TrimLeft(text[:len(text)-1], "0 ") + text[len(text)-1:]
 		}
 		b.WriteString(text)
+		format = code[1:]
 	}
-	return b.String()
 }

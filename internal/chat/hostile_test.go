@@ -48,13 +48,12 @@ func TestHostile(t *testing.T) {
 		"{{ [1]|slice(999999999)|list }}":                                                                                                          "want 1 to",
 		"{{ ('x' * 99999).replace('', 'y' * 99999) }}":                                                                                             "grow without end",
 		"{{ ('x' * 99999)|list|join('y' * 99999) }}":                                                                                               "grow without end",
-		"{{ '\\t'.expandtabs(999999999) }}":                                                                                                        "grow without end",
 		"{% for i in range(99999) %}{{ 'x' in 'y' * 9999 }}{% endfor %}":                                                                           "without end",
 		"{% set s = 'y' * 99999999 %}{% for i in range(99999) %}{% if 'x' in s %}{% endif %}{% endfor %}":                                          "loop without end",
 		"{% set s = 'y' * 99999999 %}{% for i in range(99999) %}{% if s.count('x') %}{% endif %}{% endfor %}":                                      "loop without end",
 		"{% set s = 'y' * 99999999 %}{% for i in range(99999) %}{% if s[5] == s %}{% endif %}{% endfor %}":                                         "loop without end",
-		"{{ 2 ** 9999999 }}":                                                                                                                       "64 bits",
-		"{{ 10 ** 999999999999 }}":                                                                                                                 "64 bits",
+		"{{ 2 ** 9999999 }}":       "64 bits",
+		"{{ 10 ** 999999999999 }}": "64 bits",
 	} {
 		begin := time.Now()
 		template, err := Parse(source)

@@ -105,26 +105,22 @@ type jsonWriter struct {
 
 // toJSON is the filter as transformers has it: without escapes for HTML and
 // with the keys in their order.
-func toJSON(s *state, v any, a args) any {
-	in := a.bind(s, "tojson", 0, "ensure_ascii", "indent", "separators", "sort_keys")
-	w := &jsonWriter{s: s, ascii: truth(or(in[0], false)), sorted: truth(or(in[3], false)), comma: ", ", then: ": "}
-	switch indent := orNone(in[1], nil).(type) {
-	case nil:
-	case string:
-		w.lines, w.indent = true, indent
-	default:
-		w.lines = true
-		w.indent = s.pad("", max(0, s.wantInt("tojson", indent)), ' ', '<')
+func toJSON(s *state, v any, in []any) any {
+	w := &jsonWriter{s: s, ascii: truth(in[0]), sorted: truth(in[3]), comma: ", ", then: ": "}
+	if in[1] != nil {
+		w.lines, w.comma = true, ","
+		if text, ok := asString(in[1]); ok {
+			w.indent = text
+		} else {
+			w.indent = s.pad("", max(0, s.int(in[1])), ' ', '<')
+		}
 	}
-	if w.lines {
-		w.comma = ","
-	}
-	if by := orNone(in[2], nil); by != nil {
-		pair := s.collect(by)
+	if in[2] != nil {
+		pair := s.collect(in[2])
 		if len(pair) != 2 {
 			panic(s.errorf("tojson: got %d separators, want 2", len(pair)))
 		}
-		w.comma, w.then = s.wantString("tojson", pair[0]), s.wantString("tojson", pair[1])
+		w.comma, w.then = s.text(pair[0]), s.text(pair[1])
 	}
 	w.value(v, 0)
 	return w.b.String()

@@ -114,7 +114,7 @@ func (l *loop) attribute(s *state, name string) (any, bool) {
 // recurse is loop(...) within a recursive loop: it runs the loop over something
 // else and returns what that writes.
 func (l *loop) recurse(s *state, a args) any {
-	over := a.bind(s, "loop", 1, "iterable")[0]
+	over := a.bind(s, "loop", []string{"iterable"}, nil)[0]
 	if l.again == nil {
 		panic(s.errorf("got a call of loop, want the loop to be marked recursive"))
 	}

@@ -10,9 +10,6 @@ import (
 	"golang.org/x/text/language"
 )
 
-// A method is one of Python's, of the value that it is given.
-type method func(s *state, of any, a args) any
-
 // changing are the methods that change a value in place, which the reference's
 // sandbox keeps from templates.
 var changing = map[string]string{
@@ -20,282 +17,190 @@ var changing = map[string]string{
 	"dict": " clear pop popitem setdefault update ",
 }
 
-// methodOf is a method by its name, nil if there is none, and whether it would
-// change the value.
-func methodOf(v any, name string) (m method, changes bool) {
+// methodOf is a method of v as a function, nil if there is none, and whether it
+// would change the value.
+func (s *state) methodOf(v any, name string) (f *function, changes bool) {
 	if strings.Contains(changing[typeName(v)], " "+name+" ") {
 		return nil, true
 	}
-	switch v.(type) {
-	case string, markup:
-		if f := stringMethod(name); f != nil {
-			return func(s *state, of any, a args) any {
-				text, _ := asString(of)
-				s.step(len(text) / scanned)
-				return f(s, text, a)
-			}, false
-		}
-	case *dict:
-		return dictMethod(name), false
-	case *list:
-		return listMethod(name), false
-	case float64:
-		if name == "is_integer" {
-			return func(_ *state, of any, _ args) any { return of == float64(int64(of.(float64))) }, false
-		}
+	table := map[string]methods{"str": s.onStrings, "Markup": s.onStrings, "dict": s.onDicts, "list": s.onLists, "tuple": s.onLists, "float": s.onFloats}[typeName(v)]
+	if m, ok := table[name]; ok {
+		return &function{name, func(s *state, a args) any { return apply(s, name, m, v, a) }}, false
 	}
 	return nil, false
 }
 
-func dictMethod(name string) method {
-	switch name {
-	case "get":
-		return func(s *state, of any, a args) any {
-			in := a.bind(s, name, 1, "key", "default")
-			if v, ok := of.(*dict).get(s, in[0]); ok {
-				return v
-			}
-			return or(in[1], nil)
-		}
-	case "items":
-		return func(s *state, of any, a args) any {
-			s.built(4 * wordBytes * len(of.(*dict).keys))
-			return of.(*dict).items()
-		}
-	case "keys":
-		return func(s *state, of any, a args) any {
-			return &list{items: of.(*dict).keys, kind: isView, name: "dict_keys"}
-		}
-	case "values":
-		return func(s *state, of any, a args) any {
-			return &list{items: of.(*dict).values, kind: isView, name: "dict_values"}
-		}
-	case "copy":
-		return func(s *state, of any, a args) any { return of }
-	}
-	return nil
+func floatTable() methods {
+	return methods{"is_integer": of(func(s *state, v any) any { return v.(float64) == float64(int64(v.(float64))) })}
 }
 
-func listMethod(name string) method {
-	find := func(s *state, of any, a args) (first, count int) {
-		first = -1
-		for i, item := range of.(*list).items {
-			if s.equal(item, a.bind(s, name, 1, "value")[0], 0) {
-				if count++; first < 0 {
-					first = i
+func dictTable() methods {
+	view := func(name string, items func(*dict) []any) builtin[any, any] {
+		return of(func(s *state, v any) any {
+			s.built(4 * wordBytes * len(v.(*dict).keys))
+			return &list{items: items(v.(*dict)), kind: isView, name: "dict_" + name}
+		})
+	}
+	return methods{
+		"get": {"key default", []any{nil}, func(s *state, v any, in []any) any {
+			if item, ok := v.(*dict).get(s, in[0]); ok {
+				return item
+			}
+			return in[1]
+		}},
+		"items":  view("items", func(d *dict) []any { return d.items().items }),
+		"keys":   view("keys", func(d *dict) []any { return d.keys }),
+		"values": view("values", func(d *dict) []any { return d.values }),
+		"copy":   of(func(s *state, v any) any { return v }),
+	}
+}
+
+func listTable() methods {
+	return methods{
+		"copy": of(func(s *state, v any) any { return v }),
+		"index": {"value", nil, func(s *state, v any, in []any) any {
+			if i := slices.IndexFunc(v.(*list).items, func(item any) bool { return s.equal(item, in[0], 0) }); i >= 0 {
+				return int64(i)
+			}
+			panic(s.errorf("list.index: the value is not in the list"))
+		}},
+		"count": {"value", nil, func(s *state, v any, in []any) any {
+			n := int64(0)
+			for _, item := range v.(*list).items {
+				if s.equal(item, in[0], 0) {
+					n++
 				}
 			}
-		}
-		return first, count
+			return n
+		}},
 	}
-	switch name {
-	case "index":
-		return func(s *state, of any, a args) any {
-			i, _ := find(s, of, a)
-			if i < 0 {
-				panic(s.errorf("list.index: the value is not in the list"))
-			}
-			return int64(i)
-		}
-	case "count":
-		return func(s *state, of any, a args) any {
-			_, n := find(s, of, a)
-			return int64(n)
-		}
-	case "copy":
-		return func(s *state, of any, a args) any { return of }
-	}
-	return nil
 }
 
-// stringMethod is a method of strings.
-func stringMethod(name string) func(s *state, text string, a args) any {
-	if f := stringTest(name); f != nil {
-		return func(s *state, text string, a args) any {
-			a.bind(s, name, 0)
-			return f(text)
-		}
+// stringTable is the methods of strings.
+func stringTable() methods {
+	table := methods{}
+	add := func(name, params string, defaults []any, call func(s *state, text string, in []any) any) {
+		table[name] = builtin[any, any]{params, defaults, func(s *state, v any, in []any) any {
+			text, _ := asString(v)
+			s.step(len(text) / scanned)
+			return call(s, text, in)
+		}}
 	}
-	if f := stringCase(name); f != nil {
-		return func(s *state, text string, a args) any {
-			a.bind(s, name, 0)
-			s.built(len(text))
-			return f(text)
-		}
+	for name, test := range stringTests {
+		add(name, "", nil, func(_ *state, text string, _ []any) any { return test(text) })
 	}
-	switch name {
-	case "strip", "lstrip", "rstrip":
-		return func(s *state, text string, a args) any {
-			return s.strip(name, text, or(a.bind(s, name, 0, "chars")[0], nil))
-		}
-	case "split", "rsplit":
-		return func(s *state, text string, a args) any { return s.split(name, text, a) }
-	case "splitlines":
-		return func(s *state, text string, a args) any {
-			keep := truth(or(a.bind(s, name, 0, "keepends")[0], false))
-			return stringList(s.lines(text, keep))
-		}
-	case "startswith", "endswith":
-		return func(s *state, text string, a args) any {
-			in := a.bind(s, name, 1, "prefix", "start", "end")
+	for name := range stringCases {
+		add(name, "", nil, func(s *state, text string, _ []any) any { return s.cased(name, text) })
+	}
+	for name, cut := range map[string]func(string, func(rune) bool) string{"strip": strings.TrimFunc, "lstrip": strings.TrimLeftFunc, "rstrip": strings.TrimRightFunc} {
+		add(name, "chars", []any{nil}, func(s *state, text string, in []any) any { return cut(text, s.blanksOr(in[0])) })
+	}
+	add("split", "sep maxsplit", []any{nil, int64(-1)}, func(s *state, text string, in []any) any { return s.split(text, in, false) })
+	add("rsplit", "sep maxsplit", []any{nil, int64(-1)}, func(s *state, text string, in []any) any { return s.split(text, in, true) })
+	add("splitlines", "keepends", []any{false}, func(s *state, text string, in []any) any { return stringList(s.lines(text, truth(in[0]))) })
+	for name, has := range map[string]func(string, string) bool{"startswith": strings.HasPrefix, "endswith": strings.HasSuffix} {
+		add(name, "prefix start end", []any{nil, nil}, func(s *state, text string, in []any) any {
 			text = s.between(text, in[1], in[2])
-			has := map[string]func(string, string) bool{"startswith": strings.HasPrefix, "endswith": strings.HasSuffix}[name]
 			if l, ok := in[0].(*list); ok && l.kind == isTuple {
-				return slices.ContainsFunc(l.items, func(v any) bool { return has(text, s.wantString(name, v)) })
+				return slices.ContainsFunc(l.items, func(v any) bool { return has(text, s.text(v)) })
 			}
-			return has(text, s.wantString(name, in[0]))
+			return has(text, s.text(in[0]))
+		})
+	}
+	add("replace", "old new count", []any{int64(-1)}, func(s *state, text string, in []any) any {
+		return s.replace(text, s.text(in[0]), s.text(in[1]), s.int(in[2]))
+	})
+	for _, name := range []string{"find", "rfind", "index", "rindex", "count"} {
+		add(name, "sub start end", []any{nil, nil}, func(s *state, text string, in []any) any { return s.find(name, text, in) })
+	}
+	add("join", "iterable", nil, func(s *state, text string, in []any) any {
+		var parts []string
+		for _, v := range s.collect(in[0]) {
+			parts = append(parts, s.text(v))
 		}
-	case "replace":
-		return func(s *state, text string, a args) any {
-			in := a.bind(s, name, 2, "old", "new", "count")
-			return s.replace(text, s.wantString(name, in[0]), s.wantString(name, in[1]), s.wantInt(name, or(in[2], int64(-1))))
-		}
-	case "find", "rfind", "index", "rindex", "count":
-		return func(s *state, text string, a args) any { return s.find(name, text, a) }
-	case "join":
-		return func(s *state, text string, a args) any {
-			items := s.collect(a.bind(s, name, 1, "iterable")[0])
-			parts := make([]string, len(items))
-			for i, v := range items {
-				parts[i] = s.wantString(name, v)
-			}
-			return s.join(parts, text)
-		}
-	case "format":
-		return func(s *state, text string, a args) any { return s.format(text, a) }
-	case "format_map":
-		return func(s *state, text string, a args) any {
-			d, ok := a.bind(s, name, 1, "mapping")[0].(*dict)
-			if !ok {
-				panic(s.errorf("format_map: want a dictionary"))
-			}
-			a = args{}
-			for i, k := range d.keys {
-				a.kw = append(a.kw, named{s.str(k), d.values[i]})
-			}
-			return s.format(text, a)
-		}
-	case "removeprefix", "removesuffix":
-		return func(s *state, text string, a args) any {
-			cut := map[string]func(string, string) string{"removeprefix": strings.TrimPrefix, "removesuffix": strings.TrimSuffix}[name]
-			return cut(text, s.wantString(name, a.bind(s, name, 1, "prefix")[0]))
-		}
-	case "partition", "rpartition":
-		return func(s *state, text string, a args) any {
-			by := s.wantString(name, a.bind(s, name, 1, "sep")[0])
-			if by == "" {
+		return s.join(parts, text)
+	})
+	add("format", all, nil, func(s *state, text string, in []any) any { return s.format(text, in[0].(args)) })
+	for name, cut := range map[string]func(string, string) string{"removeprefix": strings.TrimPrefix, "removesuffix": strings.TrimSuffix} {
+		add(name, "part", nil, func(s *state, text string, in []any) any { return cut(text, s.text(in[0])) })
+	}
+	for name, index := range map[string]func(string, string) int{"partition": strings.Index, "rpartition": strings.LastIndex} {
+		add(name, "sep", nil, func(s *state, text string, in []any) any {
+			by := s.text(in[0])
+			switch i := index(text, by); {
+			case by == "":
 				panic(s.errorf("%s: got an empty separator", name))
-			}
-			if name == "partition" {
-				if before, after, ok := strings.Cut(text, by); ok {
-					return newTuple(before, by, after)
-				}
+			case i >= 0:
+				return newTuple(text[:i], by, text[i+len(by):])
+			case name == "partition":
 				return newTuple(text, "", "")
 			}
-			if i := strings.LastIndex(text, by); i >= 0 {
-				return newTuple(text[:i], by, text[i+len(by):])
-			}
 			return newTuple("", "", text)
-		}
-	case "center", "ljust", "rjust":
-		return func(s *state, text string, a args) any {
-			in := a.bind(s, name, 1, "width", "fillchar")
-			align := map[string]byte{"center": '^', "ljust": '<', "rjust": '>'}[name]
-			width, fill := s.wantInt(name, in[0]), []rune(s.wantString(name, or(in[1], " ")))
+		})
+	}
+	for name, align := range map[string]byte{"center": '^', "ljust": '<', "rjust": '>'} {
+		add(name, "width fillchar", []any{" "}, func(s *state, text string, in []any) any {
+			fill := []rune(s.text(in[1]))
 			if len(fill) != 1 {
 				panic(s.errorf("%s: want one character to fill with", name))
 			}
+			width := s.int(in[0])
 			if gap := width - utf8.RuneCountInString(text); align == '^' && gap > 0 && gap&width&1 == 1 {
 				text = s.pad(text, width-1, fill[0], '^')
 				return s.pad(text, width, fill[0], '>') // Python puts the odd one first
 			}
 			return s.pad(text, width, fill[0], align)
-		}
-	case "zfill":
-		return func(s *state, text string, a args) any {
-			width, sign := s.wantInt(name, a.bind(s, name, 1, "width")[0]), ""
-			if strings.HasPrefix(text, "-") || strings.HasPrefix(text, "+") {
-				sign, text = text[:1], text[1:]
-			}
-			return sign + s.pad(text, width-len(sign), '0', '>')
-		}
-	case "expandtabs":
-		return func(s *state, text string, a args) any {
-			return s.expandTabs(text, s.wantInt(name, or(a.bind(s, name, 0, "tabsize")[0], int64(8))))
-		}
+		})
 	}
-	return nil
+	add("zfill", "width", nil, func(s *state, text string, in []any) any {
+		sign := ""
+		if text != "" && strings.IndexByte("+-", text[0]) >= 0 {
+			sign = text[:1]
+		}
+		return sign + s.pad(text[len(sign):], s.int(in[0])-len(sign), '0', '>')
+	})
+	return table
 }
 
-func (s *state) expandTabs(text string, size int) string {
-	var b strings.Builder
-	column := 0
-	for _, r := range text {
-		switch r {
-		case '\t':
-			if size > 0 {
-				n := size - column%size
-				s.built(n)
-				b.WriteString(strings.Repeat(" ", n))
-				column += n
-			}
-			continue
-		case '\n', '\r':
-			column = -1
-		}
-		column++
-		b.WriteRune(r)
+// blanksOr is what strip takes away: the characters of chars, or blanks.
+func (s *state) blanksOr(chars any) func(rune) bool {
+	if chars == nil {
+		return isSpace
 	}
-	s.built(len(text))
-	return b.String()
+	set := s.text(chars)
+	return func(r rune) bool {
+		s.step(1 + len(set)/scanned)
+		return strings.ContainsRune(set, r)
+	}
 }
 
-// strip takes blanks, or the characters of chars, off the ends of text.
-func (s *state) strip(name, text string, chars any) string {
-	cut := isSpace
-	if chars != nil {
-		set := s.wantString(name, chars)
-		s.step(len(set) / scanned)
-		cut = func(r rune) bool {
-			s.step(len(set) / scanned)
-			return strings.ContainsRune(set, r)
-		}
-	}
-	if name != "rstrip" {
-		text = strings.TrimLeftFunc(text, cut)
-	}
-	if name != "lstrip" {
-		text = strings.TrimRightFunc(text, cut)
-	}
-	return text
-}
-
-func (s *state) split(name, text string, a args) any {
-	in := a.bind(s, name, 0, "sep", "maxsplit")
-	most := s.wantInt(name, or(in[1], int64(-1)))
-	by, blanks := "", or(in[0], nil) == nil
+// split is Python's split, or its rsplit.
+func (s *state) split(text string, in []any, fromEnd bool) any {
+	by, blanks, most := "", in[0] == nil, s.int(in[1])
 	if !blanks {
-		if by = s.wantString(name, in[0]); by == "" {
-			panic(s.errorf("%s: got an empty separator", name))
+		if by = s.text(in[0]); by == "" {
+			panic(s.errorf("split: got an empty separator"))
 		}
+	}
+	near, far := strings.TrimLeftFunc, strings.TrimRightFunc
+	if fromEnd {
+		near, far = far, near
 	}
 	var parts []string
-	fromEnd := name == "rsplit"
 	for rest := text; ; most-- {
 		s.built(wordBytes)
 		if blanks {
-			rest = map[bool]func(string, func(rune) bool) string{false: strings.TrimLeftFunc, true: strings.TrimRightFunc}[fromEnd](rest, isSpace)
-			if rest == "" {
+			if rest = near(rest, isSpace); rest == "" {
 				break
 			}
 		}
-		at, width := -1, len(by)
+		at, width := -1, 0
 		if most != 0 {
-			at, width = cutAt(rest, by, blanks, fromEnd)
+			at, width = cutAt(rest, by, fromEnd)
 		}
 		if at < 0 {
-			if blanks { // the last part keeps blanks within, and loses those at its far end
-				rest = map[bool]func(string, func(rune) bool) string{true: strings.TrimLeftFunc, false: strings.TrimRightFunc}[fromEnd](rest, func(r rune) bool { return most != 0 && isSpace(r) })
+			if blanks && most != 0 {
+				rest = far(rest, isSpace)
 			}
 			parts = append(parts, rest)
 			break
@@ -312,22 +217,22 @@ func (s *state) split(name, text string, a args) any {
 	return stringList(parts)
 }
 
-// cutAt is where the first or last separator of rest is, and its length.
-func cutAt(rest, by string, blanks, fromEnd bool) (at, width int) {
+// cutAt is where the first or last separator of text is, a blank where by is
+// empty, and its length.
+func cutAt(text, by string, last bool) (at, width int) {
 	switch {
-	case blanks && fromEnd:
-		at = strings.LastIndexFunc(rest, isSpace)
-	case blanks:
-		at = strings.IndexFunc(rest, isSpace)
-	case fromEnd:
-		return strings.LastIndex(rest, by), len(by)
+	case by != "" && last:
+		return strings.LastIndex(text, by), len(by)
+	case by != "":
+		return strings.Index(text, by), len(by)
+	case last:
+		at = strings.LastIndexFunc(text, isSpace)
 	default:
-		return strings.Index(rest, by), len(by)
+		at = strings.IndexFunc(text, isSpace)
 	}
-	if at < 0 {
-		return at, 0
+	if at >= 0 {
+		_, width = utf8.DecodeRuneInString(text[at:])
 	}
-	_, width = utf8.DecodeRuneInString(rest[at:])
 	return at, width
 }
 
@@ -349,19 +254,17 @@ func (s *state) lines(text string, keep bool) (lines []string) {
 		if keep {
 			line = text[:at+width]
 		}
-		lines = append(lines, line)
-		text = text[at+width:]
+		lines, text = append(lines, line), text[at+width:]
 	}
 	return lines
 }
 
-// between is text[from:to], of which either may be absent or none.
+// between is text[from:to], of which either may be none.
 func (s *state) between(text string, from, to any) string {
-	from, to = or(from, nil), or(to, nil)
 	if from == nil && to == nil {
 		return text
 	}
-	return s.slice(text, [3]expr{constant(from), constant(to), nil}).(string)
+	return s.slice(text, [3]expr{constant(from), constant(to)}).(string)
 }
 
 func (s *state) replace(text, old, with string, most int) string {
@@ -372,14 +275,12 @@ func (s *state) replace(text, old, with string, most int) string {
 	if len(with) > 0 && n > maxBytes/len(with) {
 		s.built(maxBytes + 1)
 	}
-	s.built(len(text) + n*(len(with)-len(old)))
+	s.built(len(text) + n*max(0, len(with)-len(old)))
 	return strings.Replace(text, old, with, n)
 }
 
-func (s *state) find(name, text string, a args) any {
-	in := a.bind(s, name, 1, "sub", "start", "end")
-	sub := s.wantString(name, in[0])
-	part := s.between(text, in[1], in[2])
+func (s *state) find(name, text string, in []any) any {
+	sub, part := s.text(in[0]), s.between(text, in[1], in[2])
 	if name == "count" {
 		return int64(strings.Count(part, sub))
 	}
@@ -393,20 +294,16 @@ func (s *state) find(name, text string, a args) any {
 		}
 		return int64(-1)
 	}
-	before := 0
-	if from := or(in[1], nil); from != nil {
-		if before = s.wantInt(name, from); before < 0 {
-			before = max(0, before+utf8.RuneCountInString(text))
-		}
+	before := s.int(unless(in[1], int64(0)))
+	if before < 0 {
+		before = max(0, before+utf8.RuneCountInString(text))
 	}
 	return int64(before + utf8.RuneCountInString(part[:at]))
 }
 
 func (s *state) join(parts []string, by string) string {
-	n := 0
 	for _, p := range parts {
 		s.built(len(p) + len(by))
-		n += len(p)
 	}
 	return strings.Join(parts, by)
 }
@@ -422,99 +319,75 @@ func (s *state) pad(text string, width int, fill rune, align byte) string {
 	return strings.Repeat(string(fill), left) + text + strings.Repeat(string(fill), gap-left)
 }
 
-// stringCase is a method that changes the case of letters.
-func stringCase(name string) func(string) string {
-	switch name {
-	case "upper":
-		return cases.Upper(language.Und).String
-	case "lower":
-		return cases.Lower(language.Und).String
-	case "casefold":
-		return cases.Fold().String
-	case "title":
-		return func(text string) string { return eachWord(text, false) }
-	case "capitalize":
-		return capitalize
-	case "swapcase":
-		return func(text string) string {
-			return strings.Map(func(r rune) rune {
-				if unicode.IsUpper(r) {
-					return unicode.ToLower(r)
-				}
-				return unicode.ToUpper(r)
-			}, text)
-		}
-	}
-	return nil
+// cased is text with the case of its letters changed by a method.
+func (s *state) cased(name, text string) string {
+	s.built(len(text))
+	return stringCases[name](text)
 }
 
-func capitalize(text string) string {
-	_, n := utf8.DecodeRuneInString(text)
-	return cases.Title(language.Und, cases.NoLower).String(text[:n]) + cases.Lower(language.Und).String(text[n:])
+var stringCases = map[string]func(string) string{
+	"upper":    func(text string) string { return cases.Upper(language.Und).String(text) },
+	"lower":    func(text string) string { return cases.Lower(language.Und).String(text) },
+	"casefold": func(text string) string { return cases.Fold().String(text) },
+	"title":    func(text string) string { return eachWord(text, unicode.IsLetter) },
+	"capitalize": func(text string) string {
+		_, n := utf8.DecodeRuneInString(text)
+		return cases.Title(language.Und, cases.NoLower).String(text[:n]) + cases.Lower(language.Und).String(text[n:])
+	},
+	"swapcase": func(text string) string {
+		return strings.Map(func(r rune) rune {
+			if unicode.IsUpper(r) {
+				return unicode.ToLower(r)
+			}
+			return unicode.ToUpper(r)
+		}, text)
+	},
 }
 
-// eachWord begins each word with a capital. A word is letters in a row or, as
-// the filter has it, what lies between blanks and opening brackets.
-func eachWord(text string, filter bool) string {
-	var b strings.Builder
+// eachWord begins each word with a capital.
+func eachWord(text string, part func(rune) bool) string {
 	inside := false
-	for _, r := range text {
-		part := unicode.IsLetter(r)
-		if filter {
-			part = !isSpace(r) && !strings.ContainsRune("-({[<", r)
+	return strings.Map(func(r rune) rune {
+		was := inside
+		switch inside = part(r); {
+		case inside && was:
+			return unicode.ToLower(r)
+		case inside:
+			return unicode.ToTitle(r)
 		}
-		switch {
-		case part && inside:
-			b.WriteRune(unicode.ToLower(r))
-		case part:
-			b.WriteRune(unicode.ToTitle(r))
-		default:
-			b.WriteRune(r)
-		}
-		inside = part
-	}
-	return b.String()
+		return r
+	}, text)
 }
 
-// stringTest is a method that says what a string consists of.
-func stringTest(name string) func(string) bool {
-	all := func(is func(rune) bool) func(string) bool {
-		return func(text string) bool {
-			return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return !is(r) })
-		}
+// stringTests are the methods that say what a string consists of.
+var stringTests = map[string]func(string) bool{
+	"isalpha":   each(unicode.IsLetter),
+	"isalnum":   each(func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }),
+	"isdigit":   each(unicode.IsDigit),
+	"isdecimal": each(unicode.IsDigit),
+	"isnumeric": each(unicode.IsNumber),
+	"isspace":   each(isSpace),
+	"isascii": func(text string) bool {
+		return text == "" || each(func(r rune) bool { return r < utf8.RuneSelf })(text)
+	},
+	"isprintable": func(text string) bool { return text == "" || each(unicode.IsPrint)(text) },
+	"islower": func(text string) bool {
+		return strings.ContainsFunc(text, unicode.IsLower) && !strings.ContainsFunc(text, func(r rune) bool { return unicode.IsUpper(r) || unicode.IsTitle(r) })
+	},
+	"isupper": func(text string) bool {
+		return strings.ContainsFunc(text, unicode.IsUpper) && !strings.ContainsFunc(text, func(r rune) bool { return unicode.IsLower(r) || unicode.IsTitle(r) })
+	},
+	"istitle": func(text string) bool {
+		return text == eachWord(text, unicode.IsLetter) && strings.ContainsFunc(text, unicode.IsUpper)
+	},
+	"isidentifier": func(text string) bool {
+		return text != "" && !unicode.IsDigit([]rune(text)[0]) && each(func(r rune) bool { return r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) })(text)
+	},
+}
+
+// each reports whether there are characters, all of a kind.
+func each(is func(rune) bool) func(string) bool {
+	return func(text string) bool {
+		return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return !is(r) })
 	}
-	cased := func(is, not func(rune) bool) func(string) bool {
-		return func(text string) bool { return strings.ContainsFunc(text, is) && !strings.ContainsFunc(text, not) }
-	}
-	switch name {
-	case "isalpha":
-		return all(unicode.IsLetter)
-	case "isalnum":
-		return all(func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) })
-	case "isdigit", "isdecimal":
-		return all(unicode.IsDigit)
-	case "isnumeric":
-		return all(unicode.IsNumber)
-	case "isspace":
-		return all(isSpace)
-	case "isascii":
-		return func(text string) bool {
-			return !strings.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf })
-		}
-	case "isprintable":
-		return func(text string) bool { return text == "" || all(unicode.IsPrint)(text) }
-	case "islower":
-		return cased(unicode.IsLower, func(r rune) bool { return unicode.IsUpper(r) || unicode.IsTitle(r) })
-	case "isupper":
-		return cased(unicode.IsUpper, func(r rune) bool { return unicode.IsLower(r) || unicode.IsTitle(r) })
-	case "istitle":
-		return func(text string) bool {
-			return text == eachWord(text, false) && strings.ContainsFunc(text, unicode.IsUpper)
-		}
-	case "isidentifier":
-		return func(text string) bool {
-			return text != "" && !unicode.IsDigit([]rune(text)[0]) && all(func(r rune) bool { return r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) })(text)
-		}
-	}
-	return nil
 }

@@ -315,12 +315,12 @@ func (s *state) attr(v any, name string) (any, bool) {
 			return v.name, true
 		}
 	}
-	m, changes := methodOf(v, name)
+	m, changes := s.methodOf(v, name)
 	switch {
 	case changes:
 		return &undefined{fmt.Sprintf("access to %q of a %s is not safe: templates change nothing", name, typeName(v))}, true
 	case m != nil:
-		return &function{name, func(s *state, a args) any { return m(s, v, a) }}, true
+		return m, true
 	}
 	return nil, false
 }

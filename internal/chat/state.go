@@ -43,6 +43,7 @@ func (e *Error) Error() string {
 // state is one rendering. Failures inside it are panics with an *Error, which
 // Render recovers, as text/template does.
 type state struct {
+	*tables
 	scope *scope
 	out   *strings.Builder
 	now   func() time.Time
@@ -152,88 +153,6 @@ func (s *state) mustExist(v any) {
 	if u, ok := v.(*undefined); ok {
 		panic(s.errorf("%s", u.hint))
 	}
-}
-
-// args are the arguments of a call.
-type args struct {
-	pos []any
-	kw  []named
-}
-
-type named struct {
-	name  string
-	value any
-}
-
-// absent is the argument that was not given.
-type absent struct{}
-
-// bind is the arguments in the order of the parameters' names, absent{} where
-// one is not given. The first need of them must be.
-func (a args) bind(s *state, function string, need int, names ...string) []any {
-	if len(a.pos) > len(names) {
-		panic(s.errorf("%s: got %d arguments, want at most %d", function, len(a.pos), len(names)))
-	}
-	out := make([]any, len(names))
-	for i := range out {
-		out[i] = absent{}
-		if i < len(a.pos) {
-			out[i] = a.pos[i]
-		}
-	}
-next:
-	for _, k := range a.kw {
-		for i, name := range names {
-			if _, free := out[i].(absent); name == k.name && free {
-				out[i] = k.value
-				continue next
-			}
-		}
-		panic(s.errorf("%s: got an argument %s that it does not take, or takes once", function, k.name))
-	}
-	for i := range need {
-		if _, missing := out[i].(absent); missing {
-			panic(s.errorf("%s: want an argument %s", function, names[i]))
-		}
-	}
-	return out
-}
-
-// or is v, or other where v was not given.
-func or(v, other any) any {
-	if _, missing := v.(absent); missing {
-		return other
-	}
-	return v
-}
-
-// wantInt is an argument that must be an integer.
-func (s *state) wantInt(function string, v any) int {
-	n, ok := asInt(v)
-	if !ok || n != int64(int32(n)) {
-		s.mustExist(v)
-		panic(s.errorf("%s: got %s, want an integer of at most 32 bits", function, oneLine(s.short(v))))
-	}
-	return int(n)
-}
-
-// wantString is an argument that must be a string.
-func (s *state) wantString(function string, v any) string {
-	text, ok := asString(v)
-	if !ok {
-		s.mustExist(v)
-		panic(s.errorf("%s: got %s, want a string", function, oneLine(s.short(v))))
-	}
-	return text
-}
-
-// short is a value for a message.
-func (s *state) short(v any) string {
-	switch v.(type) {
-	case *list, *dict, *namespace:
-		return "a " + typeName(v)
-	}
-	return fmt.Sprintf("%.80s", s.str(v))
 }
 
 // call calls a value.

@@ -42,7 +42,7 @@ func (s *state) recovered(err *error) {
 // Render is what the template makes of a conversation. An error of the
 // template, or of what it was given, is an *Error.
 func (t *Template) Render(c Conversation) (text string, err error) {
-	s := &state{out: new(strings.Builder), now: c.Now, scope: &scope{}}
+	s := &state{tables: builtins, out: new(strings.Builder), now: c.Now, scope: &scope{}}
 	if s.now == nil {
 		s.now = time.Now
 	}

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"fmt"
+	"iter"
 	"math"
 	"math/big"
 	"strconv"
@@ -539,14 +540,22 @@ func (s *state) tryIterate(v any) (func() (any, bool), bool) {
 	}, true
 }
 
+// each is what v yields, for a loop.
+func (s *state) each(v any) iter.Seq[any] {
+	next := s.iterate(v)
+	return func(yield func(any) bool) {
+		for item, ok := next(); ok && yield(item); item, ok = next() {
+		}
+	}
+}
+
 // collect is everything that v yields.
 func (s *state) collect(v any) []any {
 	if l, ok := v.(*list); ok {
 		return l.items
 	}
 	var items []any
-	next := s.iterate(v)
-	for item, ok := next(); ok; item, ok = next() {
+	for item := range s.each(v) {
 		s.built(wordBytes)
 		items = append(items, item)
 	}
@@ -567,8 +576,7 @@ func (s *state) contains(in, v any) bool {
 		_, ok := d.get(s, v)
 		return ok
 	}
-	next := s.iterate(in)
-	for item, ok := next(); ok; item, ok = next() {
+	for item := range s.each(in) {
 		if s.equal(item, v, 0) {
 			return true
 		}
