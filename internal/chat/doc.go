@@ -17,7 +17,7 @@
 // to a value, a stmt writes. Failures within are panics with an *Error, which
 // Parse and Render recover, as encoding/json does.
 //
-// Left out: templates that include or extend others, automatic escapes, integers
-// of more than 64 bits, and the filters pprint, random, urlize, xmlattr,
-// wordwrap and filesizeformat.
+// Left out: templates that include or extend others, automatic escapes, and the
+// filters pprint, random, striptags, urlencode, urlize, xmlattr, wordwrap and
+// filesizeformat.
 package chat

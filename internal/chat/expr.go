@@ -259,11 +259,8 @@ func (s *state) compares(op string, a, b any) bool {
 	case "not in":
 		return !s.contains(b, a)
 	}
-	x, isX := a.(float64)
-	y, isY := b.(float64)
-	c := s.compare(a, b, 0)
-	switch {
-	case isX && math.IsNaN(x) || isY && math.IsNaN(y):
+	switch c := s.compare(a, b, 0); {
+	case c == 2:
 		return false
 	case op == "<":
 		return c < 0
@@ -271,8 +268,9 @@ func (s *state) compares(op string, a, b any) bool {
 		return c <= 0
 	case op == ">":
 		return c > 0
+	default:
+		return c >= 0
 	}
-	return c >= 0
 }
 
 // binary takes operands of one precedence from left to right.
@@ -371,15 +369,15 @@ func (p *parser) primary() expr {
 		}
 		return constant(text)
 	case integer:
-		n, ok := new(big.Int).SetString(strings.ReplaceAll(t.text, "_", ""), 0)
-		if !ok {
-			n, ok = new(big.Int).SetString(strings.Trim(t.text, "0_"), 10) // 00 is 0
-			ok = ok || strings.Trim(t.text, "0_") == ""
+		digits := strings.ReplaceAll(t.text, "_", "")
+		if strings.Trim(digits, "0") == "" {
+			digits = "0" // however many
 		}
-		if !ok || !n.IsInt64() {
-			panic(p.errorf("got the number %.40s, want one of 64 bits", t.text))
+		n, ok := new(big.Int).SetString(digits, 0)
+		if !ok || len(digits) > maxDigits {
+			panic(p.errorf("got the number %.40s, want a shorter one", t.text))
 		}
-		return constant(n.Int64())
+		return constant(small(n))
 	case float:
 		f, err := strconv.ParseFloat(strings.ReplaceAll(t.text, "_", ""), 64)
 		if err != nil && !math.IsInf(f, 0) {

@@ -243,8 +243,8 @@ func parseFloat(s *state, v any) (float64, bool) {
 }
 
 func toInt(s *state, v any, in []any) any {
-	if n, ok := asInt(v); ok {
-		return n
+	if n := asBig(v); n != nil {
+		return small(n)
 	}
 	base := s.int(in[1])
 	if text, ok := asString(v); ok && (base == 0 || base >= 2 && base <= 36) {
@@ -269,7 +269,7 @@ func round(s *state, v any, in []any) any {
 		panic(s.errorf("round: got a %s and %d digits, want a number and fewer digits", typeName(v), digits))
 	}
 	scale := math.Pow(10, float64(digits))
-	n, isInt := asInt(v)
+	n := asBig(v)
 	switch how := s.text(in[1]); {
 	case how == "ceil":
 		return math.Ceil(x*scale) / scale
@@ -277,9 +277,9 @@ func round(s *state, v any, in []any) any {
 		return math.Floor(x*scale) / scale
 	case how != "common":
 		panic(s.errorf("round: got the method %.40q, want common, ceil or floor", how))
-	case isInt && digits >= 0:
-		return n
-	case isInt:
+	case n != nil && digits >= 0:
+		return small(n)
+	case n != nil:
 		return int64(math.RoundToEven(x*scale) / scale)
 	case digits < 0:
 		return math.RoundToEven(x*scale) / scale

@@ -24,7 +24,13 @@ func (s *state) percent(text string, values any) string {
 	if l, ok := values.(*list); ok && l.kind == isTuple {
 		pos = l.items
 	}
-	mapping, _ := values.(*dict)
+	mapping, extra := values.(*dict)
+	switch v := values.(type) {
+	case *list:
+		extra = v.kind != isTuple // Python takes any other for a mapping too
+	case *undefined:
+		extra = true
+	}
 	take := func() any {
 		if used++; used > len(pos) {
 			panic(s.errorf("got too few values for the format %.80q", text))
@@ -88,7 +94,7 @@ func (s *state) percent(text string, values any) string {
 		}
 		b.WriteString(s.formatted(s.converted(v, &f), f))
 	}
-	if mapping == nil && used < len(pos) {
+	if !extra && used < len(pos) {
 		panic(s.errorf("got %d values for a format of %d", len(pos), used))
 	}
 	s.built(b.Len())
@@ -288,7 +294,7 @@ func (s *state) formatted(v any, f spec) string {
 
 // number is a number in the form of a verb.
 func (s *state) number(v any, f spec) string {
-	n, isInt := asInt(v)
+	n := asBig(v)
 	x, isFloat := asFloat(v)
 	if f.precision > maxDecimals {
 		panic(s.errorf("got a format with %d decimals, want at most %d", f.precision, maxDecimals))
@@ -299,14 +305,14 @@ func (s *state) number(v any, f spec) string {
 	}
 	switch {
 	case f.verb == 0 || f.verb == 's':
-		if f.precision < 0 || isInt || !isFloat {
+		if f.precision < 0 || n != nil || !isFloat {
 			return s.str(v)
 		}
 		if text := fmt.Sprintf("%.*g", max(1, precision), x); strings.ContainsAny(text, ".eIN") {
 			return text
 		}
 		return fmt.Sprintf("%.*g.0", max(1, precision), x)
-	case isInt && strings.IndexByte("dxXob", f.verb) >= 0:
+	case n != nil && strings.IndexByte("dxXob", f.verb) >= 0:
 		verb := string(rune(f.verb))
 		if f.alternate {
 			verb = map[byte]string{'o': "O", 'd': "d"}[f.verb]

@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -63,7 +64,7 @@ func rangeOf(s *state, in []any) any {
 	case 1:
 		text = fmt.Sprintf("range(%d, %d)", from, to)
 	}
-	n := max(0, (to-from+step-sign(step < 0, step > 0))/step)
+	n := max(0, (to-from+step-cmp.Compare(step, 0))/step)
 	if n > maxRange {
 		panic(s.errorf("range: got %d items, want at most %d", n, maxRange))
 	}

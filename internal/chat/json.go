@@ -79,17 +79,14 @@ func number(text string) (any, error) {
 		}
 		return f, err
 	}
-	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-		return n, nil
+	n, ok := new(big.Int), false
+	if len(text) <= maxDigits {
+		_, ok = n.SetString(text, 10)
 	}
-	if len(text) > 4300 { // Python's limit
-		return nil, fmt.Errorf("got a number of %d digits, want at most 4300", len(text))
-	}
-	n, ok := new(big.Int).SetString(text, 10)
 	if !ok {
-		return nil, fmt.Errorf("got %.40s, want a number", text)
+		return nil, fmt.Errorf("got the number %.40s, want one of at most %d digits", text, maxDigits)
 	}
-	return n, nil
+	return small(n), nil
 }
 
 // jsonWriter writes what Python's json.dumps gives.

@@ -83,7 +83,11 @@ func stringTable() methods {
 		table[name] = builtin[any, any]{params, defaults, func(s *state, v any, in []any) any {
 			text, _ := asString(v)
 			s.step(len(text) / scanned)
-			return call(s, text, in)
+			result := call(s, text, in)
+			if text, ok := result.(string); ok {
+				return sameKind(v, text)
+			}
+			return result
 		}}
 	}
 	for name, test := range stringTests {

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"html"
 	"math"
-	"math/bits"
+	"math/big"
 	"slices"
 	"strings"
 )
@@ -21,14 +21,12 @@ func (s *state) escapeHTML(v any) string {
 
 // arithmetic is a binary operator of Python's.
 func (s *state) arithmetic(op string, a, b any) any {
-	s.mustExist(a)
-	s.mustExist(b)
 	if v, ok := s.sequenceOp(op, a, b); ok {
 		return v
 	}
-	x, isX := asInt(a)
-	y, isY := asInt(b)
-	if isX && isY {
+	s.mustExist(a)
+	s.mustExist(b)
+	if x, y := asBig(a), asBig(b); x != nil && y != nil {
 		return s.integers(op, x, y)
 	}
 	f, isF := asFloat(a)
@@ -93,69 +91,44 @@ func (s *state) repeat(v any, n int64) any {
 	return &list{items: slices.Repeat(l.items, int(n)), kind: l.kind}
 }
 
-func (s *state) integers(op string, x, y int64) any {
-	overflow := false
-	var z int64
+func (s *state) integers(op string, x, y *big.Int) any {
+	z := new(big.Int)
 	switch op {
 	case "+":
-		z = x + y
-		overflow = (x^z)&(y^z) < 0
+		return small(z.Add(x, y))
 	case "-":
-		z = x - y
-		overflow = (x^y)&(x^z) < 0
+		return small(z.Sub(x, y))
 	case "*":
-		z, overflow = multiply(x, y)
+		s.built((x.BitLen() + y.BitLen()) / 8)
+		return small(z.Mul(x, y))
 	case "**":
-		if y < 0 {
-			return s.floats(op, float64(x), float64(y))
+		switch {
+		case y.Sign() < 0:
+			f, _ := x.Float64()
+			g, _ := y.Float64()
+			return s.floats(op, f, g)
+		case x.BitLen() > 1 && (!y.IsInt64() || y.Int64() > maxPower/int64(x.BitLen())):
+			panic(s.errorf("a number takes more than %d bits", maxPower))
 		}
-		z = 1
-		for ; y > 0 && !overflow; y >>= 1 {
-			if y&1 == 1 {
-				z, overflow = multiply(z, x)
-			}
-			if y > 1 && !overflow {
-				x, overflow = multiply(x, x)
-			}
-		}
-	default:
-		if y == 0 {
-			panic(s.errorf("got a division by zero"))
-		}
-		if op == "/" {
-			return float64(x) / float64(y)
-		}
-		if overflow = x == math.MinInt64 && y == -1; overflow {
-			break
-		}
-		quotient, rest := x/y, x%y
-		if rest != 0 && (rest < 0) != (y < 0) {
-			quotient, rest = quotient-1, rest+y
-		}
-		if z = quotient; op == "%" {
-			z = rest
-		}
+		return small(z.Exp(x, y, nil))
 	}
-	if overflow {
-		panic(s.errorf("a number takes more than 64 bits"))
+	negative := y.Sign() < 0
+	if negative { // the quotient stays, and the rest has the sign of y
+		x, y = new(big.Int).Neg(x), new(big.Int).Neg(y)
 	}
-	return z
-}
-
-// multiply is x times y, and whether that takes more than 64 bits.
-func multiply(x, y int64) (int64, bool) {
-	magnitude := func(n int64) uint64 {
-		if n < 0 {
-			return -uint64(n)
-		}
-		return uint64(n)
+	switch {
+	case y.Sign() == 0:
+		panic(s.errorf("got a division by zero"))
+	case op == "/":
+		f, _ := new(big.Rat).SetFrac(x, y).Float64()
+		return f
+	case op == "//":
+		return small(z.Div(x, y))
 	}
-	high, low := bits.Mul64(magnitude(x), magnitude(y))
-	limit := uint64(math.MaxInt64)
-	if (x < 0) != (y < 0) {
-		limit++
+	if z.Mod(x, y); negative {
+		z.Neg(z)
 	}
-	return x * y, high != 0 || low > limit
+	return small(z)
 }
 
 func (s *state) floats(op string, x, y float64) any {
@@ -196,11 +169,11 @@ func (s *state) floats(op string, x, y float64) any {
 // signed is +v or -v.
 func (s *state) signed(op string, v any) any {
 	s.mustExist(v)
-	if n, ok := asInt(v); ok {
+	if n := asBig(v); n != nil {
 		if op == "-" {
-			return s.integers("-", 0, n)
+			return small(new(big.Int).Neg(n))
 		}
-		return n
+		return small(n)
 	}
 	if f, ok := asFloat(v); ok {
 		if op == "-" {

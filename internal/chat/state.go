@@ -20,6 +20,8 @@ const (
 	scanned     = 64        // bytes that are looked at in the time of a step
 	wordBytes   = 16        // of an item in a list
 	maxDecimals = 400       // digits after the point
+	maxDigits   = 4300      // of an integer, as in Python
+	maxPower    = 14_000    // bits of an integer's power, about as many
 )
 
 // Error is what is wrong with a template, or with what it was given.

@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"math"
@@ -134,6 +135,8 @@ func (s *state) hashable(v any, depth int) any {
 			}
 			return tupleKey(b.String())
 		}
+	case *big.Int:
+		return v.String() + "n" // no text of a key is likely to be that
 	case *function, *namespace, *iterator, *loop:
 		return v
 	}
@@ -214,11 +217,30 @@ func asFloat(v any) (float64, bool) {
 	case float64:
 		return v, true
 	case *big.Int:
-		f, _ := new(big.Float).SetInt(v).Float64()
+		f, _ := v.Float64()
 		return f, true
 	}
 	n, ok := asInt(v)
 	return float64(n), ok
+}
+
+// asBig is an integer of any size, nil for what is none.
+func asBig(v any) *big.Int {
+	if b, ok := v.(*big.Int); ok {
+		return b
+	}
+	if n, ok := asInt(v); ok {
+		return big.NewInt(n)
+	}
+	return nil
+}
+
+// small is an integer as an int64 if it fits.
+func small(n *big.Int) any {
+	if n.IsInt64() {
+		return n.Int64()
+	}
+	return n
 }
 
 // asString is the text of a string of either kind.
@@ -241,19 +263,8 @@ func (s *state) equal(a, b any, depth int) bool {
 		s.step(min(len(x), len(y)) / scanned)
 		return ok && x == y
 	}
-	if x, ok := a.(*big.Int); ok {
-		if y, ok := b.(*big.Int); ok {
-			return x.Cmp(y) == 0
-		}
-	}
-	if x, ok := asInt(a); ok {
-		if y, ok := asInt(b); ok {
-			return x == y
-		}
-	}
-	if x, ok := asFloat(a); ok {
-		y, ok := asFloat(b)
-		return ok && x == y
+	if order, ok := numbers(a, b); ok {
+		return order == 0
 	}
 	switch x := a.(type) {
 	case *undefined:
@@ -298,15 +309,8 @@ func (s *state) compare(a, b any, depth int) int {
 			return strings.Compare(x, y)
 		}
 	}
-	if x, ok := asInt(a); ok {
-		if y, ok := asInt(b); ok {
-			return sign(x < y, x > y)
-		}
-	}
-	if x, ok := asFloat(a); ok {
-		if y, ok := asFloat(b); ok {
-			return sign(x < y, x > y)
-		}
+	if order, ok := numbers(a, b); ok {
+		return order
 	}
 	x, ok := a.(*list)
 	if y, also := b.(*list); ok && also && x.kind == y.kind && x.kind <= isTuple {
@@ -315,21 +319,25 @@ func (s *state) compare(a, b any, depth int) int {
 				return s.compare(x.items[i], y.items[i], depth+1)
 			}
 		}
-		return sign(len(x.items) < len(y.items), len(x.items) > len(y.items))
+		return cmp.Compare(len(x.items), len(y.items))
 	}
 	s.mustExist(a)
 	s.mustExist(b)
 	panic(s.errorf("got %s and %s to compare, which have no order", typeName(a), typeName(b)))
 }
 
-func sign(less, greater bool) int {
-	switch {
-	case less:
-		return -1
-	case greater:
-		return 1
+// numbers is how two numbers stand to each other, where both are such: 2 where
+// one is none by IEEE 754.
+func numbers(a, b any) (order int, ok bool) {
+	if x, y := asBig(a), asBig(b); x != nil && y != nil {
+		return x.Cmp(y), true
 	}
-	return 0
+	x, isX := asFloat(a)
+	y, isY := asFloat(b)
+	if math.IsNaN(x) || math.IsNaN(y) {
+		return 2, isX && isY
+	}
+	return cmp.Compare(x, y), isX && isY
 }
 
 // str is Python's str().
@@ -502,17 +510,13 @@ func (s *state) iterate(v any) func() (any, bool) {
 
 func (s *state) tryIterate(v any) (func() (any, bool), bool) {
 	if text, ok := asString(v); ok {
-		_, escaped := v.(markup)
 		return func() (any, bool) {
 			if text == "" {
 				return nil, false
 			}
 			s.step(1)
 			_, n := utf8.DecodeRuneInString(text)
-			var char any = text[:n]
-			if escaped {
-				char = markup(text[:n])
-			}
+			char := text[:n]
 			text = text[n:]
 			return char, true
 		}, true
