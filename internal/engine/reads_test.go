@@ -13,6 +13,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/lab/reads"
+	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 // The load-only probe reads the bytes that a step of decoding reads, no more and
@@ -147,7 +148,13 @@ func noting(s *spans) kernel.Set {
 	k := kernel.Best()
 	best := k
 	k.DotU4S8 = func(w []byte, x []int8) int32 { note(s, w); return best.DotU4S8(w, x) }
-	for _, rows := range []*kernel.Rows{&k.F32, &k.F16, &k.BF16, &k.Q8, &k.Q4} {
+	all := []*kernel.Rows{&k.F32, &k.F16, &k.BF16, &k.Q8, &k.Q4}
+	k.Blocks = make(map[tensor.DType]*kernel.Rows)
+	for dt, rows := range best.Blocks {
+		own := *rows
+		k.Blocks[dt], all = &own, append(all, &own)
+	}
+	for _, rows := range all {
 		best := *rows
 		rows.Dot = func(w, x []byte, next *byte) float32 { note(s, w); return best.Dot(w, x, next) }
 		rows.MatVec = func(y []float32, w []byte, rowBytes int, x []byte, ahead int) {
