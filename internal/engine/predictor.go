@@ -55,7 +55,7 @@ func (m *loaded) predicted() (layers []int) {
 // still empty.
 func (m *loaded) oracle(ctx context.Context, w *model.Weights, slots device.Slots) (*predict.Oracle, error) {
 	p := &predict.Oracle{
-		Backend: m.backend, Threshold: m.profile.Threshold,
+		Backend: m.backend, Act: m.profile.Activation, Threshold: m.profile.Threshold,
 		Layers: make([]device.Mat, m.profile.Layers), Bias: make([][]float32, m.profile.Layers),
 	}
 	for _, l := range m.predicted() {

@@ -21,7 +21,10 @@
 // neurons that their gate opens and their second part closes.
 package predict
 
-import "github.com/sparseflow/sparseflow/internal/device"
+import (
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/device"
+)
 
 // ActivationPredictor scores the neurons of one layer.
 type ActivationPredictor interface {
@@ -64,21 +67,53 @@ func (s *Sketch) Scores(layer, tokens int, x, scores []float32) error {
 	return nil
 }
 
-// Oracle computes the pre-activations themselves, with the kernels that the
-// MLP uses, so that its score is above zero exactly where a neuron is active.
+// Oracle computes the first parts of all neurons themselves, by the operation that
+// the MLP computes them by, so that its score is above zero exactly where a neuron
+// is active: another might sum in another order.
 type Oracle struct {
-	Backend device.Backend
-	Layers  []device.Mat // [layers] of fc1 [ffn, d]
-	Bias    [][]float32  // [layers][ffn], nil without biases
-	// Threshold is what pre-activations of active neurons are above.
-	Threshold float32
+	Backend   device.Backend
+	Layers    []device.Mat // [layers] of first parts [ffn, d]
+	Bias      [][]float32  // [layers][ffn], nil without biases
+	Act       config.Activation
+	Threshold float32 // of FATReLU
+
+	ids []int32
+	h   []float32 // [oracleRun, tokens]
 }
 
-// Scores sets scores to the pre-activations.
+// oracleRun is how many neurons are scored at a time for several tokens.
+const oracleRun = 256
+
+// Scores sets scores to the activations that the first parts give.
 func (o *Oracle) Scores(layer, tokens int, x, scores []float32) error {
 	m := o.Layers[layer]
-	o.Backend.Linear(act(scores, tokens, m.Rows), act(x, tokens, m.Cols), m, o.Bias[layer])
-	lower(scores, o.Threshold)
+	for i := len(o.ids); i < m.Rows; i++ {
+		o.ids = append(o.ids, int32(i))
+	}
+	row := m.DType.RowBytes(m.Cols)
+	rows := device.Slots{Data: m.Data, Stride: row, DType: m.DType, Cols: m.Cols, Parts: 2, PartStride: row * int64(m.Rows)}
+	w := device.Work{Bias: o.Bias[layer], Act: o.Act, Threshold: o.Threshold}
+	in := act(x, tokens, m.Cols)
+	if tokens == 1 {
+		w.IDs, w.Slots = o.ids[:m.Rows], o.ids[:m.Rows]
+		o.Backend.Up(scores, in, rows, w, o.ids[:m.Rows])
+		return nil
+	}
+	if len(o.h) < oracleRun*tokens {
+		o.h = make([]float32, oracleRun*tokens)
+	}
+	for first := 0; first < m.Rows; first += oracleRun {
+		w.IDs = o.ids[first:min(first+oracleRun, m.Rows)]
+		w.Slots, w.SameInput = w.IDs, first > 0
+		h := o.h[:len(w.IDs)*tokens]
+		o.Backend.Up(h, in, rows, w, o.ids[:len(w.IDs)])
+		for t := range tokens {
+			to := scores[t*m.Rows+first:][:len(w.IDs)]
+			for i := range to {
+				to[i] = h[i*tokens+t]
+			}
+		}
+	}
 	return nil
 }
 

@@ -6,8 +6,11 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/device/cpu"
 	"github.com/sparseflow/sparseflow/internal/device/ref"
+	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 	"pgregory.net/rapid"
@@ -178,6 +181,46 @@ func TestLayers(t *testing.T) {
 	}
 }
 
+// The oracle's scores are the bits that the MLP's own first parts give, of one token
+// and of several, in types that matrices are multiplied in otherwise.
+func TestOracleIsTheMLP(t *testing.T) {
+	const d, ffn = 1024, 300
+	r := rand.New(rand.NewPCG(3, 3))
+	be := cpu.New(kernel.Best(), 2)
+	defer be.Close()
+	w, x := make([]float32, ffn*d), make([]float32, 3*d)
+	for _, v := range [][]float32{w, x} {
+		for i := range v {
+			v[i] = float32(r.NormFloat64())
+		}
+	}
+	for _, dt := range []tensor.DType{tensor.F16, tensor.Q8_0, tensor.Q4_0} {
+		m := device.Mat{Data: make([]byte, dt.RowBytes(ffn*d)), DType: dt, Rows: ffn, Cols: d}
+		tensor.Encode(m.Data, w, dt)
+		s := device.Slots{Data: m.Data, Stride: dt.RowBytes(d), DType: dt, Cols: d, Parts: 2}
+		work := device.Work{Act: config.ReLU}
+		for i := range ffn {
+			work.IDs = append(work.IDs, int32(i))
+		}
+		work.Slots = work.IDs
+		o := &Oracle{Backend: be, Layers: []device.Mat{m}, Bias: [][]float32{nil}, Act: config.ReLU}
+		for _, tokens := range []int{1, 3} {
+			got, want := make([]float32, tokens*ffn), make([]float32, ffn*tokens)
+			if err := o.Scores(0, tokens, x[:tokens*d], got); err != nil {
+				t.Fatal(err)
+			}
+			be.Up(want, act(x[:tokens*d], tokens, d), s, work, work.IDs)
+			for i := range ffn {
+				for tok := range tokens {
+					if got[tok*ffn+i] != want[i*tokens+tok] {
+						t.Fatalf("%v, %d tokens: neuron %d: got %v, want %v", dt, tokens, i, got[tok*ffn+i], want[i*tokens+tok])
+					}
+				}
+			}
+		}
+	}
+}
+
 // A score is above zero exactly where the pre-activation is above the threshold,
 // however near.
 func TestScoresAboveThreshold(t *testing.T) {
@@ -280,7 +323,7 @@ func TestSketchNearOracle(t *testing.T) {
 		for k := range d {
 			want += float64(fc1[n*d+k]) * float64(x[tok*d+k])
 		}
-		if math.Abs(float64(exact[i])-want) > 1e-4 {
+		if math.Abs(float64(exact[i])-max(0, want)) > 1e-4 {
 			t.Fatalf("oracle, token %d neuron %d: got %v, want %v", tok, n, exact[i], want)
 		}
 		signal += want * want
