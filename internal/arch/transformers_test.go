@@ -348,6 +348,10 @@ func TestPublishedOPT(t *testing.T) {
 
 func FuzzProfileFromTransformers(f *testing.F) {
 	f.Add([]byte("{}"))
+	for _, family := range []string{"llama", "mistral", "qwen2", "qwen3", "gemma3"} {
+		f.Add(drawn(family, object{"sliding_window": 9, "use_sliding_window": true, "rope_scaling": object{"type": "yarn", "factor": 2}}))
+	}
+	f.Add(drawn("gemma3", object{"text_config": object{"layer_types": []string{"full_attention"}, "rope_parameters": object{"full_attention": object{}}}}))
 	f.Add(smallWith("eos_token_id", "[2, 3]"))
 	f.Add(smallWith("hidden_size", "48.0"))
 	f.Add(smallWith("activation_function", `"gelu"`))
