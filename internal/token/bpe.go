@@ -70,7 +70,7 @@ type bpe struct {
 
 	chars          map[rune]int32
 	prefix, suffix string      // of characters that do not begin, that end a piece
-	fallback       *[256]int32 // the tokens of the bytes of other characters; nil for unk
+	fallback       *[256]int32 // the tokens of the bytes of other characters, or noByte; nil: unk
 	boundary       string      // no merge crosses the place before it; "": none known,
 	crossed        string      // but where one of these characters is before it
 
@@ -179,14 +179,15 @@ func (m *bpe) addBytes(s *scratch, piece string) {
 
 // addChars adds the symbols of a piece's characters.
 func (m *bpe) addChars(s *scratch, piece string) {
-	unks := 0 // not added yet: a byte's token goes before them, as in the reference
+	unk := false // is not added yet: bytes' tokens go before it, as in the reference
 	add := func(id int32, from, end int) {
 		s.symbols = append(s.symbols, symbol{id: id, from: uint32(from), end: uint32(end)})
 	}
 	flush := func() {
-		for ; unks > 0; unks-- {
+		if unk {
 			add(m.unk, 0, 0)
 		}
+		unk = false
 	}
 	for i, r := range piece {
 		end := i + runeLen(piece[i:])
@@ -195,15 +196,29 @@ func (m *bpe) addChars(s *scratch, piece string) {
 		case ok:
 			flush()
 			add(id, i, end)
-		case m.fallback != nil:
+		case m.fallsBack(piece[i:end]):
 			for _, b := range []byte(piece[i:end]) {
 				add(m.fallback[b], 0, 0)
 			}
-		case m.unk != none && (unks == 0 || !m.fuseUnk):
-			unks++
+		case m.unk != none:
+			if !m.fuseUnk {
+				flush()
+			}
+			unk = true
 		}
 	}
 	flush()
+}
+
+// fallsBack reports whether a character is encoded by its bytes: all must have
+// tokens.
+func (m *bpe) fallsBack(char string) bool {
+	for i := 0; m.fallback != nil && i < len(char); i++ {
+		if m.fallback[char[i]] == noByte {
+			return false
+		}
+	}
+	return m.fallback != nil
 }
 
 // char returns the token of the character at piece[i:end].

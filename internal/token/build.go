@@ -410,19 +410,19 @@ func (b *builder) allWords(t *texts) map[string]int32 {
 	return words
 }
 
-// fallback returns the tokens of the 256 bytes, nil without byte fallback or
-// one of them.
+// fallback returns the tokens of the 256 bytes, noByte for those that have none,
+// and nil without byte fallback.
 func (b *builder) fallback() *[256]int32 {
+	if !b.byteFallback {
+		return nil
+	}
 	var ids [256]int32
 	for i := range ids {
 		id, ok := b.vocab[fmt.Sprintf("<0x%02X>", i)]
 		if !ok {
-			return nil
+			id = noByte
 		}
 		ids[i] = id
-	}
-	if !b.byteFallback {
-		return nil
 	}
 	return &ids
 }

@@ -84,6 +84,10 @@ for scheme in ("always", "first", "never"):
         meta = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": cut}
         CASES[f"Metaspace {scheme} {cut}"] = {"model": FALLBACK, "pre_tokenizer": meta, "decoder": seq("decoders", {"type": "ByteFallback"}, meta), "added_tokens": [added(400, "<x>"), added(401, "<y>", rstrip=True, lstrip=True)]}
 CASES["fallback"] = {"model": FALLBACK, "decoder": seq("decoders", {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0})}
+# Gemma 2 has a token for a tab and none for its byte; é, and all of Japanese here, lack a byte too.
+SOME = ["<unk>"] + [f"<0x{b:02X}>" for b in range(256) if b not in (0x09, 0xA9, 0xE6)] + list(CHARS)
+for fuse in (True, False):
+    CASES[f"fallback without some bytes, fused {fuse}"] = {"model": model(SOME, MERGES, unk_token="<unk>", byte_fallback=True, fuse_unk=fuse), "decoder": CASES["fallback"]["decoder"]}
 CASES["unk"] = {"model": PLAIN}
 CASES["unk fused"] = {"model": {**PLAIN, "fuse_unk": True}}
 CASES["no unk"] = {"model": {**PLAIN, "unk_token": None}}
