@@ -26,10 +26,12 @@ type addedSet struct {
 	first  [257]int32   // tokens[first[b]:first[b+1]] begin with byte b
 }
 
-// newAddedSet takes tokens of distinct, non-empty texts.
+// newAddedSet takes tokens of non-empty texts. Of equal texts, which normalizing
+// makes, the first counts.
 func newAddedSet(tokens []addedToken) addedSet {
 	s := addedSet{tokens: slices.Clone(tokens)}
-	slices.SortFunc(s.tokens, func(a, b addedToken) int { return cmp.Compare(a.text, b.text) })
+	slices.SortStableFunc(s.tokens, func(a, b addedToken) int { return cmp.Compare(a.text, b.text) })
+	s.tokens = slices.CompactFunc(s.tokens, func(a, b addedToken) bool { return a.text == b.text })
 	for _, t := range s.tokens {
 		s.first[int(t.text[0])+1]++
 	}
@@ -76,7 +78,9 @@ func (s *addedSet) each(text string, f func(addedPart)) {
 		if done < p.start {
 			f(addedPart{done, p.start, none})
 		}
-		f(p)
+		if p.start < p.end { // else another token took its text
+			f(p)
+		}
 		done = p.end
 	}
 	if done < len(text) {

@@ -291,10 +291,10 @@ var splitters = map[string]func(*step) ([]splitter, error){
 		if !ok && s.Behavior != "" {
 			return nil, fmt.Errorf("behavior: %w", unknown(s.Behavior, behaviors))
 		}
-		return cutBy(`[[:punct:]]`, kind)
+		return cutBy(punctuation, kind)
 	},
 	"Whitespace": func(*step) ([]splitter, error) {
-		words, err := pattern.Compile(`\w+|[^\w\s]+`)
+		words, err := pattern.Compile(`[[:word:]\x{200C}\x{200D}]+|[^[:word:]\x{200C}\x{200D}\s]+`)
 		return []splitter{splitBy{by: words, behavior: removed, invert: true}}, err
 	},
 	"WhitespaceSplit": func(*step) ([]splitter, error) { return cutBy(`\s`, removed) },
@@ -303,7 +303,7 @@ var splitters = map[string]func(*step) ([]splitter, error){
 		if err != nil {
 			return nil, err
 		}
-		marks, err := cutBy(`[[:punct:]]`, isolated)
+		marks, err := cutBy(punctuation, isolated)
 		return append(spaces, marks...), err
 	},
 	"CharDelimiterSplit": func(s *step) ([]splitter, error) {
@@ -323,6 +323,10 @@ var splitters = map[string]func(*step) ([]splitter, error){
 		return []splitter{l}, err
 	},
 }
+
+// punctuation is what pre-tokenizers take for it: that of Unicode, and ASCII's
+// symbols.
+const punctuation = "[\\p{P}!-/:-@\\[-`{-~]"
 
 // cutBy is a pre-tokenizer that cuts by a pattern of its own.
 func cutBy(text string, kind behavior) ([]splitter, error) {
@@ -489,9 +493,10 @@ func (b *builder) readAdded(raw json.RawMessage) error {
 	if token.text == "" {
 		return nil
 	}
-	id, ok := b.known(token.text)
-	if !ok {
-		id = b.nextID()
+	if i, ok := b.at[token.text]; ok { // the last declaration counts, but what was special stays so
+		token.special = token.special || b.added[i].special
+		b.added[i].tokenDecl = token
+		return nil
 	}
-	return b.addToken(addedDecl{token, id, tokenizerFile})
+	return b.addToken(addedDecl{token, b.idFor(token.text), tokenizerFile})
 }

@@ -374,3 +374,14 @@ func TestLongWords(t *testing.T) {
 		t.Errorf("4 long words took %v, want O(n log n)", took)
 	}
 }
+
+// TestAddedTokensAlike has added tokens whose text is the same once it is
+// normalized. The library takes any one of them; here it is the first.
+func TestAddedTokensAlike(t *testing.T) {
+	s := newAddedSet([]addedToken{{text: "ab", id: 1}, {text: "abc", id: 2}, {text: "ab", id: 3}, {text: "abc", id: 4}})
+	var got []addedPart
+	s.each("abcab", func(p addedPart) { got = append(got, p) })
+	if want := []addedPart{{0, 3, 2}, {3, 5, 1}}; !slices.Equal(got, want) {
+		t.Errorf("found %v, want %v", got, want)
+	}
+}

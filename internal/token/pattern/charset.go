@@ -79,9 +79,16 @@ func shorthand(c rune) runes {
 	case 'd':
 		set = categoriesOf("Nd").is
 	case 'w':
-		set = IsWord
+		set = isWord
 	case 'h':
 		set = isHex
+	case 'n', 'o':
+		if c == 'N' {
+			return not(between('\n', '\n'))
+		} else if c == 'O' {
+			return not(oneOf())
+		}
+		return nil
 	default:
 		return nil
 	}
@@ -105,6 +112,17 @@ func property(name string) (runes, error) {
 	return set, nil
 }
 
+// posix is the set of [:name:], which differs from \p{name} for some.
+func posix(name string) (runes, error) {
+	switch name {
+	case "punct":
+		return (categoriesOf("P") | categoriesOf("S")).is, nil
+	case "word":
+		return func(r rune) bool { return IsWord(r) && !joins(r) }, nil
+	}
+	return property(name)
+}
+
 // named is the set of a name in small letters, nil for an unknown one.
 func named(name string) runes {
 	category := longNames[name]
@@ -124,9 +142,13 @@ func named(name string) runes {
 	case "space", "whitespace":
 		return unicode.IsSpace
 	case "word":
-		return IsWord
+		return isWord
 	case "punct":
-		return isPunctuation
+		return categoriesOf("P").is
+	case "lower":
+		return oneOf(categoriesOf("Ll").is, func(r rune) bool { return unicode.Is(unicode.Other_Lowercase, r) })
+	case "upper":
+		return oneOf(categoriesOf("Lu").is, func(r rune) bool { return unicode.Is(unicode.Other_Uppercase, r) })
 	case "xdigit":
 		return isHex
 	}
@@ -149,6 +171,6 @@ var longNames = map[string]string{
 	"letter": "L", "mark": "M", "number": "N", "punctuation": "P", "symbol": "S", "separator": "Z", "other": "C",
 	"uppercaseletter": "Lu", "lowercaseletter": "Ll", "titlecaseletter": "Lt", "modifierletter": "Lm", "otherletter": "Lo",
 	"nonspacingmark": "Mn", "spacingmark": "Mc", "enclosingmark": "Me", "decimalnumber": "Nd", "letternumber": "Nl", "othernumber": "No",
-	"lower": "Ll", "upper": "Lu", "digit": "Nd",
+	"digit":   "Nd",
 	"control": "Cc", "cntrl": "Cc", "spaceseparator": "Zs", "lineseparator": "Zl", "paragraphseparator": "Zp",
 }

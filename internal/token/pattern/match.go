@@ -43,8 +43,13 @@ type Pattern struct {
 	first   *[256]bool // which bytes a match can begin with; nil: any, or none
 }
 
-// Literal matches a text. Nothing matches an empty one.
-func Literal(text string) *Pattern { return &Pattern{literal: text} }
+// Literal matches a text. An empty one matches everywhere.
+func Literal(text string) *Pattern {
+	if text == "" {
+		return &Pattern{prog: []inst{{op: opMatch}}}
+	}
+	return &Pattern{literal: text}
+}
 
 // ErrSteps ends matching that takes too long.
 var ErrSteps = errors.New("got a text on which a pattern of the tokenizer takes too many steps")
@@ -255,7 +260,7 @@ func (re *Pattern) Each(m *Matcher, text string, f func(start, end int)) {
 
 // Replace returns text with content for each match.
 func (re *Pattern) Replace(m *Matcher, text, content string) string {
-	if re.prog == nil && re.literal != "" {
+	if re.prog == nil {
 		return strings.ReplaceAll(text, re.literal, content)
 	}
 	var out strings.Builder
@@ -276,7 +281,7 @@ func (re *Pattern) Replace(m *Matcher, text, content string) string {
 func (re *Pattern) find(m *Matcher, text string, from int) (start, end int, ok bool) {
 	if re.prog == nil {
 		start = from + strings.Index(text[from:], re.literal)
-		return start, start + len(re.literal), start >= from && re.literal != ""
+		return start, start + len(re.literal), start >= from
 	}
 	for start = from; start <= len(text); start++ {
 		if re.first != nil {
@@ -492,6 +497,6 @@ func anchored(anchor byte, text string, pos int) bool {
 	}
 	before, _ := utf8.DecodeLastRuneInString(text[:pos])
 	after, _ := utf8.DecodeRuneInString(text[pos:])
-	edge := (pos > 0 && IsWord(before)) != (pos < len(text) && IsWord(after))
+	edge := (pos > 0 && isWord(before)) != (pos < len(text) && isWord(after))
 	return edge == (anchor == 'b')
 }

@@ -341,7 +341,7 @@ func (p *patternParser) escaped() (rune, runes) {
 		if !p.accept("{") {
 			p.fail("%s", missing)
 		}
-		set := p.property(p.until("}", missing))
+		set := p.named(property, p.until("}", missing))
 		if c == 'P' {
 			return 0, not(set)
 		}
@@ -354,8 +354,8 @@ func (p *patternParser) escaped() (rune, runes) {
 	return c, nil
 }
 
-func (p *patternParser) property(name string) runes {
-	set, err := property(name)
+func (p *patternParser) named(find func(string) (runes, error), name string) runes {
+	set, err := find(name)
 	if err != nil {
 		p.fail("%w", err)
 	}
@@ -395,7 +395,7 @@ func (p *patternParser) class() runes {
 		case p.accept("&&"):
 			cut, set = append(cut, oneOf(set...)), nil
 		case p.accept("[:"):
-			set = append(set, p.property(p.until(":]", "got [: without :]")))
+			set = append(set, p.named(posix, p.until(":]", "got [: without :]")))
 		case p.accept("["):
 			set = append(set, p.class())
 		default:

@@ -47,26 +47,24 @@ func (c categories) is(r rune) bool { return category(r)&c != 0 }
 
 const (
 	markOrLetter categories = 0b11111111 << 5 // L and M
-	punctuation  categories = 0b1111111 << 16
-	wordNumbers  categories = 0b1011 << 13 // Nd, Nl, Pc without No
+	wordNumbers  categories = 0b1011 << 13    // Nd, Nl, Pc without No
 )
 
 // IsWord is \w of Unicode's technical standard 18: alphabetic, mark, decimal
-// number, connector punctuation, and what joins letters.
+// number, connector punctuation, and what joins letters. The reference goes by
+// it outside of patterns.
 func IsWord(r rune) bool {
 	if r < 0x80 {
 		return r == '_' || uint32(r|0x20)-'a' < 26 || uint32(r)-'0' < 10
 	}
-	return (markOrLetter | wordNumbers).is(r) || unicode.Is(unicode.Other_Alphabetic, r) || r == 0x200C || r == 0x200D
+	return (markOrLetter | wordNumbers).is(r) || unicode.Is(unicode.Other_Alphabetic, r) || joins(r)
 }
 
-// isPunctuation is the reference's idea of punctuation, which takes ASCII's
-// symbols in.
-func isPunctuation(r rune) bool {
-	if r < 0x80 {
-		return r > ' ' && r < 0x7F && !IsWord(r) || r == '_'
-	}
-	return punctuation.is(r)
+func joins(r rune) bool { return r == 0x200C || r == 0x200D }
+
+// isWord is \w of a pattern, which has superscripts and fractions of Latin-1.
+func isWord(r rune) bool {
+	return IsWord(r) && !joins(r) || r < 0x100 && categoriesOf("No").is(r)
 }
 
 func isAlphabetic(r rune) bool {
