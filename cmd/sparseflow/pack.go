@@ -122,8 +122,8 @@ type packJSON struct {
 	Path         string `json:"path"`
 	Bytes        int64  `json:"bytes"`
 	SourceSHA256 string `json:"source_sha256"`
-	Attn         string `json:"attn"` // element type of attention, embeddings and head
-	MLP          string `json:"mlp"`  // element type of the neurons
+	Attn         string `json:"attn"` // element type of most of attention, embeddings and head
+	MLP          string `json:"mlp"`  // element type of the neurons, or of most matrices of MLPs
 }
 
 func (a *app) convert(ctx context.Context, f *packFlags, src hub.Source) error {
@@ -138,8 +138,12 @@ func (a *app) convert(ctx context.Context, f *packFlags, src hub.Source) error {
 	for _, n := range r.Notices {
 		bar.note(n)
 	}
+	what := "neurons"
+	if !r.Profile.Sparse() {
+		what = "MLPs"
+	}
 	return a.tell(f.json, packJSON{schema, f.output, r.Bytes, r.SourceSHA256, r.Attn.String(), r.MLP.String()},
-		"wrote %s: %s, attention %v, neurons %v", f.output, config.FormatSize(r.Bytes), r.Attn, r.MLP)
+		"wrote %s: %s, attention %v, %s %v", f.output, config.FormatSize(r.Bytes), r.Attn, what, r.MLP)
 }
 
 // verifyJSON is what pack --verify --json prints.

@@ -48,9 +48,10 @@ func Describe(src fs.FS, srcName string, o Options) (pack.Spec, error) {
 	return s.spec(o)
 }
 
-// kept is the narrowest element type of each class that keeps every value.
+// kept is the element type of each class where every value is kept: of matrices
+// that of most bytes, from which the others differ, of neurons one for all.
 func (s *opened) kept() (attn, mlp tensor.DType) {
-	var attns, mlps []*source.Tensor
+	var attns, mlps, parts []*source.Tensor
 	for name, t := range s.tensors.Resident {
 		switch {
 		case len(t.Shape) != 2: // vectors are stored as F32 whatever they were
@@ -61,9 +62,12 @@ func (s *opened) kept() (attn, mlp tensor.DType) {
 		}
 	}
 	for _, l := range s.tensors.Layers {
-		mlps = append(mlps, l.Parts()...)
+		parts = append(parts, l.Parts()...)
 	}
-	return widest(attns), widest(mlps)
+	if len(parts) > 0 {
+		return commonest(attns), widest(parts)
+	}
+	return commonest(attns), commonest(mlps)
 }
 
 // spec is the pack that o asks for.

@@ -56,6 +56,17 @@ func widest(all []*source.Tensor) tensor.DType {
 	return all[0].DType
 }
 
+// commonest is the type of most bytes.
+func commonest(all []*source.Tensor) (d tensor.DType) {
+	var bytes [tensor.DTypes]int64
+	for _, t := range all {
+		if bytes[t.DType] += t.Bytes(); bytes[t.DType] > bytes[d] || bytes[t.DType] == bytes[d] && t.DType < d {
+			d = t.DType
+		}
+	}
+	return d
+}
+
 // Options says how to convert. The zero value keeps every element type.
 type Options struct {
 	Attn, MLP Quant // of the resident matrices and of the neurons

@@ -222,8 +222,8 @@ func BundleType(d tensor.DType, n int) tensor.DType {
 // the header until shift. It allocates in proportion to the number of layers,
 // which a valid profile bounds.
 func newLayout(d description) (*Layout, error) {
-	if !d.attn.Encodes() || !d.mlp.Encodes() {
-		return nil, fmt.Errorf("pack: layout: got element types %v and %v, want ones that package tensor encodes", d.attn, d.mlp)
+	if !d.attn.Valid() || !d.mlp.Valid() {
+		return nil, fmt.Errorf("pack: layout: got element types %v and %v, want ones of package tensor", d.attn, d.mlp)
 	}
 	if want := BundleType(d.mlp, d.profile.HiddenSize); d.profile.Sparse() && d.mlp != want {
 		return nil, fmt.Errorf("pack: layout: got bundles of %v with rows of %d elements, want %v", d.mlp, d.profile.HiddenSize, want)

@@ -1,6 +1,7 @@
 package synth
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"math"
@@ -10,7 +11,11 @@ import (
 	"testing"
 
 	"github.com/sparseflow/sparseflow/internal/arch"
+	"github.com/sparseflow/sparseflow/internal/convert"
+	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/source"
+	"github.com/sparseflow/sparseflow/internal/source/gguf"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
@@ -37,19 +42,21 @@ func writeSmall(t *testing.T, s denseShape, mix string, threads int) (path strin
 func TestDenseFileIsRead(t *testing.T) {
 	for _, family := range []string{"llama", "qwen2", "gemma3"} {
 		s := smallDense(family)
-		path, bytes := writeSmall(t, s, "q4_k_m", 2)
+		path, size := writeSmall(t, s, "q4_k_m", 2)
 		info, err := os.Stat(path)
-		if err != nil || info.Size() != bytes {
-			t.Fatalf("%s: got a file of %v bytes (%v), want %d", family, info.Size(), err, bytes)
+		if err != nil || info.Size() != size {
+			t.Fatalf("%s: got a file of %v bytes (%v), want %d", family, info.Size(), err, size)
 		}
 		c, err := source.OpenGGUF(os.DirFS(filepath.Dir(path)), "m", "m.gguf")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		m := c.Metadata()
-		if m["general.architecture"] != family || m[arch.SyntheticKey] != true || len(m["tokenizer.ggml.tokens"].([]string)) != s.vocab {
+		if m := c.Metadata(); m["general.architecture"] != family || m[arch.SyntheticKey] != true {
 			t.Errorf("%s: got other metadata", family)
+		}
+		if ids := tokensOf(t, path); len(ids) != s.vocab {
+			t.Errorf("%s: got %d tokens, want %d", family, len(ids), s.vocab)
 		}
 		mix, _ := tensor.ParseMix("q4_k_m")
 		list := s.tensors(mix, mix)
@@ -88,6 +95,26 @@ func TestDenseFileIsRead(t *testing.T) {
 			}
 		}
 	}
+}
+
+// tokensOf is a file's vocabulary.
+func tokensOf(t *testing.T, path string) []string {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := gguf.ReadHeader(f, info.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens, _ := h.Metadata["tokenizer.ggml.tokens"].([]string)
+	return tokens
 }
 
 // The same options give the same bytes, whatever the threads; another type gives
@@ -146,5 +173,54 @@ func TestDenseShapes(t *testing.T) {
 	}
 	if _, err := DenseProfile("qwen3-0.7b"); err == nil || !strings.Contains(err.Error(), "did you mean qwen3-0.6b") {
 		t.Errorf("qwen3-0.7b: got %v", err)
+	}
+}
+
+// A file becomes a pack that keeps every byte, or that has the values in another
+// type.
+func TestDenseFileIsPacked(t *testing.T) {
+	path, _ := writeSmall(t, smallDense("qwen3"), "q4_k_m", 2)
+	src, err := hub.FindIn(path, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := src.Weights()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, quant := range []convert.Quant{convert.Keep, convert.Q8_0} {
+		to := filepath.Join(t.TempDir(), "m.sflow")
+		if _, err := convert.ConvertModel(t.Context(), src, to, convert.Options{Attn: quant, MLP: quant}); err != nil {
+			t.Fatal(err)
+		}
+		p, err := pack.Open(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		for name, of := range map[string]string{
+			"embed.tokens": "token_embd.weight", "head": "output.weight", "layers.0.attn.v.weight": "blk.0.attn_v.weight",
+			"layers.1.mlp.down.weight": "blk.1.ffn_down.weight", "layers.2.mlp.down.weight": "blk.2.ffn_down.weight",
+		} {
+			from, _ := c.Tensor(of)
+			want := make([]byte, from.Bytes())
+			if _, err := from.ReadAt(want, 0); err != nil {
+				t.Fatal(err)
+			}
+			if x, _ := p.Tensor(name); quant == convert.Keep && x.Elem != from.DType || quant != convert.Keep && x.Elem != tensor.Q8_0 {
+				t.Errorf("%s: %s: got %v", quant, name, x.Elem)
+			}
+			if quant != convert.Keep {
+				v := make([]float32, from.Shape[0]*from.Shape[1])
+				tensor.Decode(v, want, from.DType)
+				want = make([]byte, tensor.Q8_0.RowBytes(len(v)))
+				tensor.Encode(want, v, tensor.Q8_0)
+			}
+			got, err := p.ReadTensor(name)
+			if err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%s: %s: got other bytes, %v", quant, name, err)
+			}
+		}
 	}
 }
