@@ -41,7 +41,7 @@ func measureDisk(p *pack.Pack, each time.Duration) (r diskRates, err error) {
 	q, stop := disk.Queue(f, randomDepth)
 	defer stop()
 	step := max(f.Align(), 512)
-	r.readBytes = memory.AlignUp(p.BundleStride(), step)
+	r.readBytes = memory.AlignUp(readUnit(p.Layout), step)
 	places := (p.Size() - r.readBytes) / step
 	if places < 1 || p.Size() < sequentialBytes {
 		return r, fmt.Errorf("measure %s: got a file of %d bytes, want more than a read of %d", path, p.Size(), max(r.readBytes, sequentialBytes))

@@ -64,7 +64,7 @@ func Measure(ctx context.Context, p *pack.Pack, sim *disk.SimSpec, threads int) 
 
 // measure is Measure with memory of a given size, each for a given time.
 func measure(ctx context.Context, p *pack.Pack, sim *disk.SimSpec, threads int, size int64, each time.Duration) (l Limits, err error) {
-	l.Threads, l.ReadBytes = threads, p.BundleStride()
+	l.Threads, l.ReadBytes = threads, readUnit(p.Layout)
 	if err = l.measureMemory(ctx, p.Layout, threads, size, each); err != nil {
 		return l, err
 	}
@@ -80,6 +80,21 @@ func measure(ctx context.Context, p *pack.Pack, sim *disk.SimSpec, threads int, 
 	l.RandomIOPS, l.RandomGBs = r.random, r.random*bytes/1e9
 	l.RandomWarmGBs, l.SequentialGBs = r.warm*bytes/1e9, r.inOrder/1e9
 	return l, errors.Join(err, ctx.Err())
+}
+
+// readUnit is what is read at a random place: a neuron or, where all are needed, a
+// block of rows.
+func readUnit(l *pack.Layout) int64 {
+	if l.Bundles() > 0 {
+		return l.BundleStride()
+	}
+	most := int64(0)
+	for _, t := range l.Tensors() {
+		if t.Kind == pack.Matrix {
+			most = max(most, int64(min(t.BlockRows, t.Rows))*t.RowBytes)
+		}
+	}
+	return most
 }
 
 // measureMemory sets each speed to the median of several passes, in turns.

@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -76,8 +78,18 @@ func (b *Benchmark) Prepare(ctx context.Context, c convert.Options) (err error) 
 	return err
 }
 
-// dtypes are the element types of a pack's weights.
+// dtypes are the element types of a pack's weights, those of most bytes first where
+// they differ within a class.
 func dtypes(l *pack.Layout) string {
+	if l.Bundles() == 0 {
+		bytes := make(map[string]int64)
+		for _, t := range l.Tensors() {
+			if t.Kind == pack.Matrix {
+				bytes[strings.ToLower(t.Elem.String())] += t.Bytes()
+			}
+		}
+		return strings.Join(slices.SortedFunc(maps.Keys(bytes), func(a, b string) int { return cmp.Or(cmp.Compare(bytes[b], bytes[a]), strings.Compare(a, b)) }), ", ")
+	}
 	attn, mlp := strings.ToLower(l.AttnDType().String()), strings.ToLower(l.MLPDType().String())
 	if attn == mlp {
 		return attn
