@@ -172,7 +172,7 @@ func hostile() []struct{ old, new, want string } {
 		{`"sparseflow.dtype.mlp":"F16"`, `"sparseflow.dtype.mlp":""`, "dtype"},
 		{`"sparseflow.dtype.mlp":"F16"`, `"sparseflow.dtype.mlp":"Q8_0"`, "want F16"},
 		{`"sparseflow.dtype.mlp":"F16"`, `"sparseflow.dtype.mlp":"Q4_K"`, "want F16"},
-		{`"sparseflow.version":"2"`, `"sparseflow.version":"1"`, "pack the model again"},
+		{`"sparseflow.version":"2"`, `"sparseflow.version":"1"`, "sparseflow pack CHECKPOINT"},
 		{`"sparseflow.version"`, `"sparseflow.Version"`, "is this a checkpoint?"},
 		{`tokenizer/vocab.json`, `tokenizer/../../abcd`, "tokenizer"},
 		{`"pad.0"`, `"pad.9"`, "belong to no tensor"},

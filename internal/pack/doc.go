@@ -4,31 +4,38 @@
 // # Model
 //
 // A model has resident tensors (embeddings, attention, norms, biases, the
-// sketches of fc1), which every token needs, and MLP neurons, of which a token
-// needs few. Neuron i of a layer is stored as a bundle: row i of fc1 followed
-// by column i of fc2, zero-padded to the bundle stride. A pack is
+// sketches of its neurons' first parts), which every token needs, and MLP neurons,
+// of which a token needs few where the activation function gives exact zeros.
+// Neuron i of a layer is stored as a bundle: row i of the MLP's first matrix, of a
+// gated MLP also of its second, then column i of the last, zero-padded to the
+// bundle stride. Where no neuron can be left out, the MLP's matrices are resident
+// tensors too. A pack is
 //
 //	header | resident tensors | crc.blocks, crc.bundles | bundles by layer | crc.head
 //
 // and is also a valid safetensors file (https://huggingface.co/docs/safetensors,
 // "Format"), so any safetensors reader can list and load it. Its metadata are
 // strings: sparseflow.version, .name, .profile (JSON of config.ModelProfile),
-// .source_sha256, .dtype.attn, .dtype.mlp and .bundle_stride. Everything else
+// .source_sha256, .dtype.attn, .dtype.mlp, .dtypes (JSON: the element types of
+// single matrices) and .bundle_stride. Everything else
 // about the layout follows from these and the sizes of the tokenizer files;
 // [Open] computes it anew and demands that the header says the same.
 //
 // Names are those of no family: embed.tokens, embed.positions, project.in,
-// project.out, head, final_norm.{weight,bias}, and for each layer L
+// project.out, head, final_norm.{weight,bias}, rope.divisors, and for each layer L
 //
 //	layers.L.attn_norm.{weight,bias}       layers.L.mlp_norm.{weight,bias}
-//	layers.L.attn.{q,k,v,o}.{weight,bias}  layers.L.mlp.{up,down}.bias
+//	layers.L.attn.{q,k,v,o}.{weight,bias}  layers.L.mlp.{gate,up,down}.{weight,bias}
+//	layers.L.attn.{q_norm,k_norm}.weight   layers.L.{attn,mlp}_post_norm.weight
 //	layers.L.mlp.{sketch,sketch_scale}     layers.L.mlp.bundles
 //	layers.L.mlp.order
 //
+// of which a model has what its profile says (config.ModelProfile.LayerTensors).
+//
 // plus tokenizer/<file> for the tokenizer's files and pad.N for the zeros that
 // align what follows, since safetensors knows no holes. Matrices have the
-// element type of their class (attention: every resident matrix; MLP: the
-// bundles); vectors are F32. Sketches exist only for activations with exact
+// element type of their class (attention: all outside MLPs; MLP: bundles, or the
+// MLPs' matrices), or one of their own; vectors are F32. Sketches exist only for activations with exact
 // zeros; see [PackSketch].
 //
 // Bundle i is neuron i, unless the pack has been put into another order
@@ -61,7 +68,7 @@
 // # Caveats
 //
 //   - CRCs find accidents. They do not stop somebody who means harm.
-//   - A pack of another version is refused: pack the model again.
+//   - A pack of another version is refused, with the command that makes it again.
 //   - Open reads header and tables only; whether the weights are intact is
 //     known when they are read.
 package pack

@@ -29,8 +29,8 @@ const (
 
 // ErrVersion is the cause of an error about a file that is a pack, or may once
 // have been one, but not of the version that this program reads. The way out is
-// to pack the model again.
-var ErrVersion = errors.New("the pack's version is not known to this program: pack the model again")
+// to make the pack again.
+var ErrVersion = errors.New("another version of this program made the pack: make it again by sparseflow pack CHECKPOINT -o PACK")
 
 // header builds the header of a file with the given source hash; an empty one
 // stands for any, since all have the same length.

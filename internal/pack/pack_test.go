@@ -255,7 +255,7 @@ func TestOpenErrors(t *testing.T) {
 		filepath.Join(dir, "missing.sflow"): "no such file",
 		dir:                                 "want a regular file",
 		notPack:                             "is this a checkpoint?",
-		newer:                               "pack the model again",
+		newer:                               "sparseflow pack CHECKPOINT",
 	} {
 		_, err := Open(path)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {

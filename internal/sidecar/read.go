@@ -109,7 +109,7 @@ func readMetadata(meta map[string]string) (*Sidecar, error) {
 		return nil, fmt.Errorf("got no %s in its metadata, want a sidecar", keyVersion)
 	}
 	if v != version {
-		return nil, fmt.Errorf("got %s %.20q, want %q, the only one known to this program", keyVersion, v, version)
+		return nil, fmt.Errorf("got %s %.20q, want %q: another version of this program made it; make it again by sparseflow train MODEL", keyVersion, v, version)
 	}
 	s := New(meta[keySource])
 	for key, value := range meta {
