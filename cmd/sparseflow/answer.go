@@ -56,7 +56,7 @@ func (t *talkFlags) conversation(question string) (c sparseflow.Conversation, er
 func rawHint(err error) error {
 	var e *chat.Error
 	if errors.As(err, &e) && !e.Raised {
-		return fmt.Errorf("%w; --raw continues a text without the template", err)
+		return fmt.Errorf("%w; run --raw continues a text without the template", err)
 	}
 	return err
 }

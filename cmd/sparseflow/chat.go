@@ -80,6 +80,12 @@ func (a *app) chat(cmd *cobra.Command, f *runFlags, model string) error {
 		if !f.answers && cmd.Name() == "chat" {
 			return sparseflow.ErrNoChatTemplate
 		}
+		if f.answers { // rather than at the first turn
+			hello, _ := f.talk.conversation("Hello")
+			if _, _, err := eng.Tokenizer().RenderChat(hello); rawHint(err) != err {
+				return rawHint(err)
+			}
+		}
 		if f.answers && !cmd.Flags().Changed("max-tokens") {
 			request.MaxTokens = eng.Placement().Context
 		}
