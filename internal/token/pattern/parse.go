@@ -143,6 +143,7 @@ func (p *patternParser) alternatives() *node {
 func (p *patternParser) term() *node {
 	n := p.atom()
 	for p.more() {
+		from := p.at
 		lo, hi, braces, ok := p.repeat()
 		if !ok {
 			break
@@ -152,7 +153,10 @@ func (p *patternParser) term() *node {
 			break
 		}
 		n = &node{kind: nodeRepeat, subs: []*node{n}, min: lo, max: hi}
-		if p.accept("?") {
+		exact := braces && !strings.Contains(p.text[from:p.at], ",")
+		if exact && p.accept("?") { // {2}? is two or none
+			n = &node{kind: nodeRepeat, subs: []*node{n}, max: 1}
+		} else if p.accept("?") {
 			n.lazy = true
 		} else if !braces && p.accept("+") { // {2,3}+ repeats the repeat
 			n.possessive = true
@@ -209,7 +213,7 @@ func (p *patternParser) atom() *node {
 	case '(':
 		return p.group()
 	case '[':
-		return setNode(p.class())
+		return setNode(p.class(p.fold))
 	case '.':
 		if p.multi {
 			return setNode(not(oneOf()))
@@ -224,16 +228,16 @@ func (p *patternParser) atom() *node {
 	case '\\':
 		return p.escape()
 	default:
-		return setNode(p.chars(c, c))
+		return setNode(p.char(c))
 	}
 }
 
 func setNode(set runes) *node { return &node{set: newCharSet(set)} }
 
-// chars is the characters from lo to hi, in any case where that is set.
-func (p *patternParser) chars(lo, hi rune) runes {
-	set := between(lo, hi)
-	if p.fold && (lo < hi || unicode.SimpleFold(lo) != lo) {
+// char is a character, in any case where that is set.
+func (p *patternParser) char(r rune) runes {
+	set := between(r, r)
+	if p.fold && unicode.SimpleFold(r) != r {
 		return folded(set)
 	}
 	return set
@@ -315,7 +319,7 @@ func (p *patternParser) escape() *node {
 	}
 	r, set := p.escaped()
 	if set == nil {
-		set = p.chars(r, r)
+		set = p.char(r)
 	}
 	return setNode(set)
 }
@@ -378,8 +382,9 @@ func (p *patternParser) hex(digits int) rune {
 	return rune(v)
 }
 
-// class reads behind an opening bracket.
-func (p *patternParser) class() runes {
+// class reads behind an opening bracket. With fold, of the outermost set alone, it
+// has its characters in any case.
+func (p *patternParser) class(fold bool) runes {
 	p.enter("sets")
 	defer p.leave()
 	negate := p.accept("^")
@@ -388,6 +393,9 @@ func (p *patternParser) class() runes {
 		switch {
 		case !first && p.accept("]"):
 			all := allOf(append(cut, oneOf(set...))...)
+			if fold {
+				all = folded(all)
+			}
 			if negate {
 				return not(all)
 			}
@@ -397,7 +405,7 @@ func (p *patternParser) class() runes {
 		case p.accept("[:"):
 			set = append(set, p.named(posix, p.until(":]", "got [: without :]")))
 		case p.accept("["):
-			set = append(set, p.class())
+			set = append(set, p.class(false))
 		default:
 			set = append(set, p.classItem())
 		}
@@ -419,7 +427,7 @@ func (p *patternParser) classItem() runes {
 			p.fail("got a range that ends before it begins")
 		}
 	}
-	return p.chars(lo, hi)
+	return between(lo, hi)
 }
 
 func (p *patternParser) classChar() (rune, runes) {

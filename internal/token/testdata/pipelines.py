@@ -66,7 +66,7 @@ for behavior in ("Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", 
         CASES[f"split string {behavior} {invert}"] = {"model": LEVEL, "pre_tokenizer": seq("pretokenizers", split("-", behavior, invert, "String"), NOREGEX), "decoder": BYTES}
 for pattern in (
     "(?=b)", "(?<=b)", "(?<!a)b", "b*", "a{2,3}+", "a++b", "a?+ab", "(?>a|ab)c", "[[:alpha:]&&[^a-c]]+", "[^\\s\\p{L}&&[^é]]+", "(?i:é|s)+", "\\p{Han}+|\\p{^L}+", "\\P{L}+",
-    "\\h+", "\\w+|\\W+", "\\d+?", "^.", ".$", "\\b", "\\bb\\B", "(a|b|ab)*c", "a{,2}", "a{2}", "(?m:.)+", "[]a]+", "[a\\-c]+", "\\x61|\\u0062", "(?=(\\d{3})+(?!\\d))", "(?<n>a)(?:b)", "\\s+$|\\s+(?!\\S)|\\s+", "(?i)ab(?-i)c",
+    "\\h+", "\\w+|\\W+", "\\d+?", "^.", ".$", "\\b", "\\bb\\B", "(a|b|ab)*c", "a{,2}", "a{2}", "(?m:.)+", "[]a]+", "[a\\-c]+", "\\x61|\\u0062", "(?=(\\d{3})+(?!\\d))", "(?<n>a)(?:b)", "\\s+$|\\s+(?!\\S)|\\s+", "(?i)ab(?-i)c", "a{2}?", "b{1,2}?", "(?i:[\\p{L}&&[^a]])", "(?i:[^\\p{Lu}])", "(?i:[[^b]])", "(?i:\\P{Lu})",
     "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}++|\\p{N}{1,3}+| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*+|\\s++$|\\s*[\\r\\n]|\\s+(?!\\S)|\\s",
     " ?[^(\\s|[.,!?…。，、।۔،])]+", "[^\\p{P}\\p{S}\\s]+|[\\p{P}\\p{S}]", "[\\p{Han}]+|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}&&[^\\p{Han}]]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}&&[^\\p{Han}]]+|\\s+|.",
 ):
