@@ -74,8 +74,7 @@ func scaleOf(x []float32) (scale, inv float32, fine bool) {
 type part struct {
 	codes [32]int32
 	// scale is of each half of the codes, and least what is added to each product.
-	scale [2]float32
-	least float32
+	scale, least [2]float32
 }
 
 // blockForm is how the twins read a type.
@@ -98,7 +97,7 @@ var blockForms = map[tensor.DType]blockForm{
 		return p
 	}},
 	tensor.Q4_1: {least: true, part: func(w []byte, _ int) (p part) {
-		p.least = float16(w[2:])
+		p.least[0] = float16(w[2:])
 		p.nibbles(w[4:], float16(w), 0)
 		return p
 	}},
@@ -129,6 +128,39 @@ var blockForms = map[tensor.DType]blockForm{
 		p.superblock(w, w[48:], b)
 		for j := range p.codes {
 			p.codes[j] += int32(w[16+j]>>b&1) << 4
+		}
+		return p
+	}},
+	tensor.Q5_1: {least: true, part: func(w []byte, _ int) (p part) {
+		p.least[0] = float16(w[2:])
+		p.nibbles(w[8:], float16(w), 0)
+		p.fifth(binary.LittleEndian.Uint32(w[4:]), 0)
+		return p
+	}},
+	tensor.IQ4_XS: {part: func(w []byte, b int) (p part) {
+		s := w[4+b/2]>>(b%2*4)&15 | byte(binary.LittleEndian.Uint16(w[2:])>>(2*b)&3)<<4
+		p.nibbles(w[8+16*b:], float16(w)*float32(int(s)-32), 0)
+		p.look(&iq4)
+		return p
+	}},
+	tensor.Q2_K: {halves: true, least: true, part: func(w []byte, b int) (p part) {
+		for j := range p.codes {
+			p.codes[j] = int32(w[16+b/4*32+j] >> (b % 4 * 2) & 3)
+		}
+		for half := range p.scale {
+			s := w[2*b+half]
+			p.scale[half], p.least[half] = float16(w[80:])*float32(s&15), -(float16(w[82:]) * float32(s>>4))
+		}
+		return p
+	}},
+	tensor.Q3_K: {halves: true, part: func(w []byte, b int) (p part) {
+		for j := range p.codes {
+			p.codes[j] = int32(w[32+b/4*32+j]>>(b%4*2)&3|w[j]>>b&1<<2) - 4
+		}
+		for half := range p.scale {
+			g := 2*b + half
+			s := w[96+g%8]>>(g/8*4)&15 | w[104+g%4]>>(g/4*2)&3<<4
+			p.scale[half] = float16(w[108:]) * float32(int(s)-32)
 		}
 		return p
 	}},
@@ -185,7 +217,7 @@ func (p *part) superblock(w, q []byte, b int) {
 		p.codes[j] = int32(q[b/2*32+j] >> (b % 2 * 4) & 15)
 	}
 	scale := float16(w) * float32(s)
-	p.scale, p.least = [2]float32{scale, scale}, -(float16(w[2:]) * float32(l))
+	p.scale, p.least[0] = [2]float32{scale, scale}, -(float16(w[2:]) * float32(l))
 }
 
 // blockRows is the twins for rows of blocks of type dt.
@@ -216,13 +248,18 @@ func dotParts(w, x []byte, dt tensor.DType, form blockForm) float32 {
 		}
 		a := &acc[slot]
 		if form.halves {
-			*a = fma32(float32(products[0]), p.scale[0]*dx, *a)
-			*a = fma32(float32(products[1]), p.scale[1]*dx, *a)
+			for half := range 2 {
+				*a = fma32(float32(products[half]), p.scale[half]*dx, *a)
+			}
+			for half := 0; form.least && half < 2; half++ {
+				sum := int16(binary.LittleEndian.Uint16(record[roundSums+4*slot+2*half:]))
+				*a = fma32(p.least[half], float32(sum)*dx, *a)
+			}
 			continue
 		}
 		*a = fma32(float32(products[0]+products[1]), p.scale[0]*dx, *a)
 		if form.least {
-			*a = fma32(p.least, math.Float32frombits(binary.LittleEndian.Uint32(record[roundLeast+4*slot:])), *a)
+			*a = fma32(p.least[0], math.Float32frombits(binary.LittleEndian.Uint32(record[roundLeast+4*slot:])), *a)
 		}
 	}
 	return halve(&acc)

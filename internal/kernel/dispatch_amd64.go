@@ -61,7 +61,8 @@ func avx2() Set {
 			tensor.Q8_0: oneByOne(amd64.DotQ80AVX2), tensor.Q4_0: oneByOne(amd64.DotQ40AVX2),
 			tensor.Q4_1: oneByOne(amd64.DotQ41AVX2), tensor.Q5_0: oneByOne(amd64.DotQ50AVX2),
 			tensor.Q4_K: oneByOne(amd64.DotQ4KAVX2), tensor.Q5_K: oneByOne(amd64.DotQ5KAVX2), tensor.Q6_K: oneByOne(amd64.DotQ6KAVX2),
-			tensor.IQ4_NL: oneByOne(amd64.DotIQ4NLAVX2), tensor.MXFP4: oneByOne(amd64.DotMXFP4AVX2),
+			tensor.Q5_1: oneByOne(amd64.DotQ51AVX2), tensor.Q2_K: oneByOne(amd64.DotQ2KAVX2), tensor.Q3_K: oneByOne(amd64.DotQ3KAVX2),
+			tensor.IQ4_XS: oneByOne(amd64.DotIQ4XSAVX2), tensor.IQ4_NL: oneByOne(amd64.DotIQ4NLAVX2), tensor.MXFP4: oneByOne(amd64.DotMXFP4AVX2),
 		},
 		Swish:     swishBy(amd64.SwishAVX2),
 		DecodeF16: amd64.DecodeF16AVX2, EncodeF16: amd64.EncodeF16AVX2,
@@ -101,6 +102,10 @@ func avx512(s Set) Set {
 			tensor.Q5_K:   inPairs(amd64.DotQ5KAVX512, amd64.Dot4Q5KAVX512, amd64.PairQ5KAVX512, gemmAVX512(tensor.Q5_K, amd64.SpreadQ5KAVX512, amd64.GemmLeastAVX512, 0)),
 			tensor.Q6_K:   inPairs(amd64.DotQ6KAVX512, amd64.Dot4Q6KAVX512, amd64.PairQ6KAVX512, gemmAVX512(tensor.Q6_K, amd64.SpreadQ6KAVX512, amd64.GemmHalvesAVX512, 1<<5)),
 			tensor.IQ4_NL: inPairs(amd64.DotIQ4NLAVX512, amd64.Dot4IQ4NLAVX512, amd64.PairIQ4NLAVX512, gemmAVX512(tensor.IQ4_NL, amd64.SpreadIQ4NLAVX512, amd64.GemmZeroAVX512, 1<<7)),
+			tensor.Q2_K:   oneByOne(amd64.DotQ2KAVX512),
+			tensor.Q5_1:   withGemm(amd64.DotQ51AVX512, gemmAVX512(tensor.Q5_1, amd64.SpreadQ51AVX512, amd64.GemmLeastAVX512, 0)),
+			tensor.Q3_K:   withGemm(amd64.DotQ3KAVX512, gemmAVX512(tensor.Q3_K, amd64.SpreadQ3KAVX512, amd64.GemmHalvesAVX512, 1<<2)),
+			tensor.IQ4_XS: withGemm(amd64.DotIQ4XSAVX512, gemmAVX512(tensor.IQ4_XS, amd64.SpreadIQ4XSAVX512, amd64.GemmZeroAVX512, 1<<7)),
 			tensor.MXFP4:  inPairs(amd64.DotMXFP4AVX512, amd64.Dot4MXFP4AVX512, amd64.PairMXFP4AVX512, gemmAVX512(tensor.MXFP4, amd64.SpreadMXFP4AVX512, amd64.GemmZeroAVX512, 1<<4)),
 		}
 	}
@@ -148,6 +153,13 @@ func aheadOf(w []byte, at int) *byte {
 		return nil
 	}
 	return &w[min(at, len(w)-1)]
+}
+
+// withGemm is oneByOne for one row or a few tokens.
+func withGemm(dot func(w, x []byte, next *byte) float32, g *Gemm) *Rows {
+	k := oneByOne(dot)
+	k.Gemm = g
+	return k
 }
 
 // gemmAVX512 is the Gemm of type dt. zero is the code that stands for 0.

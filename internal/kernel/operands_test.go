@@ -46,7 +46,8 @@ var rowTypes, blockTypes = func() (rows, blocks []rowType) {
 }()
 
 // scalesAt are where a block has float16.
-var scalesAt = map[tensor.DType][]int{tensor.Q4_1: {0, 2}, tensor.Q4_K: {0, 2}, tensor.Q5_K: {0, 2}, tensor.Q6_K: {208}}
+var scalesAt = map[tensor.DType][]int{tensor.Q4_1: {0, 2}, tensor.Q4_K: {0, 2}, tensor.Q5_K: {0, 2}, tensor.Q6_K: {208},
+	tensor.Q5_1: {0, 2}, tensor.Q2_K: {80, 82}, tensor.Q3_K: {108}}
 
 // zeroOf is the zero point of a quantised type.
 func zeroOf(dt tensor.DType) int32 {

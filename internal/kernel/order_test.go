@@ -339,7 +339,7 @@ func blockSizes(dt rowType, raw []byte, n int) []float64 {
 		size[i] = math.Abs(float64(v))
 		if form.least {
 			p := form.part(raw[i/dt.BlockElems()*dt.BlockBytes():], i%dt.BlockElems()/tensor.QuantBlock)
-			size[i] += 2 * math.Abs(float64(p.least))
+			size[i] += 2 * math.Abs(float64(p.least[0])+float64(p.least[1]))
 		}
 	}
 	return size

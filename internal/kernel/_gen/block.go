@@ -28,6 +28,7 @@ const (
 // A block is a type of GGUF's blocks.
 type block struct {
 	name         string
+	rare         bool // few files have it: less is written
 	elems, bytes int
 	// zero says that codes are unsigned and that 1<<zero stands for 0; signed that
 	// those of AVX2 are signed, since a pair of their products would not fit.
@@ -40,9 +41,9 @@ type block struct {
 	// codes calls use with the codes of every group and half, low halves first and
 	// that of group 3 last.
 	codes func(s isa, b *block, c blockConsts, p part, use func(g, half int, v reg.VecVirtual))
-	// scales are a part's scales as float32, two registers where halves, and its
-	// least values.
-	scales func(s isa, b *block, c blockConsts, p part) (scale []reg.VecVirtual, least reg.VecVirtual)
+	// scales are a part's scales as float32, two registers where halves, and as many
+	// of least values.
+	scales func(s isa, b *block, c blockConsts, p part) (scale, least []reg.VecVirtual)
 	// tables are the constants that it wants in registers.
 	tables func(s isa, b *block) map[string]reg.VecVirtual
 }
@@ -221,20 +222,12 @@ func (s isa) meet(v [4]reg.VecVirtual) reg.VecVirtual {
 
 // addSums takes off what the zero point of the codes adds to a part's sums and
 // adds them, times their scales, and what the blocks' least values add.
-func (s isa) addSums(b *block, c blockConsts, sums, scale []reg.VecVirtual, least reg.VecVirtual, x func(disp, size int) Mem, acc reg.VecVirtual) {
+func (s isa) addSums(b *block, c blockConsts, sums, scale, least []reg.VecVirtual, x func(disp, size int) Mem, acc reg.VecVirtual) {
 	ofX := x(roundSums, 4)
 	switch {
 	case b.zero > 0 && b.halves:
 		for half, sum := range sums {
-			v := s.vec()
-			if half == 0 {
-				s.shiftLeft(16, ofX, v)
-			} else {
-				VMOVUPS(ofX, v)
-				s.and(s.words32("upper", 0xffff0000), v, v)
-			}
-			VPSRAD(U8(16-b.zero), v, v)
-			VPSUBD(v, sum, sum)
+			VPSUBD(s.halfSums(ofX, half, b.zero), sum, sum)
 		}
 	case b.zero > 0 && !b.signedHere(s):
 		v := s.blockSums(ofX)
@@ -248,14 +241,35 @@ func (s isa) addSums(b *block, c blockConsts, sums, scale []reg.VecVirtual, leas
 		VMULPS(dx, scale[half], f)
 		VFMADD231PS(f, sum, acc)
 	}
-	if b.least != 0 {
-		v := x(roundLeast, 4)
-		if b.least > 0 {
-			VFMADD231PS(v, least, acc)
+	for half, m := range least {
+		v := s.vec()
+		if b.halves {
+			v = s.halfSums(ofX, half, 0)
+			VCVTDQ2PS(v, v)
+			VMULPS(dx, v, v)
 		} else {
-			VFNMADD231PS(v, least, acc)
+			VMOVUPS(x(roundLeast, 4), v)
+		}
+		if b.least > 0 {
+			VFMADD231PS(v, m, acc)
+		} else {
+			VFNMADD231PS(v, m, acc)
 		}
 	}
+}
+
+// halfSums is a part's sums of activations of either half of its blocks, times
+// 1<<zero.
+func (s isa) halfSums(ofX Mem, half, zero int) reg.VecVirtual {
+	v := s.vec()
+	if half == 0 {
+		s.shiftLeft(16, ofX, v)
+	} else {
+		VMOVUPS(ofX, v)
+		s.and(s.words32("upper", 0xffff0000), v, v)
+	}
+	VPSRAD(U8(16-zero), v, v)
+	return v
 }
 
 // blockSums is a part's sums of activations.
@@ -359,9 +373,13 @@ func (s isa) blockKernels(b *block) {
 	if s.width == 8 {
 		return
 	}
-	s.pairOfRows(b)
-	s.dot4Block(b)
-	s.spread(b)
+	if !b.rare {
+		s.pairOfRows(b)
+		s.dot4Block(b)
+	}
+	if !b.halves || b.least == 0 { // which panels have no place for
+		s.spread(b)
+	}
 }
 
 // pairOfRows writes Pair<b>: rowPairs says what it is for.

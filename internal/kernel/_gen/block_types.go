@@ -18,6 +18,10 @@ var blocks = []*block{
 	{name: "Q5K", elems: 256, bytes: 176, least: -1, codes: codesK(48, true), scales: scalesK, tables: tablesK},
 	{name: "Q6K", elems: 256, bytes: 210, zero: 5, halves: true, codes: codes6K, scales: scales6K, tables: tablesK},
 	{name: "IQ4NL", elems: 32, bytes: 18, zero: 7, signed: true, codes: looked(2), scales: halfScales, tables: iq4Tables},
+	{name: "Q51", rare: true, elems: 32, bytes: 24, least: 1, codes: fives(8), scales: halfScales, tables: wordTables},
+	{name: "Q2K", rare: true, elems: 256, bytes: 84, halves: true, least: -1, codes: codes2K, scales: scales2K, tables: tablesK},
+	{name: "Q3K", rare: true, elems: 256, bytes: 110, zero: 2, halves: true, codes: codes3K, scales: scales3K, tables: tablesK},
+	{name: "IQ4XS", rare: true, elems: 256, bytes: 136, zero: 7, signed: true, codes: codesXS, scales: scalesXS, tables: tablesXS},
 	{name: "MXFP4", elems: 32, bytes: 17, zero: 4, codes: looked(1), scales: exponents, tables: fp4Tables},
 }
 
@@ -196,7 +200,7 @@ func wordTables(s isa, b *block) map[string]reg.VecVirtual {
 	return t
 }
 
-func (b *block) codesOfFive() bool { return b.zero == 4 && b.name != "MXFP4" }
+func (b *block) codesOfFive() bool { return b.name == "Q50" || b.name == "Q51" }
 
 // table is a register of constant.
 func (s isa) table(name string, at func(i int) byte) reg.VecVirtual {
@@ -207,10 +211,10 @@ func (s isa) table(name string, at func(i int) byte) reg.VecVirtual {
 
 // halfScales is scales of types of 32 elements that begin with a float16, after
 // which comes their least value if they have one.
-func halfScales(s isa, b *block, c blockConsts, p part) (scale []reg.VecVirtual, least reg.VecVirtual) {
+func halfScales(s isa, b *block, c blockConsts, p part) (scale, least []reg.VecVirtual) {
 	scale = []reg.VecVirtual{s.half16(b, c, p, 0)}
 	if b.least != 0 {
-		least = s.half16(b, c, p, 2)
+		least = []reg.VecVirtual{s.half16(b, c, p, 2)}
 	}
 	return scale, least
 }
@@ -246,7 +250,7 @@ func fp4Tables(s isa, b *block) map[string]reg.VecVirtual {
 
 // exponents is scales of MXFP4: 2^(e-128), e being a byte. The two least are
 // subnormal.
-func exponents(s isa, b *block, c blockConsts, p part) (scale []reg.VecVirtual, least reg.VecVirtual) {
+func exponents(s isa, b *block, c blockConsts, p part) (scale, least []reg.VecVirtual) {
 	e, small := s.vec(), s.vec()
 	if s.width == 16 {
 		// Blocks have odd sizes: every other one's byte is the upper one of its word.
@@ -276,10 +280,7 @@ func codesK(base int, fifth bool) func(isa, *block, blockConsts, part, func(int,
 	return func(s isa, b *block, c blockConsts, p part, use func(g, half int, v reg.VecVirtual)) {
 		var upper [2]reg.VecVirtual
 		if fifth {
-			for half := range upper {
-				upper[half] = p.gather(func(q int) int { return q/2*b.bytes + 16 + 16*half })
-				VPSRLVQ(c.table["oddQuarters"], upper[half], upper[half]) // whose blocks are four further
-			}
+			upper = p.bitOfEach(b, c, 16)
 		}
 		for j := range 2 {
 			for half := range 2 {
@@ -298,9 +299,19 @@ func codesK(base int, fifth bool) func(isa, *block, blockConsts, part, func(int,
 	}
 }
 
+// bitOfEach is 32 bytes from base on of which bit b is of block b, so that bit g
+// is of the blocks of group g.
+func (p part) bitOfEach(b *block, c blockConsts, base int) (upper [2]reg.VecVirtual) {
+	for half := range upper {
+		upper[half] = p.gather(func(q int) int { return q/2*b.bytes + base + 16*half })
+		VPSRLVQ(c.table["oddQuarters"], upper[half], upper[half]) // whose blocks are four further
+	}
+	return upper
+}
+
 func tablesK(s isa, b *block) map[string]reg.VecVirtual {
 	t := map[string]reg.VecVirtual{}
-	if b.name == "Q5K" {
+	if b.name == "Q5K" || b.name == "Q3K" {
 		t["oddQuarters"] = s.table("oddQuarters", func(i int) byte { return []byte{0, 4}[i/16%2] * []byte{1, 0, 0, 0, 0, 0, 0, 0}[i%8] })
 	}
 	return t
@@ -328,7 +339,7 @@ func (p part) headers(b *block, offset int) reg.VecVirtual {
 
 // scalesK is scales of Q4_K and Q5_K: two float16, that of the scales and that of
 // the least values, and twelve bytes of six bits of either for eight blocks.
-func scalesK(s isa, b *block, c blockConsts, p part) (scale []reg.VecVirtual, least reg.VecVirtual) {
+func scalesK(s isa, b *block, c blockConsts, p part) (scale, least []reg.VecVirtual) {
 	h := p.headers(b, 0)
 	d := func(name string, offset byte) reg.VecVirtual {
 		words, v := s.narrow(), s.vec()
@@ -336,15 +347,14 @@ func scalesK(s isa, b *block, c blockConsts, p part) (scale []reg.VecVirtual, le
 		VCVTPH2PS(words, v)
 		return v
 	}
-	bytes := func(v uint32) Mem { return s.constant(fmt.Sprintf("bytes%x", v), func(i int) byte { return byte(v) }) }
 	low, middle, high := s.narrow(), s.narrow(), s.narrow()
 	VPSHUFD(U8(0x99), h, middle)
-	s.and(bytes(0x3f), middle, low) // of blocks 0 to 3
+	s.and(s.bytesOf(0x3f), middle, low) // of blocks 0 to 3
 	VPSRLD(U8(2), middle, middle)
-	s.and(bytes(0x30), middle, middle)
+	s.and(s.bytesOf(0x30), middle, middle)
 	VPSHUFD(U8(0xff), h, high)
 	VPSRLVD(s.constant("oddWords", func(i int) byte { return []byte{0, 0, 0, 0, 4, 0, 0, 0}[i%8] }), high, high)
-	s.and(bytes(0x0f), high, high)
+	s.and(s.bytesOf(0x0f), high, high)
 	if s.width == 16 {
 		VPORD(middle, high, high)
 	} else {
@@ -365,7 +375,7 @@ func scalesK(s isa, b *block, c blockConsts, p part) (scale []reg.VecVirtual, le
 	VCVTDQ2PS(m, m)
 	VMULPS(d("scaleHalf", 0), sc, sc)
 	VMULPS(d("leastHalf", 2), m, m)
-	return []reg.VecVirtual{sc}, m
+	return []reg.VecVirtual{sc}, []reg.VecVirtual{m}
 }
 
 // codes6K is the codes of Q6_K: of each 128, 64 bytes of nibbles and 32 of two
@@ -393,22 +403,149 @@ func codes6K(s isa, b *block, c blockConsts, p part, use func(g, half int, v reg
 }
 
 // scales6K is scales of Q6_K: sixteen int8 and, at the end, their float16.
-func scales6K(s isa, b *block, c blockConsts, p part) (scale []reg.VecVirtual, least reg.VecVirtual) {
-	low, high, words, d := s.vec(), s.vec(), s.narrow(), s.vec()
-	VPMOVSXWD(p.headers(b, 192), high)
+func scales6K(s isa, b *block, c blockConsts, p part) (scale, least []reg.VecVirtual) {
+	return s.byteScales(p.headers(b, 192), p.half(b, 208)), nil
+}
+
+// byteScales is int8 of a part, two for a block, as float32 times d.
+func (s isa) byteScales(bytes, d reg.VecVirtual) []reg.VecVirtual {
+	low, high := s.vec(), s.vec()
+	VPMOVSXWD(bytes, high)
 	VPSLLD(U8(24), high, low)
 	VPSRAD(U8(24), low, low)
 	VPSRAD(U8(8), high, high)
-	VPBROADCASTW(at(p.wp, p.index*b.bytes+208), words)
-	if s.width == 16 {
-		second := XMM()
-		VPBROADCASTW(at(p.wp, b.bytes+208), second)
-		VINSERTI32X4(U8(1), second, words, words)
-	}
-	VCVTPH2PS(words, d)
 	for _, v := range []reg.VecVirtual{low, high} {
 		VCVTDQ2PS(v, v)
 		VMULPS(d, v, v)
 	}
-	return []reg.VecVirtual{low, high}, nil
+	return []reg.VecVirtual{low, high}
+}
+
+// wordOf fills the words of each superblock of a part with that at offset.
+func (p part) wordOf(b *block, offset int) reg.VecVirtual {
+	words := p.narrow()
+	VPBROADCASTW(at(p.wp, p.index*b.bytes+offset), words)
+	if p.width == 16 {
+		second := XMM()
+		VPBROADCASTW(at(p.wp, b.bytes+offset), second)
+		VINSERTI32X4(U8(1), second, words, words)
+	}
+	return words
+}
+
+// half is the float16 at offset of each superblock.
+func (p part) half(b *block, offset int) reg.VecVirtual {
+	v := p.vec()
+	VCVTPH2PS(p.wordOf(b, offset), v)
+	return v
+}
+
+// bytesOf is a constant of one byte, again and again.
+func (s isa) bytesOf(v uint32) Mem { return s.words32(fmt.Sprintf("bytes%x", v), v*0x01010101) }
+
+// pairsOfBits calls use with the two bits that are group g's of the 64 bytes from
+// base on.
+func (p part) pairsOfBits(b *block, base int, half int, use func(g int, v reg.VecVirtual)) {
+	raw := p.gather(func(q int) int { return q/2*b.bytes + base + q%2*32 + 16*half })
+	for g := range 4 {
+		v := p.vec()
+		if g == 0 {
+			VMOVUPS(raw, v)
+		} else {
+			VPSRLD(U8(2*g), raw, v)
+		}
+		p.and(p.bytesOf(3), v, v)
+		use(g, v)
+	}
+}
+
+// codes2K is the codes of Q2_K.
+func codes2K(s isa, b *block, c blockConsts, p part, use func(g, half int, v reg.VecVirtual)) {
+	for half := range 2 {
+		p.pairsOfBits(b, 16, half, func(g int, v reg.VecVirtual) { use(g, half, v) })
+	}
+}
+
+// scales2K is scales of Q2_K: sixteen bytes of a scale and a least value each.
+func scales2K(s isa, b *block, c blockConsts, p part) (scale, least []reg.VecVirtual) {
+	low := p.headers(b, 0)
+	high := s.narrow()
+	VPSRLW(U8(4), low, high)
+	s.and(s.bytesOf(15), low, low)
+	s.and(s.bytesOf(15), high, high)
+	return s.byteScales(low, p.half(b, 80)), s.byteScales(high, p.half(b, 82))
+}
+
+// codes3K is the codes of Q3_K: two bits, and a third in the first 32 bytes.
+func codes3K(s isa, b *block, c blockConsts, p part, use func(g, half int, v reg.VecVirtual)) {
+	third := p.bitOfEach(b, c, 0)
+	for half := range 2 {
+		p.pairsOfBits(b, 32, half, func(g int, v reg.VecVirtual) {
+			bits := s.vec()
+			switch {
+			case g < 2:
+				VPSLLD(U8(2-g), third[half], bits)
+			case g == 2:
+				VMOVUPS(third[half], bits)
+			default:
+				VPSRLD(U8(1), third[half], bits)
+			}
+			s.merge(s.bytesOf(4), bits, v)
+			use(g, half, v)
+		})
+	}
+}
+
+// scales3K is scales of Q3_K: four bits of sixteen in eight bytes, two more in four.
+func scales3K(s isa, b *block, c blockConsts, p part) (scale, least []reg.VecVirtual) {
+	h := p.headers(b, 94) // the scales from its third byte on, the float16 at its end
+	low, high, words, d := s.narrow(), s.narrow(), s.narrow(), s.vec()
+	VPSHUFB(s.constant("low3K", func(i int) byte { return byte(2 + i%8) }), h, low)
+	VPSRLVQ(s.constant("low3KBits", func(i int) byte { return []byte{0, 4}[i/8%2] * []byte{1, 0, 0, 0, 0, 0, 0, 0}[i%8] }), low, low)
+	s.and(s.bytesOf(15), low, low)
+	VPSHUFB(s.constant("high3K", func(i int) byte { return byte(10 + i%4) }), h, high)
+	VPSRLVD(s.constant("high3KBits", func(i int) byte { return byte(i/4%4*2) * []byte{1, 0, 0, 0}[i%4] }), high, high)
+	VPSLLD(U8(4), high, high)
+	s.and(s.bytesOf(0x30), high, high)
+	VPADDB(high, low, low)
+	VPSUBB(s.bytesOf(32), low, low)
+	VPSHUFB(s.constant("half3K", func(i int) byte { return byte(14 + i%2) }), h, words)
+	VCVTPH2PS(words, d)
+	return s.byteScales(low, d), nil
+}
+
+// codesXS is the codes of IQ4_XS: sixteen bytes a block, as in IQ4_NL.
+func codesXS(s isa, b *block, c blockConsts, p part, use func(g, half int, v reg.VecVirtual)) {
+	for g := range 4 {
+		raw := p.gather(func(q int) int { return q/2*b.bytes + 8 + 16*(q%2*4+g) })
+		s.twoNibbles(c, raw, func(half int, v reg.VecVirtual) {
+			VPSHUFB(v, c.table["values"], v)
+			use(g, half, v)
+		})
+	}
+}
+
+func tablesXS(s isa, b *block) map[string]reg.VecVirtual {
+	return map[string]reg.VecVirtual{"values": s.codeValues(b, iq4Values)}
+}
+
+// scalesXS is scales of IQ4_XS: a float16, two bits of eight in a word, and four
+// more in four bytes.
+func scalesXS(s isa, b *block, c blockConsts, p part) (scale, least []reg.VecVirtual) {
+	h := p.headers(b, 0)
+	low, v, upper := s.narrow(), s.vec(), s.vec()
+	// Block b has the lower or the upper bits of byte b/2, in a word of its own.
+	VPSHUFB(s.constant("lowXS", func(i int) byte { return []byte{byte(4 + i%16/4), 0x80}[i%2] }), h, low)
+	VPMOVZXWD(low, v)
+	VPSRLVD(s.constant("oddBlocks", func(i int) byte { return []byte{0, 0, 0, 0, 4, 0, 0, 0}[i%8] }), v, v)
+	s.and(s.words32("nibble32", 15), v, v)
+	VPMOVZXWD(p.wordOf(b, 2), upper)
+	VPSRLVD(s.constant("upperXSBits", func(i int) byte { return byte(i/4%8*2) * []byte{1, 0, 0, 0}[i%4] }), upper, upper)
+	VPSLLD(U8(4), upper, upper)
+	s.and(s.words32("pair32", 0x30), upper, upper)
+	VPADDD(upper, v, v)
+	VPSUBD(s.words32("thirtyTwo", 32), v, v)
+	VCVTDQ2PS(v, v)
+	VMULPS(p.half(b, 0), v, v)
+	return []reg.VecVirtual{v}, nil
 }

@@ -31,11 +31,11 @@ func (s isa) spread(b *block) {
 	c := s.blockConsts(b)
 	b.codes(s, b, c, p, func(g, half int, v reg.VecVirtual) { VMOVDQU32(v, at(dp, g*128+half*64)) })
 	scale, least := b.scales(s, b, c, p)
-	if b.least < 0 {
-		VPXORD(s.words32("sign", 1<<31), least, least)
-	}
-	if b.least != 0 {
-		scale = append(scale, least)
+	for _, v := range least {
+		if b.least < 0 {
+			VPXORD(s.words32("sign", 1<<31), v, v)
+		}
+		scale = append(scale, v)
 	}
 	for i, v := range scale {
 		VMOVUPS(v, at(dp, roundScales+64*i))

@@ -119,6 +119,26 @@ func DotQ6KAVX2(w []byte, x []byte, next *byte) float32
 //go:noescape
 func DotIQ4NLAVX2(w []byte, x []byte, next *byte) float32
 
+// DotQ51AVX2 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotQ51AVX2(w []byte, x []byte, next *byte) float32
+
+// DotQ2KAVX2 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotQ2KAVX2(w []byte, x []byte, next *byte) float32
+
+// DotQ3KAVX2 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotQ3KAVX2(w []byte, x []byte, next *byte) float32
+
+// DotIQ4XSAVX2 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotIQ4XSAVX2(w []byte, x []byte, next *byte) float32
+
 // DotMXFP4AVX2 is Rows.Dot of package kernel.
 //
 //go:noescape

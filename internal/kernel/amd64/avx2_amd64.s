@@ -3332,7 +3332,8 @@ body:
 	VCVTDQ2PS      Y6, Y6
 	VMULPS         Y7, Y4, Y4
 	VFMADD231PS    Y4, Y6, Y2
-	VFMADD231PS    640(DX), Y5, Y2
+	VMOVUPS        640(DX), Y4
+	VFMADD231PS    Y4, Y5, Y2
 	VBROADCASTI128 164(AX), Y4
 	VINSERTI128    $0x01, 244(AX), Y4, Y4
 	VPAND          Y0, Y4, Y5
@@ -3402,7 +3403,8 @@ body:
 	VCVTDQ2PS      Y6, Y6
 	VMULPS         Y7, Y4, Y4
 	VFMADD231PS    Y4, Y6, Y3
-	VFMADD231PS    672(DX), Y5, Y3
+	VMOVUPS        672(DX), Y4
+	VFMADD231PS    Y4, Y5, Y3
 	ADDQ           $0x00000140, AX
 	ADDQ           $0x00000140, BX
 	ADDQ           $0x000002c0, DX
@@ -3901,7 +3903,8 @@ body:
 	VCVTDQ2PS      Y5, Y5
 	VMULPS         Y4, Y6, Y4
 	VFMADD231PS    Y4, Y5, Y2
-	VFNMADD231PS   640(DX), Y7, Y2
+	VMOVUPS        640(DX), Y4
+	VFNMADD231PS   Y4, Y7, Y2
 	VBROADCASTI128 160(AX), Y4
 	VINSERTI128    $0x01, 224(AX), Y4, Y4
 	VPAND          Y0, Y4, Y5
@@ -3972,7 +3975,8 @@ body:
 	VCVTDQ2PS      Y5, Y5
 	VMULPS         Y4, Y6, Y4
 	VFMADD231PS    Y4, Y5, Y3
-	VFNMADD231PS   672(DX), Y7, Y3
+	VMOVUPS        672(DX), Y4
+	VFNMADD231PS   Y4, Y7, Y3
 	ADDQ           $0x00000120, AX
 	ADDQ           $0x00000120, BX
 	ADDQ           $0x000002c0, DX
@@ -4215,7 +4219,8 @@ body:
 	VCVTDQ2PS      Y5, Y5
 	VMULPS         Y6, Y7, Y6
 	VFMADD231PS    Y6, Y5, Y3
-	VFNMADD231PS   640(DX), Y8, Y3
+	VMOVUPS        640(DX), Y5
+	VFNMADD231PS   Y5, Y8, Y3
 	VBROADCASTI128 192(AX), Y5
 	VINSERTI128    $0x01, 192(AX), Y5, Y5
 	VPSRLVQ        Y2, Y5, Y5
@@ -4316,7 +4321,8 @@ body:
 	VCVTDQ2PS      Y5, Y5
 	VMULPS         Y6, Y7, Y6
 	VFMADD231PS    Y6, Y5, Y4
-	VFNMADD231PS   672(DX), Y8, Y4
+	VMOVUPS        672(DX), Y5
+	VFNMADD231PS   Y5, Y8, Y4
 	ADDQ           $0x00000160, AX
 	ADDQ           $0x00000160, BX
 	ADDQ           $0x000002c0, DX
@@ -4494,30 +4500,30 @@ body:
 	VPUNPCKHQDQ    Y7, Y8, Y6
 	VPADDD         Y6, Y5, Y5
 	VMOVDQU        192(AX), X6
-	VPMOVSXWD      X6, Y7
-	VPSLLD         $0x18, Y7, Y6
+	VPBROADCASTW   208(AX), X7
+	VCVTPH2PS      X7, Y7
+	VPMOVSXWD      X6, Y8
+	VPSLLD         $0x18, Y8, Y6
 	VPSRAD         $0x18, Y6, Y6
-	VPSRAD         $0x08, Y7, Y7
-	VPBROADCASTW   208(AX), X8
-	VCVTPH2PS      X8, Y8
+	VPSRAD         $0x08, Y8, Y8
 	VCVTDQ2PS      Y6, Y6
-	VMULPS         Y8, Y6, Y6
-	VCVTDQ2PS      Y7, Y7
-	VMULPS         Y8, Y7, Y7
-	VMOVUPS        576(DX), Y8
-	VPSLLD         $0x10, Y8, Y8
-	VPSRAD         $0x0b, Y8, Y8
-	VPSUBD         Y8, Y4, Y4
-	VMOVUPS        576(DX), Y8
-	VPAND          upper<>+0(SB), Y8, Y8
-	VPSRAD         $0x0b, Y8, Y8
-	VPSUBD         Y8, Y5, Y5
-	VMOVUPS        512(DX), Y8
+	VMULPS         Y7, Y6, Y6
+	VCVTDQ2PS      Y8, Y8
+	VMULPS         Y7, Y8, Y8
+	VMOVUPS        576(DX), Y7
+	VPSLLD         $0x10, Y7, Y7
+	VPSRAD         $0x0b, Y7, Y7
+	VPSUBD         Y7, Y4, Y4
+	VMOVUPS        576(DX), Y7
+	VPAND          upper<>+0(SB), Y7, Y7
+	VPSRAD         $0x0b, Y7, Y7
+	VPSUBD         Y7, Y5, Y5
+	VMOVUPS        512(DX), Y7
 	VCVTDQ2PS      Y4, Y4
-	VMULPS         Y8, Y6, Y6
+	VMULPS         Y7, Y6, Y6
 	VFMADD231PS    Y6, Y4, Y2
 	VCVTDQ2PS      Y5, Y5
-	VMULPS         Y8, Y7, Y4
+	VMULPS         Y7, Y8, Y4
 	VFMADD231PS    Y4, Y5, Y2
 	VBROADCASTI128 338(AX), Y4
 	VINSERTI128    $0x01, 370(AX), Y4, Y4
@@ -4602,30 +4608,30 @@ body:
 	VPUNPCKHQDQ    Y7, Y8, Y6
 	VPADDD         Y6, Y5, Y5
 	VMOVDQU        402(AX), X6
-	VPMOVSXWD      X6, Y7
-	VPSLLD         $0x18, Y7, Y6
+	VPBROADCASTW   418(AX), X7
+	VCVTPH2PS      X7, Y7
+	VPMOVSXWD      X6, Y8
+	VPSLLD         $0x18, Y8, Y6
 	VPSRAD         $0x18, Y6, Y6
-	VPSRAD         $0x08, Y7, Y7
-	VPBROADCASTW   418(AX), X8
-	VCVTPH2PS      X8, Y8
+	VPSRAD         $0x08, Y8, Y8
 	VCVTDQ2PS      Y6, Y6
-	VMULPS         Y8, Y6, Y6
-	VCVTDQ2PS      Y7, Y7
-	VMULPS         Y8, Y7, Y7
-	VMOVUPS        608(DX), Y8
-	VPSLLD         $0x10, Y8, Y8
-	VPSRAD         $0x0b, Y8, Y8
-	VPSUBD         Y8, Y4, Y4
-	VMOVUPS        608(DX), Y8
-	VPAND          upper<>+0(SB), Y8, Y8
-	VPSRAD         $0x0b, Y8, Y8
-	VPSUBD         Y8, Y5, Y5
-	VMOVUPS        544(DX), Y8
+	VMULPS         Y7, Y6, Y6
+	VCVTDQ2PS      Y8, Y8
+	VMULPS         Y7, Y8, Y8
+	VMOVUPS        608(DX), Y7
+	VPSLLD         $0x10, Y7, Y7
+	VPSRAD         $0x0b, Y7, Y7
+	VPSUBD         Y7, Y4, Y4
+	VMOVUPS        608(DX), Y7
+	VPAND          upper<>+0(SB), Y7, Y7
+	VPSRAD         $0x0b, Y7, Y7
+	VPSUBD         Y7, Y5, Y5
+	VMOVUPS        544(DX), Y7
 	VCVTDQ2PS      Y4, Y4
-	VMULPS         Y8, Y6, Y6
+	VMULPS         Y7, Y6, Y6
 	VFMADD231PS    Y6, Y4, Y3
 	VCVTDQ2PS      Y5, Y5
-	VMULPS         Y8, Y7, Y4
+	VMULPS         Y7, Y8, Y4
 	VFMADD231PS    Y4, Y5, Y3
 	ADDQ           $0x000001a4, AX
 	ADDQ           $0x000001a4, BX
@@ -4982,6 +4988,1347 @@ DATA valuesIQ4NL<>+40(SB)/8, $0x7159453526190d01
 DATA valuesIQ4NL<>+48(SB)/8, $0xf6eaddcfbfad9881
 DATA valuesIQ4NL<>+56(SB)/8, $0x7159453526190d01
 GLOBL valuesIQ4NL<>(SB), RODATA|NOPTR, $64
+
+// func DotQ51AVX2(w []byte, x []byte, next *byte) float32
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
+TEXT ·DotQ51AVX2(SB), NOSPLIT, $384-60
+	MOVQ         w_base+0(FP), AX
+	MOVQ         w_len+8(FP), CX
+	MOVQ         x_base+24(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	VMOVUPS      bit<>+0(SB), Y2
+	VMOVUPS      lowBytes<>+0(SB), Y3
+	VMOVUPS      highBytes<>+0(SB), Y4
+	LEAQ         8192(AX), SI
+	MOVQ         next+48(FP), BX
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+
+chunk:
+	CMPQ CX, $0x00000180
+	JL   rest
+
+body:
+	PREFETCHT1     (BX)
+	PREFETCHT1     64(BX)
+	PREFETCHT1     128(BX)
+	PREFETCHT1     192(BX)
+	PREFETCHT1     256(BX)
+	PREFETCHT1     320(BX)
+	VBROADCASTI128 8(AX), Y7
+	VINSERTI128    $0x01, 104(AX), Y7, Y7
+	VBROADCASTI128 4(AX), Y8
+	VINSERTI128    $0x01, 100(AX), Y8, Y8
+	VPAND          Y0, Y7, Y9
+	VPSHUFB        Y3, Y8, Y10
+	VPAND          Y2, Y10, Y10
+	VPCMPEQB       Y2, Y10, Y10
+	VPAND          sixteen<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VPMADDUBSW     (DX), Y9, Y9
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          Y0, Y7, Y7
+	VPSHUFB        Y4, Y8, Y8
+	VPAND          Y2, Y8, Y8
+	VPCMPEQB       Y2, Y8, Y8
+	VPAND          sixteen<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VPMADDUBSW     64(DX), Y7, Y7
+	VPADDW         Y7, Y9, Y9
+	VPMADDWD       Y1, Y9, Y9
+	VBROADCASTI128 32(AX), Y7
+	VINSERTI128    $0x01, 128(AX), Y7, Y7
+	VBROADCASTI128 28(AX), Y8
+	VINSERTI128    $0x01, 124(AX), Y8, Y8
+	VPAND          Y0, Y7, Y10
+	VPSHUFB        Y3, Y8, Y11
+	VPAND          Y2, Y11, Y11
+	VPCMPEQB       Y2, Y11, Y11
+	VPAND          sixteen<>+0(SB), Y11, Y11
+	VPOR           Y11, Y10, Y10
+	VPMADDUBSW     128(DX), Y10, Y10
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          Y0, Y7, Y7
+	VPSHUFB        Y4, Y8, Y8
+	VPAND          Y2, Y8, Y8
+	VPCMPEQB       Y2, Y8, Y8
+	VPAND          sixteen<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VPMADDUBSW     192(DX), Y7, Y7
+	VPADDW         Y7, Y10, Y10
+	VPMADDWD       Y1, Y10, Y10
+	VBROADCASTI128 56(AX), Y7
+	VINSERTI128    $0x01, 152(AX), Y7, Y7
+	VBROADCASTI128 52(AX), Y8
+	VINSERTI128    $0x01, 148(AX), Y8, Y8
+	VPAND          Y0, Y7, Y11
+	VPSHUFB        Y3, Y8, Y12
+	VPAND          Y2, Y12, Y12
+	VPCMPEQB       Y2, Y12, Y12
+	VPAND          sixteen<>+0(SB), Y12, Y12
+	VPOR           Y12, Y11, Y11
+	VPMADDUBSW     256(DX), Y11, Y11
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          Y0, Y7, Y7
+	VPSHUFB        Y4, Y8, Y8
+	VPAND          Y2, Y8, Y8
+	VPCMPEQB       Y2, Y8, Y8
+	VPAND          sixteen<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VPMADDUBSW     320(DX), Y7, Y7
+	VPADDW         Y7, Y11, Y11
+	VPMADDWD       Y1, Y11, Y11
+	VBROADCASTI128 80(AX), Y7
+	VINSERTI128    $0x01, 176(AX), Y7, Y7
+	VBROADCASTI128 76(AX), Y8
+	VINSERTI128    $0x01, 172(AX), Y8, Y8
+	VPAND          Y0, Y7, Y12
+	VPSHUFB        Y3, Y8, Y13
+	VPAND          Y2, Y13, Y13
+	VPCMPEQB       Y2, Y13, Y13
+	VPAND          sixteen<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     384(DX), Y12, Y12
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          Y0, Y7, Y7
+	VPSHUFB        Y4, Y8, Y8
+	VPAND          Y2, Y8, Y8
+	VPCMPEQB       Y2, Y8, Y8
+	VPAND          sixteen<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VPMADDUBSW     448(DX), Y7, Y7
+	VPADDW         Y7, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPUNPCKLDQ     Y10, Y9, Y7
+	VPUNPCKHDQ     Y10, Y9, Y8
+	VPADDD         Y8, Y7, Y7
+	VPUNPCKLDQ     Y12, Y11, Y8
+	VPUNPCKHDQ     Y12, Y11, Y9
+	VPADDD         Y9, Y8, Y8
+	VPUNPCKLQDQ    Y8, Y7, Y9
+	VPUNPCKHQDQ    Y8, Y7, Y7
+	VPADDD         Y7, Y9, Y9
+	MOVWLZX        (AX), SI
+	VMOVD          SI, X7
+	VPINSRW        $0x01, 24(AX), X7, X7
+	VPINSRW        $0x02, 48(AX), X7, X7
+	VPINSRW        $0x03, 72(AX), X7, X7
+	VPINSRW        $0x04, 96(AX), X7, X7
+	VPINSRW        $0x05, 120(AX), X7, X7
+	VPINSRW        $0x06, 144(AX), X7, X7
+	VPINSRW        $0x07, 168(AX), X7, X7
+	VCVTPH2PS      X7, Y7
+	MOVWLZX        2(AX), SI
+	VMOVD          SI, X8
+	VPINSRW        $0x01, 26(AX), X8, X8
+	VPINSRW        $0x02, 50(AX), X8, X8
+	VPINSRW        $0x03, 74(AX), X8, X8
+	VPINSRW        $0x04, 98(AX), X8, X8
+	VPINSRW        $0x05, 122(AX), X8, X8
+	VPINSRW        $0x06, 146(AX), X8, X8
+	VPINSRW        $0x07, 170(AX), X8, X8
+	VCVTPH2PS      X8, Y8
+	VMOVUPS        512(DX), Y10
+	VCVTDQ2PS      Y9, Y9
+	VMULPS         Y10, Y7, Y7
+	VFMADD231PS    Y7, Y9, Y5
+	VMOVUPS        640(DX), Y7
+	VFMADD231PS    Y7, Y8, Y5
+	VBROADCASTI128 200(AX), Y7
+	VINSERTI128    $0x01, 296(AX), Y7, Y7
+	VBROADCASTI128 196(AX), Y8
+	VINSERTI128    $0x01, 292(AX), Y8, Y8
+	VPAND          Y0, Y7, Y9
+	VPSHUFB        Y3, Y8, Y10
+	VPAND          Y2, Y10, Y10
+	VPCMPEQB       Y2, Y10, Y10
+	VPAND          sixteen<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VPMADDUBSW     32(DX), Y9, Y9
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          Y0, Y7, Y7
+	VPSHUFB        Y4, Y8, Y8
+	VPAND          Y2, Y8, Y8
+	VPCMPEQB       Y2, Y8, Y8
+	VPAND          sixteen<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VPMADDUBSW     96(DX), Y7, Y7
+	VPADDW         Y7, Y9, Y9
+	VPMADDWD       Y1, Y9, Y9
+	VBROADCASTI128 224(AX), Y7
+	VINSERTI128    $0x01, 320(AX), Y7, Y7
+	VBROADCASTI128 220(AX), Y8
+	VINSERTI128    $0x01, 316(AX), Y8, Y8
+	VPAND          Y0, Y7, Y10
+	VPSHUFB        Y3, Y8, Y11
+	VPAND          Y2, Y11, Y11
+	VPCMPEQB       Y2, Y11, Y11
+	VPAND          sixteen<>+0(SB), Y11, Y11
+	VPOR           Y11, Y10, Y10
+	VPMADDUBSW     160(DX), Y10, Y10
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          Y0, Y7, Y7
+	VPSHUFB        Y4, Y8, Y8
+	VPAND          Y2, Y8, Y8
+	VPCMPEQB       Y2, Y8, Y8
+	VPAND          sixteen<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VPMADDUBSW     224(DX), Y7, Y7
+	VPADDW         Y7, Y10, Y10
+	VPMADDWD       Y1, Y10, Y10
+	VBROADCASTI128 248(AX), Y7
+	VINSERTI128    $0x01, 344(AX), Y7, Y7
+	VBROADCASTI128 244(AX), Y8
+	VINSERTI128    $0x01, 340(AX), Y8, Y8
+	VPAND          Y0, Y7, Y11
+	VPSHUFB        Y3, Y8, Y12
+	VPAND          Y2, Y12, Y12
+	VPCMPEQB       Y2, Y12, Y12
+	VPAND          sixteen<>+0(SB), Y12, Y12
+	VPOR           Y12, Y11, Y11
+	VPMADDUBSW     288(DX), Y11, Y11
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          Y0, Y7, Y7
+	VPSHUFB        Y4, Y8, Y8
+	VPAND          Y2, Y8, Y8
+	VPCMPEQB       Y2, Y8, Y8
+	VPAND          sixteen<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VPMADDUBSW     352(DX), Y7, Y7
+	VPADDW         Y7, Y11, Y11
+	VPMADDWD       Y1, Y11, Y11
+	VBROADCASTI128 272(AX), Y7
+	VINSERTI128    $0x01, 368(AX), Y7, Y7
+	VBROADCASTI128 268(AX), Y8
+	VINSERTI128    $0x01, 364(AX), Y8, Y8
+	VPAND          Y0, Y7, Y12
+	VPSHUFB        Y3, Y8, Y13
+	VPAND          Y2, Y13, Y13
+	VPCMPEQB       Y2, Y13, Y13
+	VPAND          sixteen<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     416(DX), Y12, Y12
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          Y0, Y7, Y7
+	VPSHUFB        Y4, Y8, Y8
+	VPAND          Y2, Y8, Y8
+	VPCMPEQB       Y2, Y8, Y8
+	VPAND          sixteen<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VPMADDUBSW     480(DX), Y7, Y7
+	VPADDW         Y7, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPUNPCKLDQ     Y10, Y9, Y7
+	VPUNPCKHDQ     Y10, Y9, Y8
+	VPADDD         Y8, Y7, Y7
+	VPUNPCKLDQ     Y12, Y11, Y8
+	VPUNPCKHDQ     Y12, Y11, Y9
+	VPADDD         Y9, Y8, Y8
+	VPUNPCKLQDQ    Y8, Y7, Y9
+	VPUNPCKHQDQ    Y8, Y7, Y7
+	VPADDD         Y7, Y9, Y9
+	MOVWLZX        192(AX), SI
+	VMOVD          SI, X7
+	VPINSRW        $0x01, 216(AX), X7, X7
+	VPINSRW        $0x02, 240(AX), X7, X7
+	VPINSRW        $0x03, 264(AX), X7, X7
+	VPINSRW        $0x04, 288(AX), X7, X7
+	VPINSRW        $0x05, 312(AX), X7, X7
+	VPINSRW        $0x06, 336(AX), X7, X7
+	VPINSRW        $0x07, 360(AX), X7, X7
+	VCVTPH2PS      X7, Y7
+	MOVWLZX        194(AX), SI
+	VMOVD          SI, X8
+	VPINSRW        $0x01, 218(AX), X8, X8
+	VPINSRW        $0x02, 242(AX), X8, X8
+	VPINSRW        $0x03, 266(AX), X8, X8
+	VPINSRW        $0x04, 290(AX), X8, X8
+	VPINSRW        $0x05, 314(AX), X8, X8
+	VPINSRW        $0x06, 338(AX), X8, X8
+	VPINSRW        $0x07, 362(AX), X8, X8
+	VCVTPH2PS      X8, Y8
+	VMOVUPS        544(DX), Y10
+	VCVTDQ2PS      Y9, Y9
+	VMULPS         Y10, Y7, Y7
+	VFMADD231PS    Y7, Y9, Y6
+	VMOVUPS        672(DX), Y7
+	VFMADD231PS    Y7, Y8, Y6
+	ADDQ           $0x00000180, AX
+	ADDQ           $0x00000180, BX
+	ADDQ           $0x000002c0, DX
+	SUBQ           $0x00000180, CX
+	JMP            chunk
+
+rest:
+	CMPQ    CX, $0x00000018
+	JL      reduce
+	VPXOR   Y7, Y7, Y7
+	VMOVDQU Y7, (SP)
+	VMOVDQU Y7, 32(SP)
+	VMOVDQU Y7, 64(SP)
+	VMOVDQU Y7, 96(SP)
+	VMOVDQU Y7, 128(SP)
+	VMOVDQU Y7, 160(SP)
+	VMOVDQU Y7, 192(SP)
+	VMOVDQU Y7, 224(SP)
+	VMOVDQU Y7, 256(SP)
+	VMOVDQU Y7, 288(SP)
+	VMOVDQU Y7, 320(SP)
+	VMOVDQU Y7, 352(SP)
+	LEAQ    (SP), DI
+	MOVQ    AX, SI
+	LEAQ    -16(AX)(CX*1), AX
+
+copy:
+	VMOVDQU (SI), X7
+	VMOVDQU X7, (DI)
+	ADDQ    $0x00000010, SI
+	ADDQ    $0x00000010, DI
+	CMPQ    SI, AX
+	JL      copy
+	SUBQ    AX, SI
+	SUBQ    SI, DI
+	VMOVDQU (AX), X7
+	VMOVDQU X7, (DI)
+	LEAQ    (SP), AX
+	MOVQ    $0x00000180, CX
+	JMP     body
+
+reduce:
+	VADDPS       Y6, Y5, Y5
+	VEXTRACTF128 $0x01, Y5, X0
+	VADDPS       X0, X5, X5
+	VMOVHLPS     X5, X5, X0
+	VADDPS       X0, X5, X5
+	VMOVSHDUP    X5, X0
+	VADDSS       X0, X5, X5
+	VZEROUPPER
+	MOVSS        X5, ret+56(FP)
+	RET
+
+// func DotQ2KAVX2(w []byte, x []byte, next *byte) float32
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
+TEXT ·DotQ2KAVX2(SB), NOSPLIT, $192-60
+	MOVQ         w_base+0(FP), AX
+	MOVQ         w_len+8(FP), CX
+	MOVQ         x_base+24(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	LEAQ         8192(AX), SI
+	MOVQ         next+48(FP), BX
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+
+chunk:
+	CMPQ CX, $0x000000a8
+	JL   rest
+
+body:
+	PREFETCHT1     (BX)
+	PREFETCHT1     64(BX)
+	PREFETCHT1     128(BX)
+	VBROADCASTI128 16(AX), Y3
+	VINSERTI128    $0x01, 48(AX), Y3, Y3
+	VMOVUPS        Y3, Y4
+	VPAND          bytes3<>+0(SB), Y4, Y4
+	VPMADDUBSW     (DX), Y4, Y4
+	VPMADDWD       Y0, Y4, Y4
+	VPSRLD         $0x02, Y3, Y5
+	VPAND          bytes3<>+0(SB), Y5, Y5
+	VPMADDUBSW     128(DX), Y5, Y5
+	VPMADDWD       Y0, Y5, Y5
+	VPSRLD         $0x04, Y3, Y6
+	VPAND          bytes3<>+0(SB), Y6, Y6
+	VPMADDUBSW     256(DX), Y6, Y6
+	VPMADDWD       Y0, Y6, Y6
+	VPSRLD         $0x06, Y3, Y3
+	VPAND          bytes3<>+0(SB), Y3, Y3
+	VPMADDUBSW     384(DX), Y3, Y3
+	VPMADDWD       Y0, Y3, Y3
+	VPUNPCKLDQ     Y5, Y4, Y7
+	VPUNPCKHDQ     Y5, Y4, Y4
+	VPADDD         Y4, Y7, Y7
+	VPUNPCKLDQ     Y3, Y6, Y4
+	VPUNPCKHDQ     Y3, Y6, Y3
+	VPADDD         Y3, Y4, Y4
+	VPUNPCKLQDQ    Y4, Y7, Y3
+	VPUNPCKHQDQ    Y4, Y7, Y4
+	VPADDD         Y4, Y3, Y3
+	VBROADCASTI128 32(AX), Y4
+	VINSERTI128    $0x01, 64(AX), Y4, Y4
+	VMOVUPS        Y4, Y5
+	VPAND          bytes3<>+0(SB), Y5, Y5
+	VPMADDUBSW     64(DX), Y5, Y5
+	VPMADDWD       Y0, Y5, Y5
+	VPSRLD         $0x02, Y4, Y6
+	VPAND          bytes3<>+0(SB), Y6, Y6
+	VPMADDUBSW     192(DX), Y6, Y6
+	VPMADDWD       Y0, Y6, Y6
+	VPSRLD         $0x04, Y4, Y7
+	VPAND          bytes3<>+0(SB), Y7, Y7
+	VPMADDUBSW     320(DX), Y7, Y7
+	VPMADDWD       Y0, Y7, Y7
+	VPSRLD         $0x06, Y4, Y4
+	VPAND          bytes3<>+0(SB), Y4, Y4
+	VPMADDUBSW     448(DX), Y4, Y4
+	VPMADDWD       Y0, Y4, Y4
+	VPUNPCKLDQ     Y6, Y5, Y8
+	VPUNPCKHDQ     Y6, Y5, Y5
+	VPADDD         Y5, Y8, Y8
+	VPUNPCKLDQ     Y4, Y7, Y5
+	VPUNPCKHDQ     Y4, Y7, Y4
+	VPADDD         Y4, Y5, Y5
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPADDD         Y5, Y4, Y4
+	VMOVDQU        (AX), X5
+	VPSRLW         $0x04, X5, X6
+	VPAND          bytesf<>+0(SB), X5, X5
+	VPAND          bytesf<>+0(SB), X6, X6
+	VPBROADCASTW   80(AX), X7
+	VCVTPH2PS      X7, Y7
+	VPMOVSXWD      X5, Y8
+	VPSLLD         $0x18, Y8, Y5
+	VPSRAD         $0x18, Y5, Y5
+	VPSRAD         $0x08, Y8, Y8
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y7, Y5, Y5
+	VCVTDQ2PS      Y8, Y8
+	VMULPS         Y7, Y8, Y8
+	VPBROADCASTW   82(AX), X7
+	VCVTPH2PS      X7, Y7
+	VPMOVSXWD      X6, Y9
+	VPSLLD         $0x18, Y9, Y6
+	VPSRAD         $0x18, Y6, Y6
+	VPSRAD         $0x08, Y9, Y9
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y7, Y6, Y6
+	VCVTDQ2PS      Y9, Y9
+	VMULPS         Y7, Y9, Y9
+	VMOVUPS        512(DX), Y7
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y7, Y5, Y5
+	VFMADD231PS    Y5, Y3, Y1
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y7, Y8, Y3
+	VFMADD231PS    Y3, Y4, Y1
+	VMOVUPS        576(DX), Y3
+	VPSLLD         $0x10, Y3, Y3
+	VPSRAD         $0x10, Y3, Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y7, Y3, Y3
+	VFNMADD231PS   Y3, Y6, Y1
+	VMOVUPS        576(DX), Y3
+	VPAND          upper<>+0(SB), Y3, Y3
+	VPSRAD         $0x10, Y3, Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y7, Y3, Y3
+	VFNMADD231PS   Y3, Y9, Y1
+	VBROADCASTI128 100(AX), Y3
+	VINSERTI128    $0x01, 132(AX), Y3, Y3
+	VMOVUPS        Y3, Y4
+	VPAND          bytes3<>+0(SB), Y4, Y4
+	VPMADDUBSW     32(DX), Y4, Y4
+	VPMADDWD       Y0, Y4, Y4
+	VPSRLD         $0x02, Y3, Y5
+	VPAND          bytes3<>+0(SB), Y5, Y5
+	VPMADDUBSW     160(DX), Y5, Y5
+	VPMADDWD       Y0, Y5, Y5
+	VPSRLD         $0x04, Y3, Y6
+	VPAND          bytes3<>+0(SB), Y6, Y6
+	VPMADDUBSW     288(DX), Y6, Y6
+	VPMADDWD       Y0, Y6, Y6
+	VPSRLD         $0x06, Y3, Y3
+	VPAND          bytes3<>+0(SB), Y3, Y3
+	VPMADDUBSW     416(DX), Y3, Y3
+	VPMADDWD       Y0, Y3, Y3
+	VPUNPCKLDQ     Y5, Y4, Y7
+	VPUNPCKHDQ     Y5, Y4, Y4
+	VPADDD         Y4, Y7, Y7
+	VPUNPCKLDQ     Y3, Y6, Y4
+	VPUNPCKHDQ     Y3, Y6, Y3
+	VPADDD         Y3, Y4, Y4
+	VPUNPCKLQDQ    Y4, Y7, Y3
+	VPUNPCKHQDQ    Y4, Y7, Y4
+	VPADDD         Y4, Y3, Y3
+	VBROADCASTI128 116(AX), Y4
+	VINSERTI128    $0x01, 148(AX), Y4, Y4
+	VMOVUPS        Y4, Y5
+	VPAND          bytes3<>+0(SB), Y5, Y5
+	VPMADDUBSW     96(DX), Y5, Y5
+	VPMADDWD       Y0, Y5, Y5
+	VPSRLD         $0x02, Y4, Y6
+	VPAND          bytes3<>+0(SB), Y6, Y6
+	VPMADDUBSW     224(DX), Y6, Y6
+	VPMADDWD       Y0, Y6, Y6
+	VPSRLD         $0x04, Y4, Y7
+	VPAND          bytes3<>+0(SB), Y7, Y7
+	VPMADDUBSW     352(DX), Y7, Y7
+	VPMADDWD       Y0, Y7, Y7
+	VPSRLD         $0x06, Y4, Y4
+	VPAND          bytes3<>+0(SB), Y4, Y4
+	VPMADDUBSW     480(DX), Y4, Y4
+	VPMADDWD       Y0, Y4, Y4
+	VPUNPCKLDQ     Y6, Y5, Y8
+	VPUNPCKHDQ     Y6, Y5, Y5
+	VPADDD         Y5, Y8, Y8
+	VPUNPCKLDQ     Y4, Y7, Y5
+	VPUNPCKHDQ     Y4, Y7, Y4
+	VPADDD         Y4, Y5, Y5
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPADDD         Y5, Y4, Y4
+	VMOVDQU        84(AX), X5
+	VPSRLW         $0x04, X5, X6
+	VPAND          bytesf<>+0(SB), X5, X5
+	VPAND          bytesf<>+0(SB), X6, X6
+	VPBROADCASTW   164(AX), X7
+	VCVTPH2PS      X7, Y7
+	VPMOVSXWD      X5, Y8
+	VPSLLD         $0x18, Y8, Y5
+	VPSRAD         $0x18, Y5, Y5
+	VPSRAD         $0x08, Y8, Y8
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y7, Y5, Y5
+	VCVTDQ2PS      Y8, Y8
+	VMULPS         Y7, Y8, Y8
+	VPBROADCASTW   166(AX), X7
+	VCVTPH2PS      X7, Y7
+	VPMOVSXWD      X6, Y9
+	VPSLLD         $0x18, Y9, Y6
+	VPSRAD         $0x18, Y6, Y6
+	VPSRAD         $0x08, Y9, Y9
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y7, Y6, Y6
+	VCVTDQ2PS      Y9, Y9
+	VMULPS         Y7, Y9, Y9
+	VMOVUPS        544(DX), Y7
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y7, Y5, Y5
+	VFMADD231PS    Y5, Y3, Y2
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y7, Y8, Y3
+	VFMADD231PS    Y3, Y4, Y2
+	VMOVUPS        608(DX), Y3
+	VPSLLD         $0x10, Y3, Y3
+	VPSRAD         $0x10, Y3, Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y7, Y3, Y3
+	VFNMADD231PS   Y3, Y6, Y2
+	VMOVUPS        608(DX), Y3
+	VPAND          upper<>+0(SB), Y3, Y3
+	VPSRAD         $0x10, Y3, Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y7, Y3, Y3
+	VFNMADD231PS   Y3, Y9, Y2
+	ADDQ           $0x000000a8, AX
+	ADDQ           $0x000000a8, BX
+	ADDQ           $0x000002c0, DX
+	SUBQ           $0x000000a8, CX
+	JMP            chunk
+
+rest:
+	CMPQ    CX, $0x00000054
+	JL      reduce
+	VPXOR   Y3, Y3, Y3
+	VMOVDQU Y3, (SP)
+	VMOVDQU Y3, 32(SP)
+	VMOVDQU Y3, 64(SP)
+	VMOVDQU Y3, 96(SP)
+	VMOVDQU Y3, 128(SP)
+	VMOVDQU Y3, 160(SP)
+	LEAQ    (SP), DI
+	MOVQ    AX, SI
+	LEAQ    -16(AX)(CX*1), AX
+
+copy:
+	VMOVDQU (SI), X3
+	VMOVDQU X3, (DI)
+	ADDQ    $0x00000010, SI
+	ADDQ    $0x00000010, DI
+	CMPQ    SI, AX
+	JL      copy
+	SUBQ    AX, SI
+	SUBQ    SI, DI
+	VMOVDQU (AX), X3
+	VMOVDQU X3, (DI)
+	LEAQ    (SP), AX
+	MOVQ    $0x000000a8, CX
+	JMP     body
+
+reduce:
+	VADDPS       Y2, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VZEROUPPER
+	MOVSS        X1, ret+56(FP)
+	RET
+
+DATA bytes3<>+0(SB)/8, $0x0303030303030303
+DATA bytes3<>+8(SB)/8, $0x0303030303030303
+DATA bytes3<>+16(SB)/8, $0x0303030303030303
+DATA bytes3<>+24(SB)/8, $0x0303030303030303
+DATA bytes3<>+32(SB)/8, $0x0303030303030303
+DATA bytes3<>+40(SB)/8, $0x0303030303030303
+DATA bytes3<>+48(SB)/8, $0x0303030303030303
+DATA bytes3<>+56(SB)/8, $0x0303030303030303
+GLOBL bytes3<>(SB), RODATA|NOPTR, $64
+
+// func DotQ3KAVX2(w []byte, x []byte, next *byte) float32
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
+TEXT ·DotQ3KAVX2(SB), NOSPLIT, $256-60
+	MOVQ         w_base+0(FP), AX
+	MOVQ         w_len+8(FP), CX
+	MOVQ         x_base+24(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	VMOVUPS      oddQuarters<>+0(SB), Y1
+	LEAQ         8192(AX), SI
+	MOVQ         next+48(FP), BX
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+
+chunk:
+	CMPQ CX, $0x000000dc
+	JL   rest
+
+body:
+	PREFETCHT1     (BX)
+	PREFETCHT1     64(BX)
+	PREFETCHT1     128(BX)
+	PREFETCHT1     192(BX)
+	VBROADCASTI128 (AX), Y4
+	VINSERTI128    $0x01, (AX), Y4, Y4
+	VPSRLVQ        Y1, Y4, Y4
+	VBROADCASTI128 16(AX), Y5
+	VINSERTI128    $0x01, 16(AX), Y5, Y5
+	VPSRLVQ        Y1, Y5, Y5
+	VBROADCASTI128 32(AX), Y6
+	VINSERTI128    $0x01, 64(AX), Y6, Y6
+	VMOVUPS        Y6, Y7
+	VPAND          bytes3<>+0(SB), Y7, Y7
+	VPSLLD         $0x02, Y4, Y8
+	VPAND          bytes4<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VPMADDUBSW     (DX), Y7, Y7
+	VPMADDWD       Y0, Y7, Y7
+	VPSRLD         $0x02, Y6, Y8
+	VPAND          bytes3<>+0(SB), Y8, Y8
+	VPSLLD         $0x01, Y4, Y9
+	VPAND          bytes4<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPMADDUBSW     128(DX), Y8, Y8
+	VPMADDWD       Y0, Y8, Y8
+	VPSRLD         $0x04, Y6, Y9
+	VPAND          bytes3<>+0(SB), Y9, Y9
+	VMOVUPS        Y4, Y10
+	VPAND          bytes4<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VPMADDUBSW     256(DX), Y9, Y9
+	VPMADDWD       Y0, Y9, Y9
+	VPSRLD         $0x06, Y6, Y6
+	VPAND          bytes3<>+0(SB), Y6, Y6
+	VPSRLD         $0x01, Y4, Y4
+	VPAND          bytes4<>+0(SB), Y4, Y4
+	VPOR           Y4, Y6, Y6
+	VPMADDUBSW     384(DX), Y6, Y4
+	VPMADDWD       Y0, Y4, Y4
+	VPUNPCKLDQ     Y8, Y7, Y6
+	VPUNPCKHDQ     Y8, Y7, Y7
+	VPADDD         Y7, Y6, Y6
+	VPUNPCKLDQ     Y4, Y9, Y7
+	VPUNPCKHDQ     Y4, Y9, Y4
+	VPADDD         Y4, Y7, Y7
+	VPUNPCKLQDQ    Y7, Y6, Y4
+	VPUNPCKHQDQ    Y7, Y6, Y6
+	VPADDD         Y6, Y4, Y4
+	VBROADCASTI128 48(AX), Y6
+	VINSERTI128    $0x01, 80(AX), Y6, Y6
+	VMOVUPS        Y6, Y7
+	VPAND          bytes3<>+0(SB), Y7, Y7
+	VPSLLD         $0x02, Y5, Y8
+	VPAND          bytes4<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VPMADDUBSW     64(DX), Y7, Y7
+	VPMADDWD       Y0, Y7, Y7
+	VPSRLD         $0x02, Y6, Y8
+	VPAND          bytes3<>+0(SB), Y8, Y8
+	VPSLLD         $0x01, Y5, Y9
+	VPAND          bytes4<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPMADDUBSW     192(DX), Y8, Y8
+	VPMADDWD       Y0, Y8, Y8
+	VPSRLD         $0x04, Y6, Y9
+	VPAND          bytes3<>+0(SB), Y9, Y9
+	VMOVUPS        Y5, Y10
+	VPAND          bytes4<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VPMADDUBSW     320(DX), Y9, Y9
+	VPMADDWD       Y0, Y9, Y9
+	VPSRLD         $0x06, Y6, Y6
+	VPAND          bytes3<>+0(SB), Y6, Y6
+	VPSRLD         $0x01, Y5, Y5
+	VPAND          bytes4<>+0(SB), Y5, Y5
+	VPOR           Y5, Y6, Y6
+	VPMADDUBSW     448(DX), Y6, Y5
+	VPMADDWD       Y0, Y5, Y5
+	VPUNPCKLDQ     Y8, Y7, Y6
+	VPUNPCKHDQ     Y8, Y7, Y7
+	VPADDD         Y7, Y6, Y6
+	VPUNPCKLDQ     Y5, Y9, Y7
+	VPUNPCKHDQ     Y5, Y9, Y5
+	VPADDD         Y5, Y7, Y7
+	VPUNPCKLQDQ    Y7, Y6, Y5
+	VPUNPCKHQDQ    Y7, Y6, Y6
+	VPADDD         Y6, Y5, Y5
+	VMOVDQU        94(AX), X6
+	VPSHUFB        low3K<>+0(SB), X6, X7
+	VPSRLVQ        low3KBits<>+0(SB), X7, X7
+	VPAND          bytesf<>+0(SB), X7, X7
+	VPSHUFB        high3K<>+0(SB), X6, X8
+	VPSRLVD        high3KBits<>+0(SB), X8, X8
+	VPSLLD         $0x04, X8, X8
+	VPAND          bytes30<>+0(SB), X8, X8
+	VPADDB         X8, X7, X7
+	VPSUBB         bytes20<>+0(SB), X7, X7
+	VPSHUFB        half3K<>+0(SB), X6, X6
+	VCVTPH2PS      X6, Y6
+	VPMOVSXWD      X7, Y8
+	VPSLLD         $0x18, Y8, Y7
+	VPSRAD         $0x18, Y7, Y7
+	VPSRAD         $0x08, Y8, Y8
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         Y6, Y7, Y7
+	VCVTDQ2PS      Y8, Y8
+	VMULPS         Y6, Y8, Y8
+	VMOVUPS        576(DX), Y6
+	VPSLLD         $0x10, Y6, Y6
+	VPSRAD         $0x0e, Y6, Y6
+	VPSUBD         Y6, Y4, Y4
+	VMOVUPS        576(DX), Y6
+	VPAND          upper<>+0(SB), Y6, Y6
+	VPSRAD         $0x0e, Y6, Y6
+	VPSUBD         Y6, Y5, Y5
+	VMOVUPS        512(DX), Y6
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y6, Y7, Y7
+	VFMADD231PS    Y7, Y4, Y2
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y6, Y8, Y4
+	VFMADD231PS    Y4, Y5, Y2
+	VBROADCASTI128 110(AX), Y4
+	VINSERTI128    $0x01, 110(AX), Y4, Y4
+	VPSRLVQ        Y1, Y4, Y4
+	VBROADCASTI128 126(AX), Y5
+	VINSERTI128    $0x01, 126(AX), Y5, Y5
+	VPSRLVQ        Y1, Y5, Y5
+	VBROADCASTI128 142(AX), Y6
+	VINSERTI128    $0x01, 174(AX), Y6, Y6
+	VMOVUPS        Y6, Y7
+	VPAND          bytes3<>+0(SB), Y7, Y7
+	VPSLLD         $0x02, Y4, Y8
+	VPAND          bytes4<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VPMADDUBSW     32(DX), Y7, Y7
+	VPMADDWD       Y0, Y7, Y7
+	VPSRLD         $0x02, Y6, Y8
+	VPAND          bytes3<>+0(SB), Y8, Y8
+	VPSLLD         $0x01, Y4, Y9
+	VPAND          bytes4<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPMADDUBSW     160(DX), Y8, Y8
+	VPMADDWD       Y0, Y8, Y8
+	VPSRLD         $0x04, Y6, Y9
+	VPAND          bytes3<>+0(SB), Y9, Y9
+	VMOVUPS        Y4, Y10
+	VPAND          bytes4<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VPMADDUBSW     288(DX), Y9, Y9
+	VPMADDWD       Y0, Y9, Y9
+	VPSRLD         $0x06, Y6, Y6
+	VPAND          bytes3<>+0(SB), Y6, Y6
+	VPSRLD         $0x01, Y4, Y4
+	VPAND          bytes4<>+0(SB), Y4, Y4
+	VPOR           Y4, Y6, Y6
+	VPMADDUBSW     416(DX), Y6, Y4
+	VPMADDWD       Y0, Y4, Y4
+	VPUNPCKLDQ     Y8, Y7, Y6
+	VPUNPCKHDQ     Y8, Y7, Y7
+	VPADDD         Y7, Y6, Y6
+	VPUNPCKLDQ     Y4, Y9, Y7
+	VPUNPCKHDQ     Y4, Y9, Y4
+	VPADDD         Y4, Y7, Y7
+	VPUNPCKLQDQ    Y7, Y6, Y4
+	VPUNPCKHQDQ    Y7, Y6, Y6
+	VPADDD         Y6, Y4, Y4
+	VBROADCASTI128 158(AX), Y6
+	VINSERTI128    $0x01, 190(AX), Y6, Y6
+	VMOVUPS        Y6, Y7
+	VPAND          bytes3<>+0(SB), Y7, Y7
+	VPSLLD         $0x02, Y5, Y8
+	VPAND          bytes4<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VPMADDUBSW     96(DX), Y7, Y7
+	VPMADDWD       Y0, Y7, Y7
+	VPSRLD         $0x02, Y6, Y8
+	VPAND          bytes3<>+0(SB), Y8, Y8
+	VPSLLD         $0x01, Y5, Y9
+	VPAND          bytes4<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPMADDUBSW     224(DX), Y8, Y8
+	VPMADDWD       Y0, Y8, Y8
+	VPSRLD         $0x04, Y6, Y9
+	VPAND          bytes3<>+0(SB), Y9, Y9
+	VMOVUPS        Y5, Y10
+	VPAND          bytes4<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VPMADDUBSW     352(DX), Y9, Y9
+	VPMADDWD       Y0, Y9, Y9
+	VPSRLD         $0x06, Y6, Y6
+	VPAND          bytes3<>+0(SB), Y6, Y6
+	VPSRLD         $0x01, Y5, Y5
+	VPAND          bytes4<>+0(SB), Y5, Y5
+	VPOR           Y5, Y6, Y6
+	VPMADDUBSW     480(DX), Y6, Y5
+	VPMADDWD       Y0, Y5, Y5
+	VPUNPCKLDQ     Y8, Y7, Y6
+	VPUNPCKHDQ     Y8, Y7, Y7
+	VPADDD         Y7, Y6, Y6
+	VPUNPCKLDQ     Y5, Y9, Y7
+	VPUNPCKHDQ     Y5, Y9, Y5
+	VPADDD         Y5, Y7, Y7
+	VPUNPCKLQDQ    Y7, Y6, Y5
+	VPUNPCKHQDQ    Y7, Y6, Y6
+	VPADDD         Y6, Y5, Y5
+	VMOVDQU        204(AX), X6
+	VPSHUFB        low3K<>+0(SB), X6, X7
+	VPSRLVQ        low3KBits<>+0(SB), X7, X7
+	VPAND          bytesf<>+0(SB), X7, X7
+	VPSHUFB        high3K<>+0(SB), X6, X8
+	VPSRLVD        high3KBits<>+0(SB), X8, X8
+	VPSLLD         $0x04, X8, X8
+	VPAND          bytes30<>+0(SB), X8, X8
+	VPADDB         X8, X7, X7
+	VPSUBB         bytes20<>+0(SB), X7, X7
+	VPSHUFB        half3K<>+0(SB), X6, X6
+	VCVTPH2PS      X6, Y6
+	VPMOVSXWD      X7, Y8
+	VPSLLD         $0x18, Y8, Y7
+	VPSRAD         $0x18, Y7, Y7
+	VPSRAD         $0x08, Y8, Y8
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         Y6, Y7, Y7
+	VCVTDQ2PS      Y8, Y8
+	VMULPS         Y6, Y8, Y8
+	VMOVUPS        608(DX), Y6
+	VPSLLD         $0x10, Y6, Y6
+	VPSRAD         $0x0e, Y6, Y6
+	VPSUBD         Y6, Y4, Y4
+	VMOVUPS        608(DX), Y6
+	VPAND          upper<>+0(SB), Y6, Y6
+	VPSRAD         $0x0e, Y6, Y6
+	VPSUBD         Y6, Y5, Y5
+	VMOVUPS        544(DX), Y6
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y6, Y7, Y7
+	VFMADD231PS    Y7, Y4, Y3
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y6, Y8, Y4
+	VFMADD231PS    Y4, Y5, Y3
+	ADDQ           $0x000000dc, AX
+	ADDQ           $0x000000dc, BX
+	ADDQ           $0x000002c0, DX
+	SUBQ           $0x000000dc, CX
+	JMP            chunk
+
+rest:
+	CMPQ    CX, $0x0000006e
+	JL      reduce
+	VPXOR   Y4, Y4, Y4
+	VMOVDQU Y4, (SP)
+	VMOVDQU Y4, 32(SP)
+	VMOVDQU Y4, 64(SP)
+	VMOVDQU Y4, 96(SP)
+	VMOVDQU Y4, 128(SP)
+	VMOVDQU Y4, 160(SP)
+	VMOVDQU Y4, 192(SP)
+	VMOVDQU Y4, 224(SP)
+	LEAQ    (SP), DI
+	MOVQ    AX, SI
+	LEAQ    -16(AX)(CX*1), AX
+
+copy:
+	VMOVDQU (SI), X4
+	VMOVDQU X4, (DI)
+	ADDQ    $0x00000010, SI
+	ADDQ    $0x00000010, DI
+	CMPQ    SI, AX
+	JL      copy
+	SUBQ    AX, SI
+	SUBQ    SI, DI
+	VMOVDQU (AX), X4
+	VMOVDQU X4, (DI)
+	LEAQ    (SP), AX
+	MOVQ    $0x000000dc, CX
+	JMP     body
+
+reduce:
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VMOVHLPS     X2, X2, X0
+	VADDPS       X0, X2, X2
+	VMOVSHDUP    X2, X0
+	VADDSS       X0, X2, X2
+	VZEROUPPER
+	MOVSS        X2, ret+56(FP)
+	RET
+
+DATA bytes4<>+0(SB)/8, $0x0404040404040404
+DATA bytes4<>+8(SB)/8, $0x0404040404040404
+DATA bytes4<>+16(SB)/8, $0x0404040404040404
+DATA bytes4<>+24(SB)/8, $0x0404040404040404
+DATA bytes4<>+32(SB)/8, $0x0404040404040404
+DATA bytes4<>+40(SB)/8, $0x0404040404040404
+DATA bytes4<>+48(SB)/8, $0x0404040404040404
+DATA bytes4<>+56(SB)/8, $0x0404040404040404
+GLOBL bytes4<>(SB), RODATA|NOPTR, $64
+
+DATA low3K<>+0(SB)/8, $0x0908070605040302
+DATA low3K<>+8(SB)/8, $0x0908070605040302
+DATA low3K<>+16(SB)/8, $0x0908070605040302
+DATA low3K<>+24(SB)/8, $0x0908070605040302
+DATA low3K<>+32(SB)/8, $0x0908070605040302
+DATA low3K<>+40(SB)/8, $0x0908070605040302
+DATA low3K<>+48(SB)/8, $0x0908070605040302
+DATA low3K<>+56(SB)/8, $0x0908070605040302
+GLOBL low3K<>(SB), RODATA|NOPTR, $64
+
+DATA low3KBits<>+0(SB)/8, $0x0000000000000000
+DATA low3KBits<>+8(SB)/8, $0x0000000000000004
+DATA low3KBits<>+16(SB)/8, $0x0000000000000000
+DATA low3KBits<>+24(SB)/8, $0x0000000000000004
+DATA low3KBits<>+32(SB)/8, $0x0000000000000000
+DATA low3KBits<>+40(SB)/8, $0x0000000000000004
+DATA low3KBits<>+48(SB)/8, $0x0000000000000000
+DATA low3KBits<>+56(SB)/8, $0x0000000000000004
+GLOBL low3KBits<>(SB), RODATA|NOPTR, $64
+
+DATA high3K<>+0(SB)/8, $0x0d0c0b0a0d0c0b0a
+DATA high3K<>+8(SB)/8, $0x0d0c0b0a0d0c0b0a
+DATA high3K<>+16(SB)/8, $0x0d0c0b0a0d0c0b0a
+DATA high3K<>+24(SB)/8, $0x0d0c0b0a0d0c0b0a
+DATA high3K<>+32(SB)/8, $0x0d0c0b0a0d0c0b0a
+DATA high3K<>+40(SB)/8, $0x0d0c0b0a0d0c0b0a
+DATA high3K<>+48(SB)/8, $0x0d0c0b0a0d0c0b0a
+DATA high3K<>+56(SB)/8, $0x0d0c0b0a0d0c0b0a
+GLOBL high3K<>(SB), RODATA|NOPTR, $64
+
+DATA high3KBits<>+0(SB)/8, $0x0000000200000000
+DATA high3KBits<>+8(SB)/8, $0x0000000600000004
+DATA high3KBits<>+16(SB)/8, $0x0000000200000000
+DATA high3KBits<>+24(SB)/8, $0x0000000600000004
+DATA high3KBits<>+32(SB)/8, $0x0000000200000000
+DATA high3KBits<>+40(SB)/8, $0x0000000600000004
+DATA high3KBits<>+48(SB)/8, $0x0000000200000000
+DATA high3KBits<>+56(SB)/8, $0x0000000600000004
+GLOBL high3KBits<>(SB), RODATA|NOPTR, $64
+
+DATA bytes20<>+0(SB)/8, $0x2020202020202020
+DATA bytes20<>+8(SB)/8, $0x2020202020202020
+DATA bytes20<>+16(SB)/8, $0x2020202020202020
+DATA bytes20<>+24(SB)/8, $0x2020202020202020
+DATA bytes20<>+32(SB)/8, $0x2020202020202020
+DATA bytes20<>+40(SB)/8, $0x2020202020202020
+DATA bytes20<>+48(SB)/8, $0x2020202020202020
+DATA bytes20<>+56(SB)/8, $0x2020202020202020
+GLOBL bytes20<>(SB), RODATA|NOPTR, $64
+
+DATA half3K<>+0(SB)/8, $0x0f0e0f0e0f0e0f0e
+DATA half3K<>+8(SB)/8, $0x0f0e0f0e0f0e0f0e
+DATA half3K<>+16(SB)/8, $0x0f0e0f0e0f0e0f0e
+DATA half3K<>+24(SB)/8, $0x0f0e0f0e0f0e0f0e
+DATA half3K<>+32(SB)/8, $0x0f0e0f0e0f0e0f0e
+DATA half3K<>+40(SB)/8, $0x0f0e0f0e0f0e0f0e
+DATA half3K<>+48(SB)/8, $0x0f0e0f0e0f0e0f0e
+DATA half3K<>+56(SB)/8, $0x0f0e0f0e0f0e0f0e
+GLOBL half3K<>(SB), RODATA|NOPTR, $64
+
+// func DotIQ4XSAVX2(w []byte, x []byte, next *byte) float32
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
+TEXT ·DotIQ4XSAVX2(SB), NOSPLIT, $320-60
+	MOVQ         w_base+0(FP), AX
+	MOVQ         w_len+8(FP), CX
+	MOVQ         x_base+24(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	VMOVUPS      valuesIQ4XS<>+0(SB), Y2
+	LEAQ         8192(AX), SI
+	MOVQ         next+48(FP), BX
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+
+chunk:
+	CMPQ CX, $0x00000110
+	JL   rest
+
+body:
+	PREFETCHT1     (BX)
+	PREFETCHT1     64(BX)
+	PREFETCHT1     128(BX)
+	PREFETCHT1     192(BX)
+	PREFETCHT1     256(BX)
+	VBROADCASTI128 8(AX), Y5
+	VINSERTI128    $0x01, 72(AX), Y5, Y5
+	VPAND          Y0, Y5, Y6
+	VPSHUFB        Y6, Y2, Y6
+	VPABSB         Y6, Y8
+	VMOVDQU        (DX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPMADDUBSW     Y7, Y8, Y7
+	VPMADDWD       Y1, Y7, Y7
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          Y0, Y5, Y5
+	VPSHUFB        Y5, Y2, Y5
+	VPABSB         Y5, Y8
+	VMOVDQU        64(DX), Y6
+	VPSIGNB        Y5, Y6, Y6
+	VPMADDUBSW     Y6, Y8, Y6
+	VPMADDWD       Y1, Y6, Y6
+	VPADDD         Y6, Y7, Y7
+	VBROADCASTI128 24(AX), Y5
+	VINSERTI128    $0x01, 88(AX), Y5, Y5
+	VPAND          Y0, Y5, Y6
+	VPSHUFB        Y6, Y2, Y6
+	VPABSB         Y6, Y9
+	VMOVDQU        128(DX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPMADDUBSW     Y8, Y9, Y8
+	VPMADDWD       Y1, Y8, Y8
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          Y0, Y5, Y5
+	VPSHUFB        Y5, Y2, Y5
+	VPABSB         Y5, Y9
+	VMOVDQU        192(DX), Y6
+	VPSIGNB        Y5, Y6, Y6
+	VPMADDUBSW     Y6, Y9, Y6
+	VPMADDWD       Y1, Y6, Y6
+	VPADDD         Y6, Y8, Y8
+	VBROADCASTI128 40(AX), Y5
+	VINSERTI128    $0x01, 104(AX), Y5, Y5
+	VPAND          Y0, Y5, Y6
+	VPSHUFB        Y6, Y2, Y6
+	VPABSB         Y6, Y10
+	VMOVDQU        256(DX), Y9
+	VPSIGNB        Y6, Y9, Y9
+	VPMADDUBSW     Y9, Y10, Y9
+	VPMADDWD       Y1, Y9, Y9
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          Y0, Y5, Y5
+	VPSHUFB        Y5, Y2, Y5
+	VPABSB         Y5, Y10
+	VMOVDQU        320(DX), Y6
+	VPSIGNB        Y5, Y6, Y6
+	VPMADDUBSW     Y6, Y10, Y6
+	VPMADDWD       Y1, Y6, Y6
+	VPADDD         Y6, Y9, Y9
+	VBROADCASTI128 56(AX), Y5
+	VINSERTI128    $0x01, 120(AX), Y5, Y5
+	VPAND          Y0, Y5, Y6
+	VPSHUFB        Y6, Y2, Y6
+	VPABSB         Y6, Y11
+	VMOVDQU        384(DX), Y10
+	VPSIGNB        Y6, Y10, Y10
+	VPMADDUBSW     Y10, Y11, Y10
+	VPMADDWD       Y1, Y10, Y10
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          Y0, Y5, Y5
+	VPSHUFB        Y5, Y2, Y5
+	VPABSB         Y5, Y11
+	VMOVDQU        448(DX), Y6
+	VPSIGNB        Y5, Y6, Y6
+	VPMADDUBSW     Y6, Y11, Y6
+	VPMADDWD       Y1, Y6, Y6
+	VPADDD         Y6, Y10, Y10
+	VPUNPCKLDQ     Y8, Y7, Y5
+	VPUNPCKHDQ     Y8, Y7, Y6
+	VPADDD         Y6, Y5, Y5
+	VPUNPCKLDQ     Y10, Y9, Y6
+	VPUNPCKHDQ     Y10, Y9, Y7
+	VPADDD         Y7, Y6, Y6
+	VPUNPCKLQDQ    Y6, Y5, Y7
+	VPUNPCKHQDQ    Y6, Y5, Y5
+	VPADDD         Y5, Y7, Y7
+	VMOVDQU        (AX), X5
+	VPSHUFB        lowXS<>+0(SB), X5, X5
+	VPMOVZXWD      X5, Y5
+	VPSRLVD        oddBlocks<>+0(SB), Y5, Y5
+	VPAND          nibble32<>+0(SB), Y5, Y5
+	VPBROADCASTW   2(AX), X6
+	VPMOVZXWD      X6, Y6
+	VPSRLVD        upperXSBits<>+0(SB), Y6, Y6
+	VPSLLD         $0x04, Y6, Y6
+	VPAND          pair32<>+0(SB), Y6, Y6
+	VPADDD         Y6, Y5, Y5
+	VPSUBD         thirtyTwo<>+0(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VPBROADCASTW   (AX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y6, Y5, Y5
+	VMOVUPS        512(DX), Y6
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         Y6, Y5, Y5
+	VFMADD231PS    Y5, Y7, Y3
+	VBROADCASTI128 144(AX), Y5
+	VINSERTI128    $0x01, 208(AX), Y5, Y5
+	VPAND          Y0, Y5, Y6
+	VPSHUFB        Y6, Y2, Y6
+	VPABSB         Y6, Y8
+	VMOVDQU        32(DX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPMADDUBSW     Y7, Y8, Y7
+	VPMADDWD       Y1, Y7, Y7
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          Y0, Y5, Y5
+	VPSHUFB        Y5, Y2, Y5
+	VPABSB         Y5, Y8
+	VMOVDQU        96(DX), Y6
+	VPSIGNB        Y5, Y6, Y6
+	VPMADDUBSW     Y6, Y8, Y6
+	VPMADDWD       Y1, Y6, Y6
+	VPADDD         Y6, Y7, Y7
+	VBROADCASTI128 160(AX), Y5
+	VINSERTI128    $0x01, 224(AX), Y5, Y5
+	VPAND          Y0, Y5, Y6
+	VPSHUFB        Y6, Y2, Y6
+	VPABSB         Y6, Y9
+	VMOVDQU        160(DX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPMADDUBSW     Y8, Y9, Y8
+	VPMADDWD       Y1, Y8, Y8
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          Y0, Y5, Y5
+	VPSHUFB        Y5, Y2, Y5
+	VPABSB         Y5, Y9
+	VMOVDQU        224(DX), Y6
+	VPSIGNB        Y5, Y6, Y6
+	VPMADDUBSW     Y6, Y9, Y6
+	VPMADDWD       Y1, Y6, Y6
+	VPADDD         Y6, Y8, Y8
+	VBROADCASTI128 176(AX), Y5
+	VINSERTI128    $0x01, 240(AX), Y5, Y5
+	VPAND          Y0, Y5, Y6
+	VPSHUFB        Y6, Y2, Y6
+	VPABSB         Y6, Y10
+	VMOVDQU        288(DX), Y9
+	VPSIGNB        Y6, Y9, Y9
+	VPMADDUBSW     Y9, Y10, Y9
+	VPMADDWD       Y1, Y9, Y9
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          Y0, Y5, Y5
+	VPSHUFB        Y5, Y2, Y5
+	VPABSB         Y5, Y10
+	VMOVDQU        352(DX), Y6
+	VPSIGNB        Y5, Y6, Y6
+	VPMADDUBSW     Y6, Y10, Y6
+	VPMADDWD       Y1, Y6, Y6
+	VPADDD         Y6, Y9, Y9
+	VBROADCASTI128 192(AX), Y5
+	VINSERTI128    $0x01, 256(AX), Y5, Y5
+	VPAND          Y0, Y5, Y6
+	VPSHUFB        Y6, Y2, Y6
+	VPABSB         Y6, Y11
+	VMOVDQU        416(DX), Y10
+	VPSIGNB        Y6, Y10, Y10
+	VPMADDUBSW     Y10, Y11, Y10
+	VPMADDWD       Y1, Y10, Y10
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          Y0, Y5, Y5
+	VPSHUFB        Y5, Y2, Y5
+	VPABSB         Y5, Y11
+	VMOVDQU        480(DX), Y6
+	VPSIGNB        Y5, Y6, Y6
+	VPMADDUBSW     Y6, Y11, Y6
+	VPMADDWD       Y1, Y6, Y6
+	VPADDD         Y6, Y10, Y10
+	VPUNPCKLDQ     Y8, Y7, Y5
+	VPUNPCKHDQ     Y8, Y7, Y6
+	VPADDD         Y6, Y5, Y5
+	VPUNPCKLDQ     Y10, Y9, Y6
+	VPUNPCKHDQ     Y10, Y9, Y7
+	VPADDD         Y7, Y6, Y6
+	VPUNPCKLQDQ    Y6, Y5, Y7
+	VPUNPCKHQDQ    Y6, Y5, Y5
+	VPADDD         Y5, Y7, Y7
+	VMOVDQU        136(AX), X5
+	VPSHUFB        lowXS<>+0(SB), X5, X5
+	VPMOVZXWD      X5, Y5
+	VPSRLVD        oddBlocks<>+0(SB), Y5, Y5
+	VPAND          nibble32<>+0(SB), Y5, Y5
+	VPBROADCASTW   138(AX), X6
+	VPMOVZXWD      X6, Y6
+	VPSRLVD        upperXSBits<>+0(SB), Y6, Y6
+	VPSLLD         $0x04, Y6, Y6
+	VPAND          pair32<>+0(SB), Y6, Y6
+	VPADDD         Y6, Y5, Y5
+	VPSUBD         thirtyTwo<>+0(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VPBROADCASTW   136(AX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y6, Y5, Y5
+	VMOVUPS        544(DX), Y6
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         Y6, Y5, Y5
+	VFMADD231PS    Y5, Y7, Y4
+	ADDQ           $0x00000110, AX
+	ADDQ           $0x00000110, BX
+	ADDQ           $0x000002c0, DX
+	SUBQ           $0x00000110, CX
+	JMP            chunk
+
+rest:
+	CMPQ    CX, $0x00000088
+	JL      reduce
+	VPXOR   Y5, Y5, Y5
+	VMOVDQU Y5, (SP)
+	VMOVDQU Y5, 32(SP)
+	VMOVDQU Y5, 64(SP)
+	VMOVDQU Y5, 96(SP)
+	VMOVDQU Y5, 128(SP)
+	VMOVDQU Y5, 160(SP)
+	VMOVDQU Y5, 192(SP)
+	VMOVDQU Y5, 224(SP)
+	VMOVDQU Y5, 256(SP)
+	VMOVDQU Y5, 288(SP)
+	LEAQ    (SP), DI
+	MOVQ    AX, SI
+	LEAQ    -16(AX)(CX*1), AX
+
+copy:
+	VMOVDQU (SI), X5
+	VMOVDQU X5, (DI)
+	ADDQ    $0x00000010, SI
+	ADDQ    $0x00000010, DI
+	CMPQ    SI, AX
+	JL      copy
+	SUBQ    AX, SI
+	SUBQ    SI, DI
+	VMOVDQU (AX), X5
+	VMOVDQU X5, (DI)
+	LEAQ    (SP), AX
+	MOVQ    $0x00000110, CX
+	JMP     body
+
+reduce:
+	VADDPS       Y4, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X0, X3, X3
+	VMOVHLPS     X3, X3, X0
+	VADDPS       X0, X3, X3
+	VMOVSHDUP    X3, X0
+	VADDSS       X0, X3, X3
+	VZEROUPPER
+	MOVSS        X3, ret+56(FP)
+	RET
+
+DATA valuesIQ4XS<>+0(SB)/8, $0xf6eaddcfbfad9881
+DATA valuesIQ4XS<>+8(SB)/8, $0x7159453526190d01
+DATA valuesIQ4XS<>+16(SB)/8, $0xf6eaddcfbfad9881
+DATA valuesIQ4XS<>+24(SB)/8, $0x7159453526190d01
+DATA valuesIQ4XS<>+32(SB)/8, $0xf6eaddcfbfad9881
+DATA valuesIQ4XS<>+40(SB)/8, $0x7159453526190d01
+DATA valuesIQ4XS<>+48(SB)/8, $0xf6eaddcfbfad9881
+DATA valuesIQ4XS<>+56(SB)/8, $0x7159453526190d01
+GLOBL valuesIQ4XS<>(SB), RODATA|NOPTR, $64
+
+DATA lowXS<>+0(SB)/8, $0x8005800580048004
+DATA lowXS<>+8(SB)/8, $0x8007800780068006
+DATA lowXS<>+16(SB)/8, $0x8005800580048004
+DATA lowXS<>+24(SB)/8, $0x8007800780068006
+DATA lowXS<>+32(SB)/8, $0x8005800580048004
+DATA lowXS<>+40(SB)/8, $0x8007800780068006
+DATA lowXS<>+48(SB)/8, $0x8005800580048004
+DATA lowXS<>+56(SB)/8, $0x8007800780068006
+GLOBL lowXS<>(SB), RODATA|NOPTR, $64
+
+DATA oddBlocks<>+0(SB)/8, $0x0000000400000000
+DATA oddBlocks<>+8(SB)/8, $0x0000000400000000
+DATA oddBlocks<>+16(SB)/8, $0x0000000400000000
+DATA oddBlocks<>+24(SB)/8, $0x0000000400000000
+DATA oddBlocks<>+32(SB)/8, $0x0000000400000000
+DATA oddBlocks<>+40(SB)/8, $0x0000000400000000
+DATA oddBlocks<>+48(SB)/8, $0x0000000400000000
+DATA oddBlocks<>+56(SB)/8, $0x0000000400000000
+GLOBL oddBlocks<>(SB), RODATA|NOPTR, $64
+
+DATA nibble32<>+0(SB)/8, $0x0000000f0000000f
+DATA nibble32<>+8(SB)/8, $0x0000000f0000000f
+DATA nibble32<>+16(SB)/8, $0x0000000f0000000f
+DATA nibble32<>+24(SB)/8, $0x0000000f0000000f
+DATA nibble32<>+32(SB)/8, $0x0000000f0000000f
+DATA nibble32<>+40(SB)/8, $0x0000000f0000000f
+DATA nibble32<>+48(SB)/8, $0x0000000f0000000f
+DATA nibble32<>+56(SB)/8, $0x0000000f0000000f
+GLOBL nibble32<>(SB), RODATA|NOPTR, $64
+
+DATA upperXSBits<>+0(SB)/8, $0x0000000200000000
+DATA upperXSBits<>+8(SB)/8, $0x0000000600000004
+DATA upperXSBits<>+16(SB)/8, $0x0000000a00000008
+DATA upperXSBits<>+24(SB)/8, $0x0000000e0000000c
+DATA upperXSBits<>+32(SB)/8, $0x0000000200000000
+DATA upperXSBits<>+40(SB)/8, $0x0000000600000004
+DATA upperXSBits<>+48(SB)/8, $0x0000000a00000008
+DATA upperXSBits<>+56(SB)/8, $0x0000000e0000000c
+GLOBL upperXSBits<>(SB), RODATA|NOPTR, $64
+
+DATA pair32<>+0(SB)/8, $0x0000003000000030
+DATA pair32<>+8(SB)/8, $0x0000003000000030
+DATA pair32<>+16(SB)/8, $0x0000003000000030
+DATA pair32<>+24(SB)/8, $0x0000003000000030
+DATA pair32<>+32(SB)/8, $0x0000003000000030
+DATA pair32<>+40(SB)/8, $0x0000003000000030
+DATA pair32<>+48(SB)/8, $0x0000003000000030
+DATA pair32<>+56(SB)/8, $0x0000003000000030
+GLOBL pair32<>(SB), RODATA|NOPTR, $64
+
+DATA thirtyTwo<>+0(SB)/8, $0x0000002000000020
+DATA thirtyTwo<>+8(SB)/8, $0x0000002000000020
+DATA thirtyTwo<>+16(SB)/8, $0x0000002000000020
+DATA thirtyTwo<>+24(SB)/8, $0x0000002000000020
+DATA thirtyTwo<>+32(SB)/8, $0x0000002000000020
+DATA thirtyTwo<>+40(SB)/8, $0x0000002000000020
+DATA thirtyTwo<>+48(SB)/8, $0x0000002000000020
+DATA thirtyTwo<>+56(SB)/8, $0x0000002000000020
+GLOBL thirtyTwo<>(SB), RODATA|NOPTR, $64
 
 // func DotMXFP4AVX2(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, CMOV, FMA3, MMX+, SSE

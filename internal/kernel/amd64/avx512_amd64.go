@@ -247,6 +247,41 @@ func Dot4IQ4NLAVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 //go:noescape
 func SpreadIQ4NLAVX512(dst []byte, w []byte)
 
+// DotQ51AVX512 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotQ51AVX512(w []byte, x []byte, next *byte) float32
+
+// SpreadQ51AVX512 is Rows.Spread of package kernel.
+//
+//go:noescape
+func SpreadQ51AVX512(dst []byte, w []byte)
+
+// DotQ2KAVX512 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotQ2KAVX512(w []byte, x []byte, next *byte) float32
+
+// DotQ3KAVX512 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotQ3KAVX512(w []byte, x []byte, next *byte) float32
+
+// SpreadQ3KAVX512 is Rows.Spread of package kernel.
+//
+//go:noescape
+func SpreadQ3KAVX512(dst []byte, w []byte)
+
+// DotIQ4XSAVX512 is Rows.Dot of package kernel.
+//
+//go:noescape
+func DotIQ4XSAVX512(w []byte, x []byte, next *byte) float32
+
+// SpreadIQ4XSAVX512 is Rows.Spread of package kernel.
+//
+//go:noescape
+func SpreadIQ4XSAVX512(dst []byte, w []byte)
+
 // DotMXFP4AVX512 is Rows.Dot of package kernel.
 //
 //go:noescape

@@ -3793,7 +3793,8 @@ body:
 	VCVTDQ2PS       Z7, Z7
 	VMULPS          Z8, Z5, Z5
 	VFMADD231PS     Z5, Z7, Z4
-	VFMADD231PS     640(DX), Z6, Z4
+	VMOVUPS         640(DX), Z5
+	VFMADD231PS     Z5, Z6, Z4
 	ADDQ            $0x00000140, AX
 	ADDQ            $0x00000140, BX
 	ADDQ            $0x000002c0, DX
@@ -3957,7 +3958,8 @@ chunk:
 	VCVTDQ2PS       Z8, Z8
 	VMULPS          Z9, Z6, Z6
 	VFMADD231PS     Z6, Z8, Z4
-	VFMADD231PS     640(BX), Z7, Z4
+	VMOVUPS         640(BX), Z6
+	VFMADD231PS     Z6, Z7, Z4
 	ADDQ            $0x00000140, AX
 	PREFETCHT1      (CX)(SI*1)
 	PREFETCHT1      64(CX)(SI*1)
@@ -4027,7 +4029,8 @@ chunk:
 	VCVTDQ2PS       Z8, Z8
 	VMULPS          Z9, Z6, Z6
 	VFMADD231PS     Z6, Z8, Z5
-	VFMADD231PS     640(BX), Z7, Z5
+	VMOVUPS         640(BX), Z6
+	VFMADD231PS     Z6, Z7, Z5
 	ADDQ            $0x00000140, CX
 	ADDQ            $0x000002c0, BX
 	SUBQ            $0x00000140, DX
@@ -4217,22 +4220,26 @@ body:
 	VCVTDQ2PS       Z14, Z14
 	VMULPS          Z13, Z8, Z13
 	VFMADD231PS     Z13, Z14, Z4
-	VFMADD231PS     640(AX), Z9, Z4
+	VMOVUPS         640(AX), Z13
+	VFMADD231PS     Z13, Z9, Z4
 	VMOVUPS         512(AX)(CX*1), Z13
 	VCVTDQ2PS       Z11, Z11
 	VMULPS          Z13, Z8, Z13
 	VFMADD231PS     Z13, Z11, Z5
-	VFMADD231PS     640(AX)(CX*1), Z9, Z5
+	VMOVUPS         640(AX)(CX*1), Z11
+	VFMADD231PS     Z11, Z9, Z5
 	VMOVUPS         512(AX)(CX*2), Z11
 	VCVTDQ2PS       Z12, Z12
 	VMULPS          Z11, Z8, Z11
 	VFMADD231PS     Z11, Z12, Z6
-	VFMADD231PS     640(AX)(CX*2), Z9, Z6
+	VMOVUPS         640(AX)(CX*2), Z11
+	VFMADD231PS     Z11, Z9, Z6
 	VMOVUPS         512(AX)(DX*1), Z11
 	VCVTDQ2PS       Z10, Z10
 	VMULPS          Z11, Z8, Z8
 	VFMADD231PS     Z8, Z10, Z7
-	VFMADD231PS     640(AX)(DX*1), Z9, Z7
+	VMOVUPS         640(AX)(DX*1), Z8
+	VFMADD231PS     Z8, Z9, Z7
 	ADDQ            $0x00000140, BX
 	ADDQ            $0x00000140, DI
 	ADDQ            $0x000002c0, AX
@@ -5438,7 +5445,8 @@ body:
 	VCVTDQ2PS       Z5, Z5
 	VMULPS          Z3, Z4, Z3
 	VFMADD231PS     Z3, Z5, Z2
-	VFNMADD231PS    640(DX), Z6, Z2
+	VMOVUPS         640(DX), Z3
+	VFNMADD231PS    Z3, Z6, Z2
 	ADDQ            $0x00000120, AX
 	ADDQ            $0x00000120, BX
 	ADDQ            $0x000002c0, DX
@@ -5647,7 +5655,8 @@ chunk:
 	VCVTDQ2PS       Z6, Z6
 	VMULPS          Z4, Z5, Z4
 	VFMADD231PS     Z4, Z6, Z2
-	VFNMADD231PS    640(BX), Z7, Z2
+	VMOVUPS         640(BX), Z4
+	VFNMADD231PS    Z4, Z7, Z2
 	ADDQ            $0x00000120, AX
 	PREFETCHT1      (CX)(SI*1)
 	PREFETCHT1      64(CX)(SI*1)
@@ -5730,7 +5739,8 @@ chunk:
 	VCVTDQ2PS       Z6, Z6
 	VMULPS          Z4, Z5, Z4
 	VFMADD231PS     Z4, Z6, Z3
-	VFNMADD231PS    640(BX), Z7, Z3
+	VMOVUPS         640(BX), Z4
+	VFNMADD231PS    Z4, Z7, Z3
 	ADDQ            $0x00000120, CX
 	ADDQ            $0x000002c0, BX
 	SUBQ            $0x00000120, DX
@@ -5925,22 +5935,26 @@ body:
 	VCVTDQ2PS       Z8, Z8
 	VMULPS          Z6, Z7, Z6
 	VFMADD231PS     Z6, Z8, Z2
-	VFNMADD231PS    640(AX), Z11, Z2
+	VMOVUPS         640(AX), Z6
+	VFNMADD231PS    Z6, Z11, Z2
 	VMOVUPS         512(AX)(CX*1), Z6
 	VCVTDQ2PS       Z12, Z12
 	VMULPS          Z6, Z7, Z6
 	VFMADD231PS     Z6, Z12, Z3
-	VFNMADD231PS    640(AX)(CX*1), Z11, Z3
+	VMOVUPS         640(AX)(CX*1), Z6
+	VFNMADD231PS    Z6, Z11, Z3
 	VMOVUPS         512(AX)(CX*2), Z6
 	VCVTDQ2PS       Z10, Z10
 	VMULPS          Z6, Z7, Z6
 	VFMADD231PS     Z6, Z10, Z4
-	VFNMADD231PS    640(AX)(CX*2), Z11, Z4
+	VMOVUPS         640(AX)(CX*2), Z6
+	VFNMADD231PS    Z6, Z11, Z4
 	VMOVUPS         512(AX)(DX*1), Z6
 	VCVTDQ2PS       Z9, Z9
 	VMULPS          Z6, Z7, Z6
 	VFMADD231PS     Z6, Z9, Z5
-	VFNMADD231PS    640(AX)(DX*1), Z11, Z5
+	VMOVUPS         640(AX)(DX*1), Z6
+	VFNMADD231PS    Z6, Z11, Z5
 	ADDQ            $0x00000120, BX
 	ADDQ            $0x00000120, DI
 	ADDQ            $0x000002c0, AX
@@ -6232,7 +6246,8 @@ body:
 	VCVTDQ2PS       Z4, Z4
 	VMULPS          Z5, Z6, Z5
 	VFMADD231PS     Z5, Z4, Z3
-	VFNMADD231PS    640(DX), Z7, Z3
+	VMOVUPS         640(DX), Z4
+	VFNMADD231PS    Z4, Z7, Z3
 	ADDQ            $0x00000160, AX
 	ADDQ            $0x00000160, BX
 	ADDQ            $0x000002c0, DX
@@ -6421,7 +6436,8 @@ chunk:
 	VCVTDQ2PS       Z5, Z5
 	VMULPS          Z6, Z7, Z6
 	VFMADD231PS     Z6, Z5, Z3
-	VFNMADD231PS    640(BX), Z8, Z3
+	VMOVUPS         640(BX), Z5
+	VFNMADD231PS    Z5, Z8, Z3
 	ADDQ            $0x00000160, AX
 	PREFETCHT1      (CX)(SI*1)
 	PREFETCHT1      64(CX)(SI*1)
@@ -6531,7 +6547,8 @@ chunk:
 	VCVTDQ2PS       Z5, Z5
 	VMULPS          Z6, Z7, Z6
 	VFMADD231PS     Z6, Z5, Z4
-	VFNMADD231PS    640(BX), Z8, Z4
+	VMOVUPS         640(BX), Z5
+	VFNMADD231PS    Z5, Z8, Z4
 	ADDQ            $0x00000160, CX
 	ADDQ            $0x000002c0, BX
 	SUBQ            $0x00000160, DX
@@ -6754,22 +6771,26 @@ body:
 	VCVTDQ2PS       Z7, Z7
 	VMULPS          Z8, Z9, Z8
 	VFMADD231PS     Z8, Z7, Z3
-	VFNMADD231PS    640(AX), Z13, Z3
+	VMOVUPS         640(AX), Z7
+	VFNMADD231PS    Z7, Z13, Z3
 	VMOVUPS         512(AX)(CX*1), Z7
 	VCVTDQ2PS       Z11, Z11
 	VMULPS          Z7, Z9, Z7
 	VFMADD231PS     Z7, Z11, Z4
-	VFNMADD231PS    640(AX)(CX*1), Z13, Z4
+	VMOVUPS         640(AX)(CX*1), Z7
+	VFNMADD231PS    Z7, Z13, Z4
 	VMOVUPS         512(AX)(CX*2), Z7
 	VCVTDQ2PS       Z12, Z12
 	VMULPS          Z7, Z9, Z7
 	VFMADD231PS     Z7, Z12, Z5
-	VFNMADD231PS    640(AX)(CX*2), Z13, Z5
+	VMOVUPS         640(AX)(CX*2), Z7
+	VFNMADD231PS    Z7, Z13, Z5
 	VMOVUPS         512(AX)(DX*1), Z7
 	VCVTDQ2PS       Z10, Z10
 	VMULPS          Z7, Z9, Z7
 	VFMADD231PS     Z7, Z10, Z6
-	VFNMADD231PS    640(AX)(DX*1), Z13, Z6
+	VMOVUPS         640(AX)(DX*1), Z7
+	VFNMADD231PS    Z7, Z13, Z6
 	ADDQ            $0x00000160, BX
 	ADDQ            $0x00000160, DI
 	ADDQ            $0x000002c0, AX
@@ -7066,31 +7087,31 @@ body:
 	VPADDD          Z5, Z4, Z4
 	VBROADCASTI32X4 192(AX), Y5
 	VINSERTI32X4    $0x01, 402(AX), Y5, Y5
-	VPMOVSXWD       Y5, Z6
-	VPSLLD          $0x18, Z6, Z5
+	VPBROADCASTW    208(AX), Y6
+	VPBROADCASTW    418(AX), X7
+	VINSERTI32X4    $0x01, X7, Y6, Y6
+	VCVTPH2PS       Y6, Z6
+	VPMOVSXWD       Y5, Z7
+	VPSLLD          $0x18, Z7, Z5
 	VPSRAD          $0x18, Z5, Z5
-	VPSRAD          $0x08, Z6, Z6
-	VPBROADCASTW    208(AX), Y7
-	VPBROADCASTW    418(AX), X8
-	VINSERTI32X4    $0x01, X8, Y7, Y7
-	VCVTPH2PS       Y7, Z7
+	VPSRAD          $0x08, Z7, Z7
 	VCVTDQ2PS       Z5, Z5
-	VMULPS          Z7, Z5, Z5
-	VCVTDQ2PS       Z6, Z6
-	VMULPS          Z7, Z6, Z6
-	VPSLLD          $0x10, 576(DX), Z7
-	VPSRAD          $0x0b, Z7, Z7
-	VPSUBD          Z7, Z3, Z3
-	VMOVUPS         576(DX), Z7
-	VPANDD          upper<>+0(SB), Z7, Z7
-	VPSRAD          $0x0b, Z7, Z7
-	VPSUBD          Z7, Z4, Z4
-	VMOVUPS         512(DX), Z7
+	VMULPS          Z6, Z5, Z5
+	VCVTDQ2PS       Z7, Z7
+	VMULPS          Z6, Z7, Z7
+	VPSLLD          $0x10, 576(DX), Z6
+	VPSRAD          $0x0b, Z6, Z6
+	VPSUBD          Z6, Z3, Z3
+	VMOVUPS         576(DX), Z6
+	VPANDD          upper<>+0(SB), Z6, Z6
+	VPSRAD          $0x0b, Z6, Z6
+	VPSUBD          Z6, Z4, Z4
+	VMOVUPS         512(DX), Z6
 	VCVTDQ2PS       Z3, Z3
-	VMULPS          Z7, Z5, Z5
+	VMULPS          Z6, Z5, Z5
 	VFMADD231PS     Z5, Z3, Z2
 	VCVTDQ2PS       Z4, Z4
-	VMULPS          Z7, Z6, Z3
+	VMULPS          Z6, Z7, Z3
 	VFMADD231PS     Z3, Z4, Z2
 	ADDQ            $0x000001a4, AX
 	ADDQ            $0x000001a4, BX
@@ -7278,31 +7299,31 @@ chunk:
 	VPADDD          Z6, Z5, Z5
 	VBROADCASTI32X4 192(AX), Y6
 	VINSERTI32X4    $0x01, 402(AX), Y6, Y6
-	VPMOVSXWD       Y6, Z7
-	VPSLLD          $0x18, Z7, Z6
+	VPBROADCASTW    208(AX), Y7
+	VPBROADCASTW    418(AX), X8
+	VINSERTI32X4    $0x01, X8, Y7, Y7
+	VCVTPH2PS       Y7, Z7
+	VPMOVSXWD       Y6, Z8
+	VPSLLD          $0x18, Z8, Z6
 	VPSRAD          $0x18, Z6, Z6
-	VPSRAD          $0x08, Z7, Z7
-	VPBROADCASTW    208(AX), Y8
-	VPBROADCASTW    418(AX), X9
-	VINSERTI32X4    $0x01, X9, Y8, Y8
-	VCVTPH2PS       Y8, Z8
+	VPSRAD          $0x08, Z8, Z8
 	VCVTDQ2PS       Z6, Z6
-	VMULPS          Z8, Z6, Z6
-	VCVTDQ2PS       Z7, Z7
-	VMULPS          Z8, Z7, Z7
-	VPSLLD          $0x10, 576(BX), Z8
-	VPSRAD          $0x0b, Z8, Z8
-	VPSUBD          Z8, Z4, Z4
-	VMOVUPS         576(BX), Z8
-	VPANDD          upper<>+0(SB), Z8, Z8
-	VPSRAD          $0x0b, Z8, Z8
-	VPSUBD          Z8, Z5, Z5
-	VMOVUPS         512(BX), Z8
+	VMULPS          Z7, Z6, Z6
+	VCVTDQ2PS       Z8, Z8
+	VMULPS          Z7, Z8, Z8
+	VPSLLD          $0x10, 576(BX), Z7
+	VPSRAD          $0x0b, Z7, Z7
+	VPSUBD          Z7, Z4, Z4
+	VMOVUPS         576(BX), Z7
+	VPANDD          upper<>+0(SB), Z7, Z7
+	VPSRAD          $0x0b, Z7, Z7
+	VPSUBD          Z7, Z5, Z5
+	VMOVUPS         512(BX), Z7
 	VCVTDQ2PS       Z4, Z4
-	VMULPS          Z8, Z6, Z6
+	VMULPS          Z7, Z6, Z6
 	VFMADD231PS     Z6, Z4, Z2
 	VCVTDQ2PS       Z5, Z5
-	VMULPS          Z8, Z7, Z4
+	VMULPS          Z7, Z8, Z4
 	VFMADD231PS     Z4, Z5, Z2
 	ADDQ            $0x000001a4, AX
 	PREFETCHT1      (CX)(SI*1)
@@ -7400,31 +7421,31 @@ chunk:
 	VPADDD          Z6, Z5, Z5
 	VBROADCASTI32X4 192(CX), Y6
 	VINSERTI32X4    $0x01, 402(CX), Y6, Y6
-	VPMOVSXWD       Y6, Z7
-	VPSLLD          $0x18, Z7, Z6
+	VPBROADCASTW    208(CX), Y7
+	VPBROADCASTW    418(CX), X8
+	VINSERTI32X4    $0x01, X8, Y7, Y7
+	VCVTPH2PS       Y7, Z7
+	VPMOVSXWD       Y6, Z8
+	VPSLLD          $0x18, Z8, Z6
 	VPSRAD          $0x18, Z6, Z6
-	VPSRAD          $0x08, Z7, Z7
-	VPBROADCASTW    208(CX), Y8
-	VPBROADCASTW    418(CX), X9
-	VINSERTI32X4    $0x01, X9, Y8, Y8
-	VCVTPH2PS       Y8, Z8
+	VPSRAD          $0x08, Z8, Z8
 	VCVTDQ2PS       Z6, Z6
-	VMULPS          Z8, Z6, Z6
-	VCVTDQ2PS       Z7, Z7
-	VMULPS          Z8, Z7, Z7
-	VPSLLD          $0x10, 576(BX), Z8
-	VPSRAD          $0x0b, Z8, Z8
-	VPSUBD          Z8, Z4, Z4
-	VMOVUPS         576(BX), Z8
-	VPANDD          upper<>+0(SB), Z8, Z8
-	VPSRAD          $0x0b, Z8, Z8
-	VPSUBD          Z8, Z5, Z5
-	VMOVUPS         512(BX), Z8
+	VMULPS          Z7, Z6, Z6
+	VCVTDQ2PS       Z8, Z8
+	VMULPS          Z7, Z8, Z8
+	VPSLLD          $0x10, 576(BX), Z7
+	VPSRAD          $0x0b, Z7, Z7
+	VPSUBD          Z7, Z4, Z4
+	VMOVUPS         576(BX), Z7
+	VPANDD          upper<>+0(SB), Z7, Z7
+	VPSRAD          $0x0b, Z7, Z7
+	VPSUBD          Z7, Z5, Z5
+	VMOVUPS         512(BX), Z7
 	VCVTDQ2PS       Z4, Z4
-	VMULPS          Z8, Z6, Z6
+	VMULPS          Z7, Z6, Z6
 	VFMADD231PS     Z6, Z4, Z3
 	VCVTDQ2PS       Z5, Z5
-	VMULPS          Z8, Z7, Z4
+	VMULPS          Z7, Z8, Z4
 	VFMADD231PS     Z4, Z5, Z3
 	ADDQ            $0x000001a4, CX
 	ADDQ            $0x000002c0, BX
@@ -7673,31 +7694,31 @@ body:
 	VPADDD          Z11, Z14, Z14
 	VBROADCASTI32X4 192(BX), Y11
 	VINSERTI32X4    $0x01, 402(BX), Y11, Y11
-	VPMOVSXWD       Y11, Z15
-	VPSLLD          $0x18, Z15, Z11
+	VPBROADCASTW    208(BX), Y15
+	VPBROADCASTW    418(BX), X16
+	VINSERTI32X4    $0x01, X16, Y15, Y15
+	VCVTPH2PS       Y15, Z15
+	VPMOVSXWD       Y11, Z16
+	VPSLLD          $0x18, Z16, Z11
 	VPSRAD          $0x18, Z11, Z11
-	VPSRAD          $0x08, Z15, Z15
-	VPBROADCASTW    208(BX), Y16
-	VPBROADCASTW    418(BX), X17
-	VINSERTI32X4    $0x01, X17, Y16, Y16
-	VCVTPH2PS       Y16, Z16
+	VPSRAD          $0x08, Z16, Z16
 	VCVTDQ2PS       Z11, Z11
-	VMULPS          Z16, Z11, Z11
-	VCVTDQ2PS       Z15, Z15
-	VMULPS          Z16, Z15, Z15
-	VPSLLD          $0x10, 576(AX), Z16
-	VPSRAD          $0x0b, Z16, Z16
-	VPSUBD          Z16, Z6, Z6
-	VMOVUPS         576(AX), Z16
-	VPANDD          upper<>+0(SB), Z16, Z16
-	VPSRAD          $0x0b, Z16, Z16
-	VPSUBD          Z16, Z7, Z7
-	VMOVUPS         512(AX), Z16
+	VMULPS          Z15, Z11, Z11
+	VCVTDQ2PS       Z16, Z16
+	VMULPS          Z15, Z16, Z16
+	VPSLLD          $0x10, 576(AX), Z15
+	VPSRAD          $0x0b, Z15, Z15
+	VPSUBD          Z15, Z6, Z6
+	VMOVUPS         576(AX), Z15
+	VPANDD          upper<>+0(SB), Z15, Z15
+	VPSRAD          $0x0b, Z15, Z15
+	VPSUBD          Z15, Z7, Z7
+	VMOVUPS         512(AX), Z15
 	VCVTDQ2PS       Z6, Z6
-	VMULPS          Z16, Z11, Z17
+	VMULPS          Z15, Z11, Z17
 	VFMADD231PS     Z17, Z6, Z2
 	VCVTDQ2PS       Z7, Z7
-	VMULPS          Z16, Z15, Z6
+	VMULPS          Z15, Z16, Z6
 	VFMADD231PS     Z6, Z7, Z2
 	VPSLLD          $0x10, 576(AX)(CX*1), Z6
 	VPSRAD          $0x0b, Z6, Z6
@@ -7711,7 +7732,7 @@ body:
 	VMULPS          Z6, Z11, Z7
 	VFMADD231PS     Z7, Z8, Z3
 	VCVTDQ2PS       Z12, Z12
-	VMULPS          Z6, Z15, Z6
+	VMULPS          Z6, Z16, Z6
 	VFMADD231PS     Z6, Z12, Z3
 	VPSLLD          $0x10, 576(AX)(CX*2), Z6
 	VPSRAD          $0x0b, Z6, Z6
@@ -7725,7 +7746,7 @@ body:
 	VMULPS          Z6, Z11, Z7
 	VFMADD231PS     Z7, Z9, Z4
 	VCVTDQ2PS       Z13, Z13
-	VMULPS          Z6, Z15, Z6
+	VMULPS          Z6, Z16, Z6
 	VFMADD231PS     Z6, Z13, Z4
 	VPSLLD          $0x10, 576(AX)(DX*1), Z6
 	VPSRAD          $0x0b, Z6, Z6
@@ -7739,7 +7760,7 @@ body:
 	VMULPS          Z6, Z11, Z7
 	VFMADD231PS     Z7, Z10, Z5
 	VCVTDQ2PS       Z14, Z14
-	VMULPS          Z6, Z15, Z6
+	VMULPS          Z6, Z16, Z6
 	VFMADD231PS     Z6, Z14, Z5
 	ADDQ            $0x000001a4, BX
 	ADDQ            $0x000001a4, DI
@@ -7894,20 +7915,20 @@ TEXT ·SpreadQ6KAVX512(SB), NOSPLIT, $0-48
 	VMOVDQU32       Z2, 448(AX)
 	VBROADCASTI32X4 192(CX), Y0
 	VINSERTI32X4    $0x01, 402(CX), Y0, Y0
-	VPMOVSXWD       Y0, Z1
-	VPSLLD          $0x18, Z1, Z0
+	VPBROADCASTW    208(CX), Y1
+	VPBROADCASTW    418(CX), X2
+	VINSERTI32X4    $0x01, X2, Y1, Y1
+	VCVTPH2PS       Y1, Z1
+	VPMOVSXWD       Y0, Z2
+	VPSLLD          $0x18, Z2, Z0
 	VPSRAD          $0x18, Z0, Z0
-	VPSRAD          $0x08, Z1, Z1
-	VPBROADCASTW    208(CX), Y2
-	VPBROADCASTW    418(CX), X3
-	VINSERTI32X4    $0x01, X3, Y2, Y2
-	VCVTPH2PS       Y2, Z2
+	VPSRAD          $0x08, Z2, Z2
 	VCVTDQ2PS       Z0, Z0
-	VMULPS          Z2, Z0, Z0
-	VCVTDQ2PS       Z1, Z1
-	VMULPS          Z2, Z1, Z1
+	VMULPS          Z1, Z0, Z0
+	VCVTDQ2PS       Z2, Z2
+	VMULPS          Z1, Z2, Z2
 	VMOVUPS         Z0, 512(AX)
-	VMOVUPS         Z1, 576(AX)
+	VMOVUPS         Z2, 576(AX)
 	VZEROUPPER
 	RET
 
@@ -8624,6 +8645,1215 @@ TEXT ·SpreadIQ4NLAVX512(SB), NOSPLIT, $0-48
 	VPERMW          144(CX), Z1, K2, Z0
 	VPERMW          216(CX), Z1, K3, Z0
 	VCVTPH2PS       Y0, Z0
+	VMOVUPS         Z0, 512(AX)
+	VZEROUPPER
+	RET
+
+// func DotQ51AVX512(w []byte, x []byte, next *byte) float32
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+, SSE
+TEXT ·DotQ51AVX512(SB), NOSPLIT, $384-60
+	MOVQ         w_base+0(FP), AX
+	MOVQ         w_len+8(FP), CX
+	MOVQ         x_base+24(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VPBROADCASTD BX, Z0
+	VPXORD       Z1, Z1, Z1
+	VMOVDQU32    pickQ510<>+0(SB), Z2
+	VMOVDQU32    pickQ512<>+0(SB), Z3
+	VMOVUPS      bit<>+0(SB), Z4
+	VMOVUPS      lowBytes<>+0(SB), Z5
+	VMOVUPS      highBytes<>+0(SB), Z6
+	MOVL         $0x000000f0, BX
+	KMOVD        BX, K1
+	MOVL         $0x00000f00, BX
+	KMOVD        BX, K2
+	MOVL         $0x0000f000, BX
+	KMOVD        BX, K3
+	LEAQ         8192(AX), SI
+	MOVQ         next+48(FP), BX
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
+	VPXORD       Z7, Z7, Z7
+
+chunk:
+	CMPQ CX, $0x00000180
+	JL   rest
+
+body:
+	PREFETCHT1      (BX)
+	PREFETCHT1      64(BX)
+	PREFETCHT1      128(BX)
+	PREFETCHT1      192(BX)
+	PREFETCHT1      256(BX)
+	PREFETCHT1      320(BX)
+	VBROADCASTI32X4 8(AX), Z8
+	VINSERTI32X4    $0x01, 104(AX), Z8, Z8
+	VINSERTI32X4    $0x02, 200(AX), Z8, Z8
+	VINSERTI32X4    $0x03, 296(AX), Z8, Z8
+	VBROADCASTI32X4 4(AX), Z9
+	VINSERTI32X4    $0x01, 100(AX), Z9, Z9
+	VINSERTI32X4    $0x02, 196(AX), Z9, Z9
+	VINSERTI32X4    $0x03, 292(AX), Z9, Z9
+	VPANDD          Z0, Z8, Z10
+	VPSHUFB         Z5, Z9, Z11
+	VPTESTMB        Z4, Z11, K4
+	VPADDB          sixteen<>+0(SB), Z10, K4, Z10
+	VMOVDQA32       Z1, Z11
+	VPDPBUSD        (DX), Z10, Z11
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          Z0, Z8, Z8
+	VPSHUFB         Z6, Z9, Z9
+	VPTESTMB        Z4, Z9, K4
+	VPADDB          sixteen<>+0(SB), Z8, K4, Z8
+	VPDPBUSD        64(DX), Z8, Z11
+	VBROADCASTI32X4 32(AX), Z8
+	VINSERTI32X4    $0x01, 128(AX), Z8, Z8
+	VINSERTI32X4    $0x02, 224(AX), Z8, Z8
+	VINSERTI32X4    $0x03, 320(AX), Z8, Z8
+	VBROADCASTI32X4 28(AX), Z9
+	VINSERTI32X4    $0x01, 124(AX), Z9, Z9
+	VINSERTI32X4    $0x02, 220(AX), Z9, Z9
+	VINSERTI32X4    $0x03, 316(AX), Z9, Z9
+	VPANDD          Z0, Z8, Z10
+	VPSHUFB         Z5, Z9, Z12
+	VPTESTMB        Z4, Z12, K4
+	VPADDB          sixteen<>+0(SB), Z10, K4, Z10
+	VMOVDQA32       Z1, Z12
+	VPDPBUSD        128(DX), Z10, Z12
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          Z0, Z8, Z8
+	VPSHUFB         Z6, Z9, Z9
+	VPTESTMB        Z4, Z9, K4
+	VPADDB          sixteen<>+0(SB), Z8, K4, Z8
+	VPDPBUSD        192(DX), Z8, Z12
+	VBROADCASTI32X4 56(AX), Z8
+	VINSERTI32X4    $0x01, 152(AX), Z8, Z8
+	VINSERTI32X4    $0x02, 248(AX), Z8, Z8
+	VINSERTI32X4    $0x03, 344(AX), Z8, Z8
+	VBROADCASTI32X4 52(AX), Z9
+	VINSERTI32X4    $0x01, 148(AX), Z9, Z9
+	VINSERTI32X4    $0x02, 244(AX), Z9, Z9
+	VINSERTI32X4    $0x03, 340(AX), Z9, Z9
+	VPANDD          Z0, Z8, Z10
+	VPSHUFB         Z5, Z9, Z13
+	VPTESTMB        Z4, Z13, K4
+	VPADDB          sixteen<>+0(SB), Z10, K4, Z10
+	VMOVDQA32       Z1, Z13
+	VPDPBUSD        256(DX), Z10, Z13
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          Z0, Z8, Z8
+	VPSHUFB         Z6, Z9, Z9
+	VPTESTMB        Z4, Z9, K4
+	VPADDB          sixteen<>+0(SB), Z8, K4, Z8
+	VPDPBUSD        320(DX), Z8, Z13
+	VBROADCASTI32X4 80(AX), Z8
+	VINSERTI32X4    $0x01, 176(AX), Z8, Z8
+	VINSERTI32X4    $0x02, 272(AX), Z8, Z8
+	VINSERTI32X4    $0x03, 368(AX), Z8, Z8
+	VBROADCASTI32X4 76(AX), Z9
+	VINSERTI32X4    $0x01, 172(AX), Z9, Z9
+	VINSERTI32X4    $0x02, 268(AX), Z9, Z9
+	VINSERTI32X4    $0x03, 364(AX), Z9, Z9
+	VPANDD          Z0, Z8, Z10
+	VPSHUFB         Z5, Z9, Z14
+	VPTESTMB        Z4, Z14, K4
+	VPADDB          sixteen<>+0(SB), Z10, K4, Z10
+	VMOVDQA32       Z1, Z14
+	VPDPBUSD        384(DX), Z10, Z14
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          Z0, Z8, Z8
+	VPSHUFB         Z6, Z9, Z9
+	VPTESTMB        Z4, Z9, K4
+	VPADDB          sixteen<>+0(SB), Z8, K4, Z8
+	VPDPBUSD        448(DX), Z8, Z14
+	VPUNPCKLDQ      Z12, Z11, Z8
+	VPUNPCKHDQ      Z12, Z11, Z9
+	VPADDD          Z9, Z8, Z8
+	VPUNPCKLDQ      Z14, Z13, Z9
+	VPUNPCKHDQ      Z14, Z13, Z10
+	VPADDD          Z10, Z9, Z9
+	VPUNPCKLQDQ     Z9, Z8, Z10
+	VPUNPCKHQDQ     Z9, Z8, Z8
+	VPADDD          Z8, Z10, Z10
+	VMOVDQU32       (AX), Z8
+	VPERMT2W        32(AX), Z2, Z8
+	VMOVDQU32       96(AX), Z9
+	VPERMT2W        128(AX), Z2, Z9
+	VMOVDQU16       Z9, K1, Z8
+	VMOVDQU32       192(AX), Z9
+	VPERMT2W        224(AX), Z2, Z9
+	VMOVDQU16       Z9, K2, Z8
+	VMOVDQU32       288(AX), Z9
+	VPERMT2W        320(AX), Z2, Z9
+	VMOVDQU16       Z9, K3, Z8
+	VCVTPH2PS       Y8, Z8
+	VMOVDQU32       (AX), Z9
+	VPERMT2W        32(AX), Z3, Z9
+	VMOVDQU32       96(AX), Z11
+	VPERMT2W        128(AX), Z3, Z11
+	VMOVDQU16       Z11, K1, Z9
+	VMOVDQU32       192(AX), Z11
+	VPERMT2W        224(AX), Z3, Z11
+	VMOVDQU16       Z11, K2, Z9
+	VMOVDQU32       288(AX), Z11
+	VPERMT2W        320(AX), Z3, Z11
+	VMOVDQU16       Z11, K3, Z9
+	VCVTPH2PS       Y9, Z9
+	VMOVUPS         512(DX), Z11
+	VCVTDQ2PS       Z10, Z10
+	VMULPS          Z11, Z8, Z8
+	VFMADD231PS     Z8, Z10, Z7
+	VMOVUPS         640(DX), Z8
+	VFMADD231PS     Z8, Z9, Z7
+	ADDQ            $0x00000180, AX
+	ADDQ            $0x00000180, BX
+	ADDQ            $0x000002c0, DX
+	SUBQ            $0x00000180, CX
+	JMP             chunk
+
+rest:
+	CMPQ    CX, $0x00000018
+	JL      reduce
+	VPXOR   Y8, Y8, Y8
+	VMOVDQU Y8, (SP)
+	VMOVDQU Y8, 32(SP)
+	VMOVDQU Y8, 64(SP)
+	VMOVDQU Y8, 96(SP)
+	VMOVDQU Y8, 128(SP)
+	VMOVDQU Y8, 160(SP)
+	VMOVDQU Y8, 192(SP)
+	VMOVDQU Y8, 224(SP)
+	VMOVDQU Y8, 256(SP)
+	VMOVDQU Y8, 288(SP)
+	VMOVDQU Y8, 320(SP)
+	VMOVDQU Y8, 352(SP)
+	LEAQ    (SP), DI
+	MOVQ    AX, SI
+	LEAQ    -16(AX)(CX*1), AX
+
+copy:
+	VMOVDQU (SI), X8
+	VMOVDQU X8, (DI)
+	ADDQ    $0x00000010, SI
+	ADDQ    $0x00000010, DI
+	CMPQ    SI, AX
+	JL      copy
+	SUBQ    AX, SI
+	SUBQ    SI, DI
+	VMOVDQU (AX), X8
+	VMOVDQU X8, (DI)
+	LEAQ    (SP), AX
+	MOVQ    $0x00000180, CX
+	JMP     body
+
+reduce:
+	VEXTRACTF64X4 $0x01, Z7, Y0
+	VADDPS        Y0, Y7, Y7
+	VEXTRACTF128  $0x01, Y7, X0
+	VADDPS        X0, X7, X7
+	VMOVHLPS      X7, X7, X0
+	VADDPS        X0, X7, X7
+	VMOVSHDUP     X7, X0
+	VADDSS        X0, X7, X7
+	VZEROUPPER
+	MOVSS         X7, ret+56(FP)
+	RET
+
+DATA pickQ510<>+0(SB)/8, $0x00340018000c0000
+DATA pickQ510<>+8(SB)/8, $0x00340018000c0000
+DATA pickQ510<>+16(SB)/8, $0x00340018000c0000
+DATA pickQ510<>+24(SB)/8, $0x00340018000c0000
+DATA pickQ510<>+32(SB)/8, $0x00340018000c0000
+DATA pickQ510<>+40(SB)/8, $0x00340018000c0000
+DATA pickQ510<>+48(SB)/8, $0x00340018000c0000
+DATA pickQ510<>+56(SB)/8, $0x00340018000c0000
+GLOBL pickQ510<>(SB), RODATA|NOPTR, $64
+
+DATA pickQ512<>+0(SB)/8, $0x00350019000d0001
+DATA pickQ512<>+8(SB)/8, $0x00350019000d0001
+DATA pickQ512<>+16(SB)/8, $0x00350019000d0001
+DATA pickQ512<>+24(SB)/8, $0x00350019000d0001
+DATA pickQ512<>+32(SB)/8, $0x00350019000d0001
+DATA pickQ512<>+40(SB)/8, $0x00350019000d0001
+DATA pickQ512<>+48(SB)/8, $0x00350019000d0001
+DATA pickQ512<>+56(SB)/8, $0x00350019000d0001
+GLOBL pickQ512<>(SB), RODATA|NOPTR, $64
+
+// func SpreadQ51AVX512(dst []byte, w []byte)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·SpreadQ51AVX512(SB), NOSPLIT, $0-48
+	MOVQ            dst_base+0(FP), AX
+	MOVQ            w_base+24(FP), CX
+	MOVL            $0x0f0f0f0f, DX
+	VPBROADCASTD    DX, Z0
+	VPXORD          Z1, Z1, Z1
+	VMOVDQU32       pickQ510<>+0(SB), Z1
+	VMOVDQU32       pickQ512<>+0(SB), Z2
+	VMOVUPS         bit<>+0(SB), Z3
+	VMOVUPS         lowBytes<>+0(SB), Z4
+	VMOVUPS         highBytes<>+0(SB), Z5
+	MOVL            $0x000000f0, DX
+	KMOVD           DX, K1
+	MOVL            $0x00000f00, DX
+	KMOVD           DX, K2
+	MOVL            $0x0000f000, DX
+	KMOVD           DX, K3
+	VBROADCASTI32X4 8(CX), Z6
+	VINSERTI32X4    $0x01, 104(CX), Z6, Z6
+	VINSERTI32X4    $0x02, 200(CX), Z6, Z6
+	VINSERTI32X4    $0x03, 296(CX), Z6, Z6
+	VBROADCASTI32X4 4(CX), Z7
+	VINSERTI32X4    $0x01, 100(CX), Z7, Z7
+	VINSERTI32X4    $0x02, 196(CX), Z7, Z7
+	VINSERTI32X4    $0x03, 292(CX), Z7, Z7
+	VPANDD          Z0, Z6, Z8
+	VPSHUFB         Z4, Z7, Z9
+	VPTESTMB        Z3, Z9, K4
+	VPADDB          sixteen<>+0(SB), Z8, K4, Z8
+	VMOVDQU32       Z8, (AX)
+	VPSRLW          $0x04, Z6, Z6
+	VPANDD          Z0, Z6, Z6
+	VPSHUFB         Z5, Z7, Z7
+	VPTESTMB        Z3, Z7, K4
+	VPADDB          sixteen<>+0(SB), Z6, K4, Z6
+	VMOVDQU32       Z6, 64(AX)
+	VBROADCASTI32X4 32(CX), Z6
+	VINSERTI32X4    $0x01, 128(CX), Z6, Z6
+	VINSERTI32X4    $0x02, 224(CX), Z6, Z6
+	VINSERTI32X4    $0x03, 320(CX), Z6, Z6
+	VBROADCASTI32X4 28(CX), Z7
+	VINSERTI32X4    $0x01, 124(CX), Z7, Z7
+	VINSERTI32X4    $0x02, 220(CX), Z7, Z7
+	VINSERTI32X4    $0x03, 316(CX), Z7, Z7
+	VPANDD          Z0, Z6, Z8
+	VPSHUFB         Z4, Z7, Z9
+	VPTESTMB        Z3, Z9, K4
+	VPADDB          sixteen<>+0(SB), Z8, K4, Z8
+	VMOVDQU32       Z8, 128(AX)
+	VPSRLW          $0x04, Z6, Z6
+	VPANDD          Z0, Z6, Z6
+	VPSHUFB         Z5, Z7, Z7
+	VPTESTMB        Z3, Z7, K4
+	VPADDB          sixteen<>+0(SB), Z6, K4, Z6
+	VMOVDQU32       Z6, 192(AX)
+	VBROADCASTI32X4 56(CX), Z6
+	VINSERTI32X4    $0x01, 152(CX), Z6, Z6
+	VINSERTI32X4    $0x02, 248(CX), Z6, Z6
+	VINSERTI32X4    $0x03, 344(CX), Z6, Z6
+	VBROADCASTI32X4 52(CX), Z7
+	VINSERTI32X4    $0x01, 148(CX), Z7, Z7
+	VINSERTI32X4    $0x02, 244(CX), Z7, Z7
+	VINSERTI32X4    $0x03, 340(CX), Z7, Z7
+	VPANDD          Z0, Z6, Z8
+	VPSHUFB         Z4, Z7, Z9
+	VPTESTMB        Z3, Z9, K4
+	VPADDB          sixteen<>+0(SB), Z8, K4, Z8
+	VMOVDQU32       Z8, 256(AX)
+	VPSRLW          $0x04, Z6, Z6
+	VPANDD          Z0, Z6, Z6
+	VPSHUFB         Z5, Z7, Z7
+	VPTESTMB        Z3, Z7, K4
+	VPADDB          sixteen<>+0(SB), Z6, K4, Z6
+	VMOVDQU32       Z6, 320(AX)
+	VBROADCASTI32X4 80(CX), Z6
+	VINSERTI32X4    $0x01, 176(CX), Z6, Z6
+	VINSERTI32X4    $0x02, 272(CX), Z6, Z6
+	VINSERTI32X4    $0x03, 368(CX), Z6, Z6
+	VBROADCASTI32X4 76(CX), Z7
+	VINSERTI32X4    $0x01, 172(CX), Z7, Z7
+	VINSERTI32X4    $0x02, 268(CX), Z7, Z7
+	VINSERTI32X4    $0x03, 364(CX), Z7, Z7
+	VPANDD          Z0, Z6, Z8
+	VPSHUFB         Z4, Z7, Z4
+	VPTESTMB        Z3, Z4, K4
+	VPADDB          sixteen<>+0(SB), Z8, K4, Z8
+	VMOVDQU32       Z8, 384(AX)
+	VPSRLW          $0x04, Z6, Z4
+	VPANDD          Z0, Z4, Z4
+	VPSHUFB         Z5, Z7, Z0
+	VPTESTMB        Z3, Z0, K4
+	VPADDB          sixteen<>+0(SB), Z4, K4, Z4
+	VMOVDQU32       Z4, 448(AX)
+	VMOVDQU32       (CX), Z0
+	VPERMT2W        32(CX), Z1, Z0
+	VMOVDQU32       96(CX), Z3
+	VPERMT2W        128(CX), Z1, Z3
+	VMOVDQU16       Z3, K1, Z0
+	VMOVDQU32       192(CX), Z3
+	VPERMT2W        224(CX), Z1, Z3
+	VMOVDQU16       Z3, K2, Z0
+	VMOVDQU32       288(CX), Z3
+	VPERMT2W        320(CX), Z1, Z3
+	VMOVDQU16       Z3, K3, Z0
+	VCVTPH2PS       Y0, Z0
+	VMOVDQU32       (CX), Z1
+	VPERMT2W        32(CX), Z2, Z1
+	VMOVDQU32       96(CX), Z3
+	VPERMT2W        128(CX), Z2, Z3
+	VMOVDQU16       Z3, K1, Z1
+	VMOVDQU32       192(CX), Z3
+	VPERMT2W        224(CX), Z2, Z3
+	VMOVDQU16       Z3, K2, Z1
+	VMOVDQU32       288(CX), Z3
+	VPERMT2W        320(CX), Z2, Z3
+	VMOVDQU16       Z3, K3, Z1
+	VCVTPH2PS       Y1, Z1
+	VMOVUPS         Z0, 512(AX)
+	VMOVUPS         Z1, 576(AX)
+	VZEROUPPER
+	RET
+
+// func DotQ2KAVX512(w []byte, x []byte, next *byte) float32
+// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512VNNI, CMOV, MMX+, SSE
+TEXT ·DotQ2KAVX512(SB), NOSPLIT, $192-60
+	MOVQ         w_base+0(FP), AX
+	MOVQ         w_len+8(FP), CX
+	MOVQ         x_base+24(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VPBROADCASTD BX, Z0
+	VPXORD       Z1, Z1, Z1
+	LEAQ         8192(AX), SI
+	MOVQ         next+48(FP), BX
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
+	VPXORD       Z2, Z2, Z2
+
+chunk:
+	CMPQ CX, $0x000000a8
+	JL   rest
+
+body:
+	PREFETCHT1      (BX)
+	PREFETCHT1      64(BX)
+	PREFETCHT1      128(BX)
+	VBROADCASTI32X4 16(AX), Z0
+	VINSERTI32X4    $0x01, 48(AX), Z0, Z0
+	VINSERTI32X4    $0x02, 100(AX), Z0, Z0
+	VINSERTI32X4    $0x03, 132(AX), Z0, Z0
+	VMOVUPS         Z0, Z3
+	VPANDD          bytes3<>+0(SB), Z3, Z3
+	VMOVDQA32       Z1, Z4
+	VPDPBUSD        (DX), Z3, Z4
+	VPSRLD          $0x02, Z0, Z3
+	VPANDD          bytes3<>+0(SB), Z3, Z3
+	VMOVDQA32       Z1, Z5
+	VPDPBUSD        128(DX), Z3, Z5
+	VPSRLD          $0x04, Z0, Z3
+	VPANDD          bytes3<>+0(SB), Z3, Z3
+	VMOVDQA32       Z1, Z6
+	VPDPBUSD        256(DX), Z3, Z6
+	VPSRLD          $0x06, Z0, Z0
+	VPANDD          bytes3<>+0(SB), Z0, Z0
+	VMOVDQA32       Z1, Z3
+	VPDPBUSD        384(DX), Z0, Z3
+	VPUNPCKLDQ      Z5, Z4, Z0
+	VPUNPCKHDQ      Z5, Z4, Z4
+	VPADDD          Z4, Z0, Z0
+	VPUNPCKLDQ      Z3, Z6, Z4
+	VPUNPCKHDQ      Z3, Z6, Z3
+	VPADDD          Z3, Z4, Z4
+	VPUNPCKLQDQ     Z4, Z0, Z3
+	VPUNPCKHQDQ     Z4, Z0, Z0
+	VPADDD          Z0, Z3, Z3
+	VBROADCASTI32X4 32(AX), Z0
+	VINSERTI32X4    $0x01, 64(AX), Z0, Z0
+	VINSERTI32X4    $0x02, 116(AX), Z0, Z0
+	VINSERTI32X4    $0x03, 148(AX), Z0, Z0
+	VMOVUPS         Z0, Z4
+	VPANDD          bytes3<>+0(SB), Z4, Z4
+	VMOVDQA32       Z1, Z5
+	VPDPBUSD        64(DX), Z4, Z5
+	VPSRLD          $0x02, Z0, Z4
+	VPANDD          bytes3<>+0(SB), Z4, Z4
+	VMOVDQA32       Z1, Z6
+	VPDPBUSD        192(DX), Z4, Z6
+	VPSRLD          $0x04, Z0, Z4
+	VPANDD          bytes3<>+0(SB), Z4, Z4
+	VMOVDQA32       Z1, Z7
+	VPDPBUSD        320(DX), Z4, Z7
+	VPSRLD          $0x06, Z0, Z0
+	VPANDD          bytes3<>+0(SB), Z0, Z0
+	VMOVDQA32       Z1, Z4
+	VPDPBUSD        448(DX), Z0, Z4
+	VPUNPCKLDQ      Z6, Z5, Z0
+	VPUNPCKHDQ      Z6, Z5, Z5
+	VPADDD          Z5, Z0, Z0
+	VPUNPCKLDQ      Z4, Z7, Z5
+	VPUNPCKHDQ      Z4, Z7, Z4
+	VPADDD          Z4, Z5, Z5
+	VPUNPCKLQDQ     Z5, Z0, Z4
+	VPUNPCKHQDQ     Z5, Z0, Z0
+	VPADDD          Z0, Z4, Z4
+	VBROADCASTI32X4 (AX), Y0
+	VINSERTI32X4    $0x01, 84(AX), Y0, Y0
+	VPSRLW          $0x04, Y0, Y5
+	VPANDD          bytesf<>+0(SB), Y0, Y0
+	VPANDD          bytesf<>+0(SB), Y5, Y5
+	VPBROADCASTW    80(AX), Y6
+	VPBROADCASTW    164(AX), X7
+	VINSERTI32X4    $0x01, X7, Y6, Y6
+	VCVTPH2PS       Y6, Z6
+	VPMOVSXWD       Y0, Z7
+	VPSLLD          $0x18, Z7, Z0
+	VPSRAD          $0x18, Z0, Z0
+	VPSRAD          $0x08, Z7, Z7
+	VCVTDQ2PS       Z0, Z0
+	VMULPS          Z6, Z0, Z0
+	VCVTDQ2PS       Z7, Z7
+	VMULPS          Z6, Z7, Z7
+	VPBROADCASTW    82(AX), Y6
+	VPBROADCASTW    166(AX), X8
+	VINSERTI32X4    $0x01, X8, Y6, Y6
+	VCVTPH2PS       Y6, Z6
+	VPMOVSXWD       Y5, Z8
+	VPSLLD          $0x18, Z8, Z5
+	VPSRAD          $0x18, Z5, Z5
+	VPSRAD          $0x08, Z8, Z8
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z6, Z5, Z5
+	VCVTDQ2PS       Z8, Z8
+	VMULPS          Z6, Z8, Z8
+	VMOVUPS         512(DX), Z6
+	VCVTDQ2PS       Z3, Z3
+	VMULPS          Z6, Z0, Z0
+	VFMADD231PS     Z0, Z3, Z2
+	VCVTDQ2PS       Z4, Z4
+	VMULPS          Z6, Z7, Z0
+	VFMADD231PS     Z0, Z4, Z2
+	VPSLLD          $0x10, 576(DX), Z0
+	VPSRAD          $0x10, Z0, Z0
+	VCVTDQ2PS       Z0, Z0
+	VMULPS          Z6, Z0, Z0
+	VFNMADD231PS    Z0, Z5, Z2
+	VMOVUPS         576(DX), Z0
+	VPANDD          upper<>+0(SB), Z0, Z0
+	VPSRAD          $0x10, Z0, Z0
+	VCVTDQ2PS       Z0, Z0
+	VMULPS          Z6, Z0, Z0
+	VFNMADD231PS    Z0, Z8, Z2
+	ADDQ            $0x000000a8, AX
+	ADDQ            $0x000000a8, BX
+	ADDQ            $0x000002c0, DX
+	SUBQ            $0x000000a8, CX
+	JMP             chunk
+
+rest:
+	CMPQ    CX, $0x00000054
+	JL      reduce
+	VPXOR   Y0, Y0, Y0
+	VMOVDQU Y0, (SP)
+	VMOVDQU Y0, 32(SP)
+	VMOVDQU Y0, 64(SP)
+	VMOVDQU Y0, 96(SP)
+	VMOVDQU Y0, 128(SP)
+	VMOVDQU Y0, 160(SP)
+	LEAQ    (SP), DI
+	MOVQ    AX, SI
+	LEAQ    -16(AX)(CX*1), AX
+
+copy:
+	VMOVDQU (SI), X0
+	VMOVDQU X0, (DI)
+	ADDQ    $0x00000010, SI
+	ADDQ    $0x00000010, DI
+	CMPQ    SI, AX
+	JL      copy
+	SUBQ    AX, SI
+	SUBQ    SI, DI
+	VMOVDQU (AX), X0
+	VMOVDQU X0, (DI)
+	LEAQ    (SP), AX
+	MOVQ    $0x000000a8, CX
+	JMP     body
+
+reduce:
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X0
+	VADDPS        X0, X2, X2
+	VMOVHLPS      X2, X2, X0
+	VADDPS        X0, X2, X2
+	VMOVSHDUP     X2, X0
+	VADDSS        X0, X2, X2
+	VZEROUPPER
+	MOVSS         X2, ret+56(FP)
+	RET
+
+DATA bytes3<>+0(SB)/8, $0x0303030303030303
+DATA bytes3<>+8(SB)/8, $0x0303030303030303
+DATA bytes3<>+16(SB)/8, $0x0303030303030303
+DATA bytes3<>+24(SB)/8, $0x0303030303030303
+DATA bytes3<>+32(SB)/8, $0x0303030303030303
+DATA bytes3<>+40(SB)/8, $0x0303030303030303
+DATA bytes3<>+48(SB)/8, $0x0303030303030303
+DATA bytes3<>+56(SB)/8, $0x0303030303030303
+GLOBL bytes3<>(SB), RODATA|NOPTR, $64
+
+// func DotQ3KAVX512(w []byte, x []byte, next *byte) float32
+// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512VNNI, CMOV, MMX+, SSE
+TEXT ·DotQ3KAVX512(SB), NOSPLIT, $256-60
+	MOVQ         w_base+0(FP), AX
+	MOVQ         w_len+8(FP), CX
+	MOVQ         x_base+24(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VPBROADCASTD BX, Z0
+	VPXORD       Z1, Z1, Z1
+	VMOVUPS      oddQuarters<>+0(SB), Z0
+	LEAQ         8192(AX), SI
+	MOVQ         next+48(FP), BX
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
+	VPXORD       Z2, Z2, Z2
+
+chunk:
+	CMPQ CX, $0x000000dc
+	JL   rest
+
+body:
+	PREFETCHT1      (BX)
+	PREFETCHT1      64(BX)
+	PREFETCHT1      128(BX)
+	PREFETCHT1      192(BX)
+	VBROADCASTI32X4 (AX), Z3
+	VINSERTI32X4    $0x01, (AX), Z3, Z3
+	VINSERTI32X4    $0x02, 110(AX), Z3, Z3
+	VINSERTI32X4    $0x03, 110(AX), Z3, Z3
+	VPSRLVQ         Z0, Z3, Z3
+	VBROADCASTI32X4 16(AX), Z4
+	VINSERTI32X4    $0x01, 16(AX), Z4, Z4
+	VINSERTI32X4    $0x02, 126(AX), Z4, Z4
+	VINSERTI32X4    $0x03, 126(AX), Z4, Z4
+	VPSRLVQ         Z0, Z4, Z4
+	VBROADCASTI32X4 32(AX), Z5
+	VINSERTI32X4    $0x01, 64(AX), Z5, Z5
+	VINSERTI32X4    $0x02, 142(AX), Z5, Z5
+	VINSERTI32X4    $0x03, 174(AX), Z5, Z5
+	VMOVUPS         Z5, Z6
+	VPANDD          bytes3<>+0(SB), Z6, Z6
+	VPSLLD          $0x02, Z3, Z7
+	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z7, Z6
+	VMOVDQA32       Z1, Z7
+	VPDPBUSD        (DX), Z6, Z7
+	VPSRLD          $0x02, Z5, Z6
+	VPANDD          bytes3<>+0(SB), Z6, Z6
+	VPSLLD          $0x01, Z3, Z8
+	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z8, Z6
+	VMOVDQA32       Z1, Z8
+	VPDPBUSD        128(DX), Z6, Z8
+	VPSRLD          $0x04, Z5, Z6
+	VPANDD          bytes3<>+0(SB), Z6, Z6
+	VMOVUPS         Z3, Z9
+	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z9, Z6
+	VMOVDQA32       Z1, Z9
+	VPDPBUSD        256(DX), Z6, Z9
+	VPSRLD          $0x06, Z5, Z5
+	VPANDD          bytes3<>+0(SB), Z5, Z5
+	VPSRLD          $0x01, Z3, Z3
+	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z3, Z5
+	VMOVDQA32       Z1, Z3
+	VPDPBUSD        384(DX), Z5, Z3
+	VPUNPCKLDQ      Z8, Z7, Z5
+	VPUNPCKHDQ      Z8, Z7, Z6
+	VPADDD          Z6, Z5, Z5
+	VPUNPCKLDQ      Z3, Z9, Z6
+	VPUNPCKHDQ      Z3, Z9, Z3
+	VPADDD          Z3, Z6, Z6
+	VPUNPCKLQDQ     Z6, Z5, Z3
+	VPUNPCKHQDQ     Z6, Z5, Z5
+	VPADDD          Z5, Z3, Z3
+	VBROADCASTI32X4 48(AX), Z5
+	VINSERTI32X4    $0x01, 80(AX), Z5, Z5
+	VINSERTI32X4    $0x02, 158(AX), Z5, Z5
+	VINSERTI32X4    $0x03, 190(AX), Z5, Z5
+	VMOVUPS         Z5, Z6
+	VPANDD          bytes3<>+0(SB), Z6, Z6
+	VPSLLD          $0x02, Z4, Z7
+	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z7, Z6
+	VMOVDQA32       Z1, Z7
+	VPDPBUSD        64(DX), Z6, Z7
+	VPSRLD          $0x02, Z5, Z6
+	VPANDD          bytes3<>+0(SB), Z6, Z6
+	VPSLLD          $0x01, Z4, Z8
+	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z8, Z6
+	VMOVDQA32       Z1, Z8
+	VPDPBUSD        192(DX), Z6, Z8
+	VPSRLD          $0x04, Z5, Z6
+	VPANDD          bytes3<>+0(SB), Z6, Z6
+	VMOVUPS         Z4, Z9
+	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z9, Z6
+	VMOVDQA32       Z1, Z9
+	VPDPBUSD        320(DX), Z6, Z9
+	VPSRLD          $0x06, Z5, Z5
+	VPANDD          bytes3<>+0(SB), Z5, Z5
+	VPSRLD          $0x01, Z4, Z4
+	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z4, Z5
+	VMOVDQA32       Z1, Z4
+	VPDPBUSD        448(DX), Z5, Z4
+	VPUNPCKLDQ      Z8, Z7, Z5
+	VPUNPCKHDQ      Z8, Z7, Z6
+	VPADDD          Z6, Z5, Z5
+	VPUNPCKLDQ      Z4, Z9, Z6
+	VPUNPCKHDQ      Z4, Z9, Z4
+	VPADDD          Z4, Z6, Z6
+	VPUNPCKLQDQ     Z6, Z5, Z4
+	VPUNPCKHQDQ     Z6, Z5, Z5
+	VPADDD          Z5, Z4, Z4
+	VBROADCASTI32X4 94(AX), Y5
+	VINSERTI32X4    $0x01, 204(AX), Y5, Y5
+	VPSHUFB         low3K<>+0(SB), Y5, Y6
+	VPSRLVQ         low3KBits<>+0(SB), Y6, Y6
+	VPANDD          bytesf<>+0(SB), Y6, Y6
+	VPSHUFB         high3K<>+0(SB), Y5, Y7
+	VPSRLVD         high3KBits<>+0(SB), Y7, Y7
+	VPSLLD          $0x04, Y7, Y7
+	VPANDD          bytes30<>+0(SB), Y7, Y7
+	VPADDB          Y7, Y6, Y6
+	VPSUBB          bytes20<>+0(SB), Y6, Y6
+	VPSHUFB         half3K<>+0(SB), Y5, Y5
+	VCVTPH2PS       Y5, Z5
+	VPMOVSXWD       Y6, Z7
+	VPSLLD          $0x18, Z7, Z6
+	VPSRAD          $0x18, Z6, Z6
+	VPSRAD          $0x08, Z7, Z7
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z5, Z6, Z6
+	VCVTDQ2PS       Z7, Z7
+	VMULPS          Z5, Z7, Z7
+	VPSLLD          $0x10, 576(DX), Z5
+	VPSRAD          $0x0e, Z5, Z5
+	VPSUBD          Z5, Z3, Z3
+	VMOVUPS         576(DX), Z5
+	VPANDD          upper<>+0(SB), Z5, Z5
+	VPSRAD          $0x0e, Z5, Z5
+	VPSUBD          Z5, Z4, Z4
+	VMOVUPS         512(DX), Z5
+	VCVTDQ2PS       Z3, Z3
+	VMULPS          Z5, Z6, Z6
+	VFMADD231PS     Z6, Z3, Z2
+	VCVTDQ2PS       Z4, Z4
+	VMULPS          Z5, Z7, Z3
+	VFMADD231PS     Z3, Z4, Z2
+	ADDQ            $0x000000dc, AX
+	ADDQ            $0x000000dc, BX
+	ADDQ            $0x000002c0, DX
+	SUBQ            $0x000000dc, CX
+	JMP             chunk
+
+rest:
+	CMPQ    CX, $0x0000006e
+	JL      reduce
+	VPXOR   Y3, Y3, Y3
+	VMOVDQU Y3, (SP)
+	VMOVDQU Y3, 32(SP)
+	VMOVDQU Y3, 64(SP)
+	VMOVDQU Y3, 96(SP)
+	VMOVDQU Y3, 128(SP)
+	VMOVDQU Y3, 160(SP)
+	VMOVDQU Y3, 192(SP)
+	VMOVDQU Y3, 224(SP)
+	LEAQ    (SP), DI
+	MOVQ    AX, SI
+	LEAQ    -16(AX)(CX*1), AX
+
+copy:
+	VMOVDQU (SI), X3
+	VMOVDQU X3, (DI)
+	ADDQ    $0x00000010, SI
+	ADDQ    $0x00000010, DI
+	CMPQ    SI, AX
+	JL      copy
+	SUBQ    AX, SI
+	SUBQ    SI, DI
+	VMOVDQU (AX), X3
+	VMOVDQU X3, (DI)
+	LEAQ    (SP), AX
+	MOVQ    $0x000000dc, CX
+	JMP     body
+
+reduce:
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X0
+	VADDPS        X0, X2, X2
+	VMOVHLPS      X2, X2, X0
+	VADDPS        X0, X2, X2
+	VMOVSHDUP     X2, X0
+	VADDSS        X0, X2, X2
+	VZEROUPPER
+	MOVSS         X2, ret+56(FP)
+	RET
+
+DATA bytes4<>+0(SB)/8, $0x0404040404040404
+DATA bytes4<>+8(SB)/8, $0x0404040404040404
+DATA bytes4<>+16(SB)/8, $0x0404040404040404
+DATA bytes4<>+24(SB)/8, $0x0404040404040404
+DATA bytes4<>+32(SB)/8, $0x0404040404040404
+DATA bytes4<>+40(SB)/8, $0x0404040404040404
+DATA bytes4<>+48(SB)/8, $0x0404040404040404
+DATA bytes4<>+56(SB)/8, $0x0404040404040404
+GLOBL bytes4<>(SB), RODATA|NOPTR, $64
+
+DATA low3K<>+0(SB)/8, $0x0908070605040302
+DATA low3K<>+8(SB)/8, $0x0908070605040302
+DATA low3K<>+16(SB)/8, $0x0908070605040302
+DATA low3K<>+24(SB)/8, $0x0908070605040302
+DATA low3K<>+32(SB)/8, $0x0908070605040302
+DATA low3K<>+40(SB)/8, $0x0908070605040302
+DATA low3K<>+48(SB)/8, $0x0908070605040302
+DATA low3K<>+56(SB)/8, $0x0908070605040302
+GLOBL low3K<>(SB), RODATA|NOPTR, $64
+
+DATA low3KBits<>+0(SB)/8, $0x0000000000000000
+DATA low3KBits<>+8(SB)/8, $0x0000000000000004
+DATA low3KBits<>+16(SB)/8, $0x0000000000000000
+DATA low3KBits<>+24(SB)/8, $0x0000000000000004
+DATA low3KBits<>+32(SB)/8, $0x0000000000000000
+DATA low3KBits<>+40(SB)/8, $0x0000000000000004
+DATA low3KBits<>+48(SB)/8, $0x0000000000000000
+DATA low3KBits<>+56(SB)/8, $0x0000000000000004
+GLOBL low3KBits<>(SB), RODATA|NOPTR, $64
+
+DATA high3K<>+0(SB)/8, $0x0d0c0b0a0d0c0b0a
+DATA high3K<>+8(SB)/8, $0x0d0c0b0a0d0c0b0a
+DATA high3K<>+16(SB)/8, $0x0d0c0b0a0d0c0b0a
+DATA high3K<>+24(SB)/8, $0x0d0c0b0a0d0c0b0a
+DATA high3K<>+32(SB)/8, $0x0d0c0b0a0d0c0b0a
+DATA high3K<>+40(SB)/8, $0x0d0c0b0a0d0c0b0a
+DATA high3K<>+48(SB)/8, $0x0d0c0b0a0d0c0b0a
+DATA high3K<>+56(SB)/8, $0x0d0c0b0a0d0c0b0a
+GLOBL high3K<>(SB), RODATA|NOPTR, $64
+
+DATA high3KBits<>+0(SB)/8, $0x0000000200000000
+DATA high3KBits<>+8(SB)/8, $0x0000000600000004
+DATA high3KBits<>+16(SB)/8, $0x0000000200000000
+DATA high3KBits<>+24(SB)/8, $0x0000000600000004
+DATA high3KBits<>+32(SB)/8, $0x0000000200000000
+DATA high3KBits<>+40(SB)/8, $0x0000000600000004
+DATA high3KBits<>+48(SB)/8, $0x0000000200000000
+DATA high3KBits<>+56(SB)/8, $0x0000000600000004
+GLOBL high3KBits<>(SB), RODATA|NOPTR, $64
+
+DATA bytes20<>+0(SB)/8, $0x2020202020202020
+DATA bytes20<>+8(SB)/8, $0x2020202020202020
+DATA bytes20<>+16(SB)/8, $0x2020202020202020
+DATA bytes20<>+24(SB)/8, $0x2020202020202020
+DATA bytes20<>+32(SB)/8, $0x2020202020202020
+DATA bytes20<>+40(SB)/8, $0x2020202020202020
+DATA bytes20<>+48(SB)/8, $0x2020202020202020
+DATA bytes20<>+56(SB)/8, $0x2020202020202020
+GLOBL bytes20<>(SB), RODATA|NOPTR, $64
+
+DATA half3K<>+0(SB)/8, $0x0f0e0f0e0f0e0f0e
+DATA half3K<>+8(SB)/8, $0x0f0e0f0e0f0e0f0e
+DATA half3K<>+16(SB)/8, $0x0f0e0f0e0f0e0f0e
+DATA half3K<>+24(SB)/8, $0x0f0e0f0e0f0e0f0e
+DATA half3K<>+32(SB)/8, $0x0f0e0f0e0f0e0f0e
+DATA half3K<>+40(SB)/8, $0x0f0e0f0e0f0e0f0e
+DATA half3K<>+48(SB)/8, $0x0f0e0f0e0f0e0f0e
+DATA half3K<>+56(SB)/8, $0x0f0e0f0e0f0e0f0e
+GLOBL half3K<>(SB), RODATA|NOPTR, $64
+
+// func SpreadQ3KAVX512(dst []byte, w []byte)
+// Requires: AVX, AVX2, AVX512F, AVX512VL
+TEXT ·SpreadQ3KAVX512(SB), NOSPLIT, $0-48
+	MOVQ            dst_base+0(FP), AX
+	MOVQ            w_base+24(FP), CX
+	MOVL            $0x0f0f0f0f, DX
+	VPBROADCASTD    DX, Z0
+	VPXORD          Z1, Z1, Z1
+	VMOVUPS         oddQuarters<>+0(SB), Z0
+	VBROADCASTI32X4 (CX), Z1
+	VINSERTI32X4    $0x01, (CX), Z1, Z1
+	VINSERTI32X4    $0x02, 110(CX), Z1, Z1
+	VINSERTI32X4    $0x03, 110(CX), Z1, Z1
+	VPSRLVQ         Z0, Z1, Z1
+	VBROADCASTI32X4 16(CX), Z2
+	VINSERTI32X4    $0x01, 16(CX), Z2, Z2
+	VINSERTI32X4    $0x02, 126(CX), Z2, Z2
+	VINSERTI32X4    $0x03, 126(CX), Z2, Z2
+	VPSRLVQ         Z0, Z2, Z2
+	VBROADCASTI32X4 32(CX), Z0
+	VINSERTI32X4    $0x01, 64(CX), Z0, Z0
+	VINSERTI32X4    $0x02, 142(CX), Z0, Z0
+	VINSERTI32X4    $0x03, 174(CX), Z0, Z0
+	VMOVUPS         Z0, Z3
+	VPANDD          bytes3<>+0(SB), Z3, Z3
+	VPSLLD          $0x02, Z1, Z4
+	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z4, Z3
+	VMOVDQU32       Z3, (AX)
+	VPSRLD          $0x02, Z0, Z3
+	VPANDD          bytes3<>+0(SB), Z3, Z3
+	VPSLLD          $0x01, Z1, Z4
+	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z4, Z3
+	VMOVDQU32       Z3, 128(AX)
+	VPSRLD          $0x04, Z0, Z3
+	VPANDD          bytes3<>+0(SB), Z3, Z3
+	VMOVUPS         Z1, Z4
+	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z4, Z3
+	VMOVDQU32       Z3, 256(AX)
+	VPSRLD          $0x06, Z0, Z0
+	VPANDD          bytes3<>+0(SB), Z0, Z0
+	VPSRLD          $0x01, Z1, Z1
+	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z1, Z0
+	VMOVDQU32       Z0, 384(AX)
+	VBROADCASTI32X4 48(CX), Z0
+	VINSERTI32X4    $0x01, 80(CX), Z0, Z0
+	VINSERTI32X4    $0x02, 158(CX), Z0, Z0
+	VINSERTI32X4    $0x03, 190(CX), Z0, Z0
+	VMOVUPS         Z0, Z1
+	VPANDD          bytes3<>+0(SB), Z1, Z1
+	VPSLLD          $0x02, Z2, Z3
+	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z3, Z1
+	VMOVDQU32       Z1, 64(AX)
+	VPSRLD          $0x02, Z0, Z1
+	VPANDD          bytes3<>+0(SB), Z1, Z1
+	VPSLLD          $0x01, Z2, Z3
+	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z3, Z1
+	VMOVDQU32       Z1, 192(AX)
+	VPSRLD          $0x04, Z0, Z1
+	VPANDD          bytes3<>+0(SB), Z1, Z1
+	VMOVUPS         Z2, Z3
+	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z3, Z1
+	VMOVDQU32       Z1, 320(AX)
+	VPSRLD          $0x06, Z0, Z0
+	VPANDD          bytes3<>+0(SB), Z0, Z0
+	VPSRLD          $0x01, Z2, Z1
+	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z1, Z0
+	VMOVDQU32       Z0, 448(AX)
+	VBROADCASTI32X4 94(CX), Y0
+	VINSERTI32X4    $0x01, 204(CX), Y0, Y0
+	VPSHUFB         low3K<>+0(SB), Y0, Y1
+	VPSRLVQ         low3KBits<>+0(SB), Y1, Y1
+	VPANDD          bytesf<>+0(SB), Y1, Y1
+	VPSHUFB         high3K<>+0(SB), Y0, Y2
+	VPSRLVD         high3KBits<>+0(SB), Y2, Y2
+	VPSLLD          $0x04, Y2, Y2
+	VPANDD          bytes30<>+0(SB), Y2, Y2
+	VPADDB          Y2, Y1, Y1
+	VPSUBB          bytes20<>+0(SB), Y1, Y1
+	VPSHUFB         half3K<>+0(SB), Y0, Y0
+	VCVTPH2PS       Y0, Z0
+	VPMOVSXWD       Y1, Z2
+	VPSLLD          $0x18, Z2, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VPSRAD          $0x08, Z2, Z2
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VCVTDQ2PS       Z2, Z2
+	VMULPS          Z0, Z2, Z2
+	VMOVUPS         Z1, 512(AX)
+	VMOVUPS         Z2, 576(AX)
+	VZEROUPPER
+	RET
+
+// func DotIQ4XSAVX512(w []byte, x []byte, next *byte) float32
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, CMOV, MMX+, SSE
+TEXT ·DotIQ4XSAVX512(SB), NOSPLIT, $320-60
+	MOVQ         w_base+0(FP), AX
+	MOVQ         w_len+8(FP), CX
+	MOVQ         x_base+24(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VPBROADCASTD BX, Z0
+	VPXORD       Z1, Z1, Z1
+	VMOVUPS      valuesIQ4XS<>+0(SB), Z2
+	LEAQ         8192(AX), SI
+	MOVQ         next+48(FP), BX
+	TESTQ        BX, BX
+	CMOVQEQ      SI, BX
+	VPXORD       Z3, Z3, Z3
+
+chunk:
+	CMPQ CX, $0x00000110
+	JL   rest
+
+body:
+	PREFETCHT1      (BX)
+	PREFETCHT1      64(BX)
+	PREFETCHT1      128(BX)
+	PREFETCHT1      192(BX)
+	PREFETCHT1      256(BX)
+	VBROADCASTI32X4 8(AX), Z4
+	VINSERTI32X4    $0x01, 72(AX), Z4, Z4
+	VINSERTI32X4    $0x02, 144(AX), Z4, Z4
+	VINSERTI32X4    $0x03, 208(AX), Z4, Z4
+	VPANDD          Z0, Z4, Z5
+	VPSHUFB         Z5, Z2, Z5
+	VMOVDQA32       Z1, Z6
+	VPDPBUSD        (DX), Z5, Z6
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          Z0, Z4, Z4
+	VPSHUFB         Z4, Z2, Z4
+	VPDPBUSD        64(DX), Z4, Z6
+	VBROADCASTI32X4 24(AX), Z4
+	VINSERTI32X4    $0x01, 88(AX), Z4, Z4
+	VINSERTI32X4    $0x02, 160(AX), Z4, Z4
+	VINSERTI32X4    $0x03, 224(AX), Z4, Z4
+	VPANDD          Z0, Z4, Z5
+	VPSHUFB         Z5, Z2, Z5
+	VMOVDQA32       Z1, Z7
+	VPDPBUSD        128(DX), Z5, Z7
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          Z0, Z4, Z4
+	VPSHUFB         Z4, Z2, Z4
+	VPDPBUSD        192(DX), Z4, Z7
+	VBROADCASTI32X4 40(AX), Z4
+	VINSERTI32X4    $0x01, 104(AX), Z4, Z4
+	VINSERTI32X4    $0x02, 176(AX), Z4, Z4
+	VINSERTI32X4    $0x03, 240(AX), Z4, Z4
+	VPANDD          Z0, Z4, Z5
+	VPSHUFB         Z5, Z2, Z5
+	VMOVDQA32       Z1, Z8
+	VPDPBUSD        256(DX), Z5, Z8
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          Z0, Z4, Z4
+	VPSHUFB         Z4, Z2, Z4
+	VPDPBUSD        320(DX), Z4, Z8
+	VBROADCASTI32X4 56(AX), Z4
+	VINSERTI32X4    $0x01, 120(AX), Z4, Z4
+	VINSERTI32X4    $0x02, 192(AX), Z4, Z4
+	VINSERTI32X4    $0x03, 256(AX), Z4, Z4
+	VPANDD          Z0, Z4, Z5
+	VPSHUFB         Z5, Z2, Z5
+	VMOVDQA32       Z1, Z9
+	VPDPBUSD        384(DX), Z5, Z9
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          Z0, Z4, Z4
+	VPSHUFB         Z4, Z2, Z4
+	VPDPBUSD        448(DX), Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z4
+	VPUNPCKHDQ      Z7, Z6, Z5
+	VPADDD          Z5, Z4, Z4
+	VPUNPCKLDQ      Z9, Z8, Z5
+	VPUNPCKHDQ      Z9, Z8, Z6
+	VPADDD          Z6, Z5, Z5
+	VPUNPCKLQDQ     Z5, Z4, Z6
+	VPUNPCKHQDQ     Z5, Z4, Z4
+	VPADDD          Z4, Z6, Z6
+	VBROADCASTI32X4 (AX), Y4
+	VINSERTI32X4    $0x01, 136(AX), Y4, Y4
+	VPSHUFB         lowXS<>+0(SB), Y4, Y4
+	VPMOVZXWD       Y4, Z4
+	VPSRLVD         oddBlocks<>+0(SB), Z4, Z4
+	VPANDD          nibble32<>+0(SB), Z4, Z4
+	VPBROADCASTW    2(AX), Y5
+	VPBROADCASTW    138(AX), X7
+	VINSERTI32X4    $0x01, X7, Y5, Y5
+	VPMOVZXWD       Y5, Z5
+	VPSRLVD         upperXSBits<>+0(SB), Z5, Z5
+	VPSLLD          $0x04, Z5, Z5
+	VPANDD          pair32<>+0(SB), Z5, Z5
+	VPADDD          Z5, Z4, Z4
+	VPSUBD          thirtyTwo<>+0(SB), Z4, Z4
+	VCVTDQ2PS       Z4, Z4
+	VPBROADCASTW    (AX), Y5
+	VPBROADCASTW    136(AX), X7
+	VINSERTI32X4    $0x01, X7, Y5, Y5
+	VCVTPH2PS       Y5, Z5
+	VMULPS          Z5, Z4, Z4
+	VMOVUPS         576(DX), Z5
+	VPMADDWD        ones<>+0(SB), Z5, Z5
+	VPSLLD          $0x07, Z5, Z5
+	VPSUBD          Z5, Z6, Z6
+	VMOVUPS         512(DX), Z5
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z5, Z4, Z4
+	VFMADD231PS     Z4, Z6, Z3
+	ADDQ            $0x00000110, AX
+	ADDQ            $0x00000110, BX
+	ADDQ            $0x000002c0, DX
+	SUBQ            $0x00000110, CX
+	JMP             chunk
+
+rest:
+	CMPQ    CX, $0x00000088
+	JL      reduce
+	VPXOR   Y4, Y4, Y4
+	VMOVDQU Y4, (SP)
+	VMOVDQU Y4, 32(SP)
+	VMOVDQU Y4, 64(SP)
+	VMOVDQU Y4, 96(SP)
+	VMOVDQU Y4, 128(SP)
+	VMOVDQU Y4, 160(SP)
+	VMOVDQU Y4, 192(SP)
+	VMOVDQU Y4, 224(SP)
+	VMOVDQU Y4, 256(SP)
+	VMOVDQU Y4, 288(SP)
+	LEAQ    (SP), DI
+	MOVQ    AX, SI
+	LEAQ    -16(AX)(CX*1), AX
+
+copy:
+	VMOVDQU (SI), X4
+	VMOVDQU X4, (DI)
+	ADDQ    $0x00000010, SI
+	ADDQ    $0x00000010, DI
+	CMPQ    SI, AX
+	JL      copy
+	SUBQ    AX, SI
+	SUBQ    SI, DI
+	VMOVDQU (AX), X4
+	VMOVDQU X4, (DI)
+	LEAQ    (SP), AX
+	MOVQ    $0x00000110, CX
+	JMP     body
+
+reduce:
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X0
+	VADDPS        X0, X3, X3
+	VMOVHLPS      X3, X3, X0
+	VADDPS        X0, X3, X3
+	VMOVSHDUP     X3, X0
+	VADDSS        X0, X3, X3
+	VZEROUPPER
+	MOVSS         X3, ret+56(FP)
+	RET
+
+DATA valuesIQ4XS<>+0(SB)/8, $0x766a5d4f3f2d1801
+DATA valuesIQ4XS<>+8(SB)/8, $0xf1d9c5b5a6998d81
+DATA valuesIQ4XS<>+16(SB)/8, $0x766a5d4f3f2d1801
+DATA valuesIQ4XS<>+24(SB)/8, $0xf1d9c5b5a6998d81
+DATA valuesIQ4XS<>+32(SB)/8, $0x766a5d4f3f2d1801
+DATA valuesIQ4XS<>+40(SB)/8, $0xf1d9c5b5a6998d81
+DATA valuesIQ4XS<>+48(SB)/8, $0x766a5d4f3f2d1801
+DATA valuesIQ4XS<>+56(SB)/8, $0xf1d9c5b5a6998d81
+GLOBL valuesIQ4XS<>(SB), RODATA|NOPTR, $64
+
+DATA lowXS<>+0(SB)/8, $0x8005800580048004
+DATA lowXS<>+8(SB)/8, $0x8007800780068006
+DATA lowXS<>+16(SB)/8, $0x8005800580048004
+DATA lowXS<>+24(SB)/8, $0x8007800780068006
+DATA lowXS<>+32(SB)/8, $0x8005800580048004
+DATA lowXS<>+40(SB)/8, $0x8007800780068006
+DATA lowXS<>+48(SB)/8, $0x8005800580048004
+DATA lowXS<>+56(SB)/8, $0x8007800780068006
+GLOBL lowXS<>(SB), RODATA|NOPTR, $64
+
+DATA oddBlocks<>+0(SB)/8, $0x0000000400000000
+DATA oddBlocks<>+8(SB)/8, $0x0000000400000000
+DATA oddBlocks<>+16(SB)/8, $0x0000000400000000
+DATA oddBlocks<>+24(SB)/8, $0x0000000400000000
+DATA oddBlocks<>+32(SB)/8, $0x0000000400000000
+DATA oddBlocks<>+40(SB)/8, $0x0000000400000000
+DATA oddBlocks<>+48(SB)/8, $0x0000000400000000
+DATA oddBlocks<>+56(SB)/8, $0x0000000400000000
+GLOBL oddBlocks<>(SB), RODATA|NOPTR, $64
+
+DATA nibble32<>+0(SB)/8, $0x0000000f0000000f
+DATA nibble32<>+8(SB)/8, $0x0000000f0000000f
+DATA nibble32<>+16(SB)/8, $0x0000000f0000000f
+DATA nibble32<>+24(SB)/8, $0x0000000f0000000f
+DATA nibble32<>+32(SB)/8, $0x0000000f0000000f
+DATA nibble32<>+40(SB)/8, $0x0000000f0000000f
+DATA nibble32<>+48(SB)/8, $0x0000000f0000000f
+DATA nibble32<>+56(SB)/8, $0x0000000f0000000f
+GLOBL nibble32<>(SB), RODATA|NOPTR, $64
+
+DATA upperXSBits<>+0(SB)/8, $0x0000000200000000
+DATA upperXSBits<>+8(SB)/8, $0x0000000600000004
+DATA upperXSBits<>+16(SB)/8, $0x0000000a00000008
+DATA upperXSBits<>+24(SB)/8, $0x0000000e0000000c
+DATA upperXSBits<>+32(SB)/8, $0x0000000200000000
+DATA upperXSBits<>+40(SB)/8, $0x0000000600000004
+DATA upperXSBits<>+48(SB)/8, $0x0000000a00000008
+DATA upperXSBits<>+56(SB)/8, $0x0000000e0000000c
+GLOBL upperXSBits<>(SB), RODATA|NOPTR, $64
+
+DATA pair32<>+0(SB)/8, $0x0000003000000030
+DATA pair32<>+8(SB)/8, $0x0000003000000030
+DATA pair32<>+16(SB)/8, $0x0000003000000030
+DATA pair32<>+24(SB)/8, $0x0000003000000030
+DATA pair32<>+32(SB)/8, $0x0000003000000030
+DATA pair32<>+40(SB)/8, $0x0000003000000030
+DATA pair32<>+48(SB)/8, $0x0000003000000030
+DATA pair32<>+56(SB)/8, $0x0000003000000030
+GLOBL pair32<>(SB), RODATA|NOPTR, $64
+
+DATA thirtyTwo<>+0(SB)/8, $0x0000002000000020
+DATA thirtyTwo<>+8(SB)/8, $0x0000002000000020
+DATA thirtyTwo<>+16(SB)/8, $0x0000002000000020
+DATA thirtyTwo<>+24(SB)/8, $0x0000002000000020
+DATA thirtyTwo<>+32(SB)/8, $0x0000002000000020
+DATA thirtyTwo<>+40(SB)/8, $0x0000002000000020
+DATA thirtyTwo<>+48(SB)/8, $0x0000002000000020
+DATA thirtyTwo<>+56(SB)/8, $0x0000002000000020
+GLOBL thirtyTwo<>(SB), RODATA|NOPTR, $64
+
+// func SpreadIQ4XSAVX512(dst []byte, w []byte)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL
+TEXT ·SpreadIQ4XSAVX512(SB), NOSPLIT, $0-48
+	MOVQ            dst_base+0(FP), AX
+	MOVQ            w_base+24(FP), CX
+	MOVL            $0x0f0f0f0f, DX
+	VPBROADCASTD    DX, Z0
+	VPXORD          Z1, Z1, Z1
+	VMOVUPS         valuesIQ4XS<>+0(SB), Z1
+	VBROADCASTI32X4 8(CX), Z2
+	VINSERTI32X4    $0x01, 72(CX), Z2, Z2
+	VINSERTI32X4    $0x02, 144(CX), Z2, Z2
+	VINSERTI32X4    $0x03, 208(CX), Z2, Z2
+	VPANDD          Z0, Z2, Z3
+	VPSHUFB         Z3, Z1, Z3
+	VMOVDQU32       Z3, (AX)
+	VPSRLW          $0x04, Z2, Z2
+	VPANDD          Z0, Z2, Z2
+	VPSHUFB         Z2, Z1, Z2
+	VMOVDQU32       Z2, 64(AX)
+	VBROADCASTI32X4 24(CX), Z2
+	VINSERTI32X4    $0x01, 88(CX), Z2, Z2
+	VINSERTI32X4    $0x02, 160(CX), Z2, Z2
+	VINSERTI32X4    $0x03, 224(CX), Z2, Z2
+	VPANDD          Z0, Z2, Z3
+	VPSHUFB         Z3, Z1, Z3
+	VMOVDQU32       Z3, 128(AX)
+	VPSRLW          $0x04, Z2, Z2
+	VPANDD          Z0, Z2, Z2
+	VPSHUFB         Z2, Z1, Z2
+	VMOVDQU32       Z2, 192(AX)
+	VBROADCASTI32X4 40(CX), Z2
+	VINSERTI32X4    $0x01, 104(CX), Z2, Z2
+	VINSERTI32X4    $0x02, 176(CX), Z2, Z2
+	VINSERTI32X4    $0x03, 240(CX), Z2, Z2
+	VPANDD          Z0, Z2, Z3
+	VPSHUFB         Z3, Z1, Z3
+	VMOVDQU32       Z3, 256(AX)
+	VPSRLW          $0x04, Z2, Z2
+	VPANDD          Z0, Z2, Z2
+	VPSHUFB         Z2, Z1, Z2
+	VMOVDQU32       Z2, 320(AX)
+	VBROADCASTI32X4 56(CX), Z2
+	VINSERTI32X4    $0x01, 120(CX), Z2, Z2
+	VINSERTI32X4    $0x02, 192(CX), Z2, Z2
+	VINSERTI32X4    $0x03, 256(CX), Z2, Z2
+	VPANDD          Z0, Z2, Z3
+	VPSHUFB         Z3, Z1, Z3
+	VMOVDQU32       Z3, 384(AX)
+	VPSRLW          $0x04, Z2, Z2
+	VPANDD          Z0, Z2, Z2
+	VPSHUFB         Z2, Z1, Z2
+	VMOVDQU32       Z2, 448(AX)
+	VBROADCASTI32X4 (CX), Y0
+	VINSERTI32X4    $0x01, 136(CX), Y0, Y0
+	VPSHUFB         lowXS<>+0(SB), Y0, Y0
+	VPMOVZXWD       Y0, Z0
+	VPSRLVD         oddBlocks<>+0(SB), Z0, Z0
+	VPANDD          nibble32<>+0(SB), Z0, Z0
+	VPBROADCASTW    2(CX), Y1
+	VPBROADCASTW    138(CX), X2
+	VINSERTI32X4    $0x01, X2, Y1, Y1
+	VPMOVZXWD       Y1, Z1
+	VPSRLVD         upperXSBits<>+0(SB), Z1, Z1
+	VPSLLD          $0x04, Z1, Z1
+	VPANDD          pair32<>+0(SB), Z1, Z1
+	VPADDD          Z1, Z0, Z0
+	VPSUBD          thirtyTwo<>+0(SB), Z0, Z0
+	VCVTDQ2PS       Z0, Z0
+	VPBROADCASTW    (CX), Y1
+	VPBROADCASTW    136(CX), X2
+	VINSERTI32X4    $0x01, X2, Y1, Y1
+	VCVTPH2PS       Y1, Z1
+	VMULPS          Z1, Z0, Z0
 	VMOVUPS         Z0, 512(AX)
 	VZEROUPPER
 	RET
