@@ -78,6 +78,11 @@ func withGates(in placement.Input, o Options, shares []float64, place *placement
 		return nil
 	}
 	with.Mode, with.Gates = config.Gate, true
+	// The smallest budget streams all neurons, and with room for all there are no
+	// gates apart.
+	for _, b := range []struct{ to, from *placement.Account }{{&with.Process, &place.Process}, {&with.Share, &place.Share}} {
+		b.to.MinimumBytes, b.to.TotalBytes = b.from.MinimumBytes, b.from.TotalBytes
+	}
 	return with
 }
 

@@ -88,7 +88,6 @@ func (s Sizes) Profile() config.ModelProfile {
 		p.Bias, p.QKVBias, p.OutBias, p.MLPBias = false, true, true, true
 		p.Kinds = []config.LayerKind{{RoPE: config.RoPE{Theta: ropeTheta, Dims: p.HeadDim()}}}
 		p.Activation, p.Threshold, p.BOS, p.PAD = s.Gate, s.Threshold, 1, -1
-		p.ActiveShares = Options{Profile: p, Statistics: s.Statistics}.shares()
 	}
 	return p
 }
