@@ -267,7 +267,7 @@ type planJSON struct {
 }
 
 // activeJSON is the share of the neurons that is active at a token, and how that is
-// known: assumed, drawn or measured.
+// known: assumed, drawn, published or measured.
 type activeJSON struct {
 	Share float64 `json:"share"`
 	From  string  `json:"from"`
@@ -330,7 +330,7 @@ func printActivity(w io.Writer, p planned) {
 	case placement.Drawn:
 		fmt.Fprintf(w, "%s of the neurons are active at a token, as the weights were drawn\n", share)
 	default:
-		fmt.Fprintf(w, "%s of the neurons are active at a token, as measured\n", share)
+		fmt.Fprintf(w, "%s of the neurons are active at a token, as %s\n", share, p.ActiveFrom)
 	}
 }
 
