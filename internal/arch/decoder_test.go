@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"maps"
 	"math"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/source"
 )
 
 // drawn is a config.json of sizes that all decoders call the same, and more.
@@ -127,6 +129,40 @@ func TestDecoderErrors(t *testing.T) {
 	} {
 		if _, err := ProfileFromTransformers(drawn(c.family, c.more)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s %v: got %v, want %q", c.family, c.more, err, c.want)
+		}
+	}
+}
+
+// Decoders are found wherever models that do more than read keep them, and what
+// sees is no news.
+func TestDecoderNames(t *testing.T) {
+	const dir = "../../testdata/families/gemma3"
+	raw, err := os.ReadFile(dir + "/config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := ProfileFromTransformers(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden, err := source.Open(os.DirFS(dir), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer golden.Close()
+	for _, prefix := range []string{"model.", "", "model.language_model.", "language_model.model."} {
+		list := []entry{{"vision_tower.vision_model.encoder.layers.0.mlp.fc1.weight", "F16", []int64{2, 2}}, {"model.rotary_emb.inv_freq", "F16", []int64{4}}}
+		for _, name := range golden.Names() {
+			x, _ := golden.Tensor(name)
+			list = append(list, entry{prefix + strings.TrimPrefix(name, "model."), "F16", x.Shape})
+		}
+		m, err := Map(open(t, list), p, "the-model")
+		if err != nil {
+			t.Errorf("%q: %v", prefix, err)
+			continue
+		}
+		if got := m.Resident["layers.1.mlp_norm.weight"].Name; got != prefix+"layers.1.pre_feedforward_layernorm.weight" || len(m.Notices) > 0 || len(m.Layers) > 0 {
+			t.Errorf("%q: got %s, notices %q and %d layers of neurons", prefix, got, m.Notices, len(m.Layers))
 		}
 	}
 }
