@@ -78,18 +78,8 @@ func (s *opened) cached(ctx context.Context, cacheDir string, o Options) (string
 	return path, nil
 }
 
-// Known is the path of the pack that Cached would return without making or
-// hashing anything, "" if it would.
-func Known(ctx context.Context, src fs.FS, srcName, cacheDir string, o Options) (string, error) {
-	s, err := openSource(checkpointAt(src, srcName))
-	if err != nil {
-		return "", err
-	}
-	defer s.ckpt.Close()
-	return s.known(ctx, cacheDir, o)
-}
-
-// known is Known.
+// known is the path of the pack that Cached would return without making or hashing
+// anything, "" if it would.
 func (s *opened) known(ctx context.Context, cacheDir string, o Options) (path string, err error) {
 	o.SourceSHA256, err = s.rememberedHash(ctx, cacheDir, true)
 	if o.SourceSHA256 == "" || err != nil {

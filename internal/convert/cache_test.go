@@ -433,14 +433,19 @@ func TestCachedSpace(t *testing.T) {
 	}
 }
 
-// Known is what Cached would return, as long as nothing has to be made or
+// What is known is what Cached would return, as long as nothing has to be made or
 // hashed for it.
 func TestKnown(t *testing.T) {
 	src, cache := makeCheckpoint(t), t.TempDir()
 	ctx, fsys := t.Context(), os.DirFS(src)
 	known := func() string {
 		t.Helper()
-		path, err := Known(ctx, fsys, src, cache, Options{})
+		s, err := openSource(checkpointAt(fsys, src))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.ckpt.Close()
+		path, err := s.known(ctx, cache, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,6 @@
-// Package hub finds models on this machine: the embedded one, Hugging Face
-// directories, packs, and what other programs have put into the Hugging Face
-// hub cache.
+// Package hub finds models on this machine: the embedded one, GGUF files, Hugging
+// Face directories, packs, and what package pull and other programs have put into
+// the Hugging Face hub cache.
 //
 // The hub cache is laid out as huggingface_hub documents it
 // (https://huggingface.co/docs/huggingface_hub/guides/manage-cache): a model
