@@ -70,8 +70,15 @@ func (s *opened) readProfile() (err error) {
 			return fmt.Errorf("convert: read %s: %w", s.name, err)
 		}
 	}
-	s.tensors, err = arch.Map(s.ckpt, s.profile, s.name)
-	return err
+	if s.tensors, err = arch.Map(s.ckpt, s.profile, s.name); err != nil {
+		return err
+	}
+	for _, l := range s.tensors.Layers { // neurons are columns of it, which blocks would cut
+		if d := l.Down.DType; d.Quantised() {
+			return fmt.Errorf("convert: read %s: tensor %q: got neurons' last parts in blocks of %v, which cannot be taken apart, want F32, F16 or BF16", s.name, l.Down.Name, d)
+		}
+	}
+	return nil
 }
 
 // readOptional reads a file that a model can do without: nil if it is not there
