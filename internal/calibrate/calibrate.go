@@ -20,6 +20,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sparseflow/sparseflow/internal/cache"
@@ -186,7 +187,10 @@ func (c *calibrator) collect(ctx context.Context) error {
 	for n := c.need.tokens; c.used < n && err == nil; {
 		c.progress("running the model", c.used, n)
 		m := min(c.window(), n-c.used)
-		ids := append([]int32{max(0, c.profile.BOS)}, c.IDs[c.used:c.used+m]...)
+		ids := slices.Clone(c.IDs[c.used : c.used+m])
+		if bos := c.profile.BOS; bos >= 0 {
+			ids = slices.Insert(ids, 0, bos)
+		}
 		_, err = e.Run(ctx, engine.Request{IDs: ids})
 		c.used += m
 		c.counts.Tokens += len(ids)
