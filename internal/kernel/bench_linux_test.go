@@ -93,6 +93,14 @@ func streams(s Set) []stream {
 		over("Dot"+dt.String(), size, false, func(w []byte, next *byte) { sink += k.Dot(w, in, next) })
 		over("Dot4"+dt.String(), size, false, func(w []byte, next *byte) { sink += k.Dot4(w, in, stride, next)[3] })
 	}
+	for _, dt := range slices.Concat(rowTypes, blockTypes) {
+		k, size := dt.of(&s), int(dt.RowBytes(rowElems))
+		in, _ := inputs(dt, x, 1, rowElems, 0)
+		out := make([]float32, sliceBytes/size)
+		all = append(all, stream{"MatVec" + dt.String(), size, true, func(p []byte, at []int) {
+			k.MatVec(out[:len(at)], p[at[0]*size:][:len(at)*size], size, in, s.Ahead)
+		}})
+	}
 	over("DotU4S8", rowElems/2, true, func(w []byte, _ *byte) { sink += float32(s.DotU4S8(w, s8)) })
 	over("DotU3S8", Sketch3Bytes(rowElems), true, func(w []byte, _ *byte) { sink += float32(s.DotU3S8(w, s8)) })
 	// A row is a run of keys or values of an OPT-6.7B head.

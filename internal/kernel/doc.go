@@ -33,17 +33,33 @@
 // float32 fused multiply-add. The twins round one correctly from float64 (see
 // fma32), which costs speed and makes them exact.
 //
-// # Quantised rows
+// # Chunks of blocks
 //
-// Rows of Q8_0 and Q4_0 blocks are multiplied with activations that QuantizeX
-// has rounded to 8 bits, in integers. Of block b, lane j of four is the exact
+// Rows of GGUF's blocks ([Set.Blocks]) are multiplied with activations that RoundX
+// has rounded to 8 bits, in integers. Block b is 32 elements, in types of larger
+// blocks a part of one. Its sum of products is exact. As a float32 it is added by
+// fused multiply-add, times the rounded product of the block's scale (of one that
+// is a product itself, that rounded) and the activations' scale, to partial sum
+// b mod 16, in ascending b. Where a type has a least value, that follows by another
+// fused multiply-add, times what the record has for it. Where the halves of a block
+// have scales of their own, the low half is added first, then the other, then the
+// least values of either. The sixteen partial sums are halved four times, as above.
+// [Gemm] gives the same bits: it has a row in each lane, where Dot has a block.
+//
+// # Quantised neurons
+//
+// Rows of Q8_0 and Q4_0 of which each token wants some are multiplied with records
+// of QuantizeX. Of block b, lane j of four is the exact
 // sum over the elements 4j to 4j+3 and 16+4j to 16+4j+3. As a float32 it is
 // added by fused multiply-add, times the rounded product of the two scales, to
 // partial sum 4(b mod 4)+j, in ascending b; a row whose blocks are no multiple
 // of four goes on with blocks of zeros. The sixteen partial sums are halved
-// four times, as above. Against the exact product with the rounded activations
-// the error is at most (n/128+7) * 2^-24 * sum|w*x|; rounding loses up to 1/254
-// of a block's largest activation in each.
+// four times, as above.
+//
+// For both, the error against the exact product with the rounded activations
+// is at most (n/128+7) * 2^-24 * sum|w*x|, with |w| the sum of the magnitudes of
+// what is added to make it; rounding loses up to 1/254 of a block's largest
+// activation in each.
 //
 // Kernels read and write nothing outside the elements their slices name, and
 // allocate nothing.
