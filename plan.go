@@ -22,7 +22,7 @@ type Placement struct {
 	Threads int    // compute threads
 
 	Active     float64 // share of the neurons that is active at a token, over all layers; 0 of models that are not sparse
-	ActiveFrom string  // how that is known: assumed, drawn (of synthetic weights), published or measured
+	ActiveFrom string  // how that is known: assumed, drawn (of synthetic weights) or measured
 	ActiveLike string  // the published model that it is assumed from, empty otherwise
 
 	Resident  map[string]bool // matrices in fast memory; the others stream

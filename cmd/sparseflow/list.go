@@ -19,8 +19,8 @@ func (a *app) listCommand() *cobra.Command {
 		Short:   "List the models that are here",
 		Long: `List names the models on this machine: the embedded one, the packs in the cache
 directory, and in the Hugging Face hub cache (where HF_HOME or HF_HUB_CACHE say,
-else ~/.cache/huggingface/hub) GGUF models and those of known families. It looks at nothing else and
-reaches for no network.`,
+else ~/.cache/huggingface/hub) GGUF models and those of known families. It looks
+at nothing else and reaches for no network.`,
 		Example: `  sparseflow list
   sparseflow list --json`,
 		Args: argsNamed(0),

@@ -267,7 +267,7 @@ type planJSON struct {
 }
 
 // activeJSON is the share of the neurons that is active at a token, and how that is
-// known: assumed, drawn, published or measured.
+// known: assumed, drawn or measured.
 type activeJSON struct {
 	Share float64 `json:"share"`
 	From  string  `json:"from"`

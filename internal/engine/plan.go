@@ -117,10 +117,8 @@ func activity(l *pack.Layout, o Options) (shares []float64, from placement.Activ
 		}
 	case o.Active != nil:
 		shares = o.Active
-	case p.ActiveShares != nil && p.Synthetic:
-		return p.ActiveShares, placement.Drawn, ""
 	case p.ActiveShares != nil:
-		return p.ActiveShares, placement.Published, ""
+		return p.ActiveShares, placement.Drawn, ""
 	case c != nil:
 		point, _ := c.Choose(o.quality())
 		shares = placement.PublishedShares(p.Layers, point.Active)

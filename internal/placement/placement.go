@@ -39,10 +39,9 @@ type Activity string
 
 // The ways to know it.
 const (
-	Assumed   Activity = "assumed"   // to be as in a published model of the kind
-	Drawn     Activity = "drawn"     // that is how the synthetic weights were drawn
-	Published Activity = "published" // of the model itself
-	Measured  Activity = "measured"  // on some text
+	Assumed  Activity = "assumed"  // to be as in a published model of the kind
+	Drawn    Activity = "drawn"    // that is how the synthetic weights were drawn
+	Measured Activity = "measured" // on some text
 )
 
 // Layer is what a layer computes, and what is known of that.
