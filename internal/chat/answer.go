@@ -72,6 +72,7 @@ type Splitter struct {
 	tags Tags
 	part part
 	held string // could be the beginning of a tag
+	said bool   // a part of the reasoning that is not blank
 }
 
 // part is what a splitter is in.
@@ -103,12 +104,16 @@ func (s *Splitter) Push(text string) (thought, said string) {
 		case start:
 			s.skip([]string{s.tags.Open, s.tags.Lead}, []part{reasoning, answer})
 		case reasoning:
+			if !s.said {
+				s.held = strings.TrimLeftFunc(s.held, unicode.IsSpace)
+			}
 			if i := strings.Index(s.held, s.tags.Close); i >= 0 {
 				thought += s.held[:i]
 				s.held, s.part = s.held[i+len(s.tags.Close):], between
 			} else {
 				n := len(s.held) - overlap(s.held, s.tags.Close)
 				thought, s.held = thought+s.held[:n], s.held[n:]
+				s.said = s.said || n > 0
 			}
 		case between:
 			next := s.tags.Next

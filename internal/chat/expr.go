@@ -170,26 +170,16 @@ func (p *parser) expression() (e expr) {
 	return e
 }
 
-func (p *parser) or() expr {
-	e := p.and()
-	for p.skipName("or") {
-		left, right := e, p.and()
-		e = p.node(func(s *state) any {
-			if v := left(s); truth(v) {
-				return v
-			}
-			return right(s)
-		})
-	}
-	return e
-}
+func (p *parser) or() expr  { return p.logic("or", true, p.and) }
+func (p *parser) and() expr { return p.logic("and", false, p.not) }
 
-func (p *parser) and() expr {
-	e := p.not()
-	for p.skipName("and") {
-		left, right := e, p.not()
+// logic takes operands of or, or of and: the first decides that is of that truth.
+func (p *parser) logic(word string, decides bool, operand func() expr) expr {
+	e := operand()
+	for p.skipName(word) {
+		left, right := e, operand()
 		e = p.node(func(s *state) any {
-			if v := left(s); !truth(v) {
+			if v := left(s); truth(v) == decides {
 				return v
 			}
 			return right(s)
