@@ -52,6 +52,8 @@ func TestHostile(t *testing.T) {
 		"{% set s = 'y' * 99999999 %}{% for i in range(99999) %}{% if 'x' in s %}{% endif %}{% endfor %}":                                          "loop without end",
 		"{% set s = 'y' * 99999999 %}{% for i in range(99999) %}{% if s.count('x') %}{% endif %}{% endfor %}":                                      "loop without end",
 		"{% set s = 'y' * 99999999 %}{% for i in range(99999) %}{% if s[5] == s %}{% endif %}{% endfor %}":                                         "loop without end",
+		"{{ '\\Uab\n12345' }}":                                                                                                                     "no character",
+		"{{ raise_exception('a\x1b[2J\nb') }}":                                                                                                     "a [2J b",
 		"{{ 2 ** 9999999 }}{{ 1 }}":                                                                                                                "bits",
 		"{{ 10 ** 999999999999 }}":                                                                                                                 "bits",
 	} {

@@ -52,7 +52,7 @@ func lex(src string) []token {
 	return l.tokens
 }
 
-func (l *lexer) fail(text string) { panic(&Error{Line: l.line, Text: text}) }
+func (l *lexer) fail(text string) { panic(&Error{Line: l.line, Text: oneLine(text)}) }
 
 func (l *lexer) add(kind tokenKind, text string) {
 	l.tokens = append(l.tokens, token{kind, text, l.line})

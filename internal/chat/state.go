@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // A template comes with a model's file, so it is not to be trusted with the
@@ -109,12 +110,18 @@ func (s *state) errorf(format string, a ...any) *Error {
 	return &Error{Line: s.line, Text: oneLine(fmt.Sprintf(format, a...))}
 }
 
-// oneLine is text as a part of a message that is one line of bearable length.
+// oneLine is text as a part of a message that is one line of bearable length, and
+// nothing that a terminal obeys.
 func oneLine(text string) string {
 	if len(text) > 2000 {
 		text = strings.ToValidUTF8(text[:2000], "") + "..."
 	}
-	return strings.NewReplacer("\n", " ", "\r", " ").Replace(strings.TrimSpace(text))
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.TrimSpace(text))
 }
 
 // step counts work done.
