@@ -66,6 +66,8 @@ type ModelProfile struct {
 	AttnSoftCap      float32 `json:"attn_soft_cap,omitempty"`     // c: scores s become c tanh(s/c); 0: none
 	LogitSoftCap     float32 `json:"logit_soft_cap,omitempty"`    // the same of logits
 	EmbedScale       float32 `json:"embed_scale,omitempty"`       // multiplies token embeddings; 0: 1
+	ResidualScale    float32 `json:"residual_scale,omitempty"`    // multiplies what attention and MLP add; 0: 1
+	LogitScale       float32 `json:"logit_scale,omitempty"`       // multiplies logits; 0: 1
 	// Kinds are the kinds of layers, the zero kind where there are none.
 	Kinds []LayerKind `json:"kinds,omitempty"`
 	// KindOf, [Layers], says of which kind each layer is, the first where it is empty.

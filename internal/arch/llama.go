@@ -12,16 +12,21 @@ func llama() family {
 		p.Kinds[0].Window = m.size(".attention.sliding_window", 0)
 		return p
 	}, profile: func(r *reader) config.ModelProfile {
-		p := r.decoder(defaults{
-			vocab: 32000, hidden: 4096, ffn: 11008, layers: 32, heads: 32, positions: 2048, eps: 1e-6,
-			activation: config.SiLU, bos: 1, pad: -1, eos: []int32{2},
-		})
+		p := r.decoder(llamaDefaults(false))
 		p.QKVBias = r.flag("attention_bias", false)
 		p.OutBias = p.QKVBias
 		p.MLPBias = r.flag("mlp_bias", false)
 		p.Kinds = []config.LayerKind{{RoPE: r.rope(p.HeadDim(), 10000)}}
 		return p
 	}}
+}
+
+// llamaDefaults are those of LlamaConfig, and of others that were made from it.
+func llamaDefaults(tied bool) defaults {
+	return defaults{
+		vocab: 32000, hidden: 4096, ffn: 11008, layers: 32, heads: 32, positions: 2048, eps: 1e-6,
+		activation: config.SiLU, tied: tied, bos: 1, pad: -1, eos: []int32{2},
+	}
 }
 
 // mistral is llama in whose layers a token may see a window of tokens alone (Jiang

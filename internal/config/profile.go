@@ -66,6 +66,8 @@ type ModelProfile struct {
 	AttnSoftCap      float32 `json:"attn_soft_cap,omitempty"`     // c: scores s become c tanh(s/c); 0: none
 	LogitSoftCap     float32 `json:"logit_soft_cap,omitempty"`    // the same of logits
 	EmbedScale       float32 `json:"embed_scale,omitempty"`       // multiplies token embeddings; 0: 1
+	ResidualScale    float32 `json:"residual_scale,omitempty"`    // multiplies what attention and MLP add; 0: 1
+	LogitScale       float32 `json:"logit_scale,omitempty"`       // multiplies logits; 0: 1
 	// Kinds are the kinds of layers, the zero kind where there are none.
 	Kinds []LayerKind `json:"kinds,omitempty"`
 	// KindOf, [Layers], says of which kind each layer is, the first where it is empty.
@@ -243,6 +245,7 @@ func (p ModelProfile) validateNumbers() error {
 	for name, v := range map[string]float32{
 		"norm_offset": p.NormOffset, "attn_scale": p.AttnScale, "attn_soft_cap": p.AttnSoftCap,
 		"logit_soft_cap": p.LogitSoftCap, "embed_scale": p.EmbedScale,
+		"residual_scale": p.ResidualScale, "logit_scale": p.LogitScale,
 	} {
 		if !(v >= 0 && v <= math.MaxFloat32) {
 			return fmt.Errorf("config: profile: got %s %v, want a number of at least 0", name, v)

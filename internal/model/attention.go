@@ -55,10 +55,7 @@ func (l *SparseAttentionLayer) Forward(ec *ExecutionContext) error {
 	if err := l.linear(ec, ec.out, ec.attn, &w.O); err != nil {
 		return err
 	}
-	if n := w.AttnPostNorm; n != nil {
-		l.Backend.Norm(ec.out, ec.out, *n)
-	}
-	l.Backend.Add(ec.x, ec.out)
+	l.addResidual(ec, w.AttnPostNorm)
 	if !l.Profile.PreNorm {
 		l.Backend.Norm(ec.x, ec.x, w.AttnNorm)
 	}

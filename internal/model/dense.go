@@ -41,12 +41,32 @@ func (p *Parts) mlpHalf(ec *ExecutionContext, w *LayerWeights, m mlp) error {
 	if err := m.apply(ec, ec.out, in); err != nil {
 		return err
 	}
-	if n := w.MLPPostNorm; n != nil {
-		p.Backend.Norm(ec.out, ec.out, *n)
-	}
-	p.Backend.Add(ec.x, ec.out)
+	p.addResidual(ec, w.MLPPostNorm)
 	if !p.Profile.PreNorm {
 		p.Backend.Norm(ec.x, ec.x, w.MLPNorm)
 	}
 	return nil
+}
+
+// addResidual adds ec.out, normalised and scaled where the model does, to the
+// residual stream.
+func (p *Parts) addResidual(ec *ExecutionContext, post *device.NormParams) {
+	if post != nil {
+		p.Backend.Norm(ec.out, ec.out, *post)
+	}
+	scale(ec.out, p.Profile.ResidualScale)
+	p.Backend.Add(ec.x, ec.out)
+}
+
+// scale multiplies x by c, if that is set.
+func scale(x device.Act, c float32) {
+	if c == 0 || c == 1 {
+		return
+	}
+	for t := range x.Rows {
+		row := x.Row(t)
+		for i := range row {
+			row[i] *= c
+		}
+	}
 }

@@ -23,13 +23,7 @@ func (m *Model) embed(ec *ExecutionContext, ids []int32) error {
 			return err
 		}
 	}
-	if c := m.Profile.EmbedScale; c > 0 {
-		for t := range ids {
-			for j := range ec.x.Row(t) {
-				ec.x.Row(t)[j] *= c
-			}
-		}
-	}
+	scale(ec.x, m.Profile.EmbedScale)
 	m.angles(ec)
 	if !m.Profile.LearnedPositions {
 		return nil

@@ -92,6 +92,7 @@ func (m *Model) Logits(ec *ExecutionContext, x device.Act, row int) (device.Act,
 	if err := m.product(ec, y, x, &m.Weights.Head); err != nil {
 		return y, err
 	}
+	scale(y, m.Profile.LogitScale)
 	if c := m.Profile.LogitSoftCap; c > 0 {
 		m.Backend.SoftCap(y, c)
 	}
