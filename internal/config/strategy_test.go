@@ -8,8 +8,6 @@ import (
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
-const f16 = tensor.F16
-
 func TestStrategyValidate(t *testing.T) {
 	for _, c := range []struct {
 		change func(*OffloadStrategy)
