@@ -4,6 +4,7 @@ package kernel
 
 import (
 	"slices"
+	"unsafe"
 
 	"golang.org/x/sys/cpu"
 
@@ -58,11 +59,19 @@ func avx2() Set {
 		QuantizeX:  quantizeXBy(amd64.QuantizeBlocksAVX2),
 		RoundX:     roundXBy(amd64.RoundBlocksAVX2),
 		Blocks: map[tensor.DType]*Rows{
-			tensor.Q8_0: oneByOne(amd64.DotQ80AVX2), tensor.Q4_0: oneByOne(amd64.DotQ40AVX2),
-			tensor.Q4_1: oneByOne(amd64.DotQ41AVX2), tensor.Q5_0: oneByOne(amd64.DotQ50AVX2),
-			tensor.Q4_K: oneByOne(amd64.DotQ4KAVX2), tensor.Q5_K: oneByOne(amd64.DotQ5KAVX2), tensor.Q6_K: oneByOne(amd64.DotQ6KAVX2),
-			tensor.Q5_1: oneByOne(amd64.DotQ51AVX2), tensor.Q2_K: oneByOne(amd64.DotQ2KAVX2), tensor.Q3_K: oneByOne(amd64.DotQ3KAVX2),
-			tensor.IQ4_XS: oneByOne(amd64.DotIQ4XSAVX2), tensor.IQ4_NL: oneByOne(amd64.DotIQ4NLAVX2), tensor.MXFP4: oneByOne(amd64.DotMXFP4AVX2),
+			tensor.Q2_K:   oneByOne(amd64.DotQ2KAVX2),
+			tensor.Q8_0:   withGemm(amd64.DotQ80AVX2, gemmAVX2(tensor.Q8_0, amd64.SpreadQ80AVX2, amd64.GemmSignedAVX2, 0)),
+			tensor.IQ4_NL: withGemm(amd64.DotIQ4NLAVX2, gemmAVX2(tensor.IQ4_NL, amd64.SpreadIQ4NLAVX2, amd64.GemmSignedAVX2, 0)),
+			tensor.IQ4_XS: withGemm(amd64.DotIQ4XSAVX2, gemmAVX2(tensor.IQ4_XS, amd64.SpreadIQ4XSAVX2, amd64.GemmSignedAVX2, 0)),
+			tensor.Q4_0:   withGemm(amd64.DotQ40AVX2, gemmAVX2(tensor.Q4_0, amd64.SpreadQ40AVX2, amd64.GemmZeroAVX2, 1<<3)),
+			tensor.Q5_0:   withGemm(amd64.DotQ50AVX2, gemmAVX2(tensor.Q5_0, amd64.SpreadQ50AVX2, amd64.GemmZeroAVX2, 1<<4)),
+			tensor.MXFP4:  withGemm(amd64.DotMXFP4AVX2, gemmAVX2(tensor.MXFP4, amd64.SpreadMXFP4AVX2, amd64.GemmZeroAVX2, 1<<4)),
+			tensor.Q4_1:   withGemm(amd64.DotQ41AVX2, gemmAVX2(tensor.Q4_1, amd64.SpreadQ41AVX2, amd64.GemmLeastAVX2, 0)),
+			tensor.Q5_1:   withGemm(amd64.DotQ51AVX2, gemmAVX2(tensor.Q5_1, amd64.SpreadQ51AVX2, amd64.GemmLeastAVX2, 0)),
+			tensor.Q4_K:   withGemm(amd64.DotQ4KAVX2, gemmAVX2(tensor.Q4_K, amd64.SpreadQ4KAVX2, amd64.GemmLeastAVX2, 0)),
+			tensor.Q5_K:   withGemm(amd64.DotQ5KAVX2, gemmAVX2(tensor.Q5_K, amd64.SpreadQ5KAVX2, amd64.GemmLeastAVX2, 0)),
+			tensor.Q6_K:   withGemm(amd64.DotQ6KAVX2, gemmAVX2(tensor.Q6_K, amd64.SpreadQ6KAVX2, amd64.GemmHalvesAVX2, 1<<5)),
+			tensor.Q3_K:   withGemm(amd64.DotQ3KAVX2, gemmAVX2(tensor.Q3_K, amd64.SpreadQ3KAVX2, amd64.GemmHalvesAVX2, 1<<2)),
 		},
 		Swish:     swishBy(amd64.SwishAVX2),
 		DecodeF16: amd64.DecodeF16AVX2, EncodeF16: amd64.EncodeF16AVX2,
@@ -160,6 +169,22 @@ func withGemm(dot func(w, x []byte, next *byte) float32, g *Gemm) *Rows {
 	k := oneByOne(dot)
 	k.Gemm = g
 	return k
+}
+
+// gemmAVX2 is gemmAVX512 for kernels of one panel and two tokens. zero is 0 where
+// codes are signed.
+func gemmAVX2(dt tensor.DType, spread func(dst, w []byte), multiply func(acc, w, x *byte, stride, blocks int, zero uint32), zero uint32) *Gemm {
+	g := gemmAVX512(dt, spread, nil, zero)
+	g.interleave, g.end = amd64.InterleaveAVX2, amd64.GemmEndAVX2
+	g.multiply = func(acc, w, w2, x *byte, stride, blocks int, zero uint32) {
+		for p, w := range [2]*byte{w, w2} {
+			for t := 0; t < GemmTokens; t += 2 {
+				to := (t*GemmRows + p*PanelRows) * 4
+				multiply((*byte)(unsafe.Add(unsafe.Pointer(acc), to)), w, (*byte)(unsafe.Add(unsafe.Pointer(x), t*stride)), stride, blocks, zero)
+			}
+		}
+	}
+	return g
 }
 
 // gemmAVX512 is the Gemm of type dt. zero is the code that stands for 0.

@@ -367,13 +367,10 @@ func (s isa) chunkLoop(b *block, size int, wp, xp, np, n reg.Register, body func
 	Label("reduce")
 }
 
-// blockKernels writes Dot<b> and, for AVX-512, Pair<b> and Dot4<b>.
+// blockKernels writes Dot<b>, Spread<b> and, for AVX-512, Pair<b> and Dot4<b>.
 func (s isa) blockKernels(b *block) {
 	s.dot(b.name, func() rowKernel { return s.blocked(b) })
-	if s.width == 8 {
-		return
-	}
-	if !b.rare {
+	if !b.rare && s.width == 16 {
 		s.pairOfRows(b)
 		s.dot4Block(b)
 	}

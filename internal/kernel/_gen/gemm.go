@@ -27,18 +27,25 @@ const (
 func (s isa) spread(b *block) {
 	s.text("Spread"+b.name, "func(dst, w []byte)", "is Rows.Spread of package kernel.")
 	dp := Load(Param("dst").Base(), GP64())
-	p := part{s, Load(Param("w").Base(), GP64()), 0}
+	wp := Load(Param("w").Base(), GP64())
 	c := s.blockConsts(b)
-	b.codes(s, b, c, p, func(g, half int, v reg.VecVirtual) { VMOVDQU32(v, at(dp, g*128+half*64)) })
-	scale, least := b.scales(s, b, c, p)
-	for _, v := range least {
-		if b.least < 0 {
-			VPXORD(s.words32("sign", 1<<31), v, v)
+	for i := range 16 / s.width {
+		p := part{s, wp, i}
+		b.codes(s, b, c, p, func(g, half int, v reg.VecVirtual) { VMOVUPS(v, at(dp, g*128+half*64+i*32)) })
+		scale, least := b.scales(s, b, c, p)
+		for _, v := range least {
+			if b.least < 0 {
+				if s.width == 16 {
+					VPXORD(s.words32("sign", 1<<31), v, v)
+				} else {
+					VPXOR(s.words32("sign", 1<<31), v, v)
+				}
+			}
+			scale = append(scale, v)
 		}
-		scale = append(scale, v)
-	}
-	for i, v := range scale {
-		VMOVUPS(v, at(dp, roundScales+64*i))
+		for j, v := range scale {
+			VMOVUPS(v, at(dp, roundScales+64*j+32*i))
+		}
 	}
 	VZEROUPPER()
 	RET()
@@ -50,28 +57,30 @@ func (s isa) interleave() {
 	dp, sp, left := Load(Param("dst"), GP64()), Load(Param("src"), GP64()), GP64()
 	MOVQ(U32(spreadRow/16), left)
 	countdown("piece", left, func() {
-		var v [4]reg.VecVirtual
-		for j := range v {
-			v[j] = ZMM()
-			VBROADCASTI32X4(at(sp, j*spreadRow), v[j])
-			for q := 1; q < 4; q++ {
-				VINSERTI32X4(U8(q), at(sp, (4*q+j)*spreadRow), v[j], v[j])
+		for part := range 16 / s.width {
+			first := part * s.width // row
+			v, w := s.vecs(4), s.vecs(4)
+			for j := range v {
+				if s.width == 16 {
+					VBROADCASTI32X4(at(sp, j*spreadRow), v[j])
+				} else {
+					VBROADCASTI128(at(sp, (first+j)*spreadRow), v[j])
+				}
+				for q := 1; q < s.width/4; q++ {
+					s.insert(q, at(sp, (first+4*q+j)*spreadRow), v[j])
+				}
 			}
-		}
-		var w [4]reg.VecVirtual
-		for i := range w {
-			w[i] = ZMM()
-		}
-		VPUNPCKLDQ(v[1], v[0], w[0])
-		VPUNPCKHDQ(v[1], v[0], w[1])
-		VPUNPCKLDQ(v[3], v[2], w[2])
-		VPUNPCKHDQ(v[3], v[2], w[3])
-		for i := range 2 {
-			low, high := ZMM(), ZMM()
-			VPUNPCKLQDQ(w[2+i], w[i], low)
-			VPUNPCKHQDQ(w[2+i], w[i], high)
-			VMOVDQU32(low, at(dp, 128*i))
-			VMOVDQU32(high, at(dp, 128*i+64))
+			VPUNPCKLDQ(v[1], v[0], w[0])
+			VPUNPCKHDQ(v[1], v[0], w[1])
+			VPUNPCKLDQ(v[3], v[2], w[2])
+			VPUNPCKHDQ(v[3], v[2], w[3])
+			for i := range 2 {
+				low, high := s.vec(), s.vec()
+				VPUNPCKLQDQ(w[2+i], w[i], low)
+				VPUNPCKHQDQ(w[2+i], w[i], high)
+				VMOVUPS(low, at(dp, 128*i+32*part))
+				VMOVUPS(high, at(dp, 128*i+64+32*part))
+			}
 		}
 		ADDQ(U8(16), sp)
 		ADDQ(U32(256), dp)
@@ -85,6 +94,8 @@ type gemmKind struct {
 	name                string
 	zero, least, halves bool
 }
+
+var gemmKinds = []gemmKind{{name: "Zero", zero: true}, {name: "Least", least: true}, {name: "Halves", zero: true, halves: true}}
 
 // gemm writes Gemm<kind>: a chunk of two panels times that of gemmTokens tokens.
 func (s isa) gemm(kind gemmKind) {
@@ -220,7 +231,8 @@ func tokens8(x, stride reg.Register) [2]rows4 {
 func (s isa) gemmEnd() {
 	s.text("GemmEnd", "func(out, acc *byte)", "sets out [tokens, rows] to the sums of acc.")
 	out, acc, left := Load(Param("out"), GP64()), Load(Param("acc"), GP64()), GP64()
-	MOVQ(U32(accBlock/64), left)
+	step := 4 * s.width
+	MOVQ(U32(accBlock/step), left)
 	countdown("product", left, func() {
 		var v [8]reg.VecVirtual
 		for i := range v {
@@ -233,8 +245,8 @@ func (s isa) gemmEnd() {
 			}
 		}
 		VMOVUPS(v[0], at(out, 0))
-		ADDQ(U32(64), acc)
-		ADDQ(U32(64), out)
+		ADDQ(U32(step), acc)
+		ADDQ(U32(step), out)
 	})
 	VZEROUPPER()
 	RET()

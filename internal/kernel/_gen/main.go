@@ -96,6 +96,10 @@ func (s isa) avx2() {
 	s.dotU3S8()
 	s.absMax()
 	s.roundS8()
+	for _, kind := range gemmKinds {
+		s.gemm256(kind, false)
+	}
+	s.gemm256(gemmKind{name: "Signed"}, true)
 	s.softmax()
 	s.swish()
 	s.load()
@@ -112,11 +116,9 @@ func (s isa) avx512() {
 	for _, q := range []quant{q8, q4} {
 		s.widen(q)
 	}
-	s.interleave()
-	for _, kind := range []gemmKind{{name: "Zero", zero: true}, {name: "Least", least: true}, {name: "Halves", zero: true, halves: true}} {
+	for _, kind := range gemmKinds {
 		s.gemm(kind)
 	}
-	s.gemmEnd()
 	s.tileWide()
 	s.rowsWide()
 	for _, rows := range []int{1, 4} {
@@ -142,6 +144,8 @@ func (s isa) both() {
 	for _, b := range blocks {
 		s.blockKernels(b)
 	}
+	s.interleave()
+	s.gemmEnd()
 	s.tile(f32)
 	s.panel()
 	s.outer()

@@ -84,45 +84,90 @@ func Dot4Q4AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
 //go:noescape
 func DotQ80AVX2(w []byte, x []byte, next *byte) float32
 
+// SpreadQ80AVX2 is Rows.Spread of package kernel.
+//
+//go:noescape
+func SpreadQ80AVX2(dst []byte, w []byte)
+
 // DotQ40AVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotQ40AVX2(w []byte, x []byte, next *byte) float32
+
+// SpreadQ40AVX2 is Rows.Spread of package kernel.
+//
+//go:noescape
+func SpreadQ40AVX2(dst []byte, w []byte)
 
 // DotQ41AVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotQ41AVX2(w []byte, x []byte, next *byte) float32
 
+// SpreadQ41AVX2 is Rows.Spread of package kernel.
+//
+//go:noescape
+func SpreadQ41AVX2(dst []byte, w []byte)
+
 // DotQ50AVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotQ50AVX2(w []byte, x []byte, next *byte) float32
+
+// SpreadQ50AVX2 is Rows.Spread of package kernel.
+//
+//go:noescape
+func SpreadQ50AVX2(dst []byte, w []byte)
 
 // DotQ4KAVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotQ4KAVX2(w []byte, x []byte, next *byte) float32
 
+// SpreadQ4KAVX2 is Rows.Spread of package kernel.
+//
+//go:noescape
+func SpreadQ4KAVX2(dst []byte, w []byte)
+
 // DotQ5KAVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotQ5KAVX2(w []byte, x []byte, next *byte) float32
+
+// SpreadQ5KAVX2 is Rows.Spread of package kernel.
+//
+//go:noescape
+func SpreadQ5KAVX2(dst []byte, w []byte)
 
 // DotQ6KAVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotQ6KAVX2(w []byte, x []byte, next *byte) float32
 
+// SpreadQ6KAVX2 is Rows.Spread of package kernel.
+//
+//go:noescape
+func SpreadQ6KAVX2(dst []byte, w []byte)
+
 // DotIQ4NLAVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotIQ4NLAVX2(w []byte, x []byte, next *byte) float32
 
+// SpreadIQ4NLAVX2 is Rows.Spread of package kernel.
+//
+//go:noescape
+func SpreadIQ4NLAVX2(dst []byte, w []byte)
+
 // DotQ51AVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotQ51AVX2(w []byte, x []byte, next *byte) float32
+
+// SpreadQ51AVX2 is Rows.Spread of package kernel.
+//
+//go:noescape
+func SpreadQ51AVX2(dst []byte, w []byte)
 
 // DotQ2KAVX2 is Rows.Dot of package kernel.
 //
@@ -134,15 +179,41 @@ func DotQ2KAVX2(w []byte, x []byte, next *byte) float32
 //go:noescape
 func DotQ3KAVX2(w []byte, x []byte, next *byte) float32
 
+// SpreadQ3KAVX2 is Rows.Spread of package kernel.
+//
+//go:noescape
+func SpreadQ3KAVX2(dst []byte, w []byte)
+
 // DotIQ4XSAVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotIQ4XSAVX2(w []byte, x []byte, next *byte) float32
 
+// SpreadIQ4XSAVX2 is Rows.Spread of package kernel.
+//
+//go:noescape
+func SpreadIQ4XSAVX2(dst []byte, w []byte)
+
 // DotMXFP4AVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotMXFP4AVX2(w []byte, x []byte, next *byte) float32
+
+// SpreadMXFP4AVX2 is Rows.Spread of package kernel.
+//
+//go:noescape
+func SpreadMXFP4AVX2(dst []byte, w []byte)
+
+// InterleaveAVX2 turns a chunk of sixteen rows that Spread wrote, one after the other, into a
+// panel: of each four bytes those of all rows.
+//
+//go:noescape
+func InterleaveAVX2(dst *[10240]byte, src *[10240]byte)
+
+// GemmEndAVX2 sets out [tokens, rows] to the sums of acc.
+//
+//go:noescape
+func GemmEndAVX2(out *byte, acc *byte)
 
 // TileF32AVX2 is Set.TileF32 of package kernel.
 //
@@ -336,6 +407,30 @@ func AbsMaxBitsAVX2(x []float32) uint32
 //
 //go:noescape
 func RoundS8AVX2(dst []int8, x []float32, inv float32) int32
+
+// GemmZeroAVX2 adds the products of a chunk of a panel, of which so many blocks count, with
+// two records of activations to acc.
+//
+//go:noescape
+func GemmZeroAVX2(acc *byte, w *byte, x *byte, stride int, blocks int, zero uint32)
+
+// GemmLeastAVX2 adds the products of a chunk of a panel, of which so many blocks count, with
+// two records of activations to acc.
+//
+//go:noescape
+func GemmLeastAVX2(acc *byte, w *byte, x *byte, stride int, blocks int, zero uint32)
+
+// GemmHalvesAVX2 adds the products of a chunk of a panel, of which so many blocks count, with
+// two records of activations to acc.
+//
+//go:noescape
+func GemmHalvesAVX2(acc *byte, w *byte, x *byte, stride int, blocks int, zero uint32)
+
+// GemmSignedAVX2 adds the products of a chunk of a panel, of which so many blocks count, with
+// two records of activations to acc.
+//
+//go:noescape
+func GemmSignedAVX2(acc *byte, w *byte, x *byte, stride int, blocks int, zero uint32)
 
 // SoftmaxAVX2 is Attention.Softmax of package kernel.
 //

@@ -3018,6 +3018,90 @@ reduce:
 	MOVSS        X1, ret+56(FP)
 	RET
 
+// func SpreadQ80AVX2(dst []byte, w []byte)
+// Requires: AVX, AVX2, F16C
+TEXT ·SpreadQ80AVX2(SB), NOSPLIT, $0-48
+	MOVQ           dst_base+0(FP), AX
+	MOVQ           w_base+24(FP), CX
+	MOVL           $0x0f0f0f0f, DX
+	VMOVD          DX, X0
+	VPBROADCASTD   X0, Y0
+	MOVL           $0x00010001, DX
+	VMOVD          DX, X0
+	VPBROADCASTD   X0, Y0
+	VBROADCASTI128 2(CX), Y0
+	VINSERTI128    $0x01, 138(CX), Y0, Y0
+	VMOVUPS        Y0, (AX)
+	VBROADCASTI128 18(CX), Y0
+	VINSERTI128    $0x01, 154(CX), Y0, Y0
+	VMOVUPS        Y0, 64(AX)
+	VBROADCASTI128 36(CX), Y0
+	VINSERTI128    $0x01, 172(CX), Y0, Y0
+	VMOVUPS        Y0, 128(AX)
+	VBROADCASTI128 52(CX), Y0
+	VINSERTI128    $0x01, 188(CX), Y0, Y0
+	VMOVUPS        Y0, 192(AX)
+	VBROADCASTI128 70(CX), Y0
+	VINSERTI128    $0x01, 206(CX), Y0, Y0
+	VMOVUPS        Y0, 256(AX)
+	VBROADCASTI128 86(CX), Y0
+	VINSERTI128    $0x01, 222(CX), Y0, Y0
+	VMOVUPS        Y0, 320(AX)
+	VBROADCASTI128 104(CX), Y0
+	VINSERTI128    $0x01, 240(CX), Y0, Y0
+	VMOVUPS        Y0, 384(AX)
+	VBROADCASTI128 120(CX), Y0
+	VINSERTI128    $0x01, 256(CX), Y0, Y0
+	VMOVUPS        Y0, 448(AX)
+	MOVWLZX        (CX), DX
+	VMOVD          DX, X0
+	VPINSRW        $0x01, 34(CX), X0, X0
+	VPINSRW        $0x02, 68(CX), X0, X0
+	VPINSRW        $0x03, 102(CX), X0, X0
+	VPINSRW        $0x04, 136(CX), X0, X0
+	VPINSRW        $0x05, 170(CX), X0, X0
+	VPINSRW        $0x06, 204(CX), X0, X0
+	VPINSRW        $0x07, 238(CX), X0, X0
+	VCVTPH2PS      X0, Y0
+	VMOVUPS        Y0, 512(AX)
+	VBROADCASTI128 274(CX), Y0
+	VINSERTI128    $0x01, 410(CX), Y0, Y0
+	VMOVUPS        Y0, 32(AX)
+	VBROADCASTI128 290(CX), Y0
+	VINSERTI128    $0x01, 426(CX), Y0, Y0
+	VMOVUPS        Y0, 96(AX)
+	VBROADCASTI128 308(CX), Y0
+	VINSERTI128    $0x01, 444(CX), Y0, Y0
+	VMOVUPS        Y0, 160(AX)
+	VBROADCASTI128 324(CX), Y0
+	VINSERTI128    $0x01, 460(CX), Y0, Y0
+	VMOVUPS        Y0, 224(AX)
+	VBROADCASTI128 342(CX), Y0
+	VINSERTI128    $0x01, 478(CX), Y0, Y0
+	VMOVUPS        Y0, 288(AX)
+	VBROADCASTI128 358(CX), Y0
+	VINSERTI128    $0x01, 494(CX), Y0, Y0
+	VMOVUPS        Y0, 352(AX)
+	VBROADCASTI128 376(CX), Y0
+	VINSERTI128    $0x01, 512(CX), Y0, Y0
+	VMOVUPS        Y0, 416(AX)
+	VBROADCASTI128 392(CX), Y0
+	VINSERTI128    $0x01, 528(CX), Y0, Y0
+	VMOVUPS        Y0, 480(AX)
+	MOVWLZX        272(CX), DX
+	VMOVD          DX, X0
+	VPINSRW        $0x01, 306(CX), X0, X0
+	VPINSRW        $0x02, 340(CX), X0, X0
+	VPINSRW        $0x03, 374(CX), X0, X0
+	VPINSRW        $0x04, 408(CX), X0, X0
+	VPINSRW        $0x05, 442(CX), X0, X0
+	VPINSRW        $0x06, 476(CX), X0, X0
+	VPINSRW        $0x07, 510(CX), X0, X0
+	VCVTPH2PS      X0, Y0
+	VMOVUPS        Y0, 544(AX)
+	VZEROUPPER
+	RET
+
 // func DotQ40AVX2(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
 TEXT ·DotQ40AVX2(SB), NOSPLIT, $320-60
@@ -3233,6 +3317,98 @@ DATA ones<>+40(SB)/8, $0x0001000100010001
 DATA ones<>+48(SB)/8, $0x0001000100010001
 DATA ones<>+56(SB)/8, $0x0001000100010001
 GLOBL ones<>(SB), RODATA|NOPTR, $64
+
+// func SpreadQ40AVX2(dst []byte, w []byte)
+// Requires: AVX, AVX2, F16C
+TEXT ·SpreadQ40AVX2(SB), NOSPLIT, $0-48
+	MOVQ           dst_base+0(FP), AX
+	MOVQ           w_base+24(FP), CX
+	MOVL           $0x0f0f0f0f, DX
+	VMOVD          DX, X0
+	VPBROADCASTD   X0, Y0
+	MOVL           $0x00010001, DX
+	VMOVD          DX, X1
+	VPBROADCASTD   X1, Y1
+	VBROADCASTI128 2(CX), Y1
+	VINSERTI128    $0x01, 74(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VMOVUPS        Y2, (AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y1, 64(AX)
+	VBROADCASTI128 20(CX), Y1
+	VINSERTI128    $0x01, 92(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VMOVUPS        Y2, 128(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y1, 192(AX)
+	VBROADCASTI128 38(CX), Y1
+	VINSERTI128    $0x01, 110(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VMOVUPS        Y2, 256(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y1, 320(AX)
+	VBROADCASTI128 56(CX), Y1
+	VINSERTI128    $0x01, 128(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VMOVUPS        Y2, 384(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y1, 448(AX)
+	MOVWLZX        (CX), DX
+	VMOVD          DX, X1
+	VPINSRW        $0x01, 18(CX), X1, X1
+	VPINSRW        $0x02, 36(CX), X1, X1
+	VPINSRW        $0x03, 54(CX), X1, X1
+	VPINSRW        $0x04, 72(CX), X1, X1
+	VPINSRW        $0x05, 90(CX), X1, X1
+	VPINSRW        $0x06, 108(CX), X1, X1
+	VPINSRW        $0x07, 126(CX), X1, X1
+	VCVTPH2PS      X1, Y1
+	VMOVUPS        Y1, 512(AX)
+	VBROADCASTI128 146(CX), Y1
+	VINSERTI128    $0x01, 218(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VMOVUPS        Y2, 32(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y1, 96(AX)
+	VBROADCASTI128 164(CX), Y1
+	VINSERTI128    $0x01, 236(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VMOVUPS        Y2, 160(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y1, 224(AX)
+	VBROADCASTI128 182(CX), Y1
+	VINSERTI128    $0x01, 254(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VMOVUPS        Y2, 288(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y1, 352(AX)
+	VBROADCASTI128 200(CX), Y1
+	VINSERTI128    $0x01, 272(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VMOVUPS        Y2, 416(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y1, 480(AX)
+	MOVWLZX        144(CX), DX
+	VMOVD          DX, X0
+	VPINSRW        $0x01, 162(CX), X0, X0
+	VPINSRW        $0x02, 180(CX), X0, X0
+	VPINSRW        $0x03, 198(CX), X0, X0
+	VPINSRW        $0x04, 216(CX), X0, X0
+	VPINSRW        $0x05, 234(CX), X0, X0
+	VPINSRW        $0x06, 252(CX), X0, X0
+	VPINSRW        $0x07, 270(CX), X0, X0
+	VCVTPH2PS      X0, Y0
+	VMOVUPS        Y0, 544(AX)
+	VZEROUPPER
+	RET
 
 // func DotQ41AVX2(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
@@ -3454,6 +3630,120 @@ reduce:
 	VADDSS       X0, X2, X2
 	VZEROUPPER
 	MOVSS        X2, ret+56(FP)
+	RET
+
+// func SpreadQ41AVX2(dst []byte, w []byte)
+// Requires: AVX, AVX2, F16C
+TEXT ·SpreadQ41AVX2(SB), NOSPLIT, $0-48
+	MOVQ           dst_base+0(FP), AX
+	MOVQ           w_base+24(FP), CX
+	MOVL           $0x0f0f0f0f, DX
+	VMOVD          DX, X0
+	VPBROADCASTD   X0, Y0
+	MOVL           $0x00010001, DX
+	VMOVD          DX, X1
+	VPBROADCASTD   X1, Y1
+	VBROADCASTI128 4(CX), Y1
+	VINSERTI128    $0x01, 84(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VMOVUPS        Y2, (AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y1, 64(AX)
+	VBROADCASTI128 24(CX), Y1
+	VINSERTI128    $0x01, 104(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VMOVUPS        Y2, 128(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y1, 192(AX)
+	VBROADCASTI128 44(CX), Y1
+	VINSERTI128    $0x01, 124(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VMOVUPS        Y2, 256(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y1, 320(AX)
+	VBROADCASTI128 64(CX), Y1
+	VINSERTI128    $0x01, 144(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VMOVUPS        Y2, 384(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y1, 448(AX)
+	MOVWLZX        (CX), DX
+	VMOVD          DX, X1
+	VPINSRW        $0x01, 20(CX), X1, X1
+	VPINSRW        $0x02, 40(CX), X1, X1
+	VPINSRW        $0x03, 60(CX), X1, X1
+	VPINSRW        $0x04, 80(CX), X1, X1
+	VPINSRW        $0x05, 100(CX), X1, X1
+	VPINSRW        $0x06, 120(CX), X1, X1
+	VPINSRW        $0x07, 140(CX), X1, X1
+	VCVTPH2PS      X1, Y1
+	MOVWLZX        2(CX), DX
+	VMOVD          DX, X2
+	VPINSRW        $0x01, 22(CX), X2, X2
+	VPINSRW        $0x02, 42(CX), X2, X2
+	VPINSRW        $0x03, 62(CX), X2, X2
+	VPINSRW        $0x04, 82(CX), X2, X2
+	VPINSRW        $0x05, 102(CX), X2, X2
+	VPINSRW        $0x06, 122(CX), X2, X2
+	VPINSRW        $0x07, 142(CX), X2, X2
+	VCVTPH2PS      X2, Y2
+	VMOVUPS        Y1, 512(AX)
+	VMOVUPS        Y2, 576(AX)
+	VBROADCASTI128 164(CX), Y1
+	VINSERTI128    $0x01, 244(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VMOVUPS        Y2, 32(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y1, 96(AX)
+	VBROADCASTI128 184(CX), Y1
+	VINSERTI128    $0x01, 264(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VMOVUPS        Y2, 160(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y1, 224(AX)
+	VBROADCASTI128 204(CX), Y1
+	VINSERTI128    $0x01, 284(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VMOVUPS        Y2, 288(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y1, 352(AX)
+	VBROADCASTI128 224(CX), Y1
+	VINSERTI128    $0x01, 304(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VMOVUPS        Y2, 416(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y1, 480(AX)
+	MOVWLZX        160(CX), DX
+	VMOVD          DX, X0
+	VPINSRW        $0x01, 180(CX), X0, X0
+	VPINSRW        $0x02, 200(CX), X0, X0
+	VPINSRW        $0x03, 220(CX), X0, X0
+	VPINSRW        $0x04, 240(CX), X0, X0
+	VPINSRW        $0x05, 260(CX), X0, X0
+	VPINSRW        $0x06, 280(CX), X0, X0
+	VPINSRW        $0x07, 300(CX), X0, X0
+	VCVTPH2PS      X0, Y0
+	MOVWLZX        162(CX), DX
+	VMOVD          DX, X1
+	VPINSRW        $0x01, 182(CX), X1, X1
+	VPINSRW        $0x02, 202(CX), X1, X1
+	VPINSRW        $0x03, 222(CX), X1, X1
+	VPINSRW        $0x04, 242(CX), X1, X1
+	VPINSRW        $0x05, 262(CX), X1, X1
+	VPINSRW        $0x06, 282(CX), X1, X1
+	VPINSRW        $0x07, 302(CX), X1, X1
+	VCVTPH2PS      X1, Y1
+	VMOVUPS        Y0, 544(AX)
+	VMOVUPS        Y1, 608(AX)
+	VZEROUPPER
 	RET
 
 // func DotQ50AVX2(w []byte, x []byte, next *byte) float32
@@ -3804,6 +4094,197 @@ DATA sixteen<>+48(SB)/8, $0x1010101010101010
 DATA sixteen<>+56(SB)/8, $0x1010101010101010
 GLOBL sixteen<>(SB), RODATA|NOPTR, $64
 
+// func SpreadQ50AVX2(dst []byte, w []byte)
+// Requires: AVX, AVX2, F16C
+TEXT ·SpreadQ50AVX2(SB), NOSPLIT, $0-48
+	MOVQ           dst_base+0(FP), AX
+	MOVQ           w_base+24(FP), CX
+	MOVL           $0x0f0f0f0f, DX
+	VMOVD          DX, X0
+	VPBROADCASTD   X0, Y0
+	MOVL           $0x00010001, DX
+	VMOVD          DX, X1
+	VPBROADCASTD   X1, Y1
+	VMOVUPS        bit<>+0(SB), Y1
+	VMOVUPS        lowBytes<>+0(SB), Y2
+	VMOVUPS        highBytes<>+0(SB), Y3
+	VBROADCASTI128 6(CX), Y4
+	VINSERTI128    $0x01, 94(CX), Y4, Y4
+	VBROADCASTI128 2(CX), Y5
+	VINSERTI128    $0x01, 90(CX), Y5, Y5
+	VPAND          Y0, Y4, Y6
+	VPSHUFB        Y2, Y5, Y7
+	VPAND          Y1, Y7, Y7
+	VPCMPEQB       Y1, Y7, Y7
+	VPAND          sixteen<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, (AX)
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y3, Y5, Y5
+	VPAND          Y1, Y5, Y5
+	VPCMPEQB       Y1, Y5, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 64(AX)
+	VBROADCASTI128 28(CX), Y4
+	VINSERTI128    $0x01, 116(CX), Y4, Y4
+	VBROADCASTI128 24(CX), Y5
+	VINSERTI128    $0x01, 112(CX), Y5, Y5
+	VPAND          Y0, Y4, Y6
+	VPSHUFB        Y2, Y5, Y7
+	VPAND          Y1, Y7, Y7
+	VPCMPEQB       Y1, Y7, Y7
+	VPAND          sixteen<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 128(AX)
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y3, Y5, Y5
+	VPAND          Y1, Y5, Y5
+	VPCMPEQB       Y1, Y5, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 192(AX)
+	VBROADCASTI128 50(CX), Y4
+	VINSERTI128    $0x01, 138(CX), Y4, Y4
+	VBROADCASTI128 46(CX), Y5
+	VINSERTI128    $0x01, 134(CX), Y5, Y5
+	VPAND          Y0, Y4, Y6
+	VPSHUFB        Y2, Y5, Y7
+	VPAND          Y1, Y7, Y7
+	VPCMPEQB       Y1, Y7, Y7
+	VPAND          sixteen<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 256(AX)
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y3, Y5, Y5
+	VPAND          Y1, Y5, Y5
+	VPCMPEQB       Y1, Y5, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 320(AX)
+	VBROADCASTI128 72(CX), Y4
+	VINSERTI128    $0x01, 160(CX), Y4, Y4
+	VBROADCASTI128 68(CX), Y5
+	VINSERTI128    $0x01, 156(CX), Y5, Y5
+	VPAND          Y0, Y4, Y6
+	VPSHUFB        Y2, Y5, Y7
+	VPAND          Y1, Y7, Y7
+	VPCMPEQB       Y1, Y7, Y7
+	VPAND          sixteen<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 384(AX)
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y3, Y5, Y5
+	VPAND          Y1, Y5, Y5
+	VPCMPEQB       Y1, Y5, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 448(AX)
+	MOVWLZX        (CX), DX
+	VMOVD          DX, X4
+	VPINSRW        $0x01, 22(CX), X4, X4
+	VPINSRW        $0x02, 44(CX), X4, X4
+	VPINSRW        $0x03, 66(CX), X4, X4
+	VPINSRW        $0x04, 88(CX), X4, X4
+	VPINSRW        $0x05, 110(CX), X4, X4
+	VPINSRW        $0x06, 132(CX), X4, X4
+	VPINSRW        $0x07, 154(CX), X4, X4
+	VCVTPH2PS      X4, Y4
+	VMOVUPS        Y4, 512(AX)
+	VBROADCASTI128 182(CX), Y4
+	VINSERTI128    $0x01, 270(CX), Y4, Y4
+	VBROADCASTI128 178(CX), Y5
+	VINSERTI128    $0x01, 266(CX), Y5, Y5
+	VPAND          Y0, Y4, Y6
+	VPSHUFB        Y2, Y5, Y7
+	VPAND          Y1, Y7, Y7
+	VPCMPEQB       Y1, Y7, Y7
+	VPAND          sixteen<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 32(AX)
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y3, Y5, Y5
+	VPAND          Y1, Y5, Y5
+	VPCMPEQB       Y1, Y5, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 96(AX)
+	VBROADCASTI128 204(CX), Y4
+	VINSERTI128    $0x01, 292(CX), Y4, Y4
+	VBROADCASTI128 200(CX), Y5
+	VINSERTI128    $0x01, 288(CX), Y5, Y5
+	VPAND          Y0, Y4, Y6
+	VPSHUFB        Y2, Y5, Y7
+	VPAND          Y1, Y7, Y7
+	VPCMPEQB       Y1, Y7, Y7
+	VPAND          sixteen<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 160(AX)
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y3, Y5, Y5
+	VPAND          Y1, Y5, Y5
+	VPCMPEQB       Y1, Y5, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 224(AX)
+	VBROADCASTI128 226(CX), Y4
+	VINSERTI128    $0x01, 314(CX), Y4, Y4
+	VBROADCASTI128 222(CX), Y5
+	VINSERTI128    $0x01, 310(CX), Y5, Y5
+	VPAND          Y0, Y4, Y6
+	VPSHUFB        Y2, Y5, Y7
+	VPAND          Y1, Y7, Y7
+	VPCMPEQB       Y1, Y7, Y7
+	VPAND          sixteen<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 288(AX)
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y3, Y5, Y5
+	VPAND          Y1, Y5, Y5
+	VPCMPEQB       Y1, Y5, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 352(AX)
+	VBROADCASTI128 248(CX), Y4
+	VINSERTI128    $0x01, 336(CX), Y4, Y4
+	VBROADCASTI128 244(CX), Y5
+	VINSERTI128    $0x01, 332(CX), Y5, Y5
+	VPAND          Y0, Y4, Y6
+	VPSHUFB        Y2, Y5, Y2
+	VPAND          Y1, Y2, Y2
+	VPCMPEQB       Y1, Y2, Y2
+	VPAND          sixteen<>+0(SB), Y2, Y2
+	VPOR           Y2, Y6, Y6
+	VMOVUPS        Y6, 416(AX)
+	VPSRLW         $0x04, Y4, Y2
+	VPAND          Y0, Y2, Y2
+	VPSHUFB        Y3, Y5, Y0
+	VPAND          Y1, Y0, Y0
+	VPCMPEQB       Y1, Y0, Y0
+	VPAND          sixteen<>+0(SB), Y0, Y0
+	VPOR           Y0, Y2, Y2
+	VMOVUPS        Y2, 480(AX)
+	MOVWLZX        176(CX), DX
+	VMOVD          DX, X0
+	VPINSRW        $0x01, 198(CX), X0, X0
+	VPINSRW        $0x02, 220(CX), X0, X0
+	VPINSRW        $0x03, 242(CX), X0, X0
+	VPINSRW        $0x04, 264(CX), X0, X0
+	VPINSRW        $0x05, 286(CX), X0, X0
+	VPINSRW        $0x06, 308(CX), X0, X0
+	VPINSRW        $0x07, 330(CX), X0, X0
+	VCVTPH2PS      X0, Y0
+	VMOVUPS        Y0, 544(AX)
+	VZEROUPPER
+	RET
+
 // func DotQ4KAVX2(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
 TEXT ·DotQ4KAVX2(SB), NOSPLIT, $320-60
@@ -4087,6 +4568,134 @@ DATA leastHalf<>+40(SB)/8, $0x0302030203020302
 DATA leastHalf<>+48(SB)/8, $0x0302030203020302
 DATA leastHalf<>+56(SB)/8, $0x0302030203020302
 GLOBL leastHalf<>(SB), RODATA|NOPTR, $64
+
+// func SpreadQ4KAVX2(dst []byte, w []byte)
+// Requires: AVX, AVX2, F16C
+TEXT ·SpreadQ4KAVX2(SB), NOSPLIT, $0-48
+	MOVQ           dst_base+0(FP), AX
+	MOVQ           w_base+24(FP), CX
+	MOVL           $0x0f0f0f0f, DX
+	VMOVD          DX, X0
+	VPBROADCASTD   X0, Y0
+	MOVL           $0x00010001, DX
+	VMOVD          DX, X1
+	VPBROADCASTD   X1, Y1
+	VBROADCASTI128 16(CX), Y1
+	VINSERTI128    $0x01, 80(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VMOVUPS        Y2, (AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y1, 128(AX)
+	VBROADCASTI128 32(CX), Y1
+	VINSERTI128    $0x01, 96(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VMOVUPS        Y2, 64(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y1, 192(AX)
+	VBROADCASTI128 48(CX), Y1
+	VINSERTI128    $0x01, 112(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VMOVUPS        Y2, 256(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y1, 384(AX)
+	VBROADCASTI128 64(CX), Y1
+	VINSERTI128    $0x01, 128(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VMOVUPS        Y2, 320(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y1, 448(AX)
+	VMOVDQU        (CX), X1
+	VPSHUFD        $0x99, X1, X3
+	VPAND          bytes3f<>+0(SB), X3, X2
+	VPSRLD         $0x02, X3, X3
+	VPAND          bytes30<>+0(SB), X3, X3
+	VPSHUFD        $0xff, X1, X4
+	VPSRLVD        oddWords<>+0(SB), X4, X4
+	VPAND          bytesf<>+0(SB), X4, X4
+	VPOR           X3, X4, X4
+	VPUNPCKLDQ     X4, X2, X2
+	VPSRLDQ        $0x08, X2, X3
+	VPMOVZXBD      X2, Y2
+	VPMOVZXBD      X3, Y3
+	VCVTDQ2PS      Y2, Y2
+	VCVTDQ2PS      Y3, Y3
+	VPSHUFB        scaleHalf<>+0(SB), X1, X4
+	VCVTPH2PS      X4, Y4
+	VMULPS         Y4, Y2, Y2
+	VPSHUFB        leastHalf<>+0(SB), X1, X1
+	VCVTPH2PS      X1, Y1
+	VMULPS         Y1, Y3, Y3
+	VPXOR          sign<>+0(SB), Y3, Y3
+	VMOVUPS        Y2, 512(AX)
+	VMOVUPS        Y3, 576(AX)
+	VBROADCASTI128 160(CX), Y1
+	VINSERTI128    $0x01, 224(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VMOVUPS        Y2, 32(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y1, 160(AX)
+	VBROADCASTI128 176(CX), Y1
+	VINSERTI128    $0x01, 240(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VMOVUPS        Y2, 96(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y1, 224(AX)
+	VBROADCASTI128 192(CX), Y1
+	VINSERTI128    $0x01, 256(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VMOVUPS        Y2, 288(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y1, 416(AX)
+	VBROADCASTI128 208(CX), Y1
+	VINSERTI128    $0x01, 272(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VMOVUPS        Y2, 352(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y1, 480(AX)
+	VMOVDQU        144(CX), X0
+	VPSHUFD        $0x99, X0, X2
+	VPAND          bytes3f<>+0(SB), X2, X1
+	VPSRLD         $0x02, X2, X2
+	VPAND          bytes30<>+0(SB), X2, X2
+	VPSHUFD        $0xff, X0, X3
+	VPSRLVD        oddWords<>+0(SB), X3, X3
+	VPAND          bytesf<>+0(SB), X3, X3
+	VPOR           X2, X3, X3
+	VPUNPCKLDQ     X3, X1, X1
+	VPSRLDQ        $0x08, X1, X2
+	VPMOVZXBD      X1, Y1
+	VPMOVZXBD      X2, Y2
+	VCVTDQ2PS      Y1, Y1
+	VCVTDQ2PS      Y2, Y2
+	VPSHUFB        scaleHalf<>+0(SB), X0, X3
+	VCVTPH2PS      X3, Y3
+	VMULPS         Y3, Y1, Y1
+	VPSHUFB        leastHalf<>+0(SB), X0, X0
+	VCVTPH2PS      X0, Y0
+	VMULPS         Y0, Y2, Y2
+	VPXOR          sign<>+0(SB), Y2, Y2
+	VMOVUPS        Y1, 544(AX)
+	VMOVUPS        Y2, 608(AX)
+	VZEROUPPER
+	RET
+
+DATA sign<>+0(SB)/8, $0x8000000080000000
+DATA sign<>+8(SB)/8, $0x8000000080000000
+DATA sign<>+16(SB)/8, $0x8000000080000000
+DATA sign<>+24(SB)/8, $0x8000000080000000
+DATA sign<>+32(SB)/8, $0x8000000080000000
+DATA sign<>+40(SB)/8, $0x8000000080000000
+DATA sign<>+48(SB)/8, $0x8000000080000000
+DATA sign<>+56(SB)/8, $0x8000000080000000
+GLOBL sign<>(SB), RODATA|NOPTR, $64
 
 // func DotQ5KAVX2(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
@@ -4385,6 +4994,185 @@ DATA oddQuarters<>+40(SB)/8, $0x0000000000000000
 DATA oddQuarters<>+48(SB)/8, $0x0000000000000004
 DATA oddQuarters<>+56(SB)/8, $0x0000000000000004
 GLOBL oddQuarters<>(SB), RODATA|NOPTR, $64
+
+// func SpreadQ5KAVX2(dst []byte, w []byte)
+// Requires: AVX, AVX2, F16C
+TEXT ·SpreadQ5KAVX2(SB), NOSPLIT, $0-48
+	MOVQ           dst_base+0(FP), AX
+	MOVQ           w_base+24(FP), CX
+	MOVL           $0x0f0f0f0f, DX
+	VMOVD          DX, X0
+	VPBROADCASTD   X0, Y0
+	MOVL           $0x00010001, DX
+	VMOVD          DX, X1
+	VPBROADCASTD   X1, Y1
+	VMOVUPS        oddQuarters<>+0(SB), Y1
+	VBROADCASTI128 16(CX), Y2
+	VINSERTI128    $0x01, 16(CX), Y2, Y2
+	VPSRLVQ        Y1, Y2, Y2
+	VBROADCASTI128 32(CX), Y3
+	VINSERTI128    $0x01, 32(CX), Y3, Y3
+	VPSRLVQ        Y1, Y3, Y3
+	VBROADCASTI128 48(CX), Y4
+	VINSERTI128    $0x01, 112(CX), Y4, Y4
+	VPAND          Y0, Y4, Y5
+	VPSLLD         $0x04, Y2, Y6
+	VPAND          sixteen<>+0(SB), Y6, Y6
+	VPOR           Y6, Y5, Y5
+	VMOVUPS        Y5, (AX)
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPSLLD         $0x03, Y2, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 128(AX)
+	VBROADCASTI128 64(CX), Y4
+	VINSERTI128    $0x01, 128(CX), Y4, Y4
+	VPAND          Y0, Y4, Y5
+	VPSLLD         $0x04, Y3, Y6
+	VPAND          sixteen<>+0(SB), Y6, Y6
+	VPOR           Y6, Y5, Y5
+	VMOVUPS        Y5, 64(AX)
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPSLLD         $0x03, Y3, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 192(AX)
+	VBROADCASTI128 80(CX), Y4
+	VINSERTI128    $0x01, 144(CX), Y4, Y4
+	VPAND          Y0, Y4, Y5
+	VPSLLD         $0x02, Y2, Y6
+	VPAND          sixteen<>+0(SB), Y6, Y6
+	VPOR           Y6, Y5, Y5
+	VMOVUPS        Y5, 256(AX)
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPSLLD         $0x01, Y2, Y2
+	VPAND          sixteen<>+0(SB), Y2, Y2
+	VPOR           Y2, Y4, Y4
+	VMOVUPS        Y4, 384(AX)
+	VBROADCASTI128 96(CX), Y2
+	VINSERTI128    $0x01, 160(CX), Y2, Y2
+	VPAND          Y0, Y2, Y4
+	VPSLLD         $0x02, Y3, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 320(AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VPSLLD         $0x01, Y3, Y3
+	VPAND          sixteen<>+0(SB), Y3, Y3
+	VPOR           Y3, Y2, Y2
+	VMOVUPS        Y2, 448(AX)
+	VMOVDQU        (CX), X2
+	VPSHUFD        $0x99, X2, X4
+	VPAND          bytes3f<>+0(SB), X4, X3
+	VPSRLD         $0x02, X4, X4
+	VPAND          bytes30<>+0(SB), X4, X4
+	VPSHUFD        $0xff, X2, X5
+	VPSRLVD        oddWords<>+0(SB), X5, X5
+	VPAND          bytesf<>+0(SB), X5, X5
+	VPOR           X4, X5, X5
+	VPUNPCKLDQ     X5, X3, X3
+	VPSRLDQ        $0x08, X3, X4
+	VPMOVZXBD      X3, Y3
+	VPMOVZXBD      X4, Y4
+	VCVTDQ2PS      Y3, Y3
+	VCVTDQ2PS      Y4, Y4
+	VPSHUFB        scaleHalf<>+0(SB), X2, X5
+	VCVTPH2PS      X5, Y5
+	VMULPS         Y5, Y3, Y3
+	VPSHUFB        leastHalf<>+0(SB), X2, X2
+	VCVTPH2PS      X2, Y2
+	VMULPS         Y2, Y4, Y4
+	VPXOR          sign<>+0(SB), Y4, Y4
+	VMOVUPS        Y3, 512(AX)
+	VMOVUPS        Y4, 576(AX)
+	VBROADCASTI128 192(CX), Y2
+	VINSERTI128    $0x01, 192(CX), Y2, Y2
+	VPSRLVQ        Y1, Y2, Y2
+	VBROADCASTI128 208(CX), Y3
+	VINSERTI128    $0x01, 208(CX), Y3, Y3
+	VPSRLVQ        Y1, Y3, Y3
+	VBROADCASTI128 224(CX), Y1
+	VINSERTI128    $0x01, 288(CX), Y1, Y1
+	VPAND          Y0, Y1, Y4
+	VPSLLD         $0x04, Y2, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 32(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VPSLLD         $0x03, Y2, Y4
+	VPAND          sixteen<>+0(SB), Y4, Y4
+	VPOR           Y4, Y1, Y1
+	VMOVUPS        Y1, 160(AX)
+	VBROADCASTI128 240(CX), Y1
+	VINSERTI128    $0x01, 304(CX), Y1, Y1
+	VPAND          Y0, Y1, Y4
+	VPSLLD         $0x04, Y3, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 96(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VPSLLD         $0x03, Y3, Y4
+	VPAND          sixteen<>+0(SB), Y4, Y4
+	VPOR           Y4, Y1, Y1
+	VMOVUPS        Y1, 224(AX)
+	VBROADCASTI128 256(CX), Y1
+	VINSERTI128    $0x01, 320(CX), Y1, Y1
+	VPAND          Y0, Y1, Y4
+	VPSLLD         $0x02, Y2, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 288(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VPSLLD         $0x01, Y2, Y2
+	VPAND          sixteen<>+0(SB), Y2, Y2
+	VPOR           Y2, Y1, Y1
+	VMOVUPS        Y1, 416(AX)
+	VBROADCASTI128 272(CX), Y1
+	VINSERTI128    $0x01, 336(CX), Y1, Y1
+	VPAND          Y0, Y1, Y2
+	VPSLLD         $0x02, Y3, Y4
+	VPAND          sixteen<>+0(SB), Y4, Y4
+	VPOR           Y4, Y2, Y2
+	VMOVUPS        Y2, 352(AX)
+	VPSRLW         $0x04, Y1, Y1
+	VPAND          Y0, Y1, Y1
+	VPSLLD         $0x01, Y3, Y0
+	VPAND          sixteen<>+0(SB), Y0, Y0
+	VPOR           Y0, Y1, Y1
+	VMOVUPS        Y1, 480(AX)
+	VMOVDQU        176(CX), X0
+	VPSHUFD        $0x99, X0, X2
+	VPAND          bytes3f<>+0(SB), X2, X1
+	VPSRLD         $0x02, X2, X2
+	VPAND          bytes30<>+0(SB), X2, X2
+	VPSHUFD        $0xff, X0, X3
+	VPSRLVD        oddWords<>+0(SB), X3, X3
+	VPAND          bytesf<>+0(SB), X3, X3
+	VPOR           X2, X3, X3
+	VPUNPCKLDQ     X3, X1, X1
+	VPSRLDQ        $0x08, X1, X2
+	VPMOVZXBD      X1, Y1
+	VPMOVZXBD      X2, Y2
+	VCVTDQ2PS      Y1, Y1
+	VCVTDQ2PS      Y2, Y2
+	VPSHUFB        scaleHalf<>+0(SB), X0, X3
+	VCVTPH2PS      X3, Y3
+	VMULPS         Y3, Y1, Y1
+	VPSHUFB        leastHalf<>+0(SB), X0, X0
+	VCVTPH2PS      X0, Y0
+	VMULPS         Y0, Y2, Y2
+	VPXOR          sign<>+0(SB), Y2, Y2
+	VMOVUPS        Y1, 544(AX)
+	VMOVUPS        Y2, 608(AX)
+	VZEROUPPER
+	RET
 
 // func DotQ6KAVX2(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
@@ -4708,6 +5496,158 @@ DATA upper<>+48(SB)/8, $0xffff0000ffff0000
 DATA upper<>+56(SB)/8, $0xffff0000ffff0000
 GLOBL upper<>(SB), RODATA|NOPTR, $64
 
+// func SpreadQ6KAVX2(dst []byte, w []byte)
+// Requires: AVX, AVX2, F16C
+TEXT ·SpreadQ6KAVX2(SB), NOSPLIT, $0-48
+	MOVQ           dst_base+0(FP), AX
+	MOVQ           w_base+24(FP), CX
+	MOVL           $0x0f0f0f0f, DX
+	VMOVD          DX, X0
+	VPBROADCASTD   X0, Y0
+	MOVL           $0x00010001, DX
+	VMOVD          DX, X1
+	VPBROADCASTD   X1, Y1
+	VBROADCASTI128 128(CX), Y1
+	VINSERTI128    $0x01, 160(CX), Y1, Y1
+	VBROADCASTI128 (CX), Y2
+	VINSERTI128    $0x01, 64(CX), Y2, Y2
+	VPAND          Y0, Y2, Y3
+	VPSLLD         $0x04, Y1, Y4
+	VPAND          pair<>+0(SB), Y4, Y4
+	VPOR           Y4, Y3, Y3
+	VMOVUPS        Y3, (AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VMOVUPS        Y1, Y3
+	VPAND          pair<>+0(SB), Y3, Y3
+	VPOR           Y3, Y2, Y2
+	VMOVUPS        Y2, 256(AX)
+	VBROADCASTI128 32(CX), Y2
+	VINSERTI128    $0x01, 96(CX), Y2, Y2
+	VPAND          Y0, Y2, Y3
+	VPSLLD         $0x02, Y1, Y4
+	VPAND          pair<>+0(SB), Y4, Y4
+	VPOR           Y4, Y3, Y3
+	VMOVUPS        Y3, 128(AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VPSRLD         $0x02, Y1, Y1
+	VPAND          pair<>+0(SB), Y1, Y1
+	VPOR           Y1, Y2, Y2
+	VMOVUPS        Y2, 384(AX)
+	VBROADCASTI128 144(CX), Y1
+	VINSERTI128    $0x01, 176(CX), Y1, Y1
+	VBROADCASTI128 16(CX), Y2
+	VINSERTI128    $0x01, 80(CX), Y2, Y2
+	VPAND          Y0, Y2, Y3
+	VPSLLD         $0x04, Y1, Y4
+	VPAND          pair<>+0(SB), Y4, Y4
+	VPOR           Y4, Y3, Y3
+	VMOVUPS        Y3, 64(AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VMOVUPS        Y1, Y3
+	VPAND          pair<>+0(SB), Y3, Y3
+	VPOR           Y3, Y2, Y2
+	VMOVUPS        Y2, 320(AX)
+	VBROADCASTI128 48(CX), Y2
+	VINSERTI128    $0x01, 112(CX), Y2, Y2
+	VPAND          Y0, Y2, Y3
+	VPSLLD         $0x02, Y1, Y4
+	VPAND          pair<>+0(SB), Y4, Y4
+	VPOR           Y4, Y3, Y3
+	VMOVUPS        Y3, 192(AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VPSRLD         $0x02, Y1, Y1
+	VPAND          pair<>+0(SB), Y1, Y1
+	VPOR           Y1, Y2, Y2
+	VMOVUPS        Y2, 448(AX)
+	VMOVDQU        192(CX), X1
+	VPBROADCASTW   208(CX), X2
+	VCVTPH2PS      X2, Y2
+	VPMOVSXWD      X1, Y3
+	VPSLLD         $0x18, Y3, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VPSRAD         $0x08, Y3, Y3
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y2, Y1, Y1
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y2, Y3, Y3
+	VMOVUPS        Y1, 512(AX)
+	VMOVUPS        Y3, 576(AX)
+	VBROADCASTI128 338(CX), Y1
+	VINSERTI128    $0x01, 370(CX), Y1, Y1
+	VBROADCASTI128 210(CX), Y2
+	VINSERTI128    $0x01, 274(CX), Y2, Y2
+	VPAND          Y0, Y2, Y3
+	VPSLLD         $0x04, Y1, Y4
+	VPAND          pair<>+0(SB), Y4, Y4
+	VPOR           Y4, Y3, Y3
+	VMOVUPS        Y3, 32(AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VMOVUPS        Y1, Y3
+	VPAND          pair<>+0(SB), Y3, Y3
+	VPOR           Y3, Y2, Y2
+	VMOVUPS        Y2, 288(AX)
+	VBROADCASTI128 242(CX), Y2
+	VINSERTI128    $0x01, 306(CX), Y2, Y2
+	VPAND          Y0, Y2, Y3
+	VPSLLD         $0x02, Y1, Y4
+	VPAND          pair<>+0(SB), Y4, Y4
+	VPOR           Y4, Y3, Y3
+	VMOVUPS        Y3, 160(AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VPSRLD         $0x02, Y1, Y1
+	VPAND          pair<>+0(SB), Y1, Y1
+	VPOR           Y1, Y2, Y2
+	VMOVUPS        Y2, 416(AX)
+	VBROADCASTI128 354(CX), Y1
+	VINSERTI128    $0x01, 386(CX), Y1, Y1
+	VBROADCASTI128 226(CX), Y2
+	VINSERTI128    $0x01, 290(CX), Y2, Y2
+	VPAND          Y0, Y2, Y3
+	VPSLLD         $0x04, Y1, Y4
+	VPAND          pair<>+0(SB), Y4, Y4
+	VPOR           Y4, Y3, Y3
+	VMOVUPS        Y3, 96(AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VMOVUPS        Y1, Y3
+	VPAND          pair<>+0(SB), Y3, Y3
+	VPOR           Y3, Y2, Y2
+	VMOVUPS        Y2, 352(AX)
+	VBROADCASTI128 258(CX), Y2
+	VINSERTI128    $0x01, 322(CX), Y2, Y2
+	VPAND          Y0, Y2, Y3
+	VPSLLD         $0x02, Y1, Y4
+	VPAND          pair<>+0(SB), Y4, Y4
+	VPOR           Y4, Y3, Y3
+	VMOVUPS        Y3, 224(AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VPSRLD         $0x02, Y1, Y0
+	VPAND          pair<>+0(SB), Y0, Y0
+	VPOR           Y0, Y2, Y2
+	VMOVUPS        Y2, 480(AX)
+	VMOVDQU        402(CX), X0
+	VPBROADCASTW   418(CX), X1
+	VCVTPH2PS      X1, Y1
+	VPMOVSXWD      X0, Y2
+	VPSLLD         $0x18, Y2, Y0
+	VPSRAD         $0x18, Y0, Y0
+	VPSRAD         $0x08, Y2, Y2
+	VCVTDQ2PS      Y0, Y0
+	VMULPS         Y1, Y0, Y0
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y1, Y2, Y2
+	VMOVUPS        Y0, 544(AX)
+	VMOVUPS        Y2, 608(AX)
+	VZEROUPPER
+	RET
+
 // func DotIQ4NLAVX2(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
 TEXT ·DotIQ4NLAVX2(SB), NOSPLIT, $320-60
@@ -4988,6 +5928,115 @@ DATA valuesIQ4NL<>+40(SB)/8, $0x7159453526190d01
 DATA valuesIQ4NL<>+48(SB)/8, $0xf6eaddcfbfad9881
 DATA valuesIQ4NL<>+56(SB)/8, $0x7159453526190d01
 GLOBL valuesIQ4NL<>(SB), RODATA|NOPTR, $64
+
+// func SpreadIQ4NLAVX2(dst []byte, w []byte)
+// Requires: AVX, AVX2, F16C
+TEXT ·SpreadIQ4NLAVX2(SB), NOSPLIT, $0-48
+	MOVQ           dst_base+0(FP), AX
+	MOVQ           w_base+24(FP), CX
+	MOVL           $0x0f0f0f0f, DX
+	VMOVD          DX, X0
+	VPBROADCASTD   X0, Y0
+	MOVL           $0x00010001, DX
+	VMOVD          DX, X1
+	VPBROADCASTD   X1, Y1
+	VMOVUPS        valuesIQ4NL<>+0(SB), Y1
+	VBROADCASTI128 2(CX), Y2
+	VINSERTI128    $0x01, 74(CX), Y2, Y2
+	VPAND          Y0, Y2, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVUPS        Y3, (AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VPSHUFB        Y2, Y1, Y2
+	VMOVUPS        Y2, 64(AX)
+	VBROADCASTI128 20(CX), Y2
+	VINSERTI128    $0x01, 92(CX), Y2, Y2
+	VPAND          Y0, Y2, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVUPS        Y3, 128(AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VPSHUFB        Y2, Y1, Y2
+	VMOVUPS        Y2, 192(AX)
+	VBROADCASTI128 38(CX), Y2
+	VINSERTI128    $0x01, 110(CX), Y2, Y2
+	VPAND          Y0, Y2, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVUPS        Y3, 256(AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VPSHUFB        Y2, Y1, Y2
+	VMOVUPS        Y2, 320(AX)
+	VBROADCASTI128 56(CX), Y2
+	VINSERTI128    $0x01, 128(CX), Y2, Y2
+	VPAND          Y0, Y2, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVUPS        Y3, 384(AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VPSHUFB        Y2, Y1, Y2
+	VMOVUPS        Y2, 448(AX)
+	MOVWLZX        (CX), DX
+	VMOVD          DX, X2
+	VPINSRW        $0x01, 18(CX), X2, X2
+	VPINSRW        $0x02, 36(CX), X2, X2
+	VPINSRW        $0x03, 54(CX), X2, X2
+	VPINSRW        $0x04, 72(CX), X2, X2
+	VPINSRW        $0x05, 90(CX), X2, X2
+	VPINSRW        $0x06, 108(CX), X2, X2
+	VPINSRW        $0x07, 126(CX), X2, X2
+	VCVTPH2PS      X2, Y2
+	VMOVUPS        Y2, 512(AX)
+	VBROADCASTI128 146(CX), Y2
+	VINSERTI128    $0x01, 218(CX), Y2, Y2
+	VPAND          Y0, Y2, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVUPS        Y3, 32(AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VPSHUFB        Y2, Y1, Y2
+	VMOVUPS        Y2, 96(AX)
+	VBROADCASTI128 164(CX), Y2
+	VINSERTI128    $0x01, 236(CX), Y2, Y2
+	VPAND          Y0, Y2, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVUPS        Y3, 160(AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VPSHUFB        Y2, Y1, Y2
+	VMOVUPS        Y2, 224(AX)
+	VBROADCASTI128 182(CX), Y2
+	VINSERTI128    $0x01, 254(CX), Y2, Y2
+	VPAND          Y0, Y2, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVUPS        Y3, 288(AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VPSHUFB        Y2, Y1, Y2
+	VMOVUPS        Y2, 352(AX)
+	VBROADCASTI128 200(CX), Y2
+	VINSERTI128    $0x01, 272(CX), Y2, Y2
+	VPAND          Y0, Y2, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVUPS        Y3, 416(AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VPSHUFB        Y2, Y1, Y2
+	VMOVUPS        Y2, 480(AX)
+	MOVWLZX        144(CX), DX
+	VMOVD          DX, X0
+	VPINSRW        $0x01, 162(CX), X0, X0
+	VPINSRW        $0x02, 180(CX), X0, X0
+	VPINSRW        $0x03, 198(CX), X0, X0
+	VPINSRW        $0x04, 216(CX), X0, X0
+	VPINSRW        $0x05, 234(CX), X0, X0
+	VPINSRW        $0x06, 252(CX), X0, X0
+	VPINSRW        $0x07, 270(CX), X0, X0
+	VCVTPH2PS      X0, Y0
+	VMOVUPS        Y0, 544(AX)
+	VZEROUPPER
+	RET
 
 // func DotQ51AVX2(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
@@ -5311,6 +6360,219 @@ reduce:
 	VADDSS       X0, X5, X5
 	VZEROUPPER
 	MOVSS        X5, ret+56(FP)
+	RET
+
+// func SpreadQ51AVX2(dst []byte, w []byte)
+// Requires: AVX, AVX2, F16C
+TEXT ·SpreadQ51AVX2(SB), NOSPLIT, $0-48
+	MOVQ           dst_base+0(FP), AX
+	MOVQ           w_base+24(FP), CX
+	MOVL           $0x0f0f0f0f, DX
+	VMOVD          DX, X0
+	VPBROADCASTD   X0, Y0
+	MOVL           $0x00010001, DX
+	VMOVD          DX, X1
+	VPBROADCASTD   X1, Y1
+	VMOVUPS        bit<>+0(SB), Y1
+	VMOVUPS        lowBytes<>+0(SB), Y2
+	VMOVUPS        highBytes<>+0(SB), Y3
+	VBROADCASTI128 8(CX), Y4
+	VINSERTI128    $0x01, 104(CX), Y4, Y4
+	VBROADCASTI128 4(CX), Y5
+	VINSERTI128    $0x01, 100(CX), Y5, Y5
+	VPAND          Y0, Y4, Y6
+	VPSHUFB        Y2, Y5, Y7
+	VPAND          Y1, Y7, Y7
+	VPCMPEQB       Y1, Y7, Y7
+	VPAND          sixteen<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, (AX)
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y3, Y5, Y5
+	VPAND          Y1, Y5, Y5
+	VPCMPEQB       Y1, Y5, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 64(AX)
+	VBROADCASTI128 32(CX), Y4
+	VINSERTI128    $0x01, 128(CX), Y4, Y4
+	VBROADCASTI128 28(CX), Y5
+	VINSERTI128    $0x01, 124(CX), Y5, Y5
+	VPAND          Y0, Y4, Y6
+	VPSHUFB        Y2, Y5, Y7
+	VPAND          Y1, Y7, Y7
+	VPCMPEQB       Y1, Y7, Y7
+	VPAND          sixteen<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 128(AX)
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y3, Y5, Y5
+	VPAND          Y1, Y5, Y5
+	VPCMPEQB       Y1, Y5, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 192(AX)
+	VBROADCASTI128 56(CX), Y4
+	VINSERTI128    $0x01, 152(CX), Y4, Y4
+	VBROADCASTI128 52(CX), Y5
+	VINSERTI128    $0x01, 148(CX), Y5, Y5
+	VPAND          Y0, Y4, Y6
+	VPSHUFB        Y2, Y5, Y7
+	VPAND          Y1, Y7, Y7
+	VPCMPEQB       Y1, Y7, Y7
+	VPAND          sixteen<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 256(AX)
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y3, Y5, Y5
+	VPAND          Y1, Y5, Y5
+	VPCMPEQB       Y1, Y5, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 320(AX)
+	VBROADCASTI128 80(CX), Y4
+	VINSERTI128    $0x01, 176(CX), Y4, Y4
+	VBROADCASTI128 76(CX), Y5
+	VINSERTI128    $0x01, 172(CX), Y5, Y5
+	VPAND          Y0, Y4, Y6
+	VPSHUFB        Y2, Y5, Y7
+	VPAND          Y1, Y7, Y7
+	VPCMPEQB       Y1, Y7, Y7
+	VPAND          sixteen<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 384(AX)
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y3, Y5, Y5
+	VPAND          Y1, Y5, Y5
+	VPCMPEQB       Y1, Y5, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 448(AX)
+	MOVWLZX        (CX), DX
+	VMOVD          DX, X4
+	VPINSRW        $0x01, 24(CX), X4, X4
+	VPINSRW        $0x02, 48(CX), X4, X4
+	VPINSRW        $0x03, 72(CX), X4, X4
+	VPINSRW        $0x04, 96(CX), X4, X4
+	VPINSRW        $0x05, 120(CX), X4, X4
+	VPINSRW        $0x06, 144(CX), X4, X4
+	VPINSRW        $0x07, 168(CX), X4, X4
+	VCVTPH2PS      X4, Y4
+	MOVWLZX        2(CX), DX
+	VMOVD          DX, X5
+	VPINSRW        $0x01, 26(CX), X5, X5
+	VPINSRW        $0x02, 50(CX), X5, X5
+	VPINSRW        $0x03, 74(CX), X5, X5
+	VPINSRW        $0x04, 98(CX), X5, X5
+	VPINSRW        $0x05, 122(CX), X5, X5
+	VPINSRW        $0x06, 146(CX), X5, X5
+	VPINSRW        $0x07, 170(CX), X5, X5
+	VCVTPH2PS      X5, Y5
+	VMOVUPS        Y4, 512(AX)
+	VMOVUPS        Y5, 576(AX)
+	VBROADCASTI128 200(CX), Y4
+	VINSERTI128    $0x01, 296(CX), Y4, Y4
+	VBROADCASTI128 196(CX), Y5
+	VINSERTI128    $0x01, 292(CX), Y5, Y5
+	VPAND          Y0, Y4, Y6
+	VPSHUFB        Y2, Y5, Y7
+	VPAND          Y1, Y7, Y7
+	VPCMPEQB       Y1, Y7, Y7
+	VPAND          sixteen<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 32(AX)
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y3, Y5, Y5
+	VPAND          Y1, Y5, Y5
+	VPCMPEQB       Y1, Y5, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 96(AX)
+	VBROADCASTI128 224(CX), Y4
+	VINSERTI128    $0x01, 320(CX), Y4, Y4
+	VBROADCASTI128 220(CX), Y5
+	VINSERTI128    $0x01, 316(CX), Y5, Y5
+	VPAND          Y0, Y4, Y6
+	VPSHUFB        Y2, Y5, Y7
+	VPAND          Y1, Y7, Y7
+	VPCMPEQB       Y1, Y7, Y7
+	VPAND          sixteen<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 160(AX)
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y3, Y5, Y5
+	VPAND          Y1, Y5, Y5
+	VPCMPEQB       Y1, Y5, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 224(AX)
+	VBROADCASTI128 248(CX), Y4
+	VINSERTI128    $0x01, 344(CX), Y4, Y4
+	VBROADCASTI128 244(CX), Y5
+	VINSERTI128    $0x01, 340(CX), Y5, Y5
+	VPAND          Y0, Y4, Y6
+	VPSHUFB        Y2, Y5, Y7
+	VPAND          Y1, Y7, Y7
+	VPCMPEQB       Y1, Y7, Y7
+	VPAND          sixteen<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 288(AX)
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y3, Y5, Y5
+	VPAND          Y1, Y5, Y5
+	VPCMPEQB       Y1, Y5, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 352(AX)
+	VBROADCASTI128 272(CX), Y4
+	VINSERTI128    $0x01, 368(CX), Y4, Y4
+	VBROADCASTI128 268(CX), Y5
+	VINSERTI128    $0x01, 364(CX), Y5, Y5
+	VPAND          Y0, Y4, Y6
+	VPSHUFB        Y2, Y5, Y2
+	VPAND          Y1, Y2, Y2
+	VPCMPEQB       Y1, Y2, Y2
+	VPAND          sixteen<>+0(SB), Y2, Y2
+	VPOR           Y2, Y6, Y6
+	VMOVUPS        Y6, 416(AX)
+	VPSRLW         $0x04, Y4, Y2
+	VPAND          Y0, Y2, Y2
+	VPSHUFB        Y3, Y5, Y0
+	VPAND          Y1, Y0, Y0
+	VPCMPEQB       Y1, Y0, Y0
+	VPAND          sixteen<>+0(SB), Y0, Y0
+	VPOR           Y0, Y2, Y2
+	VMOVUPS        Y2, 480(AX)
+	MOVWLZX        192(CX), DX
+	VMOVD          DX, X0
+	VPINSRW        $0x01, 216(CX), X0, X0
+	VPINSRW        $0x02, 240(CX), X0, X0
+	VPINSRW        $0x03, 264(CX), X0, X0
+	VPINSRW        $0x04, 288(CX), X0, X0
+	VPINSRW        $0x05, 312(CX), X0, X0
+	VPINSRW        $0x06, 336(CX), X0, X0
+	VPINSRW        $0x07, 360(CX), X0, X0
+	VCVTPH2PS      X0, Y0
+	MOVWLZX        194(CX), DX
+	VMOVD          DX, X1
+	VPINSRW        $0x01, 218(CX), X1, X1
+	VPINSRW        $0x02, 242(CX), X1, X1
+	VPINSRW        $0x03, 266(CX), X1, X1
+	VPINSRW        $0x04, 290(CX), X1, X1
+	VPINSRW        $0x05, 314(CX), X1, X1
+	VPINSRW        $0x06, 338(CX), X1, X1
+	VPINSRW        $0x07, 362(CX), X1, X1
+	VCVTPH2PS      X1, Y1
+	VMOVUPS        Y0, 544(AX)
+	VMOVUPS        Y1, 608(AX)
+	VZEROUPPER
 	RET
 
 // func DotQ2KAVX2(w []byte, x []byte, next *byte) float32
@@ -5977,6 +7239,181 @@ DATA half3K<>+48(SB)/8, $0x0f0e0f0e0f0e0f0e
 DATA half3K<>+56(SB)/8, $0x0f0e0f0e0f0e0f0e
 GLOBL half3K<>(SB), RODATA|NOPTR, $64
 
+// func SpreadQ3KAVX2(dst []byte, w []byte)
+// Requires: AVX, AVX2, F16C
+TEXT ·SpreadQ3KAVX2(SB), NOSPLIT, $0-48
+	MOVQ           dst_base+0(FP), AX
+	MOVQ           w_base+24(FP), CX
+	MOVL           $0x0f0f0f0f, DX
+	VMOVD          DX, X0
+	VPBROADCASTD   X0, Y0
+	MOVL           $0x00010001, DX
+	VMOVD          DX, X0
+	VPBROADCASTD   X0, Y0
+	VMOVUPS        oddQuarters<>+0(SB), Y0
+	VBROADCASTI128 (CX), Y1
+	VINSERTI128    $0x01, (CX), Y1, Y1
+	VPSRLVQ        Y0, Y1, Y1
+	VBROADCASTI128 16(CX), Y2
+	VINSERTI128    $0x01, 16(CX), Y2, Y2
+	VPSRLVQ        Y0, Y2, Y2
+	VBROADCASTI128 32(CX), Y3
+	VINSERTI128    $0x01, 64(CX), Y3, Y3
+	VMOVUPS        Y3, Y4
+	VPAND          bytes3<>+0(SB), Y4, Y4
+	VPSLLD         $0x02, Y1, Y5
+	VPAND          bytes4<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, (AX)
+	VPSRLD         $0x02, Y3, Y4
+	VPAND          bytes3<>+0(SB), Y4, Y4
+	VPSLLD         $0x01, Y1, Y5
+	VPAND          bytes4<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 128(AX)
+	VPSRLD         $0x04, Y3, Y4
+	VPAND          bytes3<>+0(SB), Y4, Y4
+	VMOVUPS        Y1, Y5
+	VPAND          bytes4<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 256(AX)
+	VPSRLD         $0x06, Y3, Y3
+	VPAND          bytes3<>+0(SB), Y3, Y3
+	VPSRLD         $0x01, Y1, Y1
+	VPAND          bytes4<>+0(SB), Y1, Y1
+	VPOR           Y1, Y3, Y3
+	VMOVUPS        Y3, 384(AX)
+	VBROADCASTI128 48(CX), Y1
+	VINSERTI128    $0x01, 80(CX), Y1, Y1
+	VMOVUPS        Y1, Y3
+	VPAND          bytes3<>+0(SB), Y3, Y3
+	VPSLLD         $0x02, Y2, Y4
+	VPAND          bytes4<>+0(SB), Y4, Y4
+	VPOR           Y4, Y3, Y3
+	VMOVUPS        Y3, 64(AX)
+	VPSRLD         $0x02, Y1, Y3
+	VPAND          bytes3<>+0(SB), Y3, Y3
+	VPSLLD         $0x01, Y2, Y4
+	VPAND          bytes4<>+0(SB), Y4, Y4
+	VPOR           Y4, Y3, Y3
+	VMOVUPS        Y3, 192(AX)
+	VPSRLD         $0x04, Y1, Y3
+	VPAND          bytes3<>+0(SB), Y3, Y3
+	VMOVUPS        Y2, Y4
+	VPAND          bytes4<>+0(SB), Y4, Y4
+	VPOR           Y4, Y3, Y3
+	VMOVUPS        Y3, 320(AX)
+	VPSRLD         $0x06, Y1, Y1
+	VPAND          bytes3<>+0(SB), Y1, Y1
+	VPSRLD         $0x01, Y2, Y2
+	VPAND          bytes4<>+0(SB), Y2, Y2
+	VPOR           Y2, Y1, Y1
+	VMOVUPS        Y1, 448(AX)
+	VMOVDQU        94(CX), X1
+	VPSHUFB        low3K<>+0(SB), X1, X2
+	VPSRLVQ        low3KBits<>+0(SB), X2, X2
+	VPAND          bytesf<>+0(SB), X2, X2
+	VPSHUFB        high3K<>+0(SB), X1, X3
+	VPSRLVD        high3KBits<>+0(SB), X3, X3
+	VPSLLD         $0x04, X3, X3
+	VPAND          bytes30<>+0(SB), X3, X3
+	VPADDB         X3, X2, X2
+	VPSUBB         bytes20<>+0(SB), X2, X2
+	VPSHUFB        half3K<>+0(SB), X1, X1
+	VCVTPH2PS      X1, Y1
+	VPMOVSXWD      X2, Y3
+	VPSLLD         $0x18, Y3, Y2
+	VPSRAD         $0x18, Y2, Y2
+	VPSRAD         $0x08, Y3, Y3
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y1, Y2, Y2
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y1, Y3, Y3
+	VMOVUPS        Y2, 512(AX)
+	VMOVUPS        Y3, 576(AX)
+	VBROADCASTI128 110(CX), Y1
+	VINSERTI128    $0x01, 110(CX), Y1, Y1
+	VPSRLVQ        Y0, Y1, Y1
+	VBROADCASTI128 126(CX), Y2
+	VINSERTI128    $0x01, 126(CX), Y2, Y2
+	VPSRLVQ        Y0, Y2, Y2
+	VBROADCASTI128 142(CX), Y0
+	VINSERTI128    $0x01, 174(CX), Y0, Y0
+	VMOVUPS        Y0, Y3
+	VPAND          bytes3<>+0(SB), Y3, Y3
+	VPSLLD         $0x02, Y1, Y4
+	VPAND          bytes4<>+0(SB), Y4, Y4
+	VPOR           Y4, Y3, Y3
+	VMOVUPS        Y3, 32(AX)
+	VPSRLD         $0x02, Y0, Y3
+	VPAND          bytes3<>+0(SB), Y3, Y3
+	VPSLLD         $0x01, Y1, Y4
+	VPAND          bytes4<>+0(SB), Y4, Y4
+	VPOR           Y4, Y3, Y3
+	VMOVUPS        Y3, 160(AX)
+	VPSRLD         $0x04, Y0, Y3
+	VPAND          bytes3<>+0(SB), Y3, Y3
+	VMOVUPS        Y1, Y4
+	VPAND          bytes4<>+0(SB), Y4, Y4
+	VPOR           Y4, Y3, Y3
+	VMOVUPS        Y3, 288(AX)
+	VPSRLD         $0x06, Y0, Y0
+	VPAND          bytes3<>+0(SB), Y0, Y0
+	VPSRLD         $0x01, Y1, Y1
+	VPAND          bytes4<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 416(AX)
+	VBROADCASTI128 158(CX), Y0
+	VINSERTI128    $0x01, 190(CX), Y0, Y0
+	VMOVUPS        Y0, Y1
+	VPAND          bytes3<>+0(SB), Y1, Y1
+	VPSLLD         $0x02, Y2, Y3
+	VPAND          bytes4<>+0(SB), Y3, Y3
+	VPOR           Y3, Y1, Y1
+	VMOVUPS        Y1, 96(AX)
+	VPSRLD         $0x02, Y0, Y1
+	VPAND          bytes3<>+0(SB), Y1, Y1
+	VPSLLD         $0x01, Y2, Y3
+	VPAND          bytes4<>+0(SB), Y3, Y3
+	VPOR           Y3, Y1, Y1
+	VMOVUPS        Y1, 224(AX)
+	VPSRLD         $0x04, Y0, Y1
+	VPAND          bytes3<>+0(SB), Y1, Y1
+	VMOVUPS        Y2, Y3
+	VPAND          bytes4<>+0(SB), Y3, Y3
+	VPOR           Y3, Y1, Y1
+	VMOVUPS        Y1, 352(AX)
+	VPSRLD         $0x06, Y0, Y0
+	VPAND          bytes3<>+0(SB), Y0, Y0
+	VPSRLD         $0x01, Y2, Y1
+	VPAND          bytes4<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 480(AX)
+	VMOVDQU        204(CX), X0
+	VPSHUFB        low3K<>+0(SB), X0, X1
+	VPSRLVQ        low3KBits<>+0(SB), X1, X1
+	VPAND          bytesf<>+0(SB), X1, X1
+	VPSHUFB        high3K<>+0(SB), X0, X2
+	VPSRLVD        high3KBits<>+0(SB), X2, X2
+	VPSLLD         $0x04, X2, X2
+	VPAND          bytes30<>+0(SB), X2, X2
+	VPADDB         X2, X1, X1
+	VPSUBB         bytes20<>+0(SB), X1, X1
+	VPSHUFB        half3K<>+0(SB), X0, X0
+	VCVTPH2PS      X0, Y0
+	VPMOVSXWD      X1, Y2
+	VPSLLD         $0x18, Y2, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VPSRAD         $0x08, Y2, Y2
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y0, Y2, Y2
+	VMOVUPS        Y1, 544(AX)
+	VMOVUPS        Y2, 608(AX)
+	VZEROUPPER
+	RET
+
 // func DotIQ4XSAVX2(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+, SSE
 TEXT ·DotIQ4XSAVX2(SB), NOSPLIT, $320-60
@@ -6330,6 +7767,127 @@ DATA thirtyTwo<>+48(SB)/8, $0x0000002000000020
 DATA thirtyTwo<>+56(SB)/8, $0x0000002000000020
 GLOBL thirtyTwo<>(SB), RODATA|NOPTR, $64
 
+// func SpreadIQ4XSAVX2(dst []byte, w []byte)
+// Requires: AVX, AVX2, F16C
+TEXT ·SpreadIQ4XSAVX2(SB), NOSPLIT, $0-48
+	MOVQ           dst_base+0(FP), AX
+	MOVQ           w_base+24(FP), CX
+	MOVL           $0x0f0f0f0f, DX
+	VMOVD          DX, X0
+	VPBROADCASTD   X0, Y0
+	MOVL           $0x00010001, DX
+	VMOVD          DX, X1
+	VPBROADCASTD   X1, Y1
+	VMOVUPS        valuesIQ4XS<>+0(SB), Y1
+	VBROADCASTI128 8(CX), Y2
+	VINSERTI128    $0x01, 72(CX), Y2, Y2
+	VPAND          Y0, Y2, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVUPS        Y3, (AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VPSHUFB        Y2, Y1, Y2
+	VMOVUPS        Y2, 64(AX)
+	VBROADCASTI128 24(CX), Y2
+	VINSERTI128    $0x01, 88(CX), Y2, Y2
+	VPAND          Y0, Y2, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVUPS        Y3, 128(AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VPSHUFB        Y2, Y1, Y2
+	VMOVUPS        Y2, 192(AX)
+	VBROADCASTI128 40(CX), Y2
+	VINSERTI128    $0x01, 104(CX), Y2, Y2
+	VPAND          Y0, Y2, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVUPS        Y3, 256(AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VPSHUFB        Y2, Y1, Y2
+	VMOVUPS        Y2, 320(AX)
+	VBROADCASTI128 56(CX), Y2
+	VINSERTI128    $0x01, 120(CX), Y2, Y2
+	VPAND          Y0, Y2, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVUPS        Y3, 384(AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VPSHUFB        Y2, Y1, Y2
+	VMOVUPS        Y2, 448(AX)
+	VMOVDQU        (CX), X2
+	VPSHUFB        lowXS<>+0(SB), X2, X2
+	VPMOVZXWD      X2, Y2
+	VPSRLVD        oddBlocks<>+0(SB), Y2, Y2
+	VPAND          nibble32<>+0(SB), Y2, Y2
+	VPBROADCASTW   2(CX), X3
+	VPMOVZXWD      X3, Y3
+	VPSRLVD        upperXSBits<>+0(SB), Y3, Y3
+	VPSLLD         $0x04, Y3, Y3
+	VPAND          pair32<>+0(SB), Y3, Y3
+	VPADDD         Y3, Y2, Y2
+	VPSUBD         thirtyTwo<>+0(SB), Y2, Y2
+	VCVTDQ2PS      Y2, Y2
+	VPBROADCASTW   (CX), X3
+	VCVTPH2PS      X3, Y3
+	VMULPS         Y3, Y2, Y2
+	VMOVUPS        Y2, 512(AX)
+	VBROADCASTI128 144(CX), Y2
+	VINSERTI128    $0x01, 208(CX), Y2, Y2
+	VPAND          Y0, Y2, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVUPS        Y3, 32(AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VPSHUFB        Y2, Y1, Y2
+	VMOVUPS        Y2, 96(AX)
+	VBROADCASTI128 160(CX), Y2
+	VINSERTI128    $0x01, 224(CX), Y2, Y2
+	VPAND          Y0, Y2, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVUPS        Y3, 160(AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VPSHUFB        Y2, Y1, Y2
+	VMOVUPS        Y2, 224(AX)
+	VBROADCASTI128 176(CX), Y2
+	VINSERTI128    $0x01, 240(CX), Y2, Y2
+	VPAND          Y0, Y2, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVUPS        Y3, 288(AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VPSHUFB        Y2, Y1, Y2
+	VMOVUPS        Y2, 352(AX)
+	VBROADCASTI128 192(CX), Y2
+	VINSERTI128    $0x01, 256(CX), Y2, Y2
+	VPAND          Y0, Y2, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVUPS        Y3, 416(AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VPSHUFB        Y2, Y1, Y2
+	VMOVUPS        Y2, 480(AX)
+	VMOVDQU        136(CX), X0
+	VPSHUFB        lowXS<>+0(SB), X0, X0
+	VPMOVZXWD      X0, Y0
+	VPSRLVD        oddBlocks<>+0(SB), Y0, Y0
+	VPAND          nibble32<>+0(SB), Y0, Y0
+	VPBROADCASTW   138(CX), X1
+	VPMOVZXWD      X1, Y1
+	VPSRLVD        upperXSBits<>+0(SB), Y1, Y1
+	VPSLLD         $0x04, Y1, Y1
+	VPAND          pair32<>+0(SB), Y1, Y1
+	VPADDD         Y1, Y0, Y0
+	VPSUBD         thirtyTwo<>+0(SB), Y0, Y0
+	VCVTDQ2PS      Y0, Y0
+	VPBROADCASTW   136(CX), X1
+	VCVTPH2PS      X1, Y1
+	VMULPS         Y1, Y0, Y0
+	VMOVUPS        Y0, 544(AX)
+	VZEROUPPER
+	RET
+
 // func DotMXFP4AVX2(w []byte, x []byte, next *byte) float32
 // Requires: AVX, AVX2, CMOV, FMA3, MMX+, SSE
 TEXT ·DotMXFP4AVX2(SB), NOSPLIT, $320-60
@@ -6597,6 +8155,232 @@ DATA step<>+40(SB)/8, $0x0080000000800000
 DATA step<>+48(SB)/8, $0x0080000000800000
 DATA step<>+56(SB)/8, $0x0080000000800000
 GLOBL step<>(SB), RODATA|NOPTR, $64
+
+// func SpreadMXFP4AVX2(dst []byte, w []byte)
+// Requires: AVX, AVX2
+TEXT ·SpreadMXFP4AVX2(SB), NOSPLIT, $0-48
+	MOVQ           dst_base+0(FP), AX
+	MOVQ           w_base+24(FP), CX
+	MOVL           $0x0f0f0f0f, DX
+	VMOVD          DX, X0
+	VPBROADCASTD   X0, Y0
+	MOVL           $0x00010001, DX
+	VMOVD          DX, X1
+	VPBROADCASTD   X1, Y1
+	VMOVUPS        valuesMXFP4<>+0(SB), Y1
+	MOVL           $0x00400000, DX
+	VMOVD          DX, X2
+	VPBROADCASTD   X2, Y2
+	VBROADCASTI128 1(CX), Y3
+	VINSERTI128    $0x01, 69(CX), Y3, Y3
+	VPAND          Y0, Y3, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VMOVUPS        Y4, (AX)
+	VPSRLW         $0x04, Y3, Y3
+	VPAND          Y0, Y3, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVUPS        Y3, 64(AX)
+	VBROADCASTI128 18(CX), Y3
+	VINSERTI128    $0x01, 86(CX), Y3, Y3
+	VPAND          Y0, Y3, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VMOVUPS        Y4, 128(AX)
+	VPSRLW         $0x04, Y3, Y3
+	VPAND          Y0, Y3, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVUPS        Y3, 192(AX)
+	VBROADCASTI128 35(CX), Y3
+	VINSERTI128    $0x01, 103(CX), Y3, Y3
+	VPAND          Y0, Y3, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VMOVUPS        Y4, 256(AX)
+	VPSRLW         $0x04, Y3, Y3
+	VPAND          Y0, Y3, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVUPS        Y3, 320(AX)
+	VBROADCASTI128 52(CX), Y3
+	VINSERTI128    $0x01, 120(CX), Y3, Y3
+	VPAND          Y0, Y3, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VMOVUPS        Y4, 384(AX)
+	VPSRLW         $0x04, Y3, Y3
+	VPAND          Y0, Y3, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVUPS        Y3, 448(AX)
+	VPXOR          X3, X3, X3
+	VPINSRB        $0x00, (CX), X3, X3
+	VPINSRB        $0x01, 17(CX), X3, X3
+	VPINSRB        $0x02, 34(CX), X3, X3
+	VPINSRB        $0x03, 51(CX), X3, X3
+	VPINSRB        $0x04, 68(CX), X3, X3
+	VPINSRB        $0x05, 85(CX), X3, X3
+	VPINSRB        $0x06, 102(CX), X3, X3
+	VPINSRB        $0x07, 119(CX), X3, X3
+	VPMOVZXBD      X3, Y3
+	VMOVUPS        one<>+0(SB), Y4
+	VPSUBD         Y3, Y4, Y4
+	VPSRLVD        Y4, Y2, Y4
+	VPSLLD         $0x17, Y3, Y3
+	VPSUBD         step<>+0(SB), Y3, Y3
+	VPMAXSD        Y4, Y3, Y3
+	VMOVUPS        Y3, 512(AX)
+	VBROADCASTI128 137(CX), Y3
+	VINSERTI128    $0x01, 205(CX), Y3, Y3
+	VPAND          Y0, Y3, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VMOVUPS        Y4, 32(AX)
+	VPSRLW         $0x04, Y3, Y3
+	VPAND          Y0, Y3, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVUPS        Y3, 96(AX)
+	VBROADCASTI128 154(CX), Y3
+	VINSERTI128    $0x01, 222(CX), Y3, Y3
+	VPAND          Y0, Y3, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VMOVUPS        Y4, 160(AX)
+	VPSRLW         $0x04, Y3, Y3
+	VPAND          Y0, Y3, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVUPS        Y3, 224(AX)
+	VBROADCASTI128 171(CX), Y3
+	VINSERTI128    $0x01, 239(CX), Y3, Y3
+	VPAND          Y0, Y3, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VMOVUPS        Y4, 288(AX)
+	VPSRLW         $0x04, Y3, Y3
+	VPAND          Y0, Y3, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVUPS        Y3, 352(AX)
+	VBROADCASTI128 188(CX), Y3
+	VINSERTI128    $0x01, 256(CX), Y3, Y3
+	VPAND          Y0, Y3, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VMOVUPS        Y4, 416(AX)
+	VPSRLW         $0x04, Y3, Y3
+	VPAND          Y0, Y3, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVUPS        Y3, 480(AX)
+	VPXOR          X0, X0, X0
+	VPINSRB        $0x00, 136(CX), X0, X0
+	VPINSRB        $0x01, 153(CX), X0, X0
+	VPINSRB        $0x02, 170(CX), X0, X0
+	VPINSRB        $0x03, 187(CX), X0, X0
+	VPINSRB        $0x04, 204(CX), X0, X0
+	VPINSRB        $0x05, 221(CX), X0, X0
+	VPINSRB        $0x06, 238(CX), X0, X0
+	VPINSRB        $0x07, 255(CX), X0, X0
+	VPMOVZXBD      X0, Y0
+	VMOVUPS        one<>+0(SB), Y1
+	VPSUBD         Y0, Y1, Y1
+	VPSRLVD        Y1, Y2, Y1
+	VPSLLD         $0x17, Y0, Y0
+	VPSUBD         step<>+0(SB), Y0, Y0
+	VPMAXSD        Y1, Y0, Y0
+	VMOVUPS        Y0, 544(AX)
+	VZEROUPPER
+	RET
+
+// func InterleaveAVX2(dst *[10240]byte, src *[10240]byte)
+// Requires: AVX, AVX2
+TEXT ·InterleaveAVX2(SB), NOSPLIT, $0-16
+	MOVQ  dst+0(FP), AX
+	MOVQ  src+8(FP), CX
+	MOVQ  $0x00000028, DX
+	TESTQ DX, DX
+	JZ    piece_end
+
+piece:
+	VBROADCASTI128 (CX), Y0
+	VINSERTI128    $0x01, 2560(CX), Y0, Y0
+	VBROADCASTI128 640(CX), Y1
+	VINSERTI128    $0x01, 3200(CX), Y1, Y1
+	VBROADCASTI128 1280(CX), Y2
+	VINSERTI128    $0x01, 3840(CX), Y2, Y2
+	VBROADCASTI128 1920(CX), Y3
+	VINSERTI128    $0x01, 4480(CX), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y0
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y2
+	VPUNPCKLQDQ    Y1, Y4, Y3
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VMOVUPS        Y3, (AX)
+	VMOVUPS        Y1, 64(AX)
+	VPUNPCKLQDQ    Y2, Y0, Y1
+	VPUNPCKHQDQ    Y2, Y0, Y0
+	VMOVUPS        Y1, 128(AX)
+	VMOVUPS        Y0, 192(AX)
+	VBROADCASTI128 5120(CX), Y0
+	VINSERTI128    $0x01, 7680(CX), Y0, Y0
+	VBROADCASTI128 5760(CX), Y1
+	VINSERTI128    $0x01, 8320(CX), Y1, Y1
+	VBROADCASTI128 6400(CX), Y2
+	VINSERTI128    $0x01, 8960(CX), Y2, Y2
+	VBROADCASTI128 7040(CX), Y3
+	VINSERTI128    $0x01, 9600(CX), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y0
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y2
+	VPUNPCKLQDQ    Y1, Y4, Y3
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VMOVUPS        Y3, 32(AX)
+	VMOVUPS        Y1, 96(AX)
+	VPUNPCKLQDQ    Y2, Y0, Y1
+	VPUNPCKHQDQ    Y2, Y0, Y0
+	VMOVUPS        Y1, 160(AX)
+	VMOVUPS        Y0, 224(AX)
+	ADDQ           $0x10, CX
+	ADDQ           $0x00000100, AX
+	DECQ           DX
+	JNZ            piece
+
+piece_end:
+	VZEROUPPER
+	RET
+
+// func GemmEndAVX2(out *byte, acc *byte)
+// Requires: AVX
+TEXT ·GemmEndAVX2(SB), NOSPLIT, $0-16
+	MOVQ  out+0(FP), AX
+	MOVQ  acc+8(FP), CX
+	MOVQ  $0x00000020, DX
+	TESTQ DX, DX
+	JZ    product_end
+
+product:
+	VMOVUPS (CX), Y0
+	VADDPS  8192(CX), Y0, Y0
+	VMOVUPS 1024(CX), Y1
+	VADDPS  9216(CX), Y1, Y1
+	VMOVUPS 2048(CX), Y2
+	VADDPS  10240(CX), Y2, Y2
+	VMOVUPS 3072(CX), Y3
+	VADDPS  11264(CX), Y3, Y3
+	VMOVUPS 4096(CX), Y4
+	VADDPS  12288(CX), Y4, Y4
+	VMOVUPS 5120(CX), Y5
+	VADDPS  13312(CX), Y5, Y5
+	VMOVUPS 6144(CX), Y6
+	VADDPS  14336(CX), Y6, Y6
+	VMOVUPS 7168(CX), Y7
+	VADDPS  15360(CX), Y7, Y7
+	VADDPS  Y4, Y0, Y0
+	VADDPS  Y5, Y1, Y1
+	VADDPS  Y6, Y2, Y2
+	VADDPS  Y7, Y3, Y3
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y3, Y1, Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (AX)
+	ADDQ    $0x00000020, CX
+	ADDQ    $0x00000020, AX
+	DECQ    DX
+	JNZ     product
+
+product_end:
+	VZEROUPPER
+	RET
 
 // func TileF32AVX2(out *[24]float32, w *[4][]float32, panel []float32)
 // Requires: AVX, FMA3
@@ -13632,6 +15416,784 @@ below1:
 	MOVL         AX, ret+56(FP)
 	RET
 
+// func GemmZeroAVX2(acc *byte, w *byte, x *byte, stride int, blocks int, zero uint32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·GemmZeroAVX2(SB), NOSPLIT, $0-44
+	MOVQ         acc+0(FP), AX
+	MOVQ         w+8(FP), CX
+	LEAQ         8192(CX), DX
+	MOVQ         x+16(FP), BX
+	MOVQ         BX, SI
+	MOVQ         stride+24(FP), DI
+	MOVQ         blocks+32(FP), R8
+	MOVQ         $0x00000004, R9
+	MOVL         $0x00010001, R10
+	VMOVD        R10, X0
+	VPBROADCASTD X0, Y0
+	MOVL         zero+40(FP), R10
+	VMOVD        R10, X1
+	VPBROADCASTD X1, Y1
+
+block:
+	VPBROADCASTD 576(SI), Y2
+	VPMADDWD     Y1, Y2, Y2
+	VPBROADCASTD 576(SI), Y3
+	VPMADDWD     Y1, Y3, Y3
+	VPBROADCASTD 576(SI)(DI*1), Y4
+	VPMADDWD     Y1, Y4, Y4
+	VPBROADCASTD 576(SI)(DI*1), Y5
+	VPMADDWD     Y1, Y5, Y5
+	VMOVUPS      (CX), Y6
+	VMOVUPS      32(CX), Y7
+	VMOVUPS      64(CX), Y8
+	VMOVUPS      96(CX), Y9
+	VPBROADCASTD (BX), Y10
+	VPBROADCASTD 4(BX), Y11
+	VPMADDUBSW   Y10, Y6, Y12
+	VPMADDUBSW   Y11, Y8, Y13
+	VPADDW       Y13, Y12, Y12
+	VPMADDWD     Y0, Y12, Y12
+	VPADDD       Y12, Y2, Y2
+	VPMADDUBSW   Y10, Y7, Y10
+	VPMADDUBSW   Y11, Y9, Y11
+	VPADDW       Y11, Y10, Y10
+	VPMADDWD     Y0, Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD (BX)(DI*1), Y10
+	VPBROADCASTD 4(BX)(DI*1), Y11
+	VPMADDUBSW   Y10, Y6, Y6
+	VPMADDUBSW   Y11, Y8, Y8
+	VPADDW       Y8, Y6, Y6
+	VPMADDWD     Y0, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VPMADDUBSW   Y10, Y7, Y6
+	VPMADDUBSW   Y11, Y9, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDWD     Y0, Y6, Y6
+	VPADDD       Y6, Y5, Y5
+	VMOVUPS      128(CX), Y6
+	VMOVUPS      160(CX), Y7
+	VMOVUPS      192(CX), Y8
+	VMOVUPS      224(CX), Y9
+	VPBROADCASTD 8(BX), Y10
+	VPBROADCASTD 12(BX), Y11
+	VPMADDUBSW   Y10, Y6, Y12
+	VPMADDUBSW   Y11, Y8, Y13
+	VPADDW       Y13, Y12, Y12
+	VPMADDWD     Y0, Y12, Y12
+	VPADDD       Y12, Y2, Y2
+	VPMADDUBSW   Y10, Y7, Y10
+	VPMADDUBSW   Y11, Y9, Y11
+	VPADDW       Y11, Y10, Y10
+	VPMADDWD     Y0, Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD 8(BX)(DI*1), Y10
+	VPBROADCASTD 12(BX)(DI*1), Y11
+	VPMADDUBSW   Y10, Y6, Y6
+	VPMADDUBSW   Y11, Y8, Y8
+	VPADDW       Y8, Y6, Y6
+	VPMADDWD     Y0, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VPMADDUBSW   Y10, Y7, Y6
+	VPMADDUBSW   Y11, Y9, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDWD     Y0, Y6, Y6
+	VPADDD       Y6, Y5, Y5
+	VMOVUPS      1024(CX), Y6
+	VMOVUPS      1056(CX), Y7
+	VMOVUPS      1088(CX), Y8
+	VMOVUPS      1120(CX), Y9
+	VPBROADCASTD 64(BX), Y10
+	VPBROADCASTD 68(BX), Y11
+	VPMADDUBSW   Y10, Y6, Y12
+	VPMADDUBSW   Y11, Y8, Y13
+	VPADDW       Y13, Y12, Y12
+	VPMADDWD     Y0, Y12, Y12
+	VPADDD       Y12, Y2, Y2
+	VPMADDUBSW   Y10, Y7, Y10
+	VPMADDUBSW   Y11, Y9, Y11
+	VPADDW       Y11, Y10, Y10
+	VPMADDWD     Y0, Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD 64(BX)(DI*1), Y10
+	VPBROADCASTD 68(BX)(DI*1), Y11
+	VPMADDUBSW   Y10, Y6, Y6
+	VPMADDUBSW   Y11, Y8, Y8
+	VPADDW       Y8, Y6, Y6
+	VPMADDWD     Y0, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VPMADDUBSW   Y10, Y7, Y6
+	VPMADDUBSW   Y11, Y9, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDWD     Y0, Y6, Y6
+	VPADDD       Y6, Y5, Y5
+	VMOVUPS      1152(CX), Y6
+	VMOVUPS      1184(CX), Y7
+	VMOVUPS      1216(CX), Y8
+	VMOVUPS      1248(CX), Y9
+	VPBROADCASTD 72(BX), Y10
+	VPBROADCASTD 76(BX), Y11
+	VPMADDUBSW   Y10, Y6, Y12
+	VPMADDUBSW   Y11, Y8, Y13
+	VPADDW       Y13, Y12, Y12
+	VPMADDWD     Y0, Y12, Y12
+	VPADDD       Y12, Y2, Y2
+	VPMADDUBSW   Y10, Y7, Y10
+	VPMADDUBSW   Y11, Y9, Y11
+	VPADDW       Y11, Y10, Y10
+	VPMADDWD     Y0, Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD 72(BX)(DI*1), Y10
+	VPBROADCASTD 76(BX)(DI*1), Y11
+	VPMADDUBSW   Y10, Y6, Y6
+	VPMADDUBSW   Y11, Y8, Y8
+	VPADDW       Y8, Y6, Y6
+	VPMADDWD     Y0, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VPMADDUBSW   Y10, Y7, Y6
+	VPMADDUBSW   Y11, Y9, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMADDWD     Y0, Y6, Y6
+	VPADDD       Y6, Y5, Y5
+	VBROADCASTSS 512(SI), Y6
+	VMULPS       (DX), Y6, Y7
+	VCVTDQ2PS    Y2, Y2
+	VFMADD213PS  (AX), Y7, Y2
+	VMOVUPS      Y2, (AX)
+	VMULPS       32(DX), Y6, Y2
+	VCVTDQ2PS    Y3, Y3
+	VFMADD213PS  32(AX), Y2, Y3
+	VMOVUPS      Y3, 32(AX)
+	VBROADCASTSS 512(SI)(DI*1), Y2
+	VMULPS       (DX), Y2, Y3
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  128(AX), Y3, Y4
+	VMOVUPS      Y4, 128(AX)
+	VMULPS       32(DX), Y2, Y2
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  160(AX), Y2, Y5
+	VMOVUPS      Y5, 160(AX)
+	ADDQ         $0x00000800, CX
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000004, SI
+	ADDQ         $0x00000400, AX
+	DECQ         R8
+	JZ           done
+	DECQ         R9
+	JNZ          block
+	MOVQ         $0x00000004, R9
+	SUBQ         $0x00001f00, CX
+	SUBQ         $0x000001f0, BX
+	JMP          block
+
+done:
+	VZEROUPPER
+	RET
+
+// func GemmLeastAVX2(acc *byte, w *byte, x *byte, stride int, blocks int, zero uint32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·GemmLeastAVX2(SB), NOSPLIT, $0-44
+	MOVQ         acc+0(FP), AX
+	MOVQ         w+8(FP), CX
+	LEAQ         8192(CX), DX
+	MOVQ         x+16(FP), BX
+	MOVQ         BX, SI
+	MOVQ         stride+24(FP), DI
+	MOVQ         blocks+32(FP), R8
+	MOVQ         $0x00000004, R9
+	MOVL         $0x00010001, R10
+	VMOVD        R10, X0
+	VPBROADCASTD X0, Y0
+
+block:
+	VMOVUPS      (CX), Y1
+	VMOVUPS      32(CX), Y2
+	VMOVUPS      64(CX), Y3
+	VMOVUPS      96(CX), Y4
+	VPBROADCASTD (BX), Y5
+	VPBROADCASTD 4(BX), Y6
+	VPMADDUBSW   Y5, Y1, Y7
+	VPMADDUBSW   Y6, Y3, Y8
+	VPADDW       Y8, Y7, Y7
+	VPMADDWD     Y0, Y7, Y7
+	VPMADDUBSW   Y5, Y2, Y5
+	VPMADDUBSW   Y6, Y4, Y6
+	VPADDW       Y6, Y5, Y5
+	VPMADDWD     Y0, Y5, Y5
+	VPBROADCASTD (BX)(DI*1), Y6
+	VPBROADCASTD 4(BX)(DI*1), Y8
+	VPMADDUBSW   Y6, Y1, Y1
+	VPMADDUBSW   Y8, Y3, Y3
+	VPADDW       Y3, Y1, Y1
+	VPMADDWD     Y0, Y1, Y1
+	VPMADDUBSW   Y6, Y2, Y2
+	VPMADDUBSW   Y8, Y4, Y3
+	VPADDW       Y3, Y2, Y2
+	VPMADDWD     Y0, Y2, Y2
+	VMOVUPS      128(CX), Y3
+	VMOVUPS      160(CX), Y4
+	VMOVUPS      192(CX), Y6
+	VMOVUPS      224(CX), Y8
+	VPBROADCASTD 8(BX), Y9
+	VPBROADCASTD 12(BX), Y10
+	VPMADDUBSW   Y9, Y3, Y11
+	VPMADDUBSW   Y10, Y6, Y12
+	VPADDW       Y12, Y11, Y11
+	VPMADDWD     Y0, Y11, Y11
+	VPADDD       Y11, Y7, Y7
+	VPMADDUBSW   Y9, Y4, Y9
+	VPMADDUBSW   Y10, Y8, Y10
+	VPADDW       Y10, Y9, Y9
+	VPMADDWD     Y0, Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VPBROADCASTD 8(BX)(DI*1), Y9
+	VPBROADCASTD 12(BX)(DI*1), Y10
+	VPMADDUBSW   Y9, Y3, Y3
+	VPMADDUBSW   Y10, Y6, Y6
+	VPADDW       Y6, Y3, Y3
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y3, Y1, Y1
+	VPMADDUBSW   Y9, Y4, Y3
+	VPMADDUBSW   Y10, Y8, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y3, Y2, Y2
+	VMOVUPS      1024(CX), Y3
+	VMOVUPS      1056(CX), Y4
+	VMOVUPS      1088(CX), Y6
+	VMOVUPS      1120(CX), Y8
+	VPBROADCASTD 64(BX), Y9
+	VPBROADCASTD 68(BX), Y10
+	VPMADDUBSW   Y9, Y3, Y11
+	VPMADDUBSW   Y10, Y6, Y12
+	VPADDW       Y12, Y11, Y11
+	VPMADDWD     Y0, Y11, Y11
+	VPADDD       Y11, Y7, Y7
+	VPMADDUBSW   Y9, Y4, Y9
+	VPMADDUBSW   Y10, Y8, Y10
+	VPADDW       Y10, Y9, Y9
+	VPMADDWD     Y0, Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VPBROADCASTD 64(BX)(DI*1), Y9
+	VPBROADCASTD 68(BX)(DI*1), Y10
+	VPMADDUBSW   Y9, Y3, Y3
+	VPMADDUBSW   Y10, Y6, Y6
+	VPADDW       Y6, Y3, Y3
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y3, Y1, Y1
+	VPMADDUBSW   Y9, Y4, Y3
+	VPMADDUBSW   Y10, Y8, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y3, Y2, Y2
+	VMOVUPS      1152(CX), Y3
+	VMOVUPS      1184(CX), Y4
+	VMOVUPS      1216(CX), Y6
+	VMOVUPS      1248(CX), Y8
+	VPBROADCASTD 72(BX), Y9
+	VPBROADCASTD 76(BX), Y10
+	VPMADDUBSW   Y9, Y3, Y11
+	VPMADDUBSW   Y10, Y6, Y12
+	VPADDW       Y12, Y11, Y11
+	VPMADDWD     Y0, Y11, Y11
+	VPADDD       Y11, Y7, Y7
+	VPMADDUBSW   Y9, Y4, Y9
+	VPMADDUBSW   Y10, Y8, Y10
+	VPADDW       Y10, Y9, Y9
+	VPMADDWD     Y0, Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VPBROADCASTD 72(BX)(DI*1), Y9
+	VPBROADCASTD 76(BX)(DI*1), Y10
+	VPMADDUBSW   Y9, Y3, Y3
+	VPMADDUBSW   Y10, Y6, Y6
+	VPADDW       Y6, Y3, Y3
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y3, Y1, Y1
+	VPMADDUBSW   Y9, Y4, Y3
+	VPMADDUBSW   Y10, Y8, Y4
+	VPADDW       Y4, Y3, Y3
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y3, Y2, Y2
+	VBROADCASTSS 512(SI), Y3
+	VBROADCASTSS 640(SI), Y4
+	VMULPS       (DX), Y3, Y6
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  (AX), Y6, Y7
+	VFMADD231PS  1024(DX), Y4, Y7
+	VMOVUPS      Y7, (AX)
+	VMULPS       32(DX), Y3, Y3
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  32(AX), Y3, Y5
+	VFMADD231PS  1056(DX), Y4, Y5
+	VMOVUPS      Y5, 32(AX)
+	VBROADCASTSS 512(SI)(DI*1), Y3
+	VBROADCASTSS 640(SI)(DI*1), Y4
+	VMULPS       (DX), Y3, Y5
+	VCVTDQ2PS    Y1, Y1
+	VFMADD213PS  128(AX), Y5, Y1
+	VFMADD231PS  1024(DX), Y4, Y1
+	VMOVUPS      Y1, 128(AX)
+	VMULPS       32(DX), Y3, Y1
+	VCVTDQ2PS    Y2, Y2
+	VFMADD213PS  160(AX), Y1, Y2
+	VFMADD231PS  1056(DX), Y4, Y2
+	VMOVUPS      Y2, 160(AX)
+	ADDQ         $0x00000800, CX
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000004, SI
+	ADDQ         $0x00000400, AX
+	DECQ         R8
+	JZ           done
+	DECQ         R9
+	JNZ          block
+	MOVQ         $0x00000004, R9
+	SUBQ         $0x00001f00, CX
+	SUBQ         $0x000001f0, BX
+	JMP          block
+
+done:
+	VZEROUPPER
+	RET
+
+// func GemmHalvesAVX2(acc *byte, w *byte, x *byte, stride int, blocks int, zero uint32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·GemmHalvesAVX2(SB), NOSPLIT, $0-44
+	MOVQ         acc+0(FP), AX
+	MOVQ         w+8(FP), CX
+	LEAQ         8192(CX), DX
+	MOVQ         x+16(FP), BX
+	MOVQ         BX, SI
+	MOVQ         stride+24(FP), DI
+	MOVQ         blocks+32(FP), R8
+	MOVQ         $0x00000004, R9
+	MOVL         $0x00010001, R10
+	VMOVD        R10, X0
+	VPBROADCASTD X0, Y0
+	MOVL         zero+40(FP), R10
+	VMOVD        R10, X1
+	VPBROADCASTD X1, Y1
+	VPAND        upper<>+0(SB), Y1, Y2
+	VPAND        lower<>+0(SB), Y1, Y1
+
+block:
+	VPBROADCASTD 576(SI), Y3
+	VPMADDWD     Y1, Y3, Y3
+	VPBROADCASTD 576(SI), Y4
+	VPMADDWD     Y1, Y4, Y4
+	VPBROADCASTD 576(SI)(DI*1), Y5
+	VPMADDWD     Y1, Y5, Y5
+	VPBROADCASTD 576(SI)(DI*1), Y6
+	VPMADDWD     Y1, Y6, Y6
+	VMOVUPS      (CX), Y7
+	VMOVUPS      32(CX), Y8
+	VMOVUPS      64(CX), Y9
+	VMOVUPS      96(CX), Y10
+	VPBROADCASTD (BX), Y11
+	VPBROADCASTD 4(BX), Y12
+	VPMADDUBSW   Y11, Y7, Y13
+	VPMADDUBSW   Y12, Y9, Y14
+	VPADDW       Y14, Y13, Y13
+	VPMADDWD     Y0, Y13, Y13
+	VPADDD       Y13, Y3, Y3
+	VPMADDUBSW   Y11, Y8, Y11
+	VPMADDUBSW   Y12, Y10, Y12
+	VPADDW       Y12, Y11, Y11
+	VPMADDWD     Y0, Y11, Y11
+	VPADDD       Y11, Y4, Y4
+	VPBROADCASTD (BX)(DI*1), Y11
+	VPBROADCASTD 4(BX)(DI*1), Y12
+	VPMADDUBSW   Y11, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y9
+	VPADDW       Y9, Y7, Y7
+	VPMADDWD     Y0, Y7, Y7
+	VPADDD       Y7, Y5, Y5
+	VPMADDUBSW   Y11, Y8, Y7
+	VPMADDUBSW   Y12, Y10, Y8
+	VPADDW       Y8, Y7, Y7
+	VPMADDWD     Y0, Y7, Y7
+	VPADDD       Y7, Y6, Y6
+	VMOVUPS      128(CX), Y7
+	VMOVUPS      160(CX), Y8
+	VMOVUPS      192(CX), Y9
+	VMOVUPS      224(CX), Y10
+	VPBROADCASTD 8(BX), Y11
+	VPBROADCASTD 12(BX), Y12
+	VPMADDUBSW   Y11, Y7, Y13
+	VPMADDUBSW   Y12, Y9, Y14
+	VPADDW       Y14, Y13, Y13
+	VPMADDWD     Y0, Y13, Y13
+	VPADDD       Y13, Y3, Y3
+	VPMADDUBSW   Y11, Y8, Y11
+	VPMADDUBSW   Y12, Y10, Y12
+	VPADDW       Y12, Y11, Y11
+	VPMADDWD     Y0, Y11, Y11
+	VPADDD       Y11, Y4, Y4
+	VPBROADCASTD 8(BX)(DI*1), Y11
+	VPBROADCASTD 12(BX)(DI*1), Y12
+	VPMADDUBSW   Y11, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y9
+	VPADDW       Y9, Y7, Y7
+	VPMADDWD     Y0, Y7, Y7
+	VPADDD       Y7, Y5, Y5
+	VPMADDUBSW   Y11, Y8, Y7
+	VPMADDUBSW   Y12, Y10, Y8
+	VPADDW       Y8, Y7, Y7
+	VPMADDWD     Y0, Y7, Y7
+	VPADDD       Y7, Y6, Y6
+	VBROADCASTSS 512(SI), Y7
+	VMULPS       (DX), Y7, Y8
+	VCVTDQ2PS    Y3, Y3
+	VFMADD213PS  (AX), Y8, Y3
+	VMOVUPS      Y3, (AX)
+	VMULPS       32(DX), Y7, Y3
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  32(AX), Y3, Y4
+	VMOVUPS      Y4, 32(AX)
+	VBROADCASTSS 512(SI)(DI*1), Y3
+	VMULPS       (DX), Y3, Y4
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  128(AX), Y4, Y5
+	VMOVUPS      Y5, 128(AX)
+	VMULPS       32(DX), Y3, Y3
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  160(AX), Y3, Y6
+	VMOVUPS      Y6, 160(AX)
+	VPBROADCASTD 576(SI), Y3
+	VPMADDWD     Y2, Y3, Y3
+	VPBROADCASTD 576(SI), Y4
+	VPMADDWD     Y2, Y4, Y4
+	VPBROADCASTD 576(SI)(DI*1), Y5
+	VPMADDWD     Y2, Y5, Y5
+	VPBROADCASTD 576(SI)(DI*1), Y6
+	VPMADDWD     Y2, Y6, Y6
+	VMOVUPS      1024(CX), Y7
+	VMOVUPS      1056(CX), Y8
+	VMOVUPS      1088(CX), Y9
+	VMOVUPS      1120(CX), Y10
+	VPBROADCASTD 64(BX), Y11
+	VPBROADCASTD 68(BX), Y12
+	VPMADDUBSW   Y11, Y7, Y13
+	VPMADDUBSW   Y12, Y9, Y14
+	VPADDW       Y14, Y13, Y13
+	VPMADDWD     Y0, Y13, Y13
+	VPADDD       Y13, Y3, Y3
+	VPMADDUBSW   Y11, Y8, Y11
+	VPMADDUBSW   Y12, Y10, Y12
+	VPADDW       Y12, Y11, Y11
+	VPMADDWD     Y0, Y11, Y11
+	VPADDD       Y11, Y4, Y4
+	VPBROADCASTD 64(BX)(DI*1), Y11
+	VPBROADCASTD 68(BX)(DI*1), Y12
+	VPMADDUBSW   Y11, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y9
+	VPADDW       Y9, Y7, Y7
+	VPMADDWD     Y0, Y7, Y7
+	VPADDD       Y7, Y5, Y5
+	VPMADDUBSW   Y11, Y8, Y7
+	VPMADDUBSW   Y12, Y10, Y8
+	VPADDW       Y8, Y7, Y7
+	VPMADDWD     Y0, Y7, Y7
+	VPADDD       Y7, Y6, Y6
+	VMOVUPS      1152(CX), Y7
+	VMOVUPS      1184(CX), Y8
+	VMOVUPS      1216(CX), Y9
+	VMOVUPS      1248(CX), Y10
+	VPBROADCASTD 72(BX), Y11
+	VPBROADCASTD 76(BX), Y12
+	VPMADDUBSW   Y11, Y7, Y13
+	VPMADDUBSW   Y12, Y9, Y14
+	VPADDW       Y14, Y13, Y13
+	VPMADDWD     Y0, Y13, Y13
+	VPADDD       Y13, Y3, Y3
+	VPMADDUBSW   Y11, Y8, Y11
+	VPMADDUBSW   Y12, Y10, Y12
+	VPADDW       Y12, Y11, Y11
+	VPMADDWD     Y0, Y11, Y11
+	VPADDD       Y11, Y4, Y4
+	VPBROADCASTD 72(BX)(DI*1), Y11
+	VPBROADCASTD 76(BX)(DI*1), Y12
+	VPMADDUBSW   Y11, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y9
+	VPADDW       Y9, Y7, Y7
+	VPMADDWD     Y0, Y7, Y7
+	VPADDD       Y7, Y5, Y5
+	VPMADDUBSW   Y11, Y8, Y7
+	VPMADDUBSW   Y12, Y10, Y8
+	VPADDW       Y8, Y7, Y7
+	VPMADDWD     Y0, Y7, Y7
+	VPADDD       Y7, Y6, Y6
+	VBROADCASTSS 512(SI), Y7
+	VMULPS       1024(DX), Y7, Y8
+	VCVTDQ2PS    Y3, Y3
+	VFMADD213PS  (AX), Y8, Y3
+	VMOVUPS      Y3, (AX)
+	VMULPS       1056(DX), Y7, Y3
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  32(AX), Y3, Y4
+	VMOVUPS      Y4, 32(AX)
+	VBROADCASTSS 512(SI)(DI*1), Y3
+	VMULPS       1024(DX), Y3, Y4
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  128(AX), Y4, Y5
+	VMOVUPS      Y5, 128(AX)
+	VMULPS       1056(DX), Y3, Y3
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  160(AX), Y3, Y6
+	VMOVUPS      Y6, 160(AX)
+	ADDQ         $0x00000800, CX
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000004, SI
+	ADDQ         $0x00000400, AX
+	DECQ         R8
+	JZ           done
+	DECQ         R9
+	JNZ          block
+	MOVQ         $0x00000004, R9
+	SUBQ         $0x00001f00, CX
+	SUBQ         $0x000001f0, BX
+	JMP          block
+
+done:
+	VZEROUPPER
+	RET
+
+DATA lower<>+0(SB)/8, $0x0000ffff0000ffff
+DATA lower<>+8(SB)/8, $0x0000ffff0000ffff
+DATA lower<>+16(SB)/8, $0x0000ffff0000ffff
+DATA lower<>+24(SB)/8, $0x0000ffff0000ffff
+DATA lower<>+32(SB)/8, $0x0000ffff0000ffff
+DATA lower<>+40(SB)/8, $0x0000ffff0000ffff
+DATA lower<>+48(SB)/8, $0x0000ffff0000ffff
+DATA lower<>+56(SB)/8, $0x0000ffff0000ffff
+GLOBL lower<>(SB), RODATA|NOPTR, $64
+
+// func GemmSignedAVX2(acc *byte, w *byte, x *byte, stride int, blocks int, zero uint32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·GemmSignedAVX2(SB), NOSPLIT, $0-44
+	MOVQ         acc+0(FP), AX
+	MOVQ         w+8(FP), CX
+	LEAQ         8192(CX), DX
+	MOVQ         x+16(FP), BX
+	MOVQ         BX, SI
+	MOVQ         stride+24(FP), DI
+	MOVQ         blocks+32(FP), R8
+	MOVQ         $0x00000004, R9
+	MOVL         $0x00010001, R10
+	VMOVD        R10, X0
+	VPBROADCASTD X0, Y0
+
+block:
+	VMOVUPS      (CX), Y1
+	VMOVUPS      32(CX), Y2
+	VPABSB       Y1, Y3
+	VPABSB       Y2, Y4
+	VPBROADCASTD (BX), Y5
+	VPSIGNB      Y1, Y5, Y6
+	VPMADDUBSW   Y6, Y3, Y6
+	VPMADDWD     Y0, Y6, Y6
+	VPSIGNB      Y2, Y5, Y5
+	VPMADDUBSW   Y5, Y4, Y5
+	VPMADDWD     Y0, Y5, Y5
+	VPBROADCASTD (BX)(DI*1), Y7
+	VPSIGNB      Y1, Y7, Y1
+	VPMADDUBSW   Y1, Y3, Y1
+	VPMADDWD     Y0, Y1, Y1
+	VPSIGNB      Y2, Y7, Y2
+	VPMADDUBSW   Y2, Y4, Y2
+	VPMADDWD     Y0, Y2, Y2
+	VMOVUPS      64(CX), Y3
+	VMOVUPS      96(CX), Y4
+	VPABSB       Y3, Y7
+	VPABSB       Y4, Y8
+	VPBROADCASTD 4(BX), Y9
+	VPSIGNB      Y3, Y9, Y10
+	VPMADDUBSW   Y10, Y7, Y10
+	VPMADDWD     Y0, Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPSIGNB      Y4, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y0, Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VPBROADCASTD 4(BX)(DI*1), Y9
+	VPSIGNB      Y3, Y9, Y3
+	VPMADDUBSW   Y3, Y7, Y3
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y3, Y1, Y1
+	VPSIGNB      Y4, Y9, Y3
+	VPMADDUBSW   Y3, Y8, Y3
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y3, Y2, Y2
+	VMOVUPS      128(CX), Y3
+	VMOVUPS      160(CX), Y4
+	VPABSB       Y3, Y7
+	VPABSB       Y4, Y8
+	VPBROADCASTD 8(BX), Y9
+	VPSIGNB      Y3, Y9, Y10
+	VPMADDUBSW   Y10, Y7, Y10
+	VPMADDWD     Y0, Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPSIGNB      Y4, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y0, Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VPBROADCASTD 8(BX)(DI*1), Y9
+	VPSIGNB      Y3, Y9, Y3
+	VPMADDUBSW   Y3, Y7, Y3
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y3, Y1, Y1
+	VPSIGNB      Y4, Y9, Y3
+	VPMADDUBSW   Y3, Y8, Y3
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y3, Y2, Y2
+	VMOVUPS      192(CX), Y3
+	VMOVUPS      224(CX), Y4
+	VPABSB       Y3, Y7
+	VPABSB       Y4, Y8
+	VPBROADCASTD 12(BX), Y9
+	VPSIGNB      Y3, Y9, Y10
+	VPMADDUBSW   Y10, Y7, Y10
+	VPMADDWD     Y0, Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPSIGNB      Y4, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y0, Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VPBROADCASTD 12(BX)(DI*1), Y9
+	VPSIGNB      Y3, Y9, Y3
+	VPMADDUBSW   Y3, Y7, Y3
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y3, Y1, Y1
+	VPSIGNB      Y4, Y9, Y3
+	VPMADDUBSW   Y3, Y8, Y3
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y3, Y2, Y2
+	VMOVUPS      1024(CX), Y3
+	VMOVUPS      1056(CX), Y4
+	VPABSB       Y3, Y7
+	VPABSB       Y4, Y8
+	VPBROADCASTD 64(BX), Y9
+	VPSIGNB      Y3, Y9, Y10
+	VPMADDUBSW   Y10, Y7, Y10
+	VPMADDWD     Y0, Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPSIGNB      Y4, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y0, Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VPBROADCASTD 64(BX)(DI*1), Y9
+	VPSIGNB      Y3, Y9, Y3
+	VPMADDUBSW   Y3, Y7, Y3
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y3, Y1, Y1
+	VPSIGNB      Y4, Y9, Y3
+	VPMADDUBSW   Y3, Y8, Y3
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y3, Y2, Y2
+	VMOVUPS      1088(CX), Y3
+	VMOVUPS      1120(CX), Y4
+	VPABSB       Y3, Y7
+	VPABSB       Y4, Y8
+	VPBROADCASTD 68(BX), Y9
+	VPSIGNB      Y3, Y9, Y10
+	VPMADDUBSW   Y10, Y7, Y10
+	VPMADDWD     Y0, Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPSIGNB      Y4, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y0, Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VPBROADCASTD 68(BX)(DI*1), Y9
+	VPSIGNB      Y3, Y9, Y3
+	VPMADDUBSW   Y3, Y7, Y3
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y3, Y1, Y1
+	VPSIGNB      Y4, Y9, Y3
+	VPMADDUBSW   Y3, Y8, Y3
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y3, Y2, Y2
+	VMOVUPS      1152(CX), Y3
+	VMOVUPS      1184(CX), Y4
+	VPABSB       Y3, Y7
+	VPABSB       Y4, Y8
+	VPBROADCASTD 72(BX), Y9
+	VPSIGNB      Y3, Y9, Y10
+	VPMADDUBSW   Y10, Y7, Y10
+	VPMADDWD     Y0, Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPSIGNB      Y4, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y0, Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VPBROADCASTD 72(BX)(DI*1), Y9
+	VPSIGNB      Y3, Y9, Y3
+	VPMADDUBSW   Y3, Y7, Y3
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y3, Y1, Y1
+	VPSIGNB      Y4, Y9, Y3
+	VPMADDUBSW   Y3, Y8, Y3
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y3, Y2, Y2
+	VMOVUPS      1216(CX), Y3
+	VMOVUPS      1248(CX), Y4
+	VPABSB       Y3, Y7
+	VPABSB       Y4, Y8
+	VPBROADCASTD 76(BX), Y9
+	VPSIGNB      Y3, Y9, Y10
+	VPMADDUBSW   Y10, Y7, Y10
+	VPMADDWD     Y0, Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPSIGNB      Y4, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y0, Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VPBROADCASTD 76(BX)(DI*1), Y9
+	VPSIGNB      Y3, Y9, Y3
+	VPMADDUBSW   Y3, Y7, Y3
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y3, Y1, Y1
+	VPSIGNB      Y4, Y9, Y3
+	VPMADDUBSW   Y3, Y8, Y3
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y3, Y2, Y2
+	VBROADCASTSS 512(SI), Y3
+	VMULPS       (DX), Y3, Y4
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  (AX), Y4, Y6
+	VMOVUPS      Y6, (AX)
+	VMULPS       32(DX), Y3, Y3
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  32(AX), Y3, Y5
+	VMOVUPS      Y5, 32(AX)
+	VBROADCASTSS 512(SI)(DI*1), Y3
+	VMULPS       (DX), Y3, Y4
+	VCVTDQ2PS    Y1, Y1
+	VFMADD213PS  128(AX), Y4, Y1
+	VMOVUPS      Y1, 128(AX)
+	VMULPS       32(DX), Y3, Y1
+	VCVTDQ2PS    Y2, Y2
+	VFMADD213PS  160(AX), Y1, Y2
+	VMOVUPS      Y2, 160(AX)
+	ADDQ         $0x00000800, CX
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000004, SI
+	ADDQ         $0x00000400, AX
+	DECQ         R8
+	JZ           done
+	DECQ         R9
+	JNZ          block
+	MOVQ         $0x00000004, R9
+	SUBQ         $0x00001f00, CX
+	SUBQ         $0x000001f0, BX
+	JMP          block
+
+done:
+	VZEROUPPER
+	RET
+
 // func SoftmaxAVX2(s []float32, state *[3]float32, scale float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·SoftmaxAVX2(SB), NOSPLIT, $0-36
@@ -13971,16 +16533,6 @@ DATA swishMost<>+20(SB)/4, $0x7149f2ca
 DATA swishMost<>+24(SB)/4, $0x7149f2ca
 DATA swishMost<>+28(SB)/4, $0x7149f2ca
 GLOBL swishMost<>(SB), RODATA|NOPTR, $32
-
-DATA sign<>+0(SB)/8, $0x8000000080000000
-DATA sign<>+8(SB)/8, $0x8000000080000000
-DATA sign<>+16(SB)/8, $0x8000000080000000
-DATA sign<>+24(SB)/8, $0x8000000080000000
-DATA sign<>+32(SB)/8, $0x8000000080000000
-DATA sign<>+40(SB)/8, $0x8000000080000000
-DATA sign<>+48(SB)/8, $0x8000000080000000
-DATA sign<>+56(SB)/8, $0x8000000080000000
-GLOBL sign<>(SB), RODATA|NOPTR, $64
 
 DATA swishOne<>+0(SB)/4, $0x3f800000
 DATA swishOne<>+4(SB)/4, $0x3f800000

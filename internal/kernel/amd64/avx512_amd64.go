@@ -303,6 +303,17 @@ func Dot4MXFP4AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 //go:noescape
 func SpreadMXFP4AVX512(dst []byte, w []byte)
 
+// InterleaveAVX512 turns a chunk of sixteen rows that Spread wrote, one after the other, into a
+// panel: of each four bytes those of all rows.
+//
+//go:noescape
+func InterleaveAVX512(dst *[10240]byte, src *[10240]byte)
+
+// GemmEndAVX512 sets out [tokens, rows] to the sums of acc.
+//
+//go:noescape
+func GemmEndAVX512(out *byte, acc *byte)
+
 // TileF32AVX512 is Set.TileF32 of package kernel.
 //
 //go:noescape
@@ -383,12 +394,6 @@ func WidenQ8AVX512(dst []byte, w []byte, next *byte)
 //go:noescape
 func WidenQ4AVX512(dst []byte, w []byte, next *byte)
 
-// InterleaveAVX512 turns a chunk of sixteen rows that Spread wrote, one after the other, into a
-// panel: of each four bytes those of all rows.
-//
-//go:noescape
-func InterleaveAVX512(dst *[10240]byte, src *[10240]byte)
-
 // GemmZeroAVX512 adds the products of a chunk of two panels, of which so many blocks count,
 // with records of activations to acc.
 //
@@ -406,11 +411,6 @@ func GemmLeastAVX512(acc *byte, w *byte, w2 *byte, x *byte, stride int, blocks i
 //
 //go:noescape
 func GemmHalvesAVX512(acc *byte, w *byte, w2 *byte, x *byte, stride int, blocks int, zero uint32)
-
-// GemmEndAVX512 sets out [tokens, rows] to the sums of acc.
-//
-//go:noescape
-func GemmEndAVX512(out *byte, acc *byte)
 
 // TileWideAVX512 is Rows.Tile of package kernel for quantTokens tokens.
 //

@@ -2975,49 +2975,49 @@ TEXT ·SpreadQ80AVX512(SB), NOSPLIT, $0-48
 	VINSERTI32X4    $0x02, 274(CX), Z1, Z1
 	VINSERTI32X4    $0x03, 410(CX), Z1, Z1
 	VPXORD          top<>+0(SB), Z1, Z1
-	VMOVDQU32       Z1, (AX)
+	VMOVUPS         Z1, (AX)
 	VBROADCASTI32X4 18(CX), Z1
 	VINSERTI32X4    $0x01, 154(CX), Z1, Z1
 	VINSERTI32X4    $0x02, 290(CX), Z1, Z1
 	VINSERTI32X4    $0x03, 426(CX), Z1, Z1
 	VPXORD          top<>+0(SB), Z1, Z1
-	VMOVDQU32       Z1, 64(AX)
+	VMOVUPS         Z1, 64(AX)
 	VBROADCASTI32X4 36(CX), Z1
 	VINSERTI32X4    $0x01, 172(CX), Z1, Z1
 	VINSERTI32X4    $0x02, 308(CX), Z1, Z1
 	VINSERTI32X4    $0x03, 444(CX), Z1, Z1
 	VPXORD          top<>+0(SB), Z1, Z1
-	VMOVDQU32       Z1, 128(AX)
+	VMOVUPS         Z1, 128(AX)
 	VBROADCASTI32X4 52(CX), Z1
 	VINSERTI32X4    $0x01, 188(CX), Z1, Z1
 	VINSERTI32X4    $0x02, 324(CX), Z1, Z1
 	VINSERTI32X4    $0x03, 460(CX), Z1, Z1
 	VPXORD          top<>+0(SB), Z1, Z1
-	VMOVDQU32       Z1, 192(AX)
+	VMOVUPS         Z1, 192(AX)
 	VBROADCASTI32X4 70(CX), Z1
 	VINSERTI32X4    $0x01, 206(CX), Z1, Z1
 	VINSERTI32X4    $0x02, 342(CX), Z1, Z1
 	VINSERTI32X4    $0x03, 478(CX), Z1, Z1
 	VPXORD          top<>+0(SB), Z1, Z1
-	VMOVDQU32       Z1, 256(AX)
+	VMOVUPS         Z1, 256(AX)
 	VBROADCASTI32X4 86(CX), Z1
 	VINSERTI32X4    $0x01, 222(CX), Z1, Z1
 	VINSERTI32X4    $0x02, 358(CX), Z1, Z1
 	VINSERTI32X4    $0x03, 494(CX), Z1, Z1
 	VPXORD          top<>+0(SB), Z1, Z1
-	VMOVDQU32       Z1, 320(AX)
+	VMOVUPS         Z1, 320(AX)
 	VBROADCASTI32X4 104(CX), Z1
 	VINSERTI32X4    $0x01, 240(CX), Z1, Z1
 	VINSERTI32X4    $0x02, 376(CX), Z1, Z1
 	VINSERTI32X4    $0x03, 512(CX), Z1, Z1
 	VPXORD          top<>+0(SB), Z1, Z1
-	VMOVDQU32       Z1, 384(AX)
+	VMOVUPS         Z1, 384(AX)
 	VBROADCASTI32X4 120(CX), Z1
 	VINSERTI32X4    $0x01, 256(CX), Z1, Z1
 	VINSERTI32X4    $0x02, 392(CX), Z1, Z1
 	VINSERTI32X4    $0x03, 528(CX), Z1, Z1
 	VPXORD          top<>+0(SB), Z1, Z1
-	VMOVDQU32       Z1, 448(AX)
+	VMOVUPS         Z1, 448(AX)
 	VMOVDQU32       (CX), Z1
 	VPERMT2W        64(CX), Z0, Z1
 	VMOVDQU32       136(CX), Z2
@@ -3657,37 +3657,37 @@ TEXT ·SpreadQ40AVX512(SB), NOSPLIT, $0-48
 	VINSERTI32X4    $0x02, 146(CX), Z2, Z2
 	VINSERTI32X4    $0x03, 218(CX), Z2, Z2
 	VPANDD          Z0, Z2, Z3
-	VMOVDQU32       Z3, (AX)
+	VMOVUPS         Z3, (AX)
 	VPSRLW          $0x04, Z2, Z2
 	VPANDD          Z0, Z2, Z2
-	VMOVDQU32       Z2, 64(AX)
+	VMOVUPS         Z2, 64(AX)
 	VBROADCASTI32X4 20(CX), Z2
 	VINSERTI32X4    $0x01, 92(CX), Z2, Z2
 	VINSERTI32X4    $0x02, 164(CX), Z2, Z2
 	VINSERTI32X4    $0x03, 236(CX), Z2, Z2
 	VPANDD          Z0, Z2, Z3
-	VMOVDQU32       Z3, 128(AX)
+	VMOVUPS         Z3, 128(AX)
 	VPSRLW          $0x04, Z2, Z2
 	VPANDD          Z0, Z2, Z2
-	VMOVDQU32       Z2, 192(AX)
+	VMOVUPS         Z2, 192(AX)
 	VBROADCASTI32X4 38(CX), Z2
 	VINSERTI32X4    $0x01, 110(CX), Z2, Z2
 	VINSERTI32X4    $0x02, 182(CX), Z2, Z2
 	VINSERTI32X4    $0x03, 254(CX), Z2, Z2
 	VPANDD          Z0, Z2, Z3
-	VMOVDQU32       Z3, 256(AX)
+	VMOVUPS         Z3, 256(AX)
 	VPSRLW          $0x04, Z2, Z2
 	VPANDD          Z0, Z2, Z2
-	VMOVDQU32       Z2, 320(AX)
+	VMOVUPS         Z2, 320(AX)
 	VBROADCASTI32X4 56(CX), Z2
 	VINSERTI32X4    $0x01, 128(CX), Z2, Z2
 	VINSERTI32X4    $0x02, 200(CX), Z2, Z2
 	VINSERTI32X4    $0x03, 272(CX), Z2, Z2
 	VPANDD          Z0, Z2, Z3
-	VMOVDQU32       Z3, 384(AX)
+	VMOVUPS         Z3, 384(AX)
 	VPSRLW          $0x04, Z2, Z2
 	VPANDD          Z0, Z2, Z2
-	VMOVDQU32       Z2, 448(AX)
+	VMOVUPS         Z2, 448(AX)
 	VPERMW          (CX), Z1, Z0
 	VPERMW          72(CX), Z1, K1, Z0
 	VPERMW          144(CX), Z1, K2, Z0
@@ -4340,37 +4340,37 @@ TEXT ·SpreadQ41AVX512(SB), NOSPLIT, $0-48
 	VINSERTI32X4    $0x02, 164(CX), Z3, Z3
 	VINSERTI32X4    $0x03, 244(CX), Z3, Z3
 	VPANDD          Z0, Z3, Z4
-	VMOVDQU32       Z4, (AX)
+	VMOVUPS         Z4, (AX)
 	VPSRLW          $0x04, Z3, Z3
 	VPANDD          Z0, Z3, Z3
-	VMOVDQU32       Z3, 64(AX)
+	VMOVUPS         Z3, 64(AX)
 	VBROADCASTI32X4 24(CX), Z3
 	VINSERTI32X4    $0x01, 104(CX), Z3, Z3
 	VINSERTI32X4    $0x02, 184(CX), Z3, Z3
 	VINSERTI32X4    $0x03, 264(CX), Z3, Z3
 	VPANDD          Z0, Z3, Z4
-	VMOVDQU32       Z4, 128(AX)
+	VMOVUPS         Z4, 128(AX)
 	VPSRLW          $0x04, Z3, Z3
 	VPANDD          Z0, Z3, Z3
-	VMOVDQU32       Z3, 192(AX)
+	VMOVUPS         Z3, 192(AX)
 	VBROADCASTI32X4 44(CX), Z3
 	VINSERTI32X4    $0x01, 124(CX), Z3, Z3
 	VINSERTI32X4    $0x02, 204(CX), Z3, Z3
 	VINSERTI32X4    $0x03, 284(CX), Z3, Z3
 	VPANDD          Z0, Z3, Z4
-	VMOVDQU32       Z4, 256(AX)
+	VMOVUPS         Z4, 256(AX)
 	VPSRLW          $0x04, Z3, Z3
 	VPANDD          Z0, Z3, Z3
-	VMOVDQU32       Z3, 320(AX)
+	VMOVUPS         Z3, 320(AX)
 	VBROADCASTI32X4 64(CX), Z3
 	VINSERTI32X4    $0x01, 144(CX), Z3, Z3
 	VINSERTI32X4    $0x02, 224(CX), Z3, Z3
 	VINSERTI32X4    $0x03, 304(CX), Z3, Z3
 	VPANDD          Z0, Z3, Z4
-	VMOVDQU32       Z4, 384(AX)
+	VMOVUPS         Z4, 384(AX)
 	VPSRLW          $0x04, Z3, Z3
 	VPANDD          Z0, Z3, Z3
-	VMOVDQU32       Z3, 448(AX)
+	VMOVUPS         Z3, 448(AX)
 	VPERMW          (CX), Z1, Z0
 	VPERMW          80(CX), Z1, K1, Z0
 	VPERMW          160(CX), Z1, K2, Z0
@@ -5264,13 +5264,13 @@ TEXT ·SpreadQ50AVX512(SB), NOSPLIT, $0-48
 	VPSHUFB         Z3, Z6, Z8
 	VPTESTMB        Z2, Z8, K4
 	VPADDB          sixteen<>+0(SB), Z7, K4, Z7
-	VMOVDQU32       Z7, (AX)
+	VMOVUPS         Z7, (AX)
 	VPSRLW          $0x04, Z5, Z5
 	VPANDD          Z0, Z5, Z5
 	VPSHUFB         Z4, Z6, Z6
 	VPTESTMB        Z2, Z6, K4
 	VPADDB          sixteen<>+0(SB), Z5, K4, Z5
-	VMOVDQU32       Z5, 64(AX)
+	VMOVUPS         Z5, 64(AX)
 	VBROADCASTI32X4 28(CX), Z5
 	VINSERTI32X4    $0x01, 116(CX), Z5, Z5
 	VINSERTI32X4    $0x02, 204(CX), Z5, Z5
@@ -5283,13 +5283,13 @@ TEXT ·SpreadQ50AVX512(SB), NOSPLIT, $0-48
 	VPSHUFB         Z3, Z6, Z8
 	VPTESTMB        Z2, Z8, K4
 	VPADDB          sixteen<>+0(SB), Z7, K4, Z7
-	VMOVDQU32       Z7, 128(AX)
+	VMOVUPS         Z7, 128(AX)
 	VPSRLW          $0x04, Z5, Z5
 	VPANDD          Z0, Z5, Z5
 	VPSHUFB         Z4, Z6, Z6
 	VPTESTMB        Z2, Z6, K4
 	VPADDB          sixteen<>+0(SB), Z5, K4, Z5
-	VMOVDQU32       Z5, 192(AX)
+	VMOVUPS         Z5, 192(AX)
 	VBROADCASTI32X4 50(CX), Z5
 	VINSERTI32X4    $0x01, 138(CX), Z5, Z5
 	VINSERTI32X4    $0x02, 226(CX), Z5, Z5
@@ -5302,13 +5302,13 @@ TEXT ·SpreadQ50AVX512(SB), NOSPLIT, $0-48
 	VPSHUFB         Z3, Z6, Z8
 	VPTESTMB        Z2, Z8, K4
 	VPADDB          sixteen<>+0(SB), Z7, K4, Z7
-	VMOVDQU32       Z7, 256(AX)
+	VMOVUPS         Z7, 256(AX)
 	VPSRLW          $0x04, Z5, Z5
 	VPANDD          Z0, Z5, Z5
 	VPSHUFB         Z4, Z6, Z6
 	VPTESTMB        Z2, Z6, K4
 	VPADDB          sixteen<>+0(SB), Z5, K4, Z5
-	VMOVDQU32       Z5, 320(AX)
+	VMOVUPS         Z5, 320(AX)
 	VBROADCASTI32X4 72(CX), Z5
 	VINSERTI32X4    $0x01, 160(CX), Z5, Z5
 	VINSERTI32X4    $0x02, 248(CX), Z5, Z5
@@ -5321,13 +5321,13 @@ TEXT ·SpreadQ50AVX512(SB), NOSPLIT, $0-48
 	VPSHUFB         Z3, Z6, Z3
 	VPTESTMB        Z2, Z3, K4
 	VPADDB          sixteen<>+0(SB), Z7, K4, Z7
-	VMOVDQU32       Z7, 384(AX)
+	VMOVUPS         Z7, 384(AX)
 	VPSRLW          $0x04, Z5, Z3
 	VPANDD          Z0, Z3, Z3
 	VPSHUFB         Z4, Z6, Z0
 	VPTESTMB        Z2, Z0, K4
 	VPADDB          sixteen<>+0(SB), Z3, K4, Z3
-	VMOVDQU32       Z3, 448(AX)
+	VMOVUPS         Z3, 448(AX)
 	VMOVDQU32       (CX), Z0
 	VPERMT2W        24(CX), Z1, Z0
 	VMOVDQU32       88(CX), Z2
@@ -6047,37 +6047,37 @@ TEXT ·SpreadQ4KAVX512(SB), NOSPLIT, $0-48
 	VINSERTI32X4    $0x02, 160(CX), Z1, Z1
 	VINSERTI32X4    $0x03, 224(CX), Z1, Z1
 	VPANDD          Z0, Z1, Z2
-	VMOVDQU32       Z2, (AX)
+	VMOVUPS         Z2, (AX)
 	VPSRLW          $0x04, Z1, Z1
 	VPANDD          Z0, Z1, Z1
-	VMOVDQU32       Z1, 128(AX)
+	VMOVUPS         Z1, 128(AX)
 	VBROADCASTI32X4 32(CX), Z1
 	VINSERTI32X4    $0x01, 96(CX), Z1, Z1
 	VINSERTI32X4    $0x02, 176(CX), Z1, Z1
 	VINSERTI32X4    $0x03, 240(CX), Z1, Z1
 	VPANDD          Z0, Z1, Z2
-	VMOVDQU32       Z2, 64(AX)
+	VMOVUPS         Z2, 64(AX)
 	VPSRLW          $0x04, Z1, Z1
 	VPANDD          Z0, Z1, Z1
-	VMOVDQU32       Z1, 192(AX)
+	VMOVUPS         Z1, 192(AX)
 	VBROADCASTI32X4 48(CX), Z1
 	VINSERTI32X4    $0x01, 112(CX), Z1, Z1
 	VINSERTI32X4    $0x02, 192(CX), Z1, Z1
 	VINSERTI32X4    $0x03, 256(CX), Z1, Z1
 	VPANDD          Z0, Z1, Z2
-	VMOVDQU32       Z2, 256(AX)
+	VMOVUPS         Z2, 256(AX)
 	VPSRLW          $0x04, Z1, Z1
 	VPANDD          Z0, Z1, Z1
-	VMOVDQU32       Z1, 384(AX)
+	VMOVUPS         Z1, 384(AX)
 	VBROADCASTI32X4 64(CX), Z1
 	VINSERTI32X4    $0x01, 128(CX), Z1, Z1
 	VINSERTI32X4    $0x02, 208(CX), Z1, Z1
 	VINSERTI32X4    $0x03, 272(CX), Z1, Z1
 	VPANDD          Z0, Z1, Z2
-	VMOVDQU32       Z2, 320(AX)
+	VMOVUPS         Z2, 320(AX)
 	VPSRLW          $0x04, Z1, Z1
 	VPANDD          Z0, Z1, Z1
-	VMOVDQU32       Z1, 448(AX)
+	VMOVUPS         Z1, 448(AX)
 	VBROADCASTI32X4 (CX), Y0
 	VINSERTI32X4    $0x01, 144(CX), Y0, Y0
 	VPSHUFD         $0x99, Y0, Y2
@@ -6898,12 +6898,12 @@ TEXT ·SpreadQ5KAVX512(SB), NOSPLIT, $0-48
 	VPANDD          Z0, Z1, Z4
 	VPSLLD          $0x04, Z2, Z5
 	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z5, Z4
-	VMOVDQU32       Z4, (AX)
+	VMOVUPS         Z4, (AX)
 	VPSRLW          $0x04, Z1, Z1
 	VPANDD          Z0, Z1, Z1
 	VPSLLD          $0x03, Z2, Z4
 	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z4, Z1
-	VMOVDQU32       Z1, 128(AX)
+	VMOVUPS         Z1, 128(AX)
 	VBROADCASTI32X4 64(CX), Z1
 	VINSERTI32X4    $0x01, 128(CX), Z1, Z1
 	VINSERTI32X4    $0x02, 240(CX), Z1, Z1
@@ -6911,12 +6911,12 @@ TEXT ·SpreadQ5KAVX512(SB), NOSPLIT, $0-48
 	VPANDD          Z0, Z1, Z4
 	VPSLLD          $0x04, Z3, Z5
 	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z5, Z4
-	VMOVDQU32       Z4, 64(AX)
+	VMOVUPS         Z4, 64(AX)
 	VPSRLW          $0x04, Z1, Z1
 	VPANDD          Z0, Z1, Z1
 	VPSLLD          $0x03, Z3, Z4
 	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z4, Z1
-	VMOVDQU32       Z1, 192(AX)
+	VMOVUPS         Z1, 192(AX)
 	VBROADCASTI32X4 80(CX), Z1
 	VINSERTI32X4    $0x01, 144(CX), Z1, Z1
 	VINSERTI32X4    $0x02, 256(CX), Z1, Z1
@@ -6924,12 +6924,12 @@ TEXT ·SpreadQ5KAVX512(SB), NOSPLIT, $0-48
 	VPANDD          Z0, Z1, Z4
 	VPSLLD          $0x02, Z2, Z5
 	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z5, Z4
-	VMOVDQU32       Z4, 256(AX)
+	VMOVUPS         Z4, 256(AX)
 	VPSRLW          $0x04, Z1, Z1
 	VPANDD          Z0, Z1, Z1
 	VPSLLD          $0x01, Z2, Z2
 	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z2, Z1
-	VMOVDQU32       Z1, 384(AX)
+	VMOVUPS         Z1, 384(AX)
 	VBROADCASTI32X4 96(CX), Z1
 	VINSERTI32X4    $0x01, 160(CX), Z1, Z1
 	VINSERTI32X4    $0x02, 272(CX), Z1, Z1
@@ -6937,12 +6937,12 @@ TEXT ·SpreadQ5KAVX512(SB), NOSPLIT, $0-48
 	VPANDD          Z0, Z1, Z2
 	VPSLLD          $0x02, Z3, Z4
 	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z4, Z2
-	VMOVDQU32       Z2, 320(AX)
+	VMOVUPS         Z2, 320(AX)
 	VPSRLW          $0x04, Z1, Z1
 	VPANDD          Z0, Z1, Z1
 	VPSLLD          $0x01, Z3, Z0
 	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z0, Z1
-	VMOVDQU32       Z1, 448(AX)
+	VMOVUPS         Z1, 448(AX)
 	VBROADCASTI32X4 (CX), Y0
 	VINSERTI32X4    $0x01, 176(CX), Y0, Y0
 	VPSHUFD         $0x99, Y0, Y2
@@ -7864,12 +7864,12 @@ TEXT ·SpreadQ6KAVX512(SB), NOSPLIT, $0-48
 	VPANDD          Z0, Z2, Z3
 	VPSLLD          $0x04, Z1, Z4
 	VPTERNLOGD      $0xf8, pair<>+0(SB), Z4, Z3
-	VMOVDQU32       Z3, (AX)
+	VMOVUPS         Z3, (AX)
 	VPSRLW          $0x04, Z2, Z2
 	VPANDD          Z0, Z2, Z2
 	VMOVUPS         Z1, Z3
 	VPTERNLOGD      $0xf8, pair<>+0(SB), Z3, Z2
-	VMOVDQU32       Z2, 256(AX)
+	VMOVUPS         Z2, 256(AX)
 	VBROADCASTI32X4 32(CX), Z2
 	VINSERTI32X4    $0x01, 96(CX), Z2, Z2
 	VINSERTI32X4    $0x02, 242(CX), Z2, Z2
@@ -7877,12 +7877,12 @@ TEXT ·SpreadQ6KAVX512(SB), NOSPLIT, $0-48
 	VPANDD          Z0, Z2, Z3
 	VPSLLD          $0x02, Z1, Z4
 	VPTERNLOGD      $0xf8, pair<>+0(SB), Z4, Z3
-	VMOVDQU32       Z3, 128(AX)
+	VMOVUPS         Z3, 128(AX)
 	VPSRLW          $0x04, Z2, Z2
 	VPANDD          Z0, Z2, Z2
 	VPSRLD          $0x02, Z1, Z1
 	VPTERNLOGD      $0xf8, pair<>+0(SB), Z1, Z2
-	VMOVDQU32       Z2, 384(AX)
+	VMOVUPS         Z2, 384(AX)
 	VBROADCASTI32X4 144(CX), Z1
 	VINSERTI32X4    $0x01, 176(CX), Z1, Z1
 	VINSERTI32X4    $0x02, 354(CX), Z1, Z1
@@ -7894,12 +7894,12 @@ TEXT ·SpreadQ6KAVX512(SB), NOSPLIT, $0-48
 	VPANDD          Z0, Z2, Z3
 	VPSLLD          $0x04, Z1, Z4
 	VPTERNLOGD      $0xf8, pair<>+0(SB), Z4, Z3
-	VMOVDQU32       Z3, 64(AX)
+	VMOVUPS         Z3, 64(AX)
 	VPSRLW          $0x04, Z2, Z2
 	VPANDD          Z0, Z2, Z2
 	VMOVUPS         Z1, Z3
 	VPTERNLOGD      $0xf8, pair<>+0(SB), Z3, Z2
-	VMOVDQU32       Z2, 320(AX)
+	VMOVUPS         Z2, 320(AX)
 	VBROADCASTI32X4 48(CX), Z2
 	VINSERTI32X4    $0x01, 112(CX), Z2, Z2
 	VINSERTI32X4    $0x02, 258(CX), Z2, Z2
@@ -7907,12 +7907,12 @@ TEXT ·SpreadQ6KAVX512(SB), NOSPLIT, $0-48
 	VPANDD          Z0, Z2, Z3
 	VPSLLD          $0x02, Z1, Z4
 	VPTERNLOGD      $0xf8, pair<>+0(SB), Z4, Z3
-	VMOVDQU32       Z3, 192(AX)
+	VMOVUPS         Z3, 192(AX)
 	VPSRLW          $0x04, Z2, Z2
 	VPANDD          Z0, Z2, Z2
 	VPSRLD          $0x02, Z1, Z0
 	VPTERNLOGD      $0xf8, pair<>+0(SB), Z0, Z2
-	VMOVDQU32       Z2, 448(AX)
+	VMOVUPS         Z2, 448(AX)
 	VBROADCASTI32X4 192(CX), Y0
 	VINSERTI32X4    $0x01, 402(CX), Y0, Y0
 	VPBROADCASTW    208(CX), Y1
@@ -8602,44 +8602,44 @@ TEXT ·SpreadIQ4NLAVX512(SB), NOSPLIT, $0-48
 	VINSERTI32X4    $0x03, 218(CX), Z3, Z3
 	VPANDD          Z0, Z3, Z4
 	VPSHUFB         Z4, Z2, Z4
-	VMOVDQU32       Z4, (AX)
+	VMOVUPS         Z4, (AX)
 	VPSRLW          $0x04, Z3, Z3
 	VPANDD          Z0, Z3, Z3
 	VPSHUFB         Z3, Z2, Z3
-	VMOVDQU32       Z3, 64(AX)
+	VMOVUPS         Z3, 64(AX)
 	VBROADCASTI32X4 20(CX), Z3
 	VINSERTI32X4    $0x01, 92(CX), Z3, Z3
 	VINSERTI32X4    $0x02, 164(CX), Z3, Z3
 	VINSERTI32X4    $0x03, 236(CX), Z3, Z3
 	VPANDD          Z0, Z3, Z4
 	VPSHUFB         Z4, Z2, Z4
-	VMOVDQU32       Z4, 128(AX)
+	VMOVUPS         Z4, 128(AX)
 	VPSRLW          $0x04, Z3, Z3
 	VPANDD          Z0, Z3, Z3
 	VPSHUFB         Z3, Z2, Z3
-	VMOVDQU32       Z3, 192(AX)
+	VMOVUPS         Z3, 192(AX)
 	VBROADCASTI32X4 38(CX), Z3
 	VINSERTI32X4    $0x01, 110(CX), Z3, Z3
 	VINSERTI32X4    $0x02, 182(CX), Z3, Z3
 	VINSERTI32X4    $0x03, 254(CX), Z3, Z3
 	VPANDD          Z0, Z3, Z4
 	VPSHUFB         Z4, Z2, Z4
-	VMOVDQU32       Z4, 256(AX)
+	VMOVUPS         Z4, 256(AX)
 	VPSRLW          $0x04, Z3, Z3
 	VPANDD          Z0, Z3, Z3
 	VPSHUFB         Z3, Z2, Z3
-	VMOVDQU32       Z3, 320(AX)
+	VMOVUPS         Z3, 320(AX)
 	VBROADCASTI32X4 56(CX), Z3
 	VINSERTI32X4    $0x01, 128(CX), Z3, Z3
 	VINSERTI32X4    $0x02, 200(CX), Z3, Z3
 	VINSERTI32X4    $0x03, 272(CX), Z3, Z3
 	VPANDD          Z0, Z3, Z4
 	VPSHUFB         Z4, Z2, Z4
-	VMOVDQU32       Z4, 384(AX)
+	VMOVUPS         Z4, 384(AX)
 	VPSRLW          $0x04, Z3, Z3
 	VPANDD          Z0, Z3, Z3
 	VPSHUFB         Z3, Z2, Z3
-	VMOVDQU32       Z3, 448(AX)
+	VMOVUPS         Z3, 448(AX)
 	VPERMW          (CX), Z1, Z0
 	VPERMW          72(CX), Z1, K1, Z0
 	VPERMW          144(CX), Z1, K2, Z0
@@ -8910,13 +8910,13 @@ TEXT ·SpreadQ51AVX512(SB), NOSPLIT, $0-48
 	VPSHUFB         Z4, Z7, Z9
 	VPTESTMB        Z3, Z9, K4
 	VPADDB          sixteen<>+0(SB), Z8, K4, Z8
-	VMOVDQU32       Z8, (AX)
+	VMOVUPS         Z8, (AX)
 	VPSRLW          $0x04, Z6, Z6
 	VPANDD          Z0, Z6, Z6
 	VPSHUFB         Z5, Z7, Z7
 	VPTESTMB        Z3, Z7, K4
 	VPADDB          sixteen<>+0(SB), Z6, K4, Z6
-	VMOVDQU32       Z6, 64(AX)
+	VMOVUPS         Z6, 64(AX)
 	VBROADCASTI32X4 32(CX), Z6
 	VINSERTI32X4    $0x01, 128(CX), Z6, Z6
 	VINSERTI32X4    $0x02, 224(CX), Z6, Z6
@@ -8929,13 +8929,13 @@ TEXT ·SpreadQ51AVX512(SB), NOSPLIT, $0-48
 	VPSHUFB         Z4, Z7, Z9
 	VPTESTMB        Z3, Z9, K4
 	VPADDB          sixteen<>+0(SB), Z8, K4, Z8
-	VMOVDQU32       Z8, 128(AX)
+	VMOVUPS         Z8, 128(AX)
 	VPSRLW          $0x04, Z6, Z6
 	VPANDD          Z0, Z6, Z6
 	VPSHUFB         Z5, Z7, Z7
 	VPTESTMB        Z3, Z7, K4
 	VPADDB          sixteen<>+0(SB), Z6, K4, Z6
-	VMOVDQU32       Z6, 192(AX)
+	VMOVUPS         Z6, 192(AX)
 	VBROADCASTI32X4 56(CX), Z6
 	VINSERTI32X4    $0x01, 152(CX), Z6, Z6
 	VINSERTI32X4    $0x02, 248(CX), Z6, Z6
@@ -8948,13 +8948,13 @@ TEXT ·SpreadQ51AVX512(SB), NOSPLIT, $0-48
 	VPSHUFB         Z4, Z7, Z9
 	VPTESTMB        Z3, Z9, K4
 	VPADDB          sixteen<>+0(SB), Z8, K4, Z8
-	VMOVDQU32       Z8, 256(AX)
+	VMOVUPS         Z8, 256(AX)
 	VPSRLW          $0x04, Z6, Z6
 	VPANDD          Z0, Z6, Z6
 	VPSHUFB         Z5, Z7, Z7
 	VPTESTMB        Z3, Z7, K4
 	VPADDB          sixteen<>+0(SB), Z6, K4, Z6
-	VMOVDQU32       Z6, 320(AX)
+	VMOVUPS         Z6, 320(AX)
 	VBROADCASTI32X4 80(CX), Z6
 	VINSERTI32X4    $0x01, 176(CX), Z6, Z6
 	VINSERTI32X4    $0x02, 272(CX), Z6, Z6
@@ -8967,13 +8967,13 @@ TEXT ·SpreadQ51AVX512(SB), NOSPLIT, $0-48
 	VPSHUFB         Z4, Z7, Z4
 	VPTESTMB        Z3, Z4, K4
 	VPADDB          sixteen<>+0(SB), Z8, K4, Z8
-	VMOVDQU32       Z8, 384(AX)
+	VMOVUPS         Z8, 384(AX)
 	VPSRLW          $0x04, Z6, Z4
 	VPANDD          Z0, Z4, Z4
 	VPSHUFB         Z5, Z7, Z0
 	VPTESTMB        Z3, Z0, K4
 	VPADDB          sixteen<>+0(SB), Z4, K4, Z4
-	VMOVDQU32       Z4, 448(AX)
+	VMOVUPS         Z4, 448(AX)
 	VMOVDQU32       (CX), Z0
 	VPERMT2W        32(CX), Z1, Z0
 	VMOVDQU32       96(CX), Z3
@@ -9480,22 +9480,22 @@ TEXT ·SpreadQ3KAVX512(SB), NOSPLIT, $0-48
 	VPANDD          bytes3<>+0(SB), Z3, Z3
 	VPSLLD          $0x02, Z1, Z4
 	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z4, Z3
-	VMOVDQU32       Z3, (AX)
+	VMOVUPS         Z3, (AX)
 	VPSRLD          $0x02, Z0, Z3
 	VPANDD          bytes3<>+0(SB), Z3, Z3
 	VPSLLD          $0x01, Z1, Z4
 	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z4, Z3
-	VMOVDQU32       Z3, 128(AX)
+	VMOVUPS         Z3, 128(AX)
 	VPSRLD          $0x04, Z0, Z3
 	VPANDD          bytes3<>+0(SB), Z3, Z3
 	VMOVUPS         Z1, Z4
 	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z4, Z3
-	VMOVDQU32       Z3, 256(AX)
+	VMOVUPS         Z3, 256(AX)
 	VPSRLD          $0x06, Z0, Z0
 	VPANDD          bytes3<>+0(SB), Z0, Z0
 	VPSRLD          $0x01, Z1, Z1
 	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z1, Z0
-	VMOVDQU32       Z0, 384(AX)
+	VMOVUPS         Z0, 384(AX)
 	VBROADCASTI32X4 48(CX), Z0
 	VINSERTI32X4    $0x01, 80(CX), Z0, Z0
 	VINSERTI32X4    $0x02, 158(CX), Z0, Z0
@@ -9504,22 +9504,22 @@ TEXT ·SpreadQ3KAVX512(SB), NOSPLIT, $0-48
 	VPANDD          bytes3<>+0(SB), Z1, Z1
 	VPSLLD          $0x02, Z2, Z3
 	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z3, Z1
-	VMOVDQU32       Z1, 64(AX)
+	VMOVUPS         Z1, 64(AX)
 	VPSRLD          $0x02, Z0, Z1
 	VPANDD          bytes3<>+0(SB), Z1, Z1
 	VPSLLD          $0x01, Z2, Z3
 	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z3, Z1
-	VMOVDQU32       Z1, 192(AX)
+	VMOVUPS         Z1, 192(AX)
 	VPSRLD          $0x04, Z0, Z1
 	VPANDD          bytes3<>+0(SB), Z1, Z1
 	VMOVUPS         Z2, Z3
 	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z3, Z1
-	VMOVDQU32       Z1, 320(AX)
+	VMOVUPS         Z1, 320(AX)
 	VPSRLD          $0x06, Z0, Z0
 	VPANDD          bytes3<>+0(SB), Z0, Z0
 	VPSRLD          $0x01, Z2, Z1
 	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z1, Z0
-	VMOVDQU32       Z0, 448(AX)
+	VMOVUPS         Z0, 448(AX)
 	VBROADCASTI32X4 94(CX), Y0
 	VINSERTI32X4    $0x01, 204(CX), Y0, Y0
 	VPSHUFB         low3K<>+0(SB), Y0, Y1
@@ -9795,44 +9795,44 @@ TEXT ·SpreadIQ4XSAVX512(SB), NOSPLIT, $0-48
 	VINSERTI32X4    $0x03, 208(CX), Z2, Z2
 	VPANDD          Z0, Z2, Z3
 	VPSHUFB         Z3, Z1, Z3
-	VMOVDQU32       Z3, (AX)
+	VMOVUPS         Z3, (AX)
 	VPSRLW          $0x04, Z2, Z2
 	VPANDD          Z0, Z2, Z2
 	VPSHUFB         Z2, Z1, Z2
-	VMOVDQU32       Z2, 64(AX)
+	VMOVUPS         Z2, 64(AX)
 	VBROADCASTI32X4 24(CX), Z2
 	VINSERTI32X4    $0x01, 88(CX), Z2, Z2
 	VINSERTI32X4    $0x02, 160(CX), Z2, Z2
 	VINSERTI32X4    $0x03, 224(CX), Z2, Z2
 	VPANDD          Z0, Z2, Z3
 	VPSHUFB         Z3, Z1, Z3
-	VMOVDQU32       Z3, 128(AX)
+	VMOVUPS         Z3, 128(AX)
 	VPSRLW          $0x04, Z2, Z2
 	VPANDD          Z0, Z2, Z2
 	VPSHUFB         Z2, Z1, Z2
-	VMOVDQU32       Z2, 192(AX)
+	VMOVUPS         Z2, 192(AX)
 	VBROADCASTI32X4 40(CX), Z2
 	VINSERTI32X4    $0x01, 104(CX), Z2, Z2
 	VINSERTI32X4    $0x02, 176(CX), Z2, Z2
 	VINSERTI32X4    $0x03, 240(CX), Z2, Z2
 	VPANDD          Z0, Z2, Z3
 	VPSHUFB         Z3, Z1, Z3
-	VMOVDQU32       Z3, 256(AX)
+	VMOVUPS         Z3, 256(AX)
 	VPSRLW          $0x04, Z2, Z2
 	VPANDD          Z0, Z2, Z2
 	VPSHUFB         Z2, Z1, Z2
-	VMOVDQU32       Z2, 320(AX)
+	VMOVUPS         Z2, 320(AX)
 	VBROADCASTI32X4 56(CX), Z2
 	VINSERTI32X4    $0x01, 120(CX), Z2, Z2
 	VINSERTI32X4    $0x02, 192(CX), Z2, Z2
 	VINSERTI32X4    $0x03, 256(CX), Z2, Z2
 	VPANDD          Z0, Z2, Z3
 	VPSHUFB         Z3, Z1, Z3
-	VMOVDQU32       Z3, 384(AX)
+	VMOVUPS         Z3, 384(AX)
 	VPSRLW          $0x04, Z2, Z2
 	VPANDD          Z0, Z2, Z2
 	VPSHUFB         Z2, Z1, Z2
-	VMOVDQU32       Z2, 448(AX)
+	VMOVUPS         Z2, 448(AX)
 	VBROADCASTI32X4 (CX), Y0
 	VINSERTI32X4    $0x01, 136(CX), Y0, Y0
 	VPSHUFB         lowXS<>+0(SB), Y0, Y0
@@ -10608,44 +10608,44 @@ TEXT ·SpreadMXFP4AVX512(SB), NOSPLIT, $0-48
 	VINSERTI32X4    $0x03, 205(CX), Z4, Z4
 	VPANDD          Z0, Z4, Z5
 	VPSHUFB         Z5, Z1, Z5
-	VMOVDQU32       Z5, (AX)
+	VMOVUPS         Z5, (AX)
 	VPSRLW          $0x04, Z4, Z4
 	VPANDD          Z0, Z4, Z4
 	VPSHUFB         Z4, Z1, Z4
-	VMOVDQU32       Z4, 64(AX)
+	VMOVUPS         Z4, 64(AX)
 	VBROADCASTI32X4 18(CX), Z4
 	VINSERTI32X4    $0x01, 86(CX), Z4, Z4
 	VINSERTI32X4    $0x02, 154(CX), Z4, Z4
 	VINSERTI32X4    $0x03, 222(CX), Z4, Z4
 	VPANDD          Z0, Z4, Z5
 	VPSHUFB         Z5, Z1, Z5
-	VMOVDQU32       Z5, 128(AX)
+	VMOVUPS         Z5, 128(AX)
 	VPSRLW          $0x04, Z4, Z4
 	VPANDD          Z0, Z4, Z4
 	VPSHUFB         Z4, Z1, Z4
-	VMOVDQU32       Z4, 192(AX)
+	VMOVUPS         Z4, 192(AX)
 	VBROADCASTI32X4 35(CX), Z4
 	VINSERTI32X4    $0x01, 103(CX), Z4, Z4
 	VINSERTI32X4    $0x02, 171(CX), Z4, Z4
 	VINSERTI32X4    $0x03, 239(CX), Z4, Z4
 	VPANDD          Z0, Z4, Z5
 	VPSHUFB         Z5, Z1, Z5
-	VMOVDQU32       Z5, 256(AX)
+	VMOVUPS         Z5, 256(AX)
 	VPSRLW          $0x04, Z4, Z4
 	VPANDD          Z0, Z4, Z4
 	VPSHUFB         Z4, Z1, Z4
-	VMOVDQU32       Z4, 320(AX)
+	VMOVUPS         Z4, 320(AX)
 	VBROADCASTI32X4 52(CX), Z4
 	VINSERTI32X4    $0x01, 120(CX), Z4, Z4
 	VINSERTI32X4    $0x02, 188(CX), Z4, Z4
 	VINSERTI32X4    $0x03, 256(CX), Z4, Z4
 	VPANDD          Z0, Z4, Z5
 	VPSHUFB         Z5, Z1, Z5
-	VMOVDQU32       Z5, 384(AX)
+	VMOVUPS         Z5, 384(AX)
 	VPSRLW          $0x04, Z4, Z4
 	VPANDD          Z0, Z4, Z4
 	VPSHUFB         Z4, Z1, Z4
-	VMOVDQU32       Z4, 448(AX)
+	VMOVUPS         Z4, 448(AX)
 	VPERMW          (CX), Z3, Z0
 	VPERMW          68(CX), Z3, K1, Z0
 	VPERMW          136(CX), Z3, K2, Z0
@@ -10660,6 +10660,96 @@ TEXT ·SpreadMXFP4AVX512(SB), NOSPLIT, $0-48
 	VPSUBD          step<>+0(SB), Z0, Z0
 	VPMAXSD         Z1, Z0, Z0
 	VMOVUPS         Z0, 512(AX)
+	VZEROUPPER
+	RET
+
+// func InterleaveAVX512(dst *[10240]byte, src *[10240]byte)
+// Requires: AVX, AVX512F
+TEXT ·InterleaveAVX512(SB), NOSPLIT, $0-16
+	MOVQ  dst+0(FP), AX
+	MOVQ  src+8(FP), CX
+	MOVQ  $0x00000028, DX
+	TESTQ DX, DX
+	JZ    piece_end
+
+piece:
+	VBROADCASTI32X4 (CX), Z0
+	VINSERTI32X4    $0x01, 2560(CX), Z0, Z0
+	VINSERTI32X4    $0x02, 5120(CX), Z0, Z0
+	VINSERTI32X4    $0x03, 7680(CX), Z0, Z0
+	VBROADCASTI32X4 640(CX), Z1
+	VINSERTI32X4    $0x01, 3200(CX), Z1, Z1
+	VINSERTI32X4    $0x02, 5760(CX), Z1, Z1
+	VINSERTI32X4    $0x03, 8320(CX), Z1, Z1
+	VBROADCASTI32X4 1280(CX), Z2
+	VINSERTI32X4    $0x01, 3840(CX), Z2, Z2
+	VINSERTI32X4    $0x02, 6400(CX), Z2, Z2
+	VINSERTI32X4    $0x03, 8960(CX), Z2, Z2
+	VBROADCASTI32X4 1920(CX), Z3
+	VINSERTI32X4    $0x01, 4480(CX), Z3, Z3
+	VINSERTI32X4    $0x02, 7040(CX), Z3, Z3
+	VINSERTI32X4    $0x03, 9600(CX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z0
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z2
+	VPUNPCKLQDQ     Z1, Z4, Z3
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VMOVUPS         Z3, (AX)
+	VMOVUPS         Z1, 64(AX)
+	VPUNPCKLQDQ     Z2, Z0, Z1
+	VPUNPCKHQDQ     Z2, Z0, Z0
+	VMOVUPS         Z1, 128(AX)
+	VMOVUPS         Z0, 192(AX)
+	ADDQ            $0x10, CX
+	ADDQ            $0x00000100, AX
+	DECQ            DX
+	JNZ             piece
+
+piece_end:
+	VZEROUPPER
+	RET
+
+// func GemmEndAVX512(out *byte, acc *byte)
+// Requires: AVX, AVX512F
+TEXT ·GemmEndAVX512(SB), NOSPLIT, $0-16
+	MOVQ  out+0(FP), AX
+	MOVQ  acc+8(FP), CX
+	MOVQ  $0x00000010, DX
+	TESTQ DX, DX
+	JZ    product_end
+
+product:
+	VMOVUPS (CX), Z0
+	VADDPS  8192(CX), Z0, Z0
+	VMOVUPS 1024(CX), Z1
+	VADDPS  9216(CX), Z1, Z1
+	VMOVUPS 2048(CX), Z2
+	VADDPS  10240(CX), Z2, Z2
+	VMOVUPS 3072(CX), Z3
+	VADDPS  11264(CX), Z3, Z3
+	VMOVUPS 4096(CX), Z4
+	VADDPS  12288(CX), Z4, Z4
+	VMOVUPS 5120(CX), Z5
+	VADDPS  13312(CX), Z5, Z5
+	VMOVUPS 6144(CX), Z6
+	VADDPS  14336(CX), Z6, Z6
+	VMOVUPS 7168(CX), Z7
+	VADDPS  15360(CX), Z7, Z7
+	VADDPS  Z4, Z0, Z0
+	VADDPS  Z5, Z1, Z1
+	VADDPS  Z6, Z2, Z2
+	VADDPS  Z7, Z3, Z3
+	VADDPS  Z2, Z0, Z0
+	VADDPS  Z3, Z1, Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (AX)
+	ADDQ    $0x00000040, CX
+	ADDQ    $0x00000040, AX
+	DECQ    DX
+	JNZ     product
+
+product_end:
 	VZEROUPPER
 	RET
 
@@ -14201,53 +14291,6 @@ done:
 	VZEROUPPER
 	RET
 
-// func InterleaveAVX512(dst *[10240]byte, src *[10240]byte)
-// Requires: AVX, AVX512F
-TEXT ·InterleaveAVX512(SB), NOSPLIT, $0-16
-	MOVQ  dst+0(FP), AX
-	MOVQ  src+8(FP), CX
-	MOVQ  $0x00000028, DX
-	TESTQ DX, DX
-	JZ    piece_end
-
-piece:
-	VBROADCASTI32X4 (CX), Z0
-	VINSERTI32X4    $0x01, 2560(CX), Z0, Z0
-	VINSERTI32X4    $0x02, 5120(CX), Z0, Z0
-	VINSERTI32X4    $0x03, 7680(CX), Z0, Z0
-	VBROADCASTI32X4 640(CX), Z1
-	VINSERTI32X4    $0x01, 3200(CX), Z1, Z1
-	VINSERTI32X4    $0x02, 5760(CX), Z1, Z1
-	VINSERTI32X4    $0x03, 8320(CX), Z1, Z1
-	VBROADCASTI32X4 1280(CX), Z2
-	VINSERTI32X4    $0x01, 3840(CX), Z2, Z2
-	VINSERTI32X4    $0x02, 6400(CX), Z2, Z2
-	VINSERTI32X4    $0x03, 8960(CX), Z2, Z2
-	VBROADCASTI32X4 1920(CX), Z3
-	VINSERTI32X4    $0x01, 4480(CX), Z3, Z3
-	VINSERTI32X4    $0x02, 7040(CX), Z3, Z3
-	VINSERTI32X4    $0x03, 9600(CX), Z3, Z3
-	VPUNPCKLDQ      Z1, Z0, Z4
-	VPUNPCKHDQ      Z1, Z0, Z0
-	VPUNPCKLDQ      Z3, Z2, Z1
-	VPUNPCKHDQ      Z3, Z2, Z2
-	VPUNPCKLQDQ     Z1, Z4, Z3
-	VPUNPCKHQDQ     Z1, Z4, Z1
-	VMOVDQU32       Z3, (AX)
-	VMOVDQU32       Z1, 64(AX)
-	VPUNPCKLQDQ     Z2, Z0, Z1
-	VPUNPCKHQDQ     Z2, Z0, Z0
-	VMOVDQU32       Z1, 128(AX)
-	VMOVDQU32       Z0, 192(AX)
-	ADDQ            $0x10, CX
-	ADDQ            $0x00000100, AX
-	DECQ            DX
-	JNZ             piece
-
-piece_end:
-	VZEROUPPER
-	RET
-
 // func GemmZeroAVX512(acc *byte, w *byte, w2 *byte, x *byte, stride int, blocks int, zero uint32)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI
 TEXT ·GemmZeroAVX512(SB), NOSPLIT, $0-52
@@ -15426,49 +15469,6 @@ DATA lower<>+40(SB)/8, $0x0000ffff0000ffff
 DATA lower<>+48(SB)/8, $0x0000ffff0000ffff
 DATA lower<>+56(SB)/8, $0x0000ffff0000ffff
 GLOBL lower<>(SB), RODATA|NOPTR, $64
-
-// func GemmEndAVX512(out *byte, acc *byte)
-// Requires: AVX, AVX512F
-TEXT ·GemmEndAVX512(SB), NOSPLIT, $0-16
-	MOVQ  out+0(FP), AX
-	MOVQ  acc+8(FP), CX
-	MOVQ  $0x00000010, DX
-	TESTQ DX, DX
-	JZ    product_end
-
-product:
-	VMOVUPS (CX), Z0
-	VADDPS  8192(CX), Z0, Z0
-	VMOVUPS 1024(CX), Z1
-	VADDPS  9216(CX), Z1, Z1
-	VMOVUPS 2048(CX), Z2
-	VADDPS  10240(CX), Z2, Z2
-	VMOVUPS 3072(CX), Z3
-	VADDPS  11264(CX), Z3, Z3
-	VMOVUPS 4096(CX), Z4
-	VADDPS  12288(CX), Z4, Z4
-	VMOVUPS 5120(CX), Z5
-	VADDPS  13312(CX), Z5, Z5
-	VMOVUPS 6144(CX), Z6
-	VADDPS  14336(CX), Z6, Z6
-	VMOVUPS 7168(CX), Z7
-	VADDPS  15360(CX), Z7, Z7
-	VADDPS  Z4, Z0, Z0
-	VADDPS  Z5, Z1, Z1
-	VADDPS  Z6, Z2, Z2
-	VADDPS  Z7, Z3, Z3
-	VADDPS  Z2, Z0, Z0
-	VADDPS  Z3, Z1, Z1
-	VADDPS  Z1, Z0, Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    $0x00000040, CX
-	ADDQ    $0x00000040, AX
-	DECQ    DX
-	JNZ     product
-
-product_end:
-	VZEROUPPER
-	RET
 
 // func TileWideAVX512(out *[16]float32, w *[4][]byte, x []byte, stride int)
 // Requires: AVX, AVX512F, AVX512VNNI
