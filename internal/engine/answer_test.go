@@ -211,7 +211,7 @@ func TestSameAnswerOfTiny(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the small model has all modes")
 	}
-	path := packOf(t, tiny.Files, "tiny")
+	path := tinyPack(t)
 	p, err := pack.Open(path)
 	if err != nil {
 		t.Fatal(err)

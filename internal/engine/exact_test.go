@@ -24,7 +24,6 @@ import (
 	"github.com/sparseflow/sparseflow/internal/model"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/sample"
-	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
 // outcome is everything that a request shows: a hash of all logits' bits, and
@@ -176,7 +175,7 @@ func checkVariants(t *testing.T, path string) {
 // Requests that share steps get what each gets alone, in every mode, the
 // predicted ones too: each sequence's set of neurons is its own.
 func TestExactWhateverTheBatch(t *testing.T) {
-	path := packOf(t, tiny.Files, "tiny")
+	path := tinyPack(t)
 	for _, mode := range []config.Mode{config.Dense, config.Gate, config.Predicted} {
 		t.Run(string(mode), func(t *testing.T) {
 			s := strategy(mode, 3)
@@ -271,7 +270,7 @@ func longer(t *testing.T, name string) fs.FS {
 // Prompt and decoding agree: a token is the same whether the one before it was
 // part of a prompt or generated, also where a step samples a layer's recall.
 func TestPrefillEqualsDecode(t *testing.T) {
-	path := packOf(t, tiny.Files, "tiny")
+	path := tinyPack(t)
 	for _, mode := range []config.Mode{config.Dense, config.Predicted} {
 		e := open(t, path, engine.Options{Strategy: strategy(mode, 0.7)})
 		ids := prompt(4096, 20)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/engine"
-	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
 // missed is the neurons that decoding a few tokens missed.
@@ -23,7 +22,7 @@ func missed(t *testing.T, e *engine.Engine) int64 {
 
 // Slots fill without a request, and no result depends on it.
 func TestFill(t *testing.T) {
-	path := packOf(t, tiny.Files, "tiny")
+	path := tinyPack(t)
 	for _, mode := range []config.Mode{config.Predicted, config.Gate} {
 		for _, share := range []float64{0.58, 3} {
 			o := engine.Options{Strategy: strategy(mode, share)}
@@ -52,7 +51,7 @@ func TestFill(t *testing.T) {
 // What cannot be filled is read when it is wanted, which then tells why, and is
 // read once the disk is well again.
 func TestFillFails(t *testing.T) {
-	path := packOf(t, tiny.Files, "tiny")
+	path := tinyPack(t)
 	p, f := openDirect(t, path)
 	h := &heldFile{File: f, released: make(chan struct{}), err: syscall.EIO}
 	close(h.released)

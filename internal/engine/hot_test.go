@@ -16,7 +16,6 @@ import (
 	"github.com/sparseflow/sparseflow/internal/lab/trace"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/placement"
-	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
 // profiled counts which neurons a prompt activates.
@@ -124,7 +123,7 @@ func TestProfileWarmsTheCache(t *testing.T) {
 
 // What a trace says the cache misses is what the engine missed.
 func TestTraceReplaysTheEngine(t *testing.T) {
-	path := packOf(t, tiny.Files, "tiny")
+	path := tinyPack(t)
 	ids := prompt(4096, 200)
 	if testing.Short() {
 		ids = ids[:100]

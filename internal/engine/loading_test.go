@@ -15,7 +15,6 @@ import (
 	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/pack"
-	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
 // heldFile lets nobody read a tensor until it is released, and then fails with
@@ -65,7 +64,7 @@ const lastMatrix = "layers.5.attn.o.weight"
 // A model that is opened early computes its first layers while the last are still
 // to be read, and gives what it gives otherwise.
 func TestEarlyOpen(t *testing.T) {
-	path := packOf(t, tiny.Files, "tiny")
+	path := tinyPack(t)
 	counts := profiled(t, path, prompt(4096, 90))
 	ids := prompt(4096, 20)
 	s := strategy(config.Predicted, 0.8)
@@ -121,7 +120,7 @@ func TestEarlyOpen(t *testing.T) {
 // What cannot be read at an early start is the error of every request until it
 // can, and names the file and the tensor.
 func TestEarlyOpenFails(t *testing.T) {
-	path := packOf(t, tiny.Files, "tiny")
+	path := tinyPack(t)
 	counts := profiled(t, path, prompt(4096, 90))
 	s := strategy(config.Predicted, 0.8)
 	hottest := int(counts.Hottest(5)[0])
@@ -162,7 +161,7 @@ func checkFailingStart(t *testing.T, p *pack.Pack, file disk.File, o engine.Opti
 
 // What could not be read at an early start is read for the next request.
 func TestEarlyOpenRecovers(t *testing.T) {
-	path := packOf(t, tiny.Files, "tiny")
+	path := tinyPack(t)
 	counts := profiled(t, path, prompt(4096, 90))
 	o := engine.Options{Strategy: strategy(config.Predicted, 0.8), Counts: counts}
 	ids := prompt(4096, 20)
@@ -208,7 +207,7 @@ func TestEarlyOpenRecovers(t *testing.T) {
 // Who waits for a model to be loaded can stop waiting, and a model can be closed
 // before it is loaded.
 func TestEarlyOpenStops(t *testing.T) {
-	path := packOf(t, tiny.Files, "tiny")
+	path := tinyPack(t)
 	p, file := hold(t, path, lastMatrix)
 	first := make(chan struct{})
 	seen := sync.OnceFunc(func() { close(first) })
@@ -247,7 +246,7 @@ func TestEarlyOpenStops(t *testing.T) {
 // Where nothing may happen beside, or matrices are never loaded, an early Open
 // loads everything.
 func TestEarlyOpenWaits(t *testing.T) {
-	path := packOf(t, tiny.Files, "tiny")
+	path := tinyPack(t)
 	synchronous := strategy(config.Dense, 3)
 	synchronous.AsyncTransfer = false
 	for _, s := range []config.OffloadStrategy{synchronous, strategy(config.Dense, smallest(t, path))} {

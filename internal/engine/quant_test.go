@@ -114,7 +114,7 @@ func TestQuantisedActivationsAreCounted(t *testing.T) {
 			want := model.ScratchBytes(profile, place.Chunk) +
 				cpu.TileBytes(place.Threads, profile.HiddenSize, place.Chunk, model.HiddenSize(profile, place.Chunk))
 			if q != convert.F16 {
-				want += int64(place.Chunk * kernel.QuantXBytes(p.Profile().HiddenSize))
+				want += int64(place.Chunk * max(kernel.QuantXBytes(profile.HiddenSize), kernel.RoundXBytes(profile.HiddenSize)))
 			}
 			i := slices.IndexFunc(place.Tiers[0].Items, func(it placement.Item) bool { return it.What == "activations" })
 			if got := place.Tiers[0].Items[i].Bytes; got != want {

@@ -8,7 +8,6 @@ import (
 	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/engine"
-	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
 // everyOther wants the even neurons, or the odd ones, by a bit of the input.
@@ -34,7 +33,7 @@ func (keeper) Victim(func(int) bool) int { return -1 }
 // if they need more than one filling of the ring, which is known only when those
 // that are there are computed.
 func TestExactWithoutRoom(t *testing.T) {
-	path := packOf(t, tiny.Files, "tiny")
+	path := tinyPack(t)
 	run := func(share float64, p cache.NewPolicy) outcome {
 		o := engine.Options{Strategy: strategy(config.Predicted, share), Predictor: everyOther{1024}, Multiple: 1, Policy: p}
 		e := open(t, path, o)
