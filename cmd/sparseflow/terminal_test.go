@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"testing"
+
+	"github.com/sparseflow/sparseflow/models/tiny"
 )
 
 // onTerminal runs a command line whose standard output is taken for a
@@ -40,6 +44,27 @@ func TestPromptOnTerminal(t *testing.T) {
 	}
 	if got := onTerminal(t, nil, append(args, "--json")...); !strings.HasPrefix(got, "{") {
 		t.Errorf("--json: got %q, want JSON alone", got)
+	}
+}
+
+// A terminal shows what a model thinks before its answer, dimmed.
+func TestThinkingOnTerminal(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, tiny.Files); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []struct{ template, terminal string }{
+		{"Once upon a time<think>", "\x1b[2m"},
+		{"Once upon a time", ""},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, "chat_template.jinja"), []byte(f.template), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args := []string{"run", dir, "Hi", "--max-tokens", "4", "--mode", "dense", "--cache-dir", t.TempDir()}
+		got := onTerminal(t, nil, args...)
+		if !strings.HasPrefix(got, f.terminal) || strings.Contains(got, "\x1b[2m") != (f.terminal != "") || len(got) < 4 {
+			t.Errorf("%s: got %q", f.template, got)
+		}
 	}
 }
 
