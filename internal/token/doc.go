@@ -55,5 +55,7 @@
 // has to look for it. Decoding adds and removes no spaces (the reference's
 // clean_up_tokenization_spaces=False, spaces_between_special_tokens=False). Of
 // a byte-level vocabulary an added token decodes to its own text, where the
-// reference takes it for the spelling of bytes.
+// reference takes it for the spelling of bytes. Special tokens are left out of a
+// decoded text also where a normalizer changes theirs. Refused are endless
+// repeats of what can match no text, \R, \X, and models other than BPE.
 package token
