@@ -35,8 +35,12 @@ type OffloadStrategy struct {
 	Predictor string // who asks for neurons: sketch, lowrank, oracle or all; empty: sketch
 	IO        IOMode // how the pack is read; empty: IODirect
 	KV        DType  // element type of the KV cache: F32 (which zero is), F16 or Q8_0
-	Context   int    // longest sequence in tokens; 0: the model's own limit, at most 2048
-	Threads   int    // compute threads; 0: one for each processor that may be used
+	// Activations is what activations are rounded to before they are multiplied
+	// with quantised weights: q8, 8 bits in blocks of 32, or f32, nothing, which
+	// takes several times as long; empty: q8.
+	Activations string
+	Context     int // longest sequence in tokens; 0: the model's own limit, at most 2048
+	Threads     int // compute threads; 0: one for each processor that may be used
 }
 
 // DefaultStrategy is the strategy of the original system, with a better choice of

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/cache"
+	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/tensor"
@@ -43,6 +44,7 @@ func (m *modelFlags) add(cmd *cobra.Command, mode sparseflow.Mode) {
 	fs.Var(enum{(*string)(&m.IO), []string{"direct", "mmap"}}, "io", "read the pack past the page cache, or map it")
 	fs.Var(device(&m.device), "device", "what computes")
 	fs.Var(enum{&m.kv, []string{"f32", "f16", "q8_0"}}, "kv", "element type of the KV cache")
+	fs.Var(enum{&m.Activations, []string{config.Q8Activations, config.F32Activations}}, "activations", "what activations are rounded to before they are multiplied with quantised weights: 8 bits, or nothing (f32, exact, several times slower)")
 	fs.IntVar(&m.Context, "ctx", 0, "longest text in `tokens`, prompt included; default: what run is asked for, elsewhere the model's own limit, at most 2048")
 	fs.IntVar(&m.Threads, "threads", 0, "compute threads; default: one for each processor that may be used")
 	m.declare(fs, true)

@@ -55,9 +55,19 @@ type OffloadStrategy struct {
 	Predictor string       // who asks for neurons; empty: sketch
 	IO        IOMode       // how the pack is read; empty: direct
 	KV        tensor.DType // element type of the KV cache: F32 (which zero is), F16 or Q8_0
-	Context   int          // longest sequence; 0: the model's own limit, at most 2048
-	Threads   int          // compute threads; 0: one per processor that may be used
+	// Activations is what activations are rounded to before they are multiplied
+	// with quantised weights: q8, 8 bits in blocks of 32, or f32, nothing, which
+	// takes several times as long; empty: q8.
+	Activations string
+	Context     int // longest sequence; 0: the model's own limit, at most 2048
+	Threads     int // compute threads; 0: one per processor that may be used
 }
+
+// The values of OffloadStrategy.Activations.
+const (
+	Q8Activations  = "q8"
+	F32Activations = "f32"
+)
 
 // Ratio is a GPUCacheRatio of r.
 func Ratio(r float64) *float64 { return &r }
@@ -68,7 +78,7 @@ func Ratio(r float64) *float64 { return &r }
 func DefaultStrategy() OffloadStrategy {
 	return OffloadStrategy{
 		UseLRUEviction: true, AsyncTransfer: true,
-		Mode: Auto, Predictor: "sketch", IO: IODirect, KV: tensor.F16,
+		Mode: Auto, Predictor: "sketch", IO: IODirect, KV: tensor.F16, Activations: Q8Activations,
 	}
 }
 
@@ -89,6 +99,9 @@ func (s OffloadStrategy) Validate() error {
 	}
 	if s.KV != tensor.F32 && s.KV != tensor.F16 && s.KV != tensor.Q8_0 {
 		return fmt.Errorf("config: kv: got %v, want f32, f16 or q8_0", s.KV)
+	}
+	if s.Activations != "" && s.Activations != Q8Activations && s.Activations != F32Activations {
+		return fmt.Errorf("config: activations: got %q, want q8 or f32", s.Activations)
 	}
 	if !(s.Quality >= 0 && s.Quality <= 1) {
 		return fmt.Errorf("config: quality: got %v, want 0%% to 100%%", s.Quality)

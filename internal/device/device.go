@@ -102,6 +102,9 @@ type Mat struct {
 	Data       []byte
 	DType      tensor.DType
 	Rows, Cols int
+	// Fine says that activations are not to be rounded to 8 bits but to 16 at
+	// least, where they are rounded.
+	Fine bool
 }
 
 // NormParams is one normalisation layer.

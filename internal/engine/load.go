@@ -6,7 +6,6 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/device"
-	"github.com/sparseflow/sparseflow/internal/device/cpu"
 	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/kv"
 	"github.com/sparseflow/sparseflow/internal/memory"
@@ -73,7 +72,7 @@ func (m *loaded) open(o Options) error {
 	if m.memory, err = memory.New(m.place.MemoryBytes); err != nil {
 		return err
 	}
-	m.backend = &meter{Backend: cpu.New(o.kernels(), m.place.Threads), reads: o.Reads}
+	m.backend = &meter{Backend: o.backend(m.place.Threads), reads: o.Reads}
 	m.transfer = o.transfer(m.store)
 	return nil
 }

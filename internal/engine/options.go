@@ -6,6 +6,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
+	"github.com/sparseflow/sparseflow/internal/device/cpu"
 	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/pack"
@@ -148,10 +149,14 @@ func (o Options) diskSpeed() disk.DiskSpeed {
 	return cmp.Or(o.Disk, disk.AssumedDisk())
 }
 
-// kernels is what the backend computes with.
-func (o Options) kernels() kernel.Set {
+// backend is what computes.
+func (o Options) backend(threads int) *cpu.Backend {
+	k := kernel.Best()
 	if o.Kernels != nil {
-		return *o.Kernels
+		k = *o.Kernels
 	}
-	return kernel.Best()
+	if o.Strategy.Activations == config.F32Activations {
+		return cpu.New(k, threads, cpu.F32Activations)
+	}
+	return cpu.New(k, threads)
 }

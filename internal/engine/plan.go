@@ -96,6 +96,11 @@ func scratchBytes(l *pack.Layout, threads, chunk int) int64 {
 			cols, records = max(cols, t.Cols), max(records, cpu.RecordBytes(t.Elem, chunk, t.Cols))
 		}
 	}
+	head, ok := l.Tensor("head")
+	if !ok {
+		head, _ = l.Tensor("embed.tokens")
+	}
+	records = max(records, cpu.FineBytes(head.Elem, min(chunk, model.LogitRows), head.Cols))
 	n := model.ScratchBytes(p, chunk) + records + cpu.TileBytes(threads, cols, chunk, model.HiddenSize(p, chunk))
 	if p.Sparse() && p.NeuronParts == 3 {
 		n += cpu.GateBytes(p.FFN, model.HiddenSize(p, chunk))

@@ -54,6 +54,20 @@ func roundBlocks(dst []byte, x []float32) {
 	}
 }
 
+// Residual sets y to what Set.RoundX leaves of x, a multiple of 32 elements.
+func Residual(y, x []float32) {
+	for len(x) >= tensor.QuantBlock {
+		scale, inv, fine := scaleOf(x[:tensor.QuantBlock])
+		for i, v := range x[:tensor.QuantBlock] {
+			y[i] = 0
+			if fine {
+				y[i] = fma32(-float32(math.RoundToEven(float64(float32(v*inv)))), scale, v)
+			}
+		}
+		x, y = x[tensor.QuantBlock:], y[tensor.QuantBlock:]
+	}
+}
+
 // scaleOf is the scale of a block of activations and its inverse; fine is false
 // where all codes are zero.
 func scaleOf(x []float32) (scale, inv float32, fine bool) {

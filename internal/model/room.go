@@ -24,6 +24,7 @@ func (l *Loader) Weights() (*Weights, error) {
 	if !p.TiedHead {
 		w.Head = r.matrix("head", false)
 	}
+	w.Head.Fine = true // nothing evens out what is rounded here
 	if p.EmbedDim != p.HiddenSize {
 		in, out := r.matrix("project.in", false), r.matrix("project.out", false)
 		w.ProjectIn, w.ProjectOut = &in, &out

@@ -48,9 +48,10 @@ type Matrix struct {
 	DType  tensor.DType
 	Data   []byte    // [Rows, Cols], nil if the matrix streams
 	Bias   []float32 // [Rows] or nil
+	Fine   bool      // see device.Mat
 }
 
 // mat is rows rows of the matrix, with their bytes.
 func (m *Matrix) mat(data []byte, rows int) device.Mat {
-	return device.Mat{Data: data, DType: m.DType, Rows: rows, Cols: m.Tensor.Cols}
+	return device.Mat{Data: data, DType: m.DType, Rows: rows, Cols: m.Tensor.Cols, Fine: m.Fine}
 }

@@ -48,6 +48,7 @@ type Backend struct {
 	// records is activations rounded for quantised weights, [tokens, stride]
 	// bytes; see kernel.Set.QuantizeX.
 	records []byte
+	fine    []float32 // see halves
 }
 
 var _ device.Backend = (*Backend)(nil)
