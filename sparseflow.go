@@ -235,7 +235,7 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 			placed(place)
 		}
 	}
-	o.engine.Fill = true
+	o.engine.Fill, o.engine.KeepText = true, true
 	e, err := engine.Open(ctx, p, o.engine)
 	if err != nil {
 		return nil, withBudget(err)

@@ -17,7 +17,7 @@ type kept struct {
 // keep holds on to what was computed of s, which has ended, in place of what was
 // kept before.
 func (l *loop) keep(s *sequence) {
-	if s.computed == 0 || !s.req.onlyText() {
+	if s.computed == 0 || !l.keepText || !s.req.onlyText() {
 		l.model.KV.Release(&s.seq)
 		return
 	}

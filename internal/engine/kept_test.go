@@ -30,7 +30,7 @@ func TestKeptText(t *testing.T) {
 			if windowed[string(name)] {
 				mode = config.Dense
 			}
-			o := engine.Options{Strategy: config.DefaultStrategy()}
+			o := engine.Options{Strategy: config.DefaultStrategy(), KeepText: true}
 			o.Strategy.Mode, o.Strategy.Context = mode, 448 // seven pages
 			e, fresh := open(t, path, o), open(t, path, o)
 			vocab := e.Profile().VocabSize

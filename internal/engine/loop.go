@@ -22,6 +22,7 @@ type loop struct {
 
 	waiting, running []*sequence
 	kept             kept
+	keepText         bool        // Options.KeepText
 	batch            []*sequence // of the step
 	ids              []int32     // of the step
 
@@ -40,7 +41,7 @@ type queue struct {
 
 // newLoop is a loop that does not run yet.
 func newLoop(m *loaded, o Options) *loop {
-	l := &loop{loaded: m, report: newReport(m, o.Notify), wanted: o.Wanted}
+	l := &loop{loaded: m, report: newReport(m, o.Notify), wanted: o.Wanted, keepText: o.KeepText}
 	l.submit = make(chan *sequence)
 	l.stopped, l.stop = context.WithCancel(context.Background())
 	return l

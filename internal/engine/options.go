@@ -55,6 +55,9 @@ type Options struct {
 	// RingSlots, if not 0, is the staging slots, beyond the budget; see
 	// placement.Input.
 	RingSlots int
+	// KeepText uses what was computed of the text before where the next goes on
+	// from it. Whoever observes or times what is computed leaves it out.
+	KeepText bool
 	// Observe, if not nil, sees every neuron that is computed; see
 	// model.ExecutionContext.
 	Observe func(layer, tokens int, w device.Work, h []float32)
