@@ -1,7 +1,6 @@
 package sparseflow_test
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -104,60 +103,5 @@ func TestChat(t *testing.T) {
 			t.Errorf("turn %d: nothing of the turn before is used", turn)
 		}
 		c.Messages = append(c.Messages, got.Answer)
-	}
-}
-
-// realModels is where scripts/real-models.sh puts models.
-func realModels() string {
-	if dir := os.Getenv("SPARSEFLOW_TEST_MODELS"); dir != "" {
-		return dir
-	}
-	dir, _ := os.UserCacheDir()
-	return filepath.Join(dir, "sparseflow", "real-models")
-}
-
-// A real model answers what the reference answers.
-func TestRealChats(t *testing.T) {
-	model := filepath.Join(realModels(), "SmolLM2-135M-Instruct.Q4_1.gguf")
-	if _, err := os.Stat(model); err != nil {
-		t.Skipf("%v: scripts/real-models.sh fetches it", err)
-	}
-	text, err := os.ReadFile("../shared/golden/real/smollm2.json")
-	if err != nil {
-		t.Skipf("the reference's answers are not beside this checkout: %v", err)
-	}
-	var golden struct {
-		Chats []struct {
-			Messages json.RawMessage
-			Prompt   string
-			IDs      []int32
-			Greedy   []int32 `json:"greedy_24"`
-			Text     string  `json:"greedy_text"`
-		}
-	}
-	if err := json.Unmarshal(text, &golden); err != nil || len(golden.Chats) == 0 {
-		t.Fatalf("got %d chats, %v", len(golden.Chats), err)
-	}
-	e, err := sparseflow.Open(t.Context(), model)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	for i, want := range golden.Chats {
-		c, err := sparseflow.ParseConversation(want.Messages)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if prompt, ids, err := e.Tokenizer().RenderChat(c); err != nil || prompt != want.Prompt || !slices.Equal(ids, want.IDs) {
-			t.Errorf("chat %d: got %q, %v, %v, want %q, %v", i, prompt, ids, err, want.Prompt, want.IDs)
-		}
-		got, err := e.Chat(t.Context(), c, sparseflow.Request{MaxTokens: 24}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		end := len(want.Greedy) - 1 // the token that ends the turn
-		if !slices.Equal(got.IDs, want.Greedy[:end]) || got.Answer.Content+"<|im_end|>" != want.Text || got.Finish != sparseflow.FinishStop {
-			t.Errorf("chat %d: got %v %q (%s), want %v %q", i, got.IDs, got.Answer.Content, got.Finish, want.Greedy, want.Text)
-		}
 	}
 }
