@@ -16,6 +16,7 @@ type Mapping struct {
 	// Resident holds all that is no neuron, by the names of config.TensorShape.
 	Resident map[string]*source.Tensor
 	Layers   []Neurons // [layers] of a model with neurons that can be left out, else none
+	Experts  []Experts // [layers] of a model with experts, empty for layers without any, else none
 	Notices  []string  // tensors that no part of the model wants
 	// Head is the stored head of a model that config.json ties to the embedding,
 	// nil if there is none. transformers ignores it, from 5 on if the two agree.
@@ -36,6 +37,21 @@ func (n Neurons) Parts() []*source.Tensor {
 		return []*source.Tensor{n.Up, n.Down}
 	}
 	return []*source.Tensor{n.Gate, n.Up, n.Down}
+}
+
+// Slice is rows of a tensor, whose last dimension is the columns and whose others
+// count rows: First, First+Step and so on.
+type Slice struct {
+	Tensor      *source.Tensor
+	First, Step int64
+	// Transposed says that the tensor has the columns of what is wanted as rows:
+	// [.., Cols, Rows], of which First is the first matrix's first row.
+	Transposed bool
+}
+
+// Experts is where the experts of a layer lie: Parts[p][e] is part p of expert e.
+type Experts struct {
+	Parts [3][]Slice
 }
 
 // names translates the names of tensors.

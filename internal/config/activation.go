@@ -16,6 +16,9 @@ const (
 	GELUTanh  Activation = "gelu_new"   // the tanh approximation of GELU
 	QuickGELU Activation = "quick_gelu" // x sigmoid(1.702 x)
 	SiLU      Activation = "silu"       // x sigmoid(x)
+	// ClampedSwiGLU is gpt-oss's: with g = min(gate, 7) and u the second part's product
+	// clamped to -7..7, (u+1) g sigmoid(1.702 g).
+	ClampedSwiGLU Activation = "swiglu_clamped"
 )
 
 // Activations are the names of all, for errors.
@@ -48,7 +51,7 @@ func (a Activation) Sparse() bool { return a == ReLU || a == FATReLU || a == DRe
 
 // Validate reports a value that is none of the constants.
 func (a Activation) Validate() error {
-	if named, _ := ActivationNamed(string(a)); named == a && a != "" {
+	if named, _ := ActivationNamed(string(a)); named == a && a != "" || a == ClampedSwiGLU {
 		return nil
 	}
 	return fmt.Errorf("config: profile: got activation %q, want %s", string(a), Activations)

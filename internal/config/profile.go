@@ -62,6 +62,8 @@ type ModelProfile struct {
 	QKVBias          bool    `json:"qkv_bias,omitempty"`          // without Bias: query, key and value have biases
 	OutBias          bool    `json:"out_bias,omitempty"`          // without Bias: attention's output has one
 	MLPBias          bool    `json:"mlp_bias,omitempty"`          // without Bias: the MLP has biases
+	Sinks            bool    `json:"sinks,omitempty"`             // each head has a logit that joins its softmax and brings no value
+	QKVClip          float32 `json:"qkv_clip,omitempty"`          // c: queries, keys and values are clamped to -c..c after their norms; 0: not
 	AttnScale        float32 `json:"attn_scale,omitempty"`        // of scores; 0: 1 / sqrt(HeadDim)
 	AttnSoftCap      float32 `json:"attn_soft_cap,omitempty"`     // c: scores s become c tanh(s/c); 0: none
 	LogitSoftCap     float32 `json:"logit_soft_cap,omitempty"`    // the same of logits
@@ -89,15 +91,18 @@ type ModelProfile struct {
 type LayerKind struct {
 	Window int  `json:"window,omitempty"` // attention sees this many tokens, its own included; 0: all
 	RoPE   RoPE `json:"rope,omitzero"`
+	FFN    int  `json:"ffn,omitempty"` // neurons of a layer's dense MLP; 0: the profile's FFN
+	MoE    MoE  `json:"moe,omitzero"`  // in place of a dense MLP
 }
 
 // QKNorm is what the norms of queries and keys span.
 type QKNorm string
 
-// The spans: nothing, which is no norm, or each head by itself.
+// The spans: nothing, which is no norm, each head by itself, or all.
 const (
 	NoQKNorm      QKNorm = ""
 	QKNormPerHead QKNorm = "head"
+	QKNormWhole   QKNorm = "whole" // all heads of a token together
 )
 
 // Kind is the kind of a layer.
@@ -216,8 +221,8 @@ func (p ModelProfile) Validate() error {
 		return fmt.Errorf("config: profile: got %d heads of %d elements, want at most %d in all", p.Heads, p.HeadDim(), maxDim)
 	case p.SandwichNorm && !p.PreNorm:
 		return fmt.Errorf("config: profile: got sandwich_norm without pre_norm, want both")
-	case p.QKNorm != NoQKNorm && p.QKNorm != QKNormPerHead:
-		return fmt.Errorf("config: profile: got qk_norm %q, want %q or none", p.QKNorm, QKNormPerHead)
+	case p.QKNorm != NoQKNorm && p.QKNorm != QKNormPerHead && p.QKNorm != QKNormWhole:
+		return fmt.Errorf("config: profile: got qk_norm %q, want %q, %q or none", p.QKNorm, QKNormPerHead, QKNormWhole)
 	}
 	if err := p.validateNumbers(); err != nil {
 		return err
@@ -243,7 +248,7 @@ func (p ModelProfile) Validate() error {
 
 func (p ModelProfile) validateNumbers() error {
 	for name, v := range map[string]float32{
-		"norm_offset": p.NormOffset, "attn_scale": p.AttnScale, "attn_soft_cap": p.AttnSoftCap,
+		"norm_offset": p.NormOffset, "qkv_clip": p.QKVClip, "attn_scale": p.AttnScale, "attn_soft_cap": p.AttnSoftCap,
 		"logit_soft_cap": p.LogitSoftCap, "embed_scale": p.EmbedScale,
 		"residual_scale": p.ResidualScale, "logit_scale": p.LogitScale,
 	} {
@@ -269,6 +274,15 @@ func (p ModelProfile) validateKinds() error {
 		}
 		if err := k.RoPE.validate(p.HeadDim()); err != nil {
 			return err
+		}
+		if k.FFN < 0 || k.FFN > maxDim {
+			return fmt.Errorf("config: profile: got layers of %d neurons, want 0 to %d", k.FFN, maxDim)
+		}
+		if err := k.MoE.validate(); err != nil {
+			return err
+		}
+		if n := k.MoE.Experts; n != 0 && (n != p.Experts() || p.Activation.Sparse() || p.NeuronParts != 3) {
+			return fmt.Errorf("config: profile: got %d experts of %d parts with activation %q beside layers of %d, want one number of experts of 3 parts, and no exact zeros", n, p.NeuronParts, string(p.Activation), p.Experts())
 		}
 	}
 	return nil

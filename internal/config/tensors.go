@@ -5,8 +5,8 @@ import "strconv"
 // A TensorShape is a tensor that a model is made of, by a name that no family has.
 type TensorShape struct {
 	Name       string
-	Rows, Cols int  // elements of a vector are Cols
-	Vector     bool // of one dimension
+	Rows, Cols int  // a vector has one row, or one for each expert
+	Vector     bool // small: always resident, as float32 elements
 }
 
 // SharedTensors are those that belong to no layer, as package pack documents them.
@@ -47,14 +47,24 @@ func (p ModelProfile) LayerTensors(layer int) []TensorShape {
 	l.linear(at+"attn.k", kv, d, p.Bias || p.QKVBias)
 	l.linear(at+"attn.v", kv, d, p.Bias || p.QKVBias)
 	l.linear(at+"attn.o", d, q, p.Bias || p.OutBias)
-	if p.QKNorm == QKNormPerHead {
+	switch p.QKNorm {
+	case QKNormPerHead:
 		l.norm(p, at+"attn.q_norm", p.HeadDim())
 		l.norm(p, at+"attn.k_norm", p.HeadDim())
+	case QKNormWhole:
+		l.norm(p, at+"attn.q_norm", q)
+		l.norm(p, at+"attn.k_norm", kv)
+	}
+	if p.Sinks {
+		l.vector(at+"attn.sinks", p.Heads)
 	}
 	if p.SandwichNorm {
 		l.norm(p, at+"attn_post_norm", d)
 	}
 	l.norm(p, at+"mlp_norm", d)
+	if p.MoE(layer).Experts > 0 {
+		l.moe(p, layer)
+	}
 	for _, t := range p.NeuronTensors(layer) {
 		if !p.Sparse() {
 			l = append(l, t)
@@ -70,15 +80,19 @@ func (p ModelProfile) LayerTensors(layer int) []TensorShape {
 }
 
 // NeuronTensors are the matrices of a layer's MLP in the order of a neuron's
-// parts. Neuron i is row i of all but the last, and column i of that.
+// parts, none where it is experts. Neuron i is row i of all but the last, and column
+// i of that.
 func (p ModelProfile) NeuronTensors(layer int) []TensorShape {
 	var l tensorList
-	at := layerPrefix(layer)
-	if p.NeuronParts == 3 {
-		l.matrix(at+"mlp.gate.weight", p.FFN, p.HiddenSize)
+	if p.MoE(layer).Experts > 0 {
+		return nil
 	}
-	l.matrix(at+"mlp.up.weight", p.FFN, p.HiddenSize)
-	l.matrix(at+"mlp.down.weight", p.HiddenSize, p.FFN)
+	at, ffn := layerPrefix(layer), p.DenseWidth(layer)
+	if p.NeuronParts == 3 {
+		l.matrix(at+"mlp.gate.weight", ffn, p.HiddenSize)
+	}
+	l.matrix(at+"mlp.up.weight", ffn, p.HiddenSize)
+	l.matrix(at+"mlp.down.weight", p.HiddenSize, ffn)
 	return l
 }
 
