@@ -29,7 +29,7 @@ type family struct {
 
 // families lists all.
 func families() []family {
-	return []family{llama(), mistral(), qwen2(), qwen3(), gemma3(), minicpm(), granite(), opt()}
+	return []family{llama(), mistral(), qwen2(), qwen3(), qwen3MoE(), gemma3(), minicpm(), granite(), opt()}
 }
 
 // FamilyOf is the family that a config.json's model_type belongs to, "" if to

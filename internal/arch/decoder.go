@@ -191,6 +191,8 @@ func decoderNames() names {
 			"mlp.gate":     "mlp.gate_proj",
 			"mlp.up":       "mlp.up_proj",
 			"mlp.down":     "mlp.down_proj",
+			"moe.router":   "mlp.gate",
 		},
+		experts: []expertForm{expertEach("mlp.experts.", "gate_proj", "up_proj", "down_proj"), expertFused("mlp.experts.")},
 	}
 }

@@ -125,7 +125,7 @@ func TestDecoderErrors(t *testing.T) {
 		{"gemma3_text", object{"query_pre_attn_scalar": -1}, "config: profile: got attn_scale NaN"},
 		{"gemma3_text", object{"num_hidden_layers": 1 << 30}, "config: profile: got layers 1073741824"},
 		{"seer", object{"text_config": object{"model_type": "hearer"}}, "got model_type hearer, which is not supported yet"},
-		{"qwen3_moe", nil, "got model_type qwen3_moe, which is not supported yet"},
+		{"deepseek_v3", nil, "got model_type deepseek_v3, which is not supported yet"},
 	} {
 		if _, err := ProfileFromTransformers(drawn(c.family, c.more)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s %v: got %v, want %q", c.family, c.more, err, c.want)

@@ -24,6 +24,9 @@ func ReadGGUF(c *source.Checkpoint) (config.ModelProfile, error) {
 	m.architecture = name
 	p := f.metadata(m)
 	p.Family = f.name
+	if p.Experts() == 0 && m.size(".expert_count", 0) > 0 {
+		m.fail(".expert_count", "0: experts are not supported yet in models of architecture "+name)
+	}
 	p.Synthetic, _ = m.keys[SyntheticKey].(bool)
 	if shares, ok := m.keys[ActiveKey].([]float64); ok && len(shares) == p.Layers {
 		p.ActiveShares = shares
@@ -92,6 +95,18 @@ func (m *metadata) size(key string, def int) int {
 	return int(v)
 }
 
+// flag is true or false, def where the key is absent.
+func (m *metadata) flag(key string, def bool) bool {
+	if !m.given(key) {
+		return def
+	}
+	v, ok := m.keys[m.key(key)].(bool)
+	if !ok {
+		m.fail(key, "true or false")
+	}
+	return v
+}
+
 // same is size, or a list of one for each layer, which must be equal.
 func (m *metadata) same(key string, def int) int {
 	v := reflect.ValueOf(m.keys[m.key(key)])
@@ -131,6 +146,10 @@ func (m *metadata) decoder(activation config.Activation) config.ModelProfile {
 		vocab = int(t.Shape[0])
 	}
 	headDim := m.same(".attention.key_length", hidden/max(1, heads))
+	ffn := ".feed_forward_length"
+	if experts := ".expert_feed_forward_length"; !m.given(ffn) && m.given(experts) {
+		ffn = experts // no layer is dense
+	}
 	p := config.ModelProfile{
 		VocabSize:    vocab,
 		EmbedDim:     hidden,
@@ -139,7 +158,7 @@ func (m *metadata) decoder(activation config.Activation) config.ModelProfile {
 		Heads:        heads,
 		KVHeads:      m.same(".attention.head_count_kv", heads),
 		HeadSize:     headDim,
-		FFN:          m.same(".feed_forward_length", -1),
+		FFN:          m.same(ffn, -1),
 		NeuronParts:  3,
 		MaxPositions: m.size(".context_length", -1),
 		Activation:   activation,
@@ -167,9 +186,6 @@ func (m *metadata) decoder(activation config.Activation) config.ModelProfile {
 	}
 	if m.size(".attention.value_length", headDim) != headDim {
 		m.fail(".attention.value_length", "the length of keys")
-	}
-	if n := m.size(".expert_count", 0); n > 0 {
-		m.fail(".expert_count", "0: experts are not supported yet")
 	}
 	p.Kinds = []config.LayerKind{{RoPE: m.rope(headDim)}}
 	return p
@@ -233,6 +249,11 @@ func ggufNames() names {
 			"mlp.up":         "ffn_up",
 			"mlp.down":       "ffn_down",
 			"mlp_post_norm":  "post_ffw_norm",
+			"moe.router":     "ffn_gate_inp",
+		},
+		experts: []expertForm{
+			{parts: [3]string{"ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight"}},
+			{parts: [3]string{"ffn_gate_up_exps.weight", "ffn_gate_up_exps.weight", "ffn_down_exps.weight"}},
 		},
 	}
 }

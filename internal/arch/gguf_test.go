@@ -162,6 +162,7 @@ func FuzzReadGGUF(f *testing.F) {
 	for _, architecture := range []string{"llama", "qwen2", "gemma3"} {
 		f.Add(encoded(f, least(architecture), embedding()))
 	}
+	f.Add(expertsFile(f, "qwen3moe"))
 	f.Add(encoded(f, map[string]any{"general.architecture": "llama", "llama.block_count": []uint32{1, 2}}, nil))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		c, err := source.OpenGGUF(fstest.MapFS{"m.gguf": {Data: bytes.Clone(file)}}, "", "m.gguf")

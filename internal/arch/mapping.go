@@ -44,9 +44,6 @@ func (n Neurons) Parts() []*source.Tensor {
 type Slice struct {
 	Tensor      *source.Tensor
 	First, Step int64
-	// Transposed says that the tensor has the columns of what is wanted as rows:
-	// [.., Cols, Rows], of which First is the first matrix's first row.
-	Transposed bool
 }
 
 // Experts is where the experts of a layer lie: Parts[p][e] is part p of expert e.
@@ -62,6 +59,10 @@ type names struct {
 	layer    string   // format of what precedes the names in a layer
 	// stems are names less prefix, layer, and .weight or .bias at the end.
 	stems map[string]string
+	// whole are names less prefix and layer alone, by what config.TensorShape calls
+	// them less the layer.
+	whole   map[string]string
+	experts []expertForm // the usual one first
 }
 
 // transformersHeads are how transformers store heads.
@@ -71,18 +72,21 @@ func transformersHeads() []string {
 
 // of is the name of a tensor behind a prefix.
 func (n *names) of(prefix, neutral string) string {
+	if rest, ok := strings.CutPrefix(neutral, "layers."); ok {
+		layer, in, _ := strings.Cut(rest, ".")
+		i, _ := strconv.Atoi(layer)
+		prefix += fmt.Sprintf(n.layer, i)
+		neutral = in
+	}
+	if name, ok := n.whole[neutral]; ok {
+		return prefix + name
+	}
 	stem, end := strings.CutSuffix(neutral, ".weight")
 	suffix := ".weight"
 	if !end {
 		if stem, end = strings.CutSuffix(neutral, ".bias"); end {
 			suffix = ".bias"
 		}
-	}
-	if rest, ok := strings.CutPrefix(stem, "layers."); ok {
-		layer, in, _ := strings.Cut(rest, ".")
-		i, _ := strconv.Atoi(layer)
-		prefix += fmt.Sprintf(n.layer, i)
-		stem = in
 	}
 	return prefix + n.stems[stem] + suffix
 }
@@ -113,6 +117,13 @@ func mapTensors(c *source.Checkpoint, p config.ModelProfile, path string, n name
 	residents(p.SharedTensors())
 	for i := 0; i < p.Layers && f.err == nil; i++ {
 		residents(p.LayerTensors(i))
+		if p.Experts() > 0 {
+			var x Experts
+			if p.MoE(i).Experts > 0 && f.err == nil {
+				x = f.experts(p, i)
+			}
+			m.Experts = append(m.Experts, x)
+		}
 		if !p.Sparse() {
 			continue
 		}
@@ -187,15 +198,20 @@ func (f *finder) name(neutral string) string {
 
 // find returns a tensor, nil if it is not there as it must be.
 func (f *finder) find(s config.TensorShape) *source.Tensor {
-	if f.err != nil {
-		return nil
-	}
-	name, role, shape := f.name(s.Name), s.Name, []int64{int64(s.Rows), int64(s.Cols)}
-	if s.Vector {
+	role, shape := s.Name, []int64{int64(s.Rows), int64(s.Cols)}
+	if s.Vector && s.Rows == 1 {
 		shape = shape[1:]
 	}
 	if role == "head" {
 		role = "head, which " + f.by + " does not tie to the embedding"
+	}
+	return f.look(f.name(s.Name), role, shape)
+}
+
+// look is find by the checkpoint's name of a tensor; errors tell its role.
+func (f *finder) look(name, role string, shape []int64) *source.Tensor {
+	if f.err != nil {
+		return nil
 	}
 	x, ok := f.c.Tensor(name)
 	f.used[name] = true

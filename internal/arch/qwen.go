@@ -30,13 +30,18 @@ func qwen(r *reader, headDim int) config.ModelProfile {
 		vocab: 151936, hidden: 4096, ffn: 22016, layers: 32, heads: 32, kvHeads: 32, headDim: headDim, positions: 32768,
 		eps: 1e-6, activation: config.SiLU, bos: -1, pad: -1,
 	})
+	r.qwenWindows(&p)
+	return p
+}
+
+// qwenWindows says which layers see a window, and how heads are rotated.
+func (r *reader) qwenWindows(p *config.ModelProfile) {
 	rope := r.rope(p.HeadDim(), 10000)
 	p.Kinds = []config.LayerKind{{RoPE: rope}}
 	if r.flag("use_sliding_window", false) {
 		window, from := r.size("sliding_window", 4096), r.size("max_window_layers", 28)
-		r.windows(&p, window, rope, rope, func(layer int) bool { return layer >= from })
+		r.windows(p, window, rope, rope, func(layer int) bool { return layer >= from })
 	}
-	return p
 }
 
 func ggufQwen(m *metadata) config.ModelProfile { return m.decoder(config.SiLU) }

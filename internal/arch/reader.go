@@ -177,6 +177,14 @@ func (r *reader) flag(key string, def bool) bool {
 	return false
 }
 
+// layers is a list of layers, nil where the key is absent or null.
+func (r *reader) layers(key string) (list []int) {
+	if r.given(key) && json.Unmarshal(r.keys[key], &list) != nil {
+		r.fail(key, "a list of layers")
+	}
+	return list
+}
+
 // shares is a list of n numbers above 0 and at most 1, nil where there is none that
 // can be used: only estimates need it.
 func (r *reader) shares(key string, n int) (list []float64) {

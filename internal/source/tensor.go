@@ -68,6 +68,27 @@ func (t *Tensor) Place() (file string, offset int64, ok bool) {
 	return t.in, t.off, ok
 }
 
+// Transposed is the tensor with its last two dimensions exchanged, as reads give its
+// elements. One without such dimensions, or whose elements are in blocks, cannot be
+// read.
+func (t *Tensor) Transposed() *Tensor {
+	x, n := *t, len(t.Shape)
+	if t.err == nil && (n < 2 || t.DType.Quantised()) {
+		x.err = fmt.Errorf("got %s of shape %v, want rows and columns of single elements to exchange", t.Stored, t.Shape)
+	}
+	if x.err != nil {
+		return &x
+	}
+	x.Shape, x.strides = slices.Clone(t.Shape), make([]int64, n)
+	for i, d := range dimsOf(t.Shape, t.strides) {
+		x.strides[i] = d.from
+	}
+	for _, s := range [][]int64{x.Shape, x.strides} {
+		s[n-2], s[n-1] = s[n-1], s[n-2]
+	}
+	return &x
+}
+
 // Bytes is the size of the tensor as it is read.
 func (t *Tensor) Bytes() int64 { return t.sizeBytes }
 
