@@ -74,7 +74,22 @@ func (s *opened) kept() (attn, mlp tensor.DType) {
 func (s *opened) spec(o Options) (pack.Spec, error) {
 	spec := pack.Spec{Profile: s.profile, Name: cmp.Or(o.Name, filepath.Base(s.name)), Tokenizer: s.tokenizer()}
 	spec.Attn, spec.MLP = s.kept()
-	return spec, o.types(&spec, func(name string) tensor.DType { return s.tensors.Resident[name].DType })
+	return spec, o.types(&spec, s.stored)
+}
+
+// stored is the type of a matrix, or of a part of a layer's experts, as it is stored.
+func (s *opened) stored(name string) tensor.DType {
+	if t := s.tensors.Resident[name]; t != nil {
+		return t.DType
+	}
+	for i, l := range s.tensors.Experts {
+		for p, x := range s.profile.ExpertTensors(i) {
+			if x.Name == name && len(l.Parts[p]) > 0 {
+				return l.Parts[p][0].Tensor.DType
+			}
+		}
+	}
+	return tensor.F16
 }
 
 // Quantise gives the matrices of spec the types that quant, which is not Keep,
@@ -111,10 +126,10 @@ func (o Options) types(spec *pack.Spec, stored func(name string) tensor.DType) e
 	spec.Types = make(map[string]tensor.DType)
 	shapes := p.SharedTensors()
 	for i := range p.Layers {
-		shapes = append(shapes, p.LayerTensors(i)...)
+		shapes = append(append(shapes, p.LayerTensors(i)...), pack.ExpertShapes(p, i)...)
 	}
 	for _, x := range shapes {
-		if x.Vector {
+		if x.Vector || pack.IsRouter(x.Name) {
 			continue
 		}
 		quant, class, mix := o.Attn, spec.Attn, mixes[0]
@@ -136,7 +151,7 @@ func (o Options) types(spec *pack.Spec, stored func(name string) tensor.DType) e
 
 // placeOf is where a model has the matrix that config.TensorShape calls name.
 func placeOf(p config.ModelProfile, name string, cols int) tensor.Place {
-	at := tensor.Place{Layers: p.Layers, Cols: cols}
+	at := tensor.Place{Layers: p.Layers, Cols: cols, Experts: p.Experts()}
 	if rest, ok := strings.CutPrefix(name, "layers."); ok {
 		layer, in, _ := strings.Cut(rest, ".")
 		at.Layer, _ = strconv.Atoi(layer)
@@ -155,7 +170,7 @@ func placeOf(p config.ModelProfile, name string, cols int) tensor.Place {
 		at.Role = tensor.AttnVRole
 	case "attn.o.weight":
 		at.Role = tensor.AttnOutRole
-	case "mlp.down.weight":
+	case "mlp.down.weight", "moe.experts.down", "moe.shared.down.weight":
 		at.Role = tensor.DownRole
 	}
 	return at

@@ -5,7 +5,6 @@ import (
 	"math/bits"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/source"
@@ -193,6 +192,7 @@ type description struct {
 type Layout struct {
 	description
 	tensors []Tensor                  // resident ones, in file order
+	experts [][]ExpertPart            // [layers], none of a layer without experts; nil of a model without
 	byName  map[string]int            // index in tensors
 	entries []source.SafetensorsEntry // everything in the file, in file order
 	pads    int                       // how many entries are padding
@@ -243,8 +243,11 @@ func newLayout(d description) (*Layout, error) {
 	}
 	l := &Layout{description: d, byName: make(map[string]int)}
 	l.residents()
+	l.describeExperts()
 	for name, t := range d.types {
-		if x, ok := l.Tensor(name); !ok || x.Kind != Matrix || x.Elem != t {
+		if x, ok := l.Tensor(name); l.isExperts(name, t) {
+			continue
+		} else if !ok || x.Kind != Matrix || x.Elem != t {
 			return nil, fmt.Errorf("pack: layout: got element type %v for %.200q, want a matrix of the model and a type that fills its rows", t, name)
 		}
 	}
@@ -296,7 +299,8 @@ func (l *Layout) layer(layer int) {
 func (l *Layout) shapes(shapes []config.TensorShape) {
 	for _, s := range shapes {
 		if s.Vector {
-			l.tensor(Tensor{Name: s.Name, Kind: Vector, DType: "F32", Elem: tensor.F32, Rows: 1, Cols: s.Cols, RowBytes: tensor.F32.RowBytes(s.Cols), flat: true})
+			n := max(1, s.Rows) * s.Cols
+			l.tensor(Tensor{Name: s.Name, Kind: Vector, DType: "F32", Elem: tensor.F32, Rows: 1, Cols: n, RowBytes: tensor.F32.RowBytes(n), flat: true})
 			continue
 		}
 		elem := l.elem(s)
@@ -308,14 +312,13 @@ func (l *Layout) shapes(shapes []config.TensorShape) {
 	}
 }
 
-// OfMLP reports whether a tensor of this name belongs to an MLP.
-func OfMLP(name string) bool { return strings.Contains(name, ".mlp.") }
-
 // elem is the element type of a matrix.
 func (l *Layout) elem(s config.TensorShape) tensor.DType {
 	t, ok := l.types[s.Name]
 	switch {
 	case ok:
+	case IsRouter(s.Name):
+		t = tensor.F32
 	case OfMLP(s.Name):
 		t = l.mlp
 	default:

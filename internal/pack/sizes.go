@@ -35,9 +35,9 @@ func (l *Layout) Tensor(name string) (Tensor, bool) {
 }
 
 // WeightBytes is the size of the weights that a budget's share is a share of:
-// resident matrices and vectors, and bundles at their stride.
+// resident matrices and vectors, experts, and bundles at their stride.
 func (l *Layout) WeightBytes() int64 {
-	n := l.Bundles() * l.stride
+	n := l.Bundles()*l.stride + l.expertBytes()
 	for _, t := range l.tensors {
 		if t.Kind == Matrix || t.Kind == Vector {
 			n += t.Bytes()
