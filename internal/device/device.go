@@ -28,8 +28,11 @@ type Backend interface {
 	Linear(y, x Act, w Mat, b []float32)
 	// Add adds x to y.
 	Add(y, x Act)
-	// Gate sets h to act(h) times up; without up, whose Data is nil, to act(h).
+	// Gate sets h to act(h) times up; without up, whose Data is nil, to act(h). Where
+	// the activation clamps, up is what that makes of it.
 	Gate(h, up Act, act config.Activation)
+	// Clip sets x to what of it is nearest within -c to c; NaN stays.
+	Clip(x Act, c float32)
 	// Rotate turns the heads of x, each headDim elements, by the angles of their
 	// tokens. A row of angles holds the cosines of the pairs that turn, then as many
 	// sines. Pair i is the elements 2i and 2i+1 of a head if interleaved, else i and
@@ -53,6 +56,14 @@ type Backend interface {
 	Up(h []float32, x Act, s Slots, w Work, sel []int32)
 	// Down adds to y each neuron's last part times h, neurons in w's order.
 	Down(y Act, h []float32, s Slots, w Work)
+	// Experts sets the rows First[i] to First[i+1]-1 of y, [pairs, d], to what the
+	// experts that sel names, by their places in w, make of their tokens' rows of x:
+	// down(act(gate x) times up x), biases included, unweighted. A row has the same bits
+	// whatever is computed with it.
+	Experts(y, x Act, w *ExpertWork, sel []int32)
+	// Combine adds to each row t of y, in ascending j, weights[t*k+j] times row
+	// rows[t*k+j] of out, none where that is -1.
+	Combine(y, out Act, rows []int32, weights []float32, k int)
 	// Overlap has f run once, by the next operation that threads share: on the
 	// caller's thread, while the others compute. Where they share none, f runs
 	// within a few; where there is one thread, before the next. A Backend that is
@@ -120,6 +131,9 @@ type AttendParams struct {
 	Scale                   float32 // of the scores, before softmax
 	SoftCap                 float32 // c: scaled scores s become c tanh(s/c); 0: they stay
 	Window                  int     // a query sees so many tokens, its own included; 0: all up to its own
+	// Sinks are scores that join each head's softmax and bring no value, [Heads] or
+	// nil.
+	Sinks []float32
 }
 
 // Span is a run of tokens of one batch: N consecutive positions of Seq from

@@ -23,6 +23,9 @@ type ExpertWork struct {
 	First  []int32      // [len(IDs)+1]
 	Bias   [3][]float32 // [experts of the layer, Rows] of each part, nil without biases
 	Act    config.Activation
+	// SameInput says that the x of Experts is what it was at the latest Experts, so that
+	// what was made of it then, if anything, still serves.
+	SameInput bool
 }
 
 // Pairs is how many pairs of token and expert there are.

@@ -6,6 +6,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/kernel"
+	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 // Gate goes element by element.
@@ -47,12 +48,68 @@ func (g *gate) some(h, up []float32) {
 	case config.GELUTanh:
 		g.k.Swish(h, up, kernel.GELULinear, kernel.GELUCubic)
 		return
+	case config.ClampedSwiGLU:
+		for i, v := range h {
+			if v > swigluLimit {
+				h[i] = swigluLimit
+			}
+		}
+		for i, v := range up {
+			up[i] = second(g.act, v)
+		}
+		g.k.Swish(h, up, 1.702, 0)
+		return
 	}
 	for i, v := range h {
 		h[i] = activate(g.act, v, 0)
 	}
 	for i, v := range up {
-		h[i] *= v
+		h[i] *= second(g.act, v)
+	}
+}
+
+// second is what of a product with the second part multiplies a gate's activation.
+func second(a config.Activation, v float32) float32 {
+	switch a {
+	case config.DReLU:
+		return activate(a, v, 0)
+	case config.ClampedSwiGLU:
+		return clamp(v, swigluLimit) + 1
+	}
+	return v
+}
+
+// swigluLimit is where ClampedSwiGLU clamps.
+const swigluLimit = 7
+
+// clamp is what is nearest to v within -c to c; NaN stays.
+func clamp(v, c float32) float32 {
+	switch {
+	case v > c:
+		return c
+	case v < -c:
+		return -c
+	}
+	return v
+}
+
+// Clip goes element by element.
+func (b *Backend) Clip(x device.Act, c float32) {
+	b.clip = clip{x, c}
+	b.pool.run(&b.clip, x.Rows, b.units(tensor.F32.RowBytes(x.Cols)))
+}
+
+type clip struct {
+	x device.Act
+	c float32
+}
+
+func (c *clip) run(lo, hi, _ int) {
+	for r := lo; r < hi; r++ {
+		row := c.x.Row(r)
+		for i, v := range row {
+			row[i] = clamp(v, c.c)
+		}
 	}
 }
 

@@ -89,7 +89,7 @@ func (a *attend) block(b block, kvHead int, w *attendWork) {
 	for j := range queries {
 		q := w.q[j*dim : (j+1)*dim]
 		clear(q[copy(q, a.head(a.q, b, kvHead, j)):])
-		w.state[j] = [3]float32{float32(math.Inf(-1))}
+		w.state[j] = a.begin(kvHead*group + j%group)
 	}
 	first, last := 0, (b.pos+b.n-1)/kv.PageTokens
 	if a.p.Window > 0 {
@@ -123,6 +123,14 @@ func (a *attend) block(b block, kvHead int, w *attendWork) {
 			y[k] = v * inv
 		}
 	}
+}
+
+// begin is the softmax of a head before any score.
+func (a *attend) begin(head int) [3]float32 {
+	if a.p.Sinks != nil && a.p.Sinks[head] != float32(math.Inf(-1)) {
+		return [3]float32{a.p.Sinks[head], 1}
+	}
+	return [3]float32{float32(math.Inf(-1))}
 }
 
 // head is query j's part of its token's row of x.

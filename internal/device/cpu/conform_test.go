@@ -33,7 +33,7 @@ type operation struct {
 // the same bits whatever the kernels, the threads and the tokens computed
 // together. A short run has a third of them: all operations and types, not all shapes.
 func TestConformance(t *testing.T) {
-	ops := slices.Concat(linears(), norms(), sketches(), attentions(), mlps(), gates(), rotations())
+	ops := slices.Concat(linears(), norms(), sketches(), attentions(), mlps(), gates(), rotations(), experts(), combinations())
 	for i, op := range ops {
 		if testing.Short() && (i+i/4)%3 != 0 {
 			continue
@@ -167,6 +167,14 @@ func norms() (ops []operation) {
 	r := newRandom(1)
 	x, y := r.act(5, 60), r.act(5, 60)
 	return append(ops, operation{
+		name: "Clip", tokens: 5,
+		run: func(b device.Backend, first, n int) device.Act {
+			y := clone(x).Rowspan(first, n)
+			b.Clip(y, 0.7)
+			return y
+		},
+		bound: func(_, _ int, want float64) float64 { return 0 },
+	}, operation{
 		name: "Add", tokens: 5,
 		run: func(b device.Backend, first, n int) device.Act {
 			sum := clone(y).Rowspan(first, n)
@@ -260,12 +268,13 @@ func mlps() (ops []operation) {
 func gates() (ops []operation) {
 	r := newRandom(8)
 	x, up := r.act(5, 77), r.act(5, 77)
-	for _, act := range []config.Activation{config.ReLU, config.GELU, config.GELUTanh, config.QuickGELU, config.SiLU} {
+	x.Row(0)[3], up.Row(0)[4], up.Row(1)[5] = 9, 9, -9 // beyond where some clamp
+	for _, act := range []config.Activation{config.ReLU, config.DReLU, config.GELU, config.GELUTanh, config.QuickGELU, config.SiLU, config.ClampedSwiGLU} {
 		for _, alone := range []bool{true, false} {
 			ops = append(ops, operation{
 				name: fmt.Sprintf("Gate/%s/alone=%v", act, alone), tokens: 5,
 				run: func(b device.Backend, first, n int) device.Act {
-					h, second := clone(x).Rowspan(first, n), up.Rowspan(first, n)
+					h, second := clone(x).Rowspan(first, n), clone(up).Rowspan(first, n)
 					if alone {
 						second = device.Act{}
 					}
@@ -386,6 +395,12 @@ func attentions() (ops []operation) {
 			a.p.Window, a.p.SoftCap = window, float32((i+j)%2)*1.5
 			ops = append(ops, attendOf(a, fmt.Sprintf("window %d/cap %v/%v", window, a.p.SoftCap, dt), 5e-5))
 		}
+	}
+	// Sinks, among the scores and far from them on either side.
+	for i, dt := range []tensor.DType{tensor.F32, tensor.F16, tensor.Q8_0} {
+		a := newAttention(6, 2, 32, dt)
+		a.p.Sinks, a.p.Window, a.p.SoftCap = []float32{1, -0.5, 2, 60, -60, float32(math.Inf(-1))}, []int{0, 9, 70}[i], float32(i%2)*1.5
+		ops = append(ops, attendOf(a, fmt.Sprintf("sinks/%v", dt), 5e-5))
 	}
 	// Scores far beyond what exp holds leave weights of 0 and 1, not NaN.
 	large := newAttention(2, 2, 16, tensor.F32)

@@ -42,6 +42,9 @@ type Backend struct {
 	sk      sketch
 	up      up
 	down    down
+	experts experts
+	combine combine
+	clip    clip
 	codes   []int8    // [tokens, padded cols] quantised activations, of the sketch
 	scales  []float32 // [tokens]
 	sums    []int32   // [tokens]

@@ -3,7 +3,6 @@ package cpu
 import (
 	"math/bits"
 
-	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 )
 
@@ -210,10 +209,8 @@ func (u *up) set(h *float32, v float32) {
 	case u.part == 0:
 		*h = activate(u.w.Act, v, u.w.Threshold)
 	case *h == 0 && u.w.Act.Sparse():
-	case u.w.Act == config.DReLU:
-		*h *= activate(config.ReLU, v, 0)
 	default:
-		*h *= v
+		*h *= second(u.w.Act, v)
 	}
 }
 

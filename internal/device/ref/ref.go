@@ -113,7 +113,7 @@ func (b *Backend) Gate(h, up device.Act, act config.Activation) {
 		for i, v := range h.Row(t) {
 			out := activate(act, float64(v), 0)
 			if up.Data != nil {
-				out *= float64(up.Row(t)[i])
+				out *= second(act, float64(up.Row(t)[i]))
 			}
 			h.Row(t)[i] = float32(out)
 		}
@@ -201,7 +201,7 @@ func (b *Backend) Attend(y, q device.Act, c *kv.Cache, layer int, spans []device
 				if p.Window > 0 {
 					from = max(0, pos+1-p.Window)
 				}
-				attend(y.Row(row)[at:at+p.HeadDim], q.Row(row)[at:at+p.HeadDim], pos+1-from, p, func(i int) (key, value []float64) {
+				attend(y.Row(row)[at:at+p.HeadDim], q.Row(row)[at:at+p.HeadDim], pos+1-from, p, head, func(i int) (key, value []float64) {
 					k, v := c.Row(layer, s.Seq, from+i, head/(p.Heads/p.KVHeads))
 					return elements(k, c.DType(), p.HeadDim), elements(v, c.DType(), p.HeadDim)
 				})
@@ -211,8 +211,8 @@ func (b *Backend) Attend(y, q device.Act, c *kv.Cache, layer int, spans []device
 	}
 }
 
-// attend is the attention of one query to n tokens.
-func attend(y, q []float32, n int, p device.AttendParams, token func(i int) (key, value []float64)) {
+// attend is the attention of one query of a head to n tokens.
+func attend(y, q []float32, n int, p device.AttendParams, head int, token func(i int) (key, value []float64)) {
 	weights, values := make([]float64, n), make([][]float64, n)
 	top := math.Inf(-1)
 	for i := range weights {
@@ -227,6 +227,11 @@ func attend(y, q []float32, n int, p device.AttendParams, token func(i int) (key
 		top = max(top, weights[i])
 	}
 	sum := 0.0
+	if p.Sinks != nil {
+		sink := float64(p.Sinks[head])
+		top = max(top, sink)
+		sum = math.Exp(sink - top)
+	}
 	for i, score := range weights {
 		weights[i] = math.Exp(score - top)
 		sum += weights[i]
@@ -298,11 +303,11 @@ func (b *Backend) Up(h []float32, x device.Act, s device.Slots, w device.Work, s
 				a = activate(w.Act, a, float64(w.Threshold))
 			}
 			if s.Parts == 3 && (a != 0 || !w.Act.Sparse()) {
-				second := product(i, t, 1, w.SecondBias)
-				if w.Act == config.DReLU && !b.magnitudes {
-					second = activate(w.Act, second, 0)
+				up := product(i, t, 1, w.SecondBias)
+				if !b.magnitudes {
+					up = second(w.Act, up)
 				}
-				a *= second
+				a *= up
 			}
 			*out = float32(a)
 		}
@@ -339,6 +344,74 @@ func (b *Backend) Down(y device.Act, h []float32, s device.Slots, w device.Work)
 	}
 }
 
+// Experts computes token after token.
+func (b *Backend) Experts(y, x device.Act, w *device.ExpertWork, sel []int32) {
+	b.begin()
+	for _, i := range sel {
+		product := func(v []float32, part int) (y []float32) {
+			p := w.Parts[part]
+			for r := range p.Rows {
+				size := p.DType.RowBytes(p.Cols)
+				sum := b.dot(elements(w.Data[i][part][int64(r)*size:], p.DType, p.Cols), v)
+				if bias := w.Bias[part]; bias != nil {
+					sum += b.term(float64(bias[int(w.IDs[i])*p.Rows+r]))
+				}
+				y = append(y, float32(sum))
+			}
+			return y
+		}
+		for pair := w.First[i]; pair < w.First[i+1]; pair++ {
+			v := x.Row(int(w.Tokens[pair]))
+			h := product(v, 0)
+			for j, up := range product(v, 1) {
+				if b.magnitudes {
+					h[j] *= up
+				} else {
+					h[j] = float32(activate(w.Act, float64(h[j]), 0) * second(w.Act, float64(up)))
+				}
+			}
+			copy(y.Row(int(pair)), product(h, 2))
+		}
+	}
+}
+
+// Combine adds term by term.
+func (b *Backend) Combine(y, out device.Act, rows []int32, weights []float32, k int) {
+	b.begin()
+	for t := range y.Rows {
+		for i, v := range y.Row(t) {
+			sum := b.term(float64(v))
+			for j, row := range rows[t*k : (t+1)*k] {
+				if row >= 0 {
+					sum += b.term(float64(weights[t*k+j]) * float64(out.Row(int(row))[i]))
+				}
+			}
+			y.Row(t)[i] = float32(sum)
+		}
+	}
+}
+
+// Clip holds x within -c to c.
+func (b *Backend) Clip(x device.Act, c float32) {
+	b.begin()
+	for t := range x.Rows {
+		for i, v := range x.Row(t) {
+			x.Row(t)[i] = float32(math.Min(math.Max(float64(v), -float64(c)), float64(c)))
+		}
+	}
+}
+
+// second is what multiplies a gate's activation, of a product with the second part.
+func second(a config.Activation, x float64) float64 {
+	switch a {
+	case config.DReLU:
+		return activate(a, x, 0)
+	case config.ClampedSwiGLU:
+		return math.Min(math.Max(x, -7), 7) + 1
+	}
+	return x
+}
+
 // activate is the activation functions as papers and transformers' activations.py
 // define them; threshold is FATReLU's.
 func activate(a config.Activation, x, threshold float64) float64 {
@@ -351,6 +424,8 @@ func activate(a config.Activation, x, threshold float64) float64 {
 		return x / (1 + math.Exp(-1.702*x))
 	case config.SiLU:
 		return x / (1 + math.Exp(-x))
+	case config.ClampedSwiGLU:
+		return activate(config.QuickGELU, math.Min(x, 7), 0)
 	case config.ReLU, config.DReLU:
 		threshold = 0
 	}
