@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -28,8 +29,8 @@ import (
 // benchFlags are the flags of bench alone.
 type benchFlags struct {
 	bench.Benchmark
-	tests, modes, svg, replay string
-	wide                      bool
+	tests, modes, svg, replay, exec, compared string
+	wide                                      bool
 }
 
 // What bench does unless told otherwise. The budget is the original system's:
@@ -69,7 +70,10 @@ neurons were computed for each active one.
 
 Speed of memory and disk is measured in the same run. The share of the limit is
 that of the speed at which the same bytes, in the same pattern on the same
-threads, are loaded without computing.
+threads, are loaded without computing. The bound (--wide, --json) is the longer of
+what memory and disk need for a token's bytes.
+
+A mixture of experts runs in modes resident and sparse, which compute the same.
 
 The default budget is 58% of the weights. Tables fit into 80 columns; --wide and
 --json have more figures.`,
@@ -77,11 +81,15 @@ The default budget is 58% of the weights. Tables fit into 80 columns; --wide and
   sparseflow bench DIR --budget 45% --kv f16 --json
   sparseflow bench DIR --tests tg64 --modes sparse,naive
   sparseflow bench DIR --sweep=30%,58%,100% --svg speed.svg
-  sparseflow bench DIR --ablate --modes dense`,
+  sparseflow bench DIR --ablate --modes dense
+  sparseflow bench MOE.gguf --budget 6GB --modes sparse --tests tg32 --warm 32`,
 		Args: argsNamed(1, "MODEL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.replay != "" {
 				return a.replay(args[0], &m, f.replay)
+			}
+			if f.compared != "" {
+				return f.drawCompared(cmd, args[0])
 			}
 			return a.bench(cmd, args[0], &m, &f)
 		},
@@ -91,6 +99,9 @@ The default budget is 58% of the weights. Tables fit into 80 columns; --wide and
 	fs.StringVar(&f.tests, "tests", benchTests, "what to time, a `list` of ppN and tgN")
 	fs.StringVar(&f.modes, "modes", modeList(bench.Modes()), "in which modes, a `list`")
 	fs.IntVar(&f.Reps, "reps", 0, "`times` that each test is repeated; the median counts; 0: 3, fewer where that takes long")
+	fs.IntVar(&f.Warm, "warm", bench.WarmTokens, "`tokens` decoded before the first repetition, to fill the cache")
+	fs.StringVar(&f.IDsFile, "ids", "", "force the token ids in this `file`, not a sample")
+	fs.StringVar(&f.exec, "exec", "", "run each mode's process by this `command`, such as \"taskset -c 0,1\"")
 	fs.BoolVar(&f.Ablate, "ablate", false, "also measure what each part of the system adds, from naive on")
 	fs.Var(shares(&f.Sweep), "sweep", "also measure sparse decoding with other budgets, a `list` such as 30%,58%; all: 20% to 100%")
 	fs.Lookup("sweep").NoOptDefVal = "all"
@@ -98,6 +109,7 @@ The default budget is 58% of the weights. Tables fit into 80 columns; --wide and
 	fs.BoolVar(&f.wide, "wide", false, "print tables with all their columns, wider than 80")
 	fs.StringVar(&f.Trace, "trace", "", "also write which neurons the sparse mode's text wants into this `file`")
 	fs.StringVar(&f.replay, "replay", "", "measure nothing, but judge eviction policies by the trace in this `file`")
+	fs.StringVar(&f.compared, "compared", "", "measure nothing, but draw the rows of scripts/moe-compare.sh in this `file` (with --svg)")
 	fs.DurationVar(&f.Timeout, "timeout", benchTimeout, "longest `time` that a mode may take")
 	m.add(cmd, sparseflow.Auto)
 	measuring := newGroup(modelFlagsTitle)
@@ -183,7 +195,7 @@ func (a *app) bench(cmd *cobra.Command, model string, m *modelFlags, f *benchFla
 // converted or loaded.
 func (f *benchFlags) benchmark(cmd *cobra.Command, model string, m *modelFlags) (*bench.Benchmark, error) {
 	b := &f.Benchmark
-	b.Model, b.CacheDir, b.SimDisk, b.Command = model, m.cacheDir, (*disk.SimSpec)(m.simDisk), benchProcess
+	b.Model, b.CacheDir, b.SimDisk, b.Command = model, m.cacheDir, (*disk.SimSpec)(m.simDisk), benchProcess(strings.Fields(f.exec))
 	b.AllReps, b.Reps = b.Reps != 0, cmp.Or(b.Reps, benchReps)
 	var err error
 	if b.Modes, err = bench.ParseModes(f.modes); err != nil {
@@ -199,6 +211,8 @@ func (f *benchFlags) benchmark(cmd *cobra.Command, model string, m *modelFlags) 
 		return nil, usagef(cmd, "--svg: got no sweep to draw, want --sweep too")
 	case b.Trace != "" && !slices.Contains(b.Modes, bench.Sparse):
 		return nil, usagef(cmd, "--trace: got --modes %s, want sparse among them, which is traced", f.modes)
+	case b.Warm < 0 || b.Warm > bench.MostWarm:
+		return nil, usagef(cmd, "--warm: got %d, want 0 to %d", b.Warm, bench.MostWarm)
 	case b.Timeout <= 0:
 		return nil, usagef(cmd, "--timeout: got %v, want more than 0", b.Timeout)
 	case m.Mode == sparseflow.Dense:
@@ -208,6 +222,9 @@ func (f *benchFlags) benchmark(cmd *cobra.Command, model string, m *modelFlags) 
 		return nil, err
 	}
 	if err := benchFits(cmd, m, b); err != nil {
+		return nil, err
+	}
+	if err := f.routed(cmd); err != nil {
 		return nil, err
 	}
 	strategy, err := m.strategy(cmd)
@@ -242,13 +259,52 @@ func benchFits(cmd *cobra.Command, m *modelFlags, b *bench.Benchmark) error {
 	return nil
 }
 
-// benchProcess is the process of a mode: this program with the verb for it.
-func benchProcess(ctx context.Context) (*exec.Cmd, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("bench: find this program: %w", err)
+// routed holds a mixture of experts to the modes that it has: its router alone says
+// what is computed.
+func (f *benchFlags) routed(cmd *cobra.Command) error {
+	if f.Profile.Experts() == 0 {
+		return nil
 	}
-	c := exec.CommandContext(ctx, self, benchChild)
-	c.Args[0] = os.Args[0] // a program of several names goes by it
-	return c, nil
+	has := []bench.Mode{bench.Resident, bench.Sparse}
+	if !cmd.Flags().Changed("modes") {
+		f.Modes = has
+	}
+	for _, m := range f.Modes {
+		if !slices.Contains(has, m) {
+			return usagef(cmd, "--modes: got %s of a mixture of experts, want some of %s: its router says what is computed", m, modeList(has))
+		}
+	}
+	if f.Ablate {
+		return usagef(cmd, "--ablate: got a mixture of experts, want a model of which neurons are left out")
+	}
+	return nil
+}
+
+// drawCompared draws what another program measured of this one and of llama.cpp.
+func (f *benchFlags) drawCompared(cmd *cobra.Command, model string) error {
+	if f.svg == "" {
+		return usagef(cmd, "--compared: got no file to draw into, want --svg too")
+	}
+	rows, err := chart.ReadCompared(f.compared)
+	if err != nil {
+		return err
+	}
+	return chart.Save(f.svg, chart.Compared(filepath.Base(model), rows))
+}
+
+// benchProcess makes the process of a mode: this program with the verb for it, by
+// another one where that is asked for.
+func benchProcess(by []string) func(context.Context) (*exec.Cmd, error) {
+	return func(ctx context.Context) (*exec.Cmd, error) {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("bench: find this program: %w", err)
+		}
+		if len(by) > 0 {
+			return exec.CommandContext(ctx, by[0], slices.Concat(by[1:], []string{self, benchChild})...), nil
+		}
+		c := exec.CommandContext(ctx, self, benchChild)
+		c.Args[0] = os.Args[0] // a program of several names goes by it
+		return c, nil
+	}
 }

@@ -13,9 +13,11 @@ import (
 )
 
 // How a disk is measured: some reads at a time. A deeper queue keeps no disk
-// busier.
+// busier. Of large pieces, experts' parts and blocks of rows, fewer do.
 const (
 	randomDepth     = 64
+	largeDepth      = 16
+	largeBytes      = 128 << 10
 	sequentialBytes = 1 << 20
 	sequentialDepth = 4
 )
@@ -38,17 +40,21 @@ func measureDisk(p *pack.Pack, each time.Duration) (r diskRates, err error) {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	q, stop := disk.Queue(f, randomDepth)
-	defer stop()
 	step := max(f.Align(), 512)
 	r.readBytes = memory.AlignUp(readUnit(p.Layout), step)
+	depth := randomDepth
+	if r.readBytes >= largeBytes {
+		depth = largeDepth
+	}
+	q, stop := disk.Queue(f, depth)
+	defer stop()
 	places := (p.Size() - r.readBytes) / step
 	if places < 1 || p.Size() < sequentialBytes {
 		return r, fmt.Errorf("measure %s: got a file of %d bytes, want more than a read of %d", path, p.Size(), max(r.readBytes, sequentialBytes))
 	}
 	for _, rate := range []*float64{&r.random, &r.warm} {
 		rng := rand.New(rand.NewPCG(1, 2))
-		*rate, err = readRate(q, each, r.readBytes, randomDepth, func() int64 { return rng.Int64N(places) * step })
+		*rate, err = readRate(q, each, r.readBytes, depth, func() int64 { return rng.Int64N(places) * step })
 		if err != nil {
 			return r, fmt.Errorf("measure %s: %w", path, err)
 		}

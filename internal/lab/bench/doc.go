@@ -30,4 +30,13 @@
 // rates a plan estimates a token's time. A row's own limit is sharper: after it is
 // timed, the process loads from memory the very bytes that its last tokens
 // multiplied, in the same pattern on the same threads, and computes nothing.
+//
+// Neither limit counts what is missed. The bound does: the longer of the time in
+// which memory brings what a token multiplies, and that in which the disk brings what
+// of its units was not in memory, by rates measured just before and after.
+//
+// # Experts
+//
+// A mixture of experts has modes sparse and resident alone. Both are exact, since its
+// router chooses, and each must have the other's logits and greedy tokens.
 package bench

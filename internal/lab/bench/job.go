@@ -18,7 +18,9 @@ type Setup struct {
 	Tests     []Test
 	Reps      int
 	AllReps   bool    // though they take long
-	IDs       []int32 // the text, TextTokens long
+	Warm      int     // tokens decoded before the first repetition, to fill the cache
+	Routed    bool    // a router chooses the units: every mode is exact
+	IDs       []int32 // the text, TextTokens long at least
 	Limits    Limits
 	SimDisk   *disk.SimSpec // the disk to simulate, nil for the one there is
 	Trace     string        // if not empty, where to write which neurons the sparse mode's text wants
@@ -40,9 +42,13 @@ type Job struct {
 // Proof is what shows that a mode computes the model.
 type Proof struct {
 	// LogitsSHA256 is of the exact logits of the first checkTokens tokens.
-	LogitsSHA256 string
+	LogitsSHA256 string `json:"logits_sha256"`
+	// Likeliest is the likeliest token after each of these of the text, for
+	// comparison with another engine; BOS the token before the text, -1 for none.
+	Likeliest []int32 `json:"likeliest"`
+	BOS       int32   `json:"bos"`
 	// Greedy is how an exact mode goes on after these tokens.
-	Greedy []int32
+	Greedy []int32 `json:"greedy"`
 }
 
 // The tokens that a mode is checked on, and how many follow greedily.
@@ -56,8 +62,15 @@ const (
 	slowTokens = 8
 	// firstTokens is the prompt that the first token of a new process follows.
 	firstTokens = 8
-	// warmTokens are decoded before the first repetition, to fill the cache.
-	warmTokens = 128
+	// warmPiece is how many tokens that warm the cache are decoded at a time.
+	warmPiece = 32
+)
+
+// WarmTokens is how many tokens warm the cache unless told otherwise, and MostWarm
+// the most.
+const (
+	WarmTokens = 128
+	MostWarm   = 1 << 16
 )
 
 // MostReps is the most repetitions.
@@ -71,18 +84,28 @@ func (j *Job) check() error {
 	switch {
 	case j.Reps < 1 || j.Reps > MostReps:
 		return fmt.Errorf("bench: job: got %d repetitions, want 1 to %d", j.Reps, MostReps)
-	case len(j.IDs) < TextTokens(j.Tests, j.Reps):
-		return fmt.Errorf("bench: job: got a text of %d tokens, want %d", len(j.IDs), TextTokens(j.Tests, j.Reps))
+	case j.Warm < 0 || j.Warm > MostWarm:
+		return fmt.Errorf("bench: job: got %d tokens to warm up, want 0 to %d", j.Warm, MostWarm)
+	case len(j.IDs) < j.TextTokens():
+		return fmt.Errorf("bench: job: got a text of %d tokens, want %d", len(j.IDs), j.TextTokens())
 	case j.Strategy.Context < LeastContext:
 		return fmt.Errorf("bench: job: got a context of %d tokens, want at least %d", j.Strategy.Context, LeastContext)
 	}
 	return nil
 }
 
-// TextTokens is how long a text the jobs of these tests need.
-func TextTokens(tests []Test, reps int) int {
-	return auditTokens + warmTokens + reps*(longest(tests)+1) + 1
+// TextTokens is how long a text the jobs need.
+func (s *Setup) TextTokens() int {
+	return s.timedFrom(s.Reps) + 1
 }
+
+// timedFrom is where the part of the text begins that a repetition takes.
+func (s *Setup) timedFrom(rep int) int {
+	return auditTokens + s.Warm + rep*(longest(s.Tests)+1)
+}
+
+// exact reports whether a mode computes the exact model.
+func (s *Setup) exact(m Mode) bool { return s.Routed || m.exact() }
 
 // tokens is how many tokens of a test are timed.
 func (j *Job) tokens(t Test) int {

@@ -44,7 +44,9 @@ type Row struct {
 	FastBytes    int64   `json:"bytes_per_token_fast"`
 	SlowBytes    int64   `json:"bytes_per_token_slow"`
 	Reads        float64 `json:"reads_per_token"`
+	Units        float64 `json:"units_per_token"` // wanted: neurons or experts
 	Misses       float64 `json:"misses_per_token"`
+	MissedBytes  int64   `json:"missed_bytes_per_token"`
 	HitRate      float64 `json:"hit_rate"`
 	StallMS      float64 `json:"stall_ms"` // waiting for reads, a token
 	GBs          float64 `json:"gb_s"`     // bytes_per_token_fast over a token's time
@@ -53,7 +55,13 @@ type Row struct {
 	IOGBs        float64 `json:"io_gb_s"`    // bytes_per_token_slow over a token's time
 	// IOShare is how much of the time the disk needs for these reads, by their
 	// number or by their bytes in sequence, whichever takes longer.
-	IOShare         float64 `json:"io_share_of_limit"`
+	IOShare float64 `json:"io_share_of_limit"`
+	// BoundTokS is the speed at which the slower of memory and disk brings a token's
+	// bytes; see bound.
+	BoundTokS       float64 `json:"bound_tok_s"`
+	ShareOfBound    float64 `json:"share_of_bound"`
+	BoundMemoryGBs  float64 `json:"bound_memory_gb_s"` // of bytes_per_token_fast
+	BoundDiskGBs    float64 `json:"bound_disk_gb_s"`   // of missed_bytes_per_token
 	EstimateSeconds float64 `json:"estimate_s"`        // of a token, by plan from the measured limits
 	OfEstimate      float64 `json:"share_of_estimate"` // tok_s over the estimate's
 
@@ -135,8 +143,8 @@ func (c *child) warmUp(ctx context.Context, all []*series) error {
 		return nil
 	}
 	c.progress("warming up")
-	n := min(warmTokens/4, c.e.Placement().Context-2)
-	for at, begin := 0, time.Now(); at < warmTokens && (at == 0 || c.AllReps || time.Since(begin) < enoughTime); at += warmTokens / 4 {
+	for at, begin := 0, time.Now(); at < c.Warm && (at == 0 || c.AllReps || time.Since(begin) < enoughTime); at += warmPiece {
+		n := min(warmPiece, c.Warm-at, c.e.Placement().Context-2)
 		if _, err := c.decode(ctx, auditTokens+at, n); err != nil {
 			return err
 		}
@@ -152,7 +160,7 @@ func (c *child) repeat(ctx context.Context, s *series, rep int) error {
 		run = c.prefill
 	}
 	begin := time.Now()
-	t, err := run(ctx, auditTokens+warmTokens+rep*(longest(c.Tests)+1), c.tokens(s.test))
+	t, err := run(ctx, c.timedFrom(rep), c.tokens(s.test))
 	s.timings, s.took = append(s.timings, t), s.took+time.Since(begin)
 	return err
 }
@@ -223,11 +231,14 @@ func (c *child) row(s *series, res *Result) Row {
 		FastBytes: int64(float64(m.counters.FastBytes) / n),
 		SlowBytes: int64(float64(m.counters.SlowBytes) / n),
 		Reads:     float64(m.counters.Reads) / n,
+		Units:     float64(m.counters.Wanted) / n,
 		Misses:    float64(m.counters.Misses) / n,
 		HitRate:   m.counters.HitRate(),
 		StallMS:   1e3 * m.counters.Stall.Seconds() / n,
 		Quality:   res.Quality,
 		Auto:      res.Auto,
+
+		MissedBytes: int64(float64(m.counters.Misses*c.e.Pack().BundleStride()) / n),
 
 		FirstTokenS: res.Start.Seconds, FirstTokenBytes: res.Start.Bytes,
 	}

@@ -17,7 +17,7 @@ func TestPlannedBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := ForcedText(o.Profile, tok, TextTokens(o.Tests, o.Reps))
+	text, err := ForcedText(o.Profile, tok, o.TextTokens())
 	if err != nil {
 		t.Fatal(err)
 	}

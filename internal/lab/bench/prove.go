@@ -12,6 +12,7 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/quality"
+	"github.com/sparseflow/sparseflow/internal/sample"
 )
 
 // Quality is what leaving neurons out costs, against the exact model on the
@@ -42,13 +43,14 @@ func (c *child) prompt(n int) []int32 {
 
 // prove checks the output and measures its quality.
 func (c *child) prove(ctx context.Context) (p Proof, q *Quality, err error) {
-	if p.LogitsSHA256, err = c.exact(ctx); err != nil {
+	p.BOS = c.e.Profile().BOS
+	if p.LogitsSHA256, p.Likeliest, err = c.exactLogits(ctx); err != nil {
 		return p, nil, err
 	}
 	if p.Greedy, err = c.greedy(ctx); err != nil {
 		return p, nil, err
 	}
-	if !c.Mode.exact() {
+	if !c.exact(c.Mode) {
 		if q, err = c.audit(ctx); err != nil {
 			return p, nil, err
 		}
@@ -65,7 +67,7 @@ func (c *child) compare(got Proof, q *Quality) error {
 	if got.LogitsSHA256 != want.LogitsSHA256 {
 		return fmt.Errorf("bench: mode %s: exact logits of %d tokens: got SHA-256 %.12s, want %.12s: another output than the first mode's", c.Mode, checkTokens, got.LogitsSHA256, want.LogitsSHA256)
 	}
-	if c.Mode.exact() && want.Greedy != nil && !slices.Equal(got.Greedy, want.Greedy) {
+	if c.exact(c.Mode) && want.Greedy != nil && !slices.Equal(got.Greedy, want.Greedy) {
 		return fmt.Errorf("bench: mode %s: greedy tokens: got %v, want %v, the first mode's", c.Mode, got.Greedy, want.Greedy)
 	}
 	if q != nil && want.Greedy != nil {
@@ -82,15 +84,20 @@ func (c *child) checked(n int) int {
 	return min(n, c.e.Placement().Context-greedyTokens-1, len(c.IDs))
 }
 
-// exact is a digest of the exact model's first checkTokens logits.
-func (c *child) exact(ctx context.Context) (string, error) {
-	sum := sha256.New()
-	_, err := c.e.Run(ctx, engine.Request{IDs: c.prompt(c.checked(checkTokens)), Exact: true, Logits: func(at int, logits []float32) {
+// exactLogits is a digest of the exact model's first checkTokens logits, and the
+// likeliest token of each that follows one of the text.
+func (c *child) exactLogits(ctx context.Context) (digest string, likeliest []int32, err error) {
+	sum, ids := sha256.New(), c.checked(checkTokens)
+	prompt := c.prompt(ids)
+	_, err = c.e.Run(ctx, engine.Request{IDs: prompt, Exact: true, Logits: func(at int, logits []float32) {
 		if at < checkTokens {
 			writeBits(sum, logits)
 		}
+		if at >= len(prompt)-ids {
+			likeliest = append(likeliest, sample.Argmax(logits))
+		}
 	}})
-	return hex.EncodeToString(sum.Sum(nil)), err
+	return hex.EncodeToString(sum.Sum(nil)), likeliest, err
 }
 
 // writeBits adds the bits of v to a digest.

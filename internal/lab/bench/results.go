@@ -33,15 +33,17 @@ type Results struct {
 	Rows         []Row     `json:"rows"`
 	Ablation     []Row     `json:"ablation,omitempty"`
 	Sweep        []Row     `json:"sweep,omitempty"`
+	Proof        *Proof    `json:"proof"`
 	Skipped      []Skipped `json:"skipped"`
 }
 
 // Benchmark is all that bench measures of a model.
 type Benchmark struct {
 	Options
-	Modes  []Mode
-	Ablate bool      // also what each part adds
-	Sweep  []float64 // also sparse decoding with these shares of the weights as budgets
+	Modes   []Mode
+	IDsFile string    // of the text, "" for a sample
+	Ablate  bool      // also what each part adds
+	Sweep   []float64 // also sparse decoding with these shares of the weights as budgets
 
 	dtype string // of the weights
 }
@@ -57,11 +59,16 @@ func (b *Benchmark) Prepare(ctx context.Context, c convert.Options) (err error) 
 	if err != nil && !errors.Is(err, sparseflow.ErrNoTokenizer) {
 		return err
 	}
-	t, err := ForcedText(b.Profile, tok, TextTokens(b.Tests, b.Reps))
+	var t Text
+	if b.IDsFile != "" {
+		t, err = ReadText(b.IDsFile, b.Profile, b.TextTokens())
+	} else {
+		t, err = ForcedText(b.Profile, tok, b.TextTokens())
+	}
 	if err != nil {
 		return err
 	}
-	b.IDs, b.TraceText = t.IDs, t.Name
+	b.IDs, b.TraceText, b.Routed = t.IDs, t.Name, b.Profile.Experts() > 0
 	p, err := convert.Open(ctx, src, b.CacheDir, c)
 	if err != nil {
 		return err
@@ -74,8 +81,19 @@ func (b *Benchmark) Prepare(ctx context.Context, c convert.Options) (err error) 
 	}
 	b.Free = placement.FreeBytes(os.DirFS("/"))
 	b.Progress("measuring memory and disk")
-	b.Limits, err = Measure(ctx, p, b.SimDisk, place.Threads)
-	return err
+	if b.Limits, err = Measure(ctx, p, b.SimDisk, place.Threads); err != nil || !b.Routed {
+		return err
+	}
+	// A run of experts that misses is bound by the disk, whose speed changes.
+	b.Measure = func(ctx context.Context) (l Limits, err error) {
+		p, err := openPack(b.Pack)
+		if err != nil {
+			return l, err
+		}
+		defer func() { err = errors.Join(err, p.Close()) }()
+		return Measure(ctx, p, b.SimDisk, place.Threads)
+	}
+	return nil
 }
 
 // dtypes are the element types of a pack's weights, those of most bytes first where
@@ -105,7 +123,7 @@ func (b *Benchmark) Run(ctx context.Context) (*Results, error) {
 	}
 	out := &Results{
 		Schema: 1, Model: b.Model, Device: rep.Backend, Machine: Machine(), DType: b.dtype, Text: b.TraceText, Synthetic: b.Profile.Synthetic,
-		Limits: b.Limits, Rows: rep.Rows, Skipped: append([]Skipped{}, rep.Skipped...),
+		Limits: b.Limits, Rows: rep.Rows, Proof: rep.Proof, Skipped: append([]Skipped{}, rep.Skipped...),
 	}
 	for _, r := range rep.Rows {
 		if r.Mode == Sparse {

@@ -23,6 +23,8 @@ type Options struct {
 	Timeout time.Duration // of a mode
 	// Command makes the process that calls Child.
 	Command func(ctx context.Context) (*exec.Cmd, error)
+	// Measure, if not nil, measures the limits once more after each mode.
+	Measure func(context.Context) (Limits, error)
 	// Progress is told what is being done.
 	Progress func(what string)
 }
@@ -88,6 +90,16 @@ func (r *runner) mode(ctx context.Context, m Mode) error {
 	if err != nil {
 		return err
 	}
+	before := r.o.Limits
+	if r.o.Measure != nil {
+		r.o.Progress("measuring memory and disk")
+		if r.o.Limits, err = r.o.Measure(ctx); err != nil {
+			return err
+		}
+	}
+	for i := range res.Rows {
+		res.Rows[i].bound(&before, &r.o.Limits)
+	}
 	r.keep(m, res)
 	return nil
 }
@@ -117,10 +129,10 @@ func (r *runner) keep(m Mode, res *Result) {
 	}
 	p := r.rep.Proof
 	if p == nil {
-		p = &Proof{LogitsSHA256: res.Proof.LogitsSHA256}
+		p = &Proof{LogitsSHA256: res.Proof.LogitsSHA256, Likeliest: res.Proof.Likeliest, BOS: res.Proof.BOS}
 		r.rep.Proof = p
 	}
-	if p.Greedy == nil && m.exact() {
+	if p.Greedy == nil && r.o.exact(m) {
 		p.Greedy = res.Proof.Greedy
 	}
 }

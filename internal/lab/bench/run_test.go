@@ -36,11 +36,11 @@ func tinyOptions(t *testing.T, how string) Options {
 	o := Options{
 		Setup: Setup{
 			Model: hub.Tiny, Pack: p.Path(), CacheDir: cache, Strategy: s,
-			Tests: []Test{{false, 4}}, Reps: 1,
+			Tests: []Test{{false, 4}}, Reps: 1, Warm: WarmTokens,
 		},
 		Profile: p.Profile(), Command: behaving(how), Progress: func(string) {},
 	}
-	text, err := ForcedText(o.Profile, nil, TextTokens(o.Tests, o.Reps))
+	text, err := ForcedText(o.Profile, nil, o.TextTokens())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestRunChecksOutput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Expect = &Proof{rep.Proof.LogitsSHA256, append([]int32{3}, rep.Proof.Greedy[1:]...)}
+	o.Expect = &Proof{LogitsSHA256: rep.Proof.LogitsSHA256, Greedy: append([]int32{3}, rep.Proof.Greedy[1:]...)}
 	_, err = Run(t.Context(), o, []Mode{Naive})
 	if err == nil || !strings.Contains(err.Error(), "mode naive: greedy tokens") {
 		t.Errorf("other tokens: got %v", err)
@@ -182,7 +182,7 @@ func TestChildAbandoned(t *testing.T) {
 	if err := Child(t.Context(), in, os.Stderr); err == nil || !strings.Contains(err.Error(), "read job") {
 		t.Errorf("without a job: got %v", err)
 	}
-	ids := strings.TrimSuffix(strings.Repeat("5,", TextTokens(nil, 1)), ",")
+	ids := strings.TrimSuffix(strings.Repeat("5,", (&Setup{Reps: 1}).TextTokens()), ",")
 	for _, bad := range []string{`{"Reps":0}`, `{"Reps":1,"IDs":[5]}`, `{"Reps":1,"IDs":[` + ids + `],"Strategy":{"Context":3}}`, `{"Tests":["tg0"]}`, `{"Reps":1e9}`} {
 		if err := Child(t.Context(), strings.NewReader(bad), os.Stderr); err == nil {
 			t.Errorf("%.40s: got no error", bad)

@@ -1,7 +1,11 @@
 package bench
 
 import (
+	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
 
 	"github.com/sparseflow/sparseflow"
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -26,4 +30,27 @@ func ForcedText(p config.ModelProfile, tok *sparseflow.Tokenizer, n int) (Text, 
 		return Text{}, fmt.Errorf("bench: text: got a sample of %d tokens, want %d: fewer or shorter --tests or --reps", len(ids), n)
 	}
 	return Text{ids[:n:n], "the bundled sample of books"}, nil
+}
+
+// ReadText is the first n tokens of a file of ids, with spaces, commas or line ends
+// between. Ids beyond the vocabulary are folded into it, so that models of any
+// vocabulary can be forced along a text of the same statistics.
+func ReadText(path string, p config.ModelProfile, n int) (Text, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return Text{}, fmt.Errorf("bench: text: %w", err)
+	}
+	words := bytes.FieldsFunc(data, func(r rune) bool { return r == ',' || r <= ' ' })
+	if len(words) < n {
+		return Text{}, fmt.Errorf("bench: text: %s: got %d token ids, want at least %d for these --tests, --warm and --reps", path, len(words), n)
+	}
+	ids := make([]int32, n)
+	for i, w := range words[:n] {
+		id, err := strconv.ParseUint(string(w), 10, 31)
+		if err != nil {
+			return Text{}, fmt.Errorf("bench: text: %s: got %.20q as id %d, want a whole number from 0", path, w, i)
+		}
+		ids[i] = int32(id % uint64(p.VocabSize))
+	}
+	return Text{ids, "the ids in " + filepath.Base(path)}, nil
 }

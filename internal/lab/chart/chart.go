@@ -171,6 +171,13 @@ func (p *panel) line(xs, ys []float64, name, colour, style string) {
 	p.legendX += size
 }
 
+// dots marks the points of a curve, which are what was measured.
+func (p *panel) dots(xs, ys []float64, colour string) {
+	for i := range xs {
+		fmt.Fprintf(&p.d.body, `<circle cx="%.1f" cy="%.1f" r="3" fill="%s"/>`+"\n", p.x(xs[i]), p.y(ys[i]), colour)
+	}
+}
+
 // above is the least of some round figures, whose fifths are round too, that is
 // not below v.
 func above(v float64) float64 {
