@@ -62,6 +62,8 @@ type ModelProfile struct {
 	QKVBias          bool    `json:"qkv_bias,omitempty"`          // without Bias: query, key and value have biases
 	OutBias          bool    `json:"out_bias,omitempty"`          // without Bias: attention's output has one
 	MLPBias          bool    `json:"mlp_bias,omitempty"`          // without Bias: the MLP has biases
+	Sinks            bool    `json:"sinks,omitempty"`             // each head has a logit that joins its softmax and brings no value
+	QKVClip          float32 `json:"qkv_clip,omitempty"`          // c: queries, keys and values are clamped to -c..c after their norms; 0: not
 	AttnScale        float32 `json:"attn_scale,omitempty"`        // of scores; 0: 1 / sqrt(HeadDim)
 	AttnSoftCap      float32 `json:"attn_soft_cap,omitempty"`     // c: scores s become c tanh(s/c); 0: none
 	LogitSoftCap     float32 `json:"logit_soft_cap,omitempty"`    // the same of logits
@@ -124,7 +126,37 @@ func (a Activation) Validate() error { return config.Activation(a).Validate() }
 type LayerKind struct {
 	Window int  `json:"window,omitempty"` // attention sees this many tokens, its own included; 0: all
 	RoPE   RoPE `json:"rope,omitzero"`    // how queries and keys are rotated
+	FFN    int  `json:"ffn,omitempty"`    // neurons of a layer's dense MLP; 0: the profile's FFN
+	MoE    MoE  `json:"moe,omitzero"`     // in place of a dense MLP
 }
+
+// MoE is a mixture of experts: MLPs of Width neurons, of which a router names TopK for
+// each token. The zero MoE is none.
+type MoE struct {
+	Experts int    `json:"experts"`        // of a layer
+	TopK    int    `json:"top_k"`          // of each token
+	Width   int    `json:"width"`          // neurons of an expert
+	Router  Router `json:"router"`         // how they are chosen
+	Bias    bool   `json:"bias,omitempty"` // the experts' matrices have biases
+	// Shared is the width of an expert that every token uses, 0 if there is none.
+	Shared     int  `json:"shared,omitempty"`
+	SharedGate bool `json:"shared_gate,omitempty"` // a product of the input scales its output
+}
+
+// Router is how experts are chosen by scores, functions of logits, and weighted.
+type Router struct {
+	Kind      RouterKind `json:"kind"`                 // the function that makes scores
+	Bias      bool       `json:"bias,omitempty"`       // added to logits
+	ScoreBias bool       `json:"score_bias,omitempty"` // added to scores for the choice alone
+	Groups    int        `json:"groups,omitempty"`     // runs of experts, of which the best are chosen from
+	TopGroups int        `json:"top_groups,omitempty"` // how many
+	Normalize bool       `json:"normalize,omitempty"`  // weights are divided by their sum plus Epsilon
+	Epsilon   float32    `json:"epsilon,omitempty"`    // see Normalize
+	Scale     float32    `json:"scale,omitempty"`      // multiplies weights; 0: 1
+}
+
+// RouterKind is the function that makes scores: softmax, softmax_chosen or sigmoid.
+type RouterKind string
 
 // RoPE is how queries and keys are rotated by their positions. The zero RoPE
 // rotates nothing.
