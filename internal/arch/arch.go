@@ -25,11 +25,15 @@ type family struct {
 	// architectures are GGUF's names for models that metadata reads, if any.
 	architectures []string
 	metadata      func(m *metadata) config.ModelProfile
+	stems         map[string]string // that GGUF has of these models alone, see names
 }
 
 // families lists all.
 func families() []family {
-	return []family{llama(), mistral(), qwen2(), qwen3(), qwen3MoE(), gemma3(), minicpm(), granite(), opt()}
+	return []family{
+		llama(), mistral(), qwen2(), qwen3(), gemma3(), minicpm(), granite(), opt(),
+		qwen2MoE(), qwen3MoE(), olmoe(), mixtral(), gptOSS(), glm4MoE(), miniMaxM2(),
+	}
 }
 
 // FamilyOf is the family that a config.json's model_type belongs to, "" if to

@@ -192,6 +192,15 @@ func decoderNames() names {
 			"mlp.up":       "mlp.up_proj",
 			"mlp.down":     "mlp.down_proj",
 			"moe.router":   "mlp.gate",
+
+			"moe.shared.gate": "mlp.shared_expert.gate_proj",
+			"moe.shared.up":   "mlp.shared_expert.up_proj",
+			"moe.shared.down": "mlp.shared_expert.down_proj",
+			"moe.shared_gate": "mlp.shared_expert_gate",
+		},
+		whole: map[string]string{
+			"attn.sinks":     "self_attn.sinks",
+			"moe.score_bias": "mlp.gate.e_score_correction_bias",
 		},
 		experts: []expertForm{expertEach("mlp.experts.", "gate_proj", "up_proj", "down_proj"), expertFused("mlp.experts.")},
 	}

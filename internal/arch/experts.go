@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -42,9 +43,17 @@ func (r *reader) experts(def int) int {
 	return def
 }
 
+// allExperts gives experts to all layers; m has the defaults of what is read.
+func (r *reader) allExperts(p *config.ModelProfile, m config.MoE) {
+	m.Experts = r.experts(m.Experts)
+	m.TopK = r.size("num_experts_per_tok", m.TopK)
+	setExperts(p, m, func(int) bool { return true })
+}
+
 // experts gives experts to the layers that have a router; where metadata do not say
 // it, experts are of width neurons and chosen by router.
 func (m *metadata) experts(p *config.ModelProfile, width int, router config.Router) {
+	m.routed = true
 	dense := m.size(".leading_dense_block_count", 0)
 	has := func(layer int, tensor string) bool { return m.has(fmt.Sprintf("blk.%d.%s", layer, tensor)) }
 	sparse := func(layer int) bool {
@@ -91,8 +100,10 @@ func (m *metadata) experts(p *config.ModelProfile, width int, router config.Rout
 // rows lie in one matrix, the gate's first.
 type expertForm struct {
 	parts       [3]string
-	interleaved bool // rows of gate and up in turns
-	transposed  bool // [.., columns, rows]
+	biases      [3]string // in the same way, "" if such experts have none
+	interleaved bool      // rows of gate and up in turns
+	transposed  bool      // [.., columns, rows]
+	mxfp4       bool      // names lack what tells blocks from scales
 }
 
 // expertEach are experts of a tensor each, by what precedes the expert's number, and
@@ -107,47 +118,107 @@ func expertFused(at string) expertForm {
 	return expertForm{parts: [3]string{gateUp, gateUp, at + "down_proj"}}
 }
 
+// fused reports whether gate and up, of these names, are in one.
+func fused(names [3]string) bool { return names[0] == names[1] }
+
+// rows is where the rows of a part lie that has n of all, in the matrix of one expert.
+func (e expertForm) rows(names [3]string, part int, n int64) (all, first, step int64) {
+	switch {
+	case part == 2 || !fused(names):
+		return n, 0, 1
+	case e.interleaved:
+		return 2 * n, int64(part), 2
+	}
+	return 2 * n, int64(part) * n, 1
+}
+
 // experts finds the experts of a layer, of which it must have some.
 func (f *finder) experts(p config.ModelProfile, layer int) (x Experts) {
 	at := f.prefix + fmt.Sprintf(f.names.layer, layer)
 	form := f.form(at)
-	m := p.MoE(layer)
+	count := p.MoE(layer).Experts
 	for part, shape := range p.ExpertTensors(layer) {
-		rows, first, step := int64(shape.Rows), int64(0), int64(1)
-		if form.parts[0] == form.parts[1] && part < 2 {
-			switch {
-			case form.interleaved:
-				first, step = int64(part), 2
-			default:
-				first = int64(part) * rows
-			}
-			rows *= 2
-		}
-		name := at + form.parts[part]
-		dims := []int64{rows, int64(shape.Cols)}
+		all, first, step := form.rows(form.parts, part, int64(shape.Rows))
+		dims := []int64{all, int64(shape.Cols)}
 		if form.transposed {
 			slices.Reverse(dims)
 		}
-		if each := strings.Contains(form.parts[part], "%d"); each {
-			for e := range m.Experts {
-				t := f.look(fmt.Sprintf(name, e), fmt.Sprintf("%s of expert %d", shape.Name, e), dims)
-				if f.err != nil {
-					return x
-				}
-				x.Parts[part] = append(x.Parts[part], Slice{Tensor: form.upright(t), First: first, Step: step})
+		name, each := at+form.parts[part], strings.Contains(form.parts[part], "%d")
+		var t *source.Tensor
+		if !each {
+			t = f.matrices(form, name, shape.Name, append([]int64{int64(count)}, dims...))
+		}
+		for e := range count {
+			if each {
+				t = f.matrices(form, fmt.Sprintf(name, e), fmt.Sprintf("%s of expert %d", shape.Name, e), dims)
 			}
-			continue
-		}
-		t := f.look(name, shape.Name, append([]int64{int64(m.Experts)}, dims...))
-		if f.err != nil {
-			return x
-		}
-		t = form.upright(t)
-		for e := range m.Experts {
-			x.Parts[part] = append(x.Parts[part], Slice{Tensor: t, First: int64(e)*rows + first, Step: step})
+			if f.err != nil {
+				return x
+			}
+			s := Slice{Tensor: t, First: first, Step: step}
+			if !each {
+				s.First += int64(e) * all
+			}
+			x.Parts[part] = append(x.Parts[part], s)
 		}
 	}
 	return x
+}
+
+// matrices finds a tensor of experts' matrices, [.., rows, columns] once it is found.
+func (f *finder) matrices(form expertForm, name, role string, shape []int64) *source.Tensor {
+	if form.mxfp4 {
+		return f.mxfp4(name, role, shape)
+	}
+	t := f.look(name, role, shape)
+	if form.transposed && t != nil {
+		t = t.Transposed()
+	}
+	return t
+}
+
+// mxfp4 finds a tensor that is stored as blocks and scales.
+func (f *finder) mxfp4(name, role string, shape []int64) *source.Tensor {
+	const elems = 32
+	last := len(shape) - 1
+	stored := append(slices.Clone(shape[:last]), shape[last]/elems)
+	scales := f.shaped(name+"_scales", role+", scales", stored)
+	blocks := f.shaped(name+"_blocks", role+", blocks", append(slices.Clone(stored), elems/2))
+	if f.err != nil {
+		return nil
+	}
+	t, err := source.MXFP4(blocks, scales)
+	if err == nil && !slices.Equal(t.Shape, shape) {
+		err = fmt.Errorf("tensor %q (%s): got blocks of %d elements in rows of %d, want whole ones", name, role, elems, shape[last])
+	}
+	if err != nil {
+		f.err = fmt.Errorf("arch: map %s: %w", f.path, err)
+	}
+	return t
+}
+
+// expertBias finds the biases of a part of a layer's experts, [experts, rows].
+func (f *finder) expertBias(s config.TensorShape, part int) *source.Tensor {
+	layer, _, _ := strings.Cut(strings.TrimPrefix(s.Name, "layers."), ".")
+	i, _ := strconv.Atoi(layer)
+	at := f.prefix + fmt.Sprintf(f.names.layer, i)
+	form := f.form(at)
+	all, first, step := form.rows(form.biases, part, int64(s.Cols))
+	t := f.look(at+form.biases[part], s.Name, []int64{int64(s.Rows), all})
+	if t == nil || all == int64(s.Cols) {
+		return t
+	}
+	return t.Columns(first, step, int64(s.Cols))
+}
+
+// expertPart is which part's biases a tensor is that config.TensorShape calls name,
+// -1 if none.
+func expertPart(name string) int {
+	_, part, is := strings.Cut(name, ".moe.experts.")
+	if !is {
+		return -1
+	}
+	return slices.Index([]string{"gate.bias", "up.bias", "down.bias"}, part)
 }
 
 // form is the form that a layer's experts are stored in, the usual one if they are
@@ -157,6 +228,9 @@ func (f *finder) form(at string) expertForm {
 		for _, form := range f.names.experts {
 			for _, part := range parts {
 				name := at + strings.ReplaceAll(form.parts[part], "%d", "0")
+				if form.mxfp4 {
+					name += "_blocks"
+				}
 				if _, ok := f.c.Tensor(name); ok {
 					return form
 				}
@@ -164,12 +238,4 @@ func (f *finder) form(at string) expertForm {
 		}
 	}
 	return f.names.experts[0]
-}
-
-// upright is a tensor of experts as its rows are counted.
-func (e expertForm) upright(t *source.Tensor) *source.Tensor {
-	if !e.transposed {
-		return t
-	}
-	return t.Transposed()
 }

@@ -3,6 +3,7 @@ package arch
 import (
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -62,7 +63,35 @@ func TestGoldenExperts(t *testing.T) {
 		change func(*config.ModelProfile)
 	}{
 		"qwen3-moe": {config.MoE{Experts: 16, TopK: 4, Width: 48, Router: softmax}, []int{1}, func(p *config.ModelProfile) {
-			p.KVHeads, p.HeadSize, p.QKNorm = 2, 32, config.QKNormPerHead
+			p.Layers, p.HeadSize, p.QKNorm = 4, 32, config.QKNormPerHead
+		}},
+		"qwen2-moe": {config.MoE{Experts: 8, TopK: 2, Width: 32, Router: config.Router{Kind: config.RouterSoftmax}, Shared: 64, SharedGate: true}, nil, func(p *config.ModelProfile) {
+			p.QKVBias = true
+		}},
+		"olmoe": {config.MoE{Experts: 8, TopK: 3, Width: 32, Router: config.Router{Kind: config.RouterSoftmax}}, nil, func(p *config.ModelProfile) {
+			p.KVHeads, p.FFN, p.NormEps, p.QKNorm, p.QKVClip = 4, 32, 1e-5, config.QKNormWhole, 1
+		}},
+		"mixtral": {config.MoE{Experts: 4, TopK: 2, Width: 96, Router: softmax}, nil, func(p *config.ModelProfile) {
+			p.Layers, p.NormEps, p.Kinds[0].RoPE.Theta = 2, 1e-5, 1e6
+		}},
+		"gpt-oss": {config.MoE{Experts: 8, TopK: 2, Width: 64, Bias: true, Router: config.Router{Kind: config.RouterSoftmaxChosen, Bias: true}}, nil, func(p *config.ModelProfile) {
+			p.Layers, p.HeadSize, p.FFN, p.NormEps, p.MaxPositions, p.Activation, p.Sinks = 4, 32, 64, 1e-5, 256, config.ClampedSwiGLU, true
+			p.QKVBias, p.OutBias = true, true
+			yarn := config.RoPE{
+				Theta: 150000, Dims: 32, Scaling: config.RoPEYaRN, Factor: 8, Original: 32, BetaFast: 32, BetaSlow: 1,
+				Unrounded: true, Magnitude: 0.1*math.Log(8) + 1,
+			}
+			p.Kinds, p.KindOf = []config.LayerKind{{Window: 8, RoPE: yarn}, {RoPE: yarn}}, []int{0, 1, 0, 1}
+		}},
+		"glm4-moe": {config.MoE{Experts: 16, TopK: 4, Width: 32, Shared: 32, Router: config.Router{
+			Kind: config.RouterSigmoid, ScoreBias: true, Normalize: true, Epsilon: 1e-20, Scale: 1.5,
+		}}, []int{0}, func(p *config.ModelProfile) {
+			p.HeadSize, p.NormEps, p.QKNorm, p.QKVBias = 32, 1e-5, config.QKNormPerHead, true
+			p.Kinds[0].RoPE.Dims = 16
+		}},
+		"minimax-m2": {config.MoE{Experts: 16, TopK: 4, Width: 32, Router: config.Router{Kind: config.RouterSigmoid, ScoreBias: true, Normalize: true}}, nil, func(p *config.ModelProfile) {
+			p.Layers, p.HeadSize, p.FFN, p.QKNorm = 2, 32, 32, config.QKNormWhole
+			p.Kinds[0].RoPE.Theta, p.Kinds[0].RoPE.Dims = 5e6, 16
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -80,18 +109,29 @@ func TestGoldenExperts(t *testing.T) {
 				}
 				checkExperts(t, p, i, x, used)
 			}
-			if len(used) != len(c.Names()) {
-				t.Errorf("got %d tensors in use, want all %d", len(used), len(c.Names()))
+			for _, name := range c.Names() {
+				if name = strings.TrimSuffix(name, "_scales"); !used[name] && !used[name+"_blocks"] {
+					t.Errorf("got tensor %s that nothing uses", name)
+				}
 			}
-			plain := p
-			plain.Kinds, plain.KindOf = nil, nil
 			w := config.ModelProfile{
-				Family: strings.ReplaceAll(name, "-", "_"), VocabSize: 320, EmbedDim: 64, HiddenSize: 64, Layers: 4, Heads: 4, KVHeads: 4,
+				Family: strings.ReplaceAll(name, "-", "_"), VocabSize: 320, EmbedDim: 64, HiddenSize: 64, Layers: 3, Heads: 4, KVHeads: 2,
 				HeadSize: 16, FFN: 96, NeuronParts: 3, MaxPositions: 128, Activation: config.SiLU, Norm: config.RMSNorm, NormEps: 1e-6,
-				NormAffine: true, PreNorm: true, FinalNorm: true, BOS: 1, PAD: 0, EOS: []int32{2},
+				NormAffine: true, PreNorm: true, FinalNorm: true, BOS: 1, PAD: 0, EOS: []int32{2}, Kinds: make([]config.LayerKind, 1),
 			}
+			w.Kinds[0].RoPE.Theta = 1e4
 			want.change(&w)
-			if d := cmp.Diff(w, plain); d != "" {
+			if r := &w.Kinds[0].RoPE; r.Dims == 0 {
+				r.Dims = w.HeadSize
+			}
+			for i := range w.Layers {
+				got, want := p.Kind(i), w.Kind(i)
+				if got.MoE = (config.MoE{}); got != want {
+					t.Errorf("layer %d: got %+v, want %+v", i, got, want)
+				}
+			}
+			p.Kinds, p.KindOf, w.Kinds, w.KindOf = nil, nil, nil, nil
+			if d := cmp.Diff(w, p); d != "" {
 				t.Errorf("(-want +got)\n%s", d)
 			}
 		})
@@ -142,15 +182,24 @@ func expertsLeast(architecture string) (map[string]any, map[string][]int64) {
 	tensors := embedding()
 	tensors["output_norm.weight"] = []int64{8}
 	for i := range 2 {
-		at := fmt.Sprintf("blk.%d.", i)
-		for name, shape := range map[string][]int64{
-			"attn_norm": {8}, "attn_q": {8, 8}, "attn_k": {8, 8}, "attn_v": {8, 8}, "attn_output": {8, 8},
-			"ffn_norm": {8}, "ffn_gate_inp": {4, 8}, "ffn_gate_exps": {4, 6, 8}, "ffn_up_exps": {4, 6, 8}, "ffn_down_exps": {4, 8, 6},
-		} {
-			tensors[at+name+".weight"] = shape
-		}
+		with(tensors, i, map[string][]int64{
+			"attn_norm.weight": {8}, "attn_q.weight": {8, 8}, "attn_k.weight": {8, 8}, "attn_v.weight": {8, 8}, "attn_output.weight": {8, 8},
+			"ffn_norm.weight": {8}, "ffn_gate_inp.weight": {4, 8},
+			"ffn_gate_exps.weight": {4, 6, 8}, "ffn_up_exps.weight": {4, 6, 8}, "ffn_down_exps.weight": {4, 8, 6},
+		})
 	}
 	return m, tensors
+}
+
+// with changes tensors of a layer; those of no shape are gone.
+func with(tensors map[string][]int64, layer int, change map[string][]int64) {
+	for name, shape := range change {
+		if name = fmt.Sprintf("blk.%d.%s", layer, name); shape == nil {
+			delete(tensors, name)
+		} else {
+			tensors[name] = shape
+		}
+	}
 }
 
 func expertsFile(t testing.TB, architecture string) []byte {
@@ -158,44 +207,146 @@ func expertsFile(t testing.TB, architecture string) []byte {
 	return encoded(t, meta, tensors)
 }
 
-// Experts of GGUF models lie in one tensor a part, or gate and up in one.
+// ggufExperts are GGUF models with experts and what of them differs from the least.
+func ggufExperts() map[string]struct {
+	architecture string
+	metadata     map[string]any
+	tensors      map[string][]int64 // of each layer
+	last         map[string][]int64 // of the last layer alone, or the only one with experts
+	want         func(p *config.ModelProfile, m *config.MoE)
+} {
+	type changes = map[string][]int64
+	norms := changes{"attn_q_norm.weight": {8}, "attn_k_norm.weight": {8}}
+	post := changes{"ffn_norm.weight": nil, "post_attention_norm.weight": {8}}
+	join := func(all ...changes) changes {
+		to := changes{}
+		for _, c := range all {
+			maps.Copy(to, c)
+		}
+		return to
+	}
+	return map[string]struct {
+		architecture string
+		metadata     map[string]any
+		tensors      changes
+		last         changes
+		want         func(p *config.ModelProfile, m *config.MoE)
+	}{
+		"least":                     {"qwen3moe", nil, nil, nil, func(*config.ModelProfile, *config.MoE) {}},
+		"fused":                     {"qwen3moe", nil, changes{"ffn_gate_exps.weight": nil, "ffn_up_exps.weight": nil, "ffn_gate_up_exps.weight": {4, 12, 8}}, nil, func(*config.ModelProfile, *config.MoE) {}},
+		"shares of the dense width": {"qwen3moe", map[string]any{"expert_feed_forward_length": nil}, nil, nil, func(*config.ModelProfile, *config.MoE) {}},
+		"no dense width":            {"qwen3moe", map[string]any{"feed_forward_length": nil}, nil, nil, func(p *config.ModelProfile, _ *config.MoE) { p.FFN = 6 }},
+		"keys": {"qwen3moe", map[string]any{"expert_gating_func": uint32(2), "expert_weights_norm": false, "expert_weights_scale": float32(2.5), "expert_group_count": uint32(2), "expert_group_used_count": uint32(1)}, nil, nil,
+			func(_ *config.ModelProfile, m *config.MoE) {
+				m.Router = config.Router{Kind: config.RouterSigmoid, Scale: 2.5, Groups: 2, TopGroups: 1}
+			}},
+		"qwen2": {"qwen2moe", nil, changes{"ffn_gate_inp_shexp.weight": {8}, "ffn_gate_shexp.weight": {10, 8}, "ffn_up_shexp.weight": {10, 8}, "ffn_down_shexp.weight": {8, 10}, "attn_q.bias": {8}, "attn_k.bias": {8}, "attn_v.bias": {8}}, nil,
+			func(p *config.ModelProfile, m *config.MoE) {
+				p.Family, p.QKVBias, m.Router.Normalize, m.Shared, m.SharedGate = "qwen2_moe", true, false, 10, true
+			}},
+		"olmoe": {"olmoe", map[string]any{"expert_feed_forward_length": nil, "feed_forward_length": uint32(6), "attention.clamp_kqv": float32(8)}, norms, nil,
+			func(p *config.ModelProfile, m *config.MoE) {
+				p.Family, p.FFN, p.QKNorm, p.QKVClip, m.Router.Normalize = "olmoe", 6, config.QKNormWhole, 8, false
+			}},
+		"mixtral": {"llama", map[string]any{"expert_feed_forward_length": nil, "feed_forward_length": uint32(6)}, nil, nil,
+			func(p *config.ModelProfile, _ *config.MoE) {
+				p.Family, p.FFN, p.Kinds[0].RoPE.Interleaved = "llama", 6, true
+			}},
+		"mixtral of old": {"llama", map[string]any{"expert_feed_forward_length": nil, "feed_forward_length": uint32(6)}, changes{
+			"ffn_gate_exps.weight": nil, "ffn_up_exps.weight": nil, "ffn_down_exps.weight": nil,
+			"ffn_gate.0.weight": {6, 8}, "ffn_gate.1.weight": {6, 8}, "ffn_gate.2.weight": {6, 8}, "ffn_gate.3.weight": {6, 8},
+			"ffn_up.0.weight": {6, 8}, "ffn_up.1.weight": {6, 8}, "ffn_up.2.weight": {6, 8}, "ffn_up.3.weight": {6, 8},
+			"ffn_down.0.weight": {8, 6}, "ffn_down.1.weight": {8, 6}, "ffn_down.2.weight": {8, 6}, "ffn_down.3.weight": {8, 6},
+		}, nil, func(p *config.ModelProfile, _ *config.MoE) {
+			p.Family, p.FFN, p.Kinds[0].RoPE.Interleaved = "llama", 6, true
+		}},
+		"gpt-oss": {"gpt-oss", map[string]any{"attention.sliding_window": uint32(16), "rope.scaling.type": "yarn", "rope.scaling.factor": float32(32), "rope.scaling.original_context_length": uint32(4), "expert_weights_norm": nil}, join(post, changes{
+			"attn_q.bias": {8}, "attn_k.bias": {8}, "attn_v.bias": {8}, "attn_output.bias": {8}, "attn_sinks.weight": {2}, "ffn_gate_inp.bias": {4},
+			"ffn_gate_exps.bias": {4, 6}, "ffn_up_exps.bias": {4, 6}, "ffn_down_exps.bias": {4, 8},
+		}), nil, func(p *config.ModelProfile, m *config.MoE) {
+			p.Family, p.Activation, p.Sinks, p.QKVBias, p.OutBias = "gpt_oss", config.ClampedSwiGLU, true, true, true
+			m.Bias, m.Router = true, config.Router{Kind: config.RouterSoftmaxChosen, Bias: true}
+			full := config.RoPE{Theta: 1e4, Dims: 4, Scaling: config.RoPEYaRN, Factor: 32, Original: 4, BetaFast: 32, BetaSlow: 1, Unrounded: true, Magnitude: 0.1*math.Log(32) + 1}
+			p.Kinds, p.KindOf = []config.LayerKind{{Window: 16, RoPE: full}, {RoPE: full}}, []int{0, 1}
+		}},
+		"glm4": {"glm4moe", map[string]any{"block_count": uint32(3), "nextn_predict_layers": uint32(1), "leading_dense_block_count": uint32(1), "expert_shared_count": uint32(1), "expert_weights_norm": true, "expert_weights_scale": float32(1), "rope.dimension_count": uint32(2)}, join(post, changes{
+			"attn_q.bias": {8}, "attn_k.bias": {8}, "attn_v.bias": {8}, "exp_probs_b.bias": {4},
+			"ffn_gate_shexp.weight": {6, 8}, "ffn_up_shexp.weight": {6, 8}, "ffn_down_shexp.weight": {8, 6},
+		}), changes{
+			"exp_probs_b.bias": nil, "ffn_gate_shexp.weight": nil, "ffn_up_shexp.weight": nil, "ffn_down_shexp.weight": nil, "ffn_gate_inp.weight": nil,
+			"ffn_gate_exps.weight": nil, "ffn_up_exps.weight": nil, "ffn_down_exps.weight": nil,
+			"ffn_gate.weight": {12, 8}, "ffn_up.weight": {12, 8}, "ffn_down.weight": {8, 12},
+		}, func(p *config.ModelProfile, m *config.MoE) {
+			p.Family, p.QKVBias, m.Shared, p.Kinds[0].RoPE.Dims = "glm4_moe", true, 6, 2
+			m.Router = config.Router{Kind: config.RouterSigmoid, ScoreBias: true, Normalize: true, Epsilon: 1e-20}
+			p.Kinds, p.KindOf = append(p.Kinds, p.Kinds[0]), []int{0, 1}
+		}},
+		"minimax": {"minimax-m2", map[string]any{"expert_gating_func": uint32(2), "rope.dimension_count": uint32(2)}, join(norms, changes{"exp_probs_b.bias": {4}}), nil,
+			func(p *config.ModelProfile, m *config.MoE) {
+				p.Family, p.QKNorm, p.Kinds[0].RoPE.Dims = "minimax_m2", config.QKNormWhole, 2
+				m.Router.Kind, m.Router.ScoreBias = config.RouterSigmoid, true
+			}},
+	}
+}
+
+// GGUF models with experts are read as their architecture has it, and everything in
+// them is used.
 func TestGGUFExperts(t *testing.T) {
-	for name, change := range map[string]func(tensors map[string][]int64){
-		"apart": func(map[string][]int64) {},
-		"fused": func(tensors map[string][]int64) {
-			for i := range 2 {
-				at := fmt.Sprintf("blk.%d.", i)
-				delete(tensors, at+"ffn_gate_exps.weight")
-				delete(tensors, at+"ffn_up_exps.weight")
-				tensors[at+"ffn_gate_up_exps.weight"] = []int64{4, 12, 8}
+	for name, x := range ggufExperts() {
+		t.Run(name, func(t *testing.T) {
+			meta, tensors := expertsLeast(x.architecture)
+			for key, v := range x.metadata {
+				if meta[x.architecture+"."+key] = v; v == nil {
+					delete(meta, x.architecture+"."+key)
+				}
 			}
-		},
-	} {
-		meta, tensors := expertsLeast("qwen3moe")
-		change(tensors)
-		c := opened(t, encoded(t, meta, tensors))
-		p, err := ReadGGUF(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := config.MoE{Experts: 4, TopK: 2, Width: 6, Router: config.Router{Kind: config.RouterSoftmax, Normalize: true}}
-		if len(p.Kinds) != 1 || p.MoE(1) != want {
-			t.Errorf("%s: got %+v, want %+v in all layers", name, p.Kinds, want)
-		}
-		m, err := Map(c, p, "m.gguf")
-		if err != nil {
-			t.Fatal(err)
-		}
-		used := map[string]bool{}
-		for i, x := range m.Experts {
-			checkExperts(t, p, i, x, used)
-		}
-		if n := len(used) + len(m.Resident); len(m.Notices) > 0 || n != len(tensors) {
-			t.Errorf("%s: got %d tensors in use and notices %q, want %d", name, n, m.Notices, len(tensors))
-		}
-		if s := m.Experts[1].Parts[1][3]; name == "fused" && (s.First != 3*12+6 || s.Step != 1) || name == "apart" && s.First != 3*6 {
-			t.Errorf("%s: got up of the last expert from row %d on, want the rows behind its gate", name, s.First)
-		}
+			for i := range 2 {
+				with(tensors, i, x.tensors)
+			}
+			with(tensors, 0, x.last)
+			if x.architecture == "glm4moe" {
+				tensors["blk.2.nextn.eh_proj.weight"] = []int64{8, 16}
+			}
+			c := opened(t, encoded(t, meta, tensors))
+			got, err := ReadGGUF(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := config.ModelProfile{
+				Family: "qwen3_moe", VocabSize: 50, EmbedDim: 8, HiddenSize: 8, Layers: 2, Heads: 2, KVHeads: 2, HeadSize: 4, FFN: 12,
+				NeuronParts: 3, MaxPositions: 64, Activation: config.SiLU, Norm: config.RMSNorm, NormEps: 1e-5, NormAffine: true,
+				PreNorm: true, FinalNorm: true, TiedHead: true, BOS: -1, PAD: -1, Kinds: []config.LayerKind{{RoPE: config.RoPE{Theta: 1e4, Dims: 4}}},
+			}
+			moe := config.MoE{Experts: 4, TopK: 2, Width: 6, Router: config.Router{Kind: config.RouterSoftmax, Normalize: true}}
+			x.want(&want, &moe)
+			for i := range want.Kinds {
+				if x.last == nil || i > 0 {
+					want.Kinds[i].MoE = moe
+				}
+			}
+			if d := cmp.Diff(want, got); d != "" {
+				t.Errorf("(-want +got)\n%s", d)
+			}
+			m, err := Map(c, got, "m.gguf")
+			if err != nil {
+				t.Fatal(err)
+			}
+			used := map[string]bool{"blk.2.nextn.eh_proj.weight": true}
+			for _, r := range m.Resident {
+				used[r.Name] = true
+			}
+			for i, e := range m.Experts {
+				checkExperts(t, got, i, e, used)
+			}
+			for name := range tensors {
+				if !used[name] {
+					t.Errorf("got tensor %s that nothing uses", name)
+				}
+			}
+			if len(m.Notices) > 0 {
+				t.Errorf("got notices %q, want none", m.Notices)
+			}
+		})
 	}
 }
 
@@ -221,6 +372,8 @@ func TestGGUFExpertsErrors(t *testing.T) {
 		{"", nil, "blk.1.ffn_up_exps.weight", nil, `got no tensor "blk.1.ffn_up_exps.weight"`},
 		{"", nil, "blk.1.ffn_gate_inp.weight", nil, `got no tensor "blk.1.ffn_gate_inp.weight"`},
 		{"", nil, "blk.1.ffn_up_exps.weight", []int64{3, 6, 8}, `tensor "blk.1.ffn_up_exps.weight" (layers.1.moe.experts.up): got shape [3 6 8], want [4 6 8]`},
+		{"block_count", uint32(0), "", nil, "got layers 0"},
+		{"nextn_predict_layers", uint32(2), "", nil, "got layers 0"},
 	} {
 		meta, tensors := expertsLeast("qwen3moe")
 		if c.key != "" {
@@ -241,5 +394,13 @@ func TestGGUFExpertsErrors(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s %v %s: got %v, want %q", c.key, c.value, c.tensor, err, c.want)
 		}
+	}
+}
+
+// Experts where an architecture has none are refused.
+func TestGGUFExpertsUnknown(t *testing.T) {
+	const want = "got qwen3.expert_count 4, want 0: experts are not supported yet in models of architecture qwen3"
+	if _, err := ReadGGUF(opened(t, expertsFile(t, "qwen3"))); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %q", err, want)
 	}
 }

@@ -55,8 +55,7 @@ func ggufGemma3(m *metadata) config.ModelProfile {
 	full := p.Kinds[0].RoPE
 	sliding := config.RoPE{Theta: m.number(".rope.freq_base_swa", 10000), Dims: full.Dims}
 	if window := m.size(".attention.sliding_window", 0); window > 0 {
-		pattern := max(1, m.size(".attention.sliding_window_pattern", 6))
-		new(reader).windows(&p, window, sliding, full, func(layer int) bool { return (layer+1)%pattern != 0 })
+		new(reader).windows(&p, window, sliding, full, m.slides(6))
 	}
 	return p
 }

@@ -12,19 +12,18 @@ import (
 // ReadGGUF is the profile of a GGUF model by its metadata. What these leave to the
 // tensors, such as whether there are biases, is asked of them.
 func ReadGGUF(c *source.Checkpoint) (config.ModelProfile, error) {
-	m := &metadata{c: c, keys: c.Metadata()}
-	name, ok := m.keys["general.architecture"].(string)
-	if !ok {
+	m := newMetadata(c)
+	name := m.architecture
+	if name == "" {
 		return config.ModelProfile{}, fmt.Errorf("config: GGUF metadata: got general.architecture %.40s, want the name of a family", fmt.Sprint(m.keys["general.architecture"]))
 	}
 	f, err := known("general.architecture", name, func(f family) []string { return f.architectures })
 	if err != nil {
 		return config.ModelProfile{}, fmt.Errorf("config: GGUF metadata: %w", err)
 	}
-	m.architecture = name
 	p := f.metadata(m)
 	p.Family = f.name
-	if p.Experts() == 0 && m.size(".expert_count", 0) > 0 {
+	if !m.routed && m.size(".expert_count", 0) > 0 {
 		m.fail(".expert_count", "0: experts are not supported yet in models of architecture "+name)
 	}
 	p.Synthetic, _ = m.keys[SyntheticKey].(bool)
@@ -46,8 +45,18 @@ type metadata struct {
 	c            *source.Checkpoint
 	keys         map[string]any
 	architecture string
+	routed       bool // experts were asked for
 	err          error
 }
+
+func newMetadata(c *source.Checkpoint) *metadata {
+	m := &metadata{c: c, keys: c.Metadata()}
+	m.architecture, _ = m.keys["general.architecture"].(string)
+	return m
+}
+
+// ahead is how many of the blocks predict tokens further on.
+func (m *metadata) ahead() int { return m.size(".nextn_predict_layers", 0) }
 
 func (m *metadata) key(key string) string {
 	if key[0] == '.' {
@@ -154,7 +163,7 @@ func (m *metadata) decoder(activation config.Activation) config.ModelProfile {
 		VocabSize:    vocab,
 		EmbedDim:     hidden,
 		HiddenSize:   hidden,
-		Layers:       m.size(".block_count", -1),
+		Layers:       m.size(".block_count", -1) - m.ahead(),
 		Heads:        heads,
 		KVHeads:      m.same(".attention.head_count_kv", heads),
 		HeadSize:     headDim,
@@ -171,6 +180,7 @@ func (m *metadata) decoder(activation config.Activation) config.ModelProfile {
 		QKVBias:      m.has("blk.0.attn_q.bias"),
 		OutBias:      m.has("blk.0.attn_output.bias"),
 		MLPBias:      m.has("blk.0.ffn_up.bias"),
+		QKVClip:      float32(m.number(".attention.clamp_kqv", 0)),
 		LogitSoftCap: float32(m.number(".final_logit_softcapping", 0)),
 		AttnSoftCap:  float32(m.number(".attn_logit_softcapping", 0)),
 		BOS:          m.token("tokenizer.ggml.bos_token_id", vocab),
@@ -189,6 +199,17 @@ func (m *metadata) decoder(activation config.Activation) config.ModelProfile {
 	}
 	p.Kinds = []config.LayerKind{{RoPE: m.rope(headDim)}}
 	return p
+}
+
+// slides tells which layers see a window: all but each of that number, unless a list
+// says it.
+func (m *metadata) slides(number int) func(layer int) bool {
+	const key = ".attention.sliding_window_pattern"
+	if list, ok := m.keys[m.key(key)].([]bool); ok {
+		return func(layer int) bool { return layer < len(list) && list[layer] }
+	}
+	number = m.size(key, number)
+	return func(layer int) bool { return number == 0 || layer%number < number-1 }
 }
 
 // rope is how heads are rotated.
@@ -249,11 +270,26 @@ func ggufNames() names {
 			"mlp.up":         "ffn_up",
 			"mlp.down":       "ffn_down",
 			"mlp_post_norm":  "post_ffw_norm",
+			"attn.sinks":     "attn_sinks",
 			"moe.router":     "ffn_gate_inp",
+
+			"moe.shared.gate": "ffn_gate_shexp",
+			"moe.shared.up":   "ffn_up_shexp",
+			"moe.shared.down": "ffn_down_shexp",
+			"moe.shared_gate": "ffn_gate_inp_shexp",
 		},
+		whole: map[string]string{"moe.score_bias": "exp_probs_b.bias"},
 		experts: []expertForm{
-			{parts: [3]string{"ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight"}},
-			{parts: [3]string{"ffn_gate_up_exps.weight", "ffn_gate_up_exps.weight", "ffn_down_exps.weight"}},
+			{
+				parts:  [3]string{"ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight"},
+				biases: [3]string{"ffn_gate_exps.bias", "ffn_up_exps.bias", "ffn_down_exps.bias"},
+			},
+			{
+				parts:  [3]string{"ffn_gate_up_exps.weight", "ffn_gate_up_exps.weight", "ffn_down_exps.weight"},
+				biases: [3]string{"ffn_gate_up_exps.bias", "ffn_gate_up_exps.bias", "ffn_down_exps.bias"},
+			},
+			// Those of the first files.
+			{parts: [3]string{"ffn_gate.%d.weight", "ffn_up.%d.weight", "ffn_down.%d.weight"}},
 		},
 	}
 }

@@ -137,7 +137,6 @@ func TestReadGGUFErrors(t *testing.T) {
 		{"llama.attention.head_count", []uint32{2, 4}, "got llama.attention.head_count [2 4], want the same in all layers"},
 		{"llama.attention.value_length", uint32(9), "got llama.attention.value_length 9, want the length of keys"},
 		{"llama.attention.layer_norm_rms_epsilon", math.NaN(), "want a number"},
-		{"llama.expert_count", uint32(8), "experts are not supported yet"},
 		{"llama.rope.scaling.type", "longrope", "got llama.rope.scaling.type longrope, want none, linear or yarn"},
 		{"llama.rope.dimension_count", uint32(99), "got RoPE of 99 elements"},
 		{"llama.rope.freq_base", float32(-1), "got RoPE of theta -1"},
@@ -162,7 +161,9 @@ func FuzzReadGGUF(f *testing.F) {
 	for _, architecture := range []string{"llama", "qwen2", "gemma3"} {
 		f.Add(encoded(f, least(architecture), embedding()))
 	}
-	f.Add(expertsFile(f, "qwen3moe"))
+	for _, architecture := range []string{"qwen3moe", "gpt-oss", "glm4moe", "llama"} {
+		f.Add(expertsFile(f, architecture))
+	}
 	f.Add(encoded(f, map[string]any{"general.architecture": "llama", "llama.block_count": []uint32{1, 2}}, nil))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		c, err := source.OpenGGUF(fstest.MapFS{"m.gguf": {Data: bytes.Clone(file)}}, "", "m.gguf")

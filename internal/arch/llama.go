@@ -10,6 +10,9 @@ func llama() family {
 		// Rows of queries and keys are stored so that pairs are neighbours.
 		p.Kinds[0].RoPE.Interleaved = true
 		p.Kinds[0].Window = m.size(".attention.sliding_window", 0)
+		if m.size(".expert_count", 0) > 0 { // Mixtral and what was merged into its form
+			m.experts(&p, p.FFN, config.Router{Kind: config.RouterSoftmax, Normalize: true})
+		}
 		return p
 	}, profile: func(r *reader) config.ModelProfile {
 		p := r.decoder(llamaDefaults(false))

@@ -2,6 +2,7 @@ package arch
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -63,6 +64,9 @@ type names struct {
 	// them less the layer.
 	whole   map[string]string
 	experts []expertForm // the usual one first
+	// ahead is how many layers behind the last may be there, which predict tokens
+	// further on (Gloeckle et al., arXiv:2404.19737) and are left out.
+	ahead int
 }
 
 // transformersHeads are how transformers store heads.
@@ -94,12 +98,15 @@ func (n *names) of(prefix, neutral string) string {
 // Map finds every tensor that profile demands in c, a checkpoint of transformers or
 // a GGUF model; path is its, for errors.
 func Map(c *source.Checkpoint, p config.ModelProfile, path string) (*Mapping, error) {
-	if c.Metadata() != nil {
-		return mapTensors(c, p, path, ggufNames(), "its metadata")
-	}
 	f, err := byModelType(p.Family)
 	if err != nil {
 		return nil, fmt.Errorf("arch: map %s: %w", path, err)
+	}
+	if c.Metadata() != nil {
+		n := ggufNames()
+		maps.Copy(n.stems, f.stems)
+		n.ahead = newMetadata(c).ahead()
+		return mapTensors(c, p, path, n, "its metadata")
 	}
 	return mapTensors(c, p, path, f.names(), "config.json")
 }
@@ -198,8 +205,11 @@ func (f *finder) name(neutral string) string {
 
 // find returns a tensor, nil if it is not there as it must be.
 func (f *finder) find(s config.TensorShape) *source.Tensor {
+	if part := expertPart(s.Name); part >= 0 {
+		return f.expertBias(s, part)
+	}
 	role, shape := s.Name, []int64{int64(s.Rows), int64(s.Cols)}
-	if s.Vector && s.Rows == 1 {
+	if s.Vector {
 		shape = shape[1:]
 	}
 	if role == "head" {
@@ -210,6 +220,16 @@ func (f *finder) find(s config.TensorShape) *source.Tensor {
 
 // look is find by the checkpoint's name of a tensor; errors tell its role.
 func (f *finder) look(name, role string, shape []int64) *source.Tensor {
+	x := f.shaped(name, role, shape)
+	if x != nil && x.Err() != nil {
+		f.err = fmt.Errorf("arch: map %s: %s: %w", f.path, role, x.Err())
+		return nil
+	}
+	return x
+}
+
+// shaped is look for a tensor of any type.
+func (f *finder) shaped(name, role string, shape []int64) *source.Tensor {
 	if f.err != nil {
 		return nil
 	}
@@ -224,12 +244,14 @@ func (f *finder) look(name, role string, shape []int64) *source.Tensor {
 		}
 		err = fmt.Errorf("got no tensor %q (%s) in %s, want one of shape %v by %s%s",
 			name, role, strings.Join(f.c.Files(), ", "), shape, f.by, why)
-	case x.Err() != nil:
-		err = fmt.Errorf("%s: %w", role, x.Err())
-	case !slices.Equal(x.Shape, shape):
-		err = fmt.Errorf("tensor %q (%s): got shape %v, want %v by %s", name, role, x.Shape, shape, f.by)
-	default:
+	case slices.Equal(x.Shape, shape):
 		return x
+	case len(shape) == 2 && shape[0] == 1 && slices.Equal(x.Shape, shape[1:]): // a matrix of one row as GGUF has it
+		row := *x
+		row.Shape = shape
+		return &row
+	default:
+		err = fmt.Errorf("tensor %q (%s): got shape %v, want %v by %s", name, role, x.Shape, shape, f.by)
 	}
 	f.err = fmt.Errorf("arch: map %s: %w", f.path, err)
 	return nil
@@ -242,7 +264,7 @@ const maxNotices = 10
 func (f *finder) extras(p config.ModelProfile) (notices []string) {
 	more := 0
 	for _, name := range f.c.Names() {
-		if f.used[name] || p.TiedHead && slices.Contains(f.names.heads, name) || harmless(name) {
+		if f.used[name] || p.TiedHead && slices.Contains(f.names.heads, name) || harmless(name) || f.isAhead(name, p.Layers) {
 			continue
 		}
 		if len(notices) == maxNotices {
@@ -256,6 +278,15 @@ func (f *finder) extras(p config.ModelProfile) (notices []string) {
 		notices = append(notices, fmt.Sprintf("%d more unknown tensors are left out", more))
 	}
 	return notices
+}
+
+// isAhead reports whether a tensor is of a layer behind the last of a model of layers.
+func (f *finder) isAhead(name string, layers int) bool {
+	before, after, _ := strings.Cut(f.prefix+f.names.layer, "%d")
+	rest, ok := strings.CutPrefix(name, before)
+	number, _, in := strings.Cut(rest, after)
+	i, err := strconv.Atoi(number)
+	return ok && in && err == nil && i >= layers && i < layers+f.names.ahead
 }
 
 // harmless reports whether any model may have a tensor of this name without using

@@ -6,6 +6,36 @@ import (
 	"github.com/sparseflow/sparseflow/internal/config"
 )
 
+// qwen2MoE is Qwen 1.5 and 2 with experts (arXiv:2407.10671), and one that all tokens
+// use as far as a gate lets it.
+func qwen2MoE() family {
+	return family{
+		name: "qwen2_moe", names: decoderNames, architectures: []string{"qwen2moe"},
+		profile: func(r *reader) config.ModelProfile {
+			p := r.decoder(defaults{
+				vocab: 151936, hidden: 2048, ffn: 5632, layers: 24, heads: 16, kvHeads: 16, positions: 32768,
+				eps: 1e-6, activation: config.SiLU, bos: -1, pad: -1,
+			})
+			p.QKVBias = r.flag("qkv_bias", true)
+			rope := r.rope(p.HeadDim(), 10000)
+			p.Kinds = []config.LayerKind{{RoPE: rope}}
+			if r.flag("use_sliding_window", false) {
+				until := r.size("max_window_layers", 28)
+				r.windows(&p, r.size("sliding_window", 4096), rope, rope, func(layer int) bool { return layer%2 == 0 && layer < until })
+			}
+			r.qwenExperts(&p, config.MoE{
+				Experts: 60, TopK: 4, Width: 1408, Shared: r.size("shared_expert_intermediate_size", 5632), SharedGate: true,
+			})
+			return p
+		},
+		metadata: func(m *metadata) config.ModelProfile {
+			p := m.decoder(config.SiLU)
+			m.experts(&p, p.FFN/max(1, m.size(".expert_used_count", 1)), config.Router{Kind: config.RouterSoftmax})
+			return p
+		},
+	}
+}
+
 // qwen3MoE is Qwen 3 with experts (arXiv:2505.09388).
 func qwen3MoE() family {
 	return family{

@@ -68,23 +68,46 @@ func (t *Tensor) Place() (file string, offset int64, ok bool) {
 	return t.in, t.off, ok
 }
 
-// Transposed is the tensor with its last two dimensions exchanged, as reads give its
-// elements. One without such dimensions, or whose elements are in blocks, cannot be
-// read.
+// Transposed is the tensor with its last two dimensions exchanged.
 func (t *Tensor) Transposed() *Tensor {
-	x, n := *t, len(t.Shape)
-	if t.err == nil && (n < 2 || t.DType.Quantised()) {
-		x.err = fmt.Errorf("got %s of shape %v, want rows and columns of single elements to exchange", t.Stored, t.Shape)
+	x := t.strided()
+	if n := len(x.Shape); x.err == nil && n < 2 {
+		x.err = fmt.Errorf("got shape %v, want rows and columns to exchange", t.Shape)
+	} else if x.err == nil {
+		for _, s := range [][]int64{x.Shape, x.strides} {
+			s[n-2], s[n-1] = s[n-1], s[n-2]
+		}
+	}
+	return x
+}
+
+// Columns are n elements of the last dimension: first, first+step and so on.
+func (t *Tensor) Columns(first, step, n int64) *Tensor {
+	x := t.strided()
+	last := len(x.Shape) - 1
+	if x.err == nil && (last < 0 || n < 1 || first < 0 || step < 1 || first+(n-1)*step >= x.Shape[last]) {
+		x.err = fmt.Errorf("got shape %v, want columns %d to %d", t.Shape, first, first+(n-1)*step)
+	} else if x.err == nil {
+		x.sizeBytes = x.sizeBytes / x.Shape[last] * n
+		x.off += first * x.strides[last] * dtypeBits(x.Stored) / 8
+		x.Shape[last] = n
+		x.strides[last] *= step
+	}
+	return x
+}
+
+// strided is a copy with strides. Elements in blocks have none, and cannot be read so.
+func (t *Tensor) strided() *Tensor {
+	x := *t
+	if x.err == nil && x.DType.Quantised() {
+		x.err = fmt.Errorf("got blocks of %v, want single elements, which can be taken apart", x.DType)
 	}
 	if x.err != nil {
 		return &x
 	}
-	x.Shape, x.strides = slices.Clone(t.Shape), make([]int64, n)
+	x.Shape, x.strides = slices.Clone(t.Shape), make([]int64, len(t.Shape))
 	for i, d := range dimsOf(t.Shape, t.strides) {
 		x.strides[i] = d.from
-	}
-	for _, s := range [][]int64{x.Shape, x.strides} {
-		s[n-2], s[n-1] = s[n-1], s[n-2]
 	}
 	return &x
 }
