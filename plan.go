@@ -31,9 +31,13 @@ type Placement struct {
 	Predicted []bool          // [layers] that compute what a predictor asks for, which is in fast memory
 	// Gates says that the first parts of all neurons are in fast memory in mode gate
 	// and are the predictor: only neurons that they open are read.
-	Gates     bool
-	Slots     []int // [layers] slots for neurons
-	RingSlots int   // staging slots for neurons without a slot
+	Gates bool
+	// Slots is, [layers], how many units of a layer, which are neurons or experts, can
+	// be in fast memory, and SlotBytes what one of them takes, 0 in layers without.
+	Slots     []int
+	SlotBytes []int64
+	RingSlots int   // staging slots for units without a slot
+	RingBytes int64 // of a staging slot
 
 	KVBytes     int64 // of the KV cache
 	BlockBytes  int64 // size of a staging buffer for a block of any tensor
@@ -77,13 +81,16 @@ type PerToken struct {
 	CompleteBytes int64   // of these, of layers that are computed as a whole, all in memory
 	SlowBytes     int64   // read from the pack
 	StreamedBytes int64   // of these, of matrices, which are read in order
-	Misses        float64 // neurons that are read
+	ExpertBytes   int64   // of SlowBytes, of experts, which are read while others are multiplied
+	Experts       float64 // that a token wants, in all layers
+	Misses        float64 // units, neurons or experts, that are read
 	Reads         float64 // that bring them and the matrices
 	Layers        int     // that it passes
 }
 
 // Seconds is how long a token takes if neurons are read and computed one after the
-// other, and matrices that stream are multiplied as they come.
+// other, and matrices that stream are multiplied as they come. Experts are read while
+// others are multiplied: then it is the longer of both.
 func (t PerToken) Seconds(r Rates) float64 {
 	return placement.PerToken(t).Seconds(placement.Rates(r))
 }

@@ -54,13 +54,13 @@ func (p *planner) totals() {
 	p.Share.TotalBytes = p.in.Layout.WeightBytes()
 	p.Share.MinimumBytes = p.vectors + p.predictorBytes
 	p.Process.MinimumBytes = p.fixedBytes(chunks[leastChunk]) + p.Share.MinimumBytes
-	p.Process.TotalBytes = p.everything(p.profile.BundledNeurons())
+	p.Process.TotalBytes = p.everything(p.units.number)
 }
 
-// everything is the process with all resident but the neurons, of which slots
+// everything is the process with all resident but the units, of which slots
 // per layer are.
 func (p *planner) everything(slots int) int64 {
-	return p.fixedBytes(p.mostChunk()) + p.Share.MinimumBytes + p.matrixB + p.neuronSlots(slots)
+	return p.fixedBytes(p.mostChunk()) + p.Share.MinimumBytes + p.matrixB + p.units.slots(slots)
 }
 
 // askedSlots is the slots per layer that were asked for, -1 if they are to be
@@ -70,14 +70,14 @@ func (p *planner) askedSlots() int {
 	if r == nil {
 		return -1
 	}
-	return int(math.Round(*r * float64(p.profile.BundledNeurons())))
+	return int(math.Round(*r * float64(p.units.number)))
 }
 
 // budgets sets the budget in the meaning that it was given in.
 func (p *planner) budgets(asked int) {
 	switch b := p.in.Strategy.Budget; {
 	case b.Share >= 1:
-		p.Share.BudgetBytes = p.everything(p.profile.BundledNeurons()) - p.fixedBytes(p.mostChunk())
+		p.Share.BudgetBytes = p.everything(p.units.number) - p.fixedBytes(p.mostChunk())
 		if b.Share > 1 {
 			p.notice("a budget of %v is taken as 100%%, which is everything", b)
 		}

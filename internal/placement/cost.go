@@ -17,6 +17,9 @@ import (
 // and the last part of those that are active. Norms, biases and rows of tables
 // are left out: they are less than a percent.
 //
+// A token multiplies as many experts of a layer as its router names, and finds those
+// without a slot as often as routers are known to come back to others (see usage).
+//
 // A layer that computes every neuron misses those without a slot. A predicted
 // layer wants neurons by their rank (see Rank) and independently of each other.
 // Its cache holds the neurons whose score is highest; a score is a Poisson
@@ -53,7 +56,9 @@ type PerToken struct {
 	CompleteBytes int64   // of these, of layers that are computed as a whole, all in memory
 	SlowBytes     int64   // read from the pack
 	StreamedBytes int64   // of these, of matrices, which are read in order
-	Misses        float64 // neurons
+	ExpertBytes   int64   // of SlowBytes, of experts, which are read while others are multiplied
+	Experts       float64 // that a token wants, in all layers
+	Misses        float64 // units, neurons or experts, that are read
 	Reads         float64
 	Layers        int
 }
@@ -82,8 +87,14 @@ func AssumedRates() Rates {
 }
 
 // Seconds is how long a token takes if neurons are read and computed one after the
-// other, and matrices that stream are multiplied as they come.
+// other, and matrices that stream are multiplied as they come. Experts are read while
+// others are multiplied: then it is the longer of both.
 func (t PerToken) Seconds(r Rates) float64 {
+	if t.Experts > 0 {
+		read := float64(t.ExpertBytes)/r.Random + float64(t.StreamedBytes)/r.InOrder +
+			float64(t.SlowBytes-t.ExpertBytes-t.StreamedBytes)/r.Random
+		return max(float64(t.FastBytes)/r.Rows, read) + float64(t.Layers)*r.Layer
+	}
 	rows := max(0, t.FastBytes-t.NeuronBytes-t.CompleteBytes-t.StreamedBytes)
 	return float64(rows)/r.Rows + float64(t.NeuronBytes)/r.Neurons + float64(t.CompleteBytes)/r.Complete +
 		float64(t.SlowBytes-t.StreamedBytes)/r.Random + float64(t.StreamedBytes)/min(r.InOrder, r.Rows) +
@@ -115,7 +126,11 @@ func (p *planner) traffic() PerToken {
 
 // layer adds what a layer's neurons cost.
 func (p *planner) layer(t *PerToken, l int) {
-	if p.profile.Bundles() == 0 {
+	switch {
+	case p.units.of[l] == 0:
+		return
+	case p.experts():
+		p.routed(t, l)
 		return
 	}
 	mode := p.in.Layers[l].Mode
@@ -147,7 +162,7 @@ func (p *planner) layer(t *PerToken, l int) {
 	} else {
 		t.NeuronBytes += bytes
 	}
-	t.SlowBytes += int64(read * float64(p.stride))
+	t.SlowBytes += int64(read * float64(p.units.largest))
 	t.Misses += missed
 	t.Reads += reads
 }
@@ -248,7 +263,7 @@ func (p *planner) joined(n float64) (bundles, reads float64) {
 	var span, count [fullRun + 1]float64
 	for i := fullRun; i > 0; i-- {
 		stays := 1.0 // probability that no neuron is found so far
-		for gap := 0; i+gap < fullRun && join(int64(i)*p.stride, int64(gap)*p.stride, p.stride); gap++ {
+		for gap := 0; i+gap < fullRun && join(int64(i)*p.units.largest, int64(gap)*p.units.largest, p.units.largest); gap++ {
 			found := stays * density
 			stays -= found
 			span[i] += found * span[i+gap+1]

@@ -68,7 +68,7 @@ func TestJoined(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	join := disk.AssumedDisk().Joins
 	for _, stride := range []int64{512, 1536, 8192, 32768} {
-		p := planner{stride: stride, profile: config.ModelProfile{FFN: ffn, Activation: config.ReLU}}
+		p := planner{units: units{largest: stride}, profile: config.ModelProfile{FFN: ffn, Activation: config.ReLU}}
 		for _, n := range []int{3, 30, 300, 2900} {
 			bundles, reads := 0, 0
 			const rounds = 400

@@ -37,6 +37,9 @@ func layoutOf(t rapid.TB, p config.ModelProfile) *pack.Layout {
 // drawLayout is the layout of any small model: also of one whose biases and
 // sketches are larger than its matrices, or whose layers have one neuron.
 func drawLayout(t *rapid.T) *pack.Layout {
+	if rapid.IntRange(0, 2).Draw(t, "with experts") == 0 {
+		return drawExperts(t)
+	}
 	small := rapid.IntRange(1, 40)
 	p := profile(rapid.IntRange(3, 5000).Draw(t, "vocab"), 2*small.Draw(t, "d / 2"), rapid.IntRange(1, 5).Draw(t, "layers"),
 		rapid.SampledFrom([]int{1, 10, 300, 3000}).Draw(t, "ffn")+small.Draw(t, "ffn"), rapid.IntRange(1, 3000).Draw(t, "positions"))
@@ -48,6 +51,46 @@ func drawLayout(t *rapid.T) *pack.Layout {
 	p.FinalNorm = p.PreNorm
 	p.Activation = rapid.SampledFrom([]config.Activation{config.ReLU, config.ReLU, config.GELU}).Draw(t, "activation")
 	return layoutOf(t, p)
+}
+
+// drawExperts is the layout of any small model with experts, some of whose layers may
+// be dense and whose experts differ in type from layer to layer.
+func drawExperts(t *rapid.T) *pack.Layout {
+	e := rapid.IntRange(1, 40).Draw(t, "experts")
+	p := moeProfile(rapid.IntRange(1, 6).Draw(t, "layers"), e, rapid.IntRange(1, e).Draw(t, "top k"), 32*rapid.IntRange(1, 20).Draw(t, "width"))
+	for l := range p.Layers {
+		p.KindOf = append(p.KindOf, rapid.IntRange(0, 1).Draw(t, "kind"))
+		if l == 0 {
+			p.KindOf[0] = 0 // one at least has experts
+		}
+	}
+	p.Kinds[0].MoE.Shared = 32 * rapid.IntRange(0, 2).Draw(t, "shared")
+	p.TiedHead = rapid.Bool().Draw(t, "tied")
+	types := make(map[string]tensor.DType)
+	for l := range p.Layers {
+		if x := p.ExpertTensors(l); len(x) > 0 && rapid.Bool().Draw(t, "wide") {
+			types[x[2].Name] = tensor.Q8_0
+		}
+	}
+	l, err := pack.Spec{Profile: p, Name: "m", Attn: tensor.F16, MLP: tensor.Q4_0, Types: types,
+		Tokenizer: map[string][]byte{"vocab.json": []byte(`{"a":0}`)}}.Layout()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// moeProfile is a model of so many layers with experts; kind 1 has none.
+func moeProfile(layers, experts, topK, width int) config.ModelProfile {
+	return config.ModelProfile{
+		Family: "qwen3_moe", VocabSize: 300, EmbedDim: 64, HiddenSize: 64, Layers: layers, Heads: 2, KVHeads: 2, FFN: 96,
+		NeuronParts: 3, MaxPositions: 2000, Activation: config.SiLU, Norm: config.RMSNorm, NormEps: 1e-6, NormAffine: true,
+		PreNorm: true, FinalNorm: true, BOS: -1, PAD: -1, EOS: []int32{2},
+		Kinds: []config.LayerKind{
+			{RoPE: config.RoPE{Dims: 32, Theta: 1e4}, MoE: config.MoE{Experts: experts, TopK: topK, Width: width, Router: config.Router{Kind: config.RouterSoftmax}}},
+			{RoPE: config.RoPE{Dims: 32, Theta: 1e4}},
+		},
+	}
 }
 
 // scratch is activations of n bytes per token.
@@ -161,13 +204,36 @@ func givenOut(in Input, p *Placement) (g given) {
 			g.matrices += memory.PieceBytes(x.Bytes())
 		}
 	}
-	for _, n := range p.Slots {
-		g.slots += int64(n) * in.Layout.BundleStride()
+	for l, n := range p.Slots {
+		g.slots += int64(n) * slotBytes(in.Layout, l)
 	}
 	return g
 }
 
 func (g given) total() int64 { return g.predictors + g.matrices + g.slots + g.tables }
+
+// slotBytes is the size of a slot of a layer, and unitsOf how many it has use for.
+func slotBytes(m *pack.Layout, l int) int64 {
+	if m.Profile().Experts() > 0 {
+		return m.ExpertRoom(l)
+	}
+	return m.BundleStride()
+}
+
+func unitsOf(m *pack.Layout, l int) int {
+	if p := m.Profile(); p.Experts() > 0 {
+		return p.MoE(l).Experts
+	}
+	return m.Profile().BundledNeurons()
+}
+
+// allSlots is the size of n slots in all layers, fewer in those that have fewer units.
+func allSlots(m *pack.Layout, n int) (bytes int64) {
+	for l := range m.Profile().Layers {
+		bytes += int64(min(n, unitsOf(m, l))) * slotBytes(m, l)
+	}
+	return bytes
+}
 
 // vectors is the size of norms and biases.
 func vectors(m *pack.Layout) (n int64) {
@@ -181,4 +247,26 @@ func vectors(m *pack.Layout) (n int64) {
 
 func hasNotice(p *Placement, words string) bool {
 	return strings.Contains(strings.Join(p.Notices, "\n"), words)
+}
+
+// expertInput is 4 layers of which the last but one is dense, with 32 experts.
+func expertInput(t rapid.TB) Input {
+	t.Helper()
+	p := moeProfile(4, 32, 4, 64)
+	p.KindOf = []int{0, 0, 1, 0}
+	l, err := pack.Spec{Profile: p, Name: "m", Attn: tensor.F16, MLP: tensor.Q4_0}.Layout()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return with(l, "", 0)
+}
+
+// matricesOf is the sizes of the matrices that every token needs in full.
+func matricesOf(m *pack.Layout) (all []int64) {
+	for _, x := range m.Tensors() {
+		if x.Kind == pack.Matrix && (x.Name != "embed.tokens" || m.Profile().TiedHead) {
+			all = append(all, x.Bytes())
+		}
+	}
+	return all
 }

@@ -73,9 +73,13 @@ type Placement struct {
 	Predicted []bool          // [layers] that compute what a predictor asks for, which is in fast memory
 	// Gates says that the first parts of all neurons are in fast memory in mode Gate
 	// and are the predictor: only neurons that they open are read.
-	Gates     bool
-	Slots     []int // [layers] slots for neurons
-	RingSlots int   // staging slots for neurons without a slot
+	Gates bool
+	// Slots is, [layers], how many units of a layer, which are neurons or experts, can
+	// be in fast memory, and SlotBytes what one of them takes, 0 in layers without.
+	Slots     []int
+	SlotBytes []int64
+	RingSlots int   // staging slots for units without a slot
+	RingBytes int64 // of a staging slot
 
 	KVBytes     int64
 	BlockBytes  int64 // size of a staging buffer for a block of any tensor
@@ -103,13 +107,6 @@ const (
 	// runtimeBytes is the process without a model: code, Go runtime, stacks,
 	// and garbage that waits for collection. Measured: see docs/memory.md.
 	runtimeBytes = 28 << 20
-	// neuronBytes is what is known of a neuron that has a slot: a checksum
-	// (4), slot and neuron (8), pins and free list (6), what the policy knows,
-	// the read that fills it (8), how often it was active (4), where it lies in
-	// a pack with an order of its own (4), its calibration (21), rounded up.
-	neuronBytes = 56 + cache.PolicyBytes
-	// ringBytes is about what the ring of staging slots takes.
-	ringBytes = 4 << 20
 	// defaultContext is the longest sequence if none is asked for and the
 	// model would allow a longer one.
 	defaultContext = 2048
@@ -133,7 +130,8 @@ type planner struct {
 	Placement
 	in        Input
 	profile   config.ModelProfile
-	stride    int64
+	units     units
+	routes    []route // that are known
 	kv        kv.Shape
 	vectors   int64         // bytes of norms and biases
 	matrices  []pack.Tensor // needed in full by every token
@@ -149,7 +147,7 @@ func newPlanner(in Input) (*planner, error) {
 	if err := in.Strategy.Validate(); err != nil {
 		return nil, err
 	}
-	p := &planner{in: in, profile: in.Layout.Profile(), stride: in.Layout.BundleStride()}
+	p := &planner{in: in, profile: in.Layout.Profile()}
 	s := in.Strategy
 	p.Threads = s.Threads
 	if p.Threads == 0 {
@@ -212,6 +210,8 @@ func (p *planner) kvBytes(chunk int) int64 {
 
 // survey sums up what the pack holds.
 func (p *planner) survey() {
+	p.surveyUnits()
+	p.SlotBytes, p.RingSlots, p.RingBytes = p.units.strides, p.units.ring, p.units.largest
 	for _, t := range p.in.Layout.Tensors() {
 		if t.Kind != pack.Tokenizer {
 			p.BlockBytes = max(p.BlockBytes, disk.BlockBuffer(t))
@@ -233,12 +233,7 @@ func (p *planner) survey() {
 	spread(p.matrices, p.profile.Layers)
 	// Vocabulary and merges as maps and strings: measured at about five times
 	// their text.
-	p.tables = OnHeap(5*p.in.Layout.TokenizerBytes() + neuronBytes*p.in.Layout.Bundles())
-	if p.in.Layout.Bundles() == 0 {
-		return
-	}
-	ring := ringBytes / p.stride
-	p.RingSlots = int(max(2, min(ring, int64(p.profile.BundledNeurons())/4)) &^ 1)
+	p.tables = OnHeap(5*p.in.Layout.TokenizerBytes() + p.units.tables)
 }
 
 // OnHeap is what n bytes take that live on the Go heap as long as the model. The
@@ -260,13 +255,8 @@ func (p *planner) takenBytes(chunk int) int64 {
 // stagingBytes is the ring, what is read between bundles, and the buffers for
 // matrix blocks and for rows.
 func (p *planner) stagingBytes() int64 {
-	return memory.BufferBytes(int64(p.RingSlots)*p.stride) + memory.BufferBytes(disk.GapBytes(p.stride)) +
+	return memory.BufferBytes(int64(p.RingSlots)*p.RingBytes) + memory.BufferBytes(disk.GapBytes(p.in.Layout.BundleStride())) +
 		int64(p.BlockSlots+1)*memory.BufferBytes(p.BlockBytes)
-}
-
-// neuronSlots is the size of n slots in every layer.
-func (p *planner) neuronSlots(n int) int64 {
-	return int64(n) * int64(p.profile.Layers) * p.stride
 }
 
 // place gives out the room that the budget leaves.
@@ -274,7 +264,7 @@ func (p *planner) place() error {
 	p.totals()
 	asked := p.askedSlots()
 	p.budgets(asked)
-	need := p.vectors + p.predictorBytes + p.neuronSlots(max(0, asked))
+	need := p.vectors + p.predictorBytes + p.units.slots(max(0, asked))
 	room := p.room(need) - need
 	p.KVBytes = p.kvBytes(p.Chunk)
 	p.Fits = room >= 0
@@ -282,18 +272,20 @@ func (p *planner) place() error {
 	p.readAhead(&room)
 	p.Streamed = p.residents(p.matrices, &room)
 	p.streams()
-	slots := asked
+	slots, more := asked, int64(0)
 	if slots < 0 {
-		slots = int(min(max(0, room)/p.neuronSlots(1), int64(p.profile.BundledNeurons())))
-		room -= p.neuronSlots(slots)
+		slots = int(min(max(0, room)/max(1, p.units.bytes), int64(p.units.number)))
+		room -= p.units.slots(slots)
+		more, room = room, 0
 	}
+	p.Slots = p.deal(slots, &more)
+	room += more
+	p.slotBytes = p.units.bytesOf(p.Slots)
 	p.residents(p.rowTables, &room)
-	p.Slots = p.deal(slots)
-	p.slotBytes = p.neuronSlots(slots)
 	p.LoadBytes = p.vectors + p.residentBytes + p.predictorBytes
 	p.MemoryBytes = p.takenBytes(p.Chunk) + p.LoadBytes - p.heapBytes + p.slotBytes
 	if n := p.in.RingSlots; n > p.RingSlots {
-		p.MemoryBytes += int64(n-p.RingSlots) * p.stride
+		p.MemoryBytes += int64(n-p.RingSlots) * p.RingBytes
 		p.RingSlots = n
 	}
 	p.noticeKV()

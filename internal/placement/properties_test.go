@@ -50,9 +50,18 @@ func check(t *rapid.T, in Input, p *Placement) {
 	if len(p.Slots) != profile.Layers || len(p.Predicted) != profile.Layers {
 		t.Fatalf("got %d and %d layers, want %d", len(p.Slots), len(p.Predicted), profile.Layers)
 	}
+	evenly := profile.Units()
 	for l, n := range p.Slots {
-		if n != p.Slots[0] || n > profile.BundledNeurons() {
-			t.Fatalf("layer %d of %v: got %d slots", l, p.Slots, n)
+		if unitsOf(m, l) > 0 {
+			evenly = min(n, evenly)
+		}
+	}
+	for l, n := range p.Slots {
+		if n > unitsOf(m, l) || p.SlotBytes[l]*int64(unitsOf(m, l)) != slotBytes(m, l)*int64(unitsOf(m, l)) {
+			t.Fatalf("layer %d of %v: got %d slots of %d bytes for %d units", l, p.Slots, n, p.SlotBytes[l], unitsOf(m, l))
+		}
+		if more := n - evenly; unitsOf(m, l) > 0 && more != 0 && (more != 1 || profile.Experts() == 0 || in.Strategy.GPUCacheRatio != nil) {
+			t.Fatalf("layer %d of %v: got %d slots, want %d, or one more of large units", l, p.Slots, n, evenly)
 		}
 		// A layer's mode depends on no budget.
 		want := in.Layers[l].Mode == config.Predicted
@@ -75,12 +84,15 @@ func check(t *rapid.T, in Input, p *Placement) {
 	if resident != len(p.Resident) {
 		t.Fatalf("got %d matrices resident of %v, want all to be the pack's", resident, p.Resident)
 	}
-	neurons := profile.Bundles() * m.BundleStride()
-	if got, want := p.Tiers[1].Bytes, neurons-g.slots+all-g.matrices-g.tables; got != want {
+	if got, want := p.Tiers[1].Bytes, allSlots(m, profile.Units())-g.slots+all-g.matrices-g.tables; got != want {
 		t.Fatalf("slow: got %d bytes, want %d", got, want)
 	}
-	if p.RingSlots < 2 && profile.Sparse() || p.RingSlots%2 != 0 || p.RingSlots > max(2, profile.BundledNeurons()/4) {
-		t.Fatalf("got a ring of %d slots, want an even number from 2 to a quarter of %d", p.RingSlots, profile.BundledNeurons())
+	most := max(2, profile.BundledNeurons()/4)
+	if profile.Experts() > 0 {
+		most = 8
+	}
+	if p.RingSlots < 2 && profile.Units() > 0 || p.RingSlots%2 != 0 || p.RingSlots > most {
+		t.Fatalf("got a ring of %d slots for %d units, want an even number from 2 to %d", p.RingSlots, profile.Units(), most)
 	}
 	// What is left over has no use.
 	left := p.Share.BudgetBytes - vectors(m) - g.total()
@@ -91,9 +103,14 @@ func check(t *rapid.T, in Input, p *Placement) {
 		}
 		left -= min(room/aheadShare, mostAhead*memory.BufferBytes(p.BlockBytes))
 	}
-	perSlot := int64(profile.Layers) * m.BundleStride()
-	if in.Strategy.GPUCacheRatio == nil && left >= perSlot && p.Slots[0] < profile.BundledNeurons() {
-		t.Fatalf("got %d slots and %d bytes left over, want another slot of %d", p.Slots[0], left, perSlot)
+	perSlot := allSlots(m, 1)
+	for l, n := range p.Slots {
+		if profile.Experts() > 0 {
+			perSlot = p.RingBytes // the largest
+		}
+		if in.Strategy.GPUCacheRatio == nil && left >= perSlot && n < unitsOf(m, l) {
+			t.Fatalf("got %v slots and %d bytes left over, want another slot of %d", p.Slots, left, perSlot)
+		}
 	}
 	for _, x := range m.Tensors() {
 		if x.Kind == pack.Matrix && !p.Resident[x.Name] && memory.PieceBytes(x.Bytes()) <= left {
@@ -116,11 +133,12 @@ func take(t *rapid.T, in Input, p *Placement) {
 	for range 1 + p.BlockSlots {
 		mem.Buffer(p.BlockBytes)
 	}
-	slots := p.RingSlots
-	for _, n := range p.Slots {
-		slots += n
+	slots := int64(p.RingSlots) * p.RingBytes
+	for l, n := range p.Slots {
+		slots += int64(n) * slotBytes(in.Layout, l)
 	}
-	mem.Buffer(int64(slots) * in.Layout.BundleStride())
+	mem.Buffer(slots)
+	mem.Buffer(disk.GapBytes(in.Layout.BundleStride()))
 	for _, x := range in.Layout.Tensors() {
 		if x.Kind == pack.Vector || p.Resident[x.Name] {
 			mem.Piece(x.Bytes())
@@ -267,7 +285,7 @@ func less(a, b given) bool {
 func TestRatio(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := drawInput(t, drawLayout(t))
-		ffn := in.Layout.Profile().BundledNeurons()
+		ffn := in.Layout.Profile().Units()
 		slots := rapid.IntRange(0, ffn).Draw(t, "slots")
 		in = in.ratio(float64(slots) / float64(max(1, ffn))) // of none, where the MLPs are ordinary matrices
 		p := mustPlan(t, in)
@@ -275,8 +293,7 @@ func TestRatio(t *testing.T) {
 		if p.Slots[0] != slots || len(p.Resident) == 0 || hasNotice(p, "do not fit") {
 			t.Fatalf("without a budget: got %d slots, notices %q, want %d and all else resident", p.Slots[0], p.Notices, slots)
 		}
-		perSlot := int64(in.Layout.Profile().Layers) * in.Layout.BundleStride()
-		if want := p.Process.TotalBytes - int64(ffn-slots)*perSlot; p.Process.BudgetBytes != want {
+		if want := p.Process.TotalBytes - allSlots(in.Layout, ffn) + allSlots(in.Layout, slots); p.Process.BudgetBytes != want {
 			t.Fatalf("without a budget: got one of %d, want %d: all but the neurons without a slot", p.Process.BudgetBytes, want)
 		}
 		b := drawBudget(t, in)
@@ -284,7 +301,7 @@ func TestRatio(t *testing.T) {
 		if p.Slots[0] != slots {
 			t.Fatalf("budget %v: got %d slots, want %d", b, p.Slots[0], slots)
 		}
-		extra := int64(slots) * perSlot
+		extra := allSlots(in.Layout, slots)
 		least, got := p.Process.MinimumBytes+extra, p.Process.BudgetBytes
 		if b.Share > 0 {
 			least, got = p.Share.MinimumBytes+extra, p.Share.BudgetBytes
@@ -323,7 +340,7 @@ func TestDefaultBudget(t *testing.T) {
 		if p.Process.BudgetBytes == all.Process.TotalBytes {
 			all = p
 		}
-		if all.Slots[0] != in.Layout.Profile().BundledNeurons() || all.Tiers[1].Bytes != 0 || all.Token.SlowBytes != 0 {
+		if givenOut(in, all).slots != allSlots(in.Layout, in.Layout.Profile().Units()) || all.Tiers[1].Bytes != 0 || all.Token.SlowBytes != 0 {
 			t.Fatalf("got %+v, want everything resident", all)
 		}
 	})

@@ -1,10 +1,7 @@
 package placement
 
 import (
-	"slices"
-
 	"github.com/sparseflow/sparseflow/internal/cache"
-	"github.com/sparseflow/sparseflow/internal/config"
 )
 
 const (
@@ -95,13 +92,4 @@ func (d *dealer) next() int {
 		return short
 	}
 	return best
-}
-
-// deal gives each layer its slots, of which there are n a layer: the same for
-// all, or by what is known of the neurons that the mode leaves out.
-func (p *planner) deal(n int) []int {
-	if p.Mode == config.Predicted && p.in.Counts != nil {
-		return Deal(n*p.profile.Layers, p.in.Counts)
-	}
-	return slices.Repeat([]int{n}, p.profile.Layers)
 }

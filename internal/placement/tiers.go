@@ -23,7 +23,7 @@ func (p *planner) describe() {
 		{"attention, embeddings and head", p.residentBytes},
 		{"norms and biases", p.vectors},
 		{"predictors", p.predictorBytes},
-		{"neuron slots", p.slotBytes},
+		{p.unitName() + " slots", p.slotBytes},
 		{"KV cache", p.KVBytes},
 		{"activations", p.in.ScratchBytes(p.Chunk)},
 		{"staging", p.stagingBytes() + disk.QueueBytes},
@@ -31,7 +31,7 @@ func (p *planner) describe() {
 		{"runtime", runtimeBytes},
 	}}
 	slow := Tier{Name: "slow (pack file)", Items: []Item{
-		{"neurons without a slot", p.neuronSlots(p.profile.BundledNeurons()) - p.slotBytes},
+		{p.unitName() + "s without a slot", p.units.slots(p.units.number) - p.slotBytes},
 		{"matrices that stream", p.matrixB - p.residentBytes},
 	}}
 	p.Tiers = []Tier{fast, slow}
