@@ -62,7 +62,7 @@ func TestMXFP4(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	got := make([]float32, 24*32)
-	tensor.MXFP4.Decode(got, all)
+	tensor.Decode(got, all, tensor.MXFP4)
 	values := []float64{0, .5, 1, 1.5, 2, 3, 4, 6, 0, -.5, -1, -1.5, -2, -3, -4, -6}
 	for i, g := range got {
 		code := data["blocks"][i/2] >> (i % 2 * 4) & 15
