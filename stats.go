@@ -27,22 +27,24 @@ func (s Stats) TokensPerSecond() float64 { return mirror.To[engine.Stats](s).Tok
 
 // Counters add up over steps.
 type Counters struct {
-	FastBytes int64         // of weights multiplied, predictors included
-	SlowBytes int64         // read from the pack
-	Reads     int64         // that brought them
-	Wanted    int64         // neurons of layer passes
-	Misses    int64         // of these, not in fast memory when the pass began
-	Filled    int64         // slots that were empty and no longer are
-	Early     int64         // neurons read early, by a forecast
-	Wasted    int64         // of these, not wanted after all
-	Computed  int64         // neurons x tokens computed
-	Active    int64         // of these, with an activation that is not zero
-	Passes    int64         // neurons x tokens there were
-	Sampled   int64         // active neurons of the layers that were sampled
-	Found     int64         // of these, computed
-	Stall     time.Duration // waiting for reads
-	Predict   time.Duration // asking the predictor
-	Loading   time.Duration // waiting for a model that was opened early
+	FastBytes int64 // of weights multiplied, predictors included
+	SlowBytes int64 // read from the pack
+	Reads     int64 // that brought them
+	Wanted    int64 // neurons of layer passes
+	Misses    int64 // of these, not in fast memory when the pass began
+	Filled    int64 // slots that were empty and no longer are
+	Early     int64 // neurons read early, by a forecast
+	Wasted    int64 // of these, not wanted after all
+	// WantedBytes and MissedBytes are the sizes of Wanted and Misses.
+	WantedBytes, MissedBytes int64
+	Computed                 int64         // neurons x tokens computed
+	Active                   int64         // of these, with an activation that is not zero
+	Passes                   int64         // neurons x tokens there were
+	Sampled                  int64         // active neurons of the layers that were sampled
+	Found                    int64         // of these, computed
+	Stall                    time.Duration // waiting for reads
+	Predict                  time.Duration // asking the predictor
+	Loading                  time.Duration // waiting for a model that was opened early
 	// SampledOutput is the sum of squares of the sampled layers' exact outputs,
 	// SampledError that of what leaving neurons out changed in them, and
 	// ExpectedError what it would have been as calibrated, 0 without that.

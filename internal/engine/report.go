@@ -32,22 +32,24 @@ func (s Stats) TokensPerSecond() float64 {
 
 // Counters add up over steps.
 type Counters struct {
-	FastBytes int64         // of weights multiplied, predictors included
-	SlowBytes int64         // read from the pack
-	Reads     int64         // that brought them
-	Wanted    int64         // neurons of layer passes
-	Misses    int64         // of these, not in fast memory when the pass began
-	Filled    int64         // slots that were empty and no longer are
-	Early     int64         // neurons read early, by a forecast
-	Wasted    int64         // of these, not wanted after all
-	Computed  int64         // neurons x tokens computed
-	Active    int64         // of these, with an activation that is not zero
-	Passes    int64         // neurons x tokens there were
-	Sampled   int64         // active neurons of the layers that were sampled
-	Found     int64         // of these, computed
-	Stall     time.Duration // waiting for reads
-	Predict   time.Duration // asking the predictor
-	Loading   time.Duration // waiting for a model that was opened early
+	FastBytes int64 // of weights multiplied, predictors included
+	SlowBytes int64 // read from the pack
+	Reads     int64 // that brought them
+	Wanted    int64 // neurons of layer passes
+	Misses    int64 // of these, not in fast memory when the pass began
+	Filled    int64 // slots that were empty and no longer are
+	Early     int64 // neurons read early, by a forecast
+	Wasted    int64 // of these, not wanted after all
+	// WantedBytes and MissedBytes are the sizes of Wanted and Misses.
+	WantedBytes, MissedBytes int64
+	Computed                 int64         // neurons x tokens computed
+	Active                   int64         // of these, with an activation that is not zero
+	Passes                   int64         // neurons x tokens there were
+	Sampled                  int64         // active neurons of the layers that were sampled
+	Found                    int64         // of these, computed
+	Stall                    time.Duration // waiting for reads
+	Predict                  time.Duration // asking the predictor
+	Loading                  time.Duration // waiting for a model that was opened early
 	// SampledOutput is the sum of squares of the sampled layers' exact outputs,
 	// SampledError that of what leaving neurons out changed in them, and
 	// ExpectedError what it would have been as calibrated, 0 without that.
@@ -98,6 +100,8 @@ func (c Counters) minus(d Counters) Counters {
 	c.Reads -= d.Reads
 	c.Wanted -= d.Wanted
 	c.Misses -= d.Misses
+	c.WantedBytes -= d.WantedBytes
+	c.MissedBytes -= d.MissedBytes
 	c.Filled -= d.Filled
 	c.Early -= d.Early
 	c.Wasted -= d.Wasted
@@ -133,12 +137,18 @@ func (r *report) counters() Counters {
 	for _, l := range r.drift.sampled.Layers {
 		a.Add(l)
 	}
+	stride := int64(0) // of neurons
+	if r.profile.Experts() == 0 {
+		stride = r.pack.BundleStride()
+	}
 	return Counters{
 		FastBytes:     r.backend.bytes,
 		SlowBytes:     r.store.BytesRead() + r.transfer.BytesRead(),
 		Reads:         r.store.Reads() + r.transfer.Reads(),
 		Wanted:        t.Wanted,
 		Misses:        t.Misses,
+		WantedBytes:   t.WantedBytes + t.Wanted*stride,
+		MissedBytes:   t.MissedBytes + t.Misses*stride,
 		Filled:        r.cache.Filled(),
 		Early:         t.Early,
 		Wasted:        t.Wasted,

@@ -29,6 +29,9 @@ type Stats struct {
 	Wasted  int64         // of these, not wanted after all
 	Stall   time.Duration // spent waiting for reads
 	Predict time.Duration // spent asking the predictor
+	// WantedBytes and MissedBytes are the sizes of Wanted and Misses where units are
+	// experts, which differ from layer to layer; 0 of neurons.
+	WantedBytes, MissedBytes int64
 }
 
 // pass is one layer of a step.

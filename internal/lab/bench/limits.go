@@ -19,11 +19,12 @@ type Limits struct {
 	Threads   int     `json:"threads"`
 	MemoryGBs float64 `json:"memory_gb_s"` // reading memory in order, on all threads
 	// What the kernels multiply of weights of the model's shape and element
-	// types: rows of matrices, neurons that lie apart, and whole layers.
+	// types: rows of matrices, neurons that lie apart, and whole layers; of a mixture
+	// of experts a token's experts in place of either.
 	RowsGBs     float64 `json:"rows_gb_s"`
 	NeuronsGBs  float64 `json:"neurons_gb_s"`
 	CompleteGBs float64 `json:"complete_layers_gb_s"`
-	// Random reads of single neurons, many at a time: of neurons not read
+	// Random reads of single neurons or parts of experts, many at a time: of those not read
 	// before in this run, and once more of the same ones. A virtual machine's
 	// host may have them cached either time.
 	RandomGBs     float64 `json:"disk_random_gb_s"`
@@ -31,6 +32,7 @@ type Limits struct {
 	RandomWarmGBs float64 `json:"disk_random_warm_gb_s"`
 	SequentialGBs float64 `json:"disk_sequential_gb_s"`     // reads of a megabyte
 	ReadBytes     int64   `json:"disk_read_bytes"`          // of a random read
+	Experts       bool    `json:"experts,omitempty"`        // what neurons_gb_s is of
 	Simulated     string  `json:"disk_simulated,omitempty"` // what the disk figures are of, if not of the disk
 }
 
@@ -64,7 +66,7 @@ func Measure(ctx context.Context, p *pack.Pack, sim *disk.SimSpec, threads int) 
 
 // measure is Measure with memory of a given size, each for a given time.
 func measure(ctx context.Context, p *pack.Pack, sim *disk.SimSpec, threads int, size int64, each time.Duration) (l Limits, err error) {
-	l.Threads, l.ReadBytes = threads, readUnit(p.Layout)
+	l.Threads, l.ReadBytes, l.Experts = threads, readUnit(p.Layout), p.Profile().Experts() > 0
 	if err = l.measureMemory(ctx, p.Layout, threads, size, each); err != nil {
 		return l, err
 	}
@@ -82,13 +84,21 @@ func measure(ctx context.Context, p *pack.Pack, sim *disk.SimSpec, threads int, 
 	return l, errors.Join(err, ctx.Err())
 }
 
-// readUnit is what is read at a random place: a neuron or, where all are needed, a
-// block of rows.
+// readUnit is what is read at a random place: a neuron, the largest part of an expert
+// or, where all are needed, a block of rows.
 func readUnit(l *pack.Layout) int64 {
 	if l.Bundles() > 0 {
 		return l.BundleStride()
 	}
 	most := int64(0)
+	for layer := range l.Profile().Layers {
+		for _, x := range l.ExpertParts(layer) {
+			most = max(most, x.Bytes())
+		}
+	}
+	if most > 0 {
+		return most
+	}
 	for _, t := range l.Tensors() {
 		if t.Kind == pack.Matrix {
 			most = max(most, int64(min(t.BlockRows, t.Rows))*t.RowBytes)

@@ -46,6 +46,7 @@ type Row struct {
 	Reads        float64 `json:"reads_per_token"`
 	Units        float64 `json:"units_per_token"` // wanted: neurons or experts
 	Misses       float64 `json:"misses_per_token"`
+	WantedBytes  int64   `json:"wanted_bytes_per_token"` // of units
 	MissedBytes  int64   `json:"missed_bytes_per_token"`
 	HitRate      float64 `json:"hit_rate"`
 	StallMS      float64 `json:"stall_ms"` // waiting for reads, a token
@@ -180,7 +181,7 @@ func (c *child) first(ctx context.Context) (Rate, error) {
 		return Rate{}, err
 	}
 	return Rate{
-		c.e.Placement().LoadBytes + res.Stats.Wanted*c.e.Pack().BundleStride(),
+		c.e.Placement().LoadBytes + res.Stats.WantedBytes,
 		time.Since(c.Started).Seconds(),
 	}, nil
 }
@@ -238,7 +239,8 @@ func (c *child) row(s *series, res *Result) Row {
 		Quality:   res.Quality,
 		Auto:      res.Auto,
 
-		MissedBytes: int64(float64(m.counters.Misses*c.e.Pack().BundleStride()) / n),
+		WantedBytes: int64(float64(m.counters.WantedBytes) / n),
+		MissedBytes: int64(float64(m.counters.MissedBytes) / n),
 
 		FirstTokenS: res.Start.Seconds, FirstTokenBytes: res.Start.Bytes,
 	}

@@ -19,7 +19,8 @@ type passes struct {
 	matrices []device.Mat
 	apart    []device.Slots // layers, as a cache has them
 	together []device.Slots // layers all of whose neurons are in memory
-	ids      []int32        // of all neurons of a layer
+	experts  []device.ExpertWork
+	ids      []int32 // of all neurons of a layer
 	some     []int32
 	x, y     device.Act
 	h        []float32
@@ -52,6 +53,10 @@ func newPasses(b *cpu.Backend, mem []byte, layout *pack.Layout, threads int) *pa
 		w.Data = mem[at : at+size]
 		p.matrices = append(p.matrices, w)
 	}
+	if profile.Experts() > 0 {
+		p.expertWork(mem, layout)
+		return p
+	}
 	// One half of the memory for layers as a cache has them, one for complete ones.
 	half := int64(len(mem) / 2)
 	s := device.Slots{Stride: layout.BundleStride(), DType: layout.MLPDType(), Cols: d, Parts: profile.NeuronParts}
@@ -67,6 +72,49 @@ func newPasses(b *cpu.Backend, mem []byte, layout *pack.Layout, threads int) *pa
 		p.together = append(p.together, b.SplitParts(s, 0, p.ids))
 	}
 	return p
+}
+
+// expertWork makes a token's work of each layer with experts, as much as fits. Experts
+// lie in the memory one after the other, each layer's where the last one's end.
+func (p *passes) expertWork(mem []byte, layout *pack.Layout) {
+	profile := layout.Profile()
+	for l := range profile.Layers {
+		w := device.ExpertWork{Act: profile.Activation, First: []int32{0}}
+		for i, x := range layout.ExpertParts(l) {
+			w.Parts[i] = device.ExpertPart(x)
+		}
+		size := layout.ExpertBytes(l)
+		for range profile.MoE(l).TopK {
+			if size > int64(len(mem)) {
+				break
+			}
+			var data [3][]byte
+			for i, x := range layout.ExpertParts(l) {
+				data[i], mem = mem[:x.Bytes():x.Bytes()], mem[x.Bytes():]
+			}
+			n := int32(len(w.IDs))
+			w.IDs, w.Data = append(w.IDs, n), append(w.Data, data)
+			w.Tokens, w.First = append(w.Tokens, 0), append(w.First, n+1)
+		}
+		if len(w.IDs) > 0 {
+			p.experts = append(p.experts, w)
+		}
+	}
+	p.y = device.NewAct(max(1, profile.MostTopK()), profile.HiddenSize)
+}
+
+// expert computes a token's experts of the layers.
+func (p *passes) expert() (bytes int64) {
+	for i := range p.experts {
+		w := &p.experts[i]
+		p.b.Experts(p.y, p.x, w, w.IDs)
+		for _, parts := range w.Data {
+			for _, data := range parts {
+				bytes += int64(len(data))
+			}
+		}
+	}
+	return bytes
 }
 
 // load loads all of the memory and computes nothing.
@@ -86,6 +134,9 @@ func (p *passes) rows() (bytes int64) {
 
 // complete computes all neurons of the layers.
 func (p *passes) complete() (bytes int64) {
+	if p.experts != nil {
+		return p.expert()
+	}
 	for _, s := range p.together {
 		bytes += p.mlp(s, p.ids)
 	}
@@ -95,6 +146,9 @@ func (p *passes) complete() (bytes int64) {
 // neurons computes a few neurons of every layer at a time, until all have been
 // computed once.
 func (p *passes) neurons() (bytes int64) {
+	if p.experts != nil {
+		return p.expert()
+	}
 	for range wantedOf {
 		ids := p.wanted()
 		for _, s := range p.apart {

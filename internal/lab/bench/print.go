@@ -19,14 +19,14 @@ func (r *Results) Print(w io.Writer, wide bool) {
 	fmt.Fprintln(w, table.Wrap(fmt.Sprintf("%s, %s, on %s (%s)", r.Model, weights, r.Device, r.Machine), "  "))
 	fmt.Fprintf(w, "forced text: %s\n", r.Text)
 	fmt.Fprintf(w, "%s\n\n", table.Wrap("limits: "+r.Limits.String(), "  "))
-	printRows(w, r.Rows, wide)
+	printRows(w, r.Rows, r.Limits.Experts, wide)
 	if len(r.Ablation) > 0 {
 		fmt.Fprintf(w, "\nwhat each part adds\n")
-		printRows(w, r.Ablation, wide)
+		printRows(w, r.Ablation, false, wide)
 	}
 	if len(r.Sweep) > 0 {
 		fmt.Fprintf(w, "\nby budget\n")
-		printRows(w, r.Sweep, wide)
+		printRows(w, r.Sweep, r.Limits.Experts, wide)
 	}
 	for _, s := range r.Skipped {
 		fmt.Fprintln(w, table.Wrap(fmt.Sprintf("%s not measured: %s", s.Mode, s.Why), "  "))
@@ -41,12 +41,17 @@ func (l *Limits) String() string {
 	if l.Simulated != "" {
 		disk = "simulated disk"
 	}
-	return fmt.Sprintf("memory %.1f GB/s in order, products %.1f of matrices, %.1f of neurons, %.1f of whole layers (%s); %s %.2f GB/s in %.0f random reads/s of %s, %.2f once more, %.2f in sequence",
-		l.MemoryGBs, l.RowsGBs, l.NeuronsGBs, l.CompleteGBs, table.Count(l.Threads, "thread"),
+	units := fmt.Sprintf("%.1f of neurons, %.1f of whole layers", l.NeuronsGBs, l.CompleteGBs)
+	if l.Experts {
+		units = fmt.Sprintf("%.1f of experts", l.NeuronsGBs)
+	}
+	return fmt.Sprintf("memory %.1f GB/s in order, products %.1f of matrices, %s (%s); %s %.2f GB/s in %.0f random reads/s of %s, %.2f once more, %.2f in sequence",
+		l.MemoryGBs, l.RowsGBs, units, table.Count(l.Threads, "thread"),
 		disk, l.RandomGBs, l.RandomIOPS, config.FormatSize(l.ReadBytes), l.RandomWarmGBs, l.SequentialGBs)
 }
 
-func printRows(w io.Writer, rows []Row, wide bool) {
+// printRows prints what is of interest: of experts the bound, which the disk is part of.
+func printRows(w io.Writer, rows []Row, experts, wide bool) {
 	t := table.Numbers(2)
 	table.Columns(t, rows, []table.Column[Row]{
 		{Name: "test", Cell: func(r Row) string { return r.Test.String() }},
@@ -57,14 +62,18 @@ func printRows(w io.Writer, rows []Row, wide bool) {
 		{Name: "sd", Wide: true, Cell: func(r Row) string { return table.Figures(r.SD) }},
 		{Name: "fast/token", Wide: true, Cell: func(r Row) string { return config.FormatSize(r.FastBytes) }},
 		{Name: "slow/token", Cell: func(r Row) string { return config.FormatSize(r.SlowBytes) }},
+		{Name: "wanted", Wide: !experts, Cell: func(r Row) string { return table.Figures(r.Units) }},
+		{Name: "bytes", Wide: true, Cell: func(r Row) string { return config.FormatSize(r.WantedBytes) }},
 		{Name: "misses", Wide: true, Cell: func(r Row) string { return table.Figures(r.Misses) }},
+		{Name: "bytes", Wide: true, Cell: func(r Row) string { return config.FormatSize(r.MissedBytes) }},
 		{Name: "hits", Cell: func(r Row) string { return table.Share(r.HitRate) }},
-		{Name: "stall", Wide: true, Cell: func(r Row) string { return fmt.Sprintf("%.1f ms", r.StallMS) }},
+		{Name: "stall", Wide: !experts, Cell: func(r Row) string { return fmt.Sprintf("%.1f ms", r.StallMS) }},
 		{Name: "GB/s", Wide: true, Cell: func(r Row) string { return fmt.Sprintf("%.1f", r.GBs) }},
-		{Name: "of limit", Cell: func(r Row) string { return fmt.Sprintf("%.2f", r.ShareOfLimit) }},
+		{Name: "of bound", Wide: !experts, Cell: func(r Row) string { return known(r.ShareOfBound) }},
+		{Name: "of limit", Wide: experts, Cell: func(r Row) string { return fmt.Sprintf("%.2f", r.ShareOfLimit) }},
 		{Name: "of disk", Wide: true, Cell: func(r Row) string { return fmt.Sprintf("%.2f", r.IOShare) }},
 		{Name: "of plan", Wide: true, Cell: func(r Row) string { return known(r.OfEstimate) }},
-		{Name: "of dense", Cell: func(r Row) string { return known(r.OfDense) }},
+		{Name: "of dense", Wide: experts, Cell: func(r Row) string { return known(r.OfDense) }},
 	}, wide)
 	t.Print(w)
 }
