@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -41,6 +42,7 @@ type showJSON struct {
 	Bytes        int64          `json:"bytes"` // of the files
 	Architecture string         `json:"architecture"`
 	Parameters   int64          `json:"parameters"`
+	Active       int64          `json:"active_parameters"` // that a token is computed with; 0 of a model that cannot be run
 	Types        []showTypeJSON `json:"types"`
 	InPlace      bool           `json:"in_place"`
 	Tokenizer    string         `json:"tokenizer"`
@@ -68,7 +70,7 @@ func (a *app) show(f *toolFlags, model string) error {
 		return err
 	}
 	s := showJSON{Schema: schema, Name: src.Name, Kind: string(src.Kind), Path: src.Path, Files: facts.Files, Bytes: facts.FileBytes,
-		Architecture: facts.Architecture, Parameters: facts.Parameters, InPlace: facts.InPlace, Profile: facts.Profile}
+		Architecture: facts.Architecture, Parameters: facts.Parameters, Active: facts.Active, InPlace: facts.InPlace, Profile: facts.Profile}
 	total := int64(0)
 	for _, t := range facts.Types {
 		total += t.Bytes
@@ -106,13 +108,27 @@ func (a *app) printFacts(s showJSON) {
 		files += fmt.Sprintf(" (%d files)", n)
 	}
 	add(s.Kind, "%s, %s", config.FormatSize(s.Bytes), plain(files))
-	add("parameters", "%s", figures(float64(s.Parameters)/1e6)+" M")
+	active := ""
+	if s.Active > 0 && s.Active < s.Parameters {
+		active = fmt.Sprintf(", %s M of them for each token", figures(float64(s.Active)/1e6))
+	}
+	add("parameters", "%s M%s", figures(float64(s.Parameters)/1e6), active)
 	if p := s.Profile; p != nil {
-		add("layers", "%d of width %d, %d heads of %d (%d for keys and values), MLP of %d", p.Layers, p.HiddenSize, p.Heads, p.HeadDim(), p.KVHeads, p.FFN)
+		layers := fmt.Sprintf("%d of width %d, %d heads of %d (%d for keys and values)", p.Layers, p.HiddenSize, p.Heads, p.HeadDim(), p.KVHeads)
+		if n := p.Layers - routedLayers(p); n == p.Layers {
+			layers += fmt.Sprintf(", MLP of %d", p.FFN)
+		} else if n > 0 {
+			layers += fmt.Sprintf(", MLP of %d in %d of them", p.FFN, n)
+		}
+		add("layers", "%s", layers)
+		printExperts(add, p)
 		add("vocabulary", "%d", p.VocabSize)
 		add("context", "%d tokens", p.MaxPositions)
 		zeros := "no zeros: all of it is computed for every token"
-		if p.Sparse() {
+		switch {
+		case p.Experts() > 0:
+			zeros = "no zeros: an expert is computed whole"
+		case p.Sparse():
 			zeros = "exact zeros: neurons can be left out"
 		}
 		add("activation", "%s, %s", p.Activation, zeros)
@@ -139,4 +155,52 @@ func (a *app) printFacts(s showJSON) {
 		add("runs", "from a pack, which is made once in the cache directory")
 	}
 	t.Print(a.stdout)
+}
+
+// routedLayers is how many layers have experts.
+func routedLayers(p *config.ModelProfile) (n int) {
+	for i := range p.Layers {
+		if p.MoE(i).Experts > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// printExperts tells of each kind of mixture of experts that layers have.
+func printExperts(add func(name, format string, args ...any), p *config.ModelProfile) {
+	var told []config.MoE
+	for i := range p.Layers {
+		m := p.MoE(i)
+		if m.Experts == 0 || slices.Contains(told, m) {
+			continue
+		}
+		told = append(told, m)
+		shared := ""
+		switch {
+		case m.SharedGate:
+			shared = fmt.Sprintf(", and a gated one of %d that all use", m.Shared)
+		case m.Shared > 0:
+			shared = fmt.Sprintf(", and one of %d that all use", m.Shared)
+		}
+		add("experts", "%d of %d neurons in %s, %d for each token%s", m.Experts, m.Width, table.Count(routedLayers(p), "layer"), m.TopK, shared)
+		r, how := m.Router, ""
+		if r.Groups > 1 {
+			how += fmt.Sprintf(", from the best %d of %d groups", r.TopGroups, r.Groups)
+		}
+		if r.ScoreBias {
+			how += ", biased for the choice"
+		}
+		if r.Normalize {
+			how += ", divided by their sum"
+		}
+		if r.Scale > 0 {
+			how += fmt.Sprintf(", times %v", r.Scale)
+		}
+		add("router", "%s%s", map[config.RouterKind]string{
+			config.RouterSoftmax:       "softmax",
+			config.RouterSoftmaxChosen: "softmax of those chosen",
+			config.RouterSigmoid:       "sigmoid",
+		}[r.Kind], how)
+	}
 }

@@ -109,10 +109,16 @@ func TestGoldenExperts(t *testing.T) {
 				}
 				checkExperts(t, p, i, x, used)
 			}
+			elements := int64(0)
 			for _, name := range c.Names() {
+				elements += elementsOf(c, name)
 				if name = strings.TrimSuffix(name, "_scales"); !used[name] && !used[name+"_blocks"] {
 					t.Errorf("got tensor %s that nothing uses", name)
 				}
+			}
+			all, active := p.Weights()
+			if all != elements || active >= all {
+				t.Errorf("got %d weights, %d of them for a token, want %d and fewer", all, active, elements)
 			}
 			w := config.ModelProfile{
 				Family: strings.ReplaceAll(name, "-", "_"), VocabSize: 320, EmbedDim: 64, HiddenSize: 64, Layers: 3, Heads: 4, KVHeads: 2,
@@ -135,6 +141,42 @@ func TestGoldenExperts(t *testing.T) {
 				t.Errorf("(-want +got)\n%s", d)
 			}
 		})
+	}
+}
+
+// elementsOf is how many weights a tensor holds; bytes hold two but for scales.
+func elementsOf(c *source.Checkpoint, name string) int64 {
+	x, _ := c.Tensor(name)
+	n := int64(1)
+	for _, d := range x.Shape {
+		n *= d
+	}
+	switch {
+	case strings.HasSuffix(name, "_scales"):
+		return 0
+	case x.Stored == "U8":
+		return 2 * n
+	}
+	return n
+}
+
+// The published counts of Qwen3-30B-A3B and gpt-oss-20b, whose 3.6 billion active ones
+// are without the embedding.
+func TestWeights(t *testing.T) {
+	for _, c := range []struct {
+		config      string
+		all, active int64
+	}{
+		{`{"model_type": "qwen3_moe", "num_hidden_layers": 48, "head_dim": 128, "norm_topk_prob": true}`, 30532122624, 3353032704},
+		{`{"model_type": "gpt_oss", "num_hidden_layers": 24, "num_local_experts": 32}`, 20914757184, 3608307264 + 201088*2880},
+	} {
+		p, err := ProfileFromTransformers([]byte(c.config))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all, active := p.Weights(); all != c.all || active != c.active {
+			t.Errorf("%s: got %d weights, %d of them for a token, want %d and %d", c.config, all, active, c.all, c.active)
+		}
 	}
 }
 

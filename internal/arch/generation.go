@@ -36,7 +36,9 @@ func readGeneration(r *reader, vocab int) config.Generation {
 	readNumber(r, "min_p", share, &g.MinP)
 	readNumber(r, "repetition_penalty", positive, &g.RepetitionPenalty)
 	readNumber(r, "max_new_tokens", size, &g.MaxTokens)
-	g.Stop = r.strings("stop_strings")
+	if stop := r.strings("stop_strings"); len(stop) > 0 {
+		g.Stop = stop
+	}
 	if asked := r.unfollowed(); len(asked) > 0 {
 		r.notices = append(r.notices, fmt.Sprintf("%s: not followed: %s", r.file, strings.Join(asked, ", ")))
 	}

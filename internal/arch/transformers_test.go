@@ -351,12 +351,16 @@ func FuzzProfileFromTransformers(f *testing.F) {
 	for _, family := range []string{"llama", "mistral", "qwen2", "qwen3", "gemma3"} {
 		f.Add(drawn(family, object{"sliding_window": 9, "use_sliding_window": true, "rope_scaling": object{"type": "yarn", "factor": 2}}))
 	}
+	for _, family := range []string{"qwen2_moe", "qwen3_moe", "olmoe", "mixtral", "gpt_oss", "glm4_moe", "minimax_m2"} {
+		f.Add(drawn(family, object{"num_experts": 8, "num_experts_per_tok": 3, "mlp_only_layers": []int{1}, "n_group": 2, "topk_group": 2}))
+	}
 	f.Add(drawn("gemma3", object{"text_config": object{"layer_types": []string{"full_attention"}, "rope_parameters": object{"full_attention": object{}}}}))
 	f.Add(smallWith("eos_token_id", "[2, 3]"))
 	f.Add(smallWith("hidden_size", "48.0"))
 	f.Add(smallWith("activation_function", `"gelu"`))
 	f.Add(smallWith("tie_word_embeddings", "null"))
 	f.Add([]byte(`{"architectures":["OPTModel"],"dropout":NaN,"eos_token_id":[1,-1,99999]}`))
+	f.Add([]byte(`{"model_type":"opt","stop_strings":[]}`))
 	f.Add([]byte(`{"model_type":"opt","do_sample":true,"top_k":3,"stop_strings":["x"],"temperature":1e-3}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		p, _, err := ReadTransformers(raw, raw)

@@ -96,6 +96,34 @@ func (p ModelProfile) NeuronTensors(layer int) []TensorShape {
 	return l
 }
 
+// Weights is how many numbers a model is made of, and with how many of them a token is
+// computed: all but the experts that it does not use.
+func (p ModelProfile) Weights() (all, active int64) {
+	add := func(shapes []TensorShape) {
+		for _, s := range shapes {
+			all += int64(max(1, s.Rows)) * int64(s.Cols)
+		}
+	}
+	add(p.SharedTensors())
+	left := int64(0)
+	for i := range p.Layers {
+		add(p.LayerTensors(i))
+		if p.Sparse() {
+			add(p.NeuronTensors(i))
+		}
+		m := p.MoE(i)
+		for _, x := range p.ExpertTensors(i) {
+			n := int64(x.Rows) * int64(x.Cols)
+			all += int64(m.Experts) * n
+			if m.Bias {
+				n += int64(x.Rows)
+			}
+			left += int64(m.Experts-m.TopK) * n
+		}
+	}
+	return all, all - left
+}
+
 func layerPrefix(layer int) string { return "layers." + strconv.Itoa(layer) + "." }
 
 type tensorList []TensorShape

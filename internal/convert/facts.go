@@ -23,9 +23,11 @@ type Facts struct {
 	Architecture string
 	Files        []string
 	FileBytes    int64
-	Parameters   int64      // elements of all tensors
-	Types        []TypeFact // the largest share first
-	InPlace      bool       // it is used where it lies
+	// Parameters is the model's weights, or of one that cannot be run the elements of
+	// its tensors, and Active those that a token is computed with.
+	Parameters, Active int64
+	Types              []TypeFact // the largest share first
+	InPlace            bool       // it is used where it lies
 }
 
 // TypeFact is how much of a model's tensors is of an element type.
@@ -38,6 +40,13 @@ type TypeFact struct {
 // ReadFacts reads what a model is. Of one that cannot be run it says why and what
 // is there.
 func ReadFacts(src hub.Source) (f Facts, err error) {
+	if f, err = readFacts(src); f.Profile != nil {
+		f.Parameters, f.Active = f.Profile.Weights()
+	}
+	return f, err
+}
+
+func readFacts(src hub.Source) (f Facts, err error) {
 	p, s, err := openPlace(src, Options{})
 	switch {
 	case err == nil && p != nil:
@@ -108,13 +117,15 @@ func (f *Facts) ofPack(p *pack.Pack) {
 		if t.Kind != pack.Matrix && t.Kind != pack.Vector {
 			continue
 		}
-		f.Parameters += int64(t.Rows) * int64(t.Cols)
 		count(types, t.Elem.String(), 1, t.Bytes())
 	}
 	if n := p.Bundles(); n > 0 {
-		profile := p.Profile()
-		f.Parameters += n * int64(profile.NeuronParts) * int64(profile.HiddenSize)
-		count(types, p.MLPDType().String(), profile.Layers, n*p.BundleBytes())
+		count(types, p.MLPDType().String(), p.Profile().Layers, n*p.BundleBytes())
+	}
+	for i := range p.Profile().Layers {
+		for _, x := range p.ExpertParts(i) {
+			count(types, x.DType.String(), 1, int64(p.Profile().MoE(i).Experts)*x.Bytes())
+		}
 	}
 	f.sortTypes(types)
 }
