@@ -254,7 +254,8 @@ type planJSON struct {
 	Fits         bool               `json:"fits"`
 	Tiers        []sparseflow.Tier  `json:"tiers"`
 	PerToken     perTokenJSON       `json:"per_token"`
-	Active       *activeJSON        `json:"active,omitempty"` // of a sparse model
+	Active       *activeJSON        `json:"active,omitempty"`  // of a sparse model
+	Experts      *expertsJSON       `json:"experts,omitempty"` // of a model with experts
 	Streamed     []int              `json:"streamed_layers,omitempty"`
 	Smaller      *asQuant           `json:"smaller,omitempty"` // where matrices stream: the element type that would help
 	Limits       *bench.Limits      `json:"limits,omitempty"`  // as bench's, where they were measured
@@ -271,6 +272,39 @@ type planJSON struct {
 type activeJSON struct {
 	Share float64 `json:"share"`
 	From  string  `json:"from"`
+}
+
+// expertsJSON is how a mixture of experts is expected to be used.
+type expertsJSON struct {
+	Experts        int     `json:"experts"`         // in all layers
+	Slots          int     `json:"slots"`           // for them
+	PerToken       float64 `json:"per_token"`       // that a token wants
+	HitRate        float64 `json:"hit_rate"`        // share of these in a slot
+	From           string  `json:"from"`            // how that is known: assumed or measured
+	BytesRAM       int64   `json:"bytes_ram"`       // that a token multiplies
+	BytesMissed    int64   `json:"bytes_missed"`    // that it reads of experts
+	BoundBy        string  `json:"bound_by"`        // memory or disk, whichever takes longer
+	DenseResident  bool    `json:"dense_resident"`  // what every token needs is in memory
+	SecondsMemory  float64 `json:"seconds_memory"`  // of the bytes multiplied
+	SecondsReading float64 `json:"seconds_reading"` // of the bytes read
+}
+
+// newExpertsJSON is nil of a model without experts.
+func newExpertsJSON(p planned) *expertsJSON {
+	t := p.Token
+	if t.Experts == 0 {
+		return nil
+	}
+	e := &expertsJSON{PerToken: t.Experts, HitRate: 1 - t.Misses/t.Experts, From: p.ActiveFrom, BytesRAM: t.FastBytes, BytesMissed: t.ExpertBytes, DenseResident: p.Streamed == 0, BoundBy: "memory"}
+	for l, n := range p.Slots {
+		e.Slots += n
+		e.Experts += p.profile.MoE(l).Experts
+	}
+	e.SecondsMemory, e.SecondsReading = placement.PerToken(t).Overlapped(p.rates())
+	if e.SecondsReading > e.SecondsMemory {
+		e.BoundBy = "disk"
+	}
+	return e
 }
 
 type perTokenJSON struct {
@@ -294,6 +328,7 @@ func newPlanJSON(p planned, kv string) planJSON {
 	}
 	return planJSON{
 		Active:       active,
+		Experts:      newExpertsJSON(p),
 		Streamed:     streamed,
 		Schema:       schema,
 		BudgetBytes:  p.Process.BudgetBytes,
@@ -309,14 +344,16 @@ func newPlanJSON(p planned, kv string) planJSON {
 	}
 }
 
-// seconds is the estimate of a token's by what was measured, if anything was.
-func (p planned) seconds() float64 {
-	rates := placement.AssumedRates()
+// rates are what was measured, if anything was.
+func (p planned) rates() placement.Rates {
 	if p.limits != nil {
-		rates = p.limits.Rates()
+		return p.limits.Rates()
 	}
-	return p.Token.Seconds(sparseflow.Rates(rates))
+	return placement.AssumedRates()
 }
+
+// seconds is the estimate of a token's.
+func (p planned) seconds() float64 { return p.Token.Seconds(sparseflow.Rates(p.rates())) }
 
 // printActivity says which share of the neurons is active and, where that is not
 // known of the model, how it can be.
@@ -334,9 +371,27 @@ func printActivity(w io.Writer, p planned) {
 	}
 }
 
+// printExperts says how many of the experts that a token wants are in slots.
+func printExperts(w io.Writer, p planned) {
+	e := newExpertsJSON(p)
+	if e == nil {
+		return
+	}
+	how := "as routers of published models use experts"
+	if e.From == string(placement.Measured) {
+		how = "as this model's were counted"
+	}
+	fmt.Fprintf(w, "%d of %d experts have a slot, and a token finds some %s %% of the %.0f that it wants there, %s\n",
+		e.Slots, e.Experts, figures(100*e.HitRate), e.PerToken, how)
+}
+
 func printPlan(w io.Writer, model string, p planned) {
-	fmt.Fprintf(w, "%s: mode %s, context of %s, %s, prompts %d tokens at a time\n\n",
-		model, p.Mode, count(p.Context, "token"), count(p.Threads, "thread"), p.Chunk)
+	mode := fmt.Sprintf("mode %s", p.Mode)
+	if p.Token.Experts > 0 {
+		mode = "experts as routers name them"
+	}
+	fmt.Fprintf(w, "%s: %s, context of %s, %s, prompts %d tokens at a time\n\n",
+		model, mode, count(p.Context, "token"), count(p.Threads, "thread"), p.Chunk)
 	if p.Auto {
 		fmt.Fprintf(w, "auto: %s\n\n", p.Chosen)
 	}
@@ -360,12 +415,17 @@ func printPlan(w io.Writer, model string, p planned) {
 	if p.Streamed > 0 {
 		fmt.Fprintf(w, "\nlayers whose matrices stream, in part or all: %s\n", cmp.Or(layerRanges(p.Streams), "none, but the head does"))
 	}
-	fmt.Fprintf(w, "\nthe smallest budget that works is %s: all weights but predictors stream for every token\n", config.FormatSize(p.Process.MinimumBytes))
+	all := "all weights but predictors"
+	if p.Token.Experts > 0 {
+		all = "all weights, also what every token needs,"
+	}
+	fmt.Fprintf(w, "\nthe smallest budget that works is %s: %s stream for every token\n", config.FormatSize(p.Process.MinimumBytes), all)
 	fits := "fits"
 	if !p.Fits {
 		fits = "does not fit"
 	}
 	printActivity(w, p)
+	printExperts(w, p)
 	seconds := p.seconds()
 	fmt.Fprintf(w, "a token moves %s, of it %s from the pack (some %s ms)\n",
 		config.FormatSize(p.Token.FastBytes), config.FormatSize(p.Token.SlowBytes), figures(1000*seconds))

@@ -23,7 +23,7 @@ import (
 // *placement.BudgetError comes with the placement.
 func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 	profile := p.Profile()
-	if _, err := o.policy(profile.BundledNeurons()); err != nil {
+	if _, err := o.policy(profile.Units()); err != nil {
 		return nil, err
 	}
 	if err := checkPredictor(o); err != nil {
@@ -116,6 +116,10 @@ const syntheticNotice = "the weights are synthetic: drawn, not trained; speed an
 func activity(l *pack.Layout, o Options) (shares []float64, from placement.Activity, like string) {
 	p, c := l.Profile(), o.calibrated()
 	switch {
+	case p.Experts() > 0:
+		if shares = make([]float64, p.Layers); o.Counts == nil {
+			return shares, placement.Assumed, ""
+		}
 	case o.Counts != nil:
 		for i := range p.Layers {
 			shares = append(shares, o.Counts.Active(i))

@@ -91,14 +91,18 @@ func AssumedRates() Rates {
 // others are multiplied: then it is the longer of both.
 func (t PerToken) Seconds(r Rates) float64 {
 	if t.Experts > 0 {
-		read := float64(t.ExpertBytes)/r.Random + float64(t.StreamedBytes)/r.InOrder +
-			float64(t.SlowBytes-t.ExpertBytes-t.StreamedBytes)/r.Random
-		return max(float64(t.FastBytes)/r.Rows, read) + float64(t.Layers)*r.Layer
+		multiply, read := t.Overlapped(r)
+		return max(multiply, read) + float64(t.Layers)*r.Layer
 	}
 	rows := max(0, t.FastBytes-t.NeuronBytes-t.CompleteBytes-t.StreamedBytes)
 	return float64(rows)/r.Rows + float64(t.NeuronBytes)/r.Neurons + float64(t.CompleteBytes)/r.Complete +
 		float64(t.SlowBytes-t.StreamedBytes)/r.Random + float64(t.StreamedBytes)/min(r.InOrder, r.Rows) +
 		float64(t.Layers)*r.Layer
+}
+
+// Overlapped is how long a token's bytes take to multiply, and to read.
+func (t PerToken) Overlapped(r Rates) (multiply, read float64) {
+	return float64(t.FastBytes) / r.Rows, float64(t.StreamedBytes)/r.InOrder + float64(t.SlowBytes-t.StreamedBytes)/r.Random
 }
 
 // traffic is what a token is expected to move.

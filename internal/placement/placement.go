@@ -176,7 +176,11 @@ func (p *planner) modes() {
 	m := p.in.Strategy.Mode
 	p.Auto = (m == "" || m == config.Auto) && p.profile.Sparse()
 	if !p.profile.Sparse() && (m == config.Gate || m == config.Predicted) {
-		p.notice("%s is not sparse: running dense", p.profile.Activation)
+		if p.experts() {
+			p.notice("the router of each layer names the experts that are computed: mode %s changes nothing", m)
+		} else {
+			p.notice("%s is not sparse: running dense", p.profile.Activation)
+		}
 	}
 	p.Mode, p.ActiveFrom, p.ActiveLike = p.in.Layers[0].Mode, p.in.ActiveFrom, p.in.ActiveLike
 	for _, l := range p.in.Layers {
@@ -324,7 +328,19 @@ func (p *planner) streams() {
 	}
 	if p.Streamed > 0 && p.Fits {
 		p.notice("%d of %d matrices do not fit and stream for every token: they are of %d of %d layers", p.Streamed, len(p.matrices), streaming(p.Streams), p.profile.Layers)
+		if p.experts() {
+			p.notice("this is slow, since every token needs them beside its experts: a budget of %s holds them all", config.FormatSize(p.withMatrices()))
+		}
 	}
+}
+
+// withMatrices is about the least budget of the process in which no matrix streams.
+func (p *planner) withMatrices() int64 {
+	n := p.fixedBytes(p.Chunk) + p.Share.MinimumBytes
+	for _, x := range p.matrices {
+		n += memory.PieceBytes(x.Bytes())
+	}
+	return n
 }
 
 // noticeKV says what to change where the KV cache, not the weights, takes much

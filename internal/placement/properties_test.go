@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,18 +51,9 @@ func check(t *rapid.T, in Input, p *Placement) {
 	if len(p.Slots) != profile.Layers || len(p.Predicted) != profile.Layers {
 		t.Fatalf("got %d and %d layers, want %d", len(p.Slots), len(p.Predicted), profile.Layers)
 	}
-	evenly := profile.Units()
 	for l, n := range p.Slots {
-		if unitsOf(m, l) > 0 {
-			evenly = min(n, evenly)
-		}
-	}
-	for l, n := range p.Slots {
-		if n > unitsOf(m, l) || p.SlotBytes[l]*int64(unitsOf(m, l)) != slotBytes(m, l)*int64(unitsOf(m, l)) {
+		if n > unitsOf(m, l) || unitsOf(m, l) > 0 && p.SlotBytes[l] != slotBytes(m, l) {
 			t.Fatalf("layer %d of %v: got %d slots of %d bytes for %d units", l, p.Slots, n, p.SlotBytes[l], unitsOf(m, l))
-		}
-		if more := n - evenly; unitsOf(m, l) > 0 && more != 0 && (more != 1 || profile.Experts() == 0 || in.Strategy.GPUCacheRatio != nil) {
-			t.Fatalf("layer %d of %v: got %d slots, want %d, or one more of large units", l, p.Slots, n, evenly)
 		}
 		// A layer's mode depends on no budget.
 		want := in.Layers[l].Mode == config.Predicted
@@ -69,6 +61,7 @@ func check(t *rapid.T, in Input, p *Placement) {
 			t.Fatalf("layer %d: got predicted %v in mode %s, layers %v", l, p.Predicted[l], p.Mode, in.Layers)
 		}
 	}
+	checkEven(t, in, p)
 	all, resident := int64(0), 0
 	for _, x := range m.Tensors() {
 		if x.Kind != pack.Tokenizer && disk.BlockBuffer(x) > p.BlockBytes {
@@ -118,6 +111,42 @@ func check(t *rapid.T, in Input, p *Placement) {
 		}
 	}
 	take(t, in, p)
+}
+
+// checkEven wants the same number of slots in all layers, or one more of experts in the
+// first ones. Fewer than a token wants of a layer are of no use there: then the first
+// layers have as many as that and the last ones none.
+func checkEven(t *rapid.T, in Input, p *Placement) {
+	t.Helper()
+	var slots []int
+	for l, n := range p.Slots {
+		if unitsOf(in.Layout, l) > 0 {
+			slots = append(slots, n)
+		}
+	}
+	if len(slots) == 0 {
+		return
+	}
+	first, last, topK := slots[0], slots[len(slots)-1], in.Layout.Profile().MostTopK()
+	more := 0
+	if topK > 0 && in.Strategy.GPUCacheRatio == nil {
+		more = 1
+	}
+	if last < topK && more == 1 {
+		more = topK
+	}
+	if !slices.IsSortedFunc(slots, func(a, b int) int { return b - a }) || first-last > more || more > 1 && first > topK {
+		t.Fatalf("got %v slots for tokens that want %d, want the same everywhere", p.Slots, topK)
+	}
+	between := 0
+	for _, n := range slots {
+		if n != first && n != last {
+			between++
+		}
+	}
+	if between > 1 {
+		t.Fatalf("got %v slots, want at most one layer between", p.Slots)
+	}
 }
 
 // take takes all pieces from a Memory as the engine does.

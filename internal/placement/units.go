@@ -73,20 +73,30 @@ func (u *units) slots(n int) int64 { return int64(n) * u.bytes }
 // even is n slots in every layer, and one more in the first layers that room, from
 // which they are taken, has space for. Layers get the same because nothing better is
 // known: shares learned from one text lose on the next (docs/cache.md).
-func (u *units) even(n int, room *int64) []int {
+//
+// Where n is less than the experts that a token wants of a layer, each new one would
+// push out another of the same token. Then the first layers get as many as that, and
+// the last none.
+func (u *units) even(n, wants int, room *int64) []int {
 	slots := make([]int, len(u.of))
+	give := func(i, most int) bool {
+		if u.strides[i] > 0 {
+			more := int(max(0, min(int64(most-slots[i]), *room/u.strides[i])))
+			slots[i] += more
+			*room -= int64(more) * u.strides[i]
+		}
+		return slots[i] == most // else nothing more, so that a larger room never leaves less
+	}
+	if n < wants {
+		n, *room = 0, *room+u.slots(n)
+	}
 	for i, all := range u.of {
 		slots[i] = min(n, all)
 	}
 	for i, all := range u.of {
-		if slots[i] == all {
-			continue
+		if !give(i, min(max(n+1, wants), all)) {
+			break
 		}
-		if u.strides[i] > *room {
-			break // that a larger room never leaves less
-		}
-		slots[i]++
-		*room -= u.strides[i]
 	}
 	return slots
 }
@@ -104,8 +114,10 @@ func (u *units) bytesOf(slots []int) (n int64) {
 // the mode leaves out.
 func (p *planner) deal(n int, room *int64) []int {
 	switch {
+	case p.experts() && p.in.Strategy.GPUCacheRatio != nil:
+		return p.units.even(n, 0, room)
 	case p.experts():
-		return p.units.even(n, room)
+		return p.units.even(n, p.profile.MostTopK(), room)
 	case p.Mode == config.Predicted && p.in.Counts != nil:
 		return Deal(n*p.profile.Layers, p.in.Counts)
 	}
