@@ -31,13 +31,11 @@ type Placement struct {
 	Predicted []bool          // [layers] that compute what a predictor asks for, which is in fast memory
 	// Gates says that the first parts of all neurons are in fast memory in mode gate
 	// and are the predictor: only neurons that they open are read.
-	Gates bool
-	// Slots is, [layers], how many units of a layer, which are neurons or experts, can
-	// be in fast memory, and SlotBytes what one of them takes, 0 in layers without.
-	Slots     []int
-	SlotBytes []int64
-	RingSlots int   // staging slots for units without a slot
-	RingBytes int64 // of a staging slot
+	Gates     bool
+	Slots     []int   // [layers] slots for units: neurons, or experts
+	SlotBytes []int64 // [layers] of a slot, 0 in layers without units
+	RingSlots int     // staging slots for units without a slot
+	RingBytes int64   // of a staging slot
 
 	KVBytes     int64 // of the KV cache
 	BlockBytes  int64 // size of a staging buffer for a block of any tensor
