@@ -76,7 +76,7 @@ const took = await seconds(async () => {
 if (n > 0) Object.assign(out, {tokens: n, tok_s: n / took, read_bytes_per_token: (bytesRead() - before) / n});
 if (pp > 0) {
   await sequence.clearHistory();
-  const prompt = ids.slice(at, at + pp), before = bytesRead();
+  const prompt = ids.slice(128 + warm, 128 + warm + pp), before = bytesRead();
   const took = await seconds(() => step(prompt));
   Object.assign(out, {pp_tok_s: prompt.length / took, pp_read_bytes: bytesRead() - before});
 }

@@ -3,61 +3,77 @@ import {readFileSync} from "node:fs";
 import {fileURLToPath} from "node:url";
 
 export const columns = ["round", "budget_share", "budget_bytes", "engine", "variant", "tokens", "tok_s", "bound_tok_s", "of_bound", "hit_rate", "units_per_token",
-  "misses_per_token", "ram_bytes_per_token", "missed_bytes_per_token", "read_bytes_per_token", "stall_ms", "memory_gb_s", "disk_gb_s", "first_token_s",
-  "pp_tok_s", "pp_read_bytes", "peak_rss_bytes", "group_peak_bytes", "same_likeliest", "load_before", "seconds", "note"];
+  "misses_per_token", "wanted_bytes_per_token", "missed_bytes_per_token", "ram_bytes_per_token", "read_bytes_per_token", "stall_ms", "memory_gb_s", "disk_gb_s",
+  "first_token_s", "pp_tok_s", "pp_read_bytes", "peak_rss_bytes", "group_peak_bytes", "same_likeliest", "load_before", "seconds", "note"];
 
-// The rows of a file, figures as numbers.
+// The rows of a file: figures as numbers, what is not there left out.
 export function readRows(path) {
   const [head, ...lines] = readFileSync(path, "utf8").trim().split("\n").filter((l) => !l.startsWith("#"));
   const names = head.split(",");
   return lines.map((line) => {
     const cells = [...line.matchAll(/("[^"]*"|[^,]*)(,|$)/g)].map((m) => m[1].replaceAll('"', ""));
-    return Object.fromEntries(names.map((name, i) => [name, cells[i] !== "" && cells[i] !== undefined && !isNaN(cells[i]) ? Number(cells[i]) : cells[i]]));
+    return Object.fromEntries(names.map((name, i) => [name, cells[i]]).filter(([, v]) => v).map(([name, v]) => [name, isNaN(v) ? v : Number(v)]));
   });
 }
 
-const known = (rows, name) => rows.map((r) => r[name]).filter((v) => typeof v === "number");
+const known = (rows, name) => rows.map((r) => r[name]).filter((v) => v !== undefined);
 const median = (v) => v.toSorted((a, b) => a - b)[Math.floor((v.length - 1) / 2)];
 const least = (v) => (v.length ? Math.min(...v) : undefined), most = (v) => (v.length ? Math.max(...v) : undefined);
-const show = (v, digits = 3) => v === undefined ? "-" : v >= 100 ? v.toFixed(0) : v.toPrecision(digits);
+const show = (v, by = 1) => v === undefined ? "-" : v === 0 ? "0" : v / by >= 100 ? (v / by).toFixed(0) : (v / by).toPrecision(3);
 const ratio = (a, b) => (a === undefined || b === undefined ? "-" : (a / b).toFixed(2));
-const scaled = (v, by) => (v === undefined ? undefined : v / by);
+const why = (rows) => rows.find((r) => r.note)?.note.slice(0, 24) ?? "-";
 
-// Each budget's row: SparseFlow's median and llama.cpp's best run.
-export function summary(rows) {
-  return [...new Set(rows.map((r) => r.budget_share))].map((share) => {
+// Each budget's row, of SparseFlow's median run and of llama.cpp's best.
+function summary(rows) {
+  return [...new Set(known(rows, "budget_share"))].map((share) => {
     const of = (engine) => rows.filter((r) => r.budget_share === share && r.engine === engine);
     const own = of("sparseflow"), theirs = of("llama.cpp");
-    const speed = median(known(own, "tok_s")), shown = own.find((r) => r.tok_s === speed) ?? {};
-    const best = most(known(theirs, "tok_s")), llama = theirs.find((r) => r.tok_s === best) ?? {};
+    const speed = median(known(own, "tok_s")), best = most(known(theirs, "tok_s"));
+    const a = own.find((r) => r.tok_s === speed) ?? {}, b = theirs.find((r) => r.tok_s === best) ?? {};
+    const [first, theirFirst] = [own, theirs].map((r) => least(known(r, "first_token_s")));
+    const [pp, theirPP] = [own, theirs].map((r) => most(known(r, "pp_tok_s")));
     return {
-      share, own: shown, llama, speed, best,
-      first: least(known(own, "first_token_s")), llamaFirst: least(known(theirs, "first_token_s")),
-      pp: most(known(own, "pp_tok_s")), llamaPP: most(known(theirs, "pp_tok_s")),
-      peak: most(known(own, "peak_rss_bytes")), why: theirs.find((r) => r.note)?.note ?? "",
+      "budget": `${share} %`,
+      "tokens/s": speed === undefined ? why(own) : show(speed),
+      "llama.cpp's": best === undefined ? why(theirs) : show(best) + (share >= 100 ? ` ${b.variant}` : ""),
+      "ratio": ratio(speed, best),
+      "bound": show(a.bound_tok_s),
+      "of bound": ratio(a.of_bound, 1),
+      "hits": ratio(a.hit_rate, 1),
+      "missed MB": show(a.missed_bytes_per_token, 1e6),
+      "read MB": show(a.read_bytes_per_token, 1e6),
+      "llama.cpp read MB": show(b.read_bytes_per_token, 1e6),
+      "stall ms": show(a.stall_ms),
+      "first token s": show(first),
+      "llama.cpp's first": show(theirFirst),
+      "first ratio": ratio(first, theirFirst),
+      "prompt tokens/s": show(pp),
+      "llama.cpp's prompt": show(theirPP),
+      "prompt ratio": ratio(pp, theirPP),
+      "peak / budget GB": a.peak_rss_bytes === undefined ? "-" : `${show(most(known(own, "peak_rss_bytes")), 1e9)} / ${show(a.budget_bytes, 1e9)}`,
     };
   });
 }
 
-export function cells(rows) {
-  const num = (v) => (typeof v === "number" ? v : undefined);
-  return [["budget", "tokens/s", "llama.cpp", "ratio", "bound", "of bound", "hits", "read MB/token", "llama.cpp", "stall ms", "first token s", "llama.cpp", "ratio", "pp tokens/s", "llama.cpp", "ratio", "peak / budget GB"],
-    ...summary(rows).map((s) => [`${s.share} %`, show(s.speed), s.best === undefined && s.why ? s.why.slice(0, 16) : show(s.best) + (s.llama.variant && s.share >= 100 ? ` (${s.llama.variant})` : ""), ratio(s.speed, s.best),
-      show(num(s.own.bound_tok_s)), ratio(num(s.own.of_bound), 1), ratio(num(s.own.hit_rate), 1), show(scaled(num(s.own.read_bytes_per_token), 1e6)), show(scaled(num(s.llama.read_bytes_per_token), 1e6)),
-      show(num(s.own.stall_ms)), show(s.first), show(s.llamaFirst), ratio(s.first, s.llamaFirst), show(s.pp), show(s.llamaPP), ratio(s.pp, s.llamaPP),
-      s.peak === undefined ? "-" : `${show(s.peak / 1e9)} / ${show(s.own.budget_bytes / 1e9)}`])];
+function widen(table) {
+  const widths = table[0].map((_, i) => Math.max(...table.map((r) => r[i].length)));
+  return table.map((row) => row.map((c, i) => c.padStart(widths[i])).join("  ")).join("\n");
 }
 
-export function printTable(rows) {
-  const table = cells(rows), widths = table[0].map((_, i) => Math.max(...table.map((r) => r[i].length)));
-  for (const row of table) console.log(row.map((c, i) => c.padStart(widths[i])).join("  "));
-  for (const r of rows) {
-    if (r.same_likeliest) console.log(`the likeliest next token is llama.cpp's at ${r.same_likeliest} places of the text`);
-  }
+export function text(rows) {
+  const list = summary(rows);
+  if (!list.length) return "no rows";
+  const speeds = (name, by) => `${show(least(known(rows, name)), by)} to ${show(most(known(rows, name)), by)}`;
+  return [widen([Object.keys(list[0]), ...list.map((r) => Object.values(r))]),
+    ...!known(rows, "disk_gb_s").length ? [] : [`bounds are of memory of ${speeds("memory_gb_s")} GB/s and a disk of ${speeds("disk_gb_s")} GB/s, measured beside each run; MB are a token's`],
+    ...known(rows, "same_likeliest").map((v) => `the likeliest next token was llama.cpp's at ${v} places of the text`)].join("\n");
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [path, form] = process.argv.slice(2);
-  if (form !== "--markdown") printTable(readRows(path));
-  else cells(readRows(path)).forEach((row, i) => console.log(`| ${row.join(" | ")} |${i ? "" : `\n|${row.map(() => "---").join("|")}|`}`));
+// The same in two tables of Markdown.
+export function markdown(rows) {
+  const list = summary(rows), names = Object.keys(list[0] ?? {}), cut = names.indexOf("read MB");
+  return [names.slice(0, cut), ["budget", ...names.slice(cut)]].map((some) =>
+    [some, some.map(() => "---"), ...list.map((r) => some.map((name) => r[name]))].map((r) => `| ${r.join(" | ")} |`).join("\n")).join("\n\n") + "\n";
 }
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) console.log(text(readRows(process.argv[2])));

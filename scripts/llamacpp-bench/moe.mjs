@@ -5,7 +5,7 @@ import {spawn, execFileSync} from "node:child_process";
 import {appendFileSync, existsSync, mkdirSync, readFileSync, rmdirSync, statSync, writeFileSync} from "node:fs";
 import {basename, dirname, join} from "node:path";
 import {fileURLToPath} from "node:url";
-import {columns, printTable, readRows} from "./moe-table.mjs";
+import {columns, readRows, text} from "./moe-table.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const env = process.env; // set by moe-compare.sh
@@ -63,8 +63,8 @@ async function ours(job, group) {
   proof ??= out.proof;
   const row = out.rows.find((r) => r.test === `tg${tg}`), prompt = out.rows.find((r) => r.test === `pp${pp}`);
   return {
-    tokens: row.tokens, tok_s: row.tok_s, hit_rate: row.hit_rate, units_per_token: row.units_per_token, misses_per_token: row.misses_per_token,
-    ram_bytes_per_token: row.bytes_per_token_fast, missed_bytes_per_token: row.missed_bytes_per_token, read_bytes_per_token: row.bytes_per_token_slow,
+    budget_bytes: row.budget_bytes, tokens: row.tokens, tok_s: row.tok_s, hit_rate: row.hit_rate, units_per_token: row.units_per_token, misses_per_token: row.misses_per_token,
+    ram_bytes_per_token: row.bytes_per_token_fast, wanted_bytes_per_token: row.wanted_bytes_per_token, missed_bytes_per_token: row.missed_bytes_per_token, read_bytes_per_token: row.bytes_per_token_slow,
     stall_ms: row.stall_ms, memory_gb_s: row.bound_memory_gb_s, disk_gb_s: row.bound_disk_gb_s, bound_tok_s: row.bound_tok_s, of_bound: row.share_of_bound,
     first_token_s: row.first_token_s, peak_rss_bytes: row.peak_rss_bytes,
     ...prompt && {pp_tok_s: prompt.tok_s, pp_read_bytes: prompt.bytes_per_token_slow * pp},
@@ -133,11 +133,11 @@ for (let round = 0; round < rounds; round++) {
     appendFileSync(env.CSV, columns.map((c) => field(row[c])).join(",") + "\n");
   }
 }
-printTable(readRows(env.CSV));
+console.log(text(readRows(env.CSV)));
 tell(`${((Date.now() - begin) / 60e3).toFixed(1)} minutes; rows in ${env.CSV}`);
 
 function field(v) {
   if (v === undefined) return "";
-  const text = typeof v === "number" && !Number.isInteger(v) ? v.toPrecision(5) : String(v);
-  return /[",\n]/.test(text) ? `"${text.replaceAll('"', "'").replaceAll("\n", " ")}"` : text;
+  const s = typeof v === "number" && !Number.isInteger(v) ? v.toPrecision(5) : String(v);
+  return /[",\n]/.test(s) ? `"${s.replaceAll('"', "'").replaceAll("\n", " ")}"` : s;
 }

@@ -1,7 +1,7 @@
 package bench
 
 // A bound is the time that a row's bytes take at least: what a token multiplies
-// comes from memory, and what of its units was not there comes from the disk
+// comes from memory, and units and matrices that were not there come from the disk
 // meanwhile. The longer of the two is the bound, for an engine that overlaps them
 // and computes in no time. Unlike the limit by loading the same bytes, it counts what
 // is missed, so it is what a budget allows with this cache.
@@ -14,7 +14,7 @@ func (r *Row) bound(before, after *Limits) {
 	if r.Test.Prompt {
 		return
 	}
-	seconds := max(ratio(float64(r.FastBytes)/1e9, r.BoundMemoryGBs), ratio(float64(r.MissedBytes)/1e9, r.BoundDiskGBs))
+	seconds := max(ratio(float64(r.FastBytes)/1e9, r.BoundMemoryGBs), ratio(float64(r.MissedBytes+r.Streamed)/1e9, r.BoundDiskGBs))
 	r.BoundTokS = ratio(1, seconds)
 	r.ShareOfBound = r.TokS * seconds
 }

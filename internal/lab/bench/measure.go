@@ -48,6 +48,7 @@ type Row struct {
 	Misses       float64 `json:"misses_per_token"`
 	WantedBytes  int64   `json:"wanted_bytes_per_token"` // of units
 	MissedBytes  int64   `json:"missed_bytes_per_token"`
+	Streamed     int64   `json:"streamed_bytes_per_token"` // of matrices that are not resident
 	HitRate      float64 `json:"hit_rate"`
 	StallMS      float64 `json:"stall_ms"` // waiting for reads, a token
 	GBs          float64 `json:"gb_s"`     // bytes_per_token_fast over a token's time
@@ -62,7 +63,7 @@ type Row struct {
 	BoundTokS       float64 `json:"bound_tok_s"`
 	ShareOfBound    float64 `json:"share_of_bound"`
 	BoundMemoryGBs  float64 `json:"bound_memory_gb_s"` // of bytes_per_token_fast
-	BoundDiskGBs    float64 `json:"bound_disk_gb_s"`   // of missed_bytes_per_token
+	BoundDiskGBs    float64 `json:"bound_disk_gb_s"`   // of missed_ and streamed_bytes_per_token
 	EstimateSeconds float64 `json:"estimate_s"`        // of a token, by plan from the measured limits
 	OfEstimate      float64 `json:"share_of_estimate"` // tok_s over the estimate's
 
@@ -241,6 +242,7 @@ func (c *child) row(s *series, res *Result) Row {
 
 		WantedBytes: int64(float64(m.counters.WantedBytes) / n),
 		MissedBytes: int64(float64(m.counters.MissedBytes) / n),
+		Streamed:    c.e.Placement().Token.StreamedBytes,
 
 		FirstTokenS: res.Start.Seconds, FirstTokenBytes: res.Start.Bytes,
 	}

@@ -128,7 +128,7 @@ func Compared(title string, rows []Row) *Drawing {
 		}
 	}
 	curve(speed, "SparseFlow", blue, "", func(r Row) float64 { return r.TokS })
-	curve(speed, "bound of memory and disk", green, dashed, func(r Row) float64 { return r.Bound })
+	curve(speed, "bound", green, dashed, func(r Row) float64 { return r.Bound })
 	curve(speed, "llama.cpp", red, "", func(r Row) float64 { return r.Other })
 	curve(hits, "", blue, "", func(r Row) float64 { return r.Hits })
 	return d

@@ -33,7 +33,7 @@ func TestCompared(t *testing.T) {
 		t.Fatalf("got %+v, %v, want %+v", rows, err, want)
 	}
 	list := labels(t, Compared("m.gguf", rows))
-	for _, want := range []string{"m.gguf, by budget", "SparseFlow", "llama.cpp", "bound of memory and disk", "7.5"} {
+	for _, want := range []string{"m.gguf, by budget", "SparseFlow", "llama.cpp", "bound", "7.5"} {
 		find(t, list, want)
 	}
 	if list = labels(t, Compared("m.gguf", nil)); has(list, "llama.cpp") {
