@@ -121,7 +121,7 @@ func (a *app) printFacts(s showJSON) {
 			layers += fmt.Sprintf(", MLP of %d in %d of them", p.FFN, n)
 		}
 		add("layers", "%s", layers)
-		printExperts(add, p)
+		showExperts(add, p)
 		add("vocabulary", "%d", p.VocabSize)
 		add("context", "%d tokens", p.MaxPositions)
 		zeros := "no zeros: all of it is computed for every token"
@@ -167,8 +167,8 @@ func routedLayers(p *config.ModelProfile) (n int) {
 	return n
 }
 
-// printExperts tells of each kind of mixture of experts that layers have.
-func printExperts(add func(name, format string, args ...any), p *config.ModelProfile) {
+// showExperts tells of each kind of mixture of experts that layers have.
+func showExperts(add func(name, format string, args ...any), p *config.ModelProfile) {
 	var told []config.MoE
 	for i := range p.Layers {
 		m := p.MoE(i)
