@@ -236,6 +236,9 @@ func Open(ctx context.Context, model string, opts ...Option) (*Engine, error) {
 		}
 	}
 	o.engine.Fill, o.engine.KeepText = true, true
+	if p.Profile().Experts() > 0 {
+		o.engine.Used = o.finder().Keeper(p)
+	}
 	e, err := engine.Open(ctx, p, o.engine)
 	if err != nil {
 		return nil, withBudget(err)

@@ -371,8 +371,8 @@ func printActivity(w io.Writer, p planned) {
 	}
 }
 
-// printExperts says how many of the experts that a token wants are in slots.
-func printExperts(w io.Writer, p planned) {
+// printHits says how many of the experts that a token wants are in slots.
+func printHits(w io.Writer, p planned) {
 	e := newExpertsJSON(p)
 	if e == nil {
 		return
@@ -425,7 +425,7 @@ func printPlan(w io.Writer, model string, p planned) {
 		fits = "does not fit"
 	}
 	printActivity(w, p)
-	printExperts(w, p)
+	printHits(w, p)
 	seconds := p.seconds()
 	fmt.Fprintf(w, "a token moves %s, of it %s from the pack (some %s ms)\n",
 		config.FormatSize(p.Token.FastBytes), config.FormatSize(p.Token.SlowBytes), figures(1000*seconds))

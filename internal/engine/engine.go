@@ -47,6 +47,7 @@ func (e *Engine) Close() error {
 	e.closing.Do(func() {
 		e.loop.stop()
 		e.loop.ended.Wait()
+		e.loop.use.tell()
 		e.closed = e.loop.close()
 	})
 	return e.closed

@@ -19,6 +19,7 @@ type loop struct {
 	queue
 	report report
 	wanted func(layer int, ids []int32) // Options.Wanted
+	use    use
 
 	waiting, running []*sequence
 	kept             kept
@@ -42,6 +43,10 @@ type queue struct {
 // newLoop is a loop that does not run yet.
 func newLoop(m *loaded, o Options) *loop {
 	l := &loop{loaded: m, report: newReport(m, o.Notify), wanted: o.Wanted, keepText: o.KeepText}
+	if o.Used != nil && m.profile.Experts() > 0 {
+		l.use = newUse(m.profile, o)
+		l.wanted = l.use.add
+	}
 	l.submit = make(chan *sequence)
 	l.stopped, l.stop = context.WithCancel(context.Background())
 	return l

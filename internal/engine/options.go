@@ -25,9 +25,9 @@ type Options struct {
 	Multiple float64
 	// Calibration, if not nil, is what is known of the model's sketch.
 	Calibration *predict.Calibration
-	// Counts, if not nil, is how often each neuron was active on some text: the
-	// cache begins with the hottest, the policy knows them, and layers get slots
-	// by what they gain.
+	// Counts, if not nil, is how often each neuron was active on some text, or each
+	// expert wanted: the cache begins with the hottest, the policy knows them, and
+	// layers get slots for neurons by what they gain.
 	Counts *cache.Counts
 	// Active, [layers], is the share of the neurons that is active at a token, where
 	// it was measured and there are no Counts. Plans alone depend on it.
@@ -68,6 +68,9 @@ type Options struct {
 	// is to compute, ascending, cached or not: what a trace records. It must not
 	// keep ids.
 	Wanted func(layer int, ids []int32)
+	// Used, if not nil, is told when the engine closes how often each expert was wanted
+	// by what was decoded, if anything was.
+	Used func(*cache.Counts)
 	// Reads, if not nil, sees which weights each operation reads from memory. It
 	// must not keep a Read's Slots.
 	Reads func(Read)

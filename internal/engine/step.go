@@ -76,6 +76,7 @@ func (l *loop) schedule() bool {
 	ec.Audit, ec.AuditLayer, ec.Exact, ec.Wanted = nil, -1, false, nil
 	if ec.Decode {
 		ec.Wanted = l.wanted
+		l.use.step()
 		l.report.sample()
 	} else {
 		ec.Audit, ec.Exact = l.batch[0].req.Audit, l.batch[0].req.Exact

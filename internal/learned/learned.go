@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"time"
 
 	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -52,18 +53,15 @@ func (l Learned) Use(o *engine.Options) {
 // Of is what is known of a pack's weights: what the user learned, or else what
 // came with the embedded model.
 func (f Finder) Of(src hub.Source, p *pack.Pack) (l Learned, err error) {
-	dir, err := hub.CacheDir(f.CacheDir)
+	beside, dir, err := f.places(p)
 	if err != nil {
 		return l, err
-	}
-	beside := p.Path()
-	if !p.Checksums() { // files used in place belong to others
-		beside = filepath.Join(dir, p.SourceSHA256())
 	}
 	side, err := sidecar.Lookup(beside, dir, p.SourceSHA256())
 	var other *sidecar.MismatchError
 	switch {
-	case errors.As(err, &other):
+	// Nothing that is computed depends on what is known of experts.
+	case errors.As(err, &other), err != nil && !errors.Is(err, fs.ErrNotExist) && p.Profile().Experts() > 0:
 		if f.Notify != nil {
 			f.Notify(fmt.Sprintf("ignored: %v", err))
 		}
@@ -76,6 +74,58 @@ func (f Finder) Of(src hub.Source, p *pack.Pack) (l Learned, err error) {
 	}
 	err = f.embedded(&l, src, p.Profile(), p.SourceSHA256())
 	return l, err
+}
+
+// places are where the sidecar of a pack lies: beside it, or in a directory.
+func (f Finder) places(p *pack.Pack) (beside, dir string, err error) {
+	if dir, err = hub.CacheDir(f.CacheDir); err != nil {
+		return "", "", err
+	}
+	if beside = p.Path(); !p.Checksums() { // files used in place belong to others
+		beside = filepath.Join(dir, p.SourceSHA256())
+	}
+	return beside, dir, nil
+}
+
+// keepWait is how long Keep waits for others who write the same sidecar.
+const keepWait = 2 * time.Second
+
+// Keeper returns what adds to the sidecar of p how its experts were used, for the next
+// start. Where it cannot be written the next start knows less, which is nobody's error.
+func (f Finder) Keeper(p *pack.Pack) func(*cache.Counts) {
+	beside, dir, err := f.places(p)
+	profile, hash := p.Profile(), p.SourceSHA256()
+	if err != nil {
+		return nil
+	}
+	return func(use *cache.Counts) {
+		path, err := sidecar.PathFor(beside, dir, hash)
+		if err != nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), keepWait)
+		defer cancel()
+		_ = sidecar.Update(ctx, path, hash, func(s *sidecar.Sidecar) *sidecar.Sidecar {
+			section, err := use.After(readUse(s, profile)).Section()
+			if err != nil {
+				return nil
+			}
+			return s.With(cache.UseSection, section)
+		})
+	}
+}
+
+// readUse is how a sidecar says that experts were used before, nil if it does not.
+func readUse(s *sidecar.Sidecar, p config.ModelProfile) *cache.Counts {
+	sec, ok := s.Section(cache.UseSection)
+	if !ok {
+		return nil
+	}
+	c, err := cache.ReadCounts(sec, p.Layers, p.Units())
+	if err != nil {
+		return nil
+	}
+	return c
 }
 
 // Known is what Of would find, as far as that is known without converting or
@@ -128,8 +178,15 @@ func (l *Learned) read(s *sidecar.Sidecar, p config.ModelProfile, factors bool) 
 			}
 		}
 	}
+	if p.Experts() > 0 && l.Counts == nil {
+		l.Counts = readUse(s, p)
+	}
 	if sec, ok := s.Section(cache.CountsSection); ok && l.Counts == nil {
-		if l.Counts, err = cache.ReadCounts(sec, p.Layers, p.FFN); err != nil {
+		units := p.FFN
+		if p.Experts() > 0 {
+			units = p.Units()
+		}
+		if l.Counts, err = cache.ReadCounts(sec, p.Layers, units); err != nil {
 			return err
 		}
 	}
