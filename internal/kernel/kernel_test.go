@@ -90,6 +90,7 @@ func callRows(c *caller, dt rowType, n int) {
 	matrix := give(c, all)
 	for m := range rows + 1 {
 		take(c, fmt.Sprint("MatVec of ", m), make([]float32, m), func(y []float32) { k.MatVec(y, matrix[:m*rowBytes], rowBytes, in, 4096) })
+		take(c, fmt.Sprint("MatVec2 of ", m), make([]float32, 2*m), func(y []float32) { k.MatVec2(y[:m], y[m:], matrix, matrix[(rows-m)*rowBytes:], rowBytes, in, 4096) })
 	}
 	if k.Axpy == nil {
 		return
@@ -267,7 +268,7 @@ func whole(t *testing.T, name string, v reflect.Value) {
 		switch quantised := field == "Widen" || field == "Tile" || field == "Pairs"; {
 		case v.Field(i).Kind() == reflect.Struct:
 			whole(t, name+"."+field, v.Field(i))
-		case field == "TileF16" || field == "Gemm": // some have none
+		case field == "TileF16" || field == "Gemm" || field == "two": // some have none
 		case field == "Blocks":
 			for _, dt := range blockTypes {
 				if k, ok := v.Field(i).Interface().(map[tensor.DType]*Rows)[dt.DType]; !ok || k.Dot == nil || k.Dot4 == nil || k.MatVec == nil {
@@ -333,6 +334,7 @@ func TestNoAllocation(t *testing.T) {
 				k.Dot(w[:len(w)/2], in, &w[0])
 				k.Dot4(w[:len(w)/2], in, stride, nil)
 				k.MatVec(y[:2], w, len(w)/2, in, 4096)
+				k.MatVec2(y[:1], y[1:2], w, w[len(w)/2:], len(w)/2, in, 4096)
 			}); got != 0 {
 				t.Errorf("%s, %v: %v allocations, want 0", s.Name, dt, got)
 			}

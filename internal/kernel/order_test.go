@@ -58,6 +58,9 @@ func checkManyAreOne(t *testing.T, s *Set, dt rowType, src *source, n int) {
 	same("Dot4", four[:], products(1, 4))
 	k.MatVec(y, all, rowBytes, in, 4096)
 	same("MatVec", y, products(4, 1))
+	clear(y)
+	k.MatVec2(y[:2], y[2:], all, all[2*rowBytes:], rowBytes, in, 4096)
+	same("MatVec2", y, products(4, 1))
 	if k.Gemm != nil && n > 0 {
 		checkGemm(t, s, dt, src, n)
 	}

@@ -52,6 +52,19 @@ type Rows struct {
 
 	// Gemm multiplies many rows of blocks with many tokens, nil where Dot4 does.
 	Gemm *Gemm
+
+	two func(y, y2 []float32, w, w2 []byte, rowBytes int, x []byte, ahead int) // MatVec2, nil where MatVec twice is as fast
+}
+
+// MatVec2 is MatVec for len(y) rows of each of two matrices, whose products go to y and
+// y2. Slices of rows may go on beyond them.
+func (k *Rows) MatVec2(y, y2 []float32, w, w2 []byte, rowBytes int, x []byte, ahead int) {
+	if k.two != nil {
+		k.two(y, y2, w, w2, rowBytes, x, ahead)
+		return
+	}
+	k.MatVec(y, w[:len(y)*rowBytes], rowBytes, x, ahead)
+	k.MatVec(y2[:len(y)], w2[:len(y)*rowBytes], rowBytes, x, ahead)
 }
 
 // Rows is the kernels over rows of type dt, nil where there are none.

@@ -56,6 +56,8 @@ type blockConsts struct {
 	table  map[string]reg.VecVirtual
 	// quarter is, for AVX-512, the lanes of the quarters of a register but the first.
 	quarter [3]reg.OpmaskVirtual
+	// counted is, where not all blocks count, those that do.
+	counted *reg.OpmaskVirtual
 }
 
 // part is a part of a chunk of weights at wp.
@@ -239,7 +241,7 @@ func (s isa) addSums(b *block, c blockConsts, sums, scale, least []reg.VecVirtua
 		f := s.vec()
 		VCVTDQ2PS(sum, sum)
 		VMULPS(dx, scale[half], f)
-		VFMADD231PS(f, sum, acc)
+		VFMADD231PS(c.blocks(f, sum, acc)...)
 	}
 	for half, m := range least {
 		v := s.vec()
@@ -251,11 +253,19 @@ func (s isa) addSums(b *block, c blockConsts, sums, scale, least []reg.VecVirtua
 			VMOVUPS(x(roundLeast, 4), v)
 		}
 		if b.least > 0 {
-			VFMADD231PS(v, m, acc)
+			VFMADD231PS(c.blocks(v, m, acc)...)
 		} else {
-			VFNMADD231PS(v, m, acc)
+			VFNMADD231PS(c.blocks(v, m, acc)...)
 		}
 	}
+}
+
+// blocks is the operands of what is added for the blocks that count.
+func (c blockConsts) blocks(a, b, acc reg.VecVirtual) []Op {
+	if c.counted == nil {
+		return []Op{a, b, acc}
+	}
+	return []Op{a, b, *c.counted, acc}
 }
 
 // halfSums is a part's sums of activations of either half of its blocks, times
@@ -379,29 +389,47 @@ func (s isa) blockKernels(b *block) {
 	}
 }
 
-// pairOfRows writes Pair<b>: rowPairs says what it is for.
+// pairOfRows writes Pair<b>: Rows.MatVec2 says what it is for. What a row has beyond
+// its whole chunks is taken with what follows it, which is masked.
 func (s isa) pairOfRows(b *block) {
-	s.text("Pair"+b.name, "func(w, w2, x []byte, ahead int) (sum, sum2 float32)",
-		"is the products of two rows of whole chunks with x. It asks for what lies", "ahead bytes further than what it reads.")
+	s.text("Pair"+b.name, "func(w, w2, x []byte, ahead int, rest uint16) (sum, sum2 float32)",
+		"is the products of two rows with x. It asks for what lies ahead bytes further", "than what it reads. Of a chunk that is not whole rest is the mask of its blocks, and", "as many bytes are read as of a whole one.")
 	rows := [2]reg.Register{Load(Param("w").Base(), GP64()), Load(Param("w2").Base(), GP64())}
 	n := Load(Param("w").Len(), GP64())
 	xp := Load(Param("x").Base(), GP64())
 	ahead := Load(Param("ahead"), GP64())
-	k := s.blocked(b)
+	c, size := s.blockConsts(b), chunkBlocks*32/b.elems*b.bytes
 	var acc [2][]reg.VecVirtual
 	for i := range acc {
-		acc[i] = s.vecs(k.sums)
+		acc[i] = s.vecs(16 / s.width)
 		s.zero(acc[i]...)
 	}
-	Label("chunk")
-	for i, w := range rows {
-		prefetchAhead(w, ahead, k.step)
-		k.add(w, xp, acc[i])
-		ADDQ(U32(k.step), w)
+	chunk := func() {
+		for i, w := range rows {
+			prefetchAhead(w, ahead, size)
+			s.addChunk(b, c, w, func(_, disp int) Mem { return at(xp, disp) }, [][]reg.VecVirtual{acc[i]})
+		}
 	}
-	ADDQ(U32(k.xStep), xp)
-	SUBQ(U32(k.step), n)
-	JNZ(LabelRef("chunk"))
+	CMPQ(n, U32(size))
+	JL(LabelRef("rest"))
+	Label("chunk")
+	chunk()
+	for _, w := range rows {
+		ADDQ(U32(size), w)
+	}
+	ADDQ(U32(roundBytes), xp)
+	SUBQ(U32(size), n)
+	CMPQ(n, U32(size))
+	JGE(LabelRef("chunk"))
+	Label("rest")
+	TESTQ(n, n)
+	JZ(LabelRef("reduce"))
+	mask := Load(Param("rest"), GP32())
+	k := K()
+	KMOVW(mask, k)
+	c.counted = &k
+	chunk()
+	Label("reduce")
 	for i, a := range acc {
 		Store(s.reduce(a), ReturnIndex(i))
 	}

@@ -84,11 +84,12 @@ func Dot4Q4AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 //go:noescape
 func DotQ80AVX512(w []byte, x []byte, next *byte) float32
 
-// PairQ80AVX512 is the products of two rows of whole chunks with x. It asks for what lies
-// ahead bytes further than what it reads.
+// PairQ80AVX512 is the products of two rows with x. It asks for what lies ahead bytes further
+// than what it reads. Of a chunk that is not whole rest is the mask of its blocks, and
+// as many bytes are read as of a whole one.
 //
 //go:noescape
-func PairQ80AVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+func PairQ80AVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
 
 // Dot4Q80AVX512 is Rows.Dot4 of package kernel.
 //
@@ -105,11 +106,12 @@ func SpreadQ80AVX512(dst []byte, w []byte)
 //go:noescape
 func DotQ40AVX512(w []byte, x []byte, next *byte) float32
 
-// PairQ40AVX512 is the products of two rows of whole chunks with x. It asks for what lies
-// ahead bytes further than what it reads.
+// PairQ40AVX512 is the products of two rows with x. It asks for what lies ahead bytes further
+// than what it reads. Of a chunk that is not whole rest is the mask of its blocks, and
+// as many bytes are read as of a whole one.
 //
 //go:noescape
-func PairQ40AVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+func PairQ40AVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
 
 // Dot4Q40AVX512 is Rows.Dot4 of package kernel.
 //
@@ -126,11 +128,12 @@ func SpreadQ40AVX512(dst []byte, w []byte)
 //go:noescape
 func DotQ41AVX512(w []byte, x []byte, next *byte) float32
 
-// PairQ41AVX512 is the products of two rows of whole chunks with x. It asks for what lies
-// ahead bytes further than what it reads.
+// PairQ41AVX512 is the products of two rows with x. It asks for what lies ahead bytes further
+// than what it reads. Of a chunk that is not whole rest is the mask of its blocks, and
+// as many bytes are read as of a whole one.
 //
 //go:noescape
-func PairQ41AVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+func PairQ41AVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
 
 // Dot4Q41AVX512 is Rows.Dot4 of package kernel.
 //
@@ -147,11 +150,12 @@ func SpreadQ41AVX512(dst []byte, w []byte)
 //go:noescape
 func DotQ50AVX512(w []byte, x []byte, next *byte) float32
 
-// PairQ50AVX512 is the products of two rows of whole chunks with x. It asks for what lies
-// ahead bytes further than what it reads.
+// PairQ50AVX512 is the products of two rows with x. It asks for what lies ahead bytes further
+// than what it reads. Of a chunk that is not whole rest is the mask of its blocks, and
+// as many bytes are read as of a whole one.
 //
 //go:noescape
-func PairQ50AVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+func PairQ50AVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
 
 // Dot4Q50AVX512 is Rows.Dot4 of package kernel.
 //
@@ -168,11 +172,12 @@ func SpreadQ50AVX512(dst []byte, w []byte)
 //go:noescape
 func DotQ4KAVX512(w []byte, x []byte, next *byte) float32
 
-// PairQ4KAVX512 is the products of two rows of whole chunks with x. It asks for what lies
-// ahead bytes further than what it reads.
+// PairQ4KAVX512 is the products of two rows with x. It asks for what lies ahead bytes further
+// than what it reads. Of a chunk that is not whole rest is the mask of its blocks, and
+// as many bytes are read as of a whole one.
 //
 //go:noescape
-func PairQ4KAVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+func PairQ4KAVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
 
 // Dot4Q4KAVX512 is Rows.Dot4 of package kernel.
 //
@@ -189,11 +194,12 @@ func SpreadQ4KAVX512(dst []byte, w []byte)
 //go:noescape
 func DotQ5KAVX512(w []byte, x []byte, next *byte) float32
 
-// PairQ5KAVX512 is the products of two rows of whole chunks with x. It asks for what lies
-// ahead bytes further than what it reads.
+// PairQ5KAVX512 is the products of two rows with x. It asks for what lies ahead bytes further
+// than what it reads. Of a chunk that is not whole rest is the mask of its blocks, and
+// as many bytes are read as of a whole one.
 //
 //go:noescape
-func PairQ5KAVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+func PairQ5KAVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
 
 // Dot4Q5KAVX512 is Rows.Dot4 of package kernel.
 //
@@ -210,11 +216,12 @@ func SpreadQ5KAVX512(dst []byte, w []byte)
 //go:noescape
 func DotQ6KAVX512(w []byte, x []byte, next *byte) float32
 
-// PairQ6KAVX512 is the products of two rows of whole chunks with x. It asks for what lies
-// ahead bytes further than what it reads.
+// PairQ6KAVX512 is the products of two rows with x. It asks for what lies ahead bytes further
+// than what it reads. Of a chunk that is not whole rest is the mask of its blocks, and
+// as many bytes are read as of a whole one.
 //
 //go:noescape
-func PairQ6KAVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+func PairQ6KAVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
 
 // Dot4Q6KAVX512 is Rows.Dot4 of package kernel.
 //
@@ -231,11 +238,12 @@ func SpreadQ6KAVX512(dst []byte, w []byte)
 //go:noescape
 func DotIQ4NLAVX512(w []byte, x []byte, next *byte) float32
 
-// PairIQ4NLAVX512 is the products of two rows of whole chunks with x. It asks for what lies
-// ahead bytes further than what it reads.
+// PairIQ4NLAVX512 is the products of two rows with x. It asks for what lies ahead bytes further
+// than what it reads. Of a chunk that is not whole rest is the mask of its blocks, and
+// as many bytes are read as of a whole one.
 //
 //go:noescape
-func PairIQ4NLAVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+func PairIQ4NLAVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
 
 // Dot4IQ4NLAVX512 is Rows.Dot4 of package kernel.
 //
@@ -287,11 +295,12 @@ func SpreadIQ4XSAVX512(dst []byte, w []byte)
 //go:noescape
 func DotMXFP4AVX512(w []byte, x []byte, next *byte) float32
 
-// PairMXFP4AVX512 is the products of two rows of whole chunks with x. It asks for what lies
-// ahead bytes further than what it reads.
+// PairMXFP4AVX512 is the products of two rows with x. It asks for what lies ahead bytes further
+// than what it reads. Of a chunk that is not whole rest is the mask of its blocks, and
+// as many bytes are read as of a whole one.
 //
 //go:noescape
-func PairMXFP4AVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+func PairMXFP4AVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
 
 // Dot4MXFP4AVX512 is Rows.Dot4 of package kernel.
 //

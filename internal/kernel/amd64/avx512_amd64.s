@@ -2431,9 +2431,9 @@ DATA ones<>+48(SB)/8, $0x0001000100010001
 DATA ones<>+56(SB)/8, $0x0001000100010001
 GLOBL ones<>(SB), RODATA|NOPTR, $64
 
-// func PairQ80AVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+// func PairQ80AVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+, SSE
-TEXT ·PairQ80AVX512(SB), NOSPLIT, $0-88
+TEXT ·PairQ80AVX512(SB), NOSPLIT, $0-96
 	MOVQ         w_base+0(FP), AX
 	MOVQ         w2_base+24(FP), CX
 	MOVQ         w_len+8(FP), DX
@@ -2451,6 +2451,8 @@ TEXT ·PairQ80AVX512(SB), NOSPLIT, $0-88
 	KMOVD        DI, K3
 	VPXORD       Z2, Z2, Z2
 	VPXORD       Z3, Z3, Z3
+	CMPQ         DX, $0x00000220
+	JL           rest
 
 chunk:
 	PREFETCHT1      (AX)(SI*1)
@@ -2543,7 +2545,6 @@ chunk:
 	VCVTDQ2PS       Z6, Z6
 	VMULPS          Z5, Z4, Z4
 	VFMADD231PS     Z4, Z6, Z2
-	ADDQ            $0x00000220, AX
 	PREFETCHT1      (CX)(SI*1)
 	PREFETCHT1      64(CX)(SI*1)
 	PREFETCHT1      128(CX)(SI*1)
@@ -2634,28 +2635,218 @@ chunk:
 	VCVTDQ2PS       Z6, Z6
 	VMULPS          Z5, Z4, Z4
 	VFMADD231PS     Z4, Z6, Z3
+	ADDQ            $0x00000220, AX
 	ADDQ            $0x00000220, CX
 	ADDQ            $0x000002c0, BX
 	SUBQ            $0x00000220, DX
-	JNZ             chunk
-	VEXTRACTF64X4   $0x01, Z2, Y0
-	VADDPS          Y0, Y2, Y2
-	VEXTRACTF128    $0x01, Y2, X0
-	VADDPS          X0, X2, X2
-	VMOVHLPS        X2, X2, X0
-	VADDPS          X0, X2, X2
-	VMOVSHDUP       X2, X0
-	VADDSS          X0, X2, X2
-	MOVSS           X2, sum+80(FP)
-	VEXTRACTF64X4   $0x01, Z3, Y0
-	VADDPS          Y0, Y3, Y3
-	VEXTRACTF128    $0x01, Y3, X0
-	VADDPS          X0, X3, X3
-	VMOVHLPS        X3, X3, X0
-	VADDPS          X0, X3, X3
-	VMOVSHDUP       X3, X0
-	VADDSS          X0, X3, X3
-	MOVSS           X3, sum2+84(FP)
+	CMPQ            DX, $0x00000220
+	JGE             chunk
+
+rest:
+	TESTQ           DX, DX
+	JZ              reduce
+	MOVWLZX         rest+80(FP), DX
+	KMOVW           DX, K4
+	PREFETCHT1      (AX)(SI*1)
+	PREFETCHT1      64(AX)(SI*1)
+	PREFETCHT1      128(AX)(SI*1)
+	PREFETCHT1      192(AX)(SI*1)
+	PREFETCHT1      256(AX)(SI*1)
+	PREFETCHT1      320(AX)(SI*1)
+	PREFETCHT1      384(AX)(SI*1)
+	PREFETCHT1      448(AX)(SI*1)
+	PREFETCHT1      512(AX)(SI*1)
+	VBROADCASTI32X4 2(AX), Z4
+	VINSERTI32X4    $0x01, 138(AX), Z4, Z4
+	VINSERTI32X4    $0x02, 274(AX), Z4, Z4
+	VINSERTI32X4    $0x03, 410(AX), Z4, Z4
+	VPXORD          top<>+0(SB), Z4, Z4
+	VMOVDQA32       Z1, Z5
+	VPDPBUSD        (BX), Z4, Z5
+	VBROADCASTI32X4 18(AX), Z4
+	VINSERTI32X4    $0x01, 154(AX), Z4, Z4
+	VINSERTI32X4    $0x02, 290(AX), Z4, Z4
+	VINSERTI32X4    $0x03, 426(AX), Z4, Z4
+	VPXORD          top<>+0(SB), Z4, Z4
+	VPDPBUSD        64(BX), Z4, Z5
+	VBROADCASTI32X4 36(AX), Z4
+	VINSERTI32X4    $0x01, 172(AX), Z4, Z4
+	VINSERTI32X4    $0x02, 308(AX), Z4, Z4
+	VINSERTI32X4    $0x03, 444(AX), Z4, Z4
+	VPXORD          top<>+0(SB), Z4, Z4
+	VMOVDQA32       Z1, Z6
+	VPDPBUSD        128(BX), Z4, Z6
+	VBROADCASTI32X4 52(AX), Z4
+	VINSERTI32X4    $0x01, 188(AX), Z4, Z4
+	VINSERTI32X4    $0x02, 324(AX), Z4, Z4
+	VINSERTI32X4    $0x03, 460(AX), Z4, Z4
+	VPXORD          top<>+0(SB), Z4, Z4
+	VPDPBUSD        192(BX), Z4, Z6
+	VBROADCASTI32X4 70(AX), Z4
+	VINSERTI32X4    $0x01, 206(AX), Z4, Z4
+	VINSERTI32X4    $0x02, 342(AX), Z4, Z4
+	VINSERTI32X4    $0x03, 478(AX), Z4, Z4
+	VPXORD          top<>+0(SB), Z4, Z4
+	VMOVDQA32       Z1, Z7
+	VPDPBUSD        256(BX), Z4, Z7
+	VBROADCASTI32X4 86(AX), Z4
+	VINSERTI32X4    $0x01, 222(AX), Z4, Z4
+	VINSERTI32X4    $0x02, 358(AX), Z4, Z4
+	VINSERTI32X4    $0x03, 494(AX), Z4, Z4
+	VPXORD          top<>+0(SB), Z4, Z4
+	VPDPBUSD        320(BX), Z4, Z7
+	VBROADCASTI32X4 104(AX), Z4
+	VINSERTI32X4    $0x01, 240(AX), Z4, Z4
+	VINSERTI32X4    $0x02, 376(AX), Z4, Z4
+	VINSERTI32X4    $0x03, 512(AX), Z4, Z4
+	VPXORD          top<>+0(SB), Z4, Z4
+	VMOVDQA32       Z1, Z8
+	VPDPBUSD        384(BX), Z4, Z8
+	VBROADCASTI32X4 120(AX), Z4
+	VINSERTI32X4    $0x01, 256(AX), Z4, Z4
+	VINSERTI32X4    $0x02, 392(AX), Z4, Z4
+	VINSERTI32X4    $0x03, 528(AX), Z4, Z4
+	VPXORD          top<>+0(SB), Z4, Z4
+	VPDPBUSD        448(BX), Z4, Z8
+	VPUNPCKLDQ      Z6, Z5, Z4
+	VPUNPCKHDQ      Z6, Z5, Z5
+	VPADDD          Z5, Z4, Z4
+	VPUNPCKLDQ      Z8, Z7, Z5
+	VPUNPCKHDQ      Z8, Z7, Z6
+	VPADDD          Z6, Z5, Z5
+	VPUNPCKLQDQ     Z5, Z4, Z6
+	VPUNPCKHQDQ     Z5, Z4, Z4
+	VPADDD          Z4, Z6, Z6
+	VMOVDQU32       (AX), Z4
+	VPERMT2W        64(AX), Z0, Z4
+	VMOVDQU32       136(AX), Z5
+	VPERMT2W        200(AX), Z0, Z5
+	VMOVDQU16       Z5, K1, Z4
+	VMOVDQU32       272(AX), Z5
+	VPERMT2W        336(AX), Z0, Z5
+	VMOVDQU16       Z5, K2, Z4
+	VMOVDQU32       408(AX), Z5
+	VPERMT2W        472(AX), Z0, Z5
+	VMOVDQU16       Z5, K3, Z4
+	VCVTPH2PS       Y4, Z4
+	VMOVUPS         576(BX), Z5
+	VPMADDWD        ones<>+0(SB), Z5, Z5
+	VPSLLD          $0x07, Z5, Z5
+	VPSUBD          Z5, Z6, Z6
+	VMOVUPS         512(BX), Z5
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z5, Z4, Z4
+	VFMADD231PS     Z4, Z6, K4, Z2
+	PREFETCHT1      (CX)(SI*1)
+	PREFETCHT1      64(CX)(SI*1)
+	PREFETCHT1      128(CX)(SI*1)
+	PREFETCHT1      192(CX)(SI*1)
+	PREFETCHT1      256(CX)(SI*1)
+	PREFETCHT1      320(CX)(SI*1)
+	PREFETCHT1      384(CX)(SI*1)
+	PREFETCHT1      448(CX)(SI*1)
+	PREFETCHT1      512(CX)(SI*1)
+	VBROADCASTI32X4 2(CX), Z4
+	VINSERTI32X4    $0x01, 138(CX), Z4, Z4
+	VINSERTI32X4    $0x02, 274(CX), Z4, Z4
+	VINSERTI32X4    $0x03, 410(CX), Z4, Z4
+	VPXORD          top<>+0(SB), Z4, Z4
+	VMOVDQA32       Z1, Z5
+	VPDPBUSD        (BX), Z4, Z5
+	VBROADCASTI32X4 18(CX), Z4
+	VINSERTI32X4    $0x01, 154(CX), Z4, Z4
+	VINSERTI32X4    $0x02, 290(CX), Z4, Z4
+	VINSERTI32X4    $0x03, 426(CX), Z4, Z4
+	VPXORD          top<>+0(SB), Z4, Z4
+	VPDPBUSD        64(BX), Z4, Z5
+	VBROADCASTI32X4 36(CX), Z4
+	VINSERTI32X4    $0x01, 172(CX), Z4, Z4
+	VINSERTI32X4    $0x02, 308(CX), Z4, Z4
+	VINSERTI32X4    $0x03, 444(CX), Z4, Z4
+	VPXORD          top<>+0(SB), Z4, Z4
+	VMOVDQA32       Z1, Z6
+	VPDPBUSD        128(BX), Z4, Z6
+	VBROADCASTI32X4 52(CX), Z4
+	VINSERTI32X4    $0x01, 188(CX), Z4, Z4
+	VINSERTI32X4    $0x02, 324(CX), Z4, Z4
+	VINSERTI32X4    $0x03, 460(CX), Z4, Z4
+	VPXORD          top<>+0(SB), Z4, Z4
+	VPDPBUSD        192(BX), Z4, Z6
+	VBROADCASTI32X4 70(CX), Z4
+	VINSERTI32X4    $0x01, 206(CX), Z4, Z4
+	VINSERTI32X4    $0x02, 342(CX), Z4, Z4
+	VINSERTI32X4    $0x03, 478(CX), Z4, Z4
+	VPXORD          top<>+0(SB), Z4, Z4
+	VMOVDQA32       Z1, Z7
+	VPDPBUSD        256(BX), Z4, Z7
+	VBROADCASTI32X4 86(CX), Z4
+	VINSERTI32X4    $0x01, 222(CX), Z4, Z4
+	VINSERTI32X4    $0x02, 358(CX), Z4, Z4
+	VINSERTI32X4    $0x03, 494(CX), Z4, Z4
+	VPXORD          top<>+0(SB), Z4, Z4
+	VPDPBUSD        320(BX), Z4, Z7
+	VBROADCASTI32X4 104(CX), Z4
+	VINSERTI32X4    $0x01, 240(CX), Z4, Z4
+	VINSERTI32X4    $0x02, 376(CX), Z4, Z4
+	VINSERTI32X4    $0x03, 512(CX), Z4, Z4
+	VPXORD          top<>+0(SB), Z4, Z4
+	VMOVDQA32       Z1, Z1
+	VPDPBUSD        384(BX), Z4, Z1
+	VBROADCASTI32X4 120(CX), Z4
+	VINSERTI32X4    $0x01, 256(CX), Z4, Z4
+	VINSERTI32X4    $0x02, 392(CX), Z4, Z4
+	VINSERTI32X4    $0x03, 528(CX), Z4, Z4
+	VPXORD          top<>+0(SB), Z4, Z4
+	VPDPBUSD        448(BX), Z4, Z1
+	VPUNPCKLDQ      Z6, Z5, Z4
+	VPUNPCKHDQ      Z6, Z5, Z5
+	VPADDD          Z5, Z4, Z4
+	VPUNPCKLDQ      Z1, Z7, Z5
+	VPUNPCKHDQ      Z1, Z7, Z1
+	VPADDD          Z1, Z5, Z5
+	VPUNPCKLQDQ     Z5, Z4, Z1
+	VPUNPCKHQDQ     Z5, Z4, Z4
+	VPADDD          Z4, Z1, Z1
+	VMOVDQU32       (CX), Z4
+	VPERMT2W        64(CX), Z0, Z4
+	VMOVDQU32       136(CX), Z5
+	VPERMT2W        200(CX), Z0, Z5
+	VMOVDQU16       Z5, K1, Z4
+	VMOVDQU32       272(CX), Z5
+	VPERMT2W        336(CX), Z0, Z5
+	VMOVDQU16       Z5, K2, Z4
+	VMOVDQU32       408(CX), Z5
+	VPERMT2W        472(CX), Z0, Z5
+	VMOVDQU16       Z5, K3, Z4
+	VCVTPH2PS       Y4, Z0
+	VMOVUPS         576(BX), Z4
+	VPMADDWD        ones<>+0(SB), Z4, Z4
+	VPSLLD          $0x07, Z4, Z4
+	VPSUBD          Z4, Z1, Z1
+	VMOVUPS         512(BX), Z4
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z4, Z0, Z0
+	VFMADD231PS     Z0, Z1, K4, Z3
+
+reduce:
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X0
+	VADDPS        X0, X2, X2
+	VMOVHLPS      X2, X2, X0
+	VADDPS        X0, X2, X2
+	VMOVSHDUP     X2, X0
+	VADDSS        X0, X2, X2
+	MOVSS         X2, sum+88(FP)
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X0
+	VADDPS        X0, X3, X3
+	VMOVHLPS      X3, X3, X0
+	VADDPS        X0, X3, X3
+	VMOVSHDUP     X3, X0
+	VADDSS        X0, X3, X3
+	MOVSS         X3, sum2+92(FP)
 	VZEROUPPER
 	RET
 
@@ -3190,9 +3381,9 @@ DATA pickQ400<>+48(SB)/8, $0x001b001200090000
 DATA pickQ400<>+56(SB)/8, $0x001b001200090000
 GLOBL pickQ400<>(SB), RODATA|NOPTR, $64
 
-// func PairQ40AVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+// func PairQ40AVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+, SSE
-TEXT ·PairQ40AVX512(SB), NOSPLIT, $0-88
+TEXT ·PairQ40AVX512(SB), NOSPLIT, $0-96
 	MOVQ         w_base+0(FP), AX
 	MOVQ         w2_base+24(FP), CX
 	MOVQ         w_len+8(FP), DX
@@ -3210,6 +3401,8 @@ TEXT ·PairQ40AVX512(SB), NOSPLIT, $0-88
 	KMOVD        DI, K3
 	VPXORD       Z3, Z3, Z3
 	VPXORD       Z4, Z4, Z4
+	CMPQ         DX, $0x00000120
+	JL           rest
 
 chunk:
 	PREFETCHT1      (AX)(SI*1)
@@ -3279,7 +3472,6 @@ chunk:
 	VCVTDQ2PS       Z7, Z7
 	VMULPS          Z6, Z5, Z5
 	VFMADD231PS     Z5, Z7, Z3
-	ADDQ            $0x00000120, AX
 	PREFETCHT1      (CX)(SI*1)
 	PREFETCHT1      64(CX)(SI*1)
 	PREFETCHT1      128(CX)(SI*1)
@@ -3347,28 +3539,172 @@ chunk:
 	VCVTDQ2PS       Z7, Z7
 	VMULPS          Z6, Z5, Z5
 	VFMADD231PS     Z5, Z7, Z4
+	ADDQ            $0x00000120, AX
 	ADDQ            $0x00000120, CX
 	ADDQ            $0x000002c0, BX
 	SUBQ            $0x00000120, DX
-	JNZ             chunk
-	VEXTRACTF64X4   $0x01, Z3, Y0
-	VADDPS          Y0, Y3, Y3
-	VEXTRACTF128    $0x01, Y3, X0
-	VADDPS          X0, X3, X3
-	VMOVHLPS        X3, X3, X0
-	VADDPS          X0, X3, X3
-	VMOVSHDUP       X3, X0
-	VADDSS          X0, X3, X3
-	MOVSS           X3, sum+80(FP)
-	VEXTRACTF64X4   $0x01, Z4, Y0
-	VADDPS          Y0, Y4, Y4
-	VEXTRACTF128    $0x01, Y4, X0
-	VADDPS          X0, X4, X4
-	VMOVHLPS        X4, X4, X0
-	VADDPS          X0, X4, X4
-	VMOVSHDUP       X4, X0
-	VADDSS          X0, X4, X4
-	MOVSS           X4, sum2+84(FP)
+	CMPQ            DX, $0x00000120
+	JGE             chunk
+
+rest:
+	TESTQ           DX, DX
+	JZ              reduce
+	MOVWLZX         rest+80(FP), DX
+	KMOVW           DX, K4
+	PREFETCHT1      (AX)(SI*1)
+	PREFETCHT1      64(AX)(SI*1)
+	PREFETCHT1      128(AX)(SI*1)
+	PREFETCHT1      192(AX)(SI*1)
+	PREFETCHT1      256(AX)(SI*1)
+	VBROADCASTI32X4 2(AX), Z5
+	VINSERTI32X4    $0x01, 74(AX), Z5, Z5
+	VINSERTI32X4    $0x02, 146(AX), Z5, Z5
+	VINSERTI32X4    $0x03, 218(AX), Z5, Z5
+	VPANDD          Z0, Z5, Z6
+	VMOVDQA32       Z1, Z7
+	VPDPBUSD        (BX), Z6, Z7
+	VPSRLW          $0x04, Z5, Z5
+	VPANDD          Z0, Z5, Z5
+	VPDPBUSD        64(BX), Z5, Z7
+	VBROADCASTI32X4 20(AX), Z5
+	VINSERTI32X4    $0x01, 92(AX), Z5, Z5
+	VINSERTI32X4    $0x02, 164(AX), Z5, Z5
+	VINSERTI32X4    $0x03, 236(AX), Z5, Z5
+	VPANDD          Z0, Z5, Z6
+	VMOVDQA32       Z1, Z8
+	VPDPBUSD        128(BX), Z6, Z8
+	VPSRLW          $0x04, Z5, Z5
+	VPANDD          Z0, Z5, Z5
+	VPDPBUSD        192(BX), Z5, Z8
+	VBROADCASTI32X4 38(AX), Z5
+	VINSERTI32X4    $0x01, 110(AX), Z5, Z5
+	VINSERTI32X4    $0x02, 182(AX), Z5, Z5
+	VINSERTI32X4    $0x03, 254(AX), Z5, Z5
+	VPANDD          Z0, Z5, Z6
+	VMOVDQA32       Z1, Z9
+	VPDPBUSD        256(BX), Z6, Z9
+	VPSRLW          $0x04, Z5, Z5
+	VPANDD          Z0, Z5, Z5
+	VPDPBUSD        320(BX), Z5, Z9
+	VBROADCASTI32X4 56(AX), Z5
+	VINSERTI32X4    $0x01, 128(AX), Z5, Z5
+	VINSERTI32X4    $0x02, 200(AX), Z5, Z5
+	VINSERTI32X4    $0x03, 272(AX), Z5, Z5
+	VPANDD          Z0, Z5, Z6
+	VMOVDQA32       Z1, Z10
+	VPDPBUSD        384(BX), Z6, Z10
+	VPSRLW          $0x04, Z5, Z5
+	VPANDD          Z0, Z5, Z5
+	VPDPBUSD        448(BX), Z5, Z10
+	VPUNPCKLDQ      Z8, Z7, Z5
+	VPUNPCKHDQ      Z8, Z7, Z6
+	VPADDD          Z6, Z5, Z5
+	VPUNPCKLDQ      Z10, Z9, Z6
+	VPUNPCKHDQ      Z10, Z9, Z7
+	VPADDD          Z7, Z6, Z6
+	VPUNPCKLQDQ     Z6, Z5, Z7
+	VPUNPCKHQDQ     Z6, Z5, Z5
+	VPADDD          Z5, Z7, Z7
+	VPERMW          (AX), Z2, Z5
+	VPERMW          72(AX), Z2, K1, Z5
+	VPERMW          144(AX), Z2, K2, Z5
+	VPERMW          216(AX), Z2, K3, Z5
+	VCVTPH2PS       Y5, Z5
+	VMOVUPS         576(BX), Z6
+	VPMADDWD        ones<>+0(SB), Z6, Z6
+	VPSLLD          $0x03, Z6, Z6
+	VPSUBD          Z6, Z7, Z7
+	VMOVUPS         512(BX), Z6
+	VCVTDQ2PS       Z7, Z7
+	VMULPS          Z6, Z5, Z5
+	VFMADD231PS     Z5, Z7, K4, Z3
+	PREFETCHT1      (CX)(SI*1)
+	PREFETCHT1      64(CX)(SI*1)
+	PREFETCHT1      128(CX)(SI*1)
+	PREFETCHT1      192(CX)(SI*1)
+	PREFETCHT1      256(CX)(SI*1)
+	VBROADCASTI32X4 2(CX), Z5
+	VINSERTI32X4    $0x01, 74(CX), Z5, Z5
+	VINSERTI32X4    $0x02, 146(CX), Z5, Z5
+	VINSERTI32X4    $0x03, 218(CX), Z5, Z5
+	VPANDD          Z0, Z5, Z6
+	VMOVDQA32       Z1, Z7
+	VPDPBUSD        (BX), Z6, Z7
+	VPSRLW          $0x04, Z5, Z5
+	VPANDD          Z0, Z5, Z5
+	VPDPBUSD        64(BX), Z5, Z7
+	VBROADCASTI32X4 20(CX), Z5
+	VINSERTI32X4    $0x01, 92(CX), Z5, Z5
+	VINSERTI32X4    $0x02, 164(CX), Z5, Z5
+	VINSERTI32X4    $0x03, 236(CX), Z5, Z5
+	VPANDD          Z0, Z5, Z6
+	VMOVDQA32       Z1, Z8
+	VPDPBUSD        128(BX), Z6, Z8
+	VPSRLW          $0x04, Z5, Z5
+	VPANDD          Z0, Z5, Z5
+	VPDPBUSD        192(BX), Z5, Z8
+	VBROADCASTI32X4 38(CX), Z5
+	VINSERTI32X4    $0x01, 110(CX), Z5, Z5
+	VINSERTI32X4    $0x02, 182(CX), Z5, Z5
+	VINSERTI32X4    $0x03, 254(CX), Z5, Z5
+	VPANDD          Z0, Z5, Z6
+	VMOVDQA32       Z1, Z9
+	VPDPBUSD        256(BX), Z6, Z9
+	VPSRLW          $0x04, Z5, Z5
+	VPANDD          Z0, Z5, Z5
+	VPDPBUSD        320(BX), Z5, Z9
+	VBROADCASTI32X4 56(CX), Z5
+	VINSERTI32X4    $0x01, 128(CX), Z5, Z5
+	VINSERTI32X4    $0x02, 200(CX), Z5, Z5
+	VINSERTI32X4    $0x03, 272(CX), Z5, Z5
+	VPANDD          Z0, Z5, Z6
+	VMOVDQA32       Z1, Z1
+	VPDPBUSD        384(BX), Z6, Z1
+	VPSRLW          $0x04, Z5, Z5
+	VPANDD          Z0, Z5, Z5
+	VPDPBUSD        448(BX), Z5, Z1
+	VPUNPCKLDQ      Z8, Z7, Z0
+	VPUNPCKHDQ      Z8, Z7, Z5
+	VPADDD          Z5, Z0, Z0
+	VPUNPCKLDQ      Z1, Z9, Z5
+	VPUNPCKHDQ      Z1, Z9, Z1
+	VPADDD          Z1, Z5, Z5
+	VPUNPCKLQDQ     Z5, Z0, Z1
+	VPUNPCKHQDQ     Z5, Z0, Z0
+	VPADDD          Z0, Z1, Z1
+	VPERMW          (CX), Z2, Z0
+	VPERMW          72(CX), Z2, K1, Z0
+	VPERMW          144(CX), Z2, K2, Z0
+	VPERMW          216(CX), Z2, K3, Z0
+	VCVTPH2PS       Y0, Z0
+	VMOVUPS         576(BX), Z2
+	VPMADDWD        ones<>+0(SB), Z2, Z2
+	VPSLLD          $0x03, Z2, Z2
+	VPSUBD          Z2, Z1, Z1
+	VMOVUPS         512(BX), Z2
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z2, Z0, Z0
+	VFMADD231PS     Z0, Z1, K4, Z4
+
+reduce:
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X0
+	VADDPS        X0, X3, X3
+	VMOVHLPS      X3, X3, X0
+	VADDPS        X0, X3, X3
+	VMOVSHDUP     X3, X0
+	VADDSS        X0, X3, X3
+	MOVSS         X3, sum+88(FP)
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y0, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X0
+	VADDPS        X0, X4, X4
+	VMOVHLPS      X4, X4, X0
+	VADDPS        X0, X4, X4
+	VMOVSHDUP     X4, X0
+	VADDSS        X0, X4, X4
+	MOVSS         X4, sum2+92(FP)
 	VZEROUPPER
 	RET
 
@@ -3867,9 +4203,9 @@ DATA pickQ412<>+48(SB)/8, $0x001f0015000b0001
 DATA pickQ412<>+56(SB)/8, $0x001f0015000b0001
 GLOBL pickQ412<>(SB), RODATA|NOPTR, $64
 
-// func PairQ41AVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+// func PairQ41AVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+, SSE
-TEXT ·PairQ41AVX512(SB), NOSPLIT, $0-88
+TEXT ·PairQ41AVX512(SB), NOSPLIT, $0-96
 	MOVQ         w_base+0(FP), AX
 	MOVQ         w2_base+24(FP), CX
 	MOVQ         w_len+8(FP), DX
@@ -3888,6 +4224,8 @@ TEXT ·PairQ41AVX512(SB), NOSPLIT, $0-88
 	KMOVD        DI, K3
 	VPXORD       Z4, Z4, Z4
 	VPXORD       Z5, Z5, Z5
+	CMPQ         DX, $0x00000140
+	JL           rest
 
 chunk:
 	PREFETCHT1      (AX)(SI*1)
@@ -3960,7 +4298,6 @@ chunk:
 	VFMADD231PS     Z6, Z8, Z4
 	VMOVUPS         640(BX), Z6
 	VFMADD231PS     Z6, Z7, Z4
-	ADDQ            $0x00000140, AX
 	PREFETCHT1      (CX)(SI*1)
 	PREFETCHT1      64(CX)(SI*1)
 	PREFETCHT1      128(CX)(SI*1)
@@ -4031,28 +4368,178 @@ chunk:
 	VFMADD231PS     Z6, Z8, Z5
 	VMOVUPS         640(BX), Z6
 	VFMADD231PS     Z6, Z7, Z5
+	ADDQ            $0x00000140, AX
 	ADDQ            $0x00000140, CX
 	ADDQ            $0x000002c0, BX
 	SUBQ            $0x00000140, DX
-	JNZ             chunk
-	VEXTRACTF64X4   $0x01, Z4, Y0
-	VADDPS          Y0, Y4, Y4
-	VEXTRACTF128    $0x01, Y4, X0
-	VADDPS          X0, X4, X4
-	VMOVHLPS        X4, X4, X0
-	VADDPS          X0, X4, X4
-	VMOVSHDUP       X4, X0
-	VADDSS          X0, X4, X4
-	MOVSS           X4, sum+80(FP)
-	VEXTRACTF64X4   $0x01, Z5, Y0
-	VADDPS          Y0, Y5, Y5
-	VEXTRACTF128    $0x01, Y5, X0
-	VADDPS          X0, X5, X5
-	VMOVHLPS        X5, X5, X0
-	VADDPS          X0, X5, X5
-	VMOVSHDUP       X5, X0
-	VADDSS          X0, X5, X5
-	MOVSS           X5, sum2+84(FP)
+	CMPQ            DX, $0x00000140
+	JGE             chunk
+
+rest:
+	TESTQ           DX, DX
+	JZ              reduce
+	MOVWLZX         rest+80(FP), DX
+	KMOVW           DX, K4
+	PREFETCHT1      (AX)(SI*1)
+	PREFETCHT1      64(AX)(SI*1)
+	PREFETCHT1      128(AX)(SI*1)
+	PREFETCHT1      192(AX)(SI*1)
+	PREFETCHT1      256(AX)(SI*1)
+	VBROADCASTI32X4 4(AX), Z6
+	VINSERTI32X4    $0x01, 84(AX), Z6, Z6
+	VINSERTI32X4    $0x02, 164(AX), Z6, Z6
+	VINSERTI32X4    $0x03, 244(AX), Z6, Z6
+	VPANDD          Z0, Z6, Z7
+	VMOVDQA32       Z1, Z8
+	VPDPBUSD        (BX), Z7, Z8
+	VPSRLW          $0x04, Z6, Z6
+	VPANDD          Z0, Z6, Z6
+	VPDPBUSD        64(BX), Z6, Z8
+	VBROADCASTI32X4 24(AX), Z6
+	VINSERTI32X4    $0x01, 104(AX), Z6, Z6
+	VINSERTI32X4    $0x02, 184(AX), Z6, Z6
+	VINSERTI32X4    $0x03, 264(AX), Z6, Z6
+	VPANDD          Z0, Z6, Z7
+	VMOVDQA32       Z1, Z9
+	VPDPBUSD        128(BX), Z7, Z9
+	VPSRLW          $0x04, Z6, Z6
+	VPANDD          Z0, Z6, Z6
+	VPDPBUSD        192(BX), Z6, Z9
+	VBROADCASTI32X4 44(AX), Z6
+	VINSERTI32X4    $0x01, 124(AX), Z6, Z6
+	VINSERTI32X4    $0x02, 204(AX), Z6, Z6
+	VINSERTI32X4    $0x03, 284(AX), Z6, Z6
+	VPANDD          Z0, Z6, Z7
+	VMOVDQA32       Z1, Z10
+	VPDPBUSD        256(BX), Z7, Z10
+	VPSRLW          $0x04, Z6, Z6
+	VPANDD          Z0, Z6, Z6
+	VPDPBUSD        320(BX), Z6, Z10
+	VBROADCASTI32X4 64(AX), Z6
+	VINSERTI32X4    $0x01, 144(AX), Z6, Z6
+	VINSERTI32X4    $0x02, 224(AX), Z6, Z6
+	VINSERTI32X4    $0x03, 304(AX), Z6, Z6
+	VPANDD          Z0, Z6, Z7
+	VMOVDQA32       Z1, Z11
+	VPDPBUSD        384(BX), Z7, Z11
+	VPSRLW          $0x04, Z6, Z6
+	VPANDD          Z0, Z6, Z6
+	VPDPBUSD        448(BX), Z6, Z11
+	VPUNPCKLDQ      Z9, Z8, Z6
+	VPUNPCKHDQ      Z9, Z8, Z7
+	VPADDD          Z7, Z6, Z6
+	VPUNPCKLDQ      Z11, Z10, Z7
+	VPUNPCKHDQ      Z11, Z10, Z8
+	VPADDD          Z8, Z7, Z7
+	VPUNPCKLQDQ     Z7, Z6, Z8
+	VPUNPCKHQDQ     Z7, Z6, Z6
+	VPADDD          Z6, Z8, Z8
+	VPERMW          (AX), Z2, Z6
+	VPERMW          80(AX), Z2, K1, Z6
+	VPERMW          160(AX), Z2, K2, Z6
+	VPERMW          240(AX), Z2, K3, Z6
+	VCVTPH2PS       Y6, Z6
+	VPERMW          (AX), Z3, Z7
+	VPERMW          80(AX), Z3, K1, Z7
+	VPERMW          160(AX), Z3, K2, Z7
+	VPERMW          240(AX), Z3, K3, Z7
+	VCVTPH2PS       Y7, Z7
+	VMOVUPS         512(BX), Z9
+	VCVTDQ2PS       Z8, Z8
+	VMULPS          Z9, Z6, Z6
+	VFMADD231PS     Z6, Z8, K4, Z4
+	VMOVUPS         640(BX), Z6
+	VFMADD231PS     Z6, Z7, K4, Z4
+	PREFETCHT1      (CX)(SI*1)
+	PREFETCHT1      64(CX)(SI*1)
+	PREFETCHT1      128(CX)(SI*1)
+	PREFETCHT1      192(CX)(SI*1)
+	PREFETCHT1      256(CX)(SI*1)
+	VBROADCASTI32X4 4(CX), Z6
+	VINSERTI32X4    $0x01, 84(CX), Z6, Z6
+	VINSERTI32X4    $0x02, 164(CX), Z6, Z6
+	VINSERTI32X4    $0x03, 244(CX), Z6, Z6
+	VPANDD          Z0, Z6, Z7
+	VMOVDQA32       Z1, Z8
+	VPDPBUSD        (BX), Z7, Z8
+	VPSRLW          $0x04, Z6, Z6
+	VPANDD          Z0, Z6, Z6
+	VPDPBUSD        64(BX), Z6, Z8
+	VBROADCASTI32X4 24(CX), Z6
+	VINSERTI32X4    $0x01, 104(CX), Z6, Z6
+	VINSERTI32X4    $0x02, 184(CX), Z6, Z6
+	VINSERTI32X4    $0x03, 264(CX), Z6, Z6
+	VPANDD          Z0, Z6, Z7
+	VMOVDQA32       Z1, Z9
+	VPDPBUSD        128(BX), Z7, Z9
+	VPSRLW          $0x04, Z6, Z6
+	VPANDD          Z0, Z6, Z6
+	VPDPBUSD        192(BX), Z6, Z9
+	VBROADCASTI32X4 44(CX), Z6
+	VINSERTI32X4    $0x01, 124(CX), Z6, Z6
+	VINSERTI32X4    $0x02, 204(CX), Z6, Z6
+	VINSERTI32X4    $0x03, 284(CX), Z6, Z6
+	VPANDD          Z0, Z6, Z7
+	VMOVDQA32       Z1, Z10
+	VPDPBUSD        256(BX), Z7, Z10
+	VPSRLW          $0x04, Z6, Z6
+	VPANDD          Z0, Z6, Z6
+	VPDPBUSD        320(BX), Z6, Z10
+	VBROADCASTI32X4 64(CX), Z6
+	VINSERTI32X4    $0x01, 144(CX), Z6, Z6
+	VINSERTI32X4    $0x02, 224(CX), Z6, Z6
+	VINSERTI32X4    $0x03, 304(CX), Z6, Z6
+	VPANDD          Z0, Z6, Z7
+	VMOVDQA32       Z1, Z1
+	VPDPBUSD        384(BX), Z7, Z1
+	VPSRLW          $0x04, Z6, Z6
+	VPANDD          Z0, Z6, Z6
+	VPDPBUSD        448(BX), Z6, Z1
+	VPUNPCKLDQ      Z9, Z8, Z0
+	VPUNPCKHDQ      Z9, Z8, Z6
+	VPADDD          Z6, Z0, Z0
+	VPUNPCKLDQ      Z1, Z10, Z6
+	VPUNPCKHDQ      Z1, Z10, Z1
+	VPADDD          Z1, Z6, Z6
+	VPUNPCKLQDQ     Z6, Z0, Z1
+	VPUNPCKHQDQ     Z6, Z0, Z0
+	VPADDD          Z0, Z1, Z1
+	VPERMW          (CX), Z2, Z0
+	VPERMW          80(CX), Z2, K1, Z0
+	VPERMW          160(CX), Z2, K2, Z0
+	VPERMW          240(CX), Z2, K3, Z0
+	VCVTPH2PS       Y0, Z0
+	VPERMW          (CX), Z3, Z2
+	VPERMW          80(CX), Z3, K1, Z2
+	VPERMW          160(CX), Z3, K2, Z2
+	VPERMW          240(CX), Z3, K3, Z2
+	VCVTPH2PS       Y2, Z2
+	VMOVUPS         512(BX), Z3
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z3, Z0, Z0
+	VFMADD231PS     Z0, Z1, K4, Z5
+	VMOVUPS         640(BX), Z0
+	VFMADD231PS     Z0, Z2, K4, Z5
+
+reduce:
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y0, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X0
+	VADDPS        X0, X4, X4
+	VMOVHLPS      X4, X4, X0
+	VADDPS        X0, X4, X4
+	VMOVSHDUP     X4, X0
+	VADDSS        X0, X4, X4
+	MOVSS         X4, sum+88(FP)
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y0, Y5, Y5
+	VEXTRACTF128  $0x01, Y5, X0
+	VADDPS        X0, X5, X5
+	VMOVHLPS      X5, X5, X0
+	VADDPS        X0, X5, X5
+	VMOVSHDUP     X5, X0
+	VADDSS        X0, X5, X5
+	MOVSS         X5, sum2+92(FP)
 	VZEROUPPER
 	RET
 
@@ -4635,9 +5122,9 @@ DATA sixteen<>+48(SB)/8, $0x1010101010101010
 DATA sixteen<>+56(SB)/8, $0x1010101010101010
 GLOBL sixteen<>(SB), RODATA|NOPTR, $64
 
-// func PairQ50AVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+// func PairQ50AVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+, SSE
-TEXT ·PairQ50AVX512(SB), NOSPLIT, $0-88
+TEXT ·PairQ50AVX512(SB), NOSPLIT, $0-96
 	MOVQ         w_base+0(FP), AX
 	MOVQ         w2_base+24(FP), CX
 	MOVQ         w_len+8(FP), DX
@@ -4658,6 +5145,8 @@ TEXT ·PairQ50AVX512(SB), NOSPLIT, $0-88
 	KMOVD        DI, K3
 	VPXORD       Z6, Z6, Z6
 	VPXORD       Z7, Z7, Z7
+	CMPQ         DX, $0x00000160
+	JL           rest
 
 chunk:
 	PREFETCHT1      (AX)(SI*1)
@@ -4775,7 +5264,6 @@ chunk:
 	VCVTDQ2PS       Z10, Z10
 	VMULPS          Z9, Z8, Z8
 	VFMADD231PS     Z8, Z10, Z6
-	ADDQ            $0x00000160, AX
 	PREFETCHT1      (CX)(SI*1)
 	PREFETCHT1      64(CX)(SI*1)
 	PREFETCHT1      128(CX)(SI*1)
@@ -4891,28 +5379,268 @@ chunk:
 	VCVTDQ2PS       Z10, Z10
 	VMULPS          Z9, Z8, Z8
 	VFMADD231PS     Z8, Z10, Z7
+	ADDQ            $0x00000160, AX
 	ADDQ            $0x00000160, CX
 	ADDQ            $0x000002c0, BX
 	SUBQ            $0x00000160, DX
-	JNZ             chunk
-	VEXTRACTF64X4   $0x01, Z6, Y0
-	VADDPS          Y0, Y6, Y6
-	VEXTRACTF128    $0x01, Y6, X0
-	VADDPS          X0, X6, X6
-	VMOVHLPS        X6, X6, X0
-	VADDPS          X0, X6, X6
-	VMOVSHDUP       X6, X0
-	VADDSS          X0, X6, X6
-	MOVSS           X6, sum+80(FP)
-	VEXTRACTF64X4   $0x01, Z7, Y0
-	VADDPS          Y0, Y7, Y7
-	VEXTRACTF128    $0x01, Y7, X0
-	VADDPS          X0, X7, X7
-	VMOVHLPS        X7, X7, X0
-	VADDPS          X0, X7, X7
-	VMOVSHDUP       X7, X0
-	VADDSS          X0, X7, X7
-	MOVSS           X7, sum2+84(FP)
+	CMPQ            DX, $0x00000160
+	JGE             chunk
+
+rest:
+	TESTQ           DX, DX
+	JZ              reduce
+	MOVWLZX         rest+80(FP), DX
+	KMOVW           DX, K4
+	PREFETCHT1      (AX)(SI*1)
+	PREFETCHT1      64(AX)(SI*1)
+	PREFETCHT1      128(AX)(SI*1)
+	PREFETCHT1      192(AX)(SI*1)
+	PREFETCHT1      256(AX)(SI*1)
+	PREFETCHT1      320(AX)(SI*1)
+	VBROADCASTI32X4 6(AX), Z8
+	VINSERTI32X4    $0x01, 94(AX), Z8, Z8
+	VINSERTI32X4    $0x02, 182(AX), Z8, Z8
+	VINSERTI32X4    $0x03, 270(AX), Z8, Z8
+	VBROADCASTI32X4 2(AX), Z9
+	VINSERTI32X4    $0x01, 90(AX), Z9, Z9
+	VINSERTI32X4    $0x02, 178(AX), Z9, Z9
+	VINSERTI32X4    $0x03, 266(AX), Z9, Z9
+	VPANDD          Z0, Z8, Z10
+	VPSHUFB         Z4, Z9, Z11
+	VPTESTMB        Z3, Z11, K5
+	VPADDB          sixteen<>+0(SB), Z10, K5, Z10
+	VMOVDQA32       Z1, Z11
+	VPDPBUSD        (BX), Z10, Z11
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          Z0, Z8, Z8
+	VPSHUFB         Z5, Z9, Z9
+	VPTESTMB        Z3, Z9, K5
+	VPADDB          sixteen<>+0(SB), Z8, K5, Z8
+	VPDPBUSD        64(BX), Z8, Z11
+	VBROADCASTI32X4 28(AX), Z8
+	VINSERTI32X4    $0x01, 116(AX), Z8, Z8
+	VINSERTI32X4    $0x02, 204(AX), Z8, Z8
+	VINSERTI32X4    $0x03, 292(AX), Z8, Z8
+	VBROADCASTI32X4 24(AX), Z9
+	VINSERTI32X4    $0x01, 112(AX), Z9, Z9
+	VINSERTI32X4    $0x02, 200(AX), Z9, Z9
+	VINSERTI32X4    $0x03, 288(AX), Z9, Z9
+	VPANDD          Z0, Z8, Z10
+	VPSHUFB         Z4, Z9, Z12
+	VPTESTMB        Z3, Z12, K5
+	VPADDB          sixteen<>+0(SB), Z10, K5, Z10
+	VMOVDQA32       Z1, Z12
+	VPDPBUSD        128(BX), Z10, Z12
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          Z0, Z8, Z8
+	VPSHUFB         Z5, Z9, Z9
+	VPTESTMB        Z3, Z9, K5
+	VPADDB          sixteen<>+0(SB), Z8, K5, Z8
+	VPDPBUSD        192(BX), Z8, Z12
+	VBROADCASTI32X4 50(AX), Z8
+	VINSERTI32X4    $0x01, 138(AX), Z8, Z8
+	VINSERTI32X4    $0x02, 226(AX), Z8, Z8
+	VINSERTI32X4    $0x03, 314(AX), Z8, Z8
+	VBROADCASTI32X4 46(AX), Z9
+	VINSERTI32X4    $0x01, 134(AX), Z9, Z9
+	VINSERTI32X4    $0x02, 222(AX), Z9, Z9
+	VINSERTI32X4    $0x03, 310(AX), Z9, Z9
+	VPANDD          Z0, Z8, Z10
+	VPSHUFB         Z4, Z9, Z13
+	VPTESTMB        Z3, Z13, K5
+	VPADDB          sixteen<>+0(SB), Z10, K5, Z10
+	VMOVDQA32       Z1, Z13
+	VPDPBUSD        256(BX), Z10, Z13
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          Z0, Z8, Z8
+	VPSHUFB         Z5, Z9, Z9
+	VPTESTMB        Z3, Z9, K5
+	VPADDB          sixteen<>+0(SB), Z8, K5, Z8
+	VPDPBUSD        320(BX), Z8, Z13
+	VBROADCASTI32X4 72(AX), Z8
+	VINSERTI32X4    $0x01, 160(AX), Z8, Z8
+	VINSERTI32X4    $0x02, 248(AX), Z8, Z8
+	VINSERTI32X4    $0x03, 336(AX), Z8, Z8
+	VBROADCASTI32X4 68(AX), Z9
+	VINSERTI32X4    $0x01, 156(AX), Z9, Z9
+	VINSERTI32X4    $0x02, 244(AX), Z9, Z9
+	VINSERTI32X4    $0x03, 332(AX), Z9, Z9
+	VPANDD          Z0, Z8, Z10
+	VPSHUFB         Z4, Z9, Z14
+	VPTESTMB        Z3, Z14, K5
+	VPADDB          sixteen<>+0(SB), Z10, K5, Z10
+	VMOVDQA32       Z1, Z14
+	VPDPBUSD        384(BX), Z10, Z14
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          Z0, Z8, Z8
+	VPSHUFB         Z5, Z9, Z9
+	VPTESTMB        Z3, Z9, K5
+	VPADDB          sixteen<>+0(SB), Z8, K5, Z8
+	VPDPBUSD        448(BX), Z8, Z14
+	VPUNPCKLDQ      Z12, Z11, Z8
+	VPUNPCKHDQ      Z12, Z11, Z9
+	VPADDD          Z9, Z8, Z8
+	VPUNPCKLDQ      Z14, Z13, Z9
+	VPUNPCKHDQ      Z14, Z13, Z10
+	VPADDD          Z10, Z9, Z9
+	VPUNPCKLQDQ     Z9, Z8, Z10
+	VPUNPCKHQDQ     Z9, Z8, Z8
+	VPADDD          Z8, Z10, Z10
+	VMOVDQU32       (AX), Z8
+	VPERMT2W        24(AX), Z2, Z8
+	VMOVDQU32       88(AX), Z9
+	VPERMT2W        112(AX), Z2, Z9
+	VMOVDQU16       Z9, K1, Z8
+	VMOVDQU32       176(AX), Z9
+	VPERMT2W        200(AX), Z2, Z9
+	VMOVDQU16       Z9, K2, Z8
+	VMOVDQU32       264(AX), Z9
+	VPERMT2W        288(AX), Z2, Z9
+	VMOVDQU16       Z9, K3, Z8
+	VCVTPH2PS       Y8, Z8
+	VMOVUPS         576(BX), Z9
+	VPMADDWD        ones<>+0(SB), Z9, Z9
+	VPSLLD          $0x04, Z9, Z9
+	VPSUBD          Z9, Z10, Z10
+	VMOVUPS         512(BX), Z9
+	VCVTDQ2PS       Z10, Z10
+	VMULPS          Z9, Z8, Z8
+	VFMADD231PS     Z8, Z10, K4, Z6
+	PREFETCHT1      (CX)(SI*1)
+	PREFETCHT1      64(CX)(SI*1)
+	PREFETCHT1      128(CX)(SI*1)
+	PREFETCHT1      192(CX)(SI*1)
+	PREFETCHT1      256(CX)(SI*1)
+	PREFETCHT1      320(CX)(SI*1)
+	VBROADCASTI32X4 6(CX), Z8
+	VINSERTI32X4    $0x01, 94(CX), Z8, Z8
+	VINSERTI32X4    $0x02, 182(CX), Z8, Z8
+	VINSERTI32X4    $0x03, 270(CX), Z8, Z8
+	VBROADCASTI32X4 2(CX), Z9
+	VINSERTI32X4    $0x01, 90(CX), Z9, Z9
+	VINSERTI32X4    $0x02, 178(CX), Z9, Z9
+	VINSERTI32X4    $0x03, 266(CX), Z9, Z9
+	VPANDD          Z0, Z8, Z10
+	VPSHUFB         Z4, Z9, Z11
+	VPTESTMB        Z3, Z11, K5
+	VPADDB          sixteen<>+0(SB), Z10, K5, Z10
+	VMOVDQA32       Z1, Z11
+	VPDPBUSD        (BX), Z10, Z11
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          Z0, Z8, Z8
+	VPSHUFB         Z5, Z9, Z9
+	VPTESTMB        Z3, Z9, K5
+	VPADDB          sixteen<>+0(SB), Z8, K5, Z8
+	VPDPBUSD        64(BX), Z8, Z11
+	VBROADCASTI32X4 28(CX), Z8
+	VINSERTI32X4    $0x01, 116(CX), Z8, Z8
+	VINSERTI32X4    $0x02, 204(CX), Z8, Z8
+	VINSERTI32X4    $0x03, 292(CX), Z8, Z8
+	VBROADCASTI32X4 24(CX), Z9
+	VINSERTI32X4    $0x01, 112(CX), Z9, Z9
+	VINSERTI32X4    $0x02, 200(CX), Z9, Z9
+	VINSERTI32X4    $0x03, 288(CX), Z9, Z9
+	VPANDD          Z0, Z8, Z10
+	VPSHUFB         Z4, Z9, Z12
+	VPTESTMB        Z3, Z12, K5
+	VPADDB          sixteen<>+0(SB), Z10, K5, Z10
+	VMOVDQA32       Z1, Z12
+	VPDPBUSD        128(BX), Z10, Z12
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          Z0, Z8, Z8
+	VPSHUFB         Z5, Z9, Z9
+	VPTESTMB        Z3, Z9, K5
+	VPADDB          sixteen<>+0(SB), Z8, K5, Z8
+	VPDPBUSD        192(BX), Z8, Z12
+	VBROADCASTI32X4 50(CX), Z8
+	VINSERTI32X4    $0x01, 138(CX), Z8, Z8
+	VINSERTI32X4    $0x02, 226(CX), Z8, Z8
+	VINSERTI32X4    $0x03, 314(CX), Z8, Z8
+	VBROADCASTI32X4 46(CX), Z9
+	VINSERTI32X4    $0x01, 134(CX), Z9, Z9
+	VINSERTI32X4    $0x02, 222(CX), Z9, Z9
+	VINSERTI32X4    $0x03, 310(CX), Z9, Z9
+	VPANDD          Z0, Z8, Z10
+	VPSHUFB         Z4, Z9, Z13
+	VPTESTMB        Z3, Z13, K5
+	VPADDB          sixteen<>+0(SB), Z10, K5, Z10
+	VMOVDQA32       Z1, Z13
+	VPDPBUSD        256(BX), Z10, Z13
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          Z0, Z8, Z8
+	VPSHUFB         Z5, Z9, Z9
+	VPTESTMB        Z3, Z9, K5
+	VPADDB          sixteen<>+0(SB), Z8, K5, Z8
+	VPDPBUSD        320(BX), Z8, Z13
+	VBROADCASTI32X4 72(CX), Z8
+	VINSERTI32X4    $0x01, 160(CX), Z8, Z8
+	VINSERTI32X4    $0x02, 248(CX), Z8, Z8
+	VINSERTI32X4    $0x03, 336(CX), Z8, Z8
+	VBROADCASTI32X4 68(CX), Z9
+	VINSERTI32X4    $0x01, 156(CX), Z9, Z9
+	VINSERTI32X4    $0x02, 244(CX), Z9, Z9
+	VINSERTI32X4    $0x03, 332(CX), Z9, Z9
+	VPANDD          Z0, Z8, Z10
+	VPSHUFB         Z4, Z9, Z4
+	VPTESTMB        Z3, Z4, K5
+	VPADDB          sixteen<>+0(SB), Z10, K5, Z10
+	VMOVDQA32       Z1, Z1
+	VPDPBUSD        384(BX), Z10, Z1
+	VPSRLW          $0x04, Z8, Z4
+	VPANDD          Z0, Z4, Z4
+	VPSHUFB         Z5, Z9, Z0
+	VPTESTMB        Z3, Z0, K5
+	VPADDB          sixteen<>+0(SB), Z4, K5, Z4
+	VPDPBUSD        448(BX), Z4, Z1
+	VPUNPCKLDQ      Z12, Z11, Z0
+	VPUNPCKHDQ      Z12, Z11, Z3
+	VPADDD          Z3, Z0, Z0
+	VPUNPCKLDQ      Z1, Z13, Z3
+	VPUNPCKHDQ      Z1, Z13, Z1
+	VPADDD          Z1, Z3, Z3
+	VPUNPCKLQDQ     Z3, Z0, Z1
+	VPUNPCKHQDQ     Z3, Z0, Z0
+	VPADDD          Z0, Z1, Z1
+	VMOVDQU32       (CX), Z0
+	VPERMT2W        24(CX), Z2, Z0
+	VMOVDQU32       88(CX), Z3
+	VPERMT2W        112(CX), Z2, Z3
+	VMOVDQU16       Z3, K1, Z0
+	VMOVDQU32       176(CX), Z3
+	VPERMT2W        200(CX), Z2, Z3
+	VMOVDQU16       Z3, K2, Z0
+	VMOVDQU32       264(CX), Z3
+	VPERMT2W        288(CX), Z2, Z3
+	VMOVDQU16       Z3, K3, Z0
+	VCVTPH2PS       Y0, Z0
+	VMOVUPS         576(BX), Z2
+	VPMADDWD        ones<>+0(SB), Z2, Z2
+	VPSLLD          $0x04, Z2, Z2
+	VPSUBD          Z2, Z1, Z1
+	VMOVUPS         512(BX), Z2
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z2, Z0, Z0
+	VFMADD231PS     Z0, Z1, K4, Z7
+
+reduce:
+	VEXTRACTF64X4 $0x01, Z6, Y0
+	VADDPS        Y0, Y6, Y6
+	VEXTRACTF128  $0x01, Y6, X0
+	VADDPS        X0, X6, X6
+	VMOVHLPS      X6, X6, X0
+	VADDPS        X0, X6, X6
+	VMOVSHDUP     X6, X0
+	VADDSS        X0, X6, X6
+	MOVSS         X6, sum+88(FP)
+	VEXTRACTF64X4 $0x01, Z7, Y0
+	VADDPS        Y0, Y7, Y7
+	VEXTRACTF128  $0x01, Y7, X0
+	VADDPS        X0, X7, X7
+	VMOVHLPS      X7, X7, X0
+	VADDPS        X0, X7, X7
+	VMOVSHDUP     X7, X0
+	VADDSS        X0, X7, X7
+	MOVSS         X7, sum2+92(FP)
 	VZEROUPPER
 	RET
 
@@ -5559,9 +6287,9 @@ DATA leastHalf<>+48(SB)/8, $0x0302030203020302
 DATA leastHalf<>+56(SB)/8, $0x0302030203020302
 GLOBL leastHalf<>(SB), RODATA|NOPTR, $64
 
-// func PairQ4KAVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+// func PairQ4KAVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, MMX+, SSE
-TEXT ·PairQ4KAVX512(SB), NOSPLIT, $0-88
+TEXT ·PairQ4KAVX512(SB), NOSPLIT, $0-96
 	MOVQ         w_base+0(FP), AX
 	MOVQ         w2_base+24(FP), CX
 	MOVQ         w_len+8(FP), DX
@@ -5572,6 +6300,8 @@ TEXT ·PairQ4KAVX512(SB), NOSPLIT, $0-88
 	VPXORD       Z1, Z1, Z1
 	VPXORD       Z2, Z2, Z2
 	VPXORD       Z3, Z3, Z3
+	CMPQ         DX, $0x00000120
+	JL           rest
 
 chunk:
 	PREFETCHT1      (AX)(SI*1)
@@ -5657,7 +6387,6 @@ chunk:
 	VFMADD231PS     Z4, Z6, Z2
 	VMOVUPS         640(BX), Z4
 	VFNMADD231PS    Z4, Z7, Z2
-	ADDQ            $0x00000120, AX
 	PREFETCHT1      (CX)(SI*1)
 	PREFETCHT1      64(CX)(SI*1)
 	PREFETCHT1      128(CX)(SI*1)
@@ -5741,28 +6470,204 @@ chunk:
 	VFMADD231PS     Z4, Z6, Z3
 	VMOVUPS         640(BX), Z4
 	VFNMADD231PS    Z4, Z7, Z3
+	ADDQ            $0x00000120, AX
 	ADDQ            $0x00000120, CX
 	ADDQ            $0x000002c0, BX
 	SUBQ            $0x00000120, DX
-	JNZ             chunk
-	VEXTRACTF64X4   $0x01, Z2, Y0
-	VADDPS          Y0, Y2, Y2
-	VEXTRACTF128    $0x01, Y2, X0
-	VADDPS          X0, X2, X2
-	VMOVHLPS        X2, X2, X0
-	VADDPS          X0, X2, X2
-	VMOVSHDUP       X2, X0
-	VADDSS          X0, X2, X2
-	MOVSS           X2, sum+80(FP)
-	VEXTRACTF64X4   $0x01, Z3, Y0
-	VADDPS          Y0, Y3, Y3
-	VEXTRACTF128    $0x01, Y3, X0
-	VADDPS          X0, X3, X3
-	VMOVHLPS        X3, X3, X0
-	VADDPS          X0, X3, X3
-	VMOVSHDUP       X3, X0
-	VADDSS          X0, X3, X3
-	MOVSS           X3, sum2+84(FP)
+	CMPQ            DX, $0x00000120
+	JGE             chunk
+
+rest:
+	TESTQ           DX, DX
+	JZ              reduce
+	MOVWLZX         rest+80(FP), DX
+	KMOVW           DX, K1
+	PREFETCHT1      (AX)(SI*1)
+	PREFETCHT1      64(AX)(SI*1)
+	PREFETCHT1      128(AX)(SI*1)
+	PREFETCHT1      192(AX)(SI*1)
+	PREFETCHT1      256(AX)(SI*1)
+	VBROADCASTI32X4 16(AX), Z4
+	VINSERTI32X4    $0x01, 80(AX), Z4, Z4
+	VINSERTI32X4    $0x02, 160(AX), Z4, Z4
+	VINSERTI32X4    $0x03, 224(AX), Z4, Z4
+	VPANDD          Z0, Z4, Z5
+	VMOVDQA32       Z1, Z6
+	VPDPBUSD        (BX), Z5, Z6
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          Z0, Z4, Z4
+	VMOVDQA32       Z1, Z5
+	VPDPBUSD        128(BX), Z4, Z5
+	VBROADCASTI32X4 32(AX), Z4
+	VINSERTI32X4    $0x01, 96(AX), Z4, Z4
+	VINSERTI32X4    $0x02, 176(AX), Z4, Z4
+	VINSERTI32X4    $0x03, 240(AX), Z4, Z4
+	VPANDD          Z0, Z4, Z7
+	VPDPBUSD        64(BX), Z7, Z6
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          Z0, Z4, Z4
+	VPDPBUSD        192(BX), Z4, Z5
+	VBROADCASTI32X4 48(AX), Z4
+	VINSERTI32X4    $0x01, 112(AX), Z4, Z4
+	VINSERTI32X4    $0x02, 192(AX), Z4, Z4
+	VINSERTI32X4    $0x03, 256(AX), Z4, Z4
+	VPANDD          Z0, Z4, Z7
+	VMOVDQA32       Z1, Z8
+	VPDPBUSD        256(BX), Z7, Z8
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          Z0, Z4, Z4
+	VMOVDQA32       Z1, Z7
+	VPDPBUSD        384(BX), Z4, Z7
+	VBROADCASTI32X4 64(AX), Z4
+	VINSERTI32X4    $0x01, 128(AX), Z4, Z4
+	VINSERTI32X4    $0x02, 208(AX), Z4, Z4
+	VINSERTI32X4    $0x03, 272(AX), Z4, Z4
+	VPANDD          Z0, Z4, Z9
+	VPDPBUSD        320(BX), Z9, Z8
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          Z0, Z4, Z4
+	VPDPBUSD        448(BX), Z4, Z7
+	VPUNPCKLDQ      Z5, Z6, Z4
+	VPUNPCKHDQ      Z5, Z6, Z5
+	VPADDD          Z5, Z4, Z4
+	VPUNPCKLDQ      Z7, Z8, Z5
+	VPUNPCKHDQ      Z7, Z8, Z6
+	VPADDD          Z6, Z5, Z5
+	VPUNPCKLQDQ     Z5, Z4, Z6
+	VPUNPCKHQDQ     Z5, Z4, Z4
+	VPADDD          Z4, Z6, Z6
+	VBROADCASTI32X4 (AX), Y4
+	VINSERTI32X4    $0x01, 144(AX), Y4, Y4
+	VPSHUFD         $0x99, Y4, Y7
+	VPANDD          bytes3f<>+0(SB), Y7, Y5
+	VPSRLD          $0x02, Y7, Y7
+	VPANDD          bytes30<>+0(SB), Y7, Y7
+	VPSHUFD         $0xff, Y4, Y8
+	VPSRLVD         oddWords<>+0(SB), Y8, Y8
+	VPANDD          bytesf<>+0(SB), Y8, Y8
+	VPORD           Y7, Y8, Y8
+	VPUNPCKLDQ      Y8, Y5, Y5
+	VPERMQ          $0xd8, Y5, Y5
+	VEXTRACTI32X4   $0x01, Y5, X7
+	VPMOVZXBD       X5, Z5
+	VPMOVZXBD       X7, Z7
+	VCVTDQ2PS       Z5, Z5
+	VCVTDQ2PS       Z7, Z7
+	VPSHUFB         scaleHalf<>+0(SB), Y4, Y8
+	VCVTPH2PS       Y8, Z8
+	VMULPS          Z8, Z5, Z5
+	VPSHUFB         leastHalf<>+0(SB), Y4, Y4
+	VCVTPH2PS       Y4, Z4
+	VMULPS          Z4, Z7, Z7
+	VMOVUPS         512(BX), Z4
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z4, Z5, Z4
+	VFMADD231PS     Z4, Z6, K1, Z2
+	VMOVUPS         640(BX), Z4
+	VFNMADD231PS    Z4, Z7, K1, Z2
+	PREFETCHT1      (CX)(SI*1)
+	PREFETCHT1      64(CX)(SI*1)
+	PREFETCHT1      128(CX)(SI*1)
+	PREFETCHT1      192(CX)(SI*1)
+	PREFETCHT1      256(CX)(SI*1)
+	VBROADCASTI32X4 16(CX), Z4
+	VINSERTI32X4    $0x01, 80(CX), Z4, Z4
+	VINSERTI32X4    $0x02, 160(CX), Z4, Z4
+	VINSERTI32X4    $0x03, 224(CX), Z4, Z4
+	VPANDD          Z0, Z4, Z5
+	VMOVDQA32       Z1, Z6
+	VPDPBUSD        (BX), Z5, Z6
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          Z0, Z4, Z4
+	VMOVDQA32       Z1, Z5
+	VPDPBUSD        128(BX), Z4, Z5
+	VBROADCASTI32X4 32(CX), Z4
+	VINSERTI32X4    $0x01, 96(CX), Z4, Z4
+	VINSERTI32X4    $0x02, 176(CX), Z4, Z4
+	VINSERTI32X4    $0x03, 240(CX), Z4, Z4
+	VPANDD          Z0, Z4, Z7
+	VPDPBUSD        64(BX), Z7, Z6
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          Z0, Z4, Z4
+	VPDPBUSD        192(BX), Z4, Z5
+	VBROADCASTI32X4 48(CX), Z4
+	VINSERTI32X4    $0x01, 112(CX), Z4, Z4
+	VINSERTI32X4    $0x02, 192(CX), Z4, Z4
+	VINSERTI32X4    $0x03, 256(CX), Z4, Z4
+	VPANDD          Z0, Z4, Z7
+	VMOVDQA32       Z1, Z8
+	VPDPBUSD        256(BX), Z7, Z8
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          Z0, Z4, Z4
+	VMOVDQA32       Z1, Z1
+	VPDPBUSD        384(BX), Z4, Z1
+	VBROADCASTI32X4 64(CX), Z4
+	VINSERTI32X4    $0x01, 128(CX), Z4, Z4
+	VINSERTI32X4    $0x02, 208(CX), Z4, Z4
+	VINSERTI32X4    $0x03, 272(CX), Z4, Z4
+	VPANDD          Z0, Z4, Z7
+	VPDPBUSD        320(BX), Z7, Z8
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          Z0, Z4, Z4
+	VPDPBUSD        448(BX), Z4, Z1
+	VPUNPCKLDQ      Z5, Z6, Z0
+	VPUNPCKHDQ      Z5, Z6, Z4
+	VPADDD          Z4, Z0, Z0
+	VPUNPCKLDQ      Z1, Z8, Z4
+	VPUNPCKHDQ      Z1, Z8, Z1
+	VPADDD          Z1, Z4, Z4
+	VPUNPCKLQDQ     Z4, Z0, Z1
+	VPUNPCKHQDQ     Z4, Z0, Z0
+	VPADDD          Z0, Z1, Z1
+	VBROADCASTI32X4 (CX), Y0
+	VINSERTI32X4    $0x01, 144(CX), Y0, Y0
+	VPSHUFD         $0x99, Y0, Y5
+	VPANDD          bytes3f<>+0(SB), Y5, Y4
+	VPSRLD          $0x02, Y5, Y5
+	VPANDD          bytes30<>+0(SB), Y5, Y5
+	VPSHUFD         $0xff, Y0, Y6
+	VPSRLVD         oddWords<>+0(SB), Y6, Y6
+	VPANDD          bytesf<>+0(SB), Y6, Y6
+	VPORD           Y5, Y6, Y6
+	VPUNPCKLDQ      Y6, Y4, Y4
+	VPERMQ          $0xd8, Y4, Y4
+	VEXTRACTI32X4   $0x01, Y4, X5
+	VPMOVZXBD       X4, Z4
+	VPMOVZXBD       X5, Z5
+	VCVTDQ2PS       Z4, Z4
+	VCVTDQ2PS       Z5, Z5
+	VPSHUFB         scaleHalf<>+0(SB), Y0, Y6
+	VCVTPH2PS       Y6, Z6
+	VMULPS          Z6, Z4, Z4
+	VPSHUFB         leastHalf<>+0(SB), Y0, Y0
+	VCVTPH2PS       Y0, Z0
+	VMULPS          Z0, Z5, Z5
+	VMOVUPS         512(BX), Z0
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z4, Z0
+	VFMADD231PS     Z0, Z1, K1, Z3
+	VMOVUPS         640(BX), Z0
+	VFNMADD231PS    Z0, Z5, K1, Z3
+
+reduce:
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X0
+	VADDPS        X0, X2, X2
+	VMOVHLPS      X2, X2, X0
+	VADDPS        X0, X2, X2
+	VMOVSHDUP     X2, X0
+	VADDSS        X0, X2, X2
+	MOVSS         X2, sum+88(FP)
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X0
+	VADDPS        X0, X3, X3
+	VMOVHLPS      X3, X3, X0
+	VADDPS        X0, X3, X3
+	VMOVSHDUP     X3, X0
+	VADDSS        X0, X3, X3
+	MOVSS         X3, sum2+92(FP)
 	VZEROUPPER
 	RET
 
@@ -6312,9 +7217,9 @@ DATA oddQuarters<>+48(SB)/8, $0x0000000000000004
 DATA oddQuarters<>+56(SB)/8, $0x0000000000000004
 GLOBL oddQuarters<>(SB), RODATA|NOPTR, $64
 
-// func PairQ5KAVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+// func PairQ5KAVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, MMX+, SSE
-TEXT ·PairQ5KAVX512(SB), NOSPLIT, $0-88
+TEXT ·PairQ5KAVX512(SB), NOSPLIT, $0-96
 	MOVQ         w_base+0(FP), AX
 	MOVQ         w2_base+24(FP), CX
 	MOVQ         w_len+8(FP), DX
@@ -6326,6 +7231,8 @@ TEXT ·PairQ5KAVX512(SB), NOSPLIT, $0-88
 	VMOVUPS      oddQuarters<>+0(SB), Z2
 	VPXORD       Z3, Z3, Z3
 	VPXORD       Z4, Z4, Z4
+	CMPQ         DX, $0x00000160
+	JL           rest
 
 chunk:
 	PREFETCHT1      (AX)(SI*1)
@@ -6438,7 +7345,6 @@ chunk:
 	VFMADD231PS     Z6, Z5, Z3
 	VMOVUPS         640(BX), Z5
 	VFNMADD231PS    Z5, Z8, Z3
-	ADDQ            $0x00000160, AX
 	PREFETCHT1      (CX)(SI*1)
 	PREFETCHT1      64(CX)(SI*1)
 	PREFETCHT1      128(CX)(SI*1)
@@ -6549,28 +7455,258 @@ chunk:
 	VFMADD231PS     Z6, Z5, Z4
 	VMOVUPS         640(BX), Z5
 	VFNMADD231PS    Z5, Z8, Z4
+	ADDQ            $0x00000160, AX
 	ADDQ            $0x00000160, CX
 	ADDQ            $0x000002c0, BX
 	SUBQ            $0x00000160, DX
-	JNZ             chunk
-	VEXTRACTF64X4   $0x01, Z3, Y0
-	VADDPS          Y0, Y3, Y3
-	VEXTRACTF128    $0x01, Y3, X0
-	VADDPS          X0, X3, X3
-	VMOVHLPS        X3, X3, X0
-	VADDPS          X0, X3, X3
-	VMOVSHDUP       X3, X0
-	VADDSS          X0, X3, X3
-	MOVSS           X3, sum+80(FP)
-	VEXTRACTF64X4   $0x01, Z4, Y0
-	VADDPS          Y0, Y4, Y4
-	VEXTRACTF128    $0x01, Y4, X0
-	VADDPS          X0, X4, X4
-	VMOVHLPS        X4, X4, X0
-	VADDPS          X0, X4, X4
-	VMOVSHDUP       X4, X0
-	VADDSS          X0, X4, X4
-	MOVSS           X4, sum2+84(FP)
+	CMPQ            DX, $0x00000160
+	JGE             chunk
+
+rest:
+	TESTQ           DX, DX
+	JZ              reduce
+	MOVWLZX         rest+80(FP), DX
+	KMOVW           DX, K1
+	PREFETCHT1      (AX)(SI*1)
+	PREFETCHT1      64(AX)(SI*1)
+	PREFETCHT1      128(AX)(SI*1)
+	PREFETCHT1      192(AX)(SI*1)
+	PREFETCHT1      256(AX)(SI*1)
+	PREFETCHT1      320(AX)(SI*1)
+	VBROADCASTI32X4 16(AX), Z5
+	VINSERTI32X4    $0x01, 16(AX), Z5, Z5
+	VINSERTI32X4    $0x02, 192(AX), Z5, Z5
+	VINSERTI32X4    $0x03, 192(AX), Z5, Z5
+	VPSRLVQ         Z2, Z5, Z5
+	VBROADCASTI32X4 32(AX), Z6
+	VINSERTI32X4    $0x01, 32(AX), Z6, Z6
+	VINSERTI32X4    $0x02, 208(AX), Z6, Z6
+	VINSERTI32X4    $0x03, 208(AX), Z6, Z6
+	VPSRLVQ         Z2, Z6, Z6
+	VBROADCASTI32X4 48(AX), Z7
+	VINSERTI32X4    $0x01, 112(AX), Z7, Z7
+	VINSERTI32X4    $0x02, 224(AX), Z7, Z7
+	VINSERTI32X4    $0x03, 288(AX), Z7, Z7
+	VPANDD          Z0, Z7, Z8
+	VPSLLD          $0x04, Z5, Z9
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z9, Z8
+	VMOVDQA32       Z1, Z9
+	VPDPBUSD        (BX), Z8, Z9
+	VPSRLW          $0x04, Z7, Z7
+	VPANDD          Z0, Z7, Z7
+	VPSLLD          $0x03, Z5, Z8
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z8, Z7
+	VMOVDQA32       Z1, Z8
+	VPDPBUSD        128(BX), Z7, Z8
+	VBROADCASTI32X4 64(AX), Z7
+	VINSERTI32X4    $0x01, 128(AX), Z7, Z7
+	VINSERTI32X4    $0x02, 240(AX), Z7, Z7
+	VINSERTI32X4    $0x03, 304(AX), Z7, Z7
+	VPANDD          Z0, Z7, Z10
+	VPSLLD          $0x04, Z6, Z11
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z11, Z10
+	VPDPBUSD        64(BX), Z10, Z9
+	VPSRLW          $0x04, Z7, Z7
+	VPANDD          Z0, Z7, Z7
+	VPSLLD          $0x03, Z6, Z10
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z10, Z7
+	VPDPBUSD        192(BX), Z7, Z8
+	VBROADCASTI32X4 80(AX), Z7
+	VINSERTI32X4    $0x01, 144(AX), Z7, Z7
+	VINSERTI32X4    $0x02, 256(AX), Z7, Z7
+	VINSERTI32X4    $0x03, 320(AX), Z7, Z7
+	VPANDD          Z0, Z7, Z10
+	VPSLLD          $0x02, Z5, Z11
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z11, Z10
+	VMOVDQA32       Z1, Z11
+	VPDPBUSD        256(BX), Z10, Z11
+	VPSRLW          $0x04, Z7, Z7
+	VPANDD          Z0, Z7, Z7
+	VPSLLD          $0x01, Z5, Z5
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z5, Z7
+	VMOVDQA32       Z1, Z5
+	VPDPBUSD        384(BX), Z7, Z5
+	VBROADCASTI32X4 96(AX), Z7
+	VINSERTI32X4    $0x01, 160(AX), Z7, Z7
+	VINSERTI32X4    $0x02, 272(AX), Z7, Z7
+	VINSERTI32X4    $0x03, 336(AX), Z7, Z7
+	VPANDD          Z0, Z7, Z10
+	VPSLLD          $0x02, Z6, Z12
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z12, Z10
+	VPDPBUSD        320(BX), Z10, Z11
+	VPSRLW          $0x04, Z7, Z7
+	VPANDD          Z0, Z7, Z7
+	VPSLLD          $0x01, Z6, Z6
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z6, Z7
+	VPDPBUSD        448(BX), Z7, Z5
+	VPUNPCKLDQ      Z8, Z9, Z6
+	VPUNPCKHDQ      Z8, Z9, Z7
+	VPADDD          Z7, Z6, Z6
+	VPUNPCKLDQ      Z5, Z11, Z7
+	VPUNPCKHDQ      Z5, Z11, Z5
+	VPADDD          Z5, Z7, Z7
+	VPUNPCKLQDQ     Z7, Z6, Z5
+	VPUNPCKHQDQ     Z7, Z6, Z6
+	VPADDD          Z6, Z5, Z5
+	VBROADCASTI32X4 (AX), Y6
+	VINSERTI32X4    $0x01, 176(AX), Y6, Y6
+	VPSHUFD         $0x99, Y6, Y8
+	VPANDD          bytes3f<>+0(SB), Y8, Y7
+	VPSRLD          $0x02, Y8, Y8
+	VPANDD          bytes30<>+0(SB), Y8, Y8
+	VPSHUFD         $0xff, Y6, Y9
+	VPSRLVD         oddWords<>+0(SB), Y9, Y9
+	VPANDD          bytesf<>+0(SB), Y9, Y9
+	VPORD           Y8, Y9, Y9
+	VPUNPCKLDQ      Y9, Y7, Y7
+	VPERMQ          $0xd8, Y7, Y7
+	VEXTRACTI32X4   $0x01, Y7, X8
+	VPMOVZXBD       X7, Z7
+	VPMOVZXBD       X8, Z8
+	VCVTDQ2PS       Z7, Z7
+	VCVTDQ2PS       Z8, Z8
+	VPSHUFB         scaleHalf<>+0(SB), Y6, Y9
+	VCVTPH2PS       Y9, Z9
+	VMULPS          Z9, Z7, Z7
+	VPSHUFB         leastHalf<>+0(SB), Y6, Y6
+	VCVTPH2PS       Y6, Z6
+	VMULPS          Z6, Z8, Z8
+	VMOVUPS         512(BX), Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z6, Z7, Z6
+	VFMADD231PS     Z6, Z5, K1, Z3
+	VMOVUPS         640(BX), Z5
+	VFNMADD231PS    Z5, Z8, K1, Z3
+	PREFETCHT1      (CX)(SI*1)
+	PREFETCHT1      64(CX)(SI*1)
+	PREFETCHT1      128(CX)(SI*1)
+	PREFETCHT1      192(CX)(SI*1)
+	PREFETCHT1      256(CX)(SI*1)
+	PREFETCHT1      320(CX)(SI*1)
+	VBROADCASTI32X4 16(CX), Z5
+	VINSERTI32X4    $0x01, 16(CX), Z5, Z5
+	VINSERTI32X4    $0x02, 192(CX), Z5, Z5
+	VINSERTI32X4    $0x03, 192(CX), Z5, Z5
+	VPSRLVQ         Z2, Z5, Z5
+	VBROADCASTI32X4 32(CX), Z6
+	VINSERTI32X4    $0x01, 32(CX), Z6, Z6
+	VINSERTI32X4    $0x02, 208(CX), Z6, Z6
+	VINSERTI32X4    $0x03, 208(CX), Z6, Z6
+	VPSRLVQ         Z2, Z6, Z6
+	VBROADCASTI32X4 48(CX), Z2
+	VINSERTI32X4    $0x01, 112(CX), Z2, Z2
+	VINSERTI32X4    $0x02, 224(CX), Z2, Z2
+	VINSERTI32X4    $0x03, 288(CX), Z2, Z2
+	VPANDD          Z0, Z2, Z7
+	VPSLLD          $0x04, Z5, Z8
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z8, Z7
+	VMOVDQA32       Z1, Z8
+	VPDPBUSD        (BX), Z7, Z8
+	VPSRLW          $0x04, Z2, Z2
+	VPANDD          Z0, Z2, Z2
+	VPSLLD          $0x03, Z5, Z7
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z7, Z2
+	VMOVDQA32       Z1, Z7
+	VPDPBUSD        128(BX), Z2, Z7
+	VBROADCASTI32X4 64(CX), Z2
+	VINSERTI32X4    $0x01, 128(CX), Z2, Z2
+	VINSERTI32X4    $0x02, 240(CX), Z2, Z2
+	VINSERTI32X4    $0x03, 304(CX), Z2, Z2
+	VPANDD          Z0, Z2, Z9
+	VPSLLD          $0x04, Z6, Z10
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z10, Z9
+	VPDPBUSD        64(BX), Z9, Z8
+	VPSRLW          $0x04, Z2, Z2
+	VPANDD          Z0, Z2, Z2
+	VPSLLD          $0x03, Z6, Z9
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z9, Z2
+	VPDPBUSD        192(BX), Z2, Z7
+	VBROADCASTI32X4 80(CX), Z2
+	VINSERTI32X4    $0x01, 144(CX), Z2, Z2
+	VINSERTI32X4    $0x02, 256(CX), Z2, Z2
+	VINSERTI32X4    $0x03, 320(CX), Z2, Z2
+	VPANDD          Z0, Z2, Z9
+	VPSLLD          $0x02, Z5, Z10
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z10, Z9
+	VMOVDQA32       Z1, Z10
+	VPDPBUSD        256(BX), Z9, Z10
+	VPSRLW          $0x04, Z2, Z2
+	VPANDD          Z0, Z2, Z2
+	VPSLLD          $0x01, Z5, Z5
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z5, Z2
+	VMOVDQA32       Z1, Z1
+	VPDPBUSD        384(BX), Z2, Z1
+	VBROADCASTI32X4 96(CX), Z2
+	VINSERTI32X4    $0x01, 160(CX), Z2, Z2
+	VINSERTI32X4    $0x02, 272(CX), Z2, Z2
+	VINSERTI32X4    $0x03, 336(CX), Z2, Z2
+	VPANDD          Z0, Z2, Z5
+	VPSLLD          $0x02, Z6, Z9
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z9, Z5
+	VPDPBUSD        320(BX), Z5, Z10
+	VPSRLW          $0x04, Z2, Z2
+	VPANDD          Z0, Z2, Z2
+	VPSLLD          $0x01, Z6, Z0
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z0, Z2
+	VPDPBUSD        448(BX), Z2, Z1
+	VPUNPCKLDQ      Z7, Z8, Z0
+	VPUNPCKHDQ      Z7, Z8, Z2
+	VPADDD          Z2, Z0, Z0
+	VPUNPCKLDQ      Z1, Z10, Z2
+	VPUNPCKHDQ      Z1, Z10, Z1
+	VPADDD          Z1, Z2, Z2
+	VPUNPCKLQDQ     Z2, Z0, Z1
+	VPUNPCKHQDQ     Z2, Z0, Z0
+	VPADDD          Z0, Z1, Z1
+	VBROADCASTI32X4 (CX), Y0
+	VINSERTI32X4    $0x01, 176(CX), Y0, Y0
+	VPSHUFD         $0x99, Y0, Y5
+	VPANDD          bytes3f<>+0(SB), Y5, Y2
+	VPSRLD          $0x02, Y5, Y5
+	VPANDD          bytes30<>+0(SB), Y5, Y5
+	VPSHUFD         $0xff, Y0, Y6
+	VPSRLVD         oddWords<>+0(SB), Y6, Y6
+	VPANDD          bytesf<>+0(SB), Y6, Y6
+	VPORD           Y5, Y6, Y6
+	VPUNPCKLDQ      Y6, Y2, Y2
+	VPERMQ          $0xd8, Y2, Y2
+	VEXTRACTI32X4   $0x01, Y2, X5
+	VPMOVZXBD       X2, Z2
+	VPMOVZXBD       X5, Z5
+	VCVTDQ2PS       Z2, Z2
+	VCVTDQ2PS       Z5, Z5
+	VPSHUFB         scaleHalf<>+0(SB), Y0, Y6
+	VCVTPH2PS       Y6, Z6
+	VMULPS          Z6, Z2, Z2
+	VPSHUFB         leastHalf<>+0(SB), Y0, Y0
+	VCVTPH2PS       Y0, Z0
+	VMULPS          Z0, Z5, Z5
+	VMOVUPS         512(BX), Z0
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z2, Z0
+	VFMADD231PS     Z0, Z1, K1, Z4
+	VMOVUPS         640(BX), Z0
+	VFNMADD231PS    Z0, Z5, K1, Z4
+
+reduce:
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X0
+	VADDPS        X0, X3, X3
+	VMOVHLPS      X3, X3, X0
+	VADDPS        X0, X3, X3
+	VMOVSHDUP     X3, X0
+	VADDSS        X0, X3, X3
+	MOVSS         X3, sum+88(FP)
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y0, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X0
+	VADDPS        X0, X4, X4
+	VMOVHLPS      X4, X4, X0
+	VADDPS        X0, X4, X4
+	VMOVSHDUP     X4, X0
+	VADDSS        X0, X4, X4
+	MOVSS         X4, sum2+92(FP)
 	VZEROUPPER
 	RET
 
@@ -7189,9 +8325,9 @@ DATA upper<>+48(SB)/8, $0xffff0000ffff0000
 DATA upper<>+56(SB)/8, $0xffff0000ffff0000
 GLOBL upper<>(SB), RODATA|NOPTR, $64
 
-// func PairQ6KAVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+// func PairQ6KAVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, MMX+, SSE
-TEXT ·PairQ6KAVX512(SB), NOSPLIT, $0-88
+TEXT ·PairQ6KAVX512(SB), NOSPLIT, $0-96
 	MOVQ         w_base+0(FP), AX
 	MOVQ         w2_base+24(FP), CX
 	MOVQ         w_len+8(FP), DX
@@ -7202,6 +8338,8 @@ TEXT ·PairQ6KAVX512(SB), NOSPLIT, $0-88
 	VPXORD       Z1, Z1, Z1
 	VPXORD       Z2, Z2, Z2
 	VPXORD       Z3, Z3, Z3
+	CMPQ         DX, $0x000001a4
+	JL           rest
 
 chunk:
 	PREFETCHT1      (AX)(SI*1)
@@ -7325,7 +8463,6 @@ chunk:
 	VCVTDQ2PS       Z5, Z5
 	VMULPS          Z7, Z8, Z4
 	VFMADD231PS     Z4, Z5, Z2
-	ADDQ            $0x000001a4, AX
 	PREFETCHT1      (CX)(SI*1)
 	PREFETCHT1      64(CX)(SI*1)
 	PREFETCHT1      128(CX)(SI*1)
@@ -7447,28 +8584,280 @@ chunk:
 	VCVTDQ2PS       Z5, Z5
 	VMULPS          Z7, Z8, Z4
 	VFMADD231PS     Z4, Z5, Z3
+	ADDQ            $0x000001a4, AX
 	ADDQ            $0x000001a4, CX
 	ADDQ            $0x000002c0, BX
 	SUBQ            $0x000001a4, DX
-	JNZ             chunk
-	VEXTRACTF64X4   $0x01, Z2, Y0
-	VADDPS          Y0, Y2, Y2
-	VEXTRACTF128    $0x01, Y2, X0
-	VADDPS          X0, X2, X2
-	VMOVHLPS        X2, X2, X0
-	VADDPS          X0, X2, X2
-	VMOVSHDUP       X2, X0
-	VADDSS          X0, X2, X2
-	MOVSS           X2, sum+80(FP)
-	VEXTRACTF64X4   $0x01, Z3, Y0
-	VADDPS          Y0, Y3, Y3
-	VEXTRACTF128    $0x01, Y3, X0
-	VADDPS          X0, X3, X3
-	VMOVHLPS        X3, X3, X0
-	VADDPS          X0, X3, X3
-	VMOVSHDUP       X3, X0
-	VADDSS          X0, X3, X3
-	MOVSS           X3, sum2+84(FP)
+	CMPQ            DX, $0x000001a4
+	JGE             chunk
+
+rest:
+	TESTQ           DX, DX
+	JZ              reduce
+	MOVWLZX         rest+80(FP), DX
+	KMOVW           DX, K1
+	PREFETCHT1      (AX)(SI*1)
+	PREFETCHT1      64(AX)(SI*1)
+	PREFETCHT1      128(AX)(SI*1)
+	PREFETCHT1      192(AX)(SI*1)
+	PREFETCHT1      256(AX)(SI*1)
+	PREFETCHT1      320(AX)(SI*1)
+	PREFETCHT1      384(AX)(SI*1)
+	VBROADCASTI32X4 128(AX), Z4
+	VINSERTI32X4    $0x01, 160(AX), Z4, Z4
+	VINSERTI32X4    $0x02, 338(AX), Z4, Z4
+	VINSERTI32X4    $0x03, 370(AX), Z4, Z4
+	VBROADCASTI32X4 (AX), Z5
+	VINSERTI32X4    $0x01, 64(AX), Z5, Z5
+	VINSERTI32X4    $0x02, 210(AX), Z5, Z5
+	VINSERTI32X4    $0x03, 274(AX), Z5, Z5
+	VPANDD          Z0, Z5, Z6
+	VPSLLD          $0x04, Z4, Z7
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z7, Z6
+	VMOVDQA32       Z1, Z7
+	VPDPBUSD        (BX), Z6, Z7
+	VPSRLW          $0x04, Z5, Z5
+	VPANDD          Z0, Z5, Z5
+	VMOVUPS         Z4, Z6
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z6, Z5
+	VMOVDQA32       Z1, Z6
+	VPDPBUSD        256(BX), Z5, Z6
+	VBROADCASTI32X4 32(AX), Z5
+	VINSERTI32X4    $0x01, 96(AX), Z5, Z5
+	VINSERTI32X4    $0x02, 242(AX), Z5, Z5
+	VINSERTI32X4    $0x03, 306(AX), Z5, Z5
+	VPANDD          Z0, Z5, Z8
+	VPSLLD          $0x02, Z4, Z9
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z9, Z8
+	VMOVDQA32       Z1, Z9
+	VPDPBUSD        128(BX), Z8, Z9
+	VPSRLW          $0x04, Z5, Z5
+	VPANDD          Z0, Z5, Z5
+	VPSRLD          $0x02, Z4, Z4
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z4, Z5
+	VMOVDQA32       Z1, Z4
+	VPDPBUSD        384(BX), Z5, Z4
+	VPUNPCKLDQ      Z9, Z7, Z5
+	VPUNPCKHDQ      Z9, Z7, Z7
+	VPADDD          Z7, Z5, Z5
+	VPUNPCKLDQ      Z4, Z6, Z7
+	VPUNPCKHDQ      Z4, Z6, Z4
+	VPADDD          Z4, Z7, Z7
+	VPUNPCKLQDQ     Z7, Z5, Z4
+	VPUNPCKHQDQ     Z7, Z5, Z5
+	VPADDD          Z5, Z4, Z4
+	VBROADCASTI32X4 144(AX), Z5
+	VINSERTI32X4    $0x01, 176(AX), Z5, Z5
+	VINSERTI32X4    $0x02, 354(AX), Z5, Z5
+	VINSERTI32X4    $0x03, 386(AX), Z5, Z5
+	VBROADCASTI32X4 16(AX), Z6
+	VINSERTI32X4    $0x01, 80(AX), Z6, Z6
+	VINSERTI32X4    $0x02, 226(AX), Z6, Z6
+	VINSERTI32X4    $0x03, 290(AX), Z6, Z6
+	VPANDD          Z0, Z6, Z7
+	VPSLLD          $0x04, Z5, Z8
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z8, Z7
+	VMOVDQA32       Z1, Z8
+	VPDPBUSD        64(BX), Z7, Z8
+	VPSRLW          $0x04, Z6, Z6
+	VPANDD          Z0, Z6, Z6
+	VMOVUPS         Z5, Z7
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z7, Z6
+	VMOVDQA32       Z1, Z7
+	VPDPBUSD        320(BX), Z6, Z7
+	VBROADCASTI32X4 48(AX), Z6
+	VINSERTI32X4    $0x01, 112(AX), Z6, Z6
+	VINSERTI32X4    $0x02, 258(AX), Z6, Z6
+	VINSERTI32X4    $0x03, 322(AX), Z6, Z6
+	VPANDD          Z0, Z6, Z9
+	VPSLLD          $0x02, Z5, Z10
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z10, Z9
+	VMOVDQA32       Z1, Z10
+	VPDPBUSD        192(BX), Z9, Z10
+	VPSRLW          $0x04, Z6, Z6
+	VPANDD          Z0, Z6, Z6
+	VPSRLD          $0x02, Z5, Z5
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z5, Z6
+	VMOVDQA32       Z1, Z5
+	VPDPBUSD        448(BX), Z6, Z5
+	VPUNPCKLDQ      Z10, Z8, Z6
+	VPUNPCKHDQ      Z10, Z8, Z8
+	VPADDD          Z8, Z6, Z6
+	VPUNPCKLDQ      Z5, Z7, Z8
+	VPUNPCKHDQ      Z5, Z7, Z5
+	VPADDD          Z5, Z8, Z8
+	VPUNPCKLQDQ     Z8, Z6, Z5
+	VPUNPCKHQDQ     Z8, Z6, Z6
+	VPADDD          Z6, Z5, Z5
+	VBROADCASTI32X4 192(AX), Y6
+	VINSERTI32X4    $0x01, 402(AX), Y6, Y6
+	VPBROADCASTW    208(AX), Y7
+	VPBROADCASTW    418(AX), X8
+	VINSERTI32X4    $0x01, X8, Y7, Y7
+	VCVTPH2PS       Y7, Z7
+	VPMOVSXWD       Y6, Z8
+	VPSLLD          $0x18, Z8, Z6
+	VPSRAD          $0x18, Z6, Z6
+	VPSRAD          $0x08, Z8, Z8
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z7, Z6, Z6
+	VCVTDQ2PS       Z8, Z8
+	VMULPS          Z7, Z8, Z8
+	VPSLLD          $0x10, 576(BX), Z7
+	VPSRAD          $0x0b, Z7, Z7
+	VPSUBD          Z7, Z4, Z4
+	VMOVUPS         576(BX), Z7
+	VPANDD          upper<>+0(SB), Z7, Z7
+	VPSRAD          $0x0b, Z7, Z7
+	VPSUBD          Z7, Z5, Z5
+	VMOVUPS         512(BX), Z7
+	VCVTDQ2PS       Z4, Z4
+	VMULPS          Z7, Z6, Z6
+	VFMADD231PS     Z6, Z4, K1, Z2
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z7, Z8, Z4
+	VFMADD231PS     Z4, Z5, K1, Z2
+	PREFETCHT1      (CX)(SI*1)
+	PREFETCHT1      64(CX)(SI*1)
+	PREFETCHT1      128(CX)(SI*1)
+	PREFETCHT1      192(CX)(SI*1)
+	PREFETCHT1      256(CX)(SI*1)
+	PREFETCHT1      320(CX)(SI*1)
+	PREFETCHT1      384(CX)(SI*1)
+	VBROADCASTI32X4 128(CX), Z4
+	VINSERTI32X4    $0x01, 160(CX), Z4, Z4
+	VINSERTI32X4    $0x02, 338(CX), Z4, Z4
+	VINSERTI32X4    $0x03, 370(CX), Z4, Z4
+	VBROADCASTI32X4 (CX), Z5
+	VINSERTI32X4    $0x01, 64(CX), Z5, Z5
+	VINSERTI32X4    $0x02, 210(CX), Z5, Z5
+	VINSERTI32X4    $0x03, 274(CX), Z5, Z5
+	VPANDD          Z0, Z5, Z6
+	VPSLLD          $0x04, Z4, Z7
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z7, Z6
+	VMOVDQA32       Z1, Z7
+	VPDPBUSD        (BX), Z6, Z7
+	VPSRLW          $0x04, Z5, Z5
+	VPANDD          Z0, Z5, Z5
+	VMOVUPS         Z4, Z6
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z6, Z5
+	VMOVDQA32       Z1, Z6
+	VPDPBUSD        256(BX), Z5, Z6
+	VBROADCASTI32X4 32(CX), Z5
+	VINSERTI32X4    $0x01, 96(CX), Z5, Z5
+	VINSERTI32X4    $0x02, 242(CX), Z5, Z5
+	VINSERTI32X4    $0x03, 306(CX), Z5, Z5
+	VPANDD          Z0, Z5, Z8
+	VPSLLD          $0x02, Z4, Z9
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z9, Z8
+	VMOVDQA32       Z1, Z9
+	VPDPBUSD        128(BX), Z8, Z9
+	VPSRLW          $0x04, Z5, Z5
+	VPANDD          Z0, Z5, Z5
+	VPSRLD          $0x02, Z4, Z4
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z4, Z5
+	VMOVDQA32       Z1, Z4
+	VPDPBUSD        384(BX), Z5, Z4
+	VPUNPCKLDQ      Z9, Z7, Z5
+	VPUNPCKHDQ      Z9, Z7, Z7
+	VPADDD          Z7, Z5, Z5
+	VPUNPCKLDQ      Z4, Z6, Z7
+	VPUNPCKHDQ      Z4, Z6, Z4
+	VPADDD          Z4, Z7, Z7
+	VPUNPCKLQDQ     Z7, Z5, Z4
+	VPUNPCKHQDQ     Z7, Z5, Z5
+	VPADDD          Z5, Z4, Z4
+	VBROADCASTI32X4 144(CX), Z5
+	VINSERTI32X4    $0x01, 176(CX), Z5, Z5
+	VINSERTI32X4    $0x02, 354(CX), Z5, Z5
+	VINSERTI32X4    $0x03, 386(CX), Z5, Z5
+	VBROADCASTI32X4 16(CX), Z6
+	VINSERTI32X4    $0x01, 80(CX), Z6, Z6
+	VINSERTI32X4    $0x02, 226(CX), Z6, Z6
+	VINSERTI32X4    $0x03, 290(CX), Z6, Z6
+	VPANDD          Z0, Z6, Z7
+	VPSLLD          $0x04, Z5, Z8
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z8, Z7
+	VMOVDQA32       Z1, Z8
+	VPDPBUSD        64(BX), Z7, Z8
+	VPSRLW          $0x04, Z6, Z6
+	VPANDD          Z0, Z6, Z6
+	VMOVUPS         Z5, Z7
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z7, Z6
+	VMOVDQA32       Z1, Z7
+	VPDPBUSD        320(BX), Z6, Z7
+	VBROADCASTI32X4 48(CX), Z6
+	VINSERTI32X4    $0x01, 112(CX), Z6, Z6
+	VINSERTI32X4    $0x02, 258(CX), Z6, Z6
+	VINSERTI32X4    $0x03, 322(CX), Z6, Z6
+	VPANDD          Z0, Z6, Z9
+	VPSLLD          $0x02, Z5, Z10
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z10, Z9
+	VMOVDQA32       Z1, Z10
+	VPDPBUSD        192(BX), Z9, Z10
+	VPSRLW          $0x04, Z6, Z6
+	VPANDD          Z0, Z6, Z6
+	VPSRLD          $0x02, Z5, Z0
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z0, Z6
+	VMOVDQA32       Z1, Z0
+	VPDPBUSD        448(BX), Z6, Z0
+	VPUNPCKLDQ      Z10, Z8, Z1
+	VPUNPCKHDQ      Z10, Z8, Z5
+	VPADDD          Z5, Z1, Z1
+	VPUNPCKLDQ      Z0, Z7, Z5
+	VPUNPCKHDQ      Z0, Z7, Z0
+	VPADDD          Z0, Z5, Z5
+	VPUNPCKLQDQ     Z5, Z1, Z0
+	VPUNPCKHQDQ     Z5, Z1, Z1
+	VPADDD          Z1, Z0, Z0
+	VBROADCASTI32X4 192(CX), Y1
+	VINSERTI32X4    $0x01, 402(CX), Y1, Y1
+	VPBROADCASTW    208(CX), Y5
+	VPBROADCASTW    418(CX), X6
+	VINSERTI32X4    $0x01, X6, Y5, Y5
+	VCVTPH2PS       Y5, Z5
+	VPMOVSXWD       Y1, Z6
+	VPSLLD          $0x18, Z6, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VPSRAD          $0x08, Z6, Z6
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z5, Z1, Z1
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z5, Z6, Z6
+	VPSLLD          $0x10, 576(BX), Z5
+	VPSRAD          $0x0b, Z5, Z5
+	VPSUBD          Z5, Z4, Z4
+	VMOVUPS         576(BX), Z5
+	VPANDD          upper<>+0(SB), Z5, Z5
+	VPSRAD          $0x0b, Z5, Z5
+	VPSUBD          Z5, Z0, Z0
+	VMOVUPS         512(BX), Z5
+	VCVTDQ2PS       Z4, Z4
+	VMULPS          Z5, Z1, Z1
+	VFMADD231PS     Z1, Z4, K1, Z3
+	VCVTDQ2PS       Z0, Z0
+	VMULPS          Z5, Z6, Z1
+	VFMADD231PS     Z1, Z0, K1, Z3
+
+reduce:
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X0
+	VADDPS        X0, X2, X2
+	VMOVHLPS      X2, X2, X0
+	VADDPS        X0, X2, X2
+	VMOVSHDUP     X2, X0
+	VADDSS        X0, X2, X2
+	MOVSS         X2, sum+88(FP)
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X0
+	VADDPS        X0, X3, X3
+	VMOVHLPS      X3, X3, X0
+	VADDPS        X0, X3, X3
+	VMOVSHDUP     X3, X0
+	VADDSS        X0, X3, X3
+	MOVSS         X3, sum2+92(FP)
 	VZEROUPPER
 	RET
 
@@ -8107,9 +9496,9 @@ DATA valuesIQ4NL<>+48(SB)/8, $0x766a5d4f3f2d1801
 DATA valuesIQ4NL<>+56(SB)/8, $0xf1d9c5b5a6998d81
 GLOBL valuesIQ4NL<>(SB), RODATA|NOPTR, $64
 
-// func PairIQ4NLAVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+// func PairIQ4NLAVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+, SSE
-TEXT ·PairIQ4NLAVX512(SB), NOSPLIT, $0-88
+TEXT ·PairIQ4NLAVX512(SB), NOSPLIT, $0-96
 	MOVQ         w_base+0(FP), AX
 	MOVQ         w2_base+24(FP), CX
 	MOVQ         w_len+8(FP), DX
@@ -8128,6 +9517,8 @@ TEXT ·PairIQ4NLAVX512(SB), NOSPLIT, $0-88
 	KMOVD        DI, K3
 	VPXORD       Z4, Z4, Z4
 	VPXORD       Z5, Z5, Z5
+	CMPQ         DX, $0x00000120
+	JL           rest
 
 chunk:
 	PREFETCHT1      (AX)(SI*1)
@@ -8205,7 +9596,6 @@ chunk:
 	VCVTDQ2PS       Z8, Z8
 	VMULPS          Z7, Z6, Z6
 	VFMADD231PS     Z6, Z8, Z4
-	ADDQ            $0x00000120, AX
 	PREFETCHT1      (CX)(SI*1)
 	PREFETCHT1      64(CX)(SI*1)
 	PREFETCHT1      128(CX)(SI*1)
@@ -8281,28 +9671,188 @@ chunk:
 	VCVTDQ2PS       Z8, Z8
 	VMULPS          Z7, Z6, Z6
 	VFMADD231PS     Z6, Z8, Z5
+	ADDQ            $0x00000120, AX
 	ADDQ            $0x00000120, CX
 	ADDQ            $0x000002c0, BX
 	SUBQ            $0x00000120, DX
-	JNZ             chunk
-	VEXTRACTF64X4   $0x01, Z4, Y0
-	VADDPS          Y0, Y4, Y4
-	VEXTRACTF128    $0x01, Y4, X0
-	VADDPS          X0, X4, X4
-	VMOVHLPS        X4, X4, X0
-	VADDPS          X0, X4, X4
-	VMOVSHDUP       X4, X0
-	VADDSS          X0, X4, X4
-	MOVSS           X4, sum+80(FP)
-	VEXTRACTF64X4   $0x01, Z5, Y0
-	VADDPS          Y0, Y5, Y5
-	VEXTRACTF128    $0x01, Y5, X0
-	VADDPS          X0, X5, X5
-	VMOVHLPS        X5, X5, X0
-	VADDPS          X0, X5, X5
-	VMOVSHDUP       X5, X0
-	VADDSS          X0, X5, X5
-	MOVSS           X5, sum2+84(FP)
+	CMPQ            DX, $0x00000120
+	JGE             chunk
+
+rest:
+	TESTQ           DX, DX
+	JZ              reduce
+	MOVWLZX         rest+80(FP), DX
+	KMOVW           DX, K4
+	PREFETCHT1      (AX)(SI*1)
+	PREFETCHT1      64(AX)(SI*1)
+	PREFETCHT1      128(AX)(SI*1)
+	PREFETCHT1      192(AX)(SI*1)
+	PREFETCHT1      256(AX)(SI*1)
+	VBROADCASTI32X4 2(AX), Z6
+	VINSERTI32X4    $0x01, 74(AX), Z6, Z6
+	VINSERTI32X4    $0x02, 146(AX), Z6, Z6
+	VINSERTI32X4    $0x03, 218(AX), Z6, Z6
+	VPANDD          Z0, Z6, Z7
+	VPSHUFB         Z7, Z3, Z7
+	VMOVDQA32       Z1, Z8
+	VPDPBUSD        (BX), Z7, Z8
+	VPSRLW          $0x04, Z6, Z6
+	VPANDD          Z0, Z6, Z6
+	VPSHUFB         Z6, Z3, Z6
+	VPDPBUSD        64(BX), Z6, Z8
+	VBROADCASTI32X4 20(AX), Z6
+	VINSERTI32X4    $0x01, 92(AX), Z6, Z6
+	VINSERTI32X4    $0x02, 164(AX), Z6, Z6
+	VINSERTI32X4    $0x03, 236(AX), Z6, Z6
+	VPANDD          Z0, Z6, Z7
+	VPSHUFB         Z7, Z3, Z7
+	VMOVDQA32       Z1, Z9
+	VPDPBUSD        128(BX), Z7, Z9
+	VPSRLW          $0x04, Z6, Z6
+	VPANDD          Z0, Z6, Z6
+	VPSHUFB         Z6, Z3, Z6
+	VPDPBUSD        192(BX), Z6, Z9
+	VBROADCASTI32X4 38(AX), Z6
+	VINSERTI32X4    $0x01, 110(AX), Z6, Z6
+	VINSERTI32X4    $0x02, 182(AX), Z6, Z6
+	VINSERTI32X4    $0x03, 254(AX), Z6, Z6
+	VPANDD          Z0, Z6, Z7
+	VPSHUFB         Z7, Z3, Z7
+	VMOVDQA32       Z1, Z10
+	VPDPBUSD        256(BX), Z7, Z10
+	VPSRLW          $0x04, Z6, Z6
+	VPANDD          Z0, Z6, Z6
+	VPSHUFB         Z6, Z3, Z6
+	VPDPBUSD        320(BX), Z6, Z10
+	VBROADCASTI32X4 56(AX), Z6
+	VINSERTI32X4    $0x01, 128(AX), Z6, Z6
+	VINSERTI32X4    $0x02, 200(AX), Z6, Z6
+	VINSERTI32X4    $0x03, 272(AX), Z6, Z6
+	VPANDD          Z0, Z6, Z7
+	VPSHUFB         Z7, Z3, Z7
+	VMOVDQA32       Z1, Z11
+	VPDPBUSD        384(BX), Z7, Z11
+	VPSRLW          $0x04, Z6, Z6
+	VPANDD          Z0, Z6, Z6
+	VPSHUFB         Z6, Z3, Z6
+	VPDPBUSD        448(BX), Z6, Z11
+	VPUNPCKLDQ      Z9, Z8, Z6
+	VPUNPCKHDQ      Z9, Z8, Z7
+	VPADDD          Z7, Z6, Z6
+	VPUNPCKLDQ      Z11, Z10, Z7
+	VPUNPCKHDQ      Z11, Z10, Z8
+	VPADDD          Z8, Z7, Z7
+	VPUNPCKLQDQ     Z7, Z6, Z8
+	VPUNPCKHQDQ     Z7, Z6, Z6
+	VPADDD          Z6, Z8, Z8
+	VPERMW          (AX), Z2, Z6
+	VPERMW          72(AX), Z2, K1, Z6
+	VPERMW          144(AX), Z2, K2, Z6
+	VPERMW          216(AX), Z2, K3, Z6
+	VCVTPH2PS       Y6, Z6
+	VMOVUPS         576(BX), Z7
+	VPMADDWD        ones<>+0(SB), Z7, Z7
+	VPSLLD          $0x07, Z7, Z7
+	VPSUBD          Z7, Z8, Z8
+	VMOVUPS         512(BX), Z7
+	VCVTDQ2PS       Z8, Z8
+	VMULPS          Z7, Z6, Z6
+	VFMADD231PS     Z6, Z8, K4, Z4
+	PREFETCHT1      (CX)(SI*1)
+	PREFETCHT1      64(CX)(SI*1)
+	PREFETCHT1      128(CX)(SI*1)
+	PREFETCHT1      192(CX)(SI*1)
+	PREFETCHT1      256(CX)(SI*1)
+	VBROADCASTI32X4 2(CX), Z6
+	VINSERTI32X4    $0x01, 74(CX), Z6, Z6
+	VINSERTI32X4    $0x02, 146(CX), Z6, Z6
+	VINSERTI32X4    $0x03, 218(CX), Z6, Z6
+	VPANDD          Z0, Z6, Z7
+	VPSHUFB         Z7, Z3, Z7
+	VMOVDQA32       Z1, Z8
+	VPDPBUSD        (BX), Z7, Z8
+	VPSRLW          $0x04, Z6, Z6
+	VPANDD          Z0, Z6, Z6
+	VPSHUFB         Z6, Z3, Z6
+	VPDPBUSD        64(BX), Z6, Z8
+	VBROADCASTI32X4 20(CX), Z6
+	VINSERTI32X4    $0x01, 92(CX), Z6, Z6
+	VINSERTI32X4    $0x02, 164(CX), Z6, Z6
+	VINSERTI32X4    $0x03, 236(CX), Z6, Z6
+	VPANDD          Z0, Z6, Z7
+	VPSHUFB         Z7, Z3, Z7
+	VMOVDQA32       Z1, Z9
+	VPDPBUSD        128(BX), Z7, Z9
+	VPSRLW          $0x04, Z6, Z6
+	VPANDD          Z0, Z6, Z6
+	VPSHUFB         Z6, Z3, Z6
+	VPDPBUSD        192(BX), Z6, Z9
+	VBROADCASTI32X4 38(CX), Z6
+	VINSERTI32X4    $0x01, 110(CX), Z6, Z6
+	VINSERTI32X4    $0x02, 182(CX), Z6, Z6
+	VINSERTI32X4    $0x03, 254(CX), Z6, Z6
+	VPANDD          Z0, Z6, Z7
+	VPSHUFB         Z7, Z3, Z7
+	VMOVDQA32       Z1, Z10
+	VPDPBUSD        256(BX), Z7, Z10
+	VPSRLW          $0x04, Z6, Z6
+	VPANDD          Z0, Z6, Z6
+	VPSHUFB         Z6, Z3, Z6
+	VPDPBUSD        320(BX), Z6, Z10
+	VBROADCASTI32X4 56(CX), Z6
+	VINSERTI32X4    $0x01, 128(CX), Z6, Z6
+	VINSERTI32X4    $0x02, 200(CX), Z6, Z6
+	VINSERTI32X4    $0x03, 272(CX), Z6, Z6
+	VPANDD          Z0, Z6, Z7
+	VPSHUFB         Z7, Z3, Z7
+	VMOVDQA32       Z1, Z1
+	VPDPBUSD        384(BX), Z7, Z1
+	VPSRLW          $0x04, Z6, Z6
+	VPANDD          Z0, Z6, Z6
+	VPSHUFB         Z6, Z3, Z6
+	VPDPBUSD        448(BX), Z6, Z1
+	VPUNPCKLDQ      Z9, Z8, Z0
+	VPUNPCKHDQ      Z9, Z8, Z3
+	VPADDD          Z3, Z0, Z0
+	VPUNPCKLDQ      Z1, Z10, Z3
+	VPUNPCKHDQ      Z1, Z10, Z1
+	VPADDD          Z1, Z3, Z3
+	VPUNPCKLQDQ     Z3, Z0, Z1
+	VPUNPCKHQDQ     Z3, Z0, Z0
+	VPADDD          Z0, Z1, Z1
+	VPERMW          (CX), Z2, Z0
+	VPERMW          72(CX), Z2, K1, Z0
+	VPERMW          144(CX), Z2, K2, Z0
+	VPERMW          216(CX), Z2, K3, Z0
+	VCVTPH2PS       Y0, Z0
+	VMOVUPS         576(BX), Z2
+	VPMADDWD        ones<>+0(SB), Z2, Z2
+	VPSLLD          $0x07, Z2, Z2
+	VPSUBD          Z2, Z1, Z1
+	VMOVUPS         512(BX), Z2
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z2, Z0, Z0
+	VFMADD231PS     Z0, Z1, K4, Z5
+
+reduce:
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y0, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X0
+	VADDPS        X0, X4, X4
+	VMOVHLPS      X4, X4, X0
+	VADDPS        X0, X4, X4
+	VMOVSHDUP     X4, X0
+	VADDSS        X0, X4, X4
+	MOVSS         X4, sum+88(FP)
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y0, Y5, Y5
+	VEXTRACTF128  $0x01, Y5, X0
+	VADDPS        X0, X5, X5
+	VMOVHLPS      X5, X5, X0
+	VADDPS        X0, X5, X5
+	VMOVSHDUP     X5, X0
+	VADDSS        X0, X5, X5
+	MOVSS         X5, sum2+92(FP)
 	VZEROUPPER
 	RET
 
@@ -10083,9 +11633,9 @@ DATA step<>+48(SB)/8, $0x0080000000800000
 DATA step<>+56(SB)/8, $0x0080000000800000
 GLOBL step<>(SB), RODATA|NOPTR, $64
 
-// func PairMXFP4AVX512(w []byte, w2 []byte, x []byte, ahead int) (sum float32, sum2 float32)
+// func PairMXFP4AVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+, SSE
-TEXT ·PairMXFP4AVX512(SB), NOSPLIT, $0-88
+TEXT ·PairMXFP4AVX512(SB), NOSPLIT, $0-96
 	MOVQ         w_base+0(FP), AX
 	MOVQ         w2_base+24(FP), CX
 	MOVQ         w_len+8(FP), DX
@@ -10106,6 +11656,8 @@ TEXT ·PairMXFP4AVX512(SB), NOSPLIT, $0-88
 	KMOVD        DI, K3
 	VPXORD       Z5, Z5, Z5
 	VPXORD       Z6, Z6, Z6
+	CMPQ         DX, $0x00000110
+	JL           rest
 
 chunk:
 	PREFETCHT1      (AX)(SI*1)
@@ -10191,7 +11743,6 @@ chunk:
 	VCVTDQ2PS       Z9, Z9
 	VMULPS          Z8, Z7, Z7
 	VFMADD231PS     Z7, Z9, Z5
-	ADDQ            $0x00000110, AX
 	PREFETCHT1      (CX)(SI*1)
 	PREFETCHT1      64(CX)(SI*1)
 	PREFETCHT1      128(CX)(SI*1)
@@ -10275,28 +11826,204 @@ chunk:
 	VCVTDQ2PS       Z9, Z9
 	VMULPS          Z8, Z7, Z7
 	VFMADD231PS     Z7, Z9, Z6
+	ADDQ            $0x00000110, AX
 	ADDQ            $0x00000110, CX
 	ADDQ            $0x000002c0, BX
 	SUBQ            $0x00000110, DX
-	JNZ             chunk
-	VEXTRACTF64X4   $0x01, Z5, Y0
-	VADDPS          Y0, Y5, Y5
-	VEXTRACTF128    $0x01, Y5, X0
-	VADDPS          X0, X5, X5
-	VMOVHLPS        X5, X5, X0
-	VADDPS          X0, X5, X5
-	VMOVSHDUP       X5, X0
-	VADDSS          X0, X5, X5
-	MOVSS           X5, sum+80(FP)
-	VEXTRACTF64X4   $0x01, Z6, Y0
-	VADDPS          Y0, Y6, Y6
-	VEXTRACTF128    $0x01, Y6, X0
-	VADDPS          X0, X6, X6
-	VMOVHLPS        X6, X6, X0
-	VADDPS          X0, X6, X6
-	VMOVSHDUP       X6, X0
-	VADDSS          X0, X6, X6
-	MOVSS           X6, sum2+84(FP)
+	CMPQ            DX, $0x00000110
+	JGE             chunk
+
+rest:
+	TESTQ           DX, DX
+	JZ              reduce
+	MOVWLZX         rest+80(FP), DX
+	KMOVW           DX, K4
+	PREFETCHT1      (AX)(SI*1)
+	PREFETCHT1      64(AX)(SI*1)
+	PREFETCHT1      128(AX)(SI*1)
+	PREFETCHT1      192(AX)(SI*1)
+	PREFETCHT1      256(AX)(SI*1)
+	VBROADCASTI32X4 1(AX), Z7
+	VINSERTI32X4    $0x01, 69(AX), Z7, Z7
+	VINSERTI32X4    $0x02, 137(AX), Z7, Z7
+	VINSERTI32X4    $0x03, 205(AX), Z7, Z7
+	VPANDD          Z0, Z7, Z8
+	VPSHUFB         Z8, Z2, Z8
+	VMOVDQA32       Z1, Z9
+	VPDPBUSD        (BX), Z8, Z9
+	VPSRLW          $0x04, Z7, Z7
+	VPANDD          Z0, Z7, Z7
+	VPSHUFB         Z7, Z2, Z7
+	VPDPBUSD        64(BX), Z7, Z9
+	VBROADCASTI32X4 18(AX), Z7
+	VINSERTI32X4    $0x01, 86(AX), Z7, Z7
+	VINSERTI32X4    $0x02, 154(AX), Z7, Z7
+	VINSERTI32X4    $0x03, 222(AX), Z7, Z7
+	VPANDD          Z0, Z7, Z8
+	VPSHUFB         Z8, Z2, Z8
+	VMOVDQA32       Z1, Z10
+	VPDPBUSD        128(BX), Z8, Z10
+	VPSRLW          $0x04, Z7, Z7
+	VPANDD          Z0, Z7, Z7
+	VPSHUFB         Z7, Z2, Z7
+	VPDPBUSD        192(BX), Z7, Z10
+	VBROADCASTI32X4 35(AX), Z7
+	VINSERTI32X4    $0x01, 103(AX), Z7, Z7
+	VINSERTI32X4    $0x02, 171(AX), Z7, Z7
+	VINSERTI32X4    $0x03, 239(AX), Z7, Z7
+	VPANDD          Z0, Z7, Z8
+	VPSHUFB         Z8, Z2, Z8
+	VMOVDQA32       Z1, Z11
+	VPDPBUSD        256(BX), Z8, Z11
+	VPSRLW          $0x04, Z7, Z7
+	VPANDD          Z0, Z7, Z7
+	VPSHUFB         Z7, Z2, Z7
+	VPDPBUSD        320(BX), Z7, Z11
+	VBROADCASTI32X4 52(AX), Z7
+	VINSERTI32X4    $0x01, 120(AX), Z7, Z7
+	VINSERTI32X4    $0x02, 188(AX), Z7, Z7
+	VINSERTI32X4    $0x03, 256(AX), Z7, Z7
+	VPANDD          Z0, Z7, Z8
+	VPSHUFB         Z8, Z2, Z8
+	VMOVDQA32       Z1, Z12
+	VPDPBUSD        384(BX), Z8, Z12
+	VPSRLW          $0x04, Z7, Z7
+	VPANDD          Z0, Z7, Z7
+	VPSHUFB         Z7, Z2, Z7
+	VPDPBUSD        448(BX), Z7, Z12
+	VPUNPCKLDQ      Z10, Z9, Z7
+	VPUNPCKHDQ      Z10, Z9, Z8
+	VPADDD          Z8, Z7, Z7
+	VPUNPCKLDQ      Z12, Z11, Z8
+	VPUNPCKHDQ      Z12, Z11, Z9
+	VPADDD          Z9, Z8, Z8
+	VPUNPCKLQDQ     Z8, Z7, Z9
+	VPUNPCKHQDQ     Z8, Z7, Z7
+	VPADDD          Z7, Z9, Z9
+	VPERMW          (AX), Z4, Z7
+	VPERMW          68(AX), Z4, K1, Z7
+	VPERMW          136(AX), Z4, K2, Z7
+	VPERMW          204(AX), Z4, K3, Z7
+	VPMOVZXWD       Y7, Z7
+	VPSRLVD         odd<>+0(SB), Z7, Z7
+	VPANDD          lowByte<>+0(SB), Z7, Z7
+	VMOVUPS         one<>+0(SB), Z8
+	VPSUBD          Z7, Z8, Z8
+	VPSRLVD         Z8, Z3, Z8
+	VPSLLD          $0x17, Z7, Z7
+	VPSUBD          step<>+0(SB), Z7, Z7
+	VPMAXSD         Z8, Z7, Z7
+	VMOVUPS         576(BX), Z8
+	VPMADDWD        ones<>+0(SB), Z8, Z8
+	VPSLLD          $0x04, Z8, Z8
+	VPSUBD          Z8, Z9, Z9
+	VMOVUPS         512(BX), Z8
+	VCVTDQ2PS       Z9, Z9
+	VMULPS          Z8, Z7, Z7
+	VFMADD231PS     Z7, Z9, K4, Z5
+	PREFETCHT1      (CX)(SI*1)
+	PREFETCHT1      64(CX)(SI*1)
+	PREFETCHT1      128(CX)(SI*1)
+	PREFETCHT1      192(CX)(SI*1)
+	PREFETCHT1      256(CX)(SI*1)
+	VBROADCASTI32X4 1(CX), Z7
+	VINSERTI32X4    $0x01, 69(CX), Z7, Z7
+	VINSERTI32X4    $0x02, 137(CX), Z7, Z7
+	VINSERTI32X4    $0x03, 205(CX), Z7, Z7
+	VPANDD          Z0, Z7, Z8
+	VPSHUFB         Z8, Z2, Z8
+	VMOVDQA32       Z1, Z9
+	VPDPBUSD        (BX), Z8, Z9
+	VPSRLW          $0x04, Z7, Z7
+	VPANDD          Z0, Z7, Z7
+	VPSHUFB         Z7, Z2, Z7
+	VPDPBUSD        64(BX), Z7, Z9
+	VBROADCASTI32X4 18(CX), Z7
+	VINSERTI32X4    $0x01, 86(CX), Z7, Z7
+	VINSERTI32X4    $0x02, 154(CX), Z7, Z7
+	VINSERTI32X4    $0x03, 222(CX), Z7, Z7
+	VPANDD          Z0, Z7, Z8
+	VPSHUFB         Z8, Z2, Z8
+	VMOVDQA32       Z1, Z10
+	VPDPBUSD        128(BX), Z8, Z10
+	VPSRLW          $0x04, Z7, Z7
+	VPANDD          Z0, Z7, Z7
+	VPSHUFB         Z7, Z2, Z7
+	VPDPBUSD        192(BX), Z7, Z10
+	VBROADCASTI32X4 35(CX), Z7
+	VINSERTI32X4    $0x01, 103(CX), Z7, Z7
+	VINSERTI32X4    $0x02, 171(CX), Z7, Z7
+	VINSERTI32X4    $0x03, 239(CX), Z7, Z7
+	VPANDD          Z0, Z7, Z8
+	VPSHUFB         Z8, Z2, Z8
+	VMOVDQA32       Z1, Z11
+	VPDPBUSD        256(BX), Z8, Z11
+	VPSRLW          $0x04, Z7, Z7
+	VPANDD          Z0, Z7, Z7
+	VPSHUFB         Z7, Z2, Z7
+	VPDPBUSD        320(BX), Z7, Z11
+	VBROADCASTI32X4 52(CX), Z7
+	VINSERTI32X4    $0x01, 120(CX), Z7, Z7
+	VINSERTI32X4    $0x02, 188(CX), Z7, Z7
+	VINSERTI32X4    $0x03, 256(CX), Z7, Z7
+	VPANDD          Z0, Z7, Z8
+	VPSHUFB         Z8, Z2, Z8
+	VMOVDQA32       Z1, Z1
+	VPDPBUSD        384(BX), Z8, Z1
+	VPSRLW          $0x04, Z7, Z7
+	VPANDD          Z0, Z7, Z7
+	VPSHUFB         Z7, Z2, Z7
+	VPDPBUSD        448(BX), Z7, Z1
+	VPUNPCKLDQ      Z10, Z9, Z0
+	VPUNPCKHDQ      Z10, Z9, Z2
+	VPADDD          Z2, Z0, Z0
+	VPUNPCKLDQ      Z1, Z11, Z2
+	VPUNPCKHDQ      Z1, Z11, Z1
+	VPADDD          Z1, Z2, Z2
+	VPUNPCKLQDQ     Z2, Z0, Z1
+	VPUNPCKHQDQ     Z2, Z0, Z0
+	VPADDD          Z0, Z1, Z1
+	VPERMW          (CX), Z4, Z0
+	VPERMW          68(CX), Z4, K1, Z0
+	VPERMW          136(CX), Z4, K2, Z0
+	VPERMW          204(CX), Z4, K3, Z0
+	VPMOVZXWD       Y0, Z0
+	VPSRLVD         odd<>+0(SB), Z0, Z0
+	VPANDD          lowByte<>+0(SB), Z0, Z0
+	VMOVUPS         one<>+0(SB), Z2
+	VPSUBD          Z0, Z2, Z2
+	VPSRLVD         Z2, Z3, Z2
+	VPSLLD          $0x17, Z0, Z0
+	VPSUBD          step<>+0(SB), Z0, Z0
+	VPMAXSD         Z2, Z0, Z0
+	VMOVUPS         576(BX), Z2
+	VPMADDWD        ones<>+0(SB), Z2, Z2
+	VPSLLD          $0x04, Z2, Z2
+	VPSUBD          Z2, Z1, Z1
+	VMOVUPS         512(BX), Z2
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z2, Z0, Z0
+	VFMADD231PS     Z0, Z1, K4, Z6
+
+reduce:
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y0, Y5, Y5
+	VEXTRACTF128  $0x01, Y5, X0
+	VADDPS        X0, X5, X5
+	VMOVHLPS      X5, X5, X0
+	VADDPS        X0, X5, X5
+	VMOVSHDUP     X5, X0
+	VADDSS        X0, X5, X5
+	MOVSS         X5, sum+88(FP)
+	VEXTRACTF64X4 $0x01, Z6, Y0
+	VADDPS        Y0, Y6, Y6
+	VEXTRACTF128  $0x01, Y6, X0
+	VADDPS        X0, X6, X6
+	VMOVHLPS      X6, X6, X0
+	VADDPS        X0, X6, X6
+	VMOVSHDUP     X6, X0
+	VADDSS        X0, X6, X6
+	MOVSS         X6, sum2+92(FP)
 	VZEROUPPER
 	RET
 
