@@ -70,6 +70,7 @@ func New(k kernel.Set, threads int, options ...Option) *Backend {
 	b.storeKV.k, b.att.k, b.sk.k, b.down.k = &b.k, &b.k, &b.k, &b.k
 	shared := make([]scratch, threads)
 	b.lin.scratch, b.up.scratch, b.down.scratch = shared, shared, shared
+	b.experts.b, b.experts.workers = b, make([]expertWork, threads)
 	b.att.workers = make([]attendWork, threads)
 	for _, option := range options {
 		option(b)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/sparseflow/sparseflow/internal/config"
@@ -93,12 +94,15 @@ func outputs(y device.Act, rows []int32, n int) device.Act {
 	return checked
 }
 
-// operation is Experts on all of m.
-func (m *mixture) operation(name string, options ...cpu.Option) operation {
+// bounds is by how much outputs may differ from the oracle's, [tokens, k*d]: what
+// errors of the activations become, and those of the last sums.
+func (m *mixture) bounds(rounded bool) device.Act {
 	tokens, k, d := m.x.Rows, len(m.chosen[0]), m.x.Cols
-	blocks := 1 // of activations that are rounded
-	if options != nil {
-		blocks = 0
+	rounds := func(dt tensor.DType) int {
+		if rounded {
+			return blockOf(dt)
+		}
+		return 0
 	}
 	bounds := device.NewAct(tokens, k*d)
 	for id := range m.data {
@@ -106,7 +110,7 @@ func (m *mixture) operation(name string, options ...cpu.Option) operation {
 		var errs [2]func(t, j int, want float64) float64
 		for i := range products {
 			products[i] = m.part(ref.New(), m.x, id, i, true)
-			errs[i] = rounding(m.x, blocks*blockOf(m.parts[i].DType), func(b device.Backend, x device.Act) device.Act { return m.part(b, x, id, i, true) })
+			errs[i] = rounding(m.x, rounds(m.parts[i].DType), func(b device.Backend, x device.Act) device.Act { return m.part(b, x, id, i, true) })
 		}
 		h, lost := device.NewAct(tokens, m.parts[0].Rows), device.NewAct(tokens, m.parts[0].Rows)
 		for t := range tokens {
@@ -119,7 +123,7 @@ func (m *mixture) operation(name string, options ...cpu.Option) operation {
 		}
 		ref.New().Gate(h, products[1], m.act)
 		third := func(b device.Backend, x device.Act) device.Act { return m.part(b, x, id, 2, true) }
-		sums, carried := rounding(h, blocks*blockOf(m.parts[2].DType), third), m.part(ref.Magnitudes(), lost, id, 2, false)
+		sums, carried := rounding(h, rounds(m.parts[2].DType), third), m.part(ref.Magnitudes(), lost, id, 2, false)
 		for t, ids := range m.chosen {
 			if at := slices.Index(ids, int32(id)); at >= 0 {
 				for j := range d {
@@ -128,6 +132,13 @@ func (m *mixture) operation(name string, options ...cpu.Option) operation {
 			}
 		}
 	}
+	return bounds
+}
+
+// operation is Experts on all of m.
+func (m *mixture) operation(name string, options ...cpu.Option) operation {
+	tokens, k, d := m.x.Rows, len(m.chosen[0]), m.x.Cols
+	bounds := sync.OnceValue(func() device.Act { return m.bounds(options == nil) })
 	run := func(b device.Backend, first, n int) device.Act {
 		w, rows := m.work(first, n)
 		y := device.NewAct(w.Pairs(), d)
@@ -136,7 +147,7 @@ func (m *mixture) operation(name string, options ...cpu.Option) operation {
 	}
 	return operation{
 		name: "Experts/" + name, tokens: tokens, run: run, options: options,
-		bound: func(t, j int, want float64) float64 { return float64(bounds.Row(t)[j]) + 2*u*math.Abs(want) },
+		bound: func(t, j int, want float64) float64 { return float64(bounds().Row(t)[j]) + 2*u*math.Abs(want) },
 		same: map[string]func(b device.Backend) device.Act{
 			"in two calls, in another order": func(b device.Backend) device.Act {
 				w, rows := m.work(0, tokens)
@@ -177,7 +188,7 @@ func (m *mixture) operation(name string, options ...cpu.Option) operation {
 
 func experts() (ops []operation) {
 	for i, s := range []struct{ tokens, k, experts, d, width int }{
-		{1, 4, 9, 64, 96}, {5, 2, 3, 60, 35}, {3, 3, 3, 256, 256}, {1, 8, 20, 512, 768}, {37, 2, 5, 256, 96}, {70, 1, 2, 32, 64},
+		{1, 4, 9, 64, 96}, {5, 2, 3, 60, 35}, {3, 2, 3, 256, 256}, {1, 2, 3, 768, 256}, {37, 2, 5, 256, 96}, {300, 2, 3, 32, 64},
 	} {
 		for j, dt := range matTypes() {
 			down := matTypes()[(j+i)%len(matTypes())]
@@ -245,16 +256,20 @@ func combinations() (ops []operation) {
 // ExpertBytes says.
 func TestExpertScratch(t *testing.T) {
 	for _, dt := range []tensor.DType{tensor.F16, tensor.Q4_K, tensor.MXFP4} {
-		for _, tokens := range []int{1, 40} {
+		for _, tokens := range []int{1, 40, 300} {
 			m := newMixture(tokens, 3, 7, 512, 256, dt, dt)
 			b := cpu.NewFine(kernel.Best(), 2)
 			w, rows := m.work(0, tokens)
 			y, sum, weights, sel := device.NewAct(w.Pairs(), 512), device.NewAct(tokens, 512), make([]float32, len(rows)), all(w)
+			before := b.ExpertScratch()
 			if n := testing.AllocsPerRun(5, func() {
 				b.Experts(y, m.x, w, sel)
 				b.Combine(sum, y, rows, weights, 3)
 			}); n != 0 {
 				t.Errorf("%v, %d tokens: got %v allocations a run, want 0", dt, tokens, n)
+			}
+			if got, most := b.ExpertScratch()-before, cpu.ExpertBytes(m.parts, tokens, 3); got == 0 || got > most {
+				t.Errorf("%v, %d tokens: got %d bytes of scratch, want at most %d, and some", dt, tokens, got, most)
 			}
 			b.Close()
 		}

@@ -19,3 +19,9 @@ func (b *Backend) Scratch() int64 {
 	}
 	return 4*int64(n+cap(b.up.active)) + 8*int64(cap(b.up.wants))
 }
+
+// ExpertScratch is the bytes that b has made for experts; see ExpertBytes.
+func (b *Backend) ExpertScratch() int64 {
+	e := &b.experts
+	return int64(cap(e.records)+cap(e.x8)+cap(e.h8)) + 4*int64(cap(e.x32)+cap(e.h)+cap(e.up))
+}

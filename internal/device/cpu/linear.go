@@ -74,11 +74,7 @@ func (l *linear) run(lo, hi, worker int) {
 	if l.dot.x.Rows == 1 && l.dot.form != decoded {
 		y := l.y.Data[lo:hi]
 		l.dot.MatVec(y, l.w.Data[lo*l.rowBytes:hi*l.rowBytes], l.rowBytes, l.dot.inputs, l.dot.k.Ahead)
-		if l.bias != nil {
-			for i, v := range l.bias[lo:hi] {
-				y[i] += v
-			}
-		}
+		l.addBias(lo, hi)
 		return
 	}
 	out := s.out[:l.dot.x.Rows] // fewer than a tile's
@@ -90,6 +86,17 @@ func (l *linear) run(lo, hi, worker int) {
 			}
 		}
 		l.put(r, 0, out[:l.y.Rows])
+	}
+}
+
+// addBias adds that of the rows lo to hi to one token's products.
+func (l *linear) addBias(lo, hi int) {
+	if l.bias == nil {
+		return
+	}
+	y := l.y.Data[lo:hi]
+	for i, v := range l.bias[lo:hi] {
+		y[i] += v
 	}
 }
 
