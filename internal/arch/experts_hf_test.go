@@ -9,6 +9,7 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/source"
+	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 // routed is a config.json of two layers with 4 experts of 6 neurons, and the tensors of
@@ -89,6 +90,31 @@ func TestExpertForms(t *testing.T) {
 		entry{"mlp.experts.gate_up_proj", "F16", []int64{4, 12, 8}}, entry{"mlp.experts.down_proj", "F16", []int64{4, 8, 6}})...))
 	if gate, up := m.Experts[1].Parts[0][3], m.Experts[1].Parts[1][3]; gate.First != 36 || up.First != 42 || up.Step != 1 {
 		t.Errorf("got gate and up of the last expert from rows %d and %d on, want 36 and 42", gate.First, up.First)
+	}
+}
+
+// Weights of 8 bits come with scales, those of a norm do not.
+func TestExpertsFP8(t *testing.T) {
+	p, list := routed(t, "qwen3_moe", "gate", nil)
+	list = append(list, inLayers(append(eachExpert(), qwenNorms()...)...)...)
+	for _, e := range slices.Clone(list) {
+		if strings.Contains(e.name, "_proj.") {
+			i := slices.IndexFunc(list, func(x entry) bool { return x.name == e.name })
+			list[i].dtype = "F8_E4M3"
+			list = append(list, entry{e.name + "_scale_inv", "F32", []int64{1, 1}})
+		}
+	}
+	m := mapped(t, p, list)
+	if x := m.Experts[0].Parts[2][1].Tensor; x.DType != tensor.F32 || x.Stored != "F8_E4M3" {
+		t.Errorf("got %s read as %v, want F8_E4M3 as F32", x.Stored, x.DType)
+	}
+	last := len(list) - 1
+	list[last].shape = []int64{1, 2}
+	if _, err := Map(open(t, list), p, "the-model"); err == nil || !strings.Contains(err.Error(), `got scales of shape [1 2] beside weights of [8 6], want [1 1]`) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := Map(open(t, list[:last]), p, "the-model"); err == nil || !strings.Contains(err.Error(), `layers.1.moe.experts.down of expert 3: `) || !strings.Contains(err.Error(), "F8_E4M3") {
+		t.Errorf("without scales: got %v", err)
 	}
 }
 

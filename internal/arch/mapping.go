@@ -218,9 +218,20 @@ func (f *finder) find(s config.TensorShape) *source.Tensor {
 	return f.look(f.name(s.Name), role, shape)
 }
 
+// fp8Scales ends the name of the scales of weights of 8 bits.
+const fp8Scales = "_scale_inv"
+
 // look is find by the checkpoint's name of a tensor; errors tell its role.
 func (f *finder) look(name, role string, shape []int64) *source.Tensor {
 	x := f.shaped(name, role, shape)
+	if scales, ok := f.c.Tensor(name + fp8Scales); ok && x != nil {
+		f.used[scales.Name] = true
+		var err error
+		if x, err = source.FP8(x, scales); err != nil {
+			f.err = fmt.Errorf("arch: map %s: %s: %w", f.path, role, err)
+			return nil
+		}
+	}
 	if x != nil && x.Err() != nil {
 		f.err = fmt.Errorf("arch: map %s: %s: %w", f.path, role, x.Err())
 		return nil

@@ -110,7 +110,7 @@ func open(t *testing.T, list []entry) *source.Checkpoint {
 	var entries []source.SafetensorsEntry
 	total := int64(0)
 	for _, e := range list {
-		n := map[string]int64{"F16": 2, "I64": 8}[e.dtype]
+		n := map[string]int64{"F8_E4M3": 1, "F16": 2, "F32": 4, "I64": 8}[e.dtype]
 		for _, d := range e.shape {
 			n *= d
 		}

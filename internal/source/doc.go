@@ -44,7 +44,8 @@
 // # Caveats
 //
 //   - Names are kept as stored, with or without a "model." prefix.
-//   - Of element types that package tensor lacks F64 is read as F32; others are
+//   - Of element types that package tensor lacks F64 is read as F32. [FP8] and [MXFP4]
+//     join weights of 8 and 4 bits with the tensor that holds their scales. Others are
 //     listed, but reading one is an error ([Tensor.Err]): harmless extras (int64
 //     position ids) do not stop a model from loading.
 //   - Tensors of .bin files that are not contiguous are read piece by piece,

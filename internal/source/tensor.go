@@ -99,8 +99,8 @@ func (t *Tensor) Columns(first, step, n int64) *Tensor {
 // strided is a copy with strides. Elements in blocks have none, and cannot be read so.
 func (t *Tensor) strided() *Tensor {
 	x := *t
-	if x.err == nil && x.DType.Quantised() {
-		x.err = fmt.Errorf("got blocks of %v, want single elements, which can be taken apart", x.DType)
+	if x.err == nil && (x.DType.Quantised() || x.DType.RowBytes(1) != x.readBytes()) {
+		x.err = fmt.Errorf("got %s that is read as %v, want single elements, which can be taken apart", x.Stored, x.DType)
 	}
 	if x.err != nil {
 		return &x
