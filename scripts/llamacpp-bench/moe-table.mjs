@@ -69,11 +69,12 @@ export function text(rows) {
     ...known(rows, "same_likeliest").map((v) => `the likeliest next token was llama.cpp's at ${v} places of the text`)].join("\n");
 }
 
-// The same in two tables of Markdown.
-export function markdown(rows) {
-  const list = summary(rows), names = Object.keys(list[0] ?? {}), cut = names.indexOf("read MB");
-  return [names.slice(0, cut), ["budget", ...names.slice(cut)]].map((some) =>
-    [some, some.map(() => "---"), ...list.map((r) => some.map((name) => r[name]))].map((r) => `| ${r.join(" | ")} |`).join("\n")).join("\n\n") + "\n";
+// Some columns of the same as a table of Markdown: all from the first one to before the
+// last one, behind the budget.
+export function markdown(rows, first, last) {
+  const list = summary(rows), names = Object.keys(list[0] ?? {}), end = names.indexOf(last);
+  const some = ["budget", ...names.slice(names.indexOf(first), end < 0 ? names.length : end)];
+  return [some, some.map(() => "---"), ...list.map((r) => some.map((name) => r[name]))].map((r) => `| ${r.join(" | ")} |`).join("\n");
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) console.log(text(readRows(process.argv[2])));
