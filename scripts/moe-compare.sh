@@ -4,7 +4,7 @@
 # Prints a table and writes every run's row as CSV.
 #
 #   scripts/moe-compare.sh [-b SHARES] [-e ENGINES] [-p TOKENS] [-P SHARES] [-g TOKENS] [-w TOKENS]
-#       [-t THREADS] [-r ROUNDS] [-m MINUTES] [-v VARIANTS] [-s SECONDS] [-d DIR] [-o FILE.csv] FILE.gguf IDS
+#       [-t THREADS] [-r ROUNDS] [-m MINUTES] [-v VARIANTS] [-s SECONDS] [-d DIR] [-a] [-o FILE.csv] FILE.gguf IDS
 #   scripts/moe-compare.sh -D FILE.csv     # rows measured before into docs: table and picture
 #
 # IDS is a file of token ids with spaces or line ends between, of real text: 1,000 for
@@ -23,21 +23,23 @@
 # not fit into -m minutes (35) any more. -s (60) is the seconds after which llama.cpp's
 # decoding is cut short. -b (100,75,58,40,30,20,10), -e (ours,llama) choose rows.
 #
-# For 18.5 GB on two cores and a disk of 1 to 2 GB/s a round takes about 16 minutes,
-# and another one without prompts and variants 8.
+# For 18.5 GB on two cores and a disk of 1 to 2 GB/s the first round is estimated at 23
+# minutes (7 of them llama.cpp's three variants and SparseFlow at 100 %, 3 each prompt
+# below), and a further one, without prompts and with the best variant alone, at 13. With
+# -a rows are added to those in FILE.csv.
 #
 # Needs root, Linux, Go, a C compiler, Node.js 20 or later and npm. DIR keeps the
 # package (by default one that is removed).
 set -euo pipefail
 BUDGETS=100,75,58,40,30,20,10 ENGINES=ours,llama PP=512 PROMPT_ROWS=100,58,30 TG=32 WARM=32 THREADS=2 ROUNDS=1 MINUTES=35
 VARIANTS=norepack,repack,nommap LLAMA_SECONDS=60 CTX=1024 TIMEOUT=600 READ_AHEAD=128 CSV=moe-compare.csv
-dir= docs=
+dir= docs= APPEND=
 fail() { echo "moe-compare: $1" >&2; exit 2; }
-while getopts b:e:p:P:g:w:t:r:m:v:s:d:o:D: flag; do
+while getopts b:e:p:P:g:w:t:r:m:v:s:d:o:D:a flag; do
   case $flag in
     b) BUDGETS=$OPTARG ;; e) ENGINES=$OPTARG ;; p) PP=$OPTARG ;; P) PROMPT_ROWS=$OPTARG ;; g) TG=$OPTARG ;; w) WARM=$OPTARG ;;
     t) THREADS=$OPTARG ;; r) ROUNDS=$OPTARG ;; m) MINUTES=$OPTARG ;; v) VARIANTS=$OPTARG ;; s) LLAMA_SECONDS=$OPTARG ;;
-    d) dir=$OPTARG ;; o) CSV=$OPTARG ;; D) docs=$OPTARG ;;
+    d) dir=$OPTARG ;; a) APPEND=1 ;; o) CSV=$OPTARG ;; D) docs=$OPTARG ;;
     *) exit 2 ;;
   esac
 done
@@ -91,6 +93,6 @@ if [ -w "$queue" ]; then
 else
   echo "moe-compare: $queue: cannot be written to; the disk's read-ahead stays as it is" >&2
 fi
-export BUDGETS ENGINES PP PROMPT_ROWS TG WARM THREADS ROUNDS MINUTES VARIANTS LLAMA_SECONDS CTX TIMEOUT READ_AHEAD CSV FILE IDS \
+export BUDGETS ENGINES PP PROMPT_ROWS TG WARM THREADS ROUNDS MINUTES VARIANTS LLAMA_SECONDS CTX TIMEOUT READ_AHEAD APPEND CSV FILE IDS \
   SPARSEFLOW LLAMA_VERSION NOREPACK GGML MACHINE
 node "$dir/moe.mjs"

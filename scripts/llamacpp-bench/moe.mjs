@@ -52,6 +52,7 @@ function run(command, args, more = {}) {
 }
 
 let proof; // of SparseFlow's first row
+const best = {tok_s: 0}; // of llama.cpp with all in memory: later rounds run that variant alone
 
 async function ours(job, group) {
   const tests = [`tg${tg}`, ...job.prompt ? [`pp${pp}`] : []].join(",");
@@ -95,7 +96,7 @@ function jobs(round) {
     if (engines.includes("ours")) pair.push({...of, engine: "sparseflow", variant: ""});
     if (engines.includes("llama")) {
       // What it is best by depends: repacked weights are the fastest where they fit.
-      const variants = whole ? env.VARIANTS.split(",") : ["norepack"];
+      const variants = !whole ? ["norepack"] : best.variant ? [best.variant] : env.VARIANTS.split(",");
       for (const variant of variants) {
         pair.push({...of, engine: "llama.cpp", variant, prompt: prompt && (variant !== "nommap" || variants.length === 1)});
       }
@@ -107,7 +108,7 @@ function jobs(round) {
 
 const begin = Date.now(), lasted = new Map(), left = () => 60 * minutes - (Date.now() - begin) / 1e3;
 const started = new Date().toISOString().slice(0, 16);
-writeFileSync(env.CSV, `# ${basename(file)}, ${size} bytes, ${execFileSync(env.SPARSEFLOW, ["version"], {encoding: "utf8"}).split("\n")[0]} beside node-llama-cpp ${env.LLAMA_VERSION}, ${threads} threads, ${env.MACHINE}, ${started}Z; ${warm} warm and ${tg} timed tokens, read-ahead ${env.READ_AHEAD} KiB\n${columns.join(",")}\n`);
+if (!env.APPEND || !existsSync(env.CSV)) writeFileSync(env.CSV, `# ${basename(file)}, ${size} bytes, ${execFileSync(env.SPARSEFLOW, ["version"], {encoding: "utf8"}).split("\n")[0]} beside node-llama-cpp ${env.LLAMA_VERSION}, ${threads} threads, ${env.MACHINE}, ${started}Z; ${warm} warm and ${tg} timed tokens, read-ahead ${env.READ_AHEAD} KiB\n${columns.join(",")}\n`);
 for (let round = 0; round < rounds; round++) {
   for (const job of jobs(round)) {
     const key = job.share + job.engine + job.variant;
@@ -129,6 +130,7 @@ for (let round = 0; round < rounds; round++) {
       group.remove();
     } catch (e) { tell(`  ${e.message}`); }
     row.seconds = (Date.now() - at) / 1e3;
+    if (!job.bytes && job.engine === "llama.cpp" && row.tok_s > best.tok_s) Object.assign(best, {variant: job.variant, tok_s: row.tok_s});
     if (!row.note) lasted.set(key, row.seconds - (job.prompt ? pp / (row.pp_tok_s ?? pp) : 0));
     appendFileSync(env.CSV, columns.map((c) => field(row[c])).join(",") + "\n");
   }
