@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/memory"
@@ -21,7 +22,8 @@ type loading struct {
 	loader     model.Loader
 	transfer   *disk.AsyncWeightTransfer // of its own, so that no request is taken to have read this
 	layers     int
-	hot        [][]int32               // [layers] neurons
+	hot        [][]int32               // [layers] units
+	experts    bool                    // which these are
 	warming    []*transfer.Preload     // [layers], of hot
 	progress   func(done, total int64) // may be nil
 	doneBytes  int64
@@ -43,11 +45,12 @@ type loadingPart struct {
 
 // newLoading loads nothing yet; stream is memory for blocks on their way.
 func newLoading(o Options, place *placement.Placement, store *disk.DiskWeightStore, mem *memory.Memory, stream [][]byte) *loading {
-	l := &loading{transfer: o.transfer(store), layers: len(place.Slots), hot: hottest(place, o), progress: o.Progress, totalBytes: place.LoadBytes}
+	l := &loading{transfer: o.transfer(store), layers: len(place.Slots), hot: hottest(store.Pack().Profile(), place, o), progress: o.Progress, totalBytes: place.LoadBytes}
+	l.experts = store.Pack().Profile().Experts() > 0
 	l.loader = model.Loader{Store: store, Memory: mem, Resident: place.Resident, Progress: l.count,
 		Stream: disk.NewBlockReader(l.transfer, stream)}
-	for _, ids := range l.hot {
-		l.totalBytes += int64(len(ids)) * store.Pack().BundleStride()
+	for layer, ids := range l.hot {
+		l.totalBytes += int64(len(ids)) * place.SlotBytes[layer]
 	}
 	return l
 }
@@ -60,25 +63,33 @@ func (l *loading) count(n int64) {
 }
 
 // preloadTokens is how many tokens of a prompt would want, at least once, what
-// is loaded before there is one. Neurons seldomer than that come when they are
+// is loaded before there is one. Units seldomer than that come when they are
 // wanted: loading a whole large cache first would only put off the first token.
-const preloadTokens = 12
+// An expert is large, so that of those loaded most are to be wanted at once.
+const (
+	preloadTokens       = 12
+	preloadExpertTokens = 4
+)
 
-// hottest is the neurons of each layer that are loaded before there is a prompt,
-// the hottest first: as many as a profile says will be wanted, and have slots.
+// hottest is the units of each layer that are loaded before there is a prompt,
+// the hottest first: as many as counts say will be wanted, and have slots.
 // Where every neuron is computed none is hotter than another.
-func hottest(place *placement.Placement, o Options) [][]int32 {
+func hottest(p config.ModelProfile, place *placement.Placement, o Options) [][]int32 {
 	hot := make([][]int32, len(place.Slots))
 	if o.Counts == nil {
 		return hot
 	}
+	tokens := preloadTokens
+	if p.Experts() > 0 {
+		tokens = preloadExpertTokens
+	}
 	for l, slots := range place.Slots {
-		if !place.Predicted[l] {
+		if !place.Predicted[l] && p.Experts() == 0 {
 			continue
 		}
 		ids, counts := o.Counts.Hottest(l), o.Counts.Neurons[l]
 		n := 0
-		for n < slots && int(counts[ids[n]])*preloadTokens >= max(o.Counts.Tokens, 1) {
+		for n < slots && int(counts[ids[n]])*tokens >= max(o.Counts.Tokens, 1) {
 			n++
 		}
 		hot[l] = ids[:n]
@@ -92,10 +103,10 @@ func hottest(place *placement.Placement, o Options) [][]int32 {
 func (l *loading) prepare(place *placement.Placement, slots device.Slots) {
 	parts := l.loader.Room(model.Shared)
 	for layer, n := range place.Slots {
-		of := slots.Data[:int64(n)*slots.Stride]
+		of := slots.Data[:int64(n)*place.SlotBytes[layer]]
 		slots.Data = slots.Data[len(of):]
-		if place.Predicted[layer] {
-			of = of[:int64(len(l.hot[layer]))*slots.Stride]
+		if place.Predicted[layer] || l.experts {
+			of = of[:int64(len(l.hot[layer]))*place.SlotBytes[layer]]
 		}
 		parts = append(append(parts, l.loader.Room(layer)...), of)
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"github.com/sparseflow/sparseflow/internal/disk"
+	"github.com/sparseflow/sparseflow/internal/placement"
 	"github.com/sparseflow/sparseflow/internal/transfer"
 )
 
@@ -17,31 +18,44 @@ type filler struct {
 	loading     *loading
 	o           Options
 	transfer    *disk.AsyncWeightTransfer // of its own, so that no request is taken to have read this; nil before the first batch
-	layer       int                       // whose turn it is, -1 when all have had theirs
-	order       []int32                   // of that layer, what is still to be offered, the hottest first; empty before its turn
-	batch       *transfer.Preload         // that is being read
-	under       int                       // its layer
+	place       *placement.Placement
+	layer       int               // up to which layers have had no turn, -1 when all have had theirs
+	order       [][]int32         // [layers] what is still to be offered, the hottest first; empty before a layer's turn
+	batch       *transfer.Preload // that is being read
+	under       int               // its layer
 }
 
 // The bytes of a batch: between requests some milliseconds of a disk's time, in
-// a step a fraction of one.
+// a step a fraction of one. A step over experts takes longer, and one expert more.
 const (
-	idleBatchBytes = 2 << 20
-	stepBatchBytes = 128 << 10
+	idleBatchBytes  = 2 << 20
+	stepBatchBytes  = 128 << 10
+	expertIdleBytes = 16 << 20
+	expertStepBytes = 4 << 20
 )
 
 // newFiller fills nothing yet. The last layer comes first, since a step gets to it
 // last.
-func newFiller(o Options, s *disk.DiskWeightStore, c *transfer.TransferCoordinator, l *loading) *filler {
-	return &filler{store: s, coordinator: c, loading: l, o: o, layer: l.layers - 1, under: -1}
+func newFiller(o Options, m *loaded, c *transfer.TransferCoordinator) *filler {
+	f := &filler{store: m.store, coordinator: c, loading: m.loading, o: o, place: m.place, order: make([][]int32, len(m.place.Slots)), under: -1}
+	f.layer = len(f.order) - 1
+	return f
 }
 
-// hottest is the neurons of a layer, the hottest first, if that is known.
+// experts reports whether experts fill slots. They are few and large, so that what is
+// hottest in any layer comes first; neurons come layer by layer, whose neighbours in
+// the file are read together.
+func (f *filler) experts() bool { return f.store.Pack().Profile().Experts() > 0 }
+
+// hottest is the units of a layer, the hottest first, if that is known.
 func (f *filler) hottest(layer int) []int32 {
+	if f.place.Slots[layer] == 0 {
+		return []int32{}
+	}
 	if f.o.Counts != nil {
 		return f.o.Counts.Hottest(layer)
 	}
-	all := make([]int32, f.store.Pack().Profile().BundledNeurons())
+	all := make([]int32, f.store.Pack().Profile().Units())
 	for i := range all {
 		all[i] = int32(i)
 	}
@@ -50,7 +64,7 @@ func (f *filler) hottest(layer int) []int32 {
 
 // idle fills some slots between requests, and reports whether there may be more.
 func (f *filler) idle() bool {
-	if f == nil || !f.begin(idleBatchBytes) {
+	if f == nil || !f.begin(idleBatchBytes, expertIdleBytes) {
 		return false
 	}
 	f.finish()
@@ -60,25 +74,48 @@ func (f *filler) idle() bool {
 // step starts to fill a few slots after a step of decoding.
 func (f *filler) step() {
 	if f != nil && f.batch == nil {
-		f.begin(stepBatchBytes)
+		f.begin(stepBatchBytes, expertStepBytes)
 	}
 }
 
+// turn is the layer whose turn it is, -1 when all have had theirs.
+func (f *filler) turn() int {
+	if !f.experts() {
+		for f.layer >= 0 && len(f.order[f.layer]) == 0 {
+			if f.order[f.layer] == nil {
+				f.order[f.layer] = f.hottest(f.layer)
+			} else {
+				f.order[f.layer], f.layer = nil, f.layer-1
+			}
+		}
+		return f.layer
+	}
+	for ; f.layer >= 0; f.layer-- {
+		f.order[f.layer] = f.hottest(f.layer)
+	}
+	at := -1
+	for l, left := range f.order {
+		if len(left) > 0 && (at < 0 || len(left) >= len(f.order[at])) {
+			at = l
+		}
+	}
+	return at
+}
+
 // begin starts a batch of some size. It reports false where all is filled.
-func (f *filler) begin(bytes int64) bool {
+func (f *filler) begin(neurons, experts int64) bool {
 	f.finish()
 	if !f.loading.complete() {
 		return false
 	}
-	n := int(max(1, bytes/f.store.Pack().BundleStride()))
-	for f.layer >= 0 {
-		if len(f.order) == 0 {
-			f.order = f.hottest(f.layer)
-		}
-		layer, ids := f.layer, f.order[:min(n, len(f.order))]
-		if f.order = f.order[len(ids):]; len(f.order) == 0 {
-			f.layer--
-		}
+	bytes := neurons
+	if f.experts() {
+		bytes = experts
+	}
+	for layer := f.turn(); layer >= 0; layer = f.turn() {
+		left := f.order[layer]
+		ids := left[:min(int(max(1, bytes/f.place.SlotBytes[layer])), len(left))]
+		f.order[layer] = left[len(ids):]
 		batch := f.coordinator.Preload(layer, ids)
 		if batch.Bytes() == 0 {
 			continue // they are there, or there is no room
@@ -109,7 +146,7 @@ func (f *filler) finish() {
 	}
 	if err := f.batch.Wait(); err != nil {
 		f.batch.Forget()
-		f.layer = -1
+		f.layer, f.order = -1, nil
 	}
 	f.batch, f.under = nil, -1
 }

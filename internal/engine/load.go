@@ -51,7 +51,7 @@ func (m *loaded) load(ctx context.Context, o Options) error {
 	})
 	m.loading.warm(coordinator)
 	if o.Fill {
-		m.fill = newFiller(o, m.store, coordinator, m.loading)
+		m.fill = newFiller(o, m, coordinator)
 	}
 	if o.Early && m.transfer.Async() && m.place.Streamed == 0 {
 		m.loading.start()
@@ -96,12 +96,12 @@ func (m *loaded) room() (r room) {
 	}
 	stride := m.pack.BundleStride()
 	r.gaps = m.memory.Buffer(disk.GapBytes(stride))
-	n := m.place.RingSlots
-	for _, ofLayer := range m.place.Slots {
-		n += ofLayer
+	bytes := int64(m.place.RingSlots) * m.place.RingBytes
+	for layer, n := range m.place.Slots {
+		bytes += int64(n) * m.place.SlotBytes[layer]
 	}
 	r.slots = device.Slots{
-		Data:   m.memory.Buffer(int64(n) * stride),
+		Data:   m.memory.Buffer(bytes),
 		Stride: stride,
 		DType:  m.pack.MLPDType(),
 		Cols:   m.profile.HiddenSize,
@@ -112,13 +112,13 @@ func (m *loaded) room() (r room) {
 
 // coordinator gets neurons into the room's slots.
 func (m *loaded) coordinator(o Options, p predictor, r room) (*transfer.TransferCoordinator, error) {
-	policy, err := o.policy(m.profile.BundledNeurons())
+	policy, err := o.policy(m.profile.Units())
 	if err != nil {
 		return nil, err
 	}
-	m.cache = cache.NewWeightCache(m.profile.BundledNeurons(), m.place.Slots, policy)
+	m.cache = cache.NewWeightCache(m.profile.Units(), m.place.Slots, policy)
 	return transfer.NewTransferCoordinator(transfer.Options{
-		Units:   m.profile.BundledNeurons(),
+		Units:   m.profile.Units(),
 		Overlap: m.backend.Overlap,
 		Memory: transfer.Memory{
 			Cache:       m.cache,
