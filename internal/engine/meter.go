@@ -77,6 +77,19 @@ func (m *meter) Down(y device.Act, h []float32, s device.Slots, w device.Work) {
 	m.Backend.Down(y, h, s, w)
 }
 
+// Experts is the backend's. An expert that is computed for no token is not read.
+func (m *meter) Experts(y, x device.Act, w *device.ExpertWork, sel []int32) {
+	for _, i := range sel {
+		if w.First[i] == w.First[i+1] {
+			continue
+		}
+		for part, p := range w.Parts {
+			m.matrix(w.Data[i][part], p.DType.RowBytes(p.Cols))
+		}
+	}
+	m.Backend.Experts(y, x, w, sel)
+}
+
 // counts reports whether the i-th neuron is active at any of so many tokens.
 func counts(h []float32, i, tokens int) bool {
 	for _, v := range h[i*tokens : (i+1)*tokens] {
