@@ -178,8 +178,15 @@ func FuzzReadGGUF(f *testing.F) {
 		if err := p.Validate(); err != nil {
 			t.Fatalf("got a profile that is not valid: %v", err)
 		}
-		if m, err := Map(c, p, "m.gguf"); err == nil && m.Resident["embed.tokens"] == nil {
+		m, err := Map(c, p, "m.gguf")
+		if err != nil {
+			return
+		}
+		if m.Resident["embed.tokens"] == nil {
 			t.Fatal("got no embedding and no error")
+		}
+		for i, x := range m.Experts {
+			checkExperts(t, p, i, x, map[string]bool{})
 		}
 	})
 }
