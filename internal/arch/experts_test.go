@@ -290,6 +290,8 @@ func ggufExperts() map[string]struct {
 			func(p *config.ModelProfile, m *config.MoE) {
 				p.Family, p.FFN, p.QKNorm, p.QKVClip, m.Router.Normalize = "olmoe", 6, config.QKNormWhole, 8, false
 			}},
+		"joined": {"qwen3moe", map[string]any{"attention.head_count_kv": uint32(1)}, changes{"attn_q.weight": nil, "attn_k.weight": nil, "attn_v.weight": nil, "attn_qkv.weight": {16, 8}, "attn_qkv.bias": {16}}, nil,
+			func(p *config.ModelProfile, _ *config.MoE) { p.KVHeads, p.QKVBias = 1, true }},
 		"mixtral": {"llama", map[string]any{"expert_feed_forward_length": nil, "feed_forward_length": uint32(6)}, nil, nil,
 			func(p *config.ModelProfile, _ *config.MoE) {
 				p.Family, p.FFN, p.Kinds[0].RoPE.Interleaved = "llama", 6, true

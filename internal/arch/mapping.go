@@ -113,7 +113,7 @@ func Map(c *source.Checkpoint, p config.ModelProfile, path string) (*Mapping, er
 
 // mapTensors is Map by names; what the profile was read from is by.
 func mapTensors(c *source.Checkpoint, p config.ModelProfile, path string, n names, by string) (*Mapping, error) {
-	f := &finder{c: c, names: n, tied: p.TiedHead, path: path, by: by, used: make(map[string]bool)}
+	f := &finder{c: c, names: n, profile: p, path: path, by: by, used: make(map[string]bool)}
 	f.findPrefix()
 	m := &Mapping{Resident: make(map[string]*source.Tensor)}
 	residents := func(shapes []config.TensorShape) {
@@ -156,14 +156,14 @@ func mapTensors(c *source.Checkpoint, p config.ModelProfile, path string, n name
 
 // A finder looks tensors up in a checkpoint.
 type finder struct {
-	c      *source.Checkpoint
-	names  names
-	tied   bool            // the head is the token embedding
-	err    error           // about the first that was not found
-	path   string          // of the checkpoint, for errors
-	by     string          // what says which shapes are wanted
-	prefix string          // of the decoder's tensors
-	used   map[string]bool // names that were asked for
+	c       *source.Checkpoint
+	names   names
+	profile config.ModelProfile
+	err     error           // about the first that was not found
+	path    string          // of the checkpoint, for errors
+	by      string          // what says which shapes are wanted
+	prefix  string          // of the decoder's tensors
+	used    map[string]bool // names that were asked for
 }
 
 // findPrefix takes the prefix under which the probe lies. Where there is none,
@@ -195,7 +195,7 @@ func (f *finder) name(neutral string) string {
 		return f.head()
 	}
 	name := f.names.of(f.prefix, neutral)
-	if _, ok := f.c.Tensor(name); !ok && neutral == "embed.tokens" && f.tied {
+	if _, ok := f.c.Tensor(name); !ok && neutral == "embed.tokens" && f.profile.TiedHead {
 		if _, ok := f.c.Tensor(f.head()); ok {
 			return f.head()
 		}
@@ -208,6 +208,9 @@ func (f *finder) find(s config.TensorShape) *source.Tensor {
 	if part := expertPart(s.Name); part >= 0 {
 		return f.expertBias(s, part)
 	}
+	if x := f.findJoined(s); x != nil || f.err != nil {
+		return x
+	}
 	role, shape := s.Name, []int64{int64(s.Rows), int64(s.Cols)}
 	if s.Vector {
 		shape = shape[1:]
@@ -216,6 +219,39 @@ func (f *finder) find(s config.TensorShape) *source.Tensor {
 		role = "head, which " + f.by + " does not tie to the embedding"
 	}
 	return f.look(f.name(s.Name), role, shape)
+}
+
+// findJoined returns queries', keys' or values' part of a tensor that holds all three,
+// one after the other, nil where they are apart.
+func (f *finder) findJoined(s config.TensorShape) *source.Tensor {
+	if f.names.stems["attn.qkv"] == "" || f.err != nil {
+		return nil
+	}
+	if _, apart := f.c.Tensor(f.name(s.Name)); apart {
+		return nil
+	}
+	q, kv := int64(f.profile.QueryDim()), int64(f.profile.KVDim())
+	for i, part := range []string{".attn.q.", ".attn.k.", ".attn.v."} {
+		at, suffix, ok := strings.Cut(s.Name, part)
+		joined := f.names.of(f.prefix, at+".attn.qkv."+suffix)
+		if _, there := f.c.Tensor(joined); !ok || !there {
+			continue
+		}
+		shape := []int64{q + 2*kv, int64(s.Cols)}
+		if s.Vector {
+			shape = shape[:1]
+		}
+		x := f.look(joined, s.Name, shape)
+		if x == nil {
+			return nil
+		}
+		first, n := [...]int64{0, q, q + kv}[i], kv
+		if i == 0 {
+			n = q
+		}
+		return x.Rows(first, n)
+	}
+	return nil
 }
 
 // fp8Scales ends the name of the scales of weights of 8 bits.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -104,11 +105,11 @@ func TestMXFP4Errors(t *testing.T) {
 	}
 }
 
-// A tensor with rows and columns exchanged, or some of its columns, is its elements in
-// another order.
+// A tensor with rows and columns exchanged, or some of its columns or rows, is its
+// elements in another order.
 func TestExchanged(t *testing.T) {
 	const a, b, n = 3, 5, 6
-	c, data := drawn(t, SafetensorsEntry{Name: "x", DType: "F32", Shape: []int64{a, b, n}})
+	c, data := drawn(t, SafetensorsEntry{Name: "wide", DType: "F64", Shape: []int64{2, n}}, SafetensorsEntry{Name: "x", DType: "F32", Shape: []int64{a, b, n}})
 	x, _ := c.Tensor("x")
 	at := func(i, j, k int) uint32 { return binary.LittleEndian.Uint32(data["x"][4*((i*b+j)*n+k):]) }
 	read := func(x *Tensor) (all []uint32) {
@@ -147,9 +148,23 @@ func TestExchanged(t *testing.T) {
 	if i != len(got) {
 		t.Errorf("got %d elements, want %d", len(got), i)
 	}
-	for _, bad := range []*Tensor{x.Columns(0, 2, 4), x.Columns(-1, 1, 1), x.Columns(0, 1, 0)} {
+	for name, pair := range map[string][2]*Tensor{
+		"as they lie": {x.Rows(1, 2), x}, "exchanged": {x.Transposed().Rows(1, 2), x.Transposed()},
+	} {
+		if got, all := read(pair[0]), read(pair[1]); !slices.Equal(got, all[len(all)/3:]) {
+			t.Errorf("rows %s: got other elements", name)
+		}
+	}
+	if _, at, ok := x.Rows(2, 1).Place(); !ok || at != x.off+4*2*b*n {
+		t.Errorf("got rows at %d, %v, want them where they lie", at, ok)
+	}
+	wide, _ := c.Tensor("wide")
+	if got, all := read(wide.Rows(1, 1)), read(wide); !slices.Equal(got, all[len(all)/2:]) {
+		t.Error("rows of F64: got other elements")
+	}
+	for _, bad := range []*Tensor{x.Columns(0, 2, 4), x.Columns(-1, 1, 1), x.Columns(0, 1, 0), x.Rows(2, 2), x.Rows(-1, 1), x.Rows(0, 0)} {
 		if bad.Err() == nil {
-			t.Error("got no error of columns that are not there")
+			t.Error("got no error of columns or rows that are not there")
 		}
 	}
 }

@@ -68,6 +68,29 @@ func (t *Tensor) Place() (file string, offset int64, ok bool) {
 	return t.in, t.off, ok
 }
 
+// Rows are n of the first dimension, from first on. They lie in one piece where the
+// tensor does.
+func (t *Tensor) Rows(first, n int64) *Tensor {
+	x := *t
+	if x.err == nil && (len(x.Shape) == 0 || n < 1 || first < 0 || first > x.Shape[0]-n) {
+		x.err = fmt.Errorf("got shape %v, want rows %d to %d", t.Shape, first, first+n-1)
+	}
+	if x.err != nil {
+		return &x
+	}
+	row := x.sizeBytes / x.Shape[0]
+	x.Shape = slices.Clone(t.Shape)
+	x.Shape[0], x.sizeBytes = n, n*row
+	switch {
+	case x.strides != nil:
+		row = x.strides[0] * dtypeBits(x.Stored) / 8
+	case x.Stored == "F64": // of which half is read
+		row *= 2
+	}
+	x.off += first * row
+	return &x
+}
+
 // Transposed is the tensor with its last two dimensions exchanged.
 func (t *Tensor) Transposed() *Tensor {
 	x := t.strided()
