@@ -41,7 +41,7 @@ function run(command, args, more = {}) {
     let out = "", err = "";
     child.stdout.on("data", (b) => out += b);
     child.stderr.on("data", (b) => err += b);
-    const timer = setTimeout(() => child.kill("SIGKILL"), 1e3 * timeout);
+    const timer = setTimeout(() => child.kill("SIGKILL"), 1e3 * (timeout + 60));
     child.on("close", (status, signal) => {
       clearTimeout(timer);
       const line = out.slice(out.indexOf("{"));

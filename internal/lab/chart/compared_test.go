@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/sparseflow/sparseflow/internal/lab/bench"
 )
 
 // Of several runs the median is drawn, and the other engine's best; who did not run at
@@ -38,6 +40,11 @@ func TestCompared(t *testing.T) {
 	}
 	if list = labels(t, Compared("m.gguf", nil)); has(list, "llama.cpp") {
 		t.Error("got a curve of nothing")
+	}
+	list = labels(t, Sweep(&bench.Results{Model: "m", Limits: bench.Limits{Experts: true}, Sweep: []bench.Row{{BudgetShare: 0.3, TokS: 2, BoundTokS: 3, HitRate: 0.8}}}))
+	find(t, list, "bound")
+	if has(list, "llama.cpp") {
+		t.Error("a sweep: got a curve of llama.cpp, which was not measured")
 	}
 	for text, want := range map[string]string{
 		"":                             "no line of columns",

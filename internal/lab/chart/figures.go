@@ -12,9 +12,20 @@ import (
 
 // Sweep draws tokens/s of a sweep by share of the weights, beside those of modes
 // with everything in memory, which are the same at any budget. The title names
-// the model, and not the directory where somebody keeps it.
+// the model, and not the directory where somebody keeps it. Of a mixture of experts
+// the bound and the hit rate are drawn too.
 func Sweep(r *bench.Results) *Drawing {
-	d := newDrawing(filepath.Base(r.Model)+", "+r.DType+", on "+r.Machine, wide)
+	title := filepath.Base(r.Model) + ", " + r.DType + ", on " + r.Machine
+	if r.Limits.Experts {
+		var rows []Row
+		for _, row := range r.Sweep {
+			if row.Test == r.Sweep[0].Test {
+				rows = append(rows, Row{Share: row.BudgetShare, TokS: row.TokS, Bound: row.BoundTokS, Hits: row.HitRate})
+			}
+		}
+		return Compared(title, rows)
+	}
+	d := newDrawing(title, wide)
 	p := d.panels(1, "tokens/s by budget")[0]
 	var xs, ys []float64
 	most := 0.0
