@@ -1,8 +1,8 @@
 package bench
 
 // A bound is the time that a row's bytes take at least: what a token multiplies
-// comes from memory, and units and matrices that were not there come from the disk
-// meanwhile. The longer of the two is the bound, for an engine that overlaps them
+// comes from memory, and units that were not there come from the disk
+// meanwhile, and so do matrices that stream, in order. The longer of the two is the bound, for an engine that overlaps them
 // and computes in no time. Unlike the limit by loading the same bytes, it counts what
 // is missed, so it is what a budget allows with this cache.
 
@@ -14,7 +14,9 @@ func (r *Row) bound(before, after *Limits) {
 	if r.Test.Prompt {
 		return
 	}
-	seconds := max(ratio(float64(r.FastBytes)/1e9, r.BoundMemoryGBs), ratio(float64(r.MissedBytes+r.Streamed)/1e9, r.BoundDiskGBs))
+	inOrder := max(before.SequentialGBs, after.SequentialGBs)
+	disk := ratio(float64(r.MissedBytes)/1e9, r.BoundDiskGBs) + ratio(float64(r.Streamed)/1e9, inOrder)
+	seconds := max(ratio(float64(r.FastBytes)/1e9, r.BoundMemoryGBs), disk)
 	r.BoundTokS = ratio(1, seconds)
 	r.ShareOfBound = r.TokS * seconds
 }

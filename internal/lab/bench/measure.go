@@ -63,7 +63,7 @@ type Row struct {
 	BoundTokS       float64 `json:"bound_tok_s"`
 	ShareOfBound    float64 `json:"share_of_bound"`
 	BoundMemoryGBs  float64 `json:"bound_memory_gb_s"` // of bytes_per_token_fast
-	BoundDiskGBs    float64 `json:"bound_disk_gb_s"`   // of missed_ and streamed_bytes_per_token
+	BoundDiskGBs    float64 `json:"bound_disk_gb_s"`   // of missed_bytes_per_token
 	EstimateSeconds float64 `json:"estimate_s"`        // of a token, by plan from the measured limits
 	OfEstimate      float64 `json:"share_of_estimate"` // tok_s over the estimate's
 
