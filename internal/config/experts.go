@@ -50,8 +50,11 @@ const (
 	RouterSigmoid       RouterKind = "sigmoid"
 )
 
-// mostExperts is beyond any published model.
-const mostExperts = 1 << 14
+// Beyond any published model, and below what overflows an int64 in bytes.
+const (
+	mostExperts       = 1 << 14
+	mostExpertNeurons = 1 << 56 // weights of one part of all experts
+)
 
 func (m MoE) validate() error {
 	if m == (MoE{}) {

@@ -281,6 +281,9 @@ func (p ModelProfile) validateKinds() error {
 		if err := k.MoE.validate(); err != nil {
 			return err
 		}
+		if n := float64(k.MoE.Experts) * float64(k.MoE.Width) * float64(p.HiddenSize) * float64(p.Layers); n > mostExpertNeurons {
+			return fmt.Errorf("config: profile: got %d layers of %d experts of %d neurons of %d weights, want fewer", p.Layers, k.MoE.Experts, k.MoE.Width, p.HiddenSize)
+		}
 		if n := k.MoE.Experts; n != 0 && (n != p.Experts() || p.Activation.Sparse() || p.NeuronParts != 3) {
 			return fmt.Errorf("config: profile: got %d experts of %d parts with activation %q beside layers of %d, want one number of experts of 3 parts, and no exact zeros", n, p.NeuronParts, string(p.Activation), p.Experts())
 		}

@@ -131,7 +131,10 @@ func (s *opened) tokenizerGGUF() ([]byte, error) {
 // lie apart; one that is in no files; or one with tensors that do not lie row after
 // row.
 func (s *opened) openInPlace() (*pack.Pack, error) {
-	in := pack.InPlace{Profile: s.profile, Name: s.src.Name, Path: s.src.Path, Dir: s.src.Path, Checkpoint: s.ckpt, Config: s.config}
+	in := pack.InPlace{
+		Profile: s.profile, Name: s.src.Name, Path: s.src.Path, Dir: s.src.Path, Checkpoint: s.ckpt, Config: s.config,
+		Experts: s.tensors.Experts,
+	}
 	if s.src.Kind == hub.GGUF {
 		in.Dir = s.src.Dir
 	}

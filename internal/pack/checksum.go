@@ -44,8 +44,9 @@ func parseTable(b []byte) []uint32 {
 // check compares a part with its checksum.
 func check(path, part string, offset int64, b []byte, want uint32) error {
 	if got := checksum(b); got != want {
-		return &DamageError{Path: path, Part: part, Offset: offset, Bytes: int64(len(b)),
-			Detail: fmt.Sprintf("got CRC-32C %08x, want %08x", got, want)}
+		return &DamageError{Path: path, Part: part, Offset: offset, Bytes: int64(len(b)), Detail: differs(got, want)}
 	}
 	return nil
 }
+
+func differs(got, want uint32) string { return fmt.Sprintf("got CRC-32C %08x, want %08x", got, want) }

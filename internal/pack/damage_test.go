@@ -42,8 +42,18 @@ func stride() int {
 // another place.
 func TestFlipEveryByte(t *testing.T) {
 	t.Parallel()
-	const path = "flipped.sflow"
 	_, file := tinyPack(t)
+	t.Run("bundles", func(t *testing.T) { flipEveryByte(t, file, stride()) })
+	path, _ := makePack(t, Spec{Profile: withExperts(tinyProfile(), 2, 1), Attn: 1, MLP: 1})
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("experts", func(t *testing.T) { flipEveryByte(t, file, 13*stride()) })
+}
+
+func flipEveryByte(t *testing.T, file []byte, step int) {
+	const path = "flipped.sflow"
 	m := memory(file)
 	p, err := open(m, int64(len(m)), path)
 	if err != nil {
@@ -52,9 +62,9 @@ func TestFlipEveryByte(t *testing.T) {
 	opened := func(i int64) bool {
 		return i < p.tensors[0].Offset || i >= p.headOffset ||
 			i >= p.blocksOffset && i < p.blocksOffset+4*int64(p.blocks) ||
-			i >= p.bundlesOffset && i < p.bundlesOffset+4*p.profile.Neurons()
+			i >= p.unitsOffset && i < p.unitsOffset+4*p.units()
 	}
-	for i := 0; i < len(m); i += stride() {
+	for i := 0; i < len(m); i += step {
 		m[i] ^= 1 << (i % 8)
 		var err error
 		if opened(int64(i)) {
@@ -73,6 +83,33 @@ func TestFlipEveryByte(t *testing.T) {
 	}
 	if err := p.verify(context.Background(), nil); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A damaged expert is named, whichever of its bytes it is.
+func TestDamagedExpert(t *testing.T) {
+	p := withExperts(tinyProfile(), 3, 80) // experts of 3840 bytes
+	path, _ := makePack(t, Spec{Profile: p, Attn: 1, MLP: 1})
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := memory(file)
+	opened, err := open(m, int64(len(m)), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := opened.ExpertOffset(0, 0, 0); at < opened.ExpertOffset(0, 0, 2)+4096; at += 97 {
+		m[at] ^= 4
+		e := (at - opened.ExpertOffset(0, 0, 0)) / 4096
+		want := fmt.Sprintf("pack: %s: damaged at layers.0.moe.experts, expert %d (4096 bytes from offset %d): got CRC-32C", path, e, opened.ExpertOffset(0, 0, int(e)))
+		if err := opened.verify(t.Context(), nil); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Fatalf("got %v, want %s...", err, want)
+		}
+		m[at] ^= 4
+	}
+	if err := opened.verify(t.Context(), nil); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -131,6 +168,7 @@ func FuzzOpen(f *testing.F) {
 	headerBytes := int(p.tensors[0].Offset)
 	header := strings.TrimRight(string(file[8:headerBytes]), " ")
 	f.Add(header)
+	f.Add(strings.Replace(header, `\"layers\":1`, `\"layers\":1,\"kinds\":[{\"moe\":{\"experts\":16384,\"top_k\":1,\"width\":1048576}}]`, 1))
 	for _, c := range hostile() {
 		f.Add(strings.Replace(header, c.old, c.new, 1))
 	}
@@ -156,6 +194,7 @@ func hostile() []struct{ old, new, want string } {
 		{`\"layers\":1`, `\"layers\":4096`, "want more for 4096 layers"},
 		{`\"layers\":1`, `\"layers\":-4096`, "layers"},
 		{`\"layers\":1`, `\"depth\":1`, "sparseflow.profile"},
+		{`\"layers\":1`, `\"layers\":1,\"kinds\":[{\"moe\":{\"experts\":4,\"top_k\":1,\"width\":8,\"router\":{\"kind\":\"softmax\"}}}]`, "experts"},
 		{`\"ffn\":3`, `\"ffn\":9`, `want "layers.0.mlp.sketch" of U8 [9 32]`},
 		{`\"ffn\":3`, `\"ffn\":1048576`, `want "layers.0.mlp.sketch" of U8 [1048576 32]`},
 		{`\"vocab_size\":11`, `\"vocab_size\":-1`, "vocab_size"},

@@ -9,9 +9,10 @@
 // Neuron i of a layer is stored as a bundle: row i of the MLP's first matrix, of a
 // gated MLP also of its second, then column i of the last, zero-padded to the
 // bundle stride. Where no neuron can be left out, the MLP's matrices are resident
-// tensors too. A pack is
+// tensors too, or it is experts. An expert is stored as one piece: the rows of its
+// gate, of its up and of its down, and zeros up to the next page. A pack is
 //
-//	header | resident tensors | crc.blocks, crc.bundles | bundles by layer | crc.head
+//	header | resident tensors | crc.blocks, crc.bundles | bundles or experts by layer | crc.head
 //
 // and is also a valid safetensors file (https://huggingface.co/docs/safetensors,
 // "Format"), so any safetensors reader can list and load it. Its metadata are
@@ -28,15 +29,18 @@
 //	layers.L.attn.{q,k,v,o}.{weight,bias}  layers.L.mlp.{gate,up,down}.{weight,bias}
 //	layers.L.attn.{q_norm,k_norm}.weight   layers.L.{attn,mlp}_post_norm.weight
 //	layers.L.mlp.{sketch,sketch_scale}     layers.L.mlp.bundles
-//	layers.L.mlp.order
+//	layers.L.mlp.order                     layers.L.attn.sinks
+//	layers.L.moe.router.{weight,bias}      layers.L.moe.score_bias
+//	layers.L.moe.experts                   layers.L.moe.experts.{gate,up,down}.bias
+//	layers.L.moe.shared_gate.weight        layers.L.moe.shared.{gate,up,down}.weight
 //
 // of which a model has what its profile says (config.ModelProfile.LayerTensors).
 //
 // plus tokenizer/<file> for the tokenizer's files and pad.N for the zeros that
 // align what follows, since safetensors knows no holes. Matrices have the
 // element type of their class (attention: all outside MLPs; MLP: bundles, or the
-// MLPs' matrices), or one of their own; vectors are F32. Sketches exist only for activations with exact
-// zeros; see [PackSketch].
+// matrices of MLPs and experts), or one of their own; vectors are F32. Sketches
+// exist only for activations with exact zeros; see [PackSketch].
 //
 // Bundle i is neuron i, unless the pack has been put into another order
 // ([Reorder]; sparseflow.ordered is "true"). Then layers.L.mlp.order, U32, says
@@ -57,8 +61,9 @@
 //     4096 long. So every part can be read with O_DIRECT.
 //   - Every byte is under a CRC-32C (Castagnoli, RFC 3720 appendix B.4) or is
 //     padding that must be zero. The unit is what is read at a time: a bundle
-//     with its padding, or a block of whole rows of at most 1 MiB, so that
-//     each first read can be checked ([Pack.CheckBundle], [Pack.CheckBlock]).
+//     with its padding, an expert with its own, or a block of whole rows of at
+//     most 1 MiB, so that each first read can be checked ([Pack.CheckBundle],
+//     [Pack.CheckExpert], [Pack.CheckBlock]).
 //     Header and tables are checked by Open, everything by [Verify].
 //   - A pack appears under its name complete and synced, or not at all
 //     ([Create]).

@@ -32,6 +32,15 @@ func tinyProfile() config.ModelProfile {
 	return p
 }
 
+// withExperts is p with experts in its last layer, and without in the others.
+func withExperts(p config.ModelProfile, experts, width int) config.ModelProfile {
+	p.Activation, p.NeuronParts = config.SiLU, 3
+	p.Kinds = []config.LayerKind{{}, {MoE: config.MoE{Experts: experts, TopK: 1, Width: width, Router: config.Router{Kind: config.RouterSoftmax}}}}
+	p.KindOf = make([]int, p.Layers)
+	p.KindOf[p.Layers-1] = 1
+	return p
+}
+
 func smallSpec() Spec {
 	return Spec{Profile: smallProfile(), Name: "small", Attn: tensor.F16, MLP: tensor.BF16,
 		Tokenizer: map[string][]byte{"vocab.json": []byte(`{"a":0}`), "merges.txt": []byte("#version: 0.2\n")}}
@@ -41,13 +50,14 @@ func smallSpec() Spec {
 type contents struct {
 	tensors map[string][]byte
 	bundles map[[2]int][]byte // by layer and neuron, without padding
+	experts map[[2]int][]byte // by layer and expert, likewise
 }
 
 // writeRandom fills a pack with random bytes, parts in random order.
 func writeRandom(t testing.TB, w *Writer, seed uint64) contents {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 0))
-	c := contents{map[string][]byte{}, map[[2]int][]byte{}}
+	c := contents{map[string][]byte{}, map[[2]int][]byte{}, map[[2]int][]byte{}}
 	random := func(n int64) []byte {
 		b := make([]byte, n)
 		for i := range b {
@@ -82,6 +92,24 @@ func writeRandom(t testing.TB, w *Writer, seed uint64) contents {
 			first := i
 			parts = append(parts, func() error { return w.WriteBundles(layer, first, b) })
 			i += n
+		}
+		for e := range w.profile.MoE(layer).Experts {
+			b := random(w.ExpertBytes(layer))
+			c.experts[[2]int{layer, e}] = b
+			cut := rng.IntN(len(b))
+			parts = append(parts, func() error {
+				x, err := w.Expert(layer, e)
+				if err != nil {
+					return err
+				}
+				if _, err := x.Write(b[:cut]); err != nil {
+					return err
+				}
+				if _, err := x.Write(b[cut:]); err != nil {
+					return err
+				}
+				return x.Close()
+			})
 		}
 	}
 	rng.Shuffle(len(parts), func(i, j int) { parts[i], parts[j] = parts[j], parts[i] })

@@ -8,6 +8,7 @@ import (
 	"io"
 	"path/filepath"
 
+	"github.com/sparseflow/sparseflow/internal/arch"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/source"
 	"github.com/sparseflow/sparseflow/internal/tensor"
@@ -22,6 +23,7 @@ type InPlace struct {
 	// Checkpoint is open, and the pack's from then on unless there is an error.
 	Checkpoint *source.Checkpoint
 	Tensors    []Placed
+	Experts    []arch.Experts // as a mapping has them
 	// TokenizerBytes is about the size of what the tokenizer is read from.
 	TokenizerBytes int64
 	// Config is what the profile was read from, where that is no weight file.
@@ -69,6 +71,9 @@ func (s InPlace) Open() (*Pack, error) {
 		if err := l.place(x, starts); err != nil {
 			return nil, fmt.Errorf("pack: open %s: %w", p.path, err)
 		}
+	}
+	if err := l.layInPlace(s.Experts, starts); err != nil {
+		return nil, fmt.Errorf("pack: open %s: %w", p.path, err)
 	}
 	readers.starts = p.files
 	p.file = readers

@@ -18,14 +18,15 @@ const (
 	pageBytes    = 4096    // alignment of resident tensors, of the first bundle and of the file's size
 	sectorBytes  = 512     // least alignment of bundles: the smallest sector of any disk
 	blockBytes   = 1 << 20 // most bytes of one checked block, unless one row is longer
-	headCRCs     = 3       // used entries of crc.head: header, crc.blocks, crc.bundles
+	headCRCs     = 3       // used entries of crc.head: header, crc.blocks, and crc.bundles or crc.experts
 	maxMetaBytes = 4096    // longest name and source hash
 )
 
 // Names of the tables, as tensors of the file.
 const (
 	blocksTable  = "crc.blocks"
-	bundlesTable = "crc.bundles"
+	bundlesTable = "crc.bundles" // or, where the units are experts:
+	expertsTable = "crc.experts"
 	headTable    = "crc.head"
 )
 
@@ -191,16 +192,16 @@ type description struct {
 // that a Spec would make.
 type Layout struct {
 	description
-	tensors []Tensor                  // resident ones, in file order
-	experts [][]ExpertPart            // [layers], none of a layer without experts; nil of a model without
+	tensors []Tensor // resident ones, in file order
+	experts experts
 	byName  map[string]int            // index in tensors
 	entries []source.SafetensorsEntry // everything in the file, in file order
 	pads    int                       // how many entries are padding
 	blocks  int                       // entries of crc.blocks
 
-	blocksOffset, bundlesOffset, headOffset int64 // of the tables
-	bundles                                 int64 // offset of the first bundle
-	size                                    int64 // of the file
+	blocksOffset, unitsOffset, headOffset int64 // of the tables
+	bundles                               int64 // offset of the first bundle
+	size                                  int64 // of the file
 }
 
 // BundleType is the type of neurons with rows of n elements where their weights
@@ -259,7 +260,10 @@ func newLayout(d description) (*Layout, error) {
 	layers, ffn := int64(d.profile.Layers), int64(d.profile.BundledNeurons())
 	l.blocksOffset = l.entry(blocksTable, "U32", []int64{int64(l.blocks)}, 4*int64(l.blocks))
 	if ffn > 0 {
-		l.bundlesOffset = l.entry(bundlesTable, "U32", []int64{layers, ffn}, 4*layers*ffn)
+		l.unitsOffset = l.entry(bundlesTable, "U32", []int64{layers, ffn}, 4*layers*ffn)
+	}
+	if n := int64(l.experts.number); n > 0 {
+		l.unitsOffset = l.entry(expertsTable, "U32", []int64{n}, 4*n)
 	}
 	l.pad()
 	l.bundles = l.size
@@ -269,6 +273,7 @@ func newLayout(d description) (*Layout, error) {
 		}
 		l.entry(bundlesName(i), "U8", []int64{ffn, d.stride}, ffn*d.stride)
 	}
+	l.placeExperts()
 	l.pad()
 	l.headOffset = l.entry(headTable, "U32", []int64{pageBytes / 4}, pageBytes)
 	return l, nil
@@ -363,9 +368,23 @@ func (l *Layout) shift(n int64) {
 	for i := range l.entries {
 		l.entries[i].Offset += n
 	}
-	for _, off := range []*int64{&l.blocksOffset, &l.bundlesOffset, &l.bundles, &l.headOffset, &l.size} {
+	for _, off := range []*int64{&l.blocksOffset, &l.unitsOffset, &l.bundles, &l.headOffset, &l.size} {
 		*off += n
 	}
+	for i := range l.experts.at {
+		l.experts.at[i] += n
+	}
+}
+
+// units is how many bundles or experts there are, each under a checksum.
+func (l *Layout) units() int64 { return l.profile.Bundles() + int64(l.experts.number) }
+
+// unitsTable is the name of the table of their checksums.
+func (l *Layout) unitsTable() string {
+	if l.experts.number > 0 {
+		return expertsTable
+	}
+	return bundlesTable
 }
 
 // bundleOffset is where bundle i of a layer starts.

@@ -165,7 +165,7 @@ func (l *Layout) compare(h *source.SafetensorsHeader) error {
 func clip(shape []int64) []int64 { return shape[:min(len(shape), 8)] }
 
 // checkHead holds the page of checksums at the file's end to what it covers.
-func (l *Layout) checkHead(path string, header, blocks, bundles, head []byte) error {
+func (l *Layout) checkHead(path string, header, blocks, units, head []byte) error {
 	crcs := parseTable(head[:4*headCRCs])
 	if err := check(path, "the header", 0, header, crcs[0]); err != nil {
 		return err
@@ -173,7 +173,7 @@ func (l *Layout) checkHead(path string, header, blocks, bundles, head []byte) er
 	if err := check(path, blocksTable, l.blocksOffset, blocks, crcs[1]); err != nil {
 		return err
 	}
-	if err := check(path, bundlesTable, l.bundlesOffset, bundles, crcs[2]); err != nil {
+	if err := check(path, l.unitsTable(), l.unitsOffset, units, crcs[2]); err != nil {
 		return err
 	}
 	return checkZero(path, headTable, l.headOffset+4*headCRCs, head[4*headCRCs:])

@@ -22,8 +22,8 @@ type Pack struct {
 	file  handle
 	files []File
 	*Layout
-	blockCRC  []uint32 // [blocks]
-	bundleCRC []uint32 // [layers, ffn]
+	blockCRC []uint32 // [blocks]
+	unitCRC  []uint32 // of bundles, [layers, ffn], or of experts
 }
 
 // A File is one of those that a pack's bytes lie in. They count as one: offsets go
@@ -105,7 +105,7 @@ func (p *Pack) readTables(headerBytes int64) error {
 	if err != nil {
 		return err
 	}
-	bundles, err := p.read(p.bundlesOffset, 4*p.profile.Bundles())
+	units, err := p.read(p.unitsOffset, 4*p.units())
 	if err != nil {
 		return err
 	}
@@ -113,8 +113,8 @@ func (p *Pack) readTables(headerBytes int64) error {
 	if err != nil {
 		return err
 	}
-	p.blockCRC, p.bundleCRC = parseTable(blocks), parseTable(bundles)
-	return p.checkHead(p.path, header, blocks, bundles, head)
+	p.blockCRC, p.unitCRC = parseTable(blocks), parseTable(units)
+	return p.checkHead(p.path, header, blocks, units, head)
 }
 
 // read returns n bytes of the file, which the layout vouches for.
@@ -163,7 +163,7 @@ func (p *Pack) SourceSHA256() string { return p.source }
 func (p *Pack) BundleOffset(layer, i int) int64 { return p.bundleOffset(layer, i) }
 
 // BundleCRC is the CRC-32C of bundle i of a layer, over its whole stride.
-func (p *Pack) BundleCRC(layer, i int) uint32 { return p.bundleCRC[layer*p.profile.FFN+i] }
+func (p *Pack) BundleCRC(layer, i int) uint32 { return p.unitCRC[layer*p.profile.FFN+i] }
 
 // BlockCRC is the CRC-32C of one block of a resident tensor.
 func (p *Pack) BlockCRC(t Tensor, block int) uint32 { return p.blockCRC[t.firstBlock+block] }

@@ -41,6 +41,9 @@ func drawProfile(t *rapid.T) config.ModelProfile {
 	p.Bias = rapid.Bool().Draw(t, "bias")
 	p.TiedHead = rapid.Bool().Draw(t, "tied")
 	p.Activation = rapid.SampledFrom([]config.Activation{config.ReLU, config.GELU}).Draw(t, "activation")
+	if rapid.Bool().Draw(t, "experts") {
+		p = withExperts(p, rapid.IntRange(1, 5).Draw(t, "count"), rapid.IntRange(1, 90).Draw(t, "width"))
+	}
 	return p
 }
 
@@ -119,6 +122,21 @@ func checkFile(t *rapid.T, p *Pack, file []byte, want contents) {
 			t.Fatal(err)
 		}
 		weights += stride
+	}
+	for at, b := range want.experts {
+		layer, e, parts := at[0], at[1], p.ExpertParts(at[0])
+		off, stride := p.ExpertOffset(layer, 0, e), p.ExpertStride(layer)
+		got := file[off : off+stride]
+		if off%4096 != 0 || !bytes.Equal(got[:len(b)], b) || len(bytes.Trim(got[len(b):], "\x00")) > 0 {
+			t.Fatalf("expert %v at %d: what is read differs from what was written", at, off)
+		}
+		if p.ExpertOffset(layer, 1, e) != off+parts[0].Bytes() || p.ExpertOffset(layer, 2, e)+parts[2].Bytes() != off+int64(len(b)) {
+			t.Fatalf("expert %v at %d: got parts at %d and %d, want them one after the other", at, off, p.ExpertOffset(layer, 1, e), p.ExpertOffset(layer, 2, e))
+		}
+		if err := p.CheckExpert(layer, e, got); err != nil {
+			t.Fatal(err)
+		}
+		weights += int64(len(b))
 	}
 	if p.WeightBytes() != weights {
 		t.Fatalf("WeightBytes: got %d, want %d", p.WeightBytes(), weights)

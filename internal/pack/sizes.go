@@ -70,14 +70,24 @@ func (l *Layout) TokenizerBytes() int64 {
 // BundleStride is the distance between bundles in the file.
 func (l *Layout) BundleStride() int64 { return l.stride }
 
-// Types are the element types of matrices and bundles, each once.
+// Types are the element types of matrices, bundles and experts, each once.
 func (l *Layout) Types() (types []tensor.DType) {
 	if l.Bundles() > 0 {
 		types = append(types, l.mlp)
 	}
+	add := func(t tensor.DType) {
+		if !slices.Contains(types, t) {
+			types = append(types, t)
+		}
+	}
 	for _, t := range l.tensors {
-		if t.Kind == Matrix && !slices.Contains(types, t.Elem) {
-			types = append(types, t.Elem)
+		if t.Kind == Matrix {
+			add(t.Elem)
+		}
+	}
+	for _, parts := range l.experts.parts {
+		for _, x := range parts {
+			add(x.DType)
 		}
 	}
 	return types

@@ -2,6 +2,7 @@ package pack
 
 import (
 	"context"
+	"hash/crc32"
 	"strings"
 )
 
@@ -23,7 +24,7 @@ func Verify(ctx context.Context, path string, progress func(done, total int64)) 
 // verify checks everything that Open did not, in the order of the file.
 func (p *Pack) verify(ctx context.Context, progress func(done, total int64)) error {
 	v := verifier{Pack: p, ctx: ctx, buf: make([]byte, max(p.stride, min(verifyBytes, p.size))), progress: progress}
-	layer := 0 // the next one of bundles
+	layer := 0 // the next one of bundles or experts
 	for _, e := range p.entries {
 		var err error
 		t, resident := p.Tensor(e.Name)
@@ -32,6 +33,12 @@ func (p *Pack) verify(ctx context.Context, progress func(done, total int64)) err
 			err = v.tensor(t)
 		case e.Name == bundlesName(layer):
 			err = v.bundlesOf(layer)
+			layer++
+		case len(p.experts.parts) > 0 && strings.HasSuffix(e.Name, ".moe.experts"):
+			for e.Name != expertsName(layer) {
+				layer++ // none there
+			}
+			err = v.expertsOf(layer)
 			layer++
 		case strings.HasPrefix(e.Name, padPrefix):
 			err = v.chunk(e.Offset, e.Bytes, func(p []byte) error { return checkZero(v.path, e.Name, e.Offset, p) })
@@ -78,6 +85,27 @@ func (v *verifier) bundlesOf(layer int) error {
 			return nil
 		})
 		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expertsOf checks a layer's experts, each in pieces.
+func (v *verifier) expertsOf(layer int) error {
+	stride := v.ExpertStride(layer)
+	for e := range v.profile.MoE(layer).Experts {
+		crc, at := uint32(0), v.ExpertOffset(layer, 0, e)
+		for end := at + stride; at < end; at += int64(len(v.buf)) {
+			err := v.chunk(at, min(int64(len(v.buf)), end-at), func(p []byte) error {
+				crc = crc32.Update(crc, crc32.MakeTable(crc32.Castagnoli), p)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		if err := v.checkExpert(layer, e, crc); err != nil {
 			return err
 		}
 	}

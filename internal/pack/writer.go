@@ -22,12 +22,12 @@ type Writer struct {
 	temp *os.File
 	out  output
 
-	mu         sync.Mutex
-	err        error    // the first failure; the pack cannot be finished after it
-	blockDone  []bool   // [blocks]
-	bundleDone []bool   // [layers, ffn]
-	blockCRC   []uint32 // [blocks]
-	bundleCRC  []uint32 // [layers, ffn]
+	mu        sync.Mutex
+	err       error    // the first failure; the pack cannot be finished after it
+	blockDone []bool   // [blocks]
+	unitDone  []bool   // of bundles, [layers, ffn], or of experts
+	blockCRC  []uint32 // as what is done
+	unitCRC   []uint32
 }
 
 // output is the temporary file: the seam at which tests let writes fail.
@@ -85,7 +85,7 @@ func (w *Writer) plan(spec Spec) (err error) {
 		return err
 	}
 	w.blockDone, w.blockCRC = make([]bool, w.blocks), make([]uint32, w.blocks)
-	w.bundleDone, w.bundleCRC = make([]bool, w.profile.Bundles()), make([]uint32, w.profile.Bundles())
+	w.unitDone, w.unitCRC = make([]bool, w.units()), make([]uint32, w.units())
 	return reserve(w.temp, w.size)
 }
 
@@ -135,7 +135,7 @@ func (w *Writer) WriteBundles(layer, first int, p []byte) error {
 		}
 		crcs[i] = checksum(b)
 	}
-	if err := w.claim(name, w.bundleDone, w.bundleCRC, layer*ffn+first, crcs); err != nil {
+	if err := w.claim(name, w.unitDone, w.unitCRC, layer*ffn+first, crcs); err != nil {
 		return err
 	}
 	return w.write(name, w.bundleOffset(layer, first), p)
@@ -200,16 +200,16 @@ func (w *Writer) commit(source string) error {
 	if err != nil {
 		return w.fail(err)
 	}
-	blocks, bundles := putTable(w.blockCRC), putTable(w.bundleCRC)
+	blocks, units := putTable(w.blockCRC), putTable(w.unitCRC)
 	head := make([]uint32, pageBytes/4)
-	head[0], head[1], head[2] = checksum(header), checksum(blocks), checksum(bundles)
+	head[0], head[1], head[2] = checksum(header), checksum(blocks), checksum(units)
 	for _, part := range []struct {
 		name   string
 		offset int64
 		bytes  []byte
 	}{
 		{blocksTable, w.blocksOffset, blocks},
-		{bundlesTable, w.bundlesOffset, bundles},
+		{w.unitsTable(), w.unitsOffset, units},
 		{headTable, w.headOffset, putTable(head)},
 		{"the header", 0, header},
 	} {
@@ -230,7 +230,14 @@ func (w *Writer) complete() error {
 			return fmt.Errorf("tensor %s: got no block %d, want all %d written", t.Name, i, t.Blocks())
 		}
 	}
-	if i := slices.Index(w.bundleDone, false); i >= 0 {
+	switch i := slices.Index(w.unitDone, false); {
+	case i >= 0 && w.experts.number > 0:
+		layer := 0
+		for layer+1 < len(w.experts.before) && w.experts.before[layer+1] <= i {
+			layer++
+		}
+		return fmt.Errorf("%s: got no expert %d, want all %d written", expertsName(layer), i-w.experts.before[layer], w.profile.MoE(layer).Experts)
+	case i >= 0:
 		return fmt.Errorf("%s: got no neuron %d, want all %d written", bundlesName(i/w.profile.FFN), i%w.profile.FFN, w.profile.FFN)
 	}
 	return nil

@@ -133,15 +133,48 @@ func TestMisuse(t *testing.T) {
 			for i := range w.blockDone {
 				w.blockDone[i] = true
 			}
-			for i := range w.bundleDone {
-				w.bundleDone[i] = true
+			for i := range w.unitDone {
+				w.unitDone[i] = true
 			}
 			return w.Commit("ABC")
 		}, "hexadecimal"},
 	}
+	expert := func(n int) func(w *Writer) error {
+		return func(w *Writer) error {
+			x, err := w.Expert(1, 2)
+			if err != nil {
+				return err
+			}
+			_, err = x.Write(make([]byte, n))
+			return errors.Join(err, x.Close())
+		}
+	}
+	experts := map[string]bool{}
+	for name, c := range map[string]struct {
+		use  func(w *Writer) error
+		want string
+	}{
+		"no such expert":      {func(w *Writer) error { _, err := w.Expert(1, 3); return err }, "got expert 3"},
+		"a layer without":     {func(w *Writer) error { _, err := w.Expert(0, 0); return err }, "got expert 0"},
+		"an expert too short": {expert(3*2*8*5 - 1), "got 239 bytes of expert 2, want 240"},
+		"an expert too long":  {expert(3*2*8*5 + 1), "got 1 bytes of expert 2 more than its 240"},
+		"an expert twice":     {func(w *Writer) error { return errors.Join(expert(240)(w), expert(240)(w)) }, "twice"},
+		"experts that are left": {func(w *Writer) error {
+			for i := range w.blockDone {
+				w.blockDone[i] = true
+			}
+			return errors.Join(expert(240)(w), w.Commit(testSource))
+		}, "layers.1.moe.experts: got no expert 0, want all 3 written"},
+	} {
+		cases[name], experts[name] = c, true
+	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			w, err := Create(filepath.Join(dir, "model.sflow"), smallSpec())
+			spec := smallSpec()
+			if experts[name] {
+				spec.Profile = withExperts(spec.Profile, 3, 5)
+			}
+			w, err := Create(filepath.Join(dir, "model.sflow"), spec)
 			if err != nil {
 				t.Fatal(err)
 			}
