@@ -67,6 +67,7 @@ func TestDecoders(t *testing.T) {
 		"relu":          {"llama", object{"hidden_act": "relu"}, func(p *config.ModelProfile) { rope(full(1e4))(p); p.Activation = config.ReLU }},
 		"fatrelu":       {"llama", object{"hidden_act": "fatrelu", "hidden_act_param": 0.01}, func(p *config.ModelProfile) { rope(full(1e4))(p); p.Activation, p.Threshold = config.FATReLU, 0.01 }},
 		"tied":          {"llama", object{"tie_word_embeddings": true}, func(p *config.ModelProfile) { rope(full(1e4))(p); p.TiedHead = true }},
+		"fp8":           {"llama", object{"quantization_config": object{"quant_method": "fp8", "weight_block_size": []int{128, 128}}}, rope(full(1e4))},
 		"synthetic":     {"llama", object{SyntheticKey: true}, func(p *config.ModelProfile) { rope(full(1e4))(p); p.Synthetic = true }},
 		"mistral":       {"mistral", object{"sliding_window": 9}, func(p *config.ModelProfile) { p.Kinds = []config.LayerKind{{Window: 9, RoPE: full(1e4)}} }},
 		"mistral's own": {"mistral", nil, func(p *config.ModelProfile) { p.Kinds = []config.LayerKind{{Window: 4096, RoPE: full(1e4)}} }},
@@ -124,6 +125,9 @@ func TestDecoderErrors(t *testing.T) {
 		{"gemma3_text", object{"layer_types": []string{"full_attention", "mamba", "mamba", "mamba"}}, "want full_attention and sliding_attention alone"},
 		{"gemma3_text", object{"query_pre_attn_scalar": -1}, "config: profile: got attn_scale NaN"},
 		{"gemma3_text", object{"num_hidden_layers": 1 << 30}, "config: profile: got layers 1073741824"},
+		{"llama", object{"quantization_config": object{"quant_method": "awq"}}, `config: config.json: quantization_config: got quant_method "awq", want fp8 in blocks of 128 by 128 or mxfp4`},
+		{"qwen3_moe", object{"quantization_config": object{"quant_method": "fp8", "weight_block_size": []int{64, 64}}}, "quantization_config: got weight_block_size [64,64], want [128, 128]"},
+		{"qwen3_moe", object{"quantization_config": object{"quant_method": "fp8"}}, "quantization_config: got weight_block_size of none, want [128, 128]"},
 		{"seer", object{"text_config": object{"model_type": "hearer"}}, "got model_type hearer, which is not supported yet"},
 		{"deepseek_v3", nil, "got model_type deepseek_v3, which is not supported yet"},
 	} {

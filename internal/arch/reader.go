@@ -76,7 +76,10 @@ func (r *reader) leaveOut(key string, why string) {
 // shown is enough of a value to recognise it by.
 func (r *reader) shown(key string) string {
 	const most = 60
-	got := r.keys[key]
+	got, ok := r.keys[key]
+	if !ok {
+		return "of none"
+	}
 	if len(got) > most {
 		got = append(bytes.Clone(got[:most]), "..."...)
 	}

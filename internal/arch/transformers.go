@@ -1,10 +1,13 @@
 package arch
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/source"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
@@ -54,6 +57,7 @@ func ReadTransformers(hf, generation []byte) (p config.ModelProfile, notices []s
 	p.Family = f.name
 	p.Synthetic = r.flag(SyntheticKey, false)
 	p.ActiveShares = r.shares(ActiveKey, p.Layers)
+	r.quantised()
 	if r.err != nil {
 		return config.ModelProfile{}, nil, r.err
 	}
@@ -71,6 +75,26 @@ func ReadTransformers(hf, generation []byte) (p config.ModelProfile, notices []s
 		return config.ModelProfile{}, nil, err
 	}
 	return p, notices, nil
+}
+
+// quantised refuses weights that are stored in a way that is not read, which would be
+// found out by the names of tensors alone.
+func (r *reader) quantised() {
+	q := r.object("quantization_config")
+	if !q.given("quant_method") {
+		return
+	}
+	const want = "fp8 in blocks of 128 by 128 or mxfp4: others are not read, while GGUF files of many kinds are"
+	switch q.text("quant_method", want) {
+	case "mxfp4":
+	case "fp8":
+		var block []int
+		if json.Unmarshal(q.keys["weight_block_size"], &block) != nil || !slices.Equal(block, []int{source.FP8Block, source.FP8Block}) {
+			q.fail("weight_block_size", "[128, 128]")
+		}
+	default:
+		q.fail("quant_method", want)
+	}
 }
 
 // TransformersDType is the element type of a checkpoint's weights by its

@@ -9,14 +9,14 @@ import (
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
-// fp8Block is how many rows, and how many columns, share a scale.
-const fp8Block = 128
+// FP8Block is how many rows, and how many columns, share a scale.
+const FP8Block = 128
 
 // FP8 is weights of F8_E4M3, [.., rows, cols], times the scales of their blocks of 128
 // by 128, [.., rows/128, cols/128] rounded up, as DeepSeek-V3 and what followed it are
 // stored (arXiv:2412.19437, 3.3.2). It is read as F32.
 func FP8(weights, scales *Tensor) (*Tensor, error) {
-	blocks := func(n int64) int64 { return (n + fp8Block - 1) / fp8Block }
+	blocks := func(n int64) int64 { return (n + FP8Block - 1) / FP8Block }
 	want := slices.Clone(weights.Shape)
 	n := len(want)
 	if n < 2 || weights.Stored != "F8_E4M3" || weights.r == nil || weights.strides != nil {
@@ -28,7 +28,7 @@ func FP8(weights, scales *Tensor) (*Tensor, error) {
 	}
 	if !slices.Equal(scales.Shape, want) || scales.DType.Quantised() {
 		return nil, scales.wrap(fmt.Errorf("got scales of shape %v beside weights of %v, want %v: one for each block of %d by %d",
-			scales.Shape, weights.Shape, want, fp8Block, fp8Block))
+			scales.Shape, weights.Shape, want, FP8Block, FP8Block))
 	}
 	t := *weights
 	t.DType, t.err = tensor.F32, nil
@@ -68,7 +68,7 @@ func (f fp8Reader) ReadAt(p []byte, off int64) (int, error) {
 	var elem [4]byte
 	for i, code := range raw {
 		row, col := (first+int64(i))/f.cols, (first+int64(i))%f.cols
-		x := e4m3(code) * scales[(f.scaleRow(row)-from)*f.blockCols+col/fp8Block]
+		x := e4m3(code) * scales[(f.scaleRow(row)-from)*f.blockCols+col/FP8Block]
 		binary.LittleEndian.PutUint32(elem[:], math.Float32bits(x))
 		n += copy(p[n:], elem[skip:])
 		skip = 0
@@ -78,7 +78,7 @@ func (f fp8Reader) ReadAt(p []byte, off int64) (int, error) {
 
 // scaleRow is the row of scales of a row of all matrices.
 func (f fp8Reader) scaleRow(row int64) int64 {
-	return row/f.rows*f.blockRows + row%f.rows/fp8Block
+	return row/f.rows*f.blockRows + row%f.rows/FP8Block
 }
 
 // e4m3 is the float of 4 bits of exponent and 3 of mantissa that has no infinities
