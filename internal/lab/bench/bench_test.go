@@ -100,6 +100,22 @@ func TestForcedText(t *testing.T) {
 	}
 }
 
+func FuzzParseIDs(f *testing.F) {
+	f.Add([]byte("5, 70000\n3"), 2)
+	f.Add([]byte("-1 x"), 1)
+	f.Fuzz(func(t *testing.T, data []byte, n int) {
+		ids, err := parseIDs(data, 100, n&15)
+		if err == nil && len(ids) != n&15 {
+			t.Fatalf("got %d ids, want %d", len(ids), n&15)
+		}
+		for _, id := range ids {
+			if id < 0 || id >= 100 {
+				t.Fatalf("got id %d of a vocabulary of 100", id)
+			}
+		}
+	})
+}
+
 // memFile is a File of bytes that counts its reads.
 type memFile struct {
 	data  []byte

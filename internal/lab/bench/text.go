@@ -40,17 +40,25 @@ func ReadText(path string, p config.ModelProfile, n int) (Text, error) {
 	if err != nil {
 		return Text{}, fmt.Errorf("bench: text: %w", err)
 	}
+	ids, err := parseIDs(data, p.VocabSize, n)
+	if err != nil {
+		return Text{}, fmt.Errorf("bench: text: %s: %w", path, err)
+	}
+	return Text{ids, "the ids in " + filepath.Base(path)}, nil
+}
+
+func parseIDs(data []byte, vocab, n int) ([]int32, error) {
 	words := bytes.FieldsFunc(data, func(r rune) bool { return r == ',' || r <= ' ' })
 	if len(words) < n {
-		return Text{}, fmt.Errorf("bench: text: %s: got %d token ids, want at least %d for these --tests, --warm and --reps", path, len(words), n)
+		return nil, fmt.Errorf("got %d token ids, want at least %d for these --tests, --warm and --reps", len(words), n)
 	}
 	ids := make([]int32, n)
 	for i, w := range words[:n] {
 		id, err := strconv.ParseUint(string(w), 10, 31)
 		if err != nil {
-			return Text{}, fmt.Errorf("bench: text: %s: got %.20q as id %d, want a whole number from 0", path, w, i)
+			return nil, fmt.Errorf("got %.20q as id %d, want a whole number from 0", w, i)
 		}
-		ids[i] = int32(id % uint64(p.VocabSize))
+		ids[i] = int32(id % uint64(vocab))
 	}
-	return Text{ids, "the ids in " + filepath.Base(path)}, nil
+	return ids, nil
 }
