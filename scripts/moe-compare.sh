@@ -33,7 +33,7 @@
 set -euo pipefail
 BUDGETS=100,75,58,40,30,20,10 ENGINES=ours,llama PP=512 PROMPT_ROWS=100,58,30 TG=32 WARM=32 THREADS=2 ROUNDS=1 MINUTES=35
 VARIANTS=norepack,repack,nommap LLAMA_SECONDS=60 CTX=1024 TIMEOUT=600 READ_AHEAD=128 CSV=moe-compare.csv
-dir= docs= APPEND=
+dir= docs= APPEND= GROUP=moe-compare-$$
 fail() { echo "moe-compare: $1" >&2; exit 2; }
 while getopts b:e:p:P:g:w:t:r:m:v:s:d:o:D:a flag; do
   case $flag in
@@ -68,6 +68,7 @@ queue=/sys/dev/block/$(stat -c '%Hd:%Ld' "$FILE")
 queue=$queue/queue/read_ahead_kb
 before=
 cleanup() {
+  rmdir /sys/fs/cgroup/{,memory/}"$GROUP"-* 2>/dev/null || true
   if [ -n "$before" ]; then echo "$before" >"$queue"; fi
   if [ -z "$kept" ]; then rm -rf "$dir"; fi
 }
@@ -93,6 +94,6 @@ if [ -w "$queue" ]; then
 else
   echo "moe-compare: $queue: cannot be written to; the disk's read-ahead stays as it is" >&2
 fi
-export BUDGETS ENGINES PP PROMPT_ROWS TG WARM THREADS ROUNDS MINUTES VARIANTS LLAMA_SECONDS CTX TIMEOUT READ_AHEAD APPEND CSV FILE IDS \
+export BUDGETS ENGINES PP PROMPT_ROWS TG WARM THREADS ROUNDS MINUTES VARIANTS LLAMA_SECONDS CTX TIMEOUT READ_AHEAD APPEND GROUP CSV FILE IDS \
   SPARSEFLOW LLAMA_VERSION NOREPACK GGML MACHINE
 node "$dir/moe.mjs"

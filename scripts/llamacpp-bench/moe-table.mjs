@@ -25,7 +25,7 @@ const why = (rows) => rows.find((r) => r.note)?.note.slice(0, 24) ?? "-";
 
 // Each budget's row, of SparseFlow's median run and of llama.cpp's best.
 function summary(rows) {
-  return [...new Set(known(rows, "budget_share"))].map((share) => {
+  return [...new Set(known(rows, "budget_share"))].sort((a, b) => b - a).map((share) => {
     const of = (engine) => rows.filter((r) => r.budget_share === share && r.engine === engine);
     const own = of("sparseflow"), theirs = of("llama.cpp");
     const speed = median(known(own, "tok_s")), best = most(known(theirs, "tok_s"));
@@ -66,6 +66,7 @@ export function text(rows) {
   const speeds = (name, by) => `${show(least(known(rows, name)), by)} to ${show(most(known(rows, name)), by)}`;
   return [widen([Object.keys(list[0]), ...list.map((r) => Object.values(r))]),
     ...!known(rows, "disk_gb_s").length ? [] : [`bounds are of memory of ${speeds("memory_gb_s")} GB/s and a disk of ${speeds("disk_gb_s")} GB/s, measured beside each run; MB are a token's`],
+    ...rows.filter((r) => r.engine === "sparseflow" && r.peak_rss_bytes > r.budget_bytes).map((r) => `OVER BUDGET at ${r.budget_share} %: ${r.peak_rss_bytes} of ${r.budget_bytes} bytes`),
     ...known(rows, "same_likeliest").map((v) => `the likeliest next token was llama.cpp's at ${v} places of the text`)].join("\n");
 }
 

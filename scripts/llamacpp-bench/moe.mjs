@@ -20,7 +20,7 @@ const tell = (text) => process.stderr.write(text + "\n");
 function makeGroup(bytes) {
   if (!bytes) return {run: [], peak: () => 0, remove() {}};
   const two = existsSync("/sys/fs/cgroup/cgroup.controllers");
-  const dir = join("/sys/fs/cgroup", two ? "" : "memory", `moe-compare-${process.pid}-${Date.now()}`);
+  const dir = join("/sys/fs/cgroup", two ? "" : "memory", `${env.GROUP}-${Date.now()}`);
   mkdirSync(dir);
   const set = (name, value) => writeFileSync(join(dir, name), String(value));
   set(two ? "memory.max" : "memory.limit_in_bytes", bytes);
