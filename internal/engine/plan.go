@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/device"
 	"github.com/sparseflow/sparseflow/internal/device/cpu"
 	"github.com/sparseflow/sparseflow/internal/memory"
 	"github.com/sparseflow/sparseflow/internal/model"
@@ -39,7 +40,8 @@ func Plan(p *pack.Layout, o Options) (*placement.Placement, error) {
 		Counts:       o.Counts,
 		ActiveFrom:   from,
 		ActiveLike:   like,
-		ScratchBytes: func(chunk int) int64 { return scratchBytes(p, cmp.Or(o.Strategy.Threads, processors), chunk) },
+		ScratchBytes: func(chunk int) int64 { return model.ScratchBytes(profile, chunk) },
+		BackendBytes: func(chunk int) int64 { return backendBytes(p, cmp.Or(o.Strategy.Threads, processors), chunk) },
 		FreeBytes:    placement.FreeBytes(root),
 		Processors:   processors,
 		RingSlots:    o.RingSlots,
@@ -86,14 +88,23 @@ func withGates(in placement.Input, o Options, shares []float64, place *placement
 	return with
 }
 
-// scratchBytes is the memory of the activations of chunk tokens, and of what the
-// backend needs to round them and to compute them together.
-func scratchBytes(l *pack.Layout, threads, chunk int) int64 {
+// backendBytes is what the backend needs to round the activations of chunk tokens and
+// to compute them together.
+func backendBytes(l *pack.Layout, threads, chunk int) int64 {
 	p := l.Profile()
-	cols, records := p.HiddenSize, cpu.RecordBytes(l.MLPDType(), chunk, p.HiddenSize)
+	cols, records, experts := p.HiddenSize, cpu.RecordBytes(l.MLPDType(), chunk, p.HiddenSize), int64(0)
 	for _, t := range l.Tensors() {
 		if t.Kind == pack.Matrix {
 			cols, records = max(cols, t.Cols), max(records, cpu.RecordBytes(t.Elem, chunk, t.Cols))
+		}
+	}
+	for i := range p.Layers {
+		var parts [3]device.ExpertPart
+		for j, x := range l.ExpertParts(i) {
+			parts[j], cols = device.ExpertPart(x), max(cols, x.Cols)
+		}
+		if k := p.MoE(i).TopK; k > 0 {
+			experts = max(experts, cpu.ExpertBytes(parts, chunk, k))
 		}
 	}
 	head, ok := l.Tensor("head")
@@ -101,7 +112,7 @@ func scratchBytes(l *pack.Layout, threads, chunk int) int64 {
 		head, _ = l.Tensor("embed.tokens")
 	}
 	records = max(records, cpu.FineBytes(head.Elem, min(chunk, model.LogitRows), head.Cols))
-	n := model.ScratchBytes(p, chunk) + records + cpu.TileBytes(threads, cols, chunk, model.HiddenSize(p, chunk))
+	n := records + experts + cpu.TileBytes(threads, cols, chunk, model.HiddenSize(p, chunk))
 	if p.Sparse() && p.NeuronParts == 3 {
 		n += cpu.GateBytes(p.FFN, model.HiddenSize(p, chunk))
 	}

@@ -111,11 +111,11 @@ func TestQuantisedActivationsAreCounted(t *testing.T) {
 				t.Fatal(err)
 			}
 			profile := p.Profile()
-			want := model.ScratchBytes(profile, place.Chunk) +
-				cpu.TileBytes(place.Threads, profile.HiddenSize, place.Chunk, model.HiddenSize(profile, place.Chunk))
+			want := cpu.TileBytes(place.Threads, profile.HiddenSize, place.Chunk, model.HiddenSize(profile, place.Chunk))
 			if q != convert.F16 {
 				want += int64(place.Chunk * max(kernel.QuantXBytes(profile.HiddenSize), kernel.RoundXBytes(profile.HiddenSize)))
 			}
+			want = model.ScratchBytes(profile, place.Chunk) + placement.OnHeap(want)
 			i := slices.IndexFunc(place.Tiers[0].Items, func(it placement.Item) bool { return it.What == "activations" })
 			if got := place.Tiers[0].Items[i].Bytes; got != want {
 				t.Errorf("%v: got %d bytes of activations for %d tokens, want %d", o, got, place.Chunk, want)

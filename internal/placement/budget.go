@@ -114,7 +114,7 @@ func (p *planner) room(need int64) int64 {
 		// Where the larger chunk begins to be worth its memory, the room
 		// stands still until the budget has grown by what the chunk takes:
 		// so a larger budget never leaves less room.
-		enough := max(need, chunkShare*p.in.ScratchBytes(next)-p.fixedBytes(p.Chunk))
+		enough := max(need, chunkShare*(p.in.ScratchBytes(next)+p.backendBytes(next))-p.fixedBytes(p.Chunk))
 		left := budget - p.fixedBytes(next)
 		if left < enough {
 			room = min(room, enough)

@@ -129,6 +129,7 @@ func drawInput(t *rapid.T, l *pack.Layout) Input {
 	mode := rapid.SampledFrom([]config.Mode{"", config.Auto, config.Dense, config.Gate, config.Predicted}).Draw(t, "mode")
 	in := with(l, mode, 64*rapid.SampledFrom([]int64{0, 1, 100, 5000}).Draw(t, "predictor"))
 	in.ScratchBytes = scratch(rapid.SampledFrom([]int64{0, 100, 40 << 10, 1 << 20}).Draw(t, "scratch"))
+	in.BackendBytes = scratch(rapid.SampledFrom([]int64{0, 10, 20 << 10}).Draw(t, "backend"))
 	in.Processors = rapid.IntRange(1, 64).Draw(t, "processors")
 	if rapid.Bool().Draw(t, "heap") {
 		for l := range in.Layers {

@@ -23,8 +23,10 @@ type Input struct {
 	// the published model that it is assumed from.
 	ActiveFrom Activity
 	ActiveLike string
-	// ScratchBytes is the size of the activations for chunk tokens at a time.
-	ScratchBytes func(chunk int) int64
+	// ScratchBytes is the size of the activations for chunk tokens at a time, and
+	// BackendBytes, nil for none, what the backend rounds and gathers them in, which
+	// is on the Go heap.
+	ScratchBytes, BackendBytes func(chunk int) int64
 	// FreeBytes is what the system, or its memory cgroup, has free.
 	FreeBytes int64
 	// Processors is the number of processors.
@@ -246,7 +248,15 @@ func OnHeap(n int64) int64 { return n + n/10 }
 
 // fixedBytes is what every run needs besides weights, for a chunk.
 func (p *planner) fixedBytes(chunk int) int64 {
-	return runtimeBytes + p.tables + disk.QueueBytes + p.takenBytes(chunk)
+	return runtimeBytes + p.tables + disk.QueueBytes + p.takenBytes(chunk) + p.backendBytes(chunk)
+}
+
+// backendBytes is the part of the activations that is on the Go heap.
+func (p *planner) backendBytes(chunk int) int64 {
+	if p.in.BackendBytes == nil {
+		return 0
+	}
+	return OnHeap(p.in.BackendBytes(chunk))
 }
 
 // takenBytes is the part of fixedBytes that is taken from memory.Memory.

@@ -234,7 +234,7 @@ func TestMinimum(t *testing.T) {
 			wantMinimum(t, in, e)
 		}
 		other := drawInput(t, in.Layout)
-		other.ScratchBytes, other.Strategy.KV, other.Strategy.Context = in.ScratchBytes, in.Strategy.KV, in.Strategy.Context
+		other.ScratchBytes, other.BackendBytes, other.Strategy.KV, other.Strategy.Context = in.ScratchBytes, in.BackendBytes, in.Strategy.KV, in.Strategy.Context
 		if rapid.Bool().Draw(t, "with ratio") {
 			other = other.ratio(rapid.Float64Range(0, 1).Draw(t, "ratio"))
 		}

@@ -25,7 +25,7 @@ func (p *planner) describe() {
 		{"predictors", p.predictorBytes},
 		{p.unitName() + " slots", p.slotBytes},
 		{"KV cache", p.KVBytes},
-		{"activations", p.in.ScratchBytes(p.Chunk)},
+		{"activations", p.in.ScratchBytes(p.Chunk) + p.backendBytes(p.Chunk)},
 		{"staging", p.stagingBytes() + disk.QueueBytes},
 		{"tables and tokenizer", p.tables},
 		{"runtime", runtimeBytes},
