@@ -198,18 +198,25 @@ func gemmAVX512(dt tensor.DType, spread func(dst, w []byte), multiply func(acc, 
 // inPairs is the kernels over blocks of g's type of which MatVec takes two rows at
 // a time, one of each half of all rows. By itself a processor fetches but some lines
 // ahead of one reader; two readers have twice as many lines under way.
-func inPairs(dot func(w, x []byte, next *byte) float32, four func(w, x []byte, stride int, next *byte) [4]float32, pair func(w, w2, x []byte, ahead int, rest uint16) (float32, float32), g *Gemm) *Rows {
+func inPairs(dot func(w, x []byte, next *byte) float32, four func(w, x []byte, stride int, next *byte) [4]float32, pairs func(y, y2 *float32, w, w2 *byte, rowBytes, rows int, x *byte, ahead int, rest uint16), g *Gemm) *Rows {
 	k, chunk := oneByOne(dot), int(g.dt.RowBytes(chunkElems))
 	single := k.MatVec
 	k.Dot4, k.Gemm = four, g
 	k.two = func(y, y2 []float32, w, w2 []byte, rowBytes int, x []byte, ahead int) {
-		rows, rest := 0, rowBytes%chunk // rows of which as much can be read as of whole chunks
-		if room := min(len(w), len(w2)) - (rowBytes+chunk-1)/chunk*chunk; room >= 0 && rowBytes > 0 {
+		rows, over := 0, rowBytes%chunk
+		blocks := over / g.dt.BlockBytes() * g.dt.BlockElems() / tensor.QuantBlock
+		reads, rest := rowBytes-over, uint16(1)<<blocks-1
+		switch {
+		case over > chunk/2:
+			reads += chunk
+		case over > 0:
+			reads, rest = reads+chunk/2, rest|rest<<(chunkBlocks/2)
+		}
+		if room := min(len(w), len(w2)) - reads; room >= 0 && rowBytes > 0 { // for what the last rows would read
 			rows = min(len(y), room/rowBytes+1)
 		}
-		mask := uint16(1)<<(rest/g.dt.BlockBytes()*g.dt.BlockElems()/tensor.QuantBlock) - 1
-		for i := range rows {
-			y[i], y2[i] = pair(w[i*rowBytes:(i+1)*rowBytes], w2[i*rowBytes:(i+1)*rowBytes], x, ahead, mask)
+		if rows > 0 {
+			pairs(&y[0], &y2[0], &w[0], &w2[0], rowBytes, rows, &x[0], ahead, rest)
 		}
 		single(y[rows:], w[rows*rowBytes:], rowBytes, x, ahead)
 		single(y2[rows:len(y)], w2[rows*rowBytes:], rowBytes, x, ahead)

@@ -31,8 +31,9 @@ type experts struct {
 	x8      []byte    // [pairs, stride] or, rounded, records
 	h, up   []float32 // [pairs, width]
 	h8      []byte    // [pairs, stride] h, rounded
-	down    bool      // the part at hand
-	rows    int       // of the part, that a thread takes at a time
+	down    bool      // the part at hand, else gate and up
+	most    int       // rows of gate or of half of down
+	rows    int       // of these, that a thread takes at a time
 	units   int       // of so many rows that an expert has
 	workers []expertWork
 }
@@ -104,25 +105,26 @@ func (e *experts) take(sel []int32) int {
 func (e *experts) pairs() int { return e.first[len(e.first)-1] }
 
 func (e *experts) compute() {
-	pool, pairs, p := e.b.pool, e.pairs(), &e.w.Parts
+	pairs, p := e.pairs(), &e.w.Parts
 	e.gatherRoom()
-	pool.run((*gather)(e), len(e.batch), 1)
+	e.b.pool.run((*gather)(e), len(e.batch), 1)
 	e.h, e.up = grow(e.h, pairs*p[0].Rows), grow(e.up, pairs*p[0].Rows)
 	e.down = false
-	e.split(p[0], 2)
-	pool.run(e, len(e.batch)*e.units, 1)
+	e.each(p[0], p[0].Rows)
 	if e.forms[2] == chunked {
 		e.h8 = e.b.records8(e.h8, device.Act{Data: e.h, Rows: pairs, Cols: p[2].Cols, Stride: p[2].Cols})
 	}
 	e.down = true
-	e.split(p[2], 1)
-	pool.run(e, len(e.batch)*e.units, 1)
+	e.each(p[2], (p[2].Rows+1)/2)
 }
 
-// split cuts so many matrices of an expert into units of whole panels.
-func (e *experts) split(p device.ExpertPart, matrices int64) {
-	e.rows = kernel.GemmRows * e.b.units(matrices*kernel.GemmRows*p.DType.RowBytes(p.Cols))
-	e.units = (p.Rows + e.rows - 1) / e.rows
+// each computes two times most rows, shaped as p's, of each expert, in units of whole
+// panels.
+func (e *experts) each(p device.ExpertPart, most int) {
+	e.most = most
+	e.rows = kernel.GemmRows * e.b.units(2*kernel.GemmRows*p.DType.RowBytes(p.Cols))
+	e.units = (most + e.rows - 1) / e.rows
+	e.b.pool.run(e, len(e.batch)*e.units, 1)
 }
 
 // gatherRoom makes room for the inputs of the batch.
@@ -169,24 +171,36 @@ func (e *experts) run(lo, hi, worker int) {
 	for lo < hi {
 		j := lo / e.units
 		end := min(hi, (j+1)*e.units)
-		first, last := (lo-j*e.units)*e.rows, (end-j*e.units)*e.rows
+		first, last := (lo-j*e.units)*e.rows, min((end-j*e.units)*e.rows, e.most)
 		if e.down {
-			e.part(j, 2, worker).run(first, min(last, e.w.Parts[2].Rows), worker)
+			e.outputs(j, first, last, worker)
 		} else {
-			e.gated(j, first, min(last, e.w.Parts[0].Rows), worker)
+			e.gated(j, first, last, worker)
 		}
 		lo = end
 	}
+}
+
+// outputs computes the outputs lo to hi of the first half of the j-th expert, and as
+// many of the second: what one thread reads at a time then follows what it has read in
+// either half.
+func (e *experts) outputs(j, lo, hi, worker int) {
+	l := e.part(j, 2, worker)
+	lo2, hi2 := e.most+lo, min(e.most+hi, l.w.Rows)
+	if l.dot.x.Rows == 1 && l.dot.form != decoded {
+		n := hi2 - lo2
+		l.matVec2(l, lo, lo2, n)
+		lo, lo2 = lo+n, hi2
+	}
+	l.run(lo, hi, worker)
+	l.run(lo2, hi2, worker)
 }
 
 // gated computes activations of the neurons lo to hi of the j-th expert.
 func (e *experts) gated(j, lo, hi, worker int) {
 	gate, up := e.part(j, 0, worker), e.part(j, 1, worker)
 	if gate.dot.x.Rows == 1 && gate.dot.form != decoded && gate.w.DType == up.w.DType {
-		at := lo * gate.rowBytes
-		gate.dot.MatVec2(gate.y.Data[lo:hi], up.y.Data[lo:hi], gate.w.Data[at:], up.w.Data[at:], gate.rowBytes, gate.dot.inputs, gate.dot.k.Ahead)
-		gate.addBias(lo, hi)
-		up.addBias(lo, hi)
+		gate.matVec2(up, lo, lo, hi-lo)
 	} else {
 		gate.run(lo, hi, worker)
 		up.run(lo, hi, worker)

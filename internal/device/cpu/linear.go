@@ -100,6 +100,14 @@ func (l *linear) addBias(lo, hi int) {
 	}
 }
 
+// matVec2 is the products of one token with n rows of w from lo on, and with as many
+// of another's, which may be the same, from lo2 on.
+func (l *linear) matVec2(other *linear, lo, lo2, n int) {
+	l.dot.MatVec2(l.y.Data[lo:lo+n], other.y.Data[lo2:lo2+n], l.w.Data[lo*l.rowBytes:], other.w.Data[lo2*l.rowBytes:], l.rowBytes, l.dot.inputs, l.dot.k.Ahead)
+	l.addBias(lo, lo+n)
+	other.addBias(lo2, lo2+n)
+}
+
 // row is a row of w.
 func (l *linear) row(r int) []byte { return l.w.Data[r*l.rowBytes : (r+1)*l.rowBytes] }
 

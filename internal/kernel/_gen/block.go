@@ -60,11 +60,19 @@ type blockConsts struct {
 	counted *reg.OpmaskVirtual
 }
 
-// part is a part of a chunk of weights at wp.
+// part is a part of a chunk of weights at wp, from its half on at high.
 type part struct {
 	isa
-	wp    reg.Register
-	index int
+	wp, high reg.Register
+	index    int
+}
+
+// at is memory of quarter q.
+func (p part) at(q, disp int) Mem {
+	if q < 2 {
+		return at(p.wp, disp)
+	}
+	return at(p.high, disp)
 }
 
 // quarters is how many blocks of a group are in a part, and first the first.
@@ -75,12 +83,12 @@ func (p part) gather(off func(q int) int) reg.VecVirtual {
 	v := p.vec()
 	first, n := p.quarters()
 	if p.width == 16 {
-		VBROADCASTI32X4(at(p.wp, off(first)), v)
+		VBROADCASTI32X4(p.at(first, off(first)), v)
 	} else {
-		VBROADCASTI128(at(p.wp, off(first)), v)
+		VBROADCASTI128(p.at(first, off(first)), v)
 	}
 	for q := 1; q < n; q++ {
-		p.insert(q, at(p.wp, off(first+q)), v)
+		p.insert(q, p.at(first+q, off(first+q)), v)
 	}
 	return v
 }
@@ -144,20 +152,24 @@ func (s isa) merge(mask Op, bits, v reg.VecVirtual) {
 // addChunk adds the products of the chunk at wp with the records that x addresses,
 // of one token or four, to acc [token][part]. It is the order of sums that package
 // kernel documents.
-func (s isa) addChunk(b *block, c blockConsts, wp reg.Register, x func(token, disp int) Mem, acc [][]reg.VecVirtual) {
+func (s isa) addChunk(b *block, c blockConsts, wp reg.Register, x func(token, disp int) Op, acc [][]reg.VecVirtual) {
 	for i := range acc[0] {
-		p := part{s, wp, i}
-		sums := s.chunkSums(b, c, p, x, len(acc))
-		scale, least := b.scales(s, b, c, p)
-		for t := range acc {
-			s.addSums(b, c, sums[t], scale, least, func(disp, size int) Mem { return x(t, disp+i*size*s.width) }, acc[t][i])
-		}
+		s.addPart(b, c, part{s, wp, wp, i}, x, acc)
+	}
+}
+
+// addPart is addChunk for a part.
+func (s isa) addPart(b *block, c blockConsts, p part, x func(token, disp int) Op, acc [][]reg.VecVirtual) {
+	sums := s.chunkSums(b, c, p, x, len(acc))
+	scale, least := b.scales(s, b, c, p)
+	for t := range acc {
+		s.addSums(b, c, sums[t], scale, least, func(disp, size int) Op { return x(t, disp+p.index*size*s.width) }, acc[t][p.index])
 	}
 }
 
 // chunkSums is the sums of a part's blocks, [token], or of each half of them
 // where these have scales of their own.
-func (s isa) chunkSums(b *block, c blockConsts, p part, x func(token, disp int) Mem, tokens int) [][]reg.VecVirtual {
+func (s isa) chunkSums(b *block, c blockConsts, p part, x func(token, disp int) Op, tokens int) [][]reg.VecVirtual {
 	sums := make([][]reg.VecVirtual, tokens)
 	groups := make([][4]reg.VecVirtual, tokens)
 	b.codes(s, b, c, p, func(g, half int, v reg.VecVirtual) {
@@ -174,7 +186,7 @@ func (s isa) chunkSums(b *block, c blockConsts, p part, x func(token, disp int) 
 
 // multiply adds the products of a register of codes to sum, in fours. first says
 // that there is none yet, last that no more come.
-func (s isa) multiply(b *block, c blockConsts, codes reg.VecVirtual, x Mem, sum *reg.VecVirtual, first, last bool) {
+func (s isa) multiply(b *block, c blockConsts, codes reg.VecVirtual, x Op, sum *reg.VecVirtual, first, last bool) {
 	if s.width == 16 {
 		if first {
 			*sum = s.vec()
@@ -224,7 +236,7 @@ func (s isa) meet(v [4]reg.VecVirtual) reg.VecVirtual {
 
 // addSums takes off what the zero point of the codes adds to a part's sums and
 // adds them, times their scales, and what the blocks' least values add.
-func (s isa) addSums(b *block, c blockConsts, sums, scale, least []reg.VecVirtual, x func(disp, size int) Mem, acc reg.VecVirtual) {
+func (s isa) addSums(b *block, c blockConsts, sums, scale, least []reg.VecVirtual, x func(disp, size int) Op, acc reg.VecVirtual) {
 	ofX := x(roundSums, 4)
 	switch {
 	case b.zero > 0 && b.halves:
@@ -270,7 +282,7 @@ func (c blockConsts) blocks(a, b, acc reg.VecVirtual) []Op {
 
 // halfSums is a part's sums of activations of either half of its blocks, times
 // 1<<zero.
-func (s isa) halfSums(ofX Mem, half, zero int) reg.VecVirtual {
+func (s isa) halfSums(ofX Op, half, zero int) reg.VecVirtual {
 	v := s.vec()
 	if half == 0 {
 		s.shiftLeft(16, ofX, v)
@@ -283,7 +295,7 @@ func (s isa) halfSums(ofX Mem, half, zero int) reg.VecVirtual {
 }
 
 // blockSums is a part's sums of activations.
-func (s isa) blockSums(ofX Mem) reg.VecVirtual {
+func (s isa) blockSums(ofX Op) reg.VecVirtual {
 	v := s.loadFrom(ofX)
 	VPMADDWD(s.words32("ones", 0x00010001), v, v)
 	return v
@@ -292,14 +304,14 @@ func (s isa) blockSums(ofX Mem) reg.VecVirtual {
 // signedHere reports whether the set takes the codes of b signed.
 func (b *block) signedHere(s isa) bool { return b.signed && s.width == 8 }
 
-func (s isa) loadFrom(m Mem) reg.VecVirtual {
+func (s isa) loadFrom(m Op) reg.VecVirtual {
 	v := s.vec()
 	VMOVUPS(m, v)
 	return v
 }
 
 // shiftLeft shifts 32-bit lanes of memory, which AVX2 loads first.
-func (s isa) shiftLeft(n uint8, m Mem, v reg.VecVirtual) {
+func (s isa) shiftLeft(n uint8, m Op, v reg.VecVirtual) {
 	if s.width == 16 {
 		VPSLLD(U8(n), m, v)
 		return
@@ -318,7 +330,7 @@ func (s isa) blocked(b *block) rowKernel {
 	c, size := s.blockConsts(b), chunkBlocks*32/b.elems*b.bytes
 	parts := 16 / s.width
 	add := func(w, x reg.Register, acc []reg.VecVirtual) {
-		s.addChunk(b, c, w, func(_, disp int) Mem { return at(x, disp) }, [][]reg.VecVirtual{acc})
+		s.addChunk(b, c, w, func(_, disp int) Op { return at(x, disp) }, [][]reg.VecVirtual{acc})
 	}
 	return rowKernel{
 		step: size, xStep: roundBytes, sums: parts, add: add,
@@ -389,52 +401,86 @@ func (s isa) blockKernels(b *block) {
 	}
 }
 
-// pairOfRows writes Pair<b>: Rows.MatVec2 says what it is for. What a row has beyond
-// its whole chunks is taken with what follows it, which is masked.
+// pairOfRows writes Pair<b>: Rows.MatVec2 says what it is for. What rows have beyond
+// whole chunks is taken with what follows it in memory, which is masked; of at most
+// half a chunk that of both rows at once.
 func (s isa) pairOfRows(b *block) {
-	s.text("Pair"+b.name, "func(w, w2, x []byte, ahead int, rest uint16) (sum, sum2 float32)",
-		"is the products of two rows with x. It asks for what lies ahead bytes further", "than what it reads. Of a chunk that is not whole rest is the mask of its blocks, and", "as many bytes are read as of a whole one.")
-	rows := [2]reg.Register{Load(Param("w").Base(), GP64()), Load(Param("w2").Base(), GP64())}
-	n := Load(Param("w").Len(), GP64())
-	xp := Load(Param("x").Base(), GP64())
-	ahead := Load(Param("ahead"), GP64())
+	s.text("Pair"+b.name, "func(y, y2 *float32, w, w2 *byte, rowBytes, rows int, x *byte, ahead int, rest uint16)",
+		"sets y and y2 to the products of rows of two matrices with x. It asks for what", "lies ahead bytes further than what it reads. rest is the mask of the blocks that rows", "have beyond whole chunks, twice if they are no more than half of one. As many bytes", "are read as of a whole chunk or of half of one.")
+	y := [2]reg.Register{Load(Param("y"), GP64()), Load(Param("y2"), GP64())}
+	rows := [2]reg.Register{Load(Param("w"), GP64()), Load(Param("w2"), GP64())}
+	rowBytes, left := Load(Param("rowBytes"), GP64()), Load(Param("rows"), GP64())
+	x, ahead := Load(Param("x"), GP64()), Load(Param("ahead"), GP64())
+	n, xp, high := GP64(), GP64(), GP64()
 	c, size := s.blockConsts(b), chunkBlocks*32/b.elems*b.bytes
-	var acc [2][]reg.VecVirtual
-	for i := range acc {
-		acc[i] = s.vecs(16 / s.width)
-		s.zero(acc[i]...)
-	}
-	chunk := func() {
+	k, mask := K(), GP32()
+	Load(Param("rest"), mask.As16())
+	KMOVW(mask, k)
+	counted := c
+	counted.counted = &k
+	acc := [2]reg.VecVirtual{s.vec(), s.vec()}
+	chunk := func(c blockConsts) {
 		for i, w := range rows {
 			prefetchAhead(w, ahead, size)
-			s.addChunk(b, c, w, func(_, disp int) Mem { return at(xp, disp) }, [][]reg.VecVirtual{acc[i]})
+			s.addChunk(b, c, w, func(_, disp int) Op { return at(xp, disp) }, [][]reg.VecVirtual{{acc[i]}})
 		}
 	}
-	CMPQ(n, U32(size))
+	Label("row")
+	s.zero(acc[:]...)
+	MOVQ(rowBytes, n)
+	MOVQ(x, xp)
+	SUBQ(U32(size), n)
 	JL(LabelRef("rest"))
 	Label("chunk")
-	chunk()
+	chunk(c)
 	for _, w := range rows {
 		ADDQ(U32(size), w)
 	}
 	ADDQ(U32(roundBytes), xp)
 	SUBQ(U32(size), n)
-	CMPQ(n, U32(size))
 	JGE(LabelRef("chunk"))
 	Label("rest")
-	TESTQ(n, n)
+	ADDQ(U32(size), n)
 	JZ(LabelRef("reduce"))
-	mask := Load(Param("rest"), GP32())
-	k := K()
-	KMOVW(mask, k)
-	c.counted = &k
-	chunk()
+	CMPQ(n, U32(size/2))
+	JG(LabelRef("more"))
+	for _, w := range rows {
+		prefetchAhead(w, ahead, size/2)
+	}
+	LEAQ(at(rows[1], -size/2), high)
+	s.addTwoHalves(b, counted, rows[0], high, xp, acc)
+	JMP(LabelRef("next"))
+	Label("more")
+	chunk(counted)
+	Label("next")
+	for _, w := range rows {
+		ADDQ(n, w)
+	}
 	Label("reduce")
 	for i, a := range acc {
-		Store(s.reduce(a), ReturnIndex(i))
+		VMOVSS(s.reduce([]reg.VecVirtual{a}), at(y[i], 0))
+		ADDQ(U8(4), y[i])
 	}
+	DECQ(left)
+	JNZ(LabelRef("row"))
 	VZEROUPPER()
 	RET()
+}
+
+// addTwoHalves is addChunk for the first halves of two chunks, one at wp and one half a
+// chunk after high: they fill one chunk's registers.
+func (s isa) addTwoHalves(b *block, c blockConsts, wp, high, xp reg.Register, acc [2]reg.VecVirtual) {
+	x := func(_, disp int) Op {
+		v := s.vec()
+		VBROADCASTF64X4(at(xp, disp), v)
+		return v
+	}
+	both, second := s.vec(), YMM()
+	VINSERTF64X4(U8(1), acc[1].AsY(), acc[0], both)
+	s.addPart(b, c, part{isa: s, wp: wp, high: high}, x, [][]reg.VecVirtual{{both}})
+	VEXTRACTF64X4(U8(1), both, second)
+	VINSERTF64X4(U8(0), both.AsY(), acc[0], acc[0])
+	VINSERTF64X4(U8(0), second, acc[1], acc[1])
 }
 
 // dot4Block writes Dot4<b>. Each activation's sum takes the very steps of Dot.
@@ -446,7 +492,7 @@ func (s isa) dot4Block(b *block) {
 		acc[t] = s.vecs(16 / s.width)
 		s.zero(acc[t]...)
 	}
-	s.chunkLoop(b, size, r.wp, r.xp, np, r.n, func() { s.addChunk(b, c, r.wp, r.x, acc) })
+	s.chunkLoop(b, size, r.wp, r.xp, np, r.n, func() { s.addChunk(b, c, r.wp, func(t, disp int) Op { return r.x(t, disp) }, acc) })
 	var sum [4]reg.VecVirtual
 	for t := range sum {
 		sum[t] = s.reduce(acc[t])

@@ -146,16 +146,16 @@ func (s isa) words(b *block, c blockConsts, p part, offset int) reg.VecVirtual {
 		from := q * four
 		switch whole := four-b.bytes+offset+2 <= 64; {
 		case whole && q == 0:
-			VPERMW(at(p.wp, from), pick, v)
+			VPERMW(p.at(q, from), pick, v)
 		case whole:
-			VPERMW(at(p.wp, from), pick, c.quarter[q-1], v)
+			VPERMW(p.at(q, from), pick, c.quarter[q-1], v)
 		default:
 			w := v
 			if q > 0 {
 				w = ZMM()
 			}
-			VMOVDQU32(at(p.wp, from), w)
-			VPERMT2W(at(p.wp, from+b.secondWords()), pick, w)
+			VMOVDQU32(p.at(q, from), w)
+			VPERMT2W(p.at(q, from+b.secondWords()), pick, w)
 			if q > 0 {
 				VMOVDQU16(w, c.quarter[q-1], v)
 			}
@@ -333,7 +333,7 @@ func (p part) headers(b *block, offset int) reg.VecVirtual {
 		return v
 	}
 	VBROADCASTI32X4(at(p.wp, offset), v)
-	VINSERTI32X4(U8(1), at(p.wp, b.bytes+offset), v, v)
+	VINSERTI32X4(U8(1), at(p.high, b.bytes+offset), v, v)
 	return v
 }
 
@@ -427,7 +427,7 @@ func (p part) wordOf(b *block, offset int) reg.VecVirtual {
 	VPBROADCASTW(at(p.wp, p.index*b.bytes+offset), words)
 	if p.width == 16 {
 		second := XMM()
-		VPBROADCASTW(at(p.wp, b.bytes+offset), second)
+		VPBROADCASTW(at(p.high, b.bytes+offset), second)
 		VINSERTI32X4(U8(1), second, words, words)
 	}
 	return words

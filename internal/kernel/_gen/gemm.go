@@ -30,7 +30,7 @@ func (s isa) spread(b *block) {
 	wp := Load(Param("w").Base(), GP64())
 	c := s.blockConsts(b)
 	for i := range 16 / s.width {
-		p := part{s, wp, i}
+		p := part{s, wp, wp, i}
 		b.codes(s, b, c, p, func(g, half int, v reg.VecVirtual) { VMOVUPS(v, at(dp, g*128+half*64+i*32)) })
 		scale, least := b.scales(s, b, c, p)
 		for _, v := range least {

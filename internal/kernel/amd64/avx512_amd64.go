@@ -84,12 +84,13 @@ func Dot4Q4AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 //go:noescape
 func DotQ80AVX512(w []byte, x []byte, next *byte) float32
 
-// PairQ80AVX512 is the products of two rows with x. It asks for what lies ahead bytes further
-// than what it reads. Of a chunk that is not whole rest is the mask of its blocks, and
-// as many bytes are read as of a whole one.
+// PairQ80AVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
+// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
+// have beyond whole chunks, twice if they are no more than half of one. As many bytes
+// are read as of a whole chunk or of half of one.
 //
 //go:noescape
-func PairQ80AVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
+func PairQ80AVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
 
 // Dot4Q80AVX512 is Rows.Dot4 of package kernel.
 //
@@ -106,12 +107,13 @@ func SpreadQ80AVX512(dst []byte, w []byte)
 //go:noescape
 func DotQ40AVX512(w []byte, x []byte, next *byte) float32
 
-// PairQ40AVX512 is the products of two rows with x. It asks for what lies ahead bytes further
-// than what it reads. Of a chunk that is not whole rest is the mask of its blocks, and
-// as many bytes are read as of a whole one.
+// PairQ40AVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
+// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
+// have beyond whole chunks, twice if they are no more than half of one. As many bytes
+// are read as of a whole chunk or of half of one.
 //
 //go:noescape
-func PairQ40AVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
+func PairQ40AVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
 
 // Dot4Q40AVX512 is Rows.Dot4 of package kernel.
 //
@@ -128,12 +130,13 @@ func SpreadQ40AVX512(dst []byte, w []byte)
 //go:noescape
 func DotQ41AVX512(w []byte, x []byte, next *byte) float32
 
-// PairQ41AVX512 is the products of two rows with x. It asks for what lies ahead bytes further
-// than what it reads. Of a chunk that is not whole rest is the mask of its blocks, and
-// as many bytes are read as of a whole one.
+// PairQ41AVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
+// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
+// have beyond whole chunks, twice if they are no more than half of one. As many bytes
+// are read as of a whole chunk or of half of one.
 //
 //go:noescape
-func PairQ41AVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
+func PairQ41AVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
 
 // Dot4Q41AVX512 is Rows.Dot4 of package kernel.
 //
@@ -150,12 +153,13 @@ func SpreadQ41AVX512(dst []byte, w []byte)
 //go:noescape
 func DotQ50AVX512(w []byte, x []byte, next *byte) float32
 
-// PairQ50AVX512 is the products of two rows with x. It asks for what lies ahead bytes further
-// than what it reads. Of a chunk that is not whole rest is the mask of its blocks, and
-// as many bytes are read as of a whole one.
+// PairQ50AVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
+// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
+// have beyond whole chunks, twice if they are no more than half of one. As many bytes
+// are read as of a whole chunk or of half of one.
 //
 //go:noescape
-func PairQ50AVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
+func PairQ50AVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
 
 // Dot4Q50AVX512 is Rows.Dot4 of package kernel.
 //
@@ -172,12 +176,13 @@ func SpreadQ50AVX512(dst []byte, w []byte)
 //go:noescape
 func DotQ4KAVX512(w []byte, x []byte, next *byte) float32
 
-// PairQ4KAVX512 is the products of two rows with x. It asks for what lies ahead bytes further
-// than what it reads. Of a chunk that is not whole rest is the mask of its blocks, and
-// as many bytes are read as of a whole one.
+// PairQ4KAVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
+// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
+// have beyond whole chunks, twice if they are no more than half of one. As many bytes
+// are read as of a whole chunk or of half of one.
 //
 //go:noescape
-func PairQ4KAVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
+func PairQ4KAVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
 
 // Dot4Q4KAVX512 is Rows.Dot4 of package kernel.
 //
@@ -194,12 +199,13 @@ func SpreadQ4KAVX512(dst []byte, w []byte)
 //go:noescape
 func DotQ5KAVX512(w []byte, x []byte, next *byte) float32
 
-// PairQ5KAVX512 is the products of two rows with x. It asks for what lies ahead bytes further
-// than what it reads. Of a chunk that is not whole rest is the mask of its blocks, and
-// as many bytes are read as of a whole one.
+// PairQ5KAVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
+// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
+// have beyond whole chunks, twice if they are no more than half of one. As many bytes
+// are read as of a whole chunk or of half of one.
 //
 //go:noescape
-func PairQ5KAVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
+func PairQ5KAVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
 
 // Dot4Q5KAVX512 is Rows.Dot4 of package kernel.
 //
@@ -216,12 +222,13 @@ func SpreadQ5KAVX512(dst []byte, w []byte)
 //go:noescape
 func DotQ6KAVX512(w []byte, x []byte, next *byte) float32
 
-// PairQ6KAVX512 is the products of two rows with x. It asks for what lies ahead bytes further
-// than what it reads. Of a chunk that is not whole rest is the mask of its blocks, and
-// as many bytes are read as of a whole one.
+// PairQ6KAVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
+// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
+// have beyond whole chunks, twice if they are no more than half of one. As many bytes
+// are read as of a whole chunk or of half of one.
 //
 //go:noescape
-func PairQ6KAVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
+func PairQ6KAVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
 
 // Dot4Q6KAVX512 is Rows.Dot4 of package kernel.
 //
@@ -238,12 +245,13 @@ func SpreadQ6KAVX512(dst []byte, w []byte)
 //go:noescape
 func DotIQ4NLAVX512(w []byte, x []byte, next *byte) float32
 
-// PairIQ4NLAVX512 is the products of two rows with x. It asks for what lies ahead bytes further
-// than what it reads. Of a chunk that is not whole rest is the mask of its blocks, and
-// as many bytes are read as of a whole one.
+// PairIQ4NLAVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
+// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
+// have beyond whole chunks, twice if they are no more than half of one. As many bytes
+// are read as of a whole chunk or of half of one.
 //
 //go:noescape
-func PairIQ4NLAVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
+func PairIQ4NLAVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
 
 // Dot4IQ4NLAVX512 is Rows.Dot4 of package kernel.
 //
@@ -295,12 +303,13 @@ func SpreadIQ4XSAVX512(dst []byte, w []byte)
 //go:noescape
 func DotMXFP4AVX512(w []byte, x []byte, next *byte) float32
 
-// PairMXFP4AVX512 is the products of two rows with x. It asks for what lies ahead bytes further
-// than what it reads. Of a chunk that is not whole rest is the mask of its blocks, and
-// as many bytes are read as of a whole one.
+// PairMXFP4AVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
+// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
+// have beyond whole chunks, twice if they are no more than half of one. As many bytes
+// are read as of a whole chunk or of half of one.
 //
 //go:noescape
-func PairMXFP4AVX512(w []byte, w2 []byte, x []byte, ahead int, rest uint16) (sum float32, sum2 float32)
+func PairMXFP4AVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
 
 // Dot4MXFP4AVX512 is Rows.Dot4 of package kernel.
 //
