@@ -8,7 +8,8 @@ import (
 // Tags are what a model writes around its answer, as far as its template shows.
 type Tags struct {
 	Open, Close string // around reasoning
-	Next        string // between the reasoning and the answer
+	Also        string // in place of Open: what is said to tools and not to the user
+	Next        string // between the reasoning and the answer, or more reasoning; "" where it comes once
 	Lead        string // before an answer without reasoning
 	End         string // behind an answer; its first token ends a turn
 }
@@ -19,7 +20,7 @@ var pairs = []Tags{
 	{Open: "<think>", Close: "</think>"},
 	{Open: "[THINK]", Close: "[/THINK]"},
 	{Open: "<|START_THINKING|>", Close: "<|END_THINKING|>"},
-	{Open: "<|channel|>analysis<|message|>", Close: "<|end|>", Next: "<|start|>assistant"},
+	{Open: "<|channel|>analysis<|message|>", Also: "<|channel|>commentary<|message|>", Close: "<|end|>", Next: "<|start|>assistant"},
 	{Open: "<thinking>", Close: "</thinking>"},
 	{Open: "<reasoning>", Close: "</reasoning>"},
 	{Open: "<seed:think>", Close: "</seed:think>"},
@@ -59,7 +60,7 @@ func (t *Template) Tags(roles map[string]string) Tags {
 // Has reports whether a special token's text is a part of the tags, so that it
 // is to be looked at.
 func (g Tags) Has(special string) bool {
-	for _, tag := range []string{g.Open, g.Close, g.Next, g.Lead} {
+	for _, tag := range []string{g.Open, g.Also, g.Close, g.Next, g.Lead} {
 		if strings.Contains(tag, special) {
 			return true
 		}
@@ -102,13 +103,13 @@ func (s *Splitter) Push(text string) (thought, said string) {
 		before := s.part
 		switch s.part {
 		case start:
-			s.skip([]string{s.tags.Open, s.tags.Lead}, []part{reasoning, answer})
+			s.skip("", s.tags.Lead, s.tags.Open, s.tags.Also)
 		case reasoning:
 			if !s.said {
 				s.held = strings.TrimLeftFunc(s.held, unicode.IsSpace)
 			}
 			if i := strings.Index(s.held, s.tags.Close); i >= 0 {
-				thought += s.held[:i]
+				thought, s.said = thought+s.held[:i], s.said || i > 0
 				s.held, s.part = s.held[i+len(s.tags.Close):], between
 			} else {
 				n := len(s.held) - overlap(s.held, s.tags.Close)
@@ -116,13 +117,16 @@ func (s *Splitter) Push(text string) (thought, said string) {
 				s.said = s.said || n > 0
 			}
 		case between:
-			next := s.tags.Next
-			if next != "" {
-				next += s.tags.Lead
+			if s.tags.Next == "" {
+				s.skip("", "")
+			} else {
+				s.skip(s.tags.Next, s.tags.Lead, s.tags.Open, s.tags.Also)
 			}
-			s.skip([]string{next}, []part{answer})
-			if s.part == answer {
+			switch {
+			case s.part == answer:
 				s.held = strings.TrimLeftFunc(s.held, unicode.IsSpace)
+			case s.part == reasoning && s.said:
+				thought, s.said = thought+"\n\n", false
 			}
 		case answer:
 			said, s.held = said+s.held, ""
@@ -133,26 +137,33 @@ func (s *Splitter) Push(text string) (thought, said string) {
 	}
 }
 
-// skip passes over the tag that what is held begins with, blanks in front of it
-// too, and goes to its part. Where no tag can come any more the answer begins.
-func (s *Splitter) skip(tags []string, parts []part) {
+// skip passes over the tag that what is held begins with, blanks in front of it too,
+// and goes to its part: lead's is the answer, the others' are reasoning; before is in
+// front of each. Where no tag can come any more the answer begins.
+func (s *Splitter) skip(before, lead string, open ...string) {
 	bare := strings.TrimLeftFunc(s.held, unicode.IsSpace)
 	if bare == "" {
 		return
 	}
-	for i, tag := range tags {
-		tag = strings.TrimLeftFunc(tag, unicode.IsSpace)
-		if rest, ok := strings.CutPrefix(bare, tag); ok && tag != "" {
-			s.held, s.part = rest, parts[i]
+	wait := false
+	for i, tag := range append(open, lead) {
+		isLead := i == len(open)
+		if tag == "" && (!isLead || before == "") {
+			continue
+		}
+		tag = strings.TrimLeftFunc(before+tag, unicode.IsSpace)
+		if rest, ok := strings.CutPrefix(bare, tag); ok {
+			s.held, s.part = rest, reasoning
+			if isLead {
+				s.part = answer
+			}
 			return
 		}
+		wait = wait || strings.HasPrefix(tag, bare)
 	}
-	for _, tag := range tags {
-		if strings.HasPrefix(strings.TrimLeftFunc(tag, unicode.IsSpace), bare) {
-			return
-		}
+	if !wait {
+		s.part = answer
 	}
-	s.part = answer
 }
 
 // Flush ends the text, and returns what was held.

@@ -13,7 +13,7 @@ func TestTags(t *testing.T) {
 		"phi-3.5":               {Open: "<think>", Close: "</think>", End: "<|end|>\n</s>"},
 		"mistral-nemo":          {Open: "<think>", Close: "</think>", End: "</s>"},
 		"ministral-3-reasoning": {Open: "[THINK]", Close: "[/THINK]", End: "</s>"},
-		"gpt-oss":               {Open: "<|channel|>analysis<|message|>", Close: "<|end|>", Next: "<|start|>assistant", Lead: "<|channel|>final<|message|>", End: "<|return|>"},
+		"gpt-oss":               {Open: "<|channel|>analysis<|message|>", Also: "<|channel|>commentary<|message|>", Close: "<|end|>", Next: "<|start|>assistant", Lead: "<|channel|>final<|message|>", End: "<|return|>"},
 	} {
 		template, err := Parse(b.Templates[name].Source)
 		if err != nil {
@@ -31,7 +31,7 @@ func TestTags(t *testing.T) {
 // Reasoning is told from the answer however the text comes in pieces.
 func TestSplitter(t *testing.T) {
 	think := Tags{Open: "<think>", Close: "</think>", Lead: "<think>\n\n</think>\n\n"}
-	channels := Tags{Open: "<|channel|>analysis<|message|>", Close: "<|end|>", Next: "<|start|>assistant", Lead: "<|channel|>final<|message|>"}
+	channels := Tags{Open: "<|channel|>analysis<|message|>", Also: "<|channel|>commentary<|message|>", Close: "<|end|>", Next: "<|start|>assistant", Lead: "<|channel|>final<|message|>"}
 	for _, c := range []struct {
 		tags                  Tags
 		prompt, text          string
@@ -48,6 +48,10 @@ func TestSplitter(t *testing.T) {
 		{think, "", "", "", ""},
 		{channels, "", "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Yes.", "Hm.", "Yes."},
 		{channels, "", "<|channel|>final<|message|>Yes.", "", "Yes."},
+		{channels, "", "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>analysis<|message|> Well.<|end|><|start|>assistant<|channel|>final<|message|>Yes.", "Hm.\n\nWell.", "Yes."},
+		{channels, "", "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>commentary<|message|>I look.<|end|><|start|>assistant<|channel|>final<|message|>Yes.", "Hm.\n\nI look.", "Yes."},
+		{channels, "", "<|channel|>commentary<|message|>I look.<|end|><|start|>assistant<|channel|>final<|message|>Yes.", "I look.", "Yes."},
+		{channels, "", "<|channel|>analysis<|message|>Hm.<|end|>Yes.", "Hm.", "Yes."},
 	} {
 		for size := 1; size <= max(1, len(c.text)); size++ {
 			s := NewSplitter(c.tags, c.prompt)
