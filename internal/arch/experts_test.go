@@ -233,8 +233,8 @@ func expertsLeast(architecture string) (map[string]any, map[string][]int64) {
 	return m, tensors
 }
 
-// with changes tensors of a layer; those of no shape are gone.
-func with(tensors map[string][]int64, layer int, change map[string][]int64) {
+// with makes changes to a layer.
+func with(tensors map[string][]int64, layer int, change changes) {
 	for name, shape := range change {
 		if name = fmt.Sprintf("blk.%d.%s", layer, name); shape == nil {
 			delete(tensors, name)
@@ -249,15 +249,20 @@ func expertsFile(t testing.TB, architecture string) []byte {
 	return encoded(t, meta, tensors)
 }
 
-// ggufExperts are GGUF models with experts and what of them differs from the least.
-func ggufExperts() map[string]struct {
+// changes are tensors of a layer by the name behind the layer's; those of no shape are
+// gone.
+type changes = map[string][]int64
+
+// A ggufCase is a GGUF model with experts and what of it differs from the least.
+type ggufCase struct {
 	architecture string
 	metadata     map[string]any
-	tensors      map[string][]int64 // of each layer
-	last         map[string][]int64 // of the last layer alone, or the only one with experts
+	tensors      changes // of each layer
+	first        changes // of the first layer, which has no experts then
 	want         func(p *config.ModelProfile, m *config.MoE)
-} {
-	type changes = map[string][]int64
+}
+
+func ggufExperts() map[string]ggufCase {
 	norms := changes{"attn_q_norm.weight": {8}, "attn_k_norm.weight": {8}}
 	post := changes{"ffn_norm.weight": nil, "post_attention_norm.weight": {8}}
 	join := func(all ...changes) changes {
@@ -267,13 +272,7 @@ func ggufExperts() map[string]struct {
 		}
 		return to
 	}
-	return map[string]struct {
-		architecture string
-		metadata     map[string]any
-		tensors      changes
-		last         changes
-		want         func(p *config.ModelProfile, m *config.MoE)
-	}{
+	return map[string]ggufCase{
 		"least":                     {"qwen3moe", nil, nil, nil, func(*config.ModelProfile, *config.MoE) {}},
 		"fused":                     {"qwen3moe", nil, changes{"ffn_gate_exps.weight": nil, "ffn_up_exps.weight": nil, "ffn_gate_up_exps.weight": {4, 12, 8}}, nil, func(*config.ModelProfile, *config.MoE) {}},
 		"shares of the dense width": {"qwen3moe", map[string]any{"expert_feed_forward_length": nil}, nil, nil, func(*config.ModelProfile, *config.MoE) {}},
@@ -347,7 +346,7 @@ func TestGGUFExperts(t *testing.T) {
 			for i := range 2 {
 				with(tensors, i, x.tensors)
 			}
-			with(tensors, 0, x.last)
+			with(tensors, 0, x.first)
 			if x.architecture == "glm4moe" {
 				tensors["blk.2.nextn.eh_proj.weight"] = []int64{8, 16}
 			}
@@ -364,7 +363,7 @@ func TestGGUFExperts(t *testing.T) {
 			moe := config.MoE{Experts: 4, TopK: 2, Width: 6, Router: config.Router{Kind: config.RouterSoftmax, Normalize: true}}
 			x.want(&want, &moe)
 			for i := range want.Kinds {
-				if x.last == nil || i > 0 {
+				if x.first == nil || i > 0 {
 					want.Kinds[i].MoE = moe
 				}
 			}
