@@ -7,6 +7,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"pgregory.net/rapid"
 
@@ -75,4 +76,44 @@ func TestFP8(t *testing.T) {
 	if _, err := FP8(s, w); err == nil || !strings.Contains(err.Error(), "got F32 of shape [1 3], want rows and columns of F8_E4M3") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// Whatever a file says of weights and scales, they are joined and can be read whole,
+// or are refused.
+func FuzzJoined(f *testing.F) {
+	for _, entries := range [][]SafetensorsEntry{
+		{{Name: "b", DType: "U8", Shape: []int64{2, 3, 16}, Bytes: 96}, {Name: "s", DType: "U8", Shape: []int64{2, 3}, Bytes: 6}},
+		{{Name: "b", DType: "F8_E4M3", Shape: []int64{2, 129}, Bytes: 258}, {Name: "s", DType: "F16", Shape: []int64{1, 2}, Bytes: 4}},
+		{{Name: "b", DType: "F8_E4M3", Shape: []int64{0, 1 << 40}}, {Name: "s", DType: "F32", Shape: []int64{0, 1 << 33}}},
+	} {
+		header, err := BuildHeader(nil, entries, 8)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(append(header, make([]byte, entries[0].Bytes+entries[1].Bytes)...))
+	}
+	f.Fuzz(func(t *testing.T, file []byte) {
+		c, err := Open(fstest.MapFS{"model.safetensors": {Data: file}}, "m")
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		weights, ok := c.Tensor("b")
+		scales, ok2 := c.Tensor("s")
+		if !ok || !ok2 {
+			return
+		}
+		for _, join := range []func(a, b *Tensor) (*Tensor, error){MXFP4, FP8} {
+			x, err := join(weights, scales)
+			if err != nil {
+				continue
+			}
+			if x.Bytes() > 4*int64(len(file)) {
+				t.Fatalf("got %d bytes from a file of %d", x.Bytes(), len(file))
+			}
+			if n, err := x.ReadAt(make([]byte, x.Bytes()), 0); int64(n) != x.Bytes() || err != nil && err != io.EOF {
+				t.Fatalf("read %d of %d bytes: %v", n, x.Bytes(), err)
+			}
+		}
+	})
 }
