@@ -34,6 +34,8 @@ func (a *app) order(ctx context.Context, f *packFlags) error {
 		"%s: hottest neurons first, by a profile of %s", f.order, count(counts.Tokens, "token"))
 }
 
+var errNoNeurons = errors.New("got a model of which no neurons can be left out, want one whose neurons can be put in order; matrices and experts lie in one piece each")
+
 var errNoProfile = errors.New("got no profile of the model, want one")
 
 // storedCounts is the profile in the sidecar of the pack at path.
@@ -41,6 +43,9 @@ func storedCounts(path, cacheDir string) (*cache.Counts, error) {
 	p, err := pack.Open(path)
 	if err != nil {
 		return nil, err
+	}
+	if !p.Profile().Sparse() {
+		return nil, errors.Join(errNoNeurons, p.Close())
 	}
 	known, err := learned.Finder{CacheDir: cacheDir}.Of(hub.Source{}, p)
 	if err = errors.Join(err, p.Close()); err == nil && known.Counts == nil {

@@ -29,9 +29,9 @@ func (a *app) packCommand() *cobra.Command {
 		Use:     "pack (MODEL -o FILE | --verify FILE | --order FILE)",
 		GroupID: groupTool,
 		Short:   "Convert a checkpoint to a pack, check or re-order one",
-		Long: `Pack converts a Hugging Face checkpoint to a .sflow pack: one file in which each
-neuron lies in one piece, with the tokenizer, and with every byte under a
-checksum. The other commands do so by themselves, into the cache directory; use
+		Long: `Pack converts a Hugging Face checkpoint or a GGUF file to a .sflow pack: one file
+in which each neuron and each expert lies in one piece, with the tokenizer, and
+with every byte under a checksum. The other commands do so by themselves, into the cache directory; use
 pack to choose the place and the element types, or to check a pack.
 
 What is exact: --quant keep, the default, keeps every weight as stored. A
@@ -123,7 +123,7 @@ type packJSON struct {
 	Bytes        int64  `json:"bytes"`
 	SourceSHA256 string `json:"source_sha256"`
 	Attn         string `json:"attn"` // element type of most of attention, embeddings and head
-	MLP          string `json:"mlp"`  // element type of the neurons, or of most matrices of MLPs
+	MLP          string `json:"mlp"`  // element type of the neurons, or of most matrices of MLPs and experts
 }
 
 func (a *app) convert(ctx context.Context, f *packFlags, src hub.Source) error {
@@ -138,9 +138,12 @@ func (a *app) convert(ctx context.Context, f *packFlags, src hub.Source) error {
 	for _, n := range r.Notices {
 		bar.note(n)
 	}
-	what := "neurons"
-	if !r.Profile.Sparse() {
-		what = "MLPs"
+	what := "MLPs"
+	switch {
+	case r.Profile.Experts() > 0:
+		what = "experts"
+	case r.Profile.Sparse():
+		what = "neurons"
 	}
 	return a.tell(f.json, packJSON{schema, f.output, r.Bytes, r.SourceSHA256, r.Attn.String(), r.MLP.String()},
 		"wrote %s: %s, attention %v, %s %v", f.output, config.FormatSize(r.Bytes), r.Attn, what, r.MLP)

@@ -64,6 +64,11 @@ func (s *opened) kept() (attn, mlp tensor.DType) {
 	for _, l := range s.tensors.Layers {
 		parts = append(parts, l.Parts()...)
 	}
+	for _, l := range s.tensors.Experts {
+		for _, part := range l.Parts {
+			mlps = append(mlps, expertTensors(part)...)
+		}
+	}
 	if len(parts) > 0 {
 		return commonest(attns), widest(parts)
 	}
@@ -85,7 +90,7 @@ func (s *opened) stored(name string) tensor.DType {
 	for i, l := range s.tensors.Experts {
 		for p, x := range s.profile.ExpertTensors(i) {
 			if x.Name == name && len(l.Parts[p]) > 0 {
-				return l.Parts[p][0].Tensor.DType
+				return widest(expertTensors(l.Parts[p]))
 			}
 		}
 	}
@@ -195,6 +200,12 @@ func (s *opened) replaced(o Options) (notices []string) {
 	} else {
 		add(o.MLP, "matrices of MLPs", p.HiddenSize, tensor.DType.OfRow)
 		add(o.MLP, "matrices of MLPs", p.FFN, tensor.DType.OfRow)
+	}
+	for i := range p.Layers {
+		if m := p.MoE(i); m.Experts > 0 {
+			add(o.MLP, "matrices of experts", m.Width, tensor.DType.OfRow)
+			break
+		}
 	}
 	return notices
 }
@@ -378,6 +389,9 @@ func (j *job) tasks(ctx context.Context, tasks chan<- task, onePass bool) error 
 		residents("layers." + strconv.Itoa(i) + ".")
 		if len(j.layers) > 0 {
 			neurons(i)
+		}
+		for e := range j.spec.Profile.MoE(i).Experts {
+			send(func(ctx context.Context, buf *buffers) error { return j.expert(ctx, i, e, buf) })
 		}
 		if onePass {
 			running.Wait()

@@ -33,7 +33,7 @@ func values(t *testing.T, x *source.Tensor) []float32 {
 	if _, err := x.ReadAt(b, 0); err != nil {
 		t.Fatal(err)
 	}
-	v := make([]float32, x.Bytes()/x.DType.RowBytes(1))
+	v := make([]float32, len(b)/x.DType.BlockBytes()*x.DType.BlockElems())
 	tensor.Decode(v, b, x.DType)
 	return v
 }
@@ -80,6 +80,9 @@ func checkPack(t *testing.T, dir, path string) {
 	}
 	for l := range m.Layers {
 		checkLayer(t, p, m.Layers[l], l)
+	}
+	for l := range m.Experts {
+		checkExperts(t, p, m.Experts[l], l)
 	}
 }
 
@@ -331,7 +334,7 @@ func poison(tensorName string, bits uint32) func(*testing.T, string) {
 			t.Fatal(err)
 		}
 		for _, e := range h.Entries {
-			if e.Name == "model.decoder."+tensorName {
+			if strings.TrimPrefix(e.Name, "model.decoder.") == tensorName {
 				b := []byte{byte(bits), byte(bits >> 8), byte(bits >> 16), byte(bits >> 24)}
 				if _, err := f.WriteAt(b, e.Offset+e.Bytes-4); err != nil {
 					t.Fatal(err)

@@ -1,6 +1,7 @@
 // Package convert turns a Hugging Face checkpoint into a pack: it narrows
 // matrices to the element types asked for, turns fc2 from rows into columns so
-// that a neuron lies in one place, and sketches fc1.
+// that a neuron lies in one place, and sketches fc1. Of an expert it puts the
+// matrices together. Models that need none of this it opens where they are.
 //
 // # Guarantees
 //
@@ -17,4 +18,6 @@
 //     buffer: each layer's fc2 is read once in order, then by strips. Where not
 //     even one layer's fc2 fits into free memory, strips come from the disk and
 //     the conversion is slower.
+//   - Experts stored as columns ([experts, columns, rows]) are read with up to 4
+//     times what is wanted of them at a time, which comes on top of the buffers.
 package convert

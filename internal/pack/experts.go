@@ -157,9 +157,11 @@ func OfMLP(name string) bool {
 	return strings.Contains(name, ".mlp.") || strings.Contains(name, ".moe.experts.") || strings.Contains(name, ".moe.shared.")
 }
 
-// IsRouter reports whether a tensor of this name chooses experts. It is kept in full,
-// so that quantised weights name the same ones.
-func IsRouter(name string) bool { return strings.HasSuffix(name, ".moe.router.weight") }
+// IsRouter reports whether a tensor of this name chooses experts, or weighs the one
+// that all tokens use. It is kept in full, so that quantised weights name the same ones.
+func IsRouter(name string) bool {
+	return strings.HasSuffix(name, ".moe.router.weight") || strings.HasSuffix(name, ".moe.shared_gate.weight")
+}
 
 // ExpertShapes are the parts of a layer's experts as matrices of one expert each.
 func ExpertShapes(p config.ModelProfile, layer int) (shapes []config.TensorShape) {
