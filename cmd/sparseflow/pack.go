@@ -31,8 +31,9 @@ func (a *app) packCommand() *cobra.Command {
 		Short:   "Convert a checkpoint to a pack, check or re-order one",
 		Long: `Pack converts a Hugging Face checkpoint or a GGUF file to a .sflow pack: one file
 in which each neuron and each expert lies in one piece, with the tokenizer, and
-with every byte under a checksum. The other commands do so by themselves, into the cache directory; use
-pack to choose the place and the element types, or to check a pack.
+with every byte under a checksum. The other commands do so by themselves where a
+model cannot be used as it lies, into the cache directory; use pack to choose the
+place and the element types, or to check a pack.
 
 What is exact: --quant keep, the default, keeps every weight as stored. A
 narrower type rounds to nearest. q8_0 and q4_0 are GGUF's: blocks of 32 weights
