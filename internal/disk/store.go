@@ -27,7 +27,7 @@ type DiskWeightStore struct {
 
 	places [][]int32 // see Places
 
-	bundleChecked []atomic.Uint32  // a bit per neuron of the model
+	bundleChecked []atomic.Uint32  // a bit per neuron or expert of the model
 	blockChecked  []atomic.Uint32  // a bit per block of rows
 	firstBlock    map[string]int64 // of each tensor, in blockChecked
 
@@ -61,7 +61,7 @@ func NewDiskWeightStore(p *pack.Pack, f File) (*DiskWeightStore, error) {
 		file:          f,
 		made:          made,
 		ffn:           int64(p.Profile().FFN),
-		bundleChecked: make([]atomic.Uint32, (p.Bundles()+31)/32),
+		bundleChecked: make([]atomic.Uint32, (p.Bundles()+p.Experts()+31)/32),
 		firstBlock:    make(map[string]int64),
 	}
 	blocks := int64(0)

@@ -25,6 +25,10 @@ type Read struct {
 	layer, first int
 	slots        []int32
 	memory       device.Slots
+	// Of an expert, first of a layer: its slot, and the read of its next parts, if these
+	// lie apart.
+	expert []byte
+	more   *Read
 	// Of a block: its rows, and where to tell them; nil for bundles.
 	tensor pack.Tensor
 	block  int
@@ -34,16 +38,32 @@ type Read struct {
 
 // Done reports, without waiting, whether the read has ended.
 func (r *Read) Done() bool {
-	if t := r.transfer; !r.ended.Load() && t.file != nil {
+	if t := r.transfer; !r.allEnded() && t.file != nil {
 		t.Submit()
 		t.file.Poll(false)
 	}
-	return r.ended.Load()
+	return r.allEnded()
+}
+
+func (r *Read) allEnded() bool {
+	for ; r != nil; r = r.more {
+		if !r.ended.Load() {
+			return false
+		}
+	}
+	return true
 }
 
 // Arrived reports whether the read has ended well, as far as the last Poll
 // tells. What it brought is not checked yet: Wait does that.
-func (r *Read) Arrived() bool { return r.ended.Load() && r.failure == nil }
+func (r *Read) Arrived() bool {
+	for ; r != nil; r = r.more {
+		if !r.ended.Load() || r.failure != nil {
+			return false
+		}
+	}
+	return true
+}
 
 // Wait waits for the read to end; a read of a synchronous transfer happens
 // here. It may be called again.
@@ -61,6 +81,11 @@ func (r *Read) Wait() error {
 	}
 	r.checked = true
 	r.result = r.check()
+	if r.more != nil {
+		if err := r.more.Wait(); r.result == nil {
+			r.result = err
+		}
+	}
 	return r.result
 }
 
@@ -84,6 +109,9 @@ func (r *Read) check() error {
 		}
 		*r.got = r.data
 		return s.checkBlock(r.tensor, r.block, r.data)
+	}
+	if r.expert != nil {
+		return r.checkExpert()
 	}
 	gaps := slices.Contains(r.slots, -1)
 	if r.failure != nil && !gaps {
@@ -197,6 +225,9 @@ func (r *Read) Release() {
 	if r.users--; r.users > 0 {
 		return
 	}
+	if r.more != nil {
+		r.more.Release()
+	}
 	a := r.transfer
 	clear(r.bufs)
 	*r = Read{transfer: a, attempt: attempt{bufs: r.bufs[:0]}, slots: r.slots[:0]}
@@ -240,6 +271,14 @@ func (a *AsyncWeightTransfer) Submit() {
 func (a *AsyncWeightTransfer) Poll() {
 	if a.file != nil {
 		a.file.Poll(false)
+	}
+}
+
+// WaitAny waits for one of the reads that are under way, if there are any.
+func (a *AsyncWeightTransfer) WaitAny() {
+	if a.file != nil {
+		a.Submit()
+		a.file.Poll(true)
 	}
 }
 

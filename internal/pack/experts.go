@@ -66,10 +66,24 @@ func (l *Layout) ExpertStride(layer int) int64 { return alignUp(l.ExpertBytes(la
 // Each of its parts may begin and end anywhere in a page of the file, which is read
 // whole.
 func (l *Layout) ExpertRoom(layer int) (n int64) {
-	for _, x := range l.ExpertParts(layer) {
-		n += alignUp(x.Bytes(), pageBytes) + pageBytes
+	for i := range l.ExpertParts(layer) {
+		n += l.ExpertPartRoom(layer, i)
 	}
 	return n
+}
+
+// ExpertPartRoom is the share of one part in ExpertRoom.
+func (l *Layout) ExpertPartRoom(layer, part int) int64 {
+	return alignUp(l.experts.parts[layer][part].Bytes(), pageBytes) + pageBytes
+}
+
+// Experts is the number of experts of all layers.
+func (l *Layout) Experts() int64 { return int64(l.experts.number) }
+
+// ExpertNumber is the number of an expert of a layer among those of all layers of a
+// .sflow file.
+func (l *Layout) ExpertNumber(layer, expert int) int64 {
+	return int64(l.experts.before[layer] + expert)
 }
 
 // expertBytes is the size of the experts of all layers.

@@ -127,7 +127,11 @@ func (c *TransferCoordinator) plan(p pass, want device.Work) {
 	w.Memory, w.pass, w.plan.Units = f.memory(p.layer), p, want
 	w.open, w.used, w.staging, w.arrivals.failed = true, false, 0, nil
 	f.Cache.Pin(p.layer, want.IDs, want.Slots)
-	f.segment(&w.plan, f.Cache.Free(p.layer), max(1, f.Activations/p.tokens))
+	free, most := f.Cache.Free(p.layer), max(1, f.Activations/p.tokens)
+	if f.experts != nil {
+		free, most = w.sure(free), len(want.IDs)
+	}
+	f.segment(&w.plan, free, most)
 	c.overlap.add(w.start)
 }
 

@@ -18,6 +18,8 @@ type fetcher struct {
 	inflight []*disk.Read   // [slots] what fills each, nil if nothing does
 	pending  int            // of inflight, how many are not nil
 	early    []earlyRead    // pinned until their reads are seen to have ended
+	experts  []place        // [layers] where slots are, if units are experts
+	ring     []byte         // staging slots of experts
 	ordered  []device.Slots // [layers] of layers that Reorder has moved
 
 	// Memory that serves again.
@@ -32,6 +34,7 @@ func newFetcher(o Options, layers int) fetcher {
 		staging += f.Cache.Slots(l)
 	}
 	f.planner = newPlanner(staging, o)
+	f.placeExperts()
 	f.inflight = make([]*disk.Read, staging+f.Staging)
 	f.all = make([]int32, o.Units)
 	for i := range f.all {
@@ -49,6 +52,13 @@ type earlyRead struct {
 // read asks for units ids[i], for the indices i in which. The reads begin with
 // the next Submit.
 func (f *fetcher) read(layer int, ids, slots, which []int32) {
+	if f.experts != nil {
+		for _, i := range which {
+			f.inflight[slots[i]] = f.Transfer.StartExpert(layer, int(ids[i]), f.expert(layer, slots[i]))
+			f.pending++
+		}
+		return
+	}
 	f.reads(&f.planned, layer, ids, slots, which)
 	for _, run := range f.planned.runs {
 		r := f.Transfer.StartBundles(layer, int(run.first), run.slots, f.Slots, f.Gaps)
@@ -154,7 +164,7 @@ func (f *fetcher) memory(layer int) device.Slots {
 // reorder brings the units of a layer into order once it is complete, since
 // nothing will be read into it any more.
 func (f *fetcher) reorder(layer int) {
-	if f.Reorder == nil || f.ordered[layer].Data != nil || !f.Cache.Complete(layer) {
+	if f.Reorder == nil || f.experts != nil || f.ordered[layer].Data != nil || !f.Cache.Complete(layer) {
 		return
 	}
 	if first, was := f.Cache.Order(layer); was != nil {

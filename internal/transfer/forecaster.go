@@ -20,12 +20,14 @@ type forecaster struct {
 	layers   []record
 	pass     pass    // of the latest forecast
 	early    []int32 // units that it reads, ascending
+	guessed  []int32 // experts that are still to be read for it, the likeliest first
 	chore    func()  // read, as a value made once
 }
 
 // record is what a layer's forecasts were worth.
 type record struct {
 	early, wasted int
+	asked         int // tokens that guessed, of layers of experts
 	off           bool
 }
 

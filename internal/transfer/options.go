@@ -26,6 +26,11 @@ type Memory struct {
 	// slots, of which there are Staging, at least 2.
 	Slots   device.Slots
 	Staging int
+	// Strides, [layers], is the size of a slot of each layer where units are experts, and
+	// StagingStride that of a staging slot. The slots of Slots.Data then follow one another
+	// by these, layer by layer.
+	Strides       []int64
+	StagingStride int64
 	// Activations is the most activations of one segment: units x tokens.
 	Activations int
 	// Reorder moves the units of a complete layer; see cpu.Backend. Nil: they

@@ -10,8 +10,9 @@ import (
 type Preload struct {
 	fetcher *fetcher
 	layer   int
-	planned reads
-	started []*disk.Read // of the runs
+	planned reads         // of neurons
+	experts []destination // in place of them
+	started []*disk.Read  // of the runs or experts
 }
 
 // Preload gives units of a layer, the hottest first, its free slots, and
@@ -26,15 +27,29 @@ func (c *TransferCoordinator) Preload(layer int, hottest []int32) *Preload {
 	slots := make([]int32, len(ids))
 	granted := f.Cache.Acquire(layer, ids, slots, false, nil)
 	f.Cache.Release(layer, slots, false)
+	if f.experts != nil {
+		for _, i := range granted {
+			p.experts = append(p.experts, destination{ids[i], slots[i]})
+		}
+		return p
+	}
 	f.reads(&p.planned, layer, ids, slots, granted)
 	return p
 }
 
 // Bytes is how many bytes of units fill the slots.
-func (p *Preload) Bytes() int64 { return int64(len(p.planned.order)) * p.fetcher.Slots.Stride }
+func (p *Preload) Bytes() int64 {
+	if p.experts != nil {
+		return int64(len(p.experts)) * p.fetcher.experts[p.layer].stride
+	}
+	return int64(len(p.planned.order)) * p.fetcher.Slots.Stride
+}
 
 // Start begins the reads.
 func (p *Preload) Start(t *disk.AsyncWeightTransfer) {
+	for _, x := range p.experts {
+		p.started = append(p.started, t.StartExpert(p.layer, int(x.place), p.fetcher.expert(p.layer, x.slot)))
+	}
 	for _, run := range p.planned.runs {
 		p.started = append(p.started, t.StartBundles(p.layer, int(run.first), run.slots, p.fetcher.Slots, p.fetcher.Gaps))
 	}
@@ -48,6 +63,10 @@ func (p *Preload) Wait() error {
 		if err := r.Wait(); err != nil && first == nil {
 			first = err
 		}
+		if p.experts != nil {
+			r.Release()
+			continue
+		}
 		for _, s := range p.planned.runs[i].slots {
 			if s >= 0 {
 				r.Release()
@@ -60,6 +79,9 @@ func (p *Preload) Wait() error {
 
 // Forget makes all its units missing again, after Wait told of an error.
 func (p *Preload) Forget() {
+	for _, x := range p.experts {
+		p.fetcher.Cache.Drop(p.layer, []int32{x.slot})
+	}
 	for _, run := range p.planned.runs {
 		p.fetcher.Cache.Drop(p.layer, run.slots)
 	}

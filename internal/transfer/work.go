@@ -48,7 +48,14 @@ type arrivals struct {
 // startReads makes room for the misses and starts their reads.
 func (w *Work) startReads() {
 	f, layer, u := w.fetcher, w.pass.layer, &w.plan.Units
-	w.forecaster.compare(layer, &w.plan, w.pass.step.Count)
+	count := w.pass.step.Count
+	missed := count.Misses
+	w.forecaster.compare(layer, &w.plan, count)
+	if f.experts != nil {
+		bytes := f.Transfer.Store().Pack().ExpertBytes(layer)
+		count.WantedBytes += bytes * int64(len(u.IDs))
+		count.MissedBytes += bytes * (count.Misses - missed)
+	}
 	f.releaseEarly(layer, u.IDs)
 	if len(w.plan.Misses) == 0 {
 		return
@@ -81,7 +88,7 @@ func (w *Work) Segments(yield func(Segment) bool) {
 			// The half of the staging slots that the last segment used is free.
 			w.overlap.add(w.next)
 		}
-		if !yield(Segment{w.units(span), w}) {
+		if !yield(Segment{Units: w.units(span), First: span.lo, work: w}) {
 			return
 		}
 	}
@@ -104,18 +111,24 @@ type Segment struct {
 	// Units are the units. The slots of those that are missing are known when
 	// they arrive.
 	Units device.Work
+	First int // index of the first of them among the work's
 
 	work *Work
 }
 
 // Arrivals yields the indices, in Units, of units as they come: first those
 // that are there, which the caller computes while the others arrive, then the
-// others, all at once. A unit that has just come is yielded before it is
-// checked; that it is not whole is an error after that.
+// others: neurons all at once, experts as soon as they are there. A neuron that has
+// just come is yielded before it is checked; that it is not whole is an error after
+// that.
 func (s Segment) Arrivals(yield func(there []int32, err error) bool) {
 	w := s.work
 	w.sort(s)
 	if len(w.arrivals.present) > 0 && !yield(w.arrivals.present, nil) {
+		return
+	}
+	if w.fetcher.experts != nil {
+		w.late(s, yield)
 		return
 	}
 	if err := w.wait(s); err != nil {
