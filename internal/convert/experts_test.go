@@ -23,7 +23,7 @@ import (
 
 // randomMoE is a checkpoint of drawn weights with experts, whose output means nothing.
 type randomMoE struct {
-	form                           string // each, mixed, fused, columns, blocks
+	form                           string // each, mixed, fused, columns, blocks, fp8
 	d, layers, experts, width, top int
 	dtype                          tensor.DType
 }
@@ -38,6 +38,9 @@ func (o randomMoE) write(tb testing.TB, dir string) {
 		"model_type": "qwen3_moe", "vocab_size": 20, "hidden_size": o.d, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8,
 		"num_hidden_layers": o.layers, "intermediate_size": o.width, "moe_intermediate_size": o.width, "num_experts": o.experts,
 		"num_experts_per_tok": o.top, "bos_token_id": nil, "eos_token_id": nil, "max_position_embeddings": 32,
+	}
+	if o.form == "fp8" {
+		config["quantization_config"] = map[string]any{"quant_method": "fp8", "weight_block_size": []int{128, 128}}
 	}
 	if o.form == "columns" || o.form == "blocks" {
 		config["model_type"], config["attention_bias"] = "gpt_oss", false
@@ -67,12 +70,12 @@ func (o randomMoE) tensors() (list []drawnTensor) {
 		})
 	}
 	// Bytes from low on, below high.
-	raw := func(name string, low, high int, shape ...int64) {
+	raw := func(name, dtype string, low, high int, shape ...int64) {
 		n, seed := int64(1), uint64(len(list))
 		for _, s := range shape {
 			n *= s
 		}
-		list = append(list, drawnTensor{source.SafetensorsEntry{Name: name, DType: "U8", Shape: shape, Bytes: n}, func(w io.Writer) error {
+		list = append(list, drawnTensor{source.SafetensorsEntry{Name: name, DType: dtype, Shape: shape, Bytes: n}, func(w io.Writer) error {
 			rng, b := rand.New(rand.NewPCG(4, seed)), make([]byte, n)
 			for i := range b {
 				b[i] = byte(low + rng.IntN(high-low))
@@ -80,6 +83,14 @@ func (o randomMoE) tensors() (list []drawnTensor) {
 			_, err := w.Write(b)
 			return err
 		}})
+	}
+	matrix := func(name string, dtype tensor.DType, shape []int64) {
+		if o.form != "fp8" {
+			add(name, dtype, shape...)
+			return
+		}
+		raw(name, "F8_E4M3", 0, 120, shape...)
+		add(name+"_scale_inv", tensor.F32, (shape[0]+127)/128, (shape[1]+127)/128)
 	}
 	d, e, width := int64(o.d), int64(o.experts), int64(o.width)
 	add("model.embed_tokens.weight", o.dtype, 20, d)
@@ -91,7 +102,7 @@ func (o randomMoE) tensors() (list []drawnTensor) {
 			add(at+name+".weight", o.dtype, d)
 		}
 		for name, shape := range map[string][]int64{"q": {16, d}, "k": {8, d}, "v": {8, d}, "o": {d, 16}} {
-			add(at+"self_attn."+name+"_proj.weight", o.dtype, shape...)
+			matrix(at+"self_attn."+name+"_proj.weight", o.dtype, shape)
 		}
 		experts := at + "mlp.experts."
 		if o.form == "columns" || o.form == "blocks" {
@@ -106,14 +117,14 @@ func (o randomMoE) tensors() (list []drawnTensor) {
 			add(at+"mlp.gate.weight", o.dtype, e, d)
 		}
 		switch o.form {
-		case "each", "mixed":
+		case "each", "mixed", "fp8":
 			for i := range o.experts {
 				dtype := o.dtype
 				if o.form == "mixed" && i == 1 {
 					dtype = tensor.F32
 				}
 				for name, shape := range map[string][]int64{"gate": {width, d}, "up": {width, d}, "down": {d, width}} {
-					add(fmt.Sprintf("%s%d.%s_proj.weight", experts, i, name), dtype, shape...)
+					matrix(fmt.Sprintf("%s%d.%s_proj.weight", experts, i, name), dtype, shape)
 				}
 			}
 		case "fused":
@@ -123,10 +134,10 @@ func (o randomMoE) tensors() (list []drawnTensor) {
 			add(experts+"gate_up_proj", o.dtype, e, d, 2*width)
 			add(experts+"down_proj", o.dtype, e, width, d)
 		case "blocks":
-			raw(experts+"gate_up_proj_blocks", 0, 256, e, 2*width, d/32, 16)
-			raw(experts+"gate_up_proj_scales", 118, 126, e, 2*width, d/32)
-			raw(experts+"down_proj_blocks", 0, 256, e, d, width/32, 16)
-			raw(experts+"down_proj_scales", 118, 126, e, d, width/32)
+			raw(experts+"gate_up_proj_blocks", "U8", 0, 256, e, 2*width, d/32, 16)
+			raw(experts+"gate_up_proj_scales", "U8", 118, 126, e, 2*width, d/32)
+			raw(experts+"down_proj_blocks", "U8", 0, 256, e, d, width/32, 16)
+			raw(experts+"down_proj_scales", "U8", 118, 126, e, d, width/32)
 		}
 	}
 	return list
@@ -177,7 +188,7 @@ func checkExperts(t *testing.T, p *pack.Pack, from arch.Experts, layer int) {
 func TestExperts(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		o := randomMoE{
-			form: rapid.SampledFrom([]string{"each", "mixed", "fused", "columns", "blocks"}).Draw(rt, "form"),
+			form: rapid.SampledFrom([]string{"each", "mixed", "fused", "columns", "blocks", "fp8"}).Draw(rt, "form"),
 			d:    32 * rapid.IntRange(1, 3).Draw(rt, "d"), width: 32 * rapid.IntRange(1, 3).Draw(rt, "width"),
 			layers: rapid.IntRange(1, 2).Draw(rt, "layers"), experts: rapid.IntRange(2, 5).Draw(rt, "experts"), top: 1,
 			dtype: rapid.SampledFrom([]tensor.DType{tensor.F32, tensor.F16, tensor.BF16}).Draw(rt, "dtype"),
@@ -192,8 +203,12 @@ func TestExperts(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "m")
 		o.write(t, dir)
 		path := filepath.Join(t.TempDir(), "m.sflow")
-		if _, err := Convert(t.Context(), os.DirFS(dir), dir, path, Options{Attn: quant, MLP: quant}); err != nil {
+		r, err := Convert(t.Context(), os.DirFS(dir), dir, path, Options{Attn: quant, MLP: quant})
+		if err != nil {
 			rt.Fatal(err)
+		}
+		if got := strings.Contains(strings.Join(r.Notices, "\n"), "4 times their size"); got != (o.form == "fp8" && quant == Keep) {
+			rt.Errorf("got notices %q of form %s", r.Notices, o.form)
 		}
 		checkPack(t, dir, path)
 		p, err := pack.Open(path)
@@ -203,7 +218,7 @@ func TestExperts(t *testing.T) {
 		defer p.Close()
 		stored := o.dtype
 		switch {
-		case o.form == "mixed":
+		case o.form == "mixed", o.form == "fp8":
 			stored = tensor.F32
 		case o.form == "blocks":
 			stored = tensor.MXFP4
