@@ -105,8 +105,8 @@ func TestExpertsFP8(t *testing.T) {
 		}
 	}
 	m := mapped(t, p, list)
-	if x := m.Experts[0].Parts[2][1].Tensor; x.DType != tensor.F32 || x.Stored != "F8_E4M3" {
-		t.Errorf("got %s read as %v, want F8_E4M3 as F32", x.Stored, x.DType)
+	if x := m.Experts[0].Parts[2][1].Tensor; x.DType != tensor.BF16 || x.Stored != "F8_E4M3" {
+		t.Errorf("got %s read as %v, want F8_E4M3 as BF16", x.Stored, x.DType)
 	}
 	last := len(list) - 1
 	list[last].shape = []int64{1, 2}

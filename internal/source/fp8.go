@@ -1,7 +1,6 @@
 package source
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
@@ -14,7 +13,7 @@ const FP8Block = 128
 
 // FP8 is weights of F8_E4M3, [.., rows, cols], times the scales of their blocks of 128
 // by 128, [.., rows/128, cols/128] rounded up, as DeepSeek-V3 and what followed it are
-// stored (arXiv:2412.19437, 3.3.2). It is read as F32.
+// stored (arXiv:2412.19437, 3.3.2). It is read as BF16, which their makers compute with.
 func FP8(weights, scales *Tensor) (*Tensor, error) {
 	blocks := func(n int64) int64 { return (n + FP8Block - 1) / FP8Block }
 	want := slices.Clone(weights.Shape)
@@ -31,16 +30,16 @@ func FP8(weights, scales *Tensor) (*Tensor, error) {
 			scales.Shape, weights.Shape, want, FP8Block, FP8Block))
 	}
 	t := *weights
-	t.DType, t.err = tensor.F32, nil
+	t.DType, t.err = tensor.BF16, nil
 	var ok bool
-	if t.sizeBytes, ok = mul(weights.sizeBytes, 4); !ok {
+	if t.sizeBytes, ok = mul(weights.sizeBytes, 2); !ok {
 		return nil, weights.wrap(fmt.Errorf("got shape %v, want fewer elements", weights.Shape))
 	}
 	t.r, t.off = fp8Reader{weights, scales, weights.Shape[n-2], weights.Shape[n-1], want[n-2], want[n-1]}, 0
 	return &t, nil
 }
 
-// fp8Reader reads the products as F32.
+// fp8Reader reads the products as BF16.
 type fp8Reader struct {
 	weights, scales      *Tensor
 	rows, cols           int64 // of a matrix
@@ -48,8 +47,8 @@ type fp8Reader struct {
 }
 
 func (f fp8Reader) ReadAt(p []byte, off int64) (int, error) {
-	first := off / 4
-	raw := make([]byte, (off+int64(len(p))+3)/4-first)
+	first := off / 2
+	raw := make([]byte, (off+int64(len(p))+1)/2-first)
 	if len(raw) == 0 {
 		return 0, nil
 	}
@@ -64,22 +63,28 @@ func (f fp8Reader) ReadAt(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	tensor.Decode(scales, stored, f.scales.DType)
-	n, skip := 0, int(off-4*first)
-	var elem [4]byte
+	products := make([]float32, len(raw))
 	for i, code := range raw {
 		row, col := (first+int64(i))/f.cols, (first+int64(i))%f.cols
-		x := e4m3(code) * scales[(f.scaleRow(row)-from)*f.blockCols+col/FP8Block]
-		binary.LittleEndian.PutUint32(elem[:], math.Float32bits(x))
-		n += copy(p[n:], elem[skip:])
-		skip = 0
+		products[i] = e4m3Values[code] * scales[(f.scaleRow(row)-from)*f.blockCols+col/FP8Block]
 	}
-	return n, nil
+	rounded := make([]byte, 2*len(raw))
+	tensor.Encode(rounded, products, tensor.BF16)
+	return copy(p, rounded[off-2*first:]), nil
 }
 
 // scaleRow is the row of scales of a row of all matrices.
 func (f fp8Reader) scaleRow(row int64) int64 {
 	return row/f.rows*f.blockRows + row%f.rows/FP8Block
 }
+
+// e4m3Values are all floats of 8 bits: to work one out takes longer than to read it.
+var e4m3Values = func() (all [256]float32) {
+	for i := range all {
+		all[i] = e4m3(byte(i))
+	}
+	return all
+}()
 
 // e4m3 is the float of 4 bits of exponent and 3 of mantissa that has no infinities
 // (Micikevicius et al., arXiv:2209.05433).
