@@ -22,6 +22,10 @@ const (
 	garbagePercent = 25
 )
 
+// PageTables is what of a budget the system takes to map the rest of it, where it has
+// small pages alone: 8 bytes for 4096. A memory cgroup counts them as the process's.
+func PageTables(budget int64) int64 { return budget / 512 }
+
 // LimitHeapToConvert holds the heap to what converting a model needs.
 func LimitHeapToConvert() {
 	debug.SetGCPercent(garbagePercent)
@@ -31,7 +35,7 @@ func LimitHeapToConvert() {
 // LimitHeap holds the heap to what a budget of the process leaves it beside
 // mapped bytes, once the model is converted and before it is loaded.
 func LimitHeap(budget, mapped int64) {
-	debug.SetMemoryLimit(max(leastHeapBytes, budget-mapped-programBytes))
+	debug.SetMemoryLimit(max(leastHeapBytes, budget-PageTables(budget)-mapped-programBytes))
 	debug.FreeOSMemory() // what converting left, before the mapping is filled
 }
 

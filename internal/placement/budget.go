@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/memory"
 )
 
 // BudgetError says that a budget is too small.
@@ -53,15 +54,23 @@ func (p *planner) mostChunk() int {
 func (p *planner) totals() {
 	p.Share.TotalBytes = p.in.Layout.WeightBytes()
 	p.Share.MinimumBytes = p.vectors + p.predictorBytes
-	p.Process.MinimumBytes = p.fixedBytes(chunks[leastChunk]) + p.Share.MinimumBytes
+	p.Process.MinimumBytes = withPageTables(p.fixedBytes(chunks[leastChunk]) + p.Share.MinimumBytes)
 	p.Process.TotalBytes = p.everything(p.units.number)
 }
 
 // everything is the process with all resident but the units, of which slots
 // per layer are.
 func (p *planner) everything(slots int) int64 {
-	return p.fixedBytes(p.mostChunk()) + p.Share.MinimumBytes + p.matrixB + p.units.slots(slots)
+	return withPageTables(p.fixedBytes(p.mostChunk()) + p.allWeights(slots))
 }
+
+// allWeights is its weights.
+func (p *planner) allWeights(slots int) int64 {
+	return p.Share.MinimumBytes + p.matrixB + p.units.slots(slots)
+}
+
+// withPageTables is the least budget that has n bytes beside its page tables.
+func withPageTables(n int64) int64 { return n + max(0, n-1)/511 }
 
 // askedSlots is the slots per layer that were asked for, -1 if they are to be
 // as many as fit.
@@ -77,7 +86,7 @@ func (p *planner) askedSlots() int {
 func (p *planner) budgets(asked int) {
 	switch b := p.in.Strategy.Budget; {
 	case b.Share >= 1:
-		p.Share.BudgetBytes = p.everything(p.units.number) - p.fixedBytes(p.mostChunk())
+		p.Share.BudgetBytes = p.allWeights(p.units.number)
 		if b.Share > 1 {
 			p.notice("a budget of %v is taken as 100%%, which is everything", b)
 		}
@@ -101,10 +110,10 @@ func (p *planner) budgets(asked int) {
 func (p *planner) room(need int64) int64 {
 	if p.in.Strategy.Budget.Share > 0 {
 		p.Chunk = p.mostChunk()
-		p.Process.BudgetBytes = p.Share.BudgetBytes + p.fixedBytes(p.Chunk)
+		p.Process.BudgetBytes = withPageTables(p.Share.BudgetBytes + p.fixedBytes(p.Chunk))
 		return p.Share.BudgetBytes
 	}
-	budget := p.Process.BudgetBytes
+	budget := p.Process.BudgetBytes - memory.PageTables(p.Process.BudgetBytes)
 	p.Chunk = chunks[leastChunk]
 	room := budget - p.fixedBytes(p.Chunk)
 	for _, next := range chunks[leastChunk+1:] {
@@ -136,7 +145,7 @@ func (p *planner) tooSmall(asked int, need int64) error {
 		e.Minimum = fmt.Sprintf("%s (%s)", percent(need, p.Share.TotalBytes), sizeOf(need))
 	} else {
 		e.Got = sizeOf(p.Process.BudgetBytes)
-		e.Minimum = sizeOf(p.fixedBytes(chunks[leastChunk]) + need)
+		e.Minimum = sizeOf(withPageTables(p.fixedBytes(chunks[leastChunk]) + need))
 		e.Advice += " or lower --ctx"
 	}
 	if b.IsZero() {

@@ -348,7 +348,7 @@ func (p *planner) withMatrices() int64 {
 	for _, x := range p.matrices {
 		n += memory.PieceBytes(x.Bytes())
 	}
-	return n
+	return withPageTables(n)
 }
 
 // noticeKV says what to change where the KV cache, not the weights, takes much

@@ -34,7 +34,7 @@ func (p *planner) readAhead(room *int64) {
 	slots := ahead / block
 	p.BlockSlots += int(slots)
 	if p.in.Strategy.Budget.Share > 0 { // which is of weights alone
-		p.Process.BudgetBytes += slots * block
+		p.Process.BudgetBytes += withPageTables(slots * block)
 		return
 	}
 	*room -= ahead

@@ -2,6 +2,7 @@ package placement
 
 import (
 	"github.com/sparseflow/sparseflow/internal/disk"
+	"github.com/sparseflow/sparseflow/internal/memory"
 )
 
 // Tier is a kind of memory and what lives in it.
@@ -28,7 +29,7 @@ func (p *planner) describe() {
 		{"activations", p.in.ScratchBytes(p.Chunk) + p.backendBytes(p.Chunk)},
 		{"staging", p.stagingBytes() + disk.QueueBytes},
 		{"tables and tokenizer", p.tables},
-		{"runtime", runtimeBytes},
+		{"runtime and page tables", runtimeBytes + memory.PageTables(p.Process.BudgetBytes)},
 	}}
 	slow := Tier{Name: "slow (pack file)", Items: []Item{
 		{p.unitName() + "s without a slot", p.units.slots(p.units.number) - p.slotBytes},
