@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -192,9 +191,6 @@ func (s *opened) replaced(o Options) (notices []string) {
 		}
 	}
 	p := s.profile
-	if (o.Attn.keeps() || o.MLP.keeps()) && s.widened() {
-		notices = append(notices, "weights of 8 bits with a scale for each block are kept exactly, as F32 of 4 times their size; sparseflow pack --quant q8_0 rounds them and keeps their size")
-	}
 	add(o.Attn, "matrices", p.HiddenSize, tensor.DType.OfRow)
 	if p.EmbedDim != p.HiddenSize {
 		add(o.Attn, "matrices", p.EmbedDim, tensor.DType.OfRow)
@@ -212,18 +208,6 @@ func (s *opened) replaced(o Options) (notices []string) {
 		}
 	}
 	return notices
-}
-
-// widened reports whether a tensor is stored in fewer bytes than any type holds all its
-// values in.
-func (s *opened) widened() bool {
-	all := slices.Collect(maps.Values(s.tensors.Resident))
-	for _, l := range s.tensors.Experts {
-		for _, part := range l.Parts {
-			all = append(all, expertTensors(part)...)
-		}
-	}
-	return slices.ContainsFunc(all, func(t *source.Tensor) bool { return t.DType == tensor.F32 && strings.HasPrefix(t.Stored, "F8_") })
 }
 
 func (s *opened) convert(ctx context.Context, dst string, o Options) (Result, error) {
