@@ -117,15 +117,21 @@ func (m *loaded) coordinator(o Options, p predictor, r room) (*transfer.Transfer
 		return nil, err
 	}
 	m.cache = cache.NewWeightCache(m.profile.Units(), m.place.Slots, policy)
+	var strides []int64
+	if m.profile.Experts() > 0 {
+		strides = m.place.SlotBytes
+	}
 	return transfer.NewTransferCoordinator(transfer.Options{
 		Units:   m.profile.Units(),
 		Overlap: m.backend.Overlap,
 		Memory: transfer.Memory{
-			Cache:       m.cache,
-			Slots:       r.slots,
-			Staging:     m.place.RingSlots,
-			Activations: m.ec.Hidden(),
-			Reorder:     m.backend.SplitParts,
+			Cache:         m.cache,
+			Slots:         r.slots,
+			Strides:       strides,
+			Staging:       m.place.RingSlots,
+			StagingStride: m.place.RingBytes,
+			Activations:   m.ec.Hidden(),
+			Reorder:       m.backend.SplitParts,
 		},
 		Policy: transfer.Policy{
 			Modes:     layerModes(m.place),
