@@ -61,7 +61,7 @@ func (m *metadata) experts(p *config.ModelProfile, width int, router config.Rout
 	}
 	x := config.MoE{
 		Experts: m.size(".expert_count", -1), TopK: m.size(".expert_used_count", -1),
-		Width: m.size(".expert_feed_forward_length", width), Router: router,
+		Width: m.same(".expert_feed_forward_length", width), Router: router,
 	}
 	r := &x.Router
 	switch kind := m.size(".expert_gating_func", 0); kind {

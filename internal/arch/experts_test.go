@@ -276,6 +276,7 @@ func ggufExperts() map[string]ggufCase {
 		"least":                     {"qwen3moe", nil, nil, nil, func(*config.ModelProfile, *config.MoE) {}},
 		"fused":                     {"qwen3moe", nil, changes{"ffn_gate_exps.weight": nil, "ffn_up_exps.weight": nil, "ffn_gate_up_exps.weight": {4, 12, 8}}, nil, func(*config.ModelProfile, *config.MoE) {}},
 		"shares of the dense width": {"qwen3moe", map[string]any{"expert_feed_forward_length": nil}, nil, nil, func(*config.ModelProfile, *config.MoE) {}},
+		"a list of widths":          {"qwen3moe", map[string]any{"expert_feed_forward_length": []uint32{6, 6}}, nil, nil, func(*config.ModelProfile, *config.MoE) {}},
 		"no dense width":            {"qwen3moe", map[string]any{"feed_forward_length": nil}, nil, nil, func(p *config.ModelProfile, _ *config.MoE) { p.FFN = 6 }},
 		"keys": {"qwen3moe", map[string]any{"expert_gating_func": uint32(2), "expert_weights_norm": false, "expert_weights_scale": float32(2.5), "expert_group_count": uint32(2), "expert_group_used_count": uint32(1)}, nil, nil,
 			func(_ *config.ModelProfile, m *config.MoE) {
