@@ -206,6 +206,15 @@ func (l *loading) wait(ctx context.Context, layer int) error {
 	}
 }
 
+// ready reports whether a layer is there.
+func (l *loading) ready(layer int) bool {
+	if l.parts == nil {
+		return true
+	}
+	p := &l.parts[1+layer]
+	return p.there() && p.err == nil
+}
+
 // there reports whether nothing more is to come.
 func (p *loadingPart) there() bool {
 	select {

@@ -133,10 +133,13 @@ func (f *filler) begin(neurons, experts int64) bool {
 
 // wait waits for the batch of a layer that is about to be computed.
 func (f *filler) wait(layer int) {
-	if f != nil && f.under == layer {
+	if f.fills(layer) {
 		f.finish()
 	}
 }
+
+// fills reports whether the batch that is being read is of a layer.
+func (f *filler) fills(layer int) bool { return f != nil && f.under == layer }
 
 // finish waits for the batch that is being read. What cannot be read is missing
 // again, for whoever wants it to say why, and nothing more is filled.

@@ -48,6 +48,7 @@ func (m *loaded) load(ctx context.Context, o Options) error {
 		Stream:      disk.NewBlockReader(m.transfer, r.stream), // once the loader is done with the memory
 		RowBuffer:   r.row,
 		Loaded:      m.waitForLayer,
+		Ready:       m.ready,
 	})
 	m.loading.warm(coordinator)
 	if o.Fill {
@@ -117,22 +118,20 @@ func (m *loaded) coordinator(o Options, p predictor, r room) (*transfer.Transfer
 		return nil, err
 	}
 	m.cache = cache.NewWeightCache(m.profile.Units(), m.place.Slots, policy)
-	var strides []int64
+	mem := transfer.Memory{
+		Cache:       m.cache,
+		Slots:       r.slots,
+		Staging:     m.place.RingSlots,
+		Activations: m.ec.Hidden(),
+		Reorder:     m.backend.SplitParts,
+	}
 	if m.profile.Experts() > 0 {
-		strides = m.place.SlotBytes
+		mem.Strides, mem.StagingStride = m.place.SlotBytes, m.place.RingBytes
 	}
 	return transfer.NewTransferCoordinator(transfer.Options{
 		Units:   m.profile.Units(),
 		Overlap: m.backend.Overlap,
-		Memory: transfer.Memory{
-			Cache:         m.cache,
-			Slots:         r.slots,
-			Strides:       strides,
-			Staging:       m.place.RingSlots,
-			StagingStride: m.place.RingBytes,
-			Activations:   m.ec.Hidden(),
-			Reorder:       m.backend.SplitParts,
-		},
+		Memory:  mem,
 		Policy: transfer.Policy{
 			Modes:     layerModes(m.place),
 			Predictor: p,

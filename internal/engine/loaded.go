@@ -37,6 +37,9 @@ func (m *loaded) waitForLayer(ctx context.Context, layer int) error {
 	return m.loading.wait(ctx, layer)
 }
 
+// ready reports whether nothing is being read into a layer.
+func (m *loaded) ready(layer int) bool { return !m.fill.fills(layer) && m.loading.ready(layer) }
+
 // close releases whatever there is of the model.
 func (m *loaded) close() error {
 	var errs []error

@@ -1,6 +1,9 @@
 package model
 
-import "github.com/sparseflow/sparseflow/internal/device"
+import (
+	"github.com/sparseflow/sparseflow/internal/config"
+	"github.com/sparseflow/sparseflow/internal/device"
+)
 
 // SparseAttentionLayer is the attention half of a decoder layer. Attention is
 // dense; its part in sparsity is to start the reads of its layer's MLP and to
@@ -36,13 +39,18 @@ func (l *SparseAttentionLayer) Forward(ec *ExecutionContext) error {
 		norm *device.NormParams
 	}{{ec.q, w.QNorm}, {ec.k, w.KNorm}} {
 		if p.norm != nil {
-			heads := p.x.Split(l.Profile.HeadDim())
+			heads := p.x
+			if l.Profile.QKNorm == config.QKNormPerHead {
+				heads = p.x.Split(l.Profile.HeadDim())
+			}
 			l.Backend.Norm(heads, heads, *p.norm)
 		}
+		l.clip(p.x)
 		if kind.RoPE.Dims > 0 {
 			l.Backend.Rotate(p.x, ec.angles[l.Profile.KindIndex(l.index)], l.Profile.HeadDim(), kind.RoPE.Interleaved)
 		}
 	}
+	l.clip(ec.v)
 	l.Backend.StoreKV(l.KV, l.index, ec.Spans, ec.k, ec.v)
 	l.Backend.Attend(ec.attn, ec.q, l.KV, l.index, ec.Spans, device.AttendParams{
 		Heads:   l.Profile.Heads,
@@ -51,6 +59,7 @@ func (l *SparseAttentionLayer) Forward(ec *ExecutionContext) error {
 		Scale:   l.Profile.ScoreScale(),
 		SoftCap: l.Profile.AttnSoftCap,
 		Window:  kind.Window,
+		Sinks:   w.Sinks,
 	})
 	if err := l.linear(ec, ec.out, ec.attn, &w.O); err != nil {
 		return err
@@ -60,6 +69,13 @@ func (l *SparseAttentionLayer) Forward(ec *ExecutionContext) error {
 		l.Backend.Norm(ec.x, ec.x, w.AttnNorm)
 	}
 	return nil
+}
+
+// clip clamps queries, keys or values where the model does.
+func (l *SparseAttentionLayer) clip(x device.Act) {
+	if c := l.Profile.QKVClip; c > 0 {
+		l.Backend.Clip(x, c)
+	}
 }
 
 // prefetch starts reads for a forecast of the MLP's input: what it would be if

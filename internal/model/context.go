@@ -53,6 +53,12 @@ type ExecutionContext struct {
 	up     device.Act // [chunk, ffn] of such an MLP
 	logits device.Act // [LogitRows, vocab]
 	hidden []float32  // [neurons of a segment, tokens]
+	// Of mixtures of experts.
+	logitsE     device.Act // [chunk, experts] of a router
+	logitsAhead device.Act // [1, experts] of the next layer's
+	sharedGate  device.Act // [chunk, 1]
+	pairs       device.Act // [chunk x k, d] outputs of experts
+	routing     routing
 	// angles is [kinds][chunk, pairs cosines and pairs sines] of RoPE.
 	angles []device.Act
 }
@@ -92,17 +98,21 @@ type activation struct {
 }
 
 // byToken is the activations by token.
-func (ec *ExecutionContext) byToken(p config.ModelProfile) [12]activation {
+func (ec *ExecutionContext) byToken(p config.ModelProfile) [14]activation {
 	d, kv := p.HiddenSize, p.KVDim()
-	gate, up := 0, 0
-	if !p.Sparse() {
-		up = p.FFN
-		if p.NeuronParts == 3 {
-			gate = p.FFN
+	gate, up := 0, denseWidth(p)
+	if p.NeuronParts == 3 {
+		gate = up
+	}
+	shared := 0
+	for _, k := range p.Kinds {
+		if k.MoE.SharedGate {
+			shared = 1
 		}
 	}
 	return [...]activation{{&ec.x, d}, {&ec.norm, d}, {&ec.ahead, d}, {&ec.q, p.QueryDim()}, {&ec.k, kv}, {&ec.v, kv},
-		{&ec.attn, p.QueryDim()}, {&ec.out, d}, {&ec.embed, p.EmbedDim}, {&ec.scores, p.BundledNeurons()}, {&ec.gate, gate}, {&ec.up, up}}
+		{&ec.attn, p.QueryDim()}, {&ec.out, d}, {&ec.embed, p.EmbedDim}, {&ec.scores, p.BundledNeurons()}, {&ec.gate, gate}, {&ec.up, up},
+		{&ec.logitsE, p.Experts()}, {&ec.sharedGate, shared}}
 }
 
 // ScratchBytes is the memory of an ExecutionContext for chunk tokens.
@@ -113,6 +123,9 @@ func ScratchBytes(p config.ModelProfile, chunk int) int64 {
 	}
 	for _, k := range p.Kinds {
 		n += memory.PieceBytes(4 * int64(chunk) * int64(k.RoPE.Dims))
+	}
+	if p.Experts() > 0 {
+		n += memory.PieceBytes(4*int64(p.Experts())) + memory.PieceBytes(4*int64(chunk)*int64(p.MostTopK())*int64(p.HiddenSize))
 	}
 	return n
 }
@@ -133,6 +146,10 @@ func NewExecutionContext(p config.ModelProfile, chunk int, mem *memory.Memory) *
 	}
 	ec.logits = act(min(chunk, LogitRows), p.VocabSize)
 	ec.hidden = mem.Floats(HiddenSize(p, chunk))
+	if k := p.MostTopK(); k > 0 {
+		ec.logitsAhead, ec.pairs = act(1, p.Experts()), act(chunk*k, p.HiddenSize)
+		ec.routing = newRouting(p.Experts(), k, chunk)
+	}
 	return ec
 }
 

@@ -12,14 +12,15 @@ type DenseMLPLayer struct {
 
 // apply sets y to the MLP of x.
 func (l *DenseMLPLayer) apply(ec *ExecutionContext, y, x device.Act) error {
-	h, up := ec.up, device.Act{}
+	width := l.w.Up.Tensor.Rows
+	h, up := ec.up.Colspan(0, width), device.Act{}
 	if l.w.Gate.Tensor.Name != "" {
-		h, up = ec.gate, ec.up
+		h, up = ec.gate.Colspan(0, width), h
 		if err := l.linear(ec, h, x, &l.w.Gate); err != nil {
 			return err
 		}
 	}
-	if err := l.linear(ec, ec.up, x, &l.w.Up); err != nil {
+	if err := l.linear(ec, ec.up.Colspan(0, width), x, &l.w.Up); err != nil {
 		return err
 	}
 	l.Backend.Gate(h, up, l.Profile.Activation)

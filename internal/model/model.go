@@ -21,9 +21,18 @@ func New(p Parts) *Model {
 	for i := range p.Weights.Layers {
 		w := &p.Weights.Layers[i]
 		l := layer{attn: SparseAttentionLayer{&m.Parts, i, w}, w: w, matrices: w.matrices()}
-		if p.Profile.Sparse() {
+		switch {
+		case p.Profile.Sparse():
 			l.mlp = &SparseMLPLayer{&m.Parts, i, w}
-		} else {
+		case p.Profile.MoE(i).Experts > 0:
+			x := newExpertsLayer(&m.Parts, i, w)
+			if i > 0 {
+				if before, ok := m.layers[i-1].mlp.(*ExpertsLayer); ok {
+					before.next = x
+				}
+			}
+			l.mlp = x
+		default:
 			l.mlp = &DenseMLPLayer{&m.Parts, w}
 		}
 		m.layers = append(m.layers, l)

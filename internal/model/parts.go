@@ -22,6 +22,8 @@ type Parts struct {
 	RowBuffer   []byte            // for rows of tables that are not resident
 	// Loaded waits until a layer, or Shared, is in memory as far as it is resident.
 	Loaded func(ctx context.Context, layer int) error
+	// Ready, if not nil, reports whether Loaded would not wait for a layer.
+	Ready func(layer int) bool
 }
 
 // queue announces streamed matrices in the order of their products to come.

@@ -41,17 +41,43 @@ func (l *Loader) Weights() (*Weights, error) {
 			AttnPostNorm: r.normIf(p.SandwichNorm, at+"attn_post_norm"),
 			MLPNorm:      r.norm(at + "mlp_norm"),
 			MLPPostNorm:  r.normIf(p.SandwichNorm, at+"mlp_post_norm"),
-			QNorm:        r.normIf(p.QKNorm == config.QKNormPerHead, at+"attn.q_norm"),
-			KNorm:        r.normIf(p.QKNorm == config.QKNormPerHead, at+"attn.k_norm"),
+			QNorm:        r.normIf(p.QKNorm != config.NoQKNorm, at+"attn.q_norm"),
+			KNorm:        r.normIf(p.QKNorm != config.NoQKNorm, at+"attn.k_norm"),
 			Q:            r.matrix(at+"attn.q", true),
 			K:            r.matrix(at+"attn.k", true),
 			V:            r.matrix(at+"attn.v", true),
 			O:            r.matrix(at+"attn.o", true),
 		}
-		r.mlp(&lw, at+"mlp.")
+		if p.Sinks {
+			lw.Sinks = r.vector(at + "attn.sinks")
+		}
+		if m := p.MoE(i); m.Experts > 0 {
+			r.experts(&lw, at+"moe.", m)
+		} else {
+			r.mlp(&lw, at+"mlp.")
+		}
 		w.Layers = append(w.Layers, lw)
 	}
 	return w, r.err
+}
+
+// experts finds room for what of a mixture of experts is no expert.
+func (r *finder) experts(w *LayerWeights, at string, m config.MoE) {
+	w.Router = r.matrix(at+"router", true)
+	if m.Router.ScoreBias {
+		w.ScoreBias = r.vector(at + "score_bias")
+	}
+	if m.Bias {
+		for i, part := range []string{"gate", "up", "down"} {
+			w.ExpertBias[i] = r.vector(at + "experts." + part + ".bias")
+		}
+	}
+	if m.SharedGate {
+		w.SharedGate = r.matrix(at+"shared_gate", true)
+	}
+	if m.Shared > 0 {
+		w.Gate, w.Up, w.Down = r.matrix(at+"shared.gate", true), r.matrix(at+"shared.up", true), r.matrix(at+"shared.down", true)
+	}
 }
 
 // mlp finds room for what of an MLP is no bundle.

@@ -26,14 +26,21 @@ type LayerWeights struct {
 	Q, K, V, O                Matrix
 	// Of neurons that are stored as bundles: the biases of their parts.
 	FirstBias, SecondBias, DownBias []float32 // [ffn], [ffn] of three parts, [d]; nil without biases
-	// Of other MLPs: their matrices. Gate has no Tensor in MLPs of two.
+	// Of other MLPs, or of the shared expert: their matrices. Gate has no Tensor in MLPs of
+	// two, and none of them has where there is neither.
 	Gate, Up, Down Matrix
+	// Of mixtures of experts.
+	Router     Matrix
+	ScoreBias  []float32    // [experts] or nil
+	ExpertBias [3][]float32 // [experts, rows] of each part, or nil
+	SharedGate Matrix       // [1, d], without Tensor where there is none
+	Sinks      []float32    // [heads] or nil
 }
 
 // matrices are those of the layer in the order of their products.
 func (w *LayerWeights) matrices() []*Matrix {
 	all := []*Matrix{&w.Q, &w.K, &w.V, &w.O}
-	for _, m := range []*Matrix{&w.Gate, &w.Up, &w.Down} {
+	for _, m := range []*Matrix{&w.Router, &w.SharedGate, &w.Gate, &w.Up, &w.Down} {
 		if m.Tensor.Name != "" {
 			all = append(all, m)
 		}
