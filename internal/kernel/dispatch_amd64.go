@@ -173,10 +173,13 @@ func withGemm(dot func(w, x []byte, next *byte) float32, g *Gemm) *Rows {
 
 // gemmAVX2 is gemmAVX512 for kernels of one panel and two tokens. zero is 0 where
 // codes are signed.
-func gemmAVX2(dt tensor.DType, spread func(dst, w []byte), multiply func(acc, w, x *byte, stride, blocks int, zero uint32), zero uint32) *Gemm {
+func gemmAVX2(dt tensor.DType, spread func(dst *[panelChunk]byte, rows *[PanelRows][]byte, at, ahead int), multiply func(acc, w, x *byte, stride, blocks int, zero uint32), zero uint32) *Gemm {
 	g := gemmAVX512(dt, spread, nil, zero)
 	g.interleave, g.end = amd64.InterleaveAVX2, amd64.GemmEndAVX2
-	g.multiply = func(acc, w, w2, x *byte, stride, blocks int, zero uint32) {
+	g.multiply = func(acc, w, w2, x *byte, stride, blocks int, zero uint32, fresh bool) {
+		if fresh {
+			clear(unsafe.Slice(acc, 4*blockSums*blocks))
+		}
 		for p, w := range [2]*byte{w, w2} {
 			for t := 0; t < GemmTokens; t += 2 {
 				to := (t*GemmRows + p*PanelRows) * 4
@@ -188,7 +191,7 @@ func gemmAVX2(dt tensor.DType, spread func(dst, w []byte), multiply func(acc, w,
 }
 
 // gemmAVX512 is the Gemm of type dt. zero is the code that stands for 0.
-func gemmAVX512(dt tensor.DType, spread func(dst, w []byte), multiply func(acc, w, w2, x *byte, stride, blocks int, zero uint32), zero uint32) *Gemm {
+func gemmAVX512(dt tensor.DType, spread func(dst *[panelChunk]byte, rows *[PanelRows][]byte, at, ahead int), multiply func(acc, w, w2, x *byte, stride, blocks int, zero uint32, fresh bool), zero uint32) *Gemm {
 	return &Gemm{
 		dt: dt, spread: spread, interleave: amd64.InterleaveAVX512, multiply: multiply, end: amd64.GemmEndAVX512,
 		zero: -zero&0xffff | -zero<<16,

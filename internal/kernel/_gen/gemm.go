@@ -22,33 +22,45 @@ const (
 	accBlock   = gemmTokens * 2 * 64     // bytes of the sums of a block: [tokens, panels, rows]
 )
 
-// spread writes Spread<b>: a chunk of a row as codes, in the order of a record of
-// activations, and scales.
+// spread writes Spread<b>: a chunk of each row of a panel as codes, in the order of a
+// record of activations, and scales.
 func (s isa) spread(b *block) {
-	s.text("Spread"+b.name, "func(dst, w []byte)", "is Rows.Spread of package kernel.")
-	dp := Load(Param("dst").Base(), GP64())
-	wp := Load(Param("w").Base(), GP64())
-	c := s.blockConsts(b)
-	for i := range 16 / s.width {
-		p := part{s, wp, wp, i}
-		b.codes(s, b, c, p, func(g, half int, v reg.VecVirtual) { VMOVUPS(v, at(dp, g*128+half*64+i*32)) })
-		scale, least := b.scales(s, b, c, p)
-		for _, v := range least {
-			if b.least < 0 {
-				if s.width == 16 {
-					VPXORD(s.words32("sign", 1<<31), v, v)
-				} else {
-					VPXOR(s.words32("sign", 1<<31), v, v)
-				}
-			}
-			scale = append(scale, v)
+	s.text("Spread"+b.name, fmt.Sprintf("func(dst *[%d]byte, rows *[%d][]byte, at, ahead int)", panelChunk, panelRows),
+		"takes the chunks of rows that begin at bytes after their beginning apart. It asks for", "what lies ahead bytes further.")
+	dp, rp := Load(Param("dst"), GP64()), Load(Param("rows"), GP64())
+	from, ahead := Load(Param("at"), GP64()), Load(Param("ahead"), GP64())
+	c, left, wp := s.blockConsts(b), GP64(), GP64()
+	MOVQ(U32(panelRows), left)
+	countdown("spread", left, func() {
+		MOVQ(at(rp, 0), wp)
+		ADDQ(from, wp)
+		prefetchAhead(wp, ahead, chunkBlocks*32/b.elems*b.bytes)
+		for i := range 16 / s.width {
+			s.spreadPart(b, c, part{s, wp, wp, i}, dp)
 		}
-		for j, v := range scale {
-			VMOVUPS(v, at(dp, roundScales+64*j+32*i))
-		}
-	}
+		ADDQ(U8(24), rp) // the size of a slice
+		ADDQ(U32(spreadRow), dp)
+	})
 	VZEROUPPER()
 	RET()
+}
+
+func (s isa) spreadPart(b *block, c blockConsts, p part, dp reg.Register) {
+	b.codes(s, b, c, p, func(g, half int, v reg.VecVirtual) { VMOVUPS(v, at(dp, g*128+half*64+p.index*32)) })
+	scale, least := b.scales(s, b, c, p)
+	for _, v := range least {
+		if b.least < 0 {
+			if s.width == 16 {
+				VPXORD(s.words32("sign", 1<<31), v, v)
+			} else {
+				VPXOR(s.words32("sign", 1<<31), v, v)
+			}
+		}
+		scale = append(scale, v)
+	}
+	for j, v := range scale {
+		VMOVUPS(v, at(dp, roundScales+64*j+32*p.index))
+	}
 }
 
 // interleave writes Interleave: rows to lanes, 16 bytes of each row at a time.
@@ -99,9 +111,13 @@ var gemmKinds = []gemmKind{{name: "Zero", zero: true}, {name: "Least", least: tr
 
 // gemm writes Gemm<kind>: a chunk of two panels times that of gemmTokens tokens.
 func (s isa) gemm(kind gemmKind) {
-	s.text("Gemm"+kind.name, "func(acc, w, w2, x *byte, stride, blocks int, zero uint32)",
-		"adds the products of a chunk of two panels, of which so many blocks count,", "with records of activations to acc.")
+	s.text("Gemm"+kind.name, "func(acc, w, w2, x *byte, stride, blocks int, zero uint32, fresh bool)",
+		"adds the products of a chunk of two panels, of which so many blocks count,", "with records of activations to acc, or sets it to them.")
 	acc := Load(Param("acc"), GP64())
+	kept, some := K(), GP32() // what acc holds, or nothing
+	MOVBLZX(paramAddr("fresh"), some)
+	DECL(some)
+	KMOVW(some, kept)
 	var w [2]struct{ codes, scales reg.Register }
 	for i, name := range []string{"w", "w2"} {
 		w[i].codes, w[i].scales = Load(Param(name), GP64()), GP64()
@@ -170,7 +186,13 @@ func (s isa) gemm(kind gemmKind) {
 				f, a := ZMM(), at(acc, t*128+i*64)
 				VMULPS(scale[i], dx, f)
 				VCVTDQ2PS(sums[i][t], sums[i][t])
-				VFMADD213PS(a, f, sums[i][t])
+				if half == 0 {
+					before := ZMM()
+					VMOVUPS_Z(a, kept, before)
+					VFMADD213PS(before, f, sums[i][t])
+				} else { // the first half's
+					VFMADD213PS(a, f, sums[i][t])
+				}
 				if kind.least {
 					VFMADD231PS(sx, least[i], sums[i][t])
 				}

@@ -84,90 +84,99 @@ func Dot4Q4AVX2(w []byte, x []byte, stride int, next *byte) [4]float32
 //go:noescape
 func DotQ80AVX2(w []byte, x []byte, next *byte) float32
 
-// SpreadQ80AVX2 is Rows.Spread of package kernel.
+// SpreadQ80AVX2 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
+// what lies ahead bytes further.
 //
 //go:noescape
-func SpreadQ80AVX2(dst []byte, w []byte)
+func SpreadQ80AVX2(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 
 // DotQ40AVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotQ40AVX2(w []byte, x []byte, next *byte) float32
 
-// SpreadQ40AVX2 is Rows.Spread of package kernel.
+// SpreadQ40AVX2 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
+// what lies ahead bytes further.
 //
 //go:noescape
-func SpreadQ40AVX2(dst []byte, w []byte)
+func SpreadQ40AVX2(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 
 // DotQ41AVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotQ41AVX2(w []byte, x []byte, next *byte) float32
 
-// SpreadQ41AVX2 is Rows.Spread of package kernel.
+// SpreadQ41AVX2 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
+// what lies ahead bytes further.
 //
 //go:noescape
-func SpreadQ41AVX2(dst []byte, w []byte)
+func SpreadQ41AVX2(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 
 // DotQ50AVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotQ50AVX2(w []byte, x []byte, next *byte) float32
 
-// SpreadQ50AVX2 is Rows.Spread of package kernel.
+// SpreadQ50AVX2 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
+// what lies ahead bytes further.
 //
 //go:noescape
-func SpreadQ50AVX2(dst []byte, w []byte)
+func SpreadQ50AVX2(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 
 // DotQ4KAVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotQ4KAVX2(w []byte, x []byte, next *byte) float32
 
-// SpreadQ4KAVX2 is Rows.Spread of package kernel.
+// SpreadQ4KAVX2 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
+// what lies ahead bytes further.
 //
 //go:noescape
-func SpreadQ4KAVX2(dst []byte, w []byte)
+func SpreadQ4KAVX2(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 
 // DotQ5KAVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotQ5KAVX2(w []byte, x []byte, next *byte) float32
 
-// SpreadQ5KAVX2 is Rows.Spread of package kernel.
+// SpreadQ5KAVX2 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
+// what lies ahead bytes further.
 //
 //go:noescape
-func SpreadQ5KAVX2(dst []byte, w []byte)
+func SpreadQ5KAVX2(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 
 // DotQ6KAVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotQ6KAVX2(w []byte, x []byte, next *byte) float32
 
-// SpreadQ6KAVX2 is Rows.Spread of package kernel.
+// SpreadQ6KAVX2 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
+// what lies ahead bytes further.
 //
 //go:noescape
-func SpreadQ6KAVX2(dst []byte, w []byte)
+func SpreadQ6KAVX2(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 
 // DotIQ4NLAVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotIQ4NLAVX2(w []byte, x []byte, next *byte) float32
 
-// SpreadIQ4NLAVX2 is Rows.Spread of package kernel.
+// SpreadIQ4NLAVX2 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
+// what lies ahead bytes further.
 //
 //go:noescape
-func SpreadIQ4NLAVX2(dst []byte, w []byte)
+func SpreadIQ4NLAVX2(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 
 // DotQ51AVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotQ51AVX2(w []byte, x []byte, next *byte) float32
 
-// SpreadQ51AVX2 is Rows.Spread of package kernel.
+// SpreadQ51AVX2 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
+// what lies ahead bytes further.
 //
 //go:noescape
-func SpreadQ51AVX2(dst []byte, w []byte)
+func SpreadQ51AVX2(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 
 // DotQ2KAVX2 is Rows.Dot of package kernel.
 //
@@ -179,30 +188,33 @@ func DotQ2KAVX2(w []byte, x []byte, next *byte) float32
 //go:noescape
 func DotQ3KAVX2(w []byte, x []byte, next *byte) float32
 
-// SpreadQ3KAVX2 is Rows.Spread of package kernel.
+// SpreadQ3KAVX2 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
+// what lies ahead bytes further.
 //
 //go:noescape
-func SpreadQ3KAVX2(dst []byte, w []byte)
+func SpreadQ3KAVX2(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 
 // DotIQ4XSAVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotIQ4XSAVX2(w []byte, x []byte, next *byte) float32
 
-// SpreadIQ4XSAVX2 is Rows.Spread of package kernel.
+// SpreadIQ4XSAVX2 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
+// what lies ahead bytes further.
 //
 //go:noescape
-func SpreadIQ4XSAVX2(dst []byte, w []byte)
+func SpreadIQ4XSAVX2(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 
 // DotMXFP4AVX2 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotMXFP4AVX2(w []byte, x []byte, next *byte) float32
 
-// SpreadMXFP4AVX2 is Rows.Spread of package kernel.
+// SpreadMXFP4AVX2 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
+// what lies ahead bytes further.
 //
 //go:noescape
-func SpreadMXFP4AVX2(dst []byte, w []byte)
+func SpreadMXFP4AVX2(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 
 // InterleaveAVX2 turns a chunk of sixteen rows that Spread wrote, one after the other, into a
 // panel: of each four bytes those of all rows.

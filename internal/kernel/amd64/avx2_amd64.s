@@ -3018,87 +3018,111 @@ reduce:
 	MOVSS        X1, ret+56(FP)
 	RET
 
-// func SpreadQ80AVX2(dst []byte, w []byte)
-// Requires: AVX, AVX2, F16C
-TEXT ·SpreadQ80AVX2(SB), NOSPLIT, $0-48
-	MOVQ           dst_base+0(FP), AX
-	MOVQ           w_base+24(FP), CX
-	MOVL           $0x0f0f0f0f, DX
-	VMOVD          DX, X0
-	VPBROADCASTD   X0, Y0
-	MOVL           $0x00010001, DX
-	VMOVD          DX, X0
-	VPBROADCASTD   X0, Y0
-	VBROADCASTI128 2(CX), Y0
-	VINSERTI128    $0x01, 138(CX), Y0, Y0
+// func SpreadQ80AVX2(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·SpreadQ80AVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         at+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVL         $0x0f0f0f0f, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         $0x00000010, SI
+	TESTQ        SI, SI
+	JZ           spread_end
+
+spread:
+	MOVQ           (CX), DI
+	ADDQ           DX, DI
+	PREFETCHT1     (DI)(BX*1)
+	PREFETCHT1     64(DI)(BX*1)
+	PREFETCHT1     128(DI)(BX*1)
+	PREFETCHT1     192(DI)(BX*1)
+	PREFETCHT1     256(DI)(BX*1)
+	PREFETCHT1     320(DI)(BX*1)
+	PREFETCHT1     384(DI)(BX*1)
+	PREFETCHT1     448(DI)(BX*1)
+	PREFETCHT1     512(DI)(BX*1)
+	VBROADCASTI128 2(DI), Y0
+	VINSERTI128    $0x01, 138(DI), Y0, Y0
 	VMOVUPS        Y0, (AX)
-	VBROADCASTI128 18(CX), Y0
-	VINSERTI128    $0x01, 154(CX), Y0, Y0
+	VBROADCASTI128 18(DI), Y0
+	VINSERTI128    $0x01, 154(DI), Y0, Y0
 	VMOVUPS        Y0, 64(AX)
-	VBROADCASTI128 36(CX), Y0
-	VINSERTI128    $0x01, 172(CX), Y0, Y0
+	VBROADCASTI128 36(DI), Y0
+	VINSERTI128    $0x01, 172(DI), Y0, Y0
 	VMOVUPS        Y0, 128(AX)
-	VBROADCASTI128 52(CX), Y0
-	VINSERTI128    $0x01, 188(CX), Y0, Y0
+	VBROADCASTI128 52(DI), Y0
+	VINSERTI128    $0x01, 188(DI), Y0, Y0
 	VMOVUPS        Y0, 192(AX)
-	VBROADCASTI128 70(CX), Y0
-	VINSERTI128    $0x01, 206(CX), Y0, Y0
+	VBROADCASTI128 70(DI), Y0
+	VINSERTI128    $0x01, 206(DI), Y0, Y0
 	VMOVUPS        Y0, 256(AX)
-	VBROADCASTI128 86(CX), Y0
-	VINSERTI128    $0x01, 222(CX), Y0, Y0
+	VBROADCASTI128 86(DI), Y0
+	VINSERTI128    $0x01, 222(DI), Y0, Y0
 	VMOVUPS        Y0, 320(AX)
-	VBROADCASTI128 104(CX), Y0
-	VINSERTI128    $0x01, 240(CX), Y0, Y0
+	VBROADCASTI128 104(DI), Y0
+	VINSERTI128    $0x01, 240(DI), Y0, Y0
 	VMOVUPS        Y0, 384(AX)
-	VBROADCASTI128 120(CX), Y0
-	VINSERTI128    $0x01, 256(CX), Y0, Y0
+	VBROADCASTI128 120(DI), Y0
+	VINSERTI128    $0x01, 256(DI), Y0, Y0
 	VMOVUPS        Y0, 448(AX)
-	MOVWLZX        (CX), DX
-	VMOVD          DX, X0
-	VPINSRW        $0x01, 34(CX), X0, X0
-	VPINSRW        $0x02, 68(CX), X0, X0
-	VPINSRW        $0x03, 102(CX), X0, X0
-	VPINSRW        $0x04, 136(CX), X0, X0
-	VPINSRW        $0x05, 170(CX), X0, X0
-	VPINSRW        $0x06, 204(CX), X0, X0
-	VPINSRW        $0x07, 238(CX), X0, X0
+	MOVWLZX        (DI), R8
+	VMOVD          R8, X0
+	VPINSRW        $0x01, 34(DI), X0, X0
+	VPINSRW        $0x02, 68(DI), X0, X0
+	VPINSRW        $0x03, 102(DI), X0, X0
+	VPINSRW        $0x04, 136(DI), X0, X0
+	VPINSRW        $0x05, 170(DI), X0, X0
+	VPINSRW        $0x06, 204(DI), X0, X0
+	VPINSRW        $0x07, 238(DI), X0, X0
 	VCVTPH2PS      X0, Y0
 	VMOVUPS        Y0, 512(AX)
-	VBROADCASTI128 274(CX), Y0
-	VINSERTI128    $0x01, 410(CX), Y0, Y0
+	VBROADCASTI128 274(DI), Y0
+	VINSERTI128    $0x01, 410(DI), Y0, Y0
 	VMOVUPS        Y0, 32(AX)
-	VBROADCASTI128 290(CX), Y0
-	VINSERTI128    $0x01, 426(CX), Y0, Y0
+	VBROADCASTI128 290(DI), Y0
+	VINSERTI128    $0x01, 426(DI), Y0, Y0
 	VMOVUPS        Y0, 96(AX)
-	VBROADCASTI128 308(CX), Y0
-	VINSERTI128    $0x01, 444(CX), Y0, Y0
+	VBROADCASTI128 308(DI), Y0
+	VINSERTI128    $0x01, 444(DI), Y0, Y0
 	VMOVUPS        Y0, 160(AX)
-	VBROADCASTI128 324(CX), Y0
-	VINSERTI128    $0x01, 460(CX), Y0, Y0
+	VBROADCASTI128 324(DI), Y0
+	VINSERTI128    $0x01, 460(DI), Y0, Y0
 	VMOVUPS        Y0, 224(AX)
-	VBROADCASTI128 342(CX), Y0
-	VINSERTI128    $0x01, 478(CX), Y0, Y0
+	VBROADCASTI128 342(DI), Y0
+	VINSERTI128    $0x01, 478(DI), Y0, Y0
 	VMOVUPS        Y0, 288(AX)
-	VBROADCASTI128 358(CX), Y0
-	VINSERTI128    $0x01, 494(CX), Y0, Y0
+	VBROADCASTI128 358(DI), Y0
+	VINSERTI128    $0x01, 494(DI), Y0, Y0
 	VMOVUPS        Y0, 352(AX)
-	VBROADCASTI128 376(CX), Y0
-	VINSERTI128    $0x01, 512(CX), Y0, Y0
+	VBROADCASTI128 376(DI), Y0
+	VINSERTI128    $0x01, 512(DI), Y0, Y0
 	VMOVUPS        Y0, 416(AX)
-	VBROADCASTI128 392(CX), Y0
-	VINSERTI128    $0x01, 528(CX), Y0, Y0
+	VBROADCASTI128 392(DI), Y0
+	VINSERTI128    $0x01, 528(DI), Y0, Y0
 	VMOVUPS        Y0, 480(AX)
-	MOVWLZX        272(CX), DX
-	VMOVD          DX, X0
-	VPINSRW        $0x01, 306(CX), X0, X0
-	VPINSRW        $0x02, 340(CX), X0, X0
-	VPINSRW        $0x03, 374(CX), X0, X0
-	VPINSRW        $0x04, 408(CX), X0, X0
-	VPINSRW        $0x05, 442(CX), X0, X0
-	VPINSRW        $0x06, 476(CX), X0, X0
-	VPINSRW        $0x07, 510(CX), X0, X0
+	MOVWLZX        272(DI), R8
+	VMOVD          R8, X0
+	VPINSRW        $0x01, 306(DI), X0, X0
+	VPINSRW        $0x02, 340(DI), X0, X0
+	VPINSRW        $0x03, 374(DI), X0, X0
+	VPINSRW        $0x04, 408(DI), X0, X0
+	VPINSRW        $0x05, 442(DI), X0, X0
+	VPINSRW        $0x06, 476(DI), X0, X0
+	VPINSRW        $0x07, 510(DI), X0, X0
 	VCVTPH2PS      X0, Y0
 	VMOVUPS        Y0, 544(AX)
+	ADDQ           $0x18, CX
+	ADDQ           $0x00000280, AX
+	DECQ           SI
+	JNZ            spread
+
+spread_end:
 	VZEROUPPER
 	RET
 
@@ -3318,95 +3342,115 @@ DATA ones<>+48(SB)/8, $0x0001000100010001
 DATA ones<>+56(SB)/8, $0x0001000100010001
 GLOBL ones<>(SB), RODATA|NOPTR, $64
 
-// func SpreadQ40AVX2(dst []byte, w []byte)
-// Requires: AVX, AVX2, F16C
-TEXT ·SpreadQ40AVX2(SB), NOSPLIT, $0-48
-	MOVQ           dst_base+0(FP), AX
-	MOVQ           w_base+24(FP), CX
-	MOVL           $0x0f0f0f0f, DX
-	VMOVD          DX, X0
-	VPBROADCASTD   X0, Y0
-	MOVL           $0x00010001, DX
-	VMOVD          DX, X1
-	VPBROADCASTD   X1, Y1
-	VBROADCASTI128 2(CX), Y1
-	VINSERTI128    $0x01, 74(CX), Y1, Y1
+// func SpreadQ40AVX2(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·SpreadQ40AVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         at+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVL         $0x0f0f0f0f, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, SI
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         $0x00000010, SI
+	TESTQ        SI, SI
+	JZ           spread_end
+
+spread:
+	MOVQ           (CX), DI
+	ADDQ           DX, DI
+	PREFETCHT1     (DI)(BX*1)
+	PREFETCHT1     64(DI)(BX*1)
+	PREFETCHT1     128(DI)(BX*1)
+	PREFETCHT1     192(DI)(BX*1)
+	PREFETCHT1     256(DI)(BX*1)
+	VBROADCASTI128 2(DI), Y1
+	VINSERTI128    $0x01, 74(DI), Y1, Y1
 	VPAND          Y0, Y1, Y2
 	VMOVUPS        Y2, (AX)
 	VPSRLW         $0x04, Y1, Y1
 	VPAND          Y0, Y1, Y1
 	VMOVUPS        Y1, 64(AX)
-	VBROADCASTI128 20(CX), Y1
-	VINSERTI128    $0x01, 92(CX), Y1, Y1
+	VBROADCASTI128 20(DI), Y1
+	VINSERTI128    $0x01, 92(DI), Y1, Y1
 	VPAND          Y0, Y1, Y2
 	VMOVUPS        Y2, 128(AX)
 	VPSRLW         $0x04, Y1, Y1
 	VPAND          Y0, Y1, Y1
 	VMOVUPS        Y1, 192(AX)
-	VBROADCASTI128 38(CX), Y1
-	VINSERTI128    $0x01, 110(CX), Y1, Y1
+	VBROADCASTI128 38(DI), Y1
+	VINSERTI128    $0x01, 110(DI), Y1, Y1
 	VPAND          Y0, Y1, Y2
 	VMOVUPS        Y2, 256(AX)
 	VPSRLW         $0x04, Y1, Y1
 	VPAND          Y0, Y1, Y1
 	VMOVUPS        Y1, 320(AX)
-	VBROADCASTI128 56(CX), Y1
-	VINSERTI128    $0x01, 128(CX), Y1, Y1
+	VBROADCASTI128 56(DI), Y1
+	VINSERTI128    $0x01, 128(DI), Y1, Y1
 	VPAND          Y0, Y1, Y2
 	VMOVUPS        Y2, 384(AX)
 	VPSRLW         $0x04, Y1, Y1
 	VPAND          Y0, Y1, Y1
 	VMOVUPS        Y1, 448(AX)
-	MOVWLZX        (CX), DX
-	VMOVD          DX, X1
-	VPINSRW        $0x01, 18(CX), X1, X1
-	VPINSRW        $0x02, 36(CX), X1, X1
-	VPINSRW        $0x03, 54(CX), X1, X1
-	VPINSRW        $0x04, 72(CX), X1, X1
-	VPINSRW        $0x05, 90(CX), X1, X1
-	VPINSRW        $0x06, 108(CX), X1, X1
-	VPINSRW        $0x07, 126(CX), X1, X1
+	MOVWLZX        (DI), R8
+	VMOVD          R8, X1
+	VPINSRW        $0x01, 18(DI), X1, X1
+	VPINSRW        $0x02, 36(DI), X1, X1
+	VPINSRW        $0x03, 54(DI), X1, X1
+	VPINSRW        $0x04, 72(DI), X1, X1
+	VPINSRW        $0x05, 90(DI), X1, X1
+	VPINSRW        $0x06, 108(DI), X1, X1
+	VPINSRW        $0x07, 126(DI), X1, X1
 	VCVTPH2PS      X1, Y1
 	VMOVUPS        Y1, 512(AX)
-	VBROADCASTI128 146(CX), Y1
-	VINSERTI128    $0x01, 218(CX), Y1, Y1
+	VBROADCASTI128 146(DI), Y1
+	VINSERTI128    $0x01, 218(DI), Y1, Y1
 	VPAND          Y0, Y1, Y2
 	VMOVUPS        Y2, 32(AX)
 	VPSRLW         $0x04, Y1, Y1
 	VPAND          Y0, Y1, Y1
 	VMOVUPS        Y1, 96(AX)
-	VBROADCASTI128 164(CX), Y1
-	VINSERTI128    $0x01, 236(CX), Y1, Y1
+	VBROADCASTI128 164(DI), Y1
+	VINSERTI128    $0x01, 236(DI), Y1, Y1
 	VPAND          Y0, Y1, Y2
 	VMOVUPS        Y2, 160(AX)
 	VPSRLW         $0x04, Y1, Y1
 	VPAND          Y0, Y1, Y1
 	VMOVUPS        Y1, 224(AX)
-	VBROADCASTI128 182(CX), Y1
-	VINSERTI128    $0x01, 254(CX), Y1, Y1
+	VBROADCASTI128 182(DI), Y1
+	VINSERTI128    $0x01, 254(DI), Y1, Y1
 	VPAND          Y0, Y1, Y2
 	VMOVUPS        Y2, 288(AX)
 	VPSRLW         $0x04, Y1, Y1
 	VPAND          Y0, Y1, Y1
 	VMOVUPS        Y1, 352(AX)
-	VBROADCASTI128 200(CX), Y1
-	VINSERTI128    $0x01, 272(CX), Y1, Y1
+	VBROADCASTI128 200(DI), Y1
+	VINSERTI128    $0x01, 272(DI), Y1, Y1
 	VPAND          Y0, Y1, Y2
 	VMOVUPS        Y2, 416(AX)
 	VPSRLW         $0x04, Y1, Y1
 	VPAND          Y0, Y1, Y1
 	VMOVUPS        Y1, 480(AX)
-	MOVWLZX        144(CX), DX
-	VMOVD          DX, X0
-	VPINSRW        $0x01, 162(CX), X0, X0
-	VPINSRW        $0x02, 180(CX), X0, X0
-	VPINSRW        $0x03, 198(CX), X0, X0
-	VPINSRW        $0x04, 216(CX), X0, X0
-	VPINSRW        $0x05, 234(CX), X0, X0
-	VPINSRW        $0x06, 252(CX), X0, X0
-	VPINSRW        $0x07, 270(CX), X0, X0
-	VCVTPH2PS      X0, Y0
-	VMOVUPS        Y0, 544(AX)
+	MOVWLZX        144(DI), R8
+	VMOVD          R8, X1
+	VPINSRW        $0x01, 162(DI), X1, X1
+	VPINSRW        $0x02, 180(DI), X1, X1
+	VPINSRW        $0x03, 198(DI), X1, X1
+	VPINSRW        $0x04, 216(DI), X1, X1
+	VPINSRW        $0x05, 234(DI), X1, X1
+	VPINSRW        $0x06, 252(DI), X1, X1
+	VPINSRW        $0x07, 270(DI), X1, X1
+	VCVTPH2PS      X1, Y1
+	VMOVUPS        Y1, 544(AX)
+	ADDQ           $0x18, CX
+	ADDQ           $0x00000280, AX
+	DECQ           SI
+	JNZ            spread
+
+spread_end:
 	VZEROUPPER
 	RET
 
@@ -3632,117 +3676,137 @@ reduce:
 	MOVSS        X2, ret+56(FP)
 	RET
 
-// func SpreadQ41AVX2(dst []byte, w []byte)
-// Requires: AVX, AVX2, F16C
-TEXT ·SpreadQ41AVX2(SB), NOSPLIT, $0-48
-	MOVQ           dst_base+0(FP), AX
-	MOVQ           w_base+24(FP), CX
-	MOVL           $0x0f0f0f0f, DX
-	VMOVD          DX, X0
-	VPBROADCASTD   X0, Y0
-	MOVL           $0x00010001, DX
-	VMOVD          DX, X1
-	VPBROADCASTD   X1, Y1
-	VBROADCASTI128 4(CX), Y1
-	VINSERTI128    $0x01, 84(CX), Y1, Y1
+// func SpreadQ41AVX2(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·SpreadQ41AVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         at+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVL         $0x0f0f0f0f, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, SI
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         $0x00000010, SI
+	TESTQ        SI, SI
+	JZ           spread_end
+
+spread:
+	MOVQ           (CX), DI
+	ADDQ           DX, DI
+	PREFETCHT1     (DI)(BX*1)
+	PREFETCHT1     64(DI)(BX*1)
+	PREFETCHT1     128(DI)(BX*1)
+	PREFETCHT1     192(DI)(BX*1)
+	PREFETCHT1     256(DI)(BX*1)
+	VBROADCASTI128 4(DI), Y1
+	VINSERTI128    $0x01, 84(DI), Y1, Y1
 	VPAND          Y0, Y1, Y2
 	VMOVUPS        Y2, (AX)
 	VPSRLW         $0x04, Y1, Y1
 	VPAND          Y0, Y1, Y1
 	VMOVUPS        Y1, 64(AX)
-	VBROADCASTI128 24(CX), Y1
-	VINSERTI128    $0x01, 104(CX), Y1, Y1
+	VBROADCASTI128 24(DI), Y1
+	VINSERTI128    $0x01, 104(DI), Y1, Y1
 	VPAND          Y0, Y1, Y2
 	VMOVUPS        Y2, 128(AX)
 	VPSRLW         $0x04, Y1, Y1
 	VPAND          Y0, Y1, Y1
 	VMOVUPS        Y1, 192(AX)
-	VBROADCASTI128 44(CX), Y1
-	VINSERTI128    $0x01, 124(CX), Y1, Y1
+	VBROADCASTI128 44(DI), Y1
+	VINSERTI128    $0x01, 124(DI), Y1, Y1
 	VPAND          Y0, Y1, Y2
 	VMOVUPS        Y2, 256(AX)
 	VPSRLW         $0x04, Y1, Y1
 	VPAND          Y0, Y1, Y1
 	VMOVUPS        Y1, 320(AX)
-	VBROADCASTI128 64(CX), Y1
-	VINSERTI128    $0x01, 144(CX), Y1, Y1
+	VBROADCASTI128 64(DI), Y1
+	VINSERTI128    $0x01, 144(DI), Y1, Y1
 	VPAND          Y0, Y1, Y2
 	VMOVUPS        Y2, 384(AX)
 	VPSRLW         $0x04, Y1, Y1
 	VPAND          Y0, Y1, Y1
 	VMOVUPS        Y1, 448(AX)
-	MOVWLZX        (CX), DX
-	VMOVD          DX, X1
-	VPINSRW        $0x01, 20(CX), X1, X1
-	VPINSRW        $0x02, 40(CX), X1, X1
-	VPINSRW        $0x03, 60(CX), X1, X1
-	VPINSRW        $0x04, 80(CX), X1, X1
-	VPINSRW        $0x05, 100(CX), X1, X1
-	VPINSRW        $0x06, 120(CX), X1, X1
-	VPINSRW        $0x07, 140(CX), X1, X1
+	MOVWLZX        (DI), R8
+	VMOVD          R8, X1
+	VPINSRW        $0x01, 20(DI), X1, X1
+	VPINSRW        $0x02, 40(DI), X1, X1
+	VPINSRW        $0x03, 60(DI), X1, X1
+	VPINSRW        $0x04, 80(DI), X1, X1
+	VPINSRW        $0x05, 100(DI), X1, X1
+	VPINSRW        $0x06, 120(DI), X1, X1
+	VPINSRW        $0x07, 140(DI), X1, X1
 	VCVTPH2PS      X1, Y1
-	MOVWLZX        2(CX), DX
-	VMOVD          DX, X2
-	VPINSRW        $0x01, 22(CX), X2, X2
-	VPINSRW        $0x02, 42(CX), X2, X2
-	VPINSRW        $0x03, 62(CX), X2, X2
-	VPINSRW        $0x04, 82(CX), X2, X2
-	VPINSRW        $0x05, 102(CX), X2, X2
-	VPINSRW        $0x06, 122(CX), X2, X2
-	VPINSRW        $0x07, 142(CX), X2, X2
+	MOVWLZX        2(DI), R8
+	VMOVD          R8, X2
+	VPINSRW        $0x01, 22(DI), X2, X2
+	VPINSRW        $0x02, 42(DI), X2, X2
+	VPINSRW        $0x03, 62(DI), X2, X2
+	VPINSRW        $0x04, 82(DI), X2, X2
+	VPINSRW        $0x05, 102(DI), X2, X2
+	VPINSRW        $0x06, 122(DI), X2, X2
+	VPINSRW        $0x07, 142(DI), X2, X2
 	VCVTPH2PS      X2, Y2
 	VMOVUPS        Y1, 512(AX)
 	VMOVUPS        Y2, 576(AX)
-	VBROADCASTI128 164(CX), Y1
-	VINSERTI128    $0x01, 244(CX), Y1, Y1
+	VBROADCASTI128 164(DI), Y1
+	VINSERTI128    $0x01, 244(DI), Y1, Y1
 	VPAND          Y0, Y1, Y2
 	VMOVUPS        Y2, 32(AX)
 	VPSRLW         $0x04, Y1, Y1
 	VPAND          Y0, Y1, Y1
 	VMOVUPS        Y1, 96(AX)
-	VBROADCASTI128 184(CX), Y1
-	VINSERTI128    $0x01, 264(CX), Y1, Y1
+	VBROADCASTI128 184(DI), Y1
+	VINSERTI128    $0x01, 264(DI), Y1, Y1
 	VPAND          Y0, Y1, Y2
 	VMOVUPS        Y2, 160(AX)
 	VPSRLW         $0x04, Y1, Y1
 	VPAND          Y0, Y1, Y1
 	VMOVUPS        Y1, 224(AX)
-	VBROADCASTI128 204(CX), Y1
-	VINSERTI128    $0x01, 284(CX), Y1, Y1
+	VBROADCASTI128 204(DI), Y1
+	VINSERTI128    $0x01, 284(DI), Y1, Y1
 	VPAND          Y0, Y1, Y2
 	VMOVUPS        Y2, 288(AX)
 	VPSRLW         $0x04, Y1, Y1
 	VPAND          Y0, Y1, Y1
 	VMOVUPS        Y1, 352(AX)
-	VBROADCASTI128 224(CX), Y1
-	VINSERTI128    $0x01, 304(CX), Y1, Y1
+	VBROADCASTI128 224(DI), Y1
+	VINSERTI128    $0x01, 304(DI), Y1, Y1
 	VPAND          Y0, Y1, Y2
 	VMOVUPS        Y2, 416(AX)
 	VPSRLW         $0x04, Y1, Y1
 	VPAND          Y0, Y1, Y1
 	VMOVUPS        Y1, 480(AX)
-	MOVWLZX        160(CX), DX
-	VMOVD          DX, X0
-	VPINSRW        $0x01, 180(CX), X0, X0
-	VPINSRW        $0x02, 200(CX), X0, X0
-	VPINSRW        $0x03, 220(CX), X0, X0
-	VPINSRW        $0x04, 240(CX), X0, X0
-	VPINSRW        $0x05, 260(CX), X0, X0
-	VPINSRW        $0x06, 280(CX), X0, X0
-	VPINSRW        $0x07, 300(CX), X0, X0
-	VCVTPH2PS      X0, Y0
-	MOVWLZX        162(CX), DX
-	VMOVD          DX, X1
-	VPINSRW        $0x01, 182(CX), X1, X1
-	VPINSRW        $0x02, 202(CX), X1, X1
-	VPINSRW        $0x03, 222(CX), X1, X1
-	VPINSRW        $0x04, 242(CX), X1, X1
-	VPINSRW        $0x05, 262(CX), X1, X1
-	VPINSRW        $0x06, 282(CX), X1, X1
-	VPINSRW        $0x07, 302(CX), X1, X1
+	MOVWLZX        160(DI), R8
+	VMOVD          R8, X1
+	VPINSRW        $0x01, 180(DI), X1, X1
+	VPINSRW        $0x02, 200(DI), X1, X1
+	VPINSRW        $0x03, 220(DI), X1, X1
+	VPINSRW        $0x04, 240(DI), X1, X1
+	VPINSRW        $0x05, 260(DI), X1, X1
+	VPINSRW        $0x06, 280(DI), X1, X1
+	VPINSRW        $0x07, 300(DI), X1, X1
 	VCVTPH2PS      X1, Y1
-	VMOVUPS        Y0, 544(AX)
-	VMOVUPS        Y1, 608(AX)
+	MOVWLZX        162(DI), R8
+	VMOVD          R8, X2
+	VPINSRW        $0x01, 182(DI), X2, X2
+	VPINSRW        $0x02, 202(DI), X2, X2
+	VPINSRW        $0x03, 222(DI), X2, X2
+	VPINSRW        $0x04, 242(DI), X2, X2
+	VPINSRW        $0x05, 262(DI), X2, X2
+	VPINSRW        $0x06, 282(DI), X2, X2
+	VPINSRW        $0x07, 302(DI), X2, X2
+	VCVTPH2PS      X2, Y2
+	VMOVUPS        Y1, 544(AX)
+	VMOVUPS        Y2, 608(AX)
+	ADDQ           $0x18, CX
+	ADDQ           $0x00000280, AX
+	DECQ           SI
+	JNZ            spread
+
+spread_end:
 	VZEROUPPER
 	RET
 
@@ -4094,24 +4158,39 @@ DATA sixteen<>+48(SB)/8, $0x1010101010101010
 DATA sixteen<>+56(SB)/8, $0x1010101010101010
 GLOBL sixteen<>(SB), RODATA|NOPTR, $64
 
-// func SpreadQ50AVX2(dst []byte, w []byte)
-// Requires: AVX, AVX2, F16C
-TEXT ·SpreadQ50AVX2(SB), NOSPLIT, $0-48
-	MOVQ           dst_base+0(FP), AX
-	MOVQ           w_base+24(FP), CX
-	MOVL           $0x0f0f0f0f, DX
-	VMOVD          DX, X0
-	VPBROADCASTD   X0, Y0
-	MOVL           $0x00010001, DX
-	VMOVD          DX, X1
-	VPBROADCASTD   X1, Y1
-	VMOVUPS        bit<>+0(SB), Y1
-	VMOVUPS        lowBytes<>+0(SB), Y2
-	VMOVUPS        highBytes<>+0(SB), Y3
-	VBROADCASTI128 6(CX), Y4
-	VINSERTI128    $0x01, 94(CX), Y4, Y4
-	VBROADCASTI128 2(CX), Y5
-	VINSERTI128    $0x01, 90(CX), Y5, Y5
+// func SpreadQ50AVX2(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·SpreadQ50AVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         at+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVL         $0x0f0f0f0f, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, SI
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+	VMOVUPS      bit<>+0(SB), Y1
+	VMOVUPS      lowBytes<>+0(SB), Y2
+	VMOVUPS      highBytes<>+0(SB), Y3
+	MOVQ         $0x00000010, SI
+	TESTQ        SI, SI
+	JZ           spread_end
+
+spread:
+	MOVQ           (CX), DI
+	ADDQ           DX, DI
+	PREFETCHT1     (DI)(BX*1)
+	PREFETCHT1     64(DI)(BX*1)
+	PREFETCHT1     128(DI)(BX*1)
+	PREFETCHT1     192(DI)(BX*1)
+	PREFETCHT1     256(DI)(BX*1)
+	PREFETCHT1     320(DI)(BX*1)
+	VBROADCASTI128 6(DI), Y4
+	VINSERTI128    $0x01, 94(DI), Y4, Y4
+	VBROADCASTI128 2(DI), Y5
+	VINSERTI128    $0x01, 90(DI), Y5, Y5
 	VPAND          Y0, Y4, Y6
 	VPSHUFB        Y2, Y5, Y7
 	VPAND          Y1, Y7, Y7
@@ -4127,10 +4206,10 @@ TEXT ·SpreadQ50AVX2(SB), NOSPLIT, $0-48
 	VPAND          sixteen<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 64(AX)
-	VBROADCASTI128 28(CX), Y4
-	VINSERTI128    $0x01, 116(CX), Y4, Y4
-	VBROADCASTI128 24(CX), Y5
-	VINSERTI128    $0x01, 112(CX), Y5, Y5
+	VBROADCASTI128 28(DI), Y4
+	VINSERTI128    $0x01, 116(DI), Y4, Y4
+	VBROADCASTI128 24(DI), Y5
+	VINSERTI128    $0x01, 112(DI), Y5, Y5
 	VPAND          Y0, Y4, Y6
 	VPSHUFB        Y2, Y5, Y7
 	VPAND          Y1, Y7, Y7
@@ -4146,10 +4225,10 @@ TEXT ·SpreadQ50AVX2(SB), NOSPLIT, $0-48
 	VPAND          sixteen<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 192(AX)
-	VBROADCASTI128 50(CX), Y4
-	VINSERTI128    $0x01, 138(CX), Y4, Y4
-	VBROADCASTI128 46(CX), Y5
-	VINSERTI128    $0x01, 134(CX), Y5, Y5
+	VBROADCASTI128 50(DI), Y4
+	VINSERTI128    $0x01, 138(DI), Y4, Y4
+	VBROADCASTI128 46(DI), Y5
+	VINSERTI128    $0x01, 134(DI), Y5, Y5
 	VPAND          Y0, Y4, Y6
 	VPSHUFB        Y2, Y5, Y7
 	VPAND          Y1, Y7, Y7
@@ -4165,10 +4244,10 @@ TEXT ·SpreadQ50AVX2(SB), NOSPLIT, $0-48
 	VPAND          sixteen<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 320(AX)
-	VBROADCASTI128 72(CX), Y4
-	VINSERTI128    $0x01, 160(CX), Y4, Y4
-	VBROADCASTI128 68(CX), Y5
-	VINSERTI128    $0x01, 156(CX), Y5, Y5
+	VBROADCASTI128 72(DI), Y4
+	VINSERTI128    $0x01, 160(DI), Y4, Y4
+	VBROADCASTI128 68(DI), Y5
+	VINSERTI128    $0x01, 156(DI), Y5, Y5
 	VPAND          Y0, Y4, Y6
 	VPSHUFB        Y2, Y5, Y7
 	VPAND          Y1, Y7, Y7
@@ -4184,21 +4263,21 @@ TEXT ·SpreadQ50AVX2(SB), NOSPLIT, $0-48
 	VPAND          sixteen<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 448(AX)
-	MOVWLZX        (CX), DX
-	VMOVD          DX, X4
-	VPINSRW        $0x01, 22(CX), X4, X4
-	VPINSRW        $0x02, 44(CX), X4, X4
-	VPINSRW        $0x03, 66(CX), X4, X4
-	VPINSRW        $0x04, 88(CX), X4, X4
-	VPINSRW        $0x05, 110(CX), X4, X4
-	VPINSRW        $0x06, 132(CX), X4, X4
-	VPINSRW        $0x07, 154(CX), X4, X4
+	MOVWLZX        (DI), R8
+	VMOVD          R8, X4
+	VPINSRW        $0x01, 22(DI), X4, X4
+	VPINSRW        $0x02, 44(DI), X4, X4
+	VPINSRW        $0x03, 66(DI), X4, X4
+	VPINSRW        $0x04, 88(DI), X4, X4
+	VPINSRW        $0x05, 110(DI), X4, X4
+	VPINSRW        $0x06, 132(DI), X4, X4
+	VPINSRW        $0x07, 154(DI), X4, X4
 	VCVTPH2PS      X4, Y4
 	VMOVUPS        Y4, 512(AX)
-	VBROADCASTI128 182(CX), Y4
-	VINSERTI128    $0x01, 270(CX), Y4, Y4
-	VBROADCASTI128 178(CX), Y5
-	VINSERTI128    $0x01, 266(CX), Y5, Y5
+	VBROADCASTI128 182(DI), Y4
+	VINSERTI128    $0x01, 270(DI), Y4, Y4
+	VBROADCASTI128 178(DI), Y5
+	VINSERTI128    $0x01, 266(DI), Y5, Y5
 	VPAND          Y0, Y4, Y6
 	VPSHUFB        Y2, Y5, Y7
 	VPAND          Y1, Y7, Y7
@@ -4214,10 +4293,10 @@ TEXT ·SpreadQ50AVX2(SB), NOSPLIT, $0-48
 	VPAND          sixteen<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 96(AX)
-	VBROADCASTI128 204(CX), Y4
-	VINSERTI128    $0x01, 292(CX), Y4, Y4
-	VBROADCASTI128 200(CX), Y5
-	VINSERTI128    $0x01, 288(CX), Y5, Y5
+	VBROADCASTI128 204(DI), Y4
+	VINSERTI128    $0x01, 292(DI), Y4, Y4
+	VBROADCASTI128 200(DI), Y5
+	VINSERTI128    $0x01, 288(DI), Y5, Y5
 	VPAND          Y0, Y4, Y6
 	VPSHUFB        Y2, Y5, Y7
 	VPAND          Y1, Y7, Y7
@@ -4233,10 +4312,10 @@ TEXT ·SpreadQ50AVX2(SB), NOSPLIT, $0-48
 	VPAND          sixteen<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 224(AX)
-	VBROADCASTI128 226(CX), Y4
-	VINSERTI128    $0x01, 314(CX), Y4, Y4
-	VBROADCASTI128 222(CX), Y5
-	VINSERTI128    $0x01, 310(CX), Y5, Y5
+	VBROADCASTI128 226(DI), Y4
+	VINSERTI128    $0x01, 314(DI), Y4, Y4
+	VBROADCASTI128 222(DI), Y5
+	VINSERTI128    $0x01, 310(DI), Y5, Y5
 	VPAND          Y0, Y4, Y6
 	VPSHUFB        Y2, Y5, Y7
 	VPAND          Y1, Y7, Y7
@@ -4252,36 +4331,42 @@ TEXT ·SpreadQ50AVX2(SB), NOSPLIT, $0-48
 	VPAND          sixteen<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 352(AX)
-	VBROADCASTI128 248(CX), Y4
-	VINSERTI128    $0x01, 336(CX), Y4, Y4
-	VBROADCASTI128 244(CX), Y5
-	VINSERTI128    $0x01, 332(CX), Y5, Y5
+	VBROADCASTI128 248(DI), Y4
+	VINSERTI128    $0x01, 336(DI), Y4, Y4
+	VBROADCASTI128 244(DI), Y5
+	VINSERTI128    $0x01, 332(DI), Y5, Y5
 	VPAND          Y0, Y4, Y6
-	VPSHUFB        Y2, Y5, Y2
-	VPAND          Y1, Y2, Y2
-	VPCMPEQB       Y1, Y2, Y2
-	VPAND          sixteen<>+0(SB), Y2, Y2
-	VPOR           Y2, Y6, Y6
+	VPSHUFB        Y2, Y5, Y7
+	VPAND          Y1, Y7, Y7
+	VPCMPEQB       Y1, Y7, Y7
+	VPAND          sixteen<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
 	VMOVUPS        Y6, 416(AX)
-	VPSRLW         $0x04, Y4, Y2
-	VPAND          Y0, Y2, Y2
-	VPSHUFB        Y3, Y5, Y0
-	VPAND          Y1, Y0, Y0
-	VPCMPEQB       Y1, Y0, Y0
-	VPAND          sixteen<>+0(SB), Y0, Y0
-	VPOR           Y0, Y2, Y2
-	VMOVUPS        Y2, 480(AX)
-	MOVWLZX        176(CX), DX
-	VMOVD          DX, X0
-	VPINSRW        $0x01, 198(CX), X0, X0
-	VPINSRW        $0x02, 220(CX), X0, X0
-	VPINSRW        $0x03, 242(CX), X0, X0
-	VPINSRW        $0x04, 264(CX), X0, X0
-	VPINSRW        $0x05, 286(CX), X0, X0
-	VPINSRW        $0x06, 308(CX), X0, X0
-	VPINSRW        $0x07, 330(CX), X0, X0
-	VCVTPH2PS      X0, Y0
-	VMOVUPS        Y0, 544(AX)
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y3, Y5, Y5
+	VPAND          Y1, Y5, Y5
+	VPCMPEQB       Y1, Y5, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 480(AX)
+	MOVWLZX        176(DI), R8
+	VMOVD          R8, X4
+	VPINSRW        $0x01, 198(DI), X4, X4
+	VPINSRW        $0x02, 220(DI), X4, X4
+	VPINSRW        $0x03, 242(DI), X4, X4
+	VPINSRW        $0x04, 264(DI), X4, X4
+	VPINSRW        $0x05, 286(DI), X4, X4
+	VPINSRW        $0x06, 308(DI), X4, X4
+	VPINSRW        $0x07, 330(DI), X4, X4
+	VCVTPH2PS      X4, Y4
+	VMOVUPS        Y4, 544(AX)
+	ADDQ           $0x18, CX
+	ADDQ           $0x00000280, AX
+	DECQ           SI
+	JNZ            spread
+
+spread_end:
 	VZEROUPPER
 	RET
 
@@ -4569,46 +4654,60 @@ DATA leastHalf<>+48(SB)/8, $0x0302030203020302
 DATA leastHalf<>+56(SB)/8, $0x0302030203020302
 GLOBL leastHalf<>(SB), RODATA|NOPTR, $64
 
-// func SpreadQ4KAVX2(dst []byte, w []byte)
-// Requires: AVX, AVX2, F16C
-TEXT ·SpreadQ4KAVX2(SB), NOSPLIT, $0-48
-	MOVQ           dst_base+0(FP), AX
-	MOVQ           w_base+24(FP), CX
-	MOVL           $0x0f0f0f0f, DX
-	VMOVD          DX, X0
-	VPBROADCASTD   X0, Y0
-	MOVL           $0x00010001, DX
-	VMOVD          DX, X1
-	VPBROADCASTD   X1, Y1
-	VBROADCASTI128 16(CX), Y1
-	VINSERTI128    $0x01, 80(CX), Y1, Y1
+// func SpreadQ4KAVX2(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·SpreadQ4KAVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         at+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVL         $0x0f0f0f0f, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, SI
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         $0x00000010, SI
+	TESTQ        SI, SI
+	JZ           spread_end
+
+spread:
+	MOVQ           (CX), DI
+	ADDQ           DX, DI
+	PREFETCHT1     (DI)(BX*1)
+	PREFETCHT1     64(DI)(BX*1)
+	PREFETCHT1     128(DI)(BX*1)
+	PREFETCHT1     192(DI)(BX*1)
+	PREFETCHT1     256(DI)(BX*1)
+	VBROADCASTI128 16(DI), Y1
+	VINSERTI128    $0x01, 80(DI), Y1, Y1
 	VPAND          Y0, Y1, Y2
 	VMOVUPS        Y2, (AX)
 	VPSRLW         $0x04, Y1, Y1
 	VPAND          Y0, Y1, Y1
 	VMOVUPS        Y1, 128(AX)
-	VBROADCASTI128 32(CX), Y1
-	VINSERTI128    $0x01, 96(CX), Y1, Y1
+	VBROADCASTI128 32(DI), Y1
+	VINSERTI128    $0x01, 96(DI), Y1, Y1
 	VPAND          Y0, Y1, Y2
 	VMOVUPS        Y2, 64(AX)
 	VPSRLW         $0x04, Y1, Y1
 	VPAND          Y0, Y1, Y1
 	VMOVUPS        Y1, 192(AX)
-	VBROADCASTI128 48(CX), Y1
-	VINSERTI128    $0x01, 112(CX), Y1, Y1
+	VBROADCASTI128 48(DI), Y1
+	VINSERTI128    $0x01, 112(DI), Y1, Y1
 	VPAND          Y0, Y1, Y2
 	VMOVUPS        Y2, 256(AX)
 	VPSRLW         $0x04, Y1, Y1
 	VPAND          Y0, Y1, Y1
 	VMOVUPS        Y1, 384(AX)
-	VBROADCASTI128 64(CX), Y1
-	VINSERTI128    $0x01, 128(CX), Y1, Y1
+	VBROADCASTI128 64(DI), Y1
+	VINSERTI128    $0x01, 128(DI), Y1, Y1
 	VPAND          Y0, Y1, Y2
 	VMOVUPS        Y2, 320(AX)
 	VPSRLW         $0x04, Y1, Y1
 	VPAND          Y0, Y1, Y1
 	VMOVUPS        Y1, 448(AX)
-	VMOVDQU        (CX), X1
+	VMOVDQU        (DI), X1
 	VPSHUFD        $0x99, X1, X3
 	VPAND          bytes3f<>+0(SB), X3, X2
 	VPSRLD         $0x02, X3, X3
@@ -4632,58 +4731,64 @@ TEXT ·SpreadQ4KAVX2(SB), NOSPLIT, $0-48
 	VPXOR          sign<>+0(SB), Y3, Y3
 	VMOVUPS        Y2, 512(AX)
 	VMOVUPS        Y3, 576(AX)
-	VBROADCASTI128 160(CX), Y1
-	VINSERTI128    $0x01, 224(CX), Y1, Y1
+	VBROADCASTI128 160(DI), Y1
+	VINSERTI128    $0x01, 224(DI), Y1, Y1
 	VPAND          Y0, Y1, Y2
 	VMOVUPS        Y2, 32(AX)
 	VPSRLW         $0x04, Y1, Y1
 	VPAND          Y0, Y1, Y1
 	VMOVUPS        Y1, 160(AX)
-	VBROADCASTI128 176(CX), Y1
-	VINSERTI128    $0x01, 240(CX), Y1, Y1
+	VBROADCASTI128 176(DI), Y1
+	VINSERTI128    $0x01, 240(DI), Y1, Y1
 	VPAND          Y0, Y1, Y2
 	VMOVUPS        Y2, 96(AX)
 	VPSRLW         $0x04, Y1, Y1
 	VPAND          Y0, Y1, Y1
 	VMOVUPS        Y1, 224(AX)
-	VBROADCASTI128 192(CX), Y1
-	VINSERTI128    $0x01, 256(CX), Y1, Y1
+	VBROADCASTI128 192(DI), Y1
+	VINSERTI128    $0x01, 256(DI), Y1, Y1
 	VPAND          Y0, Y1, Y2
 	VMOVUPS        Y2, 288(AX)
 	VPSRLW         $0x04, Y1, Y1
 	VPAND          Y0, Y1, Y1
 	VMOVUPS        Y1, 416(AX)
-	VBROADCASTI128 208(CX), Y1
-	VINSERTI128    $0x01, 272(CX), Y1, Y1
+	VBROADCASTI128 208(DI), Y1
+	VINSERTI128    $0x01, 272(DI), Y1, Y1
 	VPAND          Y0, Y1, Y2
 	VMOVUPS        Y2, 352(AX)
 	VPSRLW         $0x04, Y1, Y1
 	VPAND          Y0, Y1, Y1
 	VMOVUPS        Y1, 480(AX)
-	VMOVDQU        144(CX), X0
-	VPSHUFD        $0x99, X0, X2
-	VPAND          bytes3f<>+0(SB), X2, X1
-	VPSRLD         $0x02, X2, X2
-	VPAND          bytes30<>+0(SB), X2, X2
-	VPSHUFD        $0xff, X0, X3
-	VPSRLVD        oddWords<>+0(SB), X3, X3
-	VPAND          bytesf<>+0(SB), X3, X3
-	VPOR           X2, X3, X3
-	VPUNPCKLDQ     X3, X1, X1
-	VPSRLDQ        $0x08, X1, X2
-	VPMOVZXBD      X1, Y1
+	VMOVDQU        144(DI), X1
+	VPSHUFD        $0x99, X1, X3
+	VPAND          bytes3f<>+0(SB), X3, X2
+	VPSRLD         $0x02, X3, X3
+	VPAND          bytes30<>+0(SB), X3, X3
+	VPSHUFD        $0xff, X1, X4
+	VPSRLVD        oddWords<>+0(SB), X4, X4
+	VPAND          bytesf<>+0(SB), X4, X4
+	VPOR           X3, X4, X4
+	VPUNPCKLDQ     X4, X2, X2
+	VPSRLDQ        $0x08, X2, X3
 	VPMOVZXBD      X2, Y2
-	VCVTDQ2PS      Y1, Y1
+	VPMOVZXBD      X3, Y3
 	VCVTDQ2PS      Y2, Y2
-	VPSHUFB        scaleHalf<>+0(SB), X0, X3
-	VCVTPH2PS      X3, Y3
-	VMULPS         Y3, Y1, Y1
-	VPSHUFB        leastHalf<>+0(SB), X0, X0
-	VCVTPH2PS      X0, Y0
-	VMULPS         Y0, Y2, Y2
-	VPXOR          sign<>+0(SB), Y2, Y2
-	VMOVUPS        Y1, 544(AX)
-	VMOVUPS        Y2, 608(AX)
+	VCVTDQ2PS      Y3, Y3
+	VPSHUFB        scaleHalf<>+0(SB), X1, X4
+	VCVTPH2PS      X4, Y4
+	VMULPS         Y4, Y2, Y2
+	VPSHUFB        leastHalf<>+0(SB), X1, X1
+	VCVTPH2PS      X1, Y1
+	VMULPS         Y1, Y3, Y3
+	VPXOR          sign<>+0(SB), Y3, Y3
+	VMOVUPS        Y2, 544(AX)
+	VMOVUPS        Y3, 608(AX)
+	ADDQ           $0x18, CX
+	ADDQ           $0x00000280, AX
+	DECQ           SI
+	JNZ            spread
+
+spread_end:
 	VZEROUPPER
 	RET
 
@@ -4995,26 +5100,41 @@ DATA oddQuarters<>+48(SB)/8, $0x0000000000000004
 DATA oddQuarters<>+56(SB)/8, $0x0000000000000004
 GLOBL oddQuarters<>(SB), RODATA|NOPTR, $64
 
-// func SpreadQ5KAVX2(dst []byte, w []byte)
-// Requires: AVX, AVX2, F16C
-TEXT ·SpreadQ5KAVX2(SB), NOSPLIT, $0-48
-	MOVQ           dst_base+0(FP), AX
-	MOVQ           w_base+24(FP), CX
-	MOVL           $0x0f0f0f0f, DX
-	VMOVD          DX, X0
-	VPBROADCASTD   X0, Y0
-	MOVL           $0x00010001, DX
-	VMOVD          DX, X1
-	VPBROADCASTD   X1, Y1
-	VMOVUPS        oddQuarters<>+0(SB), Y1
-	VBROADCASTI128 16(CX), Y2
-	VINSERTI128    $0x01, 16(CX), Y2, Y2
+// func SpreadQ5KAVX2(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·SpreadQ5KAVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         at+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVL         $0x0f0f0f0f, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, SI
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+	VMOVUPS      oddQuarters<>+0(SB), Y1
+	MOVQ         $0x00000010, SI
+	TESTQ        SI, SI
+	JZ           spread_end
+
+spread:
+	MOVQ           (CX), DI
+	ADDQ           DX, DI
+	PREFETCHT1     (DI)(BX*1)
+	PREFETCHT1     64(DI)(BX*1)
+	PREFETCHT1     128(DI)(BX*1)
+	PREFETCHT1     192(DI)(BX*1)
+	PREFETCHT1     256(DI)(BX*1)
+	PREFETCHT1     320(DI)(BX*1)
+	VBROADCASTI128 16(DI), Y2
+	VINSERTI128    $0x01, 16(DI), Y2, Y2
 	VPSRLVQ        Y1, Y2, Y2
-	VBROADCASTI128 32(CX), Y3
-	VINSERTI128    $0x01, 32(CX), Y3, Y3
+	VBROADCASTI128 32(DI), Y3
+	VINSERTI128    $0x01, 32(DI), Y3, Y3
 	VPSRLVQ        Y1, Y3, Y3
-	VBROADCASTI128 48(CX), Y4
-	VINSERTI128    $0x01, 112(CX), Y4, Y4
+	VBROADCASTI128 48(DI), Y4
+	VINSERTI128    $0x01, 112(DI), Y4, Y4
 	VPAND          Y0, Y4, Y5
 	VPSLLD         $0x04, Y2, Y6
 	VPAND          sixteen<>+0(SB), Y6, Y6
@@ -5026,8 +5146,8 @@ TEXT ·SpreadQ5KAVX2(SB), NOSPLIT, $0-48
 	VPAND          sixteen<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 128(AX)
-	VBROADCASTI128 64(CX), Y4
-	VINSERTI128    $0x01, 128(CX), Y4, Y4
+	VBROADCASTI128 64(DI), Y4
+	VINSERTI128    $0x01, 128(DI), Y4, Y4
 	VPAND          Y0, Y4, Y5
 	VPSLLD         $0x04, Y3, Y6
 	VPAND          sixteen<>+0(SB), Y6, Y6
@@ -5039,8 +5159,8 @@ TEXT ·SpreadQ5KAVX2(SB), NOSPLIT, $0-48
 	VPAND          sixteen<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 192(AX)
-	VBROADCASTI128 80(CX), Y4
-	VINSERTI128    $0x01, 144(CX), Y4, Y4
+	VBROADCASTI128 80(DI), Y4
+	VINSERTI128    $0x01, 144(DI), Y4, Y4
 	VPAND          Y0, Y4, Y5
 	VPSLLD         $0x02, Y2, Y6
 	VPAND          sixteen<>+0(SB), Y6, Y6
@@ -5052,8 +5172,8 @@ TEXT ·SpreadQ5KAVX2(SB), NOSPLIT, $0-48
 	VPAND          sixteen<>+0(SB), Y2, Y2
 	VPOR           Y2, Y4, Y4
 	VMOVUPS        Y4, 384(AX)
-	VBROADCASTI128 96(CX), Y2
-	VINSERTI128    $0x01, 160(CX), Y2, Y2
+	VBROADCASTI128 96(DI), Y2
+	VINSERTI128    $0x01, 160(DI), Y2, Y2
 	VPAND          Y0, Y2, Y4
 	VPSLLD         $0x02, Y3, Y5
 	VPAND          sixteen<>+0(SB), Y5, Y5
@@ -5065,7 +5185,7 @@ TEXT ·SpreadQ5KAVX2(SB), NOSPLIT, $0-48
 	VPAND          sixteen<>+0(SB), Y3, Y3
 	VPOR           Y3, Y2, Y2
 	VMOVUPS        Y2, 448(AX)
-	VMOVDQU        (CX), X2
+	VMOVDQU        (DI), X2
 	VPSHUFD        $0x99, X2, X4
 	VPAND          bytes3f<>+0(SB), X4, X3
 	VPSRLD         $0x02, X4, X4
@@ -5089,88 +5209,94 @@ TEXT ·SpreadQ5KAVX2(SB), NOSPLIT, $0-48
 	VPXOR          sign<>+0(SB), Y4, Y4
 	VMOVUPS        Y3, 512(AX)
 	VMOVUPS        Y4, 576(AX)
-	VBROADCASTI128 192(CX), Y2
-	VINSERTI128    $0x01, 192(CX), Y2, Y2
+	VBROADCASTI128 192(DI), Y2
+	VINSERTI128    $0x01, 192(DI), Y2, Y2
 	VPSRLVQ        Y1, Y2, Y2
-	VBROADCASTI128 208(CX), Y3
-	VINSERTI128    $0x01, 208(CX), Y3, Y3
+	VBROADCASTI128 208(DI), Y3
+	VINSERTI128    $0x01, 208(DI), Y3, Y3
 	VPSRLVQ        Y1, Y3, Y3
-	VBROADCASTI128 224(CX), Y1
-	VINSERTI128    $0x01, 288(CX), Y1, Y1
-	VPAND          Y0, Y1, Y4
-	VPSLLD         $0x04, Y2, Y5
+	VBROADCASTI128 224(DI), Y4
+	VINSERTI128    $0x01, 288(DI), Y4, Y4
+	VPAND          Y0, Y4, Y5
+	VPSLLD         $0x04, Y2, Y6
+	VPAND          sixteen<>+0(SB), Y6, Y6
+	VPOR           Y6, Y5, Y5
+	VMOVUPS        Y5, 32(AX)
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPSLLD         $0x03, Y2, Y5
 	VPAND          sixteen<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 32(AX)
-	VPSRLW         $0x04, Y1, Y1
-	VPAND          Y0, Y1, Y1
-	VPSLLD         $0x03, Y2, Y4
-	VPAND          sixteen<>+0(SB), Y4, Y4
-	VPOR           Y4, Y1, Y1
-	VMOVUPS        Y1, 160(AX)
-	VBROADCASTI128 240(CX), Y1
-	VINSERTI128    $0x01, 304(CX), Y1, Y1
-	VPAND          Y0, Y1, Y4
-	VPSLLD         $0x04, Y3, Y5
+	VMOVUPS        Y4, 160(AX)
+	VBROADCASTI128 240(DI), Y4
+	VINSERTI128    $0x01, 304(DI), Y4, Y4
+	VPAND          Y0, Y4, Y5
+	VPSLLD         $0x04, Y3, Y6
+	VPAND          sixteen<>+0(SB), Y6, Y6
+	VPOR           Y6, Y5, Y5
+	VMOVUPS        Y5, 96(AX)
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPSLLD         $0x03, Y3, Y5
 	VPAND          sixteen<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 96(AX)
-	VPSRLW         $0x04, Y1, Y1
-	VPAND          Y0, Y1, Y1
-	VPSLLD         $0x03, Y3, Y4
-	VPAND          sixteen<>+0(SB), Y4, Y4
-	VPOR           Y4, Y1, Y1
-	VMOVUPS        Y1, 224(AX)
-	VBROADCASTI128 256(CX), Y1
-	VINSERTI128    $0x01, 320(CX), Y1, Y1
-	VPAND          Y0, Y1, Y4
-	VPSLLD         $0x02, Y2, Y5
-	VPAND          sixteen<>+0(SB), Y5, Y5
-	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 288(AX)
-	VPSRLW         $0x04, Y1, Y1
-	VPAND          Y0, Y1, Y1
+	VMOVUPS        Y4, 224(AX)
+	VBROADCASTI128 256(DI), Y4
+	VINSERTI128    $0x01, 320(DI), Y4, Y4
+	VPAND          Y0, Y4, Y5
+	VPSLLD         $0x02, Y2, Y6
+	VPAND          sixteen<>+0(SB), Y6, Y6
+	VPOR           Y6, Y5, Y5
+	VMOVUPS        Y5, 288(AX)
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
 	VPSLLD         $0x01, Y2, Y2
 	VPAND          sixteen<>+0(SB), Y2, Y2
-	VPOR           Y2, Y1, Y1
-	VMOVUPS        Y1, 416(AX)
-	VBROADCASTI128 272(CX), Y1
-	VINSERTI128    $0x01, 336(CX), Y1, Y1
-	VPAND          Y0, Y1, Y2
-	VPSLLD         $0x02, Y3, Y4
-	VPAND          sixteen<>+0(SB), Y4, Y4
-	VPOR           Y4, Y2, Y2
-	VMOVUPS        Y2, 352(AX)
-	VPSRLW         $0x04, Y1, Y1
-	VPAND          Y0, Y1, Y1
-	VPSLLD         $0x01, Y3, Y0
-	VPAND          sixteen<>+0(SB), Y0, Y0
-	VPOR           Y0, Y1, Y1
-	VMOVUPS        Y1, 480(AX)
-	VMOVDQU        176(CX), X0
-	VPSHUFD        $0x99, X0, X2
-	VPAND          bytes3f<>+0(SB), X2, X1
-	VPSRLD         $0x02, X2, X2
-	VPAND          bytes30<>+0(SB), X2, X2
-	VPSHUFD        $0xff, X0, X3
-	VPSRLVD        oddWords<>+0(SB), X3, X3
-	VPAND          bytesf<>+0(SB), X3, X3
-	VPOR           X2, X3, X3
-	VPUNPCKLDQ     X3, X1, X1
-	VPSRLDQ        $0x08, X1, X2
-	VPMOVZXBD      X1, Y1
-	VPMOVZXBD      X2, Y2
-	VCVTDQ2PS      Y1, Y1
-	VCVTDQ2PS      Y2, Y2
-	VPSHUFB        scaleHalf<>+0(SB), X0, X3
-	VCVTPH2PS      X3, Y3
-	VMULPS         Y3, Y1, Y1
-	VPSHUFB        leastHalf<>+0(SB), X0, X0
-	VCVTPH2PS      X0, Y0
-	VMULPS         Y0, Y2, Y2
-	VPXOR          sign<>+0(SB), Y2, Y2
-	VMOVUPS        Y1, 544(AX)
-	VMOVUPS        Y2, 608(AX)
+	VPOR           Y2, Y4, Y4
+	VMOVUPS        Y4, 416(AX)
+	VBROADCASTI128 272(DI), Y2
+	VINSERTI128    $0x01, 336(DI), Y2, Y2
+	VPAND          Y0, Y2, Y4
+	VPSLLD         $0x02, Y3, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 352(AX)
+	VPSRLW         $0x04, Y2, Y2
+	VPAND          Y0, Y2, Y2
+	VPSLLD         $0x01, Y3, Y3
+	VPAND          sixteen<>+0(SB), Y3, Y3
+	VPOR           Y3, Y2, Y2
+	VMOVUPS        Y2, 480(AX)
+	VMOVDQU        176(DI), X2
+	VPSHUFD        $0x99, X2, X4
+	VPAND          bytes3f<>+0(SB), X4, X3
+	VPSRLD         $0x02, X4, X4
+	VPAND          bytes30<>+0(SB), X4, X4
+	VPSHUFD        $0xff, X2, X5
+	VPSRLVD        oddWords<>+0(SB), X5, X5
+	VPAND          bytesf<>+0(SB), X5, X5
+	VPOR           X4, X5, X5
+	VPUNPCKLDQ     X5, X3, X3
+	VPSRLDQ        $0x08, X3, X4
+	VPMOVZXBD      X3, Y3
+	VPMOVZXBD      X4, Y4
+	VCVTDQ2PS      Y3, Y3
+	VCVTDQ2PS      Y4, Y4
+	VPSHUFB        scaleHalf<>+0(SB), X2, X5
+	VCVTPH2PS      X5, Y5
+	VMULPS         Y5, Y3, Y3
+	VPSHUFB        leastHalf<>+0(SB), X2, X2
+	VCVTPH2PS      X2, Y2
+	VMULPS         Y2, Y4, Y4
+	VPXOR          sign<>+0(SB), Y4, Y4
+	VMOVUPS        Y3, 544(AX)
+	VMOVUPS        Y4, 608(AX)
+	ADDQ           $0x18, CX
+	ADDQ           $0x00000280, AX
+	DECQ           SI
+	JNZ            spread
+
+spread_end:
 	VZEROUPPER
 	RET
 
@@ -5496,21 +5622,37 @@ DATA upper<>+48(SB)/8, $0xffff0000ffff0000
 DATA upper<>+56(SB)/8, $0xffff0000ffff0000
 GLOBL upper<>(SB), RODATA|NOPTR, $64
 
-// func SpreadQ6KAVX2(dst []byte, w []byte)
-// Requires: AVX, AVX2, F16C
-TEXT ·SpreadQ6KAVX2(SB), NOSPLIT, $0-48
-	MOVQ           dst_base+0(FP), AX
-	MOVQ           w_base+24(FP), CX
-	MOVL           $0x0f0f0f0f, DX
-	VMOVD          DX, X0
-	VPBROADCASTD   X0, Y0
-	MOVL           $0x00010001, DX
-	VMOVD          DX, X1
-	VPBROADCASTD   X1, Y1
-	VBROADCASTI128 128(CX), Y1
-	VINSERTI128    $0x01, 160(CX), Y1, Y1
-	VBROADCASTI128 (CX), Y2
-	VINSERTI128    $0x01, 64(CX), Y2, Y2
+// func SpreadQ6KAVX2(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·SpreadQ6KAVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         at+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVL         $0x0f0f0f0f, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, SI
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         $0x00000010, SI
+	TESTQ        SI, SI
+	JZ           spread_end
+
+spread:
+	MOVQ           (CX), DI
+	ADDQ           DX, DI
+	PREFETCHT1     (DI)(BX*1)
+	PREFETCHT1     64(DI)(BX*1)
+	PREFETCHT1     128(DI)(BX*1)
+	PREFETCHT1     192(DI)(BX*1)
+	PREFETCHT1     256(DI)(BX*1)
+	PREFETCHT1     320(DI)(BX*1)
+	PREFETCHT1     384(DI)(BX*1)
+	VBROADCASTI128 128(DI), Y1
+	VINSERTI128    $0x01, 160(DI), Y1, Y1
+	VBROADCASTI128 (DI), Y2
+	VINSERTI128    $0x01, 64(DI), Y2, Y2
 	VPAND          Y0, Y2, Y3
 	VPSLLD         $0x04, Y1, Y4
 	VPAND          pair<>+0(SB), Y4, Y4
@@ -5522,8 +5664,8 @@ TEXT ·SpreadQ6KAVX2(SB), NOSPLIT, $0-48
 	VPAND          pair<>+0(SB), Y3, Y3
 	VPOR           Y3, Y2, Y2
 	VMOVUPS        Y2, 256(AX)
-	VBROADCASTI128 32(CX), Y2
-	VINSERTI128    $0x01, 96(CX), Y2, Y2
+	VBROADCASTI128 32(DI), Y2
+	VINSERTI128    $0x01, 96(DI), Y2, Y2
 	VPAND          Y0, Y2, Y3
 	VPSLLD         $0x02, Y1, Y4
 	VPAND          pair<>+0(SB), Y4, Y4
@@ -5535,10 +5677,10 @@ TEXT ·SpreadQ6KAVX2(SB), NOSPLIT, $0-48
 	VPAND          pair<>+0(SB), Y1, Y1
 	VPOR           Y1, Y2, Y2
 	VMOVUPS        Y2, 384(AX)
-	VBROADCASTI128 144(CX), Y1
-	VINSERTI128    $0x01, 176(CX), Y1, Y1
-	VBROADCASTI128 16(CX), Y2
-	VINSERTI128    $0x01, 80(CX), Y2, Y2
+	VBROADCASTI128 144(DI), Y1
+	VINSERTI128    $0x01, 176(DI), Y1, Y1
+	VBROADCASTI128 16(DI), Y2
+	VINSERTI128    $0x01, 80(DI), Y2, Y2
 	VPAND          Y0, Y2, Y3
 	VPSLLD         $0x04, Y1, Y4
 	VPAND          pair<>+0(SB), Y4, Y4
@@ -5550,8 +5692,8 @@ TEXT ·SpreadQ6KAVX2(SB), NOSPLIT, $0-48
 	VPAND          pair<>+0(SB), Y3, Y3
 	VPOR           Y3, Y2, Y2
 	VMOVUPS        Y2, 320(AX)
-	VBROADCASTI128 48(CX), Y2
-	VINSERTI128    $0x01, 112(CX), Y2, Y2
+	VBROADCASTI128 48(DI), Y2
+	VINSERTI128    $0x01, 112(DI), Y2, Y2
 	VPAND          Y0, Y2, Y3
 	VPSLLD         $0x02, Y1, Y4
 	VPAND          pair<>+0(SB), Y4, Y4
@@ -5563,8 +5705,8 @@ TEXT ·SpreadQ6KAVX2(SB), NOSPLIT, $0-48
 	VPAND          pair<>+0(SB), Y1, Y1
 	VPOR           Y1, Y2, Y2
 	VMOVUPS        Y2, 448(AX)
-	VMOVDQU        192(CX), X1
-	VPBROADCASTW   208(CX), X2
+	VMOVDQU        192(DI), X1
+	VPBROADCASTW   208(DI), X2
 	VCVTPH2PS      X2, Y2
 	VPMOVSXWD      X1, Y3
 	VPSLLD         $0x18, Y3, Y1
@@ -5576,10 +5718,10 @@ TEXT ·SpreadQ6KAVX2(SB), NOSPLIT, $0-48
 	VMULPS         Y2, Y3, Y3
 	VMOVUPS        Y1, 512(AX)
 	VMOVUPS        Y3, 576(AX)
-	VBROADCASTI128 338(CX), Y1
-	VINSERTI128    $0x01, 370(CX), Y1, Y1
-	VBROADCASTI128 210(CX), Y2
-	VINSERTI128    $0x01, 274(CX), Y2, Y2
+	VBROADCASTI128 338(DI), Y1
+	VINSERTI128    $0x01, 370(DI), Y1, Y1
+	VBROADCASTI128 210(DI), Y2
+	VINSERTI128    $0x01, 274(DI), Y2, Y2
 	VPAND          Y0, Y2, Y3
 	VPSLLD         $0x04, Y1, Y4
 	VPAND          pair<>+0(SB), Y4, Y4
@@ -5591,8 +5733,8 @@ TEXT ·SpreadQ6KAVX2(SB), NOSPLIT, $0-48
 	VPAND          pair<>+0(SB), Y3, Y3
 	VPOR           Y3, Y2, Y2
 	VMOVUPS        Y2, 288(AX)
-	VBROADCASTI128 242(CX), Y2
-	VINSERTI128    $0x01, 306(CX), Y2, Y2
+	VBROADCASTI128 242(DI), Y2
+	VINSERTI128    $0x01, 306(DI), Y2, Y2
 	VPAND          Y0, Y2, Y3
 	VPSLLD         $0x02, Y1, Y4
 	VPAND          pair<>+0(SB), Y4, Y4
@@ -5604,10 +5746,10 @@ TEXT ·SpreadQ6KAVX2(SB), NOSPLIT, $0-48
 	VPAND          pair<>+0(SB), Y1, Y1
 	VPOR           Y1, Y2, Y2
 	VMOVUPS        Y2, 416(AX)
-	VBROADCASTI128 354(CX), Y1
-	VINSERTI128    $0x01, 386(CX), Y1, Y1
-	VBROADCASTI128 226(CX), Y2
-	VINSERTI128    $0x01, 290(CX), Y2, Y2
+	VBROADCASTI128 354(DI), Y1
+	VINSERTI128    $0x01, 386(DI), Y1, Y1
+	VBROADCASTI128 226(DI), Y2
+	VINSERTI128    $0x01, 290(DI), Y2, Y2
 	VPAND          Y0, Y2, Y3
 	VPSLLD         $0x04, Y1, Y4
 	VPAND          pair<>+0(SB), Y4, Y4
@@ -5619,8 +5761,8 @@ TEXT ·SpreadQ6KAVX2(SB), NOSPLIT, $0-48
 	VPAND          pair<>+0(SB), Y3, Y3
 	VPOR           Y3, Y2, Y2
 	VMOVUPS        Y2, 352(AX)
-	VBROADCASTI128 258(CX), Y2
-	VINSERTI128    $0x01, 322(CX), Y2, Y2
+	VBROADCASTI128 258(DI), Y2
+	VINSERTI128    $0x01, 322(DI), Y2, Y2
 	VPAND          Y0, Y2, Y3
 	VPSLLD         $0x02, Y1, Y4
 	VPAND          pair<>+0(SB), Y4, Y4
@@ -5628,23 +5770,29 @@ TEXT ·SpreadQ6KAVX2(SB), NOSPLIT, $0-48
 	VMOVUPS        Y3, 224(AX)
 	VPSRLW         $0x04, Y2, Y2
 	VPAND          Y0, Y2, Y2
-	VPSRLD         $0x02, Y1, Y0
-	VPAND          pair<>+0(SB), Y0, Y0
-	VPOR           Y0, Y2, Y2
+	VPSRLD         $0x02, Y1, Y1
+	VPAND          pair<>+0(SB), Y1, Y1
+	VPOR           Y1, Y2, Y2
 	VMOVUPS        Y2, 480(AX)
-	VMOVDQU        402(CX), X0
-	VPBROADCASTW   418(CX), X1
-	VCVTPH2PS      X1, Y1
-	VPMOVSXWD      X0, Y2
-	VPSLLD         $0x18, Y2, Y0
-	VPSRAD         $0x18, Y0, Y0
-	VPSRAD         $0x08, Y2, Y2
-	VCVTDQ2PS      Y0, Y0
-	VMULPS         Y1, Y0, Y0
-	VCVTDQ2PS      Y2, Y2
-	VMULPS         Y1, Y2, Y2
-	VMOVUPS        Y0, 544(AX)
-	VMOVUPS        Y2, 608(AX)
+	VMOVDQU        402(DI), X1
+	VPBROADCASTW   418(DI), X2
+	VCVTPH2PS      X2, Y2
+	VPMOVSXWD      X1, Y3
+	VPSLLD         $0x18, Y3, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VPSRAD         $0x08, Y3, Y3
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y2, Y1, Y1
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y2, Y3, Y3
+	VMOVUPS        Y1, 544(AX)
+	VMOVUPS        Y3, 608(AX)
+	ADDQ           $0x18, CX
+	ADDQ           $0x00000280, AX
+	DECQ           SI
+	JNZ            spread
+
+spread_end:
 	VZEROUPPER
 	RET
 
@@ -5929,20 +6077,34 @@ DATA valuesIQ4NL<>+48(SB)/8, $0xf6eaddcfbfad9881
 DATA valuesIQ4NL<>+56(SB)/8, $0x7159453526190d01
 GLOBL valuesIQ4NL<>(SB), RODATA|NOPTR, $64
 
-// func SpreadIQ4NLAVX2(dst []byte, w []byte)
-// Requires: AVX, AVX2, F16C
-TEXT ·SpreadIQ4NLAVX2(SB), NOSPLIT, $0-48
-	MOVQ           dst_base+0(FP), AX
-	MOVQ           w_base+24(FP), CX
-	MOVL           $0x0f0f0f0f, DX
-	VMOVD          DX, X0
-	VPBROADCASTD   X0, Y0
-	MOVL           $0x00010001, DX
-	VMOVD          DX, X1
-	VPBROADCASTD   X1, Y1
-	VMOVUPS        valuesIQ4NL<>+0(SB), Y1
-	VBROADCASTI128 2(CX), Y2
-	VINSERTI128    $0x01, 74(CX), Y2, Y2
+// func SpreadIQ4NLAVX2(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·SpreadIQ4NLAVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         at+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVL         $0x0f0f0f0f, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, SI
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+	VMOVUPS      valuesIQ4NL<>+0(SB), Y1
+	MOVQ         $0x00000010, SI
+	TESTQ        SI, SI
+	JZ           spread_end
+
+spread:
+	MOVQ           (CX), DI
+	ADDQ           DX, DI
+	PREFETCHT1     (DI)(BX*1)
+	PREFETCHT1     64(DI)(BX*1)
+	PREFETCHT1     128(DI)(BX*1)
+	PREFETCHT1     192(DI)(BX*1)
+	PREFETCHT1     256(DI)(BX*1)
+	VBROADCASTI128 2(DI), Y2
+	VINSERTI128    $0x01, 74(DI), Y2, Y2
 	VPAND          Y0, Y2, Y3
 	VPSHUFB        Y3, Y1, Y3
 	VMOVUPS        Y3, (AX)
@@ -5950,8 +6112,8 @@ TEXT ·SpreadIQ4NLAVX2(SB), NOSPLIT, $0-48
 	VPAND          Y0, Y2, Y2
 	VPSHUFB        Y2, Y1, Y2
 	VMOVUPS        Y2, 64(AX)
-	VBROADCASTI128 20(CX), Y2
-	VINSERTI128    $0x01, 92(CX), Y2, Y2
+	VBROADCASTI128 20(DI), Y2
+	VINSERTI128    $0x01, 92(DI), Y2, Y2
 	VPAND          Y0, Y2, Y3
 	VPSHUFB        Y3, Y1, Y3
 	VMOVUPS        Y3, 128(AX)
@@ -5959,8 +6121,8 @@ TEXT ·SpreadIQ4NLAVX2(SB), NOSPLIT, $0-48
 	VPAND          Y0, Y2, Y2
 	VPSHUFB        Y2, Y1, Y2
 	VMOVUPS        Y2, 192(AX)
-	VBROADCASTI128 38(CX), Y2
-	VINSERTI128    $0x01, 110(CX), Y2, Y2
+	VBROADCASTI128 38(DI), Y2
+	VINSERTI128    $0x01, 110(DI), Y2, Y2
 	VPAND          Y0, Y2, Y3
 	VPSHUFB        Y3, Y1, Y3
 	VMOVUPS        Y3, 256(AX)
@@ -5968,8 +6130,8 @@ TEXT ·SpreadIQ4NLAVX2(SB), NOSPLIT, $0-48
 	VPAND          Y0, Y2, Y2
 	VPSHUFB        Y2, Y1, Y2
 	VMOVUPS        Y2, 320(AX)
-	VBROADCASTI128 56(CX), Y2
-	VINSERTI128    $0x01, 128(CX), Y2, Y2
+	VBROADCASTI128 56(DI), Y2
+	VINSERTI128    $0x01, 128(DI), Y2, Y2
 	VPAND          Y0, Y2, Y3
 	VPSHUFB        Y3, Y1, Y3
 	VMOVUPS        Y3, 384(AX)
@@ -5977,19 +6139,19 @@ TEXT ·SpreadIQ4NLAVX2(SB), NOSPLIT, $0-48
 	VPAND          Y0, Y2, Y2
 	VPSHUFB        Y2, Y1, Y2
 	VMOVUPS        Y2, 448(AX)
-	MOVWLZX        (CX), DX
-	VMOVD          DX, X2
-	VPINSRW        $0x01, 18(CX), X2, X2
-	VPINSRW        $0x02, 36(CX), X2, X2
-	VPINSRW        $0x03, 54(CX), X2, X2
-	VPINSRW        $0x04, 72(CX), X2, X2
-	VPINSRW        $0x05, 90(CX), X2, X2
-	VPINSRW        $0x06, 108(CX), X2, X2
-	VPINSRW        $0x07, 126(CX), X2, X2
+	MOVWLZX        (DI), R8
+	VMOVD          R8, X2
+	VPINSRW        $0x01, 18(DI), X2, X2
+	VPINSRW        $0x02, 36(DI), X2, X2
+	VPINSRW        $0x03, 54(DI), X2, X2
+	VPINSRW        $0x04, 72(DI), X2, X2
+	VPINSRW        $0x05, 90(DI), X2, X2
+	VPINSRW        $0x06, 108(DI), X2, X2
+	VPINSRW        $0x07, 126(DI), X2, X2
 	VCVTPH2PS      X2, Y2
 	VMOVUPS        Y2, 512(AX)
-	VBROADCASTI128 146(CX), Y2
-	VINSERTI128    $0x01, 218(CX), Y2, Y2
+	VBROADCASTI128 146(DI), Y2
+	VINSERTI128    $0x01, 218(DI), Y2, Y2
 	VPAND          Y0, Y2, Y3
 	VPSHUFB        Y3, Y1, Y3
 	VMOVUPS        Y3, 32(AX)
@@ -5997,8 +6159,8 @@ TEXT ·SpreadIQ4NLAVX2(SB), NOSPLIT, $0-48
 	VPAND          Y0, Y2, Y2
 	VPSHUFB        Y2, Y1, Y2
 	VMOVUPS        Y2, 96(AX)
-	VBROADCASTI128 164(CX), Y2
-	VINSERTI128    $0x01, 236(CX), Y2, Y2
+	VBROADCASTI128 164(DI), Y2
+	VINSERTI128    $0x01, 236(DI), Y2, Y2
 	VPAND          Y0, Y2, Y3
 	VPSHUFB        Y3, Y1, Y3
 	VMOVUPS        Y3, 160(AX)
@@ -6006,8 +6168,8 @@ TEXT ·SpreadIQ4NLAVX2(SB), NOSPLIT, $0-48
 	VPAND          Y0, Y2, Y2
 	VPSHUFB        Y2, Y1, Y2
 	VMOVUPS        Y2, 224(AX)
-	VBROADCASTI128 182(CX), Y2
-	VINSERTI128    $0x01, 254(CX), Y2, Y2
+	VBROADCASTI128 182(DI), Y2
+	VINSERTI128    $0x01, 254(DI), Y2, Y2
 	VPAND          Y0, Y2, Y3
 	VPSHUFB        Y3, Y1, Y3
 	VMOVUPS        Y3, 288(AX)
@@ -6015,8 +6177,8 @@ TEXT ·SpreadIQ4NLAVX2(SB), NOSPLIT, $0-48
 	VPAND          Y0, Y2, Y2
 	VPSHUFB        Y2, Y1, Y2
 	VMOVUPS        Y2, 352(AX)
-	VBROADCASTI128 200(CX), Y2
-	VINSERTI128    $0x01, 272(CX), Y2, Y2
+	VBROADCASTI128 200(DI), Y2
+	VINSERTI128    $0x01, 272(DI), Y2, Y2
 	VPAND          Y0, Y2, Y3
 	VPSHUFB        Y3, Y1, Y3
 	VMOVUPS        Y3, 416(AX)
@@ -6024,17 +6186,23 @@ TEXT ·SpreadIQ4NLAVX2(SB), NOSPLIT, $0-48
 	VPAND          Y0, Y2, Y2
 	VPSHUFB        Y2, Y1, Y2
 	VMOVUPS        Y2, 480(AX)
-	MOVWLZX        144(CX), DX
-	VMOVD          DX, X0
-	VPINSRW        $0x01, 162(CX), X0, X0
-	VPINSRW        $0x02, 180(CX), X0, X0
-	VPINSRW        $0x03, 198(CX), X0, X0
-	VPINSRW        $0x04, 216(CX), X0, X0
-	VPINSRW        $0x05, 234(CX), X0, X0
-	VPINSRW        $0x06, 252(CX), X0, X0
-	VPINSRW        $0x07, 270(CX), X0, X0
-	VCVTPH2PS      X0, Y0
-	VMOVUPS        Y0, 544(AX)
+	MOVWLZX        144(DI), R8
+	VMOVD          R8, X2
+	VPINSRW        $0x01, 162(DI), X2, X2
+	VPINSRW        $0x02, 180(DI), X2, X2
+	VPINSRW        $0x03, 198(DI), X2, X2
+	VPINSRW        $0x04, 216(DI), X2, X2
+	VPINSRW        $0x05, 234(DI), X2, X2
+	VPINSRW        $0x06, 252(DI), X2, X2
+	VPINSRW        $0x07, 270(DI), X2, X2
+	VCVTPH2PS      X2, Y2
+	VMOVUPS        Y2, 544(AX)
+	ADDQ           $0x18, CX
+	ADDQ           $0x00000280, AX
+	DECQ           SI
+	JNZ            spread
+
+spread_end:
 	VZEROUPPER
 	RET
 
@@ -6362,24 +6530,39 @@ reduce:
 	MOVSS        X5, ret+56(FP)
 	RET
 
-// func SpreadQ51AVX2(dst []byte, w []byte)
-// Requires: AVX, AVX2, F16C
-TEXT ·SpreadQ51AVX2(SB), NOSPLIT, $0-48
-	MOVQ           dst_base+0(FP), AX
-	MOVQ           w_base+24(FP), CX
-	MOVL           $0x0f0f0f0f, DX
-	VMOVD          DX, X0
-	VPBROADCASTD   X0, Y0
-	MOVL           $0x00010001, DX
-	VMOVD          DX, X1
-	VPBROADCASTD   X1, Y1
-	VMOVUPS        bit<>+0(SB), Y1
-	VMOVUPS        lowBytes<>+0(SB), Y2
-	VMOVUPS        highBytes<>+0(SB), Y3
-	VBROADCASTI128 8(CX), Y4
-	VINSERTI128    $0x01, 104(CX), Y4, Y4
-	VBROADCASTI128 4(CX), Y5
-	VINSERTI128    $0x01, 100(CX), Y5, Y5
+// func SpreadQ51AVX2(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·SpreadQ51AVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         at+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVL         $0x0f0f0f0f, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, SI
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+	VMOVUPS      bit<>+0(SB), Y1
+	VMOVUPS      lowBytes<>+0(SB), Y2
+	VMOVUPS      highBytes<>+0(SB), Y3
+	MOVQ         $0x00000010, SI
+	TESTQ        SI, SI
+	JZ           spread_end
+
+spread:
+	MOVQ           (CX), DI
+	ADDQ           DX, DI
+	PREFETCHT1     (DI)(BX*1)
+	PREFETCHT1     64(DI)(BX*1)
+	PREFETCHT1     128(DI)(BX*1)
+	PREFETCHT1     192(DI)(BX*1)
+	PREFETCHT1     256(DI)(BX*1)
+	PREFETCHT1     320(DI)(BX*1)
+	VBROADCASTI128 8(DI), Y4
+	VINSERTI128    $0x01, 104(DI), Y4, Y4
+	VBROADCASTI128 4(DI), Y5
+	VINSERTI128    $0x01, 100(DI), Y5, Y5
 	VPAND          Y0, Y4, Y6
 	VPSHUFB        Y2, Y5, Y7
 	VPAND          Y1, Y7, Y7
@@ -6395,10 +6578,10 @@ TEXT ·SpreadQ51AVX2(SB), NOSPLIT, $0-48
 	VPAND          sixteen<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 64(AX)
-	VBROADCASTI128 32(CX), Y4
-	VINSERTI128    $0x01, 128(CX), Y4, Y4
-	VBROADCASTI128 28(CX), Y5
-	VINSERTI128    $0x01, 124(CX), Y5, Y5
+	VBROADCASTI128 32(DI), Y4
+	VINSERTI128    $0x01, 128(DI), Y4, Y4
+	VBROADCASTI128 28(DI), Y5
+	VINSERTI128    $0x01, 124(DI), Y5, Y5
 	VPAND          Y0, Y4, Y6
 	VPSHUFB        Y2, Y5, Y7
 	VPAND          Y1, Y7, Y7
@@ -6414,10 +6597,10 @@ TEXT ·SpreadQ51AVX2(SB), NOSPLIT, $0-48
 	VPAND          sixteen<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 192(AX)
-	VBROADCASTI128 56(CX), Y4
-	VINSERTI128    $0x01, 152(CX), Y4, Y4
-	VBROADCASTI128 52(CX), Y5
-	VINSERTI128    $0x01, 148(CX), Y5, Y5
+	VBROADCASTI128 56(DI), Y4
+	VINSERTI128    $0x01, 152(DI), Y4, Y4
+	VBROADCASTI128 52(DI), Y5
+	VINSERTI128    $0x01, 148(DI), Y5, Y5
 	VPAND          Y0, Y4, Y6
 	VPSHUFB        Y2, Y5, Y7
 	VPAND          Y1, Y7, Y7
@@ -6433,10 +6616,10 @@ TEXT ·SpreadQ51AVX2(SB), NOSPLIT, $0-48
 	VPAND          sixteen<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 320(AX)
-	VBROADCASTI128 80(CX), Y4
-	VINSERTI128    $0x01, 176(CX), Y4, Y4
-	VBROADCASTI128 76(CX), Y5
-	VINSERTI128    $0x01, 172(CX), Y5, Y5
+	VBROADCASTI128 80(DI), Y4
+	VINSERTI128    $0x01, 176(DI), Y4, Y4
+	VBROADCASTI128 76(DI), Y5
+	VINSERTI128    $0x01, 172(DI), Y5, Y5
 	VPAND          Y0, Y4, Y6
 	VPSHUFB        Y2, Y5, Y7
 	VPAND          Y1, Y7, Y7
@@ -6452,32 +6635,32 @@ TEXT ·SpreadQ51AVX2(SB), NOSPLIT, $0-48
 	VPAND          sixteen<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 448(AX)
-	MOVWLZX        (CX), DX
-	VMOVD          DX, X4
-	VPINSRW        $0x01, 24(CX), X4, X4
-	VPINSRW        $0x02, 48(CX), X4, X4
-	VPINSRW        $0x03, 72(CX), X4, X4
-	VPINSRW        $0x04, 96(CX), X4, X4
-	VPINSRW        $0x05, 120(CX), X4, X4
-	VPINSRW        $0x06, 144(CX), X4, X4
-	VPINSRW        $0x07, 168(CX), X4, X4
+	MOVWLZX        (DI), R8
+	VMOVD          R8, X4
+	VPINSRW        $0x01, 24(DI), X4, X4
+	VPINSRW        $0x02, 48(DI), X4, X4
+	VPINSRW        $0x03, 72(DI), X4, X4
+	VPINSRW        $0x04, 96(DI), X4, X4
+	VPINSRW        $0x05, 120(DI), X4, X4
+	VPINSRW        $0x06, 144(DI), X4, X4
+	VPINSRW        $0x07, 168(DI), X4, X4
 	VCVTPH2PS      X4, Y4
-	MOVWLZX        2(CX), DX
-	VMOVD          DX, X5
-	VPINSRW        $0x01, 26(CX), X5, X5
-	VPINSRW        $0x02, 50(CX), X5, X5
-	VPINSRW        $0x03, 74(CX), X5, X5
-	VPINSRW        $0x04, 98(CX), X5, X5
-	VPINSRW        $0x05, 122(CX), X5, X5
-	VPINSRW        $0x06, 146(CX), X5, X5
-	VPINSRW        $0x07, 170(CX), X5, X5
+	MOVWLZX        2(DI), R8
+	VMOVD          R8, X5
+	VPINSRW        $0x01, 26(DI), X5, X5
+	VPINSRW        $0x02, 50(DI), X5, X5
+	VPINSRW        $0x03, 74(DI), X5, X5
+	VPINSRW        $0x04, 98(DI), X5, X5
+	VPINSRW        $0x05, 122(DI), X5, X5
+	VPINSRW        $0x06, 146(DI), X5, X5
+	VPINSRW        $0x07, 170(DI), X5, X5
 	VCVTPH2PS      X5, Y5
 	VMOVUPS        Y4, 512(AX)
 	VMOVUPS        Y5, 576(AX)
-	VBROADCASTI128 200(CX), Y4
-	VINSERTI128    $0x01, 296(CX), Y4, Y4
-	VBROADCASTI128 196(CX), Y5
-	VINSERTI128    $0x01, 292(CX), Y5, Y5
+	VBROADCASTI128 200(DI), Y4
+	VINSERTI128    $0x01, 296(DI), Y4, Y4
+	VBROADCASTI128 196(DI), Y5
+	VINSERTI128    $0x01, 292(DI), Y5, Y5
 	VPAND          Y0, Y4, Y6
 	VPSHUFB        Y2, Y5, Y7
 	VPAND          Y1, Y7, Y7
@@ -6493,10 +6676,10 @@ TEXT ·SpreadQ51AVX2(SB), NOSPLIT, $0-48
 	VPAND          sixteen<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 96(AX)
-	VBROADCASTI128 224(CX), Y4
-	VINSERTI128    $0x01, 320(CX), Y4, Y4
-	VBROADCASTI128 220(CX), Y5
-	VINSERTI128    $0x01, 316(CX), Y5, Y5
+	VBROADCASTI128 224(DI), Y4
+	VINSERTI128    $0x01, 320(DI), Y4, Y4
+	VBROADCASTI128 220(DI), Y5
+	VINSERTI128    $0x01, 316(DI), Y5, Y5
 	VPAND          Y0, Y4, Y6
 	VPSHUFB        Y2, Y5, Y7
 	VPAND          Y1, Y7, Y7
@@ -6512,10 +6695,10 @@ TEXT ·SpreadQ51AVX2(SB), NOSPLIT, $0-48
 	VPAND          sixteen<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 224(AX)
-	VBROADCASTI128 248(CX), Y4
-	VINSERTI128    $0x01, 344(CX), Y4, Y4
-	VBROADCASTI128 244(CX), Y5
-	VINSERTI128    $0x01, 340(CX), Y5, Y5
+	VBROADCASTI128 248(DI), Y4
+	VINSERTI128    $0x01, 344(DI), Y4, Y4
+	VBROADCASTI128 244(DI), Y5
+	VINSERTI128    $0x01, 340(DI), Y5, Y5
 	VPAND          Y0, Y4, Y6
 	VPSHUFB        Y2, Y5, Y7
 	VPAND          Y1, Y7, Y7
@@ -6531,47 +6714,53 @@ TEXT ·SpreadQ51AVX2(SB), NOSPLIT, $0-48
 	VPAND          sixteen<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 352(AX)
-	VBROADCASTI128 272(CX), Y4
-	VINSERTI128    $0x01, 368(CX), Y4, Y4
-	VBROADCASTI128 268(CX), Y5
-	VINSERTI128    $0x01, 364(CX), Y5, Y5
+	VBROADCASTI128 272(DI), Y4
+	VINSERTI128    $0x01, 368(DI), Y4, Y4
+	VBROADCASTI128 268(DI), Y5
+	VINSERTI128    $0x01, 364(DI), Y5, Y5
 	VPAND          Y0, Y4, Y6
-	VPSHUFB        Y2, Y5, Y2
-	VPAND          Y1, Y2, Y2
-	VPCMPEQB       Y1, Y2, Y2
-	VPAND          sixteen<>+0(SB), Y2, Y2
-	VPOR           Y2, Y6, Y6
+	VPSHUFB        Y2, Y5, Y7
+	VPAND          Y1, Y7, Y7
+	VPCMPEQB       Y1, Y7, Y7
+	VPAND          sixteen<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
 	VMOVUPS        Y6, 416(AX)
-	VPSRLW         $0x04, Y4, Y2
-	VPAND          Y0, Y2, Y2
-	VPSHUFB        Y3, Y5, Y0
-	VPAND          Y1, Y0, Y0
-	VPCMPEQB       Y1, Y0, Y0
-	VPAND          sixteen<>+0(SB), Y0, Y0
-	VPOR           Y0, Y2, Y2
-	VMOVUPS        Y2, 480(AX)
-	MOVWLZX        192(CX), DX
-	VMOVD          DX, X0
-	VPINSRW        $0x01, 216(CX), X0, X0
-	VPINSRW        $0x02, 240(CX), X0, X0
-	VPINSRW        $0x03, 264(CX), X0, X0
-	VPINSRW        $0x04, 288(CX), X0, X0
-	VPINSRW        $0x05, 312(CX), X0, X0
-	VPINSRW        $0x06, 336(CX), X0, X0
-	VPINSRW        $0x07, 360(CX), X0, X0
-	VCVTPH2PS      X0, Y0
-	MOVWLZX        194(CX), DX
-	VMOVD          DX, X1
-	VPINSRW        $0x01, 218(CX), X1, X1
-	VPINSRW        $0x02, 242(CX), X1, X1
-	VPINSRW        $0x03, 266(CX), X1, X1
-	VPINSRW        $0x04, 290(CX), X1, X1
-	VPINSRW        $0x05, 314(CX), X1, X1
-	VPINSRW        $0x06, 338(CX), X1, X1
-	VPINSRW        $0x07, 362(CX), X1, X1
-	VCVTPH2PS      X1, Y1
-	VMOVUPS        Y0, 544(AX)
-	VMOVUPS        Y1, 608(AX)
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y3, Y5, Y5
+	VPAND          Y1, Y5, Y5
+	VPCMPEQB       Y1, Y5, Y5
+	VPAND          sixteen<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 480(AX)
+	MOVWLZX        192(DI), R8
+	VMOVD          R8, X4
+	VPINSRW        $0x01, 216(DI), X4, X4
+	VPINSRW        $0x02, 240(DI), X4, X4
+	VPINSRW        $0x03, 264(DI), X4, X4
+	VPINSRW        $0x04, 288(DI), X4, X4
+	VPINSRW        $0x05, 312(DI), X4, X4
+	VPINSRW        $0x06, 336(DI), X4, X4
+	VPINSRW        $0x07, 360(DI), X4, X4
+	VCVTPH2PS      X4, Y4
+	MOVWLZX        194(DI), R8
+	VMOVD          R8, X5
+	VPINSRW        $0x01, 218(DI), X5, X5
+	VPINSRW        $0x02, 242(DI), X5, X5
+	VPINSRW        $0x03, 266(DI), X5, X5
+	VPINSRW        $0x04, 290(DI), X5, X5
+	VPINSRW        $0x05, 314(DI), X5, X5
+	VPINSRW        $0x06, 338(DI), X5, X5
+	VPINSRW        $0x07, 362(DI), X5, X5
+	VCVTPH2PS      X5, Y5
+	VMOVUPS        Y4, 544(AX)
+	VMOVUPS        Y5, 608(AX)
+	ADDQ           $0x18, CX
+	ADDQ           $0x00000280, AX
+	DECQ           SI
+	JNZ            spread
+
+spread_end:
 	VZEROUPPER
 	RET
 
@@ -7239,26 +7428,39 @@ DATA half3K<>+48(SB)/8, $0x0f0e0f0e0f0e0f0e
 DATA half3K<>+56(SB)/8, $0x0f0e0f0e0f0e0f0e
 GLOBL half3K<>(SB), RODATA|NOPTR, $64
 
-// func SpreadQ3KAVX2(dst []byte, w []byte)
-// Requires: AVX, AVX2, F16C
-TEXT ·SpreadQ3KAVX2(SB), NOSPLIT, $0-48
-	MOVQ           dst_base+0(FP), AX
-	MOVQ           w_base+24(FP), CX
-	MOVL           $0x0f0f0f0f, DX
-	VMOVD          DX, X0
-	VPBROADCASTD   X0, Y0
-	MOVL           $0x00010001, DX
-	VMOVD          DX, X0
-	VPBROADCASTD   X0, Y0
-	VMOVUPS        oddQuarters<>+0(SB), Y0
-	VBROADCASTI128 (CX), Y1
-	VINSERTI128    $0x01, (CX), Y1, Y1
+// func SpreadQ3KAVX2(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·SpreadQ3KAVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         at+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVL         $0x0f0f0f0f, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	VMOVUPS      oddQuarters<>+0(SB), Y0
+	MOVQ         $0x00000010, SI
+	TESTQ        SI, SI
+	JZ           spread_end
+
+spread:
+	MOVQ           (CX), DI
+	ADDQ           DX, DI
+	PREFETCHT1     (DI)(BX*1)
+	PREFETCHT1     64(DI)(BX*1)
+	PREFETCHT1     128(DI)(BX*1)
+	PREFETCHT1     192(DI)(BX*1)
+	VBROADCASTI128 (DI), Y1
+	VINSERTI128    $0x01, (DI), Y1, Y1
 	VPSRLVQ        Y0, Y1, Y1
-	VBROADCASTI128 16(CX), Y2
-	VINSERTI128    $0x01, 16(CX), Y2, Y2
+	VBROADCASTI128 16(DI), Y2
+	VINSERTI128    $0x01, 16(DI), Y2, Y2
 	VPSRLVQ        Y0, Y2, Y2
-	VBROADCASTI128 32(CX), Y3
-	VINSERTI128    $0x01, 64(CX), Y3, Y3
+	VBROADCASTI128 32(DI), Y3
+	VINSERTI128    $0x01, 64(DI), Y3, Y3
 	VMOVUPS        Y3, Y4
 	VPAND          bytes3<>+0(SB), Y4, Y4
 	VPSLLD         $0x02, Y1, Y5
@@ -7283,8 +7485,8 @@ TEXT ·SpreadQ3KAVX2(SB), NOSPLIT, $0-48
 	VPAND          bytes4<>+0(SB), Y1, Y1
 	VPOR           Y1, Y3, Y3
 	VMOVUPS        Y3, 384(AX)
-	VBROADCASTI128 48(CX), Y1
-	VINSERTI128    $0x01, 80(CX), Y1, Y1
+	VBROADCASTI128 48(DI), Y1
+	VINSERTI128    $0x01, 80(DI), Y1, Y1
 	VMOVUPS        Y1, Y3
 	VPAND          bytes3<>+0(SB), Y3, Y3
 	VPSLLD         $0x02, Y2, Y4
@@ -7309,7 +7511,7 @@ TEXT ·SpreadQ3KAVX2(SB), NOSPLIT, $0-48
 	VPAND          bytes4<>+0(SB), Y2, Y2
 	VPOR           Y2, Y1, Y1
 	VMOVUPS        Y1, 448(AX)
-	VMOVDQU        94(CX), X1
+	VMOVDQU        94(DI), X1
 	VPSHUFB        low3K<>+0(SB), X1, X2
 	VPSRLVQ        low3KBits<>+0(SB), X2, X2
 	VPAND          bytesf<>+0(SB), X2, X2
@@ -7331,86 +7533,92 @@ TEXT ·SpreadQ3KAVX2(SB), NOSPLIT, $0-48
 	VMULPS         Y1, Y3, Y3
 	VMOVUPS        Y2, 512(AX)
 	VMOVUPS        Y3, 576(AX)
-	VBROADCASTI128 110(CX), Y1
-	VINSERTI128    $0x01, 110(CX), Y1, Y1
+	VBROADCASTI128 110(DI), Y1
+	VINSERTI128    $0x01, 110(DI), Y1, Y1
 	VPSRLVQ        Y0, Y1, Y1
-	VBROADCASTI128 126(CX), Y2
-	VINSERTI128    $0x01, 126(CX), Y2, Y2
+	VBROADCASTI128 126(DI), Y2
+	VINSERTI128    $0x01, 126(DI), Y2, Y2
 	VPSRLVQ        Y0, Y2, Y2
-	VBROADCASTI128 142(CX), Y0
-	VINSERTI128    $0x01, 174(CX), Y0, Y0
-	VMOVUPS        Y0, Y3
+	VBROADCASTI128 142(DI), Y3
+	VINSERTI128    $0x01, 174(DI), Y3, Y3
+	VMOVUPS        Y3, Y4
+	VPAND          bytes3<>+0(SB), Y4, Y4
+	VPSLLD         $0x02, Y1, Y5
+	VPAND          bytes4<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 32(AX)
+	VPSRLD         $0x02, Y3, Y4
+	VPAND          bytes3<>+0(SB), Y4, Y4
+	VPSLLD         $0x01, Y1, Y5
+	VPAND          bytes4<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 160(AX)
+	VPSRLD         $0x04, Y3, Y4
+	VPAND          bytes3<>+0(SB), Y4, Y4
+	VMOVUPS        Y1, Y5
+	VPAND          bytes4<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 288(AX)
+	VPSRLD         $0x06, Y3, Y3
 	VPAND          bytes3<>+0(SB), Y3, Y3
-	VPSLLD         $0x02, Y1, Y4
-	VPAND          bytes4<>+0(SB), Y4, Y4
-	VPOR           Y4, Y3, Y3
-	VMOVUPS        Y3, 32(AX)
-	VPSRLD         $0x02, Y0, Y3
-	VPAND          bytes3<>+0(SB), Y3, Y3
-	VPSLLD         $0x01, Y1, Y4
-	VPAND          bytes4<>+0(SB), Y4, Y4
-	VPOR           Y4, Y3, Y3
-	VMOVUPS        Y3, 160(AX)
-	VPSRLD         $0x04, Y0, Y3
-	VPAND          bytes3<>+0(SB), Y3, Y3
-	VMOVUPS        Y1, Y4
-	VPAND          bytes4<>+0(SB), Y4, Y4
-	VPOR           Y4, Y3, Y3
-	VMOVUPS        Y3, 288(AX)
-	VPSRLD         $0x06, Y0, Y0
-	VPAND          bytes3<>+0(SB), Y0, Y0
 	VPSRLD         $0x01, Y1, Y1
 	VPAND          bytes4<>+0(SB), Y1, Y1
-	VPOR           Y1, Y0, Y0
-	VMOVUPS        Y0, 416(AX)
-	VBROADCASTI128 158(CX), Y0
-	VINSERTI128    $0x01, 190(CX), Y0, Y0
-	VMOVUPS        Y0, Y1
+	VPOR           Y1, Y3, Y3
+	VMOVUPS        Y3, 416(AX)
+	VBROADCASTI128 158(DI), Y1
+	VINSERTI128    $0x01, 190(DI), Y1, Y1
+	VMOVUPS        Y1, Y3
+	VPAND          bytes3<>+0(SB), Y3, Y3
+	VPSLLD         $0x02, Y2, Y4
+	VPAND          bytes4<>+0(SB), Y4, Y4
+	VPOR           Y4, Y3, Y3
+	VMOVUPS        Y3, 96(AX)
+	VPSRLD         $0x02, Y1, Y3
+	VPAND          bytes3<>+0(SB), Y3, Y3
+	VPSLLD         $0x01, Y2, Y4
+	VPAND          bytes4<>+0(SB), Y4, Y4
+	VPOR           Y4, Y3, Y3
+	VMOVUPS        Y3, 224(AX)
+	VPSRLD         $0x04, Y1, Y3
+	VPAND          bytes3<>+0(SB), Y3, Y3
+	VMOVUPS        Y2, Y4
+	VPAND          bytes4<>+0(SB), Y4, Y4
+	VPOR           Y4, Y3, Y3
+	VMOVUPS        Y3, 352(AX)
+	VPSRLD         $0x06, Y1, Y1
 	VPAND          bytes3<>+0(SB), Y1, Y1
-	VPSLLD         $0x02, Y2, Y3
-	VPAND          bytes4<>+0(SB), Y3, Y3
-	VPOR           Y3, Y1, Y1
-	VMOVUPS        Y1, 96(AX)
-	VPSRLD         $0x02, Y0, Y1
-	VPAND          bytes3<>+0(SB), Y1, Y1
-	VPSLLD         $0x01, Y2, Y3
-	VPAND          bytes4<>+0(SB), Y3, Y3
-	VPOR           Y3, Y1, Y1
-	VMOVUPS        Y1, 224(AX)
-	VPSRLD         $0x04, Y0, Y1
-	VPAND          bytes3<>+0(SB), Y1, Y1
-	VMOVUPS        Y2, Y3
-	VPAND          bytes4<>+0(SB), Y3, Y3
-	VPOR           Y3, Y1, Y1
-	VMOVUPS        Y1, 352(AX)
-	VPSRLD         $0x06, Y0, Y0
-	VPAND          bytes3<>+0(SB), Y0, Y0
-	VPSRLD         $0x01, Y2, Y1
-	VPAND          bytes4<>+0(SB), Y1, Y1
-	VPOR           Y1, Y0, Y0
-	VMOVUPS        Y0, 480(AX)
-	VMOVDQU        204(CX), X0
-	VPSHUFB        low3K<>+0(SB), X0, X1
-	VPSRLVQ        low3KBits<>+0(SB), X1, X1
-	VPAND          bytesf<>+0(SB), X1, X1
-	VPSHUFB        high3K<>+0(SB), X0, X2
-	VPSRLVD        high3KBits<>+0(SB), X2, X2
-	VPSLLD         $0x04, X2, X2
-	VPAND          bytes30<>+0(SB), X2, X2
-	VPADDB         X2, X1, X1
-	VPSUBB         bytes20<>+0(SB), X1, X1
-	VPSHUFB        half3K<>+0(SB), X0, X0
-	VCVTPH2PS      X0, Y0
-	VPMOVSXWD      X1, Y2
-	VPSLLD         $0x18, Y2, Y1
-	VPSRAD         $0x18, Y1, Y1
-	VPSRAD         $0x08, Y2, Y2
-	VCVTDQ2PS      Y1, Y1
-	VMULPS         Y0, Y1, Y1
+	VPSRLD         $0x01, Y2, Y2
+	VPAND          bytes4<>+0(SB), Y2, Y2
+	VPOR           Y2, Y1, Y1
+	VMOVUPS        Y1, 480(AX)
+	VMOVDQU        204(DI), X1
+	VPSHUFB        low3K<>+0(SB), X1, X2
+	VPSRLVQ        low3KBits<>+0(SB), X2, X2
+	VPAND          bytesf<>+0(SB), X2, X2
+	VPSHUFB        high3K<>+0(SB), X1, X3
+	VPSRLVD        high3KBits<>+0(SB), X3, X3
+	VPSLLD         $0x04, X3, X3
+	VPAND          bytes30<>+0(SB), X3, X3
+	VPADDB         X3, X2, X2
+	VPSUBB         bytes20<>+0(SB), X2, X2
+	VPSHUFB        half3K<>+0(SB), X1, X1
+	VCVTPH2PS      X1, Y1
+	VPMOVSXWD      X2, Y3
+	VPSLLD         $0x18, Y3, Y2
+	VPSRAD         $0x18, Y2, Y2
+	VPSRAD         $0x08, Y3, Y3
 	VCVTDQ2PS      Y2, Y2
-	VMULPS         Y0, Y2, Y2
-	VMOVUPS        Y1, 544(AX)
-	VMOVUPS        Y2, 608(AX)
+	VMULPS         Y1, Y2, Y2
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y1, Y3, Y3
+	VMOVUPS        Y2, 544(AX)
+	VMOVUPS        Y3, 608(AX)
+	ADDQ           $0x18, CX
+	ADDQ           $0x00000280, AX
+	DECQ           SI
+	JNZ            spread
+
+spread_end:
 	VZEROUPPER
 	RET
 
@@ -7767,20 +7975,34 @@ DATA thirtyTwo<>+48(SB)/8, $0x0000002000000020
 DATA thirtyTwo<>+56(SB)/8, $0x0000002000000020
 GLOBL thirtyTwo<>(SB), RODATA|NOPTR, $64
 
-// func SpreadIQ4XSAVX2(dst []byte, w []byte)
-// Requires: AVX, AVX2, F16C
-TEXT ·SpreadIQ4XSAVX2(SB), NOSPLIT, $0-48
-	MOVQ           dst_base+0(FP), AX
-	MOVQ           w_base+24(FP), CX
-	MOVL           $0x0f0f0f0f, DX
-	VMOVD          DX, X0
-	VPBROADCASTD   X0, Y0
-	MOVL           $0x00010001, DX
-	VMOVD          DX, X1
-	VPBROADCASTD   X1, Y1
-	VMOVUPS        valuesIQ4XS<>+0(SB), Y1
-	VBROADCASTI128 8(CX), Y2
-	VINSERTI128    $0x01, 72(CX), Y2, Y2
+// func SpreadIQ4XSAVX2(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·SpreadIQ4XSAVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         at+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVL         $0x0f0f0f0f, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, SI
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+	VMOVUPS      valuesIQ4XS<>+0(SB), Y1
+	MOVQ         $0x00000010, SI
+	TESTQ        SI, SI
+	JZ           spread_end
+
+spread:
+	MOVQ           (CX), DI
+	ADDQ           DX, DI
+	PREFETCHT1     (DI)(BX*1)
+	PREFETCHT1     64(DI)(BX*1)
+	PREFETCHT1     128(DI)(BX*1)
+	PREFETCHT1     192(DI)(BX*1)
+	PREFETCHT1     256(DI)(BX*1)
+	VBROADCASTI128 8(DI), Y2
+	VINSERTI128    $0x01, 72(DI), Y2, Y2
 	VPAND          Y0, Y2, Y3
 	VPSHUFB        Y3, Y1, Y3
 	VMOVUPS        Y3, (AX)
@@ -7788,8 +8010,8 @@ TEXT ·SpreadIQ4XSAVX2(SB), NOSPLIT, $0-48
 	VPAND          Y0, Y2, Y2
 	VPSHUFB        Y2, Y1, Y2
 	VMOVUPS        Y2, 64(AX)
-	VBROADCASTI128 24(CX), Y2
-	VINSERTI128    $0x01, 88(CX), Y2, Y2
+	VBROADCASTI128 24(DI), Y2
+	VINSERTI128    $0x01, 88(DI), Y2, Y2
 	VPAND          Y0, Y2, Y3
 	VPSHUFB        Y3, Y1, Y3
 	VMOVUPS        Y3, 128(AX)
@@ -7797,8 +8019,8 @@ TEXT ·SpreadIQ4XSAVX2(SB), NOSPLIT, $0-48
 	VPAND          Y0, Y2, Y2
 	VPSHUFB        Y2, Y1, Y2
 	VMOVUPS        Y2, 192(AX)
-	VBROADCASTI128 40(CX), Y2
-	VINSERTI128    $0x01, 104(CX), Y2, Y2
+	VBROADCASTI128 40(DI), Y2
+	VINSERTI128    $0x01, 104(DI), Y2, Y2
 	VPAND          Y0, Y2, Y3
 	VPSHUFB        Y3, Y1, Y3
 	VMOVUPS        Y3, 256(AX)
@@ -7806,8 +8028,8 @@ TEXT ·SpreadIQ4XSAVX2(SB), NOSPLIT, $0-48
 	VPAND          Y0, Y2, Y2
 	VPSHUFB        Y2, Y1, Y2
 	VMOVUPS        Y2, 320(AX)
-	VBROADCASTI128 56(CX), Y2
-	VINSERTI128    $0x01, 120(CX), Y2, Y2
+	VBROADCASTI128 56(DI), Y2
+	VINSERTI128    $0x01, 120(DI), Y2, Y2
 	VPAND          Y0, Y2, Y3
 	VPSHUFB        Y3, Y1, Y3
 	VMOVUPS        Y3, 384(AX)
@@ -7815,12 +8037,12 @@ TEXT ·SpreadIQ4XSAVX2(SB), NOSPLIT, $0-48
 	VPAND          Y0, Y2, Y2
 	VPSHUFB        Y2, Y1, Y2
 	VMOVUPS        Y2, 448(AX)
-	VMOVDQU        (CX), X2
+	VMOVDQU        (DI), X2
 	VPSHUFB        lowXS<>+0(SB), X2, X2
 	VPMOVZXWD      X2, Y2
 	VPSRLVD        oddBlocks<>+0(SB), Y2, Y2
 	VPAND          nibble32<>+0(SB), Y2, Y2
-	VPBROADCASTW   2(CX), X3
+	VPBROADCASTW   2(DI), X3
 	VPMOVZXWD      X3, Y3
 	VPSRLVD        upperXSBits<>+0(SB), Y3, Y3
 	VPSLLD         $0x04, Y3, Y3
@@ -7828,12 +8050,12 @@ TEXT ·SpreadIQ4XSAVX2(SB), NOSPLIT, $0-48
 	VPADDD         Y3, Y2, Y2
 	VPSUBD         thirtyTwo<>+0(SB), Y2, Y2
 	VCVTDQ2PS      Y2, Y2
-	VPBROADCASTW   (CX), X3
+	VPBROADCASTW   (DI), X3
 	VCVTPH2PS      X3, Y3
 	VMULPS         Y3, Y2, Y2
 	VMOVUPS        Y2, 512(AX)
-	VBROADCASTI128 144(CX), Y2
-	VINSERTI128    $0x01, 208(CX), Y2, Y2
+	VBROADCASTI128 144(DI), Y2
+	VINSERTI128    $0x01, 208(DI), Y2, Y2
 	VPAND          Y0, Y2, Y3
 	VPSHUFB        Y3, Y1, Y3
 	VMOVUPS        Y3, 32(AX)
@@ -7841,8 +8063,8 @@ TEXT ·SpreadIQ4XSAVX2(SB), NOSPLIT, $0-48
 	VPAND          Y0, Y2, Y2
 	VPSHUFB        Y2, Y1, Y2
 	VMOVUPS        Y2, 96(AX)
-	VBROADCASTI128 160(CX), Y2
-	VINSERTI128    $0x01, 224(CX), Y2, Y2
+	VBROADCASTI128 160(DI), Y2
+	VINSERTI128    $0x01, 224(DI), Y2, Y2
 	VPAND          Y0, Y2, Y3
 	VPSHUFB        Y3, Y1, Y3
 	VMOVUPS        Y3, 160(AX)
@@ -7850,8 +8072,8 @@ TEXT ·SpreadIQ4XSAVX2(SB), NOSPLIT, $0-48
 	VPAND          Y0, Y2, Y2
 	VPSHUFB        Y2, Y1, Y2
 	VMOVUPS        Y2, 224(AX)
-	VBROADCASTI128 176(CX), Y2
-	VINSERTI128    $0x01, 240(CX), Y2, Y2
+	VBROADCASTI128 176(DI), Y2
+	VINSERTI128    $0x01, 240(DI), Y2, Y2
 	VPAND          Y0, Y2, Y3
 	VPSHUFB        Y3, Y1, Y3
 	VMOVUPS        Y3, 288(AX)
@@ -7859,8 +8081,8 @@ TEXT ·SpreadIQ4XSAVX2(SB), NOSPLIT, $0-48
 	VPAND          Y0, Y2, Y2
 	VPSHUFB        Y2, Y1, Y2
 	VMOVUPS        Y2, 352(AX)
-	VBROADCASTI128 192(CX), Y2
-	VINSERTI128    $0x01, 256(CX), Y2, Y2
+	VBROADCASTI128 192(DI), Y2
+	VINSERTI128    $0x01, 256(DI), Y2, Y2
 	VPAND          Y0, Y2, Y3
 	VPSHUFB        Y3, Y1, Y3
 	VMOVUPS        Y3, 416(AX)
@@ -7868,23 +8090,29 @@ TEXT ·SpreadIQ4XSAVX2(SB), NOSPLIT, $0-48
 	VPAND          Y0, Y2, Y2
 	VPSHUFB        Y2, Y1, Y2
 	VMOVUPS        Y2, 480(AX)
-	VMOVDQU        136(CX), X0
-	VPSHUFB        lowXS<>+0(SB), X0, X0
-	VPMOVZXWD      X0, Y0
-	VPSRLVD        oddBlocks<>+0(SB), Y0, Y0
-	VPAND          nibble32<>+0(SB), Y0, Y0
-	VPBROADCASTW   138(CX), X1
-	VPMOVZXWD      X1, Y1
-	VPSRLVD        upperXSBits<>+0(SB), Y1, Y1
-	VPSLLD         $0x04, Y1, Y1
-	VPAND          pair32<>+0(SB), Y1, Y1
-	VPADDD         Y1, Y0, Y0
-	VPSUBD         thirtyTwo<>+0(SB), Y0, Y0
-	VCVTDQ2PS      Y0, Y0
-	VPBROADCASTW   136(CX), X1
-	VCVTPH2PS      X1, Y1
-	VMULPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 544(AX)
+	VMOVDQU        136(DI), X2
+	VPSHUFB        lowXS<>+0(SB), X2, X2
+	VPMOVZXWD      X2, Y2
+	VPSRLVD        oddBlocks<>+0(SB), Y2, Y2
+	VPAND          nibble32<>+0(SB), Y2, Y2
+	VPBROADCASTW   138(DI), X3
+	VPMOVZXWD      X3, Y3
+	VPSRLVD        upperXSBits<>+0(SB), Y3, Y3
+	VPSLLD         $0x04, Y3, Y3
+	VPAND          pair32<>+0(SB), Y3, Y3
+	VPADDD         Y3, Y2, Y2
+	VPSUBD         thirtyTwo<>+0(SB), Y2, Y2
+	VCVTDQ2PS      Y2, Y2
+	VPBROADCASTW   136(DI), X3
+	VCVTPH2PS      X3, Y3
+	VMULPS         Y3, Y2, Y2
+	VMOVUPS        Y2, 544(AX)
+	ADDQ           $0x18, CX
+	ADDQ           $0x00000280, AX
+	DECQ           SI
+	JNZ            spread
+
+spread_end:
 	VZEROUPPER
 	RET
 
@@ -8156,23 +8384,37 @@ DATA step<>+48(SB)/8, $0x0080000000800000
 DATA step<>+56(SB)/8, $0x0080000000800000
 GLOBL step<>(SB), RODATA|NOPTR, $64
 
-// func SpreadMXFP4AVX2(dst []byte, w []byte)
-// Requires: AVX, AVX2
-TEXT ·SpreadMXFP4AVX2(SB), NOSPLIT, $0-48
-	MOVQ           dst_base+0(FP), AX
-	MOVQ           w_base+24(FP), CX
-	MOVL           $0x0f0f0f0f, DX
-	VMOVD          DX, X0
-	VPBROADCASTD   X0, Y0
-	MOVL           $0x00010001, DX
-	VMOVD          DX, X1
-	VPBROADCASTD   X1, Y1
-	VMOVUPS        valuesMXFP4<>+0(SB), Y1
-	MOVL           $0x00400000, DX
-	VMOVD          DX, X2
-	VPBROADCASTD   X2, Y2
-	VBROADCASTI128 1(CX), Y3
-	VINSERTI128    $0x01, 69(CX), Y3, Y3
+// func SpreadMXFP4AVX2(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
+// Requires: AVX, AVX2, MMX+
+TEXT ·SpreadMXFP4AVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         at+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVL         $0x0f0f0f0f, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00010001, SI
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+	VMOVUPS      valuesMXFP4<>+0(SB), Y1
+	MOVL         $0x00400000, SI
+	VMOVD        SI, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         $0x00000010, SI
+	TESTQ        SI, SI
+	JZ           spread_end
+
+spread:
+	MOVQ           (CX), DI
+	ADDQ           DX, DI
+	PREFETCHT1     (DI)(BX*1)
+	PREFETCHT1     64(DI)(BX*1)
+	PREFETCHT1     128(DI)(BX*1)
+	PREFETCHT1     192(DI)(BX*1)
+	PREFETCHT1     256(DI)(BX*1)
+	VBROADCASTI128 1(DI), Y3
+	VINSERTI128    $0x01, 69(DI), Y3, Y3
 	VPAND          Y0, Y3, Y4
 	VPSHUFB        Y4, Y1, Y4
 	VMOVUPS        Y4, (AX)
@@ -8180,8 +8422,8 @@ TEXT ·SpreadMXFP4AVX2(SB), NOSPLIT, $0-48
 	VPAND          Y0, Y3, Y3
 	VPSHUFB        Y3, Y1, Y3
 	VMOVUPS        Y3, 64(AX)
-	VBROADCASTI128 18(CX), Y3
-	VINSERTI128    $0x01, 86(CX), Y3, Y3
+	VBROADCASTI128 18(DI), Y3
+	VINSERTI128    $0x01, 86(DI), Y3, Y3
 	VPAND          Y0, Y3, Y4
 	VPSHUFB        Y4, Y1, Y4
 	VMOVUPS        Y4, 128(AX)
@@ -8189,8 +8431,8 @@ TEXT ·SpreadMXFP4AVX2(SB), NOSPLIT, $0-48
 	VPAND          Y0, Y3, Y3
 	VPSHUFB        Y3, Y1, Y3
 	VMOVUPS        Y3, 192(AX)
-	VBROADCASTI128 35(CX), Y3
-	VINSERTI128    $0x01, 103(CX), Y3, Y3
+	VBROADCASTI128 35(DI), Y3
+	VINSERTI128    $0x01, 103(DI), Y3, Y3
 	VPAND          Y0, Y3, Y4
 	VPSHUFB        Y4, Y1, Y4
 	VMOVUPS        Y4, 256(AX)
@@ -8198,8 +8440,8 @@ TEXT ·SpreadMXFP4AVX2(SB), NOSPLIT, $0-48
 	VPAND          Y0, Y3, Y3
 	VPSHUFB        Y3, Y1, Y3
 	VMOVUPS        Y3, 320(AX)
-	VBROADCASTI128 52(CX), Y3
-	VINSERTI128    $0x01, 120(CX), Y3, Y3
+	VBROADCASTI128 52(DI), Y3
+	VINSERTI128    $0x01, 120(DI), Y3, Y3
 	VPAND          Y0, Y3, Y4
 	VPSHUFB        Y4, Y1, Y4
 	VMOVUPS        Y4, 384(AX)
@@ -8208,14 +8450,14 @@ TEXT ·SpreadMXFP4AVX2(SB), NOSPLIT, $0-48
 	VPSHUFB        Y3, Y1, Y3
 	VMOVUPS        Y3, 448(AX)
 	VPXOR          X3, X3, X3
-	VPINSRB        $0x00, (CX), X3, X3
-	VPINSRB        $0x01, 17(CX), X3, X3
-	VPINSRB        $0x02, 34(CX), X3, X3
-	VPINSRB        $0x03, 51(CX), X3, X3
-	VPINSRB        $0x04, 68(CX), X3, X3
-	VPINSRB        $0x05, 85(CX), X3, X3
-	VPINSRB        $0x06, 102(CX), X3, X3
-	VPINSRB        $0x07, 119(CX), X3, X3
+	VPINSRB        $0x00, (DI), X3, X3
+	VPINSRB        $0x01, 17(DI), X3, X3
+	VPINSRB        $0x02, 34(DI), X3, X3
+	VPINSRB        $0x03, 51(DI), X3, X3
+	VPINSRB        $0x04, 68(DI), X3, X3
+	VPINSRB        $0x05, 85(DI), X3, X3
+	VPINSRB        $0x06, 102(DI), X3, X3
+	VPINSRB        $0x07, 119(DI), X3, X3
 	VPMOVZXBD      X3, Y3
 	VMOVUPS        one<>+0(SB), Y4
 	VPSUBD         Y3, Y4, Y4
@@ -8224,8 +8466,8 @@ TEXT ·SpreadMXFP4AVX2(SB), NOSPLIT, $0-48
 	VPSUBD         step<>+0(SB), Y3, Y3
 	VPMAXSD        Y4, Y3, Y3
 	VMOVUPS        Y3, 512(AX)
-	VBROADCASTI128 137(CX), Y3
-	VINSERTI128    $0x01, 205(CX), Y3, Y3
+	VBROADCASTI128 137(DI), Y3
+	VINSERTI128    $0x01, 205(DI), Y3, Y3
 	VPAND          Y0, Y3, Y4
 	VPSHUFB        Y4, Y1, Y4
 	VMOVUPS        Y4, 32(AX)
@@ -8233,8 +8475,8 @@ TEXT ·SpreadMXFP4AVX2(SB), NOSPLIT, $0-48
 	VPAND          Y0, Y3, Y3
 	VPSHUFB        Y3, Y1, Y3
 	VMOVUPS        Y3, 96(AX)
-	VBROADCASTI128 154(CX), Y3
-	VINSERTI128    $0x01, 222(CX), Y3, Y3
+	VBROADCASTI128 154(DI), Y3
+	VINSERTI128    $0x01, 222(DI), Y3, Y3
 	VPAND          Y0, Y3, Y4
 	VPSHUFB        Y4, Y1, Y4
 	VMOVUPS        Y4, 160(AX)
@@ -8242,8 +8484,8 @@ TEXT ·SpreadMXFP4AVX2(SB), NOSPLIT, $0-48
 	VPAND          Y0, Y3, Y3
 	VPSHUFB        Y3, Y1, Y3
 	VMOVUPS        Y3, 224(AX)
-	VBROADCASTI128 171(CX), Y3
-	VINSERTI128    $0x01, 239(CX), Y3, Y3
+	VBROADCASTI128 171(DI), Y3
+	VINSERTI128    $0x01, 239(DI), Y3, Y3
 	VPAND          Y0, Y3, Y4
 	VPSHUFB        Y4, Y1, Y4
 	VMOVUPS        Y4, 288(AX)
@@ -8251,8 +8493,8 @@ TEXT ·SpreadMXFP4AVX2(SB), NOSPLIT, $0-48
 	VPAND          Y0, Y3, Y3
 	VPSHUFB        Y3, Y1, Y3
 	VMOVUPS        Y3, 352(AX)
-	VBROADCASTI128 188(CX), Y3
-	VINSERTI128    $0x01, 256(CX), Y3, Y3
+	VBROADCASTI128 188(DI), Y3
+	VINSERTI128    $0x01, 256(DI), Y3, Y3
 	VPAND          Y0, Y3, Y4
 	VPSHUFB        Y4, Y1, Y4
 	VMOVUPS        Y4, 416(AX)
@@ -8260,23 +8502,29 @@ TEXT ·SpreadMXFP4AVX2(SB), NOSPLIT, $0-48
 	VPAND          Y0, Y3, Y3
 	VPSHUFB        Y3, Y1, Y3
 	VMOVUPS        Y3, 480(AX)
-	VPXOR          X0, X0, X0
-	VPINSRB        $0x00, 136(CX), X0, X0
-	VPINSRB        $0x01, 153(CX), X0, X0
-	VPINSRB        $0x02, 170(CX), X0, X0
-	VPINSRB        $0x03, 187(CX), X0, X0
-	VPINSRB        $0x04, 204(CX), X0, X0
-	VPINSRB        $0x05, 221(CX), X0, X0
-	VPINSRB        $0x06, 238(CX), X0, X0
-	VPINSRB        $0x07, 255(CX), X0, X0
-	VPMOVZXBD      X0, Y0
-	VMOVUPS        one<>+0(SB), Y1
-	VPSUBD         Y0, Y1, Y1
-	VPSRLVD        Y1, Y2, Y1
-	VPSLLD         $0x17, Y0, Y0
-	VPSUBD         step<>+0(SB), Y0, Y0
-	VPMAXSD        Y1, Y0, Y0
-	VMOVUPS        Y0, 544(AX)
+	VPXOR          X3, X3, X3
+	VPINSRB        $0x00, 136(DI), X3, X3
+	VPINSRB        $0x01, 153(DI), X3, X3
+	VPINSRB        $0x02, 170(DI), X3, X3
+	VPINSRB        $0x03, 187(DI), X3, X3
+	VPINSRB        $0x04, 204(DI), X3, X3
+	VPINSRB        $0x05, 221(DI), X3, X3
+	VPINSRB        $0x06, 238(DI), X3, X3
+	VPINSRB        $0x07, 255(DI), X3, X3
+	VPMOVZXBD      X3, Y3
+	VMOVUPS        one<>+0(SB), Y4
+	VPSUBD         Y3, Y4, Y4
+	VPSRLVD        Y4, Y2, Y4
+	VPSLLD         $0x17, Y3, Y3
+	VPSUBD         step<>+0(SB), Y3, Y3
+	VPMAXSD        Y4, Y3, Y3
+	VMOVUPS        Y3, 544(AX)
+	ADDQ           $0x18, CX
+	ADDQ           $0x00000280, AX
+	DECQ           SI
+	JNZ            spread
+
+spread_end:
 	VZEROUPPER
 	RET
 

@@ -97,10 +97,11 @@ func PairQ80AVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, row
 //go:noescape
 func Dot4Q80AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
-// SpreadQ80AVX512 is Rows.Spread of package kernel.
+// SpreadQ80AVX512 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
+// what lies ahead bytes further.
 //
 //go:noescape
-func SpreadQ80AVX512(dst []byte, w []byte)
+func SpreadQ80AVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 
 // DotQ40AVX512 is Rows.Dot of package kernel.
 //
@@ -120,10 +121,11 @@ func PairQ40AVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, row
 //go:noescape
 func Dot4Q40AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
-// SpreadQ40AVX512 is Rows.Spread of package kernel.
+// SpreadQ40AVX512 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
+// what lies ahead bytes further.
 //
 //go:noescape
-func SpreadQ40AVX512(dst []byte, w []byte)
+func SpreadQ40AVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 
 // DotQ41AVX512 is Rows.Dot of package kernel.
 //
@@ -143,10 +145,11 @@ func PairQ41AVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, row
 //go:noescape
 func Dot4Q41AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
-// SpreadQ41AVX512 is Rows.Spread of package kernel.
+// SpreadQ41AVX512 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
+// what lies ahead bytes further.
 //
 //go:noescape
-func SpreadQ41AVX512(dst []byte, w []byte)
+func SpreadQ41AVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 
 // DotQ50AVX512 is Rows.Dot of package kernel.
 //
@@ -166,10 +169,11 @@ func PairQ50AVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, row
 //go:noescape
 func Dot4Q50AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
-// SpreadQ50AVX512 is Rows.Spread of package kernel.
+// SpreadQ50AVX512 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
+// what lies ahead bytes further.
 //
 //go:noescape
-func SpreadQ50AVX512(dst []byte, w []byte)
+func SpreadQ50AVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 
 // DotQ4KAVX512 is Rows.Dot of package kernel.
 //
@@ -189,10 +193,11 @@ func PairQ4KAVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, row
 //go:noescape
 func Dot4Q4KAVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
-// SpreadQ4KAVX512 is Rows.Spread of package kernel.
+// SpreadQ4KAVX512 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
+// what lies ahead bytes further.
 //
 //go:noescape
-func SpreadQ4KAVX512(dst []byte, w []byte)
+func SpreadQ4KAVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 
 // DotQ5KAVX512 is Rows.Dot of package kernel.
 //
@@ -212,10 +217,11 @@ func PairQ5KAVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, row
 //go:noescape
 func Dot4Q5KAVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
-// SpreadQ5KAVX512 is Rows.Spread of package kernel.
+// SpreadQ5KAVX512 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
+// what lies ahead bytes further.
 //
 //go:noescape
-func SpreadQ5KAVX512(dst []byte, w []byte)
+func SpreadQ5KAVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 
 // DotQ6KAVX512 is Rows.Dot of package kernel.
 //
@@ -235,10 +241,11 @@ func PairQ6KAVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, row
 //go:noescape
 func Dot4Q6KAVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
-// SpreadQ6KAVX512 is Rows.Spread of package kernel.
+// SpreadQ6KAVX512 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
+// what lies ahead bytes further.
 //
 //go:noescape
-func SpreadQ6KAVX512(dst []byte, w []byte)
+func SpreadQ6KAVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 
 // DotIQ4NLAVX512 is Rows.Dot of package kernel.
 //
@@ -258,20 +265,22 @@ func PairIQ4NLAVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, r
 //go:noescape
 func Dot4IQ4NLAVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
-// SpreadIQ4NLAVX512 is Rows.Spread of package kernel.
+// SpreadIQ4NLAVX512 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
+// what lies ahead bytes further.
 //
 //go:noescape
-func SpreadIQ4NLAVX512(dst []byte, w []byte)
+func SpreadIQ4NLAVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 
 // DotQ51AVX512 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotQ51AVX512(w []byte, x []byte, next *byte) float32
 
-// SpreadQ51AVX512 is Rows.Spread of package kernel.
+// SpreadQ51AVX512 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
+// what lies ahead bytes further.
 //
 //go:noescape
-func SpreadQ51AVX512(dst []byte, w []byte)
+func SpreadQ51AVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 
 // DotQ2KAVX512 is Rows.Dot of package kernel.
 //
@@ -283,20 +292,22 @@ func DotQ2KAVX512(w []byte, x []byte, next *byte) float32
 //go:noescape
 func DotQ3KAVX512(w []byte, x []byte, next *byte) float32
 
-// SpreadQ3KAVX512 is Rows.Spread of package kernel.
+// SpreadQ3KAVX512 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
+// what lies ahead bytes further.
 //
 //go:noescape
-func SpreadQ3KAVX512(dst []byte, w []byte)
+func SpreadQ3KAVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 
 // DotIQ4XSAVX512 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotIQ4XSAVX512(w []byte, x []byte, next *byte) float32
 
-// SpreadIQ4XSAVX512 is Rows.Spread of package kernel.
+// SpreadIQ4XSAVX512 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
+// what lies ahead bytes further.
 //
 //go:noescape
-func SpreadIQ4XSAVX512(dst []byte, w []byte)
+func SpreadIQ4XSAVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 
 // DotMXFP4AVX512 is Rows.Dot of package kernel.
 //
@@ -316,10 +327,11 @@ func PairMXFP4AVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, r
 //go:noescape
 func Dot4MXFP4AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
-// SpreadMXFP4AVX512 is Rows.Spread of package kernel.
+// SpreadMXFP4AVX512 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
+// what lies ahead bytes further.
 //
 //go:noescape
-func SpreadMXFP4AVX512(dst []byte, w []byte)
+func SpreadMXFP4AVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 
 // InterleaveAVX512 turns a chunk of sixteen rows that Spread wrote, one after the other, into a
 // panel: of each four bytes those of all rows.
@@ -413,22 +425,22 @@ func WidenQ8AVX512(dst []byte, w []byte, next *byte)
 func WidenQ4AVX512(dst []byte, w []byte, next *byte)
 
 // GemmZeroAVX512 adds the products of a chunk of two panels, of which so many blocks count,
-// with records of activations to acc.
+// with records of activations to acc, or sets it to them.
 //
 //go:noescape
-func GemmZeroAVX512(acc *byte, w *byte, w2 *byte, x *byte, stride int, blocks int, zero uint32)
+func GemmZeroAVX512(acc *byte, w *byte, w2 *byte, x *byte, stride int, blocks int, zero uint32, fresh bool)
 
 // GemmLeastAVX512 adds the products of a chunk of two panels, of which so many blocks count,
-// with records of activations to acc.
+// with records of activations to acc, or sets it to them.
 //
 //go:noescape
-func GemmLeastAVX512(acc *byte, w *byte, w2 *byte, x *byte, stride int, blocks int, zero uint32)
+func GemmLeastAVX512(acc *byte, w *byte, w2 *byte, x *byte, stride int, blocks int, zero uint32, fresh bool)
 
 // GemmHalvesAVX512 adds the products of a chunk of two panels, of which so many blocks count,
-// with records of activations to acc.
+// with records of activations to acc, or sets it to them.
 //
 //go:noescape
-func GemmHalvesAVX512(acc *byte, w *byte, w2 *byte, x *byte, stride int, blocks int, zero uint32)
+func GemmHalvesAVX512(acc *byte, w *byte, w2 *byte, x *byte, stride int, blocks int, zero uint32, fresh bool)
 
 // TileWideAVX512 is Rows.Tile of package kernel for quantTokens tokens.
 //

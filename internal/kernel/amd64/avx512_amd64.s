@@ -3271,82 +3271,106 @@ reduce:
 	MOVSS         X5, ret_3+76(FP)
 	RET
 
-// func SpreadQ80AVX512(dst []byte, w []byte)
-// Requires: AVX, AVX512BW, AVX512F
-TEXT ·SpreadQ80AVX512(SB), NOSPLIT, $0-48
-	MOVQ            dst_base+0(FP), AX
-	MOVQ            w_base+24(FP), CX
-	MOVL            $0x0f0f0f0f, DX
-	VPBROADCASTD    DX, Z0
-	VPXORD          Z1, Z1, Z1
-	VMOVDQU32       pickQ800<>+0(SB), Z0
-	MOVL            $0x000000f0, DX
-	KMOVD           DX, K1
-	MOVL            $0x00000f00, DX
-	KMOVD           DX, K2
-	MOVL            $0x0000f000, DX
-	KMOVD           DX, K3
-	VBROADCASTI32X4 2(CX), Z1
-	VINSERTI32X4    $0x01, 138(CX), Z1, Z1
-	VINSERTI32X4    $0x02, 274(CX), Z1, Z1
-	VINSERTI32X4    $0x03, 410(CX), Z1, Z1
+// func SpreadQ80AVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
+// Requires: AVX, AVX512BW, AVX512F, MMX+
+TEXT ·SpreadQ80AVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         at+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVL         $0x0f0f0f0f, SI
+	VPBROADCASTD SI, Z0
+	VPXORD       Z1, Z1, Z1
+	VMOVDQU32    pickQ800<>+0(SB), Z0
+	MOVL         $0x000000f0, SI
+	KMOVD        SI, K1
+	MOVL         $0x00000f00, SI
+	KMOVD        SI, K2
+	MOVL         $0x0000f000, SI
+	KMOVD        SI, K3
+	MOVQ         $0x00000010, SI
+	TESTQ        SI, SI
+	JZ           spread_end
+
+spread:
+	MOVQ            (CX), DI
+	ADDQ            DX, DI
+	PREFETCHT1      (DI)(BX*1)
+	PREFETCHT1      64(DI)(BX*1)
+	PREFETCHT1      128(DI)(BX*1)
+	PREFETCHT1      192(DI)(BX*1)
+	PREFETCHT1      256(DI)(BX*1)
+	PREFETCHT1      320(DI)(BX*1)
+	PREFETCHT1      384(DI)(BX*1)
+	PREFETCHT1      448(DI)(BX*1)
+	PREFETCHT1      512(DI)(BX*1)
+	VBROADCASTI32X4 2(DI), Z1
+	VINSERTI32X4    $0x01, 138(DI), Z1, Z1
+	VINSERTI32X4    $0x02, 274(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 410(DI), Z1, Z1
 	VPXORD          top<>+0(SB), Z1, Z1
 	VMOVUPS         Z1, (AX)
-	VBROADCASTI32X4 18(CX), Z1
-	VINSERTI32X4    $0x01, 154(CX), Z1, Z1
-	VINSERTI32X4    $0x02, 290(CX), Z1, Z1
-	VINSERTI32X4    $0x03, 426(CX), Z1, Z1
+	VBROADCASTI32X4 18(DI), Z1
+	VINSERTI32X4    $0x01, 154(DI), Z1, Z1
+	VINSERTI32X4    $0x02, 290(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 426(DI), Z1, Z1
 	VPXORD          top<>+0(SB), Z1, Z1
 	VMOVUPS         Z1, 64(AX)
-	VBROADCASTI32X4 36(CX), Z1
-	VINSERTI32X4    $0x01, 172(CX), Z1, Z1
-	VINSERTI32X4    $0x02, 308(CX), Z1, Z1
-	VINSERTI32X4    $0x03, 444(CX), Z1, Z1
+	VBROADCASTI32X4 36(DI), Z1
+	VINSERTI32X4    $0x01, 172(DI), Z1, Z1
+	VINSERTI32X4    $0x02, 308(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 444(DI), Z1, Z1
 	VPXORD          top<>+0(SB), Z1, Z1
 	VMOVUPS         Z1, 128(AX)
-	VBROADCASTI32X4 52(CX), Z1
-	VINSERTI32X4    $0x01, 188(CX), Z1, Z1
-	VINSERTI32X4    $0x02, 324(CX), Z1, Z1
-	VINSERTI32X4    $0x03, 460(CX), Z1, Z1
+	VBROADCASTI32X4 52(DI), Z1
+	VINSERTI32X4    $0x01, 188(DI), Z1, Z1
+	VINSERTI32X4    $0x02, 324(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 460(DI), Z1, Z1
 	VPXORD          top<>+0(SB), Z1, Z1
 	VMOVUPS         Z1, 192(AX)
-	VBROADCASTI32X4 70(CX), Z1
-	VINSERTI32X4    $0x01, 206(CX), Z1, Z1
-	VINSERTI32X4    $0x02, 342(CX), Z1, Z1
-	VINSERTI32X4    $0x03, 478(CX), Z1, Z1
+	VBROADCASTI32X4 70(DI), Z1
+	VINSERTI32X4    $0x01, 206(DI), Z1, Z1
+	VINSERTI32X4    $0x02, 342(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 478(DI), Z1, Z1
 	VPXORD          top<>+0(SB), Z1, Z1
 	VMOVUPS         Z1, 256(AX)
-	VBROADCASTI32X4 86(CX), Z1
-	VINSERTI32X4    $0x01, 222(CX), Z1, Z1
-	VINSERTI32X4    $0x02, 358(CX), Z1, Z1
-	VINSERTI32X4    $0x03, 494(CX), Z1, Z1
+	VBROADCASTI32X4 86(DI), Z1
+	VINSERTI32X4    $0x01, 222(DI), Z1, Z1
+	VINSERTI32X4    $0x02, 358(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 494(DI), Z1, Z1
 	VPXORD          top<>+0(SB), Z1, Z1
 	VMOVUPS         Z1, 320(AX)
-	VBROADCASTI32X4 104(CX), Z1
-	VINSERTI32X4    $0x01, 240(CX), Z1, Z1
-	VINSERTI32X4    $0x02, 376(CX), Z1, Z1
-	VINSERTI32X4    $0x03, 512(CX), Z1, Z1
+	VBROADCASTI32X4 104(DI), Z1
+	VINSERTI32X4    $0x01, 240(DI), Z1, Z1
+	VINSERTI32X4    $0x02, 376(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 512(DI), Z1, Z1
 	VPXORD          top<>+0(SB), Z1, Z1
 	VMOVUPS         Z1, 384(AX)
-	VBROADCASTI32X4 120(CX), Z1
-	VINSERTI32X4    $0x01, 256(CX), Z1, Z1
-	VINSERTI32X4    $0x02, 392(CX), Z1, Z1
-	VINSERTI32X4    $0x03, 528(CX), Z1, Z1
+	VBROADCASTI32X4 120(DI), Z1
+	VINSERTI32X4    $0x01, 256(DI), Z1, Z1
+	VINSERTI32X4    $0x02, 392(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 528(DI), Z1, Z1
 	VPXORD          top<>+0(SB), Z1, Z1
 	VMOVUPS         Z1, 448(AX)
-	VMOVDQU32       (CX), Z1
-	VPERMT2W        64(CX), Z0, Z1
-	VMOVDQU32       136(CX), Z2
-	VPERMT2W        200(CX), Z0, Z2
+	VMOVDQU32       (DI), Z1
+	VPERMT2W        64(DI), Z0, Z1
+	VMOVDQU32       136(DI), Z2
+	VPERMT2W        200(DI), Z0, Z2
 	VMOVDQU16       Z2, K1, Z1
-	VMOVDQU32       272(CX), Z2
-	VPERMT2W        336(CX), Z0, Z2
+	VMOVDQU32       272(DI), Z2
+	VPERMT2W        336(DI), Z0, Z2
 	VMOVDQU16       Z2, K2, Z1
-	VMOVDQU32       408(CX), Z2
-	VPERMT2W        472(CX), Z0, Z2
+	VMOVDQU32       408(DI), Z2
+	VPERMT2W        472(DI), Z0, Z2
 	VMOVDQU16       Z2, K3, Z1
-	VCVTPH2PS       Y1, Z0
-	VMOVUPS         Z0, 512(AX)
+	VCVTPH2PS       Y1, Z1
+	VMOVUPS         Z1, 512(AX)
+	ADDQ            $0x18, CX
+	ADDQ            $0x00000280, AX
+	DECQ            SI
+	JNZ             spread
+
+spread_end:
 	VZEROUPPER
 	RET
 
@@ -4200,63 +4224,83 @@ reduce:
 	MOVSS         X6, ret_3+76(FP)
 	RET
 
-// func SpreadQ40AVX512(dst []byte, w []byte)
-// Requires: AVX, AVX512BW, AVX512F
-TEXT ·SpreadQ40AVX512(SB), NOSPLIT, $0-48
-	MOVQ            dst_base+0(FP), AX
-	MOVQ            w_base+24(FP), CX
-	MOVL            $0x0f0f0f0f, DX
-	VPBROADCASTD    DX, Z0
-	VPXORD          Z1, Z1, Z1
-	VMOVDQU32       pickQ400<>+0(SB), Z1
-	MOVL            $0x000000f0, DX
-	KMOVD           DX, K1
-	MOVL            $0x00000f00, DX
-	KMOVD           DX, K2
-	MOVL            $0x0000f000, DX
-	KMOVD           DX, K3
-	VBROADCASTI32X4 2(CX), Z2
-	VINSERTI32X4    $0x01, 74(CX), Z2, Z2
-	VINSERTI32X4    $0x02, 146(CX), Z2, Z2
-	VINSERTI32X4    $0x03, 218(CX), Z2, Z2
+// func SpreadQ40AVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
+// Requires: AVX, AVX512BW, AVX512F, MMX+
+TEXT ·SpreadQ40AVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         at+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVL         $0x0f0f0f0f, SI
+	VPBROADCASTD SI, Z0
+	VPXORD       Z1, Z1, Z1
+	VMOVDQU32    pickQ400<>+0(SB), Z1
+	MOVL         $0x000000f0, SI
+	KMOVD        SI, K1
+	MOVL         $0x00000f00, SI
+	KMOVD        SI, K2
+	MOVL         $0x0000f000, SI
+	KMOVD        SI, K3
+	MOVQ         $0x00000010, SI
+	TESTQ        SI, SI
+	JZ           spread_end
+
+spread:
+	MOVQ            (CX), DI
+	ADDQ            DX, DI
+	PREFETCHT1      (DI)(BX*1)
+	PREFETCHT1      64(DI)(BX*1)
+	PREFETCHT1      128(DI)(BX*1)
+	PREFETCHT1      192(DI)(BX*1)
+	PREFETCHT1      256(DI)(BX*1)
+	VBROADCASTI32X4 2(DI), Z2
+	VINSERTI32X4    $0x01, 74(DI), Z2, Z2
+	VINSERTI32X4    $0x02, 146(DI), Z2, Z2
+	VINSERTI32X4    $0x03, 218(DI), Z2, Z2
 	VPANDD          Z0, Z2, Z3
 	VMOVUPS         Z3, (AX)
 	VPSRLW          $0x04, Z2, Z2
 	VPANDD          Z0, Z2, Z2
 	VMOVUPS         Z2, 64(AX)
-	VBROADCASTI32X4 20(CX), Z2
-	VINSERTI32X4    $0x01, 92(CX), Z2, Z2
-	VINSERTI32X4    $0x02, 164(CX), Z2, Z2
-	VINSERTI32X4    $0x03, 236(CX), Z2, Z2
+	VBROADCASTI32X4 20(DI), Z2
+	VINSERTI32X4    $0x01, 92(DI), Z2, Z2
+	VINSERTI32X4    $0x02, 164(DI), Z2, Z2
+	VINSERTI32X4    $0x03, 236(DI), Z2, Z2
 	VPANDD          Z0, Z2, Z3
 	VMOVUPS         Z3, 128(AX)
 	VPSRLW          $0x04, Z2, Z2
 	VPANDD          Z0, Z2, Z2
 	VMOVUPS         Z2, 192(AX)
-	VBROADCASTI32X4 38(CX), Z2
-	VINSERTI32X4    $0x01, 110(CX), Z2, Z2
-	VINSERTI32X4    $0x02, 182(CX), Z2, Z2
-	VINSERTI32X4    $0x03, 254(CX), Z2, Z2
+	VBROADCASTI32X4 38(DI), Z2
+	VINSERTI32X4    $0x01, 110(DI), Z2, Z2
+	VINSERTI32X4    $0x02, 182(DI), Z2, Z2
+	VINSERTI32X4    $0x03, 254(DI), Z2, Z2
 	VPANDD          Z0, Z2, Z3
 	VMOVUPS         Z3, 256(AX)
 	VPSRLW          $0x04, Z2, Z2
 	VPANDD          Z0, Z2, Z2
 	VMOVUPS         Z2, 320(AX)
-	VBROADCASTI32X4 56(CX), Z2
-	VINSERTI32X4    $0x01, 128(CX), Z2, Z2
-	VINSERTI32X4    $0x02, 200(CX), Z2, Z2
-	VINSERTI32X4    $0x03, 272(CX), Z2, Z2
+	VBROADCASTI32X4 56(DI), Z2
+	VINSERTI32X4    $0x01, 128(DI), Z2, Z2
+	VINSERTI32X4    $0x02, 200(DI), Z2, Z2
+	VINSERTI32X4    $0x03, 272(DI), Z2, Z2
 	VPANDD          Z0, Z2, Z3
 	VMOVUPS         Z3, 384(AX)
 	VPSRLW          $0x04, Z2, Z2
 	VPANDD          Z0, Z2, Z2
 	VMOVUPS         Z2, 448(AX)
-	VPERMW          (CX), Z1, Z0
-	VPERMW          72(CX), Z1, K1, Z0
-	VPERMW          144(CX), Z1, K2, Z0
-	VPERMW          216(CX), Z1, K3, Z0
-	VCVTPH2PS       Y0, Z0
-	VMOVUPS         Z0, 512(AX)
+	VPERMW          (DI), Z1, Z2
+	VPERMW          72(DI), Z1, K1, Z2
+	VPERMW          144(DI), Z1, K2, Z2
+	VPERMW          216(DI), Z1, K3, Z2
+	VCVTPH2PS       Y2, Z2
+	VMOVUPS         Z2, 512(AX)
+	ADDQ            $0x18, CX
+	ADDQ            $0x00000280, AX
+	DECQ            SI
+	JNZ             spread
+
+spread_end:
 	VZEROUPPER
 	RET
 
@@ -5139,70 +5183,90 @@ reduce:
 	MOVSS         X7, ret_3+76(FP)
 	RET
 
-// func SpreadQ41AVX512(dst []byte, w []byte)
-// Requires: AVX, AVX512BW, AVX512F
-TEXT ·SpreadQ41AVX512(SB), NOSPLIT, $0-48
-	MOVQ            dst_base+0(FP), AX
-	MOVQ            w_base+24(FP), CX
-	MOVL            $0x0f0f0f0f, DX
-	VPBROADCASTD    DX, Z0
-	VPXORD          Z1, Z1, Z1
-	VMOVDQU32       pickQ410<>+0(SB), Z1
-	VMOVDQU32       pickQ412<>+0(SB), Z2
-	MOVL            $0x000000f0, DX
-	KMOVD           DX, K1
-	MOVL            $0x00000f00, DX
-	KMOVD           DX, K2
-	MOVL            $0x0000f000, DX
-	KMOVD           DX, K3
-	VBROADCASTI32X4 4(CX), Z3
-	VINSERTI32X4    $0x01, 84(CX), Z3, Z3
-	VINSERTI32X4    $0x02, 164(CX), Z3, Z3
-	VINSERTI32X4    $0x03, 244(CX), Z3, Z3
+// func SpreadQ41AVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
+// Requires: AVX, AVX512BW, AVX512F, MMX+
+TEXT ·SpreadQ41AVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         at+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVL         $0x0f0f0f0f, SI
+	VPBROADCASTD SI, Z0
+	VPXORD       Z1, Z1, Z1
+	VMOVDQU32    pickQ410<>+0(SB), Z1
+	VMOVDQU32    pickQ412<>+0(SB), Z2
+	MOVL         $0x000000f0, SI
+	KMOVD        SI, K1
+	MOVL         $0x00000f00, SI
+	KMOVD        SI, K2
+	MOVL         $0x0000f000, SI
+	KMOVD        SI, K3
+	MOVQ         $0x00000010, SI
+	TESTQ        SI, SI
+	JZ           spread_end
+
+spread:
+	MOVQ            (CX), DI
+	ADDQ            DX, DI
+	PREFETCHT1      (DI)(BX*1)
+	PREFETCHT1      64(DI)(BX*1)
+	PREFETCHT1      128(DI)(BX*1)
+	PREFETCHT1      192(DI)(BX*1)
+	PREFETCHT1      256(DI)(BX*1)
+	VBROADCASTI32X4 4(DI), Z3
+	VINSERTI32X4    $0x01, 84(DI), Z3, Z3
+	VINSERTI32X4    $0x02, 164(DI), Z3, Z3
+	VINSERTI32X4    $0x03, 244(DI), Z3, Z3
 	VPANDD          Z0, Z3, Z4
 	VMOVUPS         Z4, (AX)
 	VPSRLW          $0x04, Z3, Z3
 	VPANDD          Z0, Z3, Z3
 	VMOVUPS         Z3, 64(AX)
-	VBROADCASTI32X4 24(CX), Z3
-	VINSERTI32X4    $0x01, 104(CX), Z3, Z3
-	VINSERTI32X4    $0x02, 184(CX), Z3, Z3
-	VINSERTI32X4    $0x03, 264(CX), Z3, Z3
+	VBROADCASTI32X4 24(DI), Z3
+	VINSERTI32X4    $0x01, 104(DI), Z3, Z3
+	VINSERTI32X4    $0x02, 184(DI), Z3, Z3
+	VINSERTI32X4    $0x03, 264(DI), Z3, Z3
 	VPANDD          Z0, Z3, Z4
 	VMOVUPS         Z4, 128(AX)
 	VPSRLW          $0x04, Z3, Z3
 	VPANDD          Z0, Z3, Z3
 	VMOVUPS         Z3, 192(AX)
-	VBROADCASTI32X4 44(CX), Z3
-	VINSERTI32X4    $0x01, 124(CX), Z3, Z3
-	VINSERTI32X4    $0x02, 204(CX), Z3, Z3
-	VINSERTI32X4    $0x03, 284(CX), Z3, Z3
+	VBROADCASTI32X4 44(DI), Z3
+	VINSERTI32X4    $0x01, 124(DI), Z3, Z3
+	VINSERTI32X4    $0x02, 204(DI), Z3, Z3
+	VINSERTI32X4    $0x03, 284(DI), Z3, Z3
 	VPANDD          Z0, Z3, Z4
 	VMOVUPS         Z4, 256(AX)
 	VPSRLW          $0x04, Z3, Z3
 	VPANDD          Z0, Z3, Z3
 	VMOVUPS         Z3, 320(AX)
-	VBROADCASTI32X4 64(CX), Z3
-	VINSERTI32X4    $0x01, 144(CX), Z3, Z3
-	VINSERTI32X4    $0x02, 224(CX), Z3, Z3
-	VINSERTI32X4    $0x03, 304(CX), Z3, Z3
+	VBROADCASTI32X4 64(DI), Z3
+	VINSERTI32X4    $0x01, 144(DI), Z3, Z3
+	VINSERTI32X4    $0x02, 224(DI), Z3, Z3
+	VINSERTI32X4    $0x03, 304(DI), Z3, Z3
 	VPANDD          Z0, Z3, Z4
 	VMOVUPS         Z4, 384(AX)
 	VPSRLW          $0x04, Z3, Z3
 	VPANDD          Z0, Z3, Z3
 	VMOVUPS         Z3, 448(AX)
-	VPERMW          (CX), Z1, Z0
-	VPERMW          80(CX), Z1, K1, Z0
-	VPERMW          160(CX), Z1, K2, Z0
-	VPERMW          240(CX), Z1, K3, Z0
-	VCVTPH2PS       Y0, Z0
-	VPERMW          (CX), Z2, Z1
-	VPERMW          80(CX), Z2, K1, Z1
-	VPERMW          160(CX), Z2, K2, Z1
-	VPERMW          240(CX), Z2, K3, Z1
-	VCVTPH2PS       Y1, Z1
-	VMOVUPS         Z0, 512(AX)
-	VMOVUPS         Z1, 576(AX)
+	VPERMW          (DI), Z1, Z3
+	VPERMW          80(DI), Z1, K1, Z3
+	VPERMW          160(DI), Z1, K2, Z3
+	VPERMW          240(DI), Z1, K3, Z3
+	VCVTPH2PS       Y3, Z3
+	VPERMW          (DI), Z2, Z4
+	VPERMW          80(DI), Z2, K1, Z4
+	VPERMW          160(DI), Z2, K2, Z4
+	VPERMW          240(DI), Z2, K3, Z4
+	VCVTPH2PS       Y4, Z4
+	VMOVUPS         Z3, 512(AX)
+	VMOVUPS         Z4, 576(AX)
+	ADDQ            $0x18, CX
+	ADDQ            $0x00000280, AX
+	DECQ            SI
+	JNZ             spread
+
+spread_end:
 	VZEROUPPER
 	RET
 
@@ -6444,32 +6508,47 @@ reduce:
 	MOVSS         X9, ret_3+76(FP)
 	RET
 
-// func SpreadQ50AVX512(dst []byte, w []byte)
-// Requires: AVX, AVX512BW, AVX512F
-TEXT ·SpreadQ50AVX512(SB), NOSPLIT, $0-48
-	MOVQ            dst_base+0(FP), AX
-	MOVQ            w_base+24(FP), CX
-	MOVL            $0x0f0f0f0f, DX
-	VPBROADCASTD    DX, Z0
-	VPXORD          Z1, Z1, Z1
-	VMOVDQU32       pickQ500<>+0(SB), Z1
-	VMOVUPS         bit<>+0(SB), Z2
-	VMOVUPS         lowBytes<>+0(SB), Z3
-	VMOVUPS         highBytes<>+0(SB), Z4
-	MOVL            $0x000000f0, DX
-	KMOVD           DX, K1
-	MOVL            $0x00000f00, DX
-	KMOVD           DX, K2
-	MOVL            $0x0000f000, DX
-	KMOVD           DX, K3
-	VBROADCASTI32X4 6(CX), Z5
-	VINSERTI32X4    $0x01, 94(CX), Z5, Z5
-	VINSERTI32X4    $0x02, 182(CX), Z5, Z5
-	VINSERTI32X4    $0x03, 270(CX), Z5, Z5
-	VBROADCASTI32X4 2(CX), Z6
-	VINSERTI32X4    $0x01, 90(CX), Z6, Z6
-	VINSERTI32X4    $0x02, 178(CX), Z6, Z6
-	VINSERTI32X4    $0x03, 266(CX), Z6, Z6
+// func SpreadQ50AVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
+// Requires: AVX, AVX512BW, AVX512F, MMX+
+TEXT ·SpreadQ50AVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         at+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVL         $0x0f0f0f0f, SI
+	VPBROADCASTD SI, Z0
+	VPXORD       Z1, Z1, Z1
+	VMOVDQU32    pickQ500<>+0(SB), Z1
+	VMOVUPS      bit<>+0(SB), Z2
+	VMOVUPS      lowBytes<>+0(SB), Z3
+	VMOVUPS      highBytes<>+0(SB), Z4
+	MOVL         $0x000000f0, SI
+	KMOVD        SI, K1
+	MOVL         $0x00000f00, SI
+	KMOVD        SI, K2
+	MOVL         $0x0000f000, SI
+	KMOVD        SI, K3
+	MOVQ         $0x00000010, SI
+	TESTQ        SI, SI
+	JZ           spread_end
+
+spread:
+	MOVQ            (CX), DI
+	ADDQ            DX, DI
+	PREFETCHT1      (DI)(BX*1)
+	PREFETCHT1      64(DI)(BX*1)
+	PREFETCHT1      128(DI)(BX*1)
+	PREFETCHT1      192(DI)(BX*1)
+	PREFETCHT1      256(DI)(BX*1)
+	PREFETCHT1      320(DI)(BX*1)
+	VBROADCASTI32X4 6(DI), Z5
+	VINSERTI32X4    $0x01, 94(DI), Z5, Z5
+	VINSERTI32X4    $0x02, 182(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 270(DI), Z5, Z5
+	VBROADCASTI32X4 2(DI), Z6
+	VINSERTI32X4    $0x01, 90(DI), Z6, Z6
+	VINSERTI32X4    $0x02, 178(DI), Z6, Z6
+	VINSERTI32X4    $0x03, 266(DI), Z6, Z6
 	VPANDD          Z0, Z5, Z7
 	VPSHUFB         Z3, Z6, Z8
 	VPTESTMB        Z2, Z8, K4
@@ -6481,14 +6560,14 @@ TEXT ·SpreadQ50AVX512(SB), NOSPLIT, $0-48
 	VPTESTMB        Z2, Z6, K4
 	VPADDB          sixteen<>+0(SB), Z5, K4, Z5
 	VMOVUPS         Z5, 64(AX)
-	VBROADCASTI32X4 28(CX), Z5
-	VINSERTI32X4    $0x01, 116(CX), Z5, Z5
-	VINSERTI32X4    $0x02, 204(CX), Z5, Z5
-	VINSERTI32X4    $0x03, 292(CX), Z5, Z5
-	VBROADCASTI32X4 24(CX), Z6
-	VINSERTI32X4    $0x01, 112(CX), Z6, Z6
-	VINSERTI32X4    $0x02, 200(CX), Z6, Z6
-	VINSERTI32X4    $0x03, 288(CX), Z6, Z6
+	VBROADCASTI32X4 28(DI), Z5
+	VINSERTI32X4    $0x01, 116(DI), Z5, Z5
+	VINSERTI32X4    $0x02, 204(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 292(DI), Z5, Z5
+	VBROADCASTI32X4 24(DI), Z6
+	VINSERTI32X4    $0x01, 112(DI), Z6, Z6
+	VINSERTI32X4    $0x02, 200(DI), Z6, Z6
+	VINSERTI32X4    $0x03, 288(DI), Z6, Z6
 	VPANDD          Z0, Z5, Z7
 	VPSHUFB         Z3, Z6, Z8
 	VPTESTMB        Z2, Z8, K4
@@ -6500,14 +6579,14 @@ TEXT ·SpreadQ50AVX512(SB), NOSPLIT, $0-48
 	VPTESTMB        Z2, Z6, K4
 	VPADDB          sixteen<>+0(SB), Z5, K4, Z5
 	VMOVUPS         Z5, 192(AX)
-	VBROADCASTI32X4 50(CX), Z5
-	VINSERTI32X4    $0x01, 138(CX), Z5, Z5
-	VINSERTI32X4    $0x02, 226(CX), Z5, Z5
-	VINSERTI32X4    $0x03, 314(CX), Z5, Z5
-	VBROADCASTI32X4 46(CX), Z6
-	VINSERTI32X4    $0x01, 134(CX), Z6, Z6
-	VINSERTI32X4    $0x02, 222(CX), Z6, Z6
-	VINSERTI32X4    $0x03, 310(CX), Z6, Z6
+	VBROADCASTI32X4 50(DI), Z5
+	VINSERTI32X4    $0x01, 138(DI), Z5, Z5
+	VINSERTI32X4    $0x02, 226(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 314(DI), Z5, Z5
+	VBROADCASTI32X4 46(DI), Z6
+	VINSERTI32X4    $0x01, 134(DI), Z6, Z6
+	VINSERTI32X4    $0x02, 222(DI), Z6, Z6
+	VINSERTI32X4    $0x03, 310(DI), Z6, Z6
 	VPANDD          Z0, Z5, Z7
 	VPSHUFB         Z3, Z6, Z8
 	VPTESTMB        Z2, Z8, K4
@@ -6519,38 +6598,44 @@ TEXT ·SpreadQ50AVX512(SB), NOSPLIT, $0-48
 	VPTESTMB        Z2, Z6, K4
 	VPADDB          sixteen<>+0(SB), Z5, K4, Z5
 	VMOVUPS         Z5, 320(AX)
-	VBROADCASTI32X4 72(CX), Z5
-	VINSERTI32X4    $0x01, 160(CX), Z5, Z5
-	VINSERTI32X4    $0x02, 248(CX), Z5, Z5
-	VINSERTI32X4    $0x03, 336(CX), Z5, Z5
-	VBROADCASTI32X4 68(CX), Z6
-	VINSERTI32X4    $0x01, 156(CX), Z6, Z6
-	VINSERTI32X4    $0x02, 244(CX), Z6, Z6
-	VINSERTI32X4    $0x03, 332(CX), Z6, Z6
+	VBROADCASTI32X4 72(DI), Z5
+	VINSERTI32X4    $0x01, 160(DI), Z5, Z5
+	VINSERTI32X4    $0x02, 248(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 336(DI), Z5, Z5
+	VBROADCASTI32X4 68(DI), Z6
+	VINSERTI32X4    $0x01, 156(DI), Z6, Z6
+	VINSERTI32X4    $0x02, 244(DI), Z6, Z6
+	VINSERTI32X4    $0x03, 332(DI), Z6, Z6
 	VPANDD          Z0, Z5, Z7
-	VPSHUFB         Z3, Z6, Z3
-	VPTESTMB        Z2, Z3, K4
+	VPSHUFB         Z3, Z6, Z8
+	VPTESTMB        Z2, Z8, K4
 	VPADDB          sixteen<>+0(SB), Z7, K4, Z7
 	VMOVUPS         Z7, 384(AX)
-	VPSRLW          $0x04, Z5, Z3
-	VPANDD          Z0, Z3, Z3
-	VPSHUFB         Z4, Z6, Z0
-	VPTESTMB        Z2, Z0, K4
-	VPADDB          sixteen<>+0(SB), Z3, K4, Z3
-	VMOVUPS         Z3, 448(AX)
-	VMOVDQU32       (CX), Z0
-	VPERMT2W        24(CX), Z1, Z0
-	VMOVDQU32       88(CX), Z2
-	VPERMT2W        112(CX), Z1, Z2
-	VMOVDQU16       Z2, K1, Z0
-	VMOVDQU32       176(CX), Z2
-	VPERMT2W        200(CX), Z1, Z2
-	VMOVDQU16       Z2, K2, Z0
-	VMOVDQU32       264(CX), Z2
-	VPERMT2W        288(CX), Z1, Z2
-	VMOVDQU16       Z2, K3, Z0
-	VCVTPH2PS       Y0, Z0
-	VMOVUPS         Z0, 512(AX)
+	VPSRLW          $0x04, Z5, Z5
+	VPANDD          Z0, Z5, Z5
+	VPSHUFB         Z4, Z6, Z6
+	VPTESTMB        Z2, Z6, K4
+	VPADDB          sixteen<>+0(SB), Z5, K4, Z5
+	VMOVUPS         Z5, 448(AX)
+	VMOVDQU32       (DI), Z5
+	VPERMT2W        24(DI), Z1, Z5
+	VMOVDQU32       88(DI), Z6
+	VPERMT2W        112(DI), Z1, Z6
+	VMOVDQU16       Z6, K1, Z5
+	VMOVDQU32       176(DI), Z6
+	VPERMT2W        200(DI), Z1, Z6
+	VMOVDQU16       Z6, K2, Z5
+	VMOVDQU32       264(DI), Z6
+	VPERMT2W        288(DI), Z1, Z6
+	VMOVDQU16       Z6, K3, Z5
+	VCVTPH2PS       Y5, Z5
+	VMOVUPS         Z5, 512(AX)
+	ADDQ            $0x18, CX
+	ADDQ            $0x00000280, AX
+	DECQ            SI
+	JNZ             spread
+
+spread_end:
 	VZEROUPPER
 	RET
 
@@ -7540,76 +7625,96 @@ reduce:
 	MOVSS         X5, ret_3+76(FP)
 	RET
 
-// func SpreadQ4KAVX512(dst []byte, w []byte)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL
-TEXT ·SpreadQ4KAVX512(SB), NOSPLIT, $0-48
-	MOVQ            dst_base+0(FP), AX
-	MOVQ            w_base+24(FP), CX
-	MOVL            $0x0f0f0f0f, DX
-	VPBROADCASTD    DX, Z0
-	VPXORD          Z1, Z1, Z1
-	VBROADCASTI32X4 16(CX), Z1
-	VINSERTI32X4    $0x01, 80(CX), Z1, Z1
-	VINSERTI32X4    $0x02, 160(CX), Z1, Z1
-	VINSERTI32X4    $0x03, 224(CX), Z1, Z1
+// func SpreadQ4KAVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, MMX+
+TEXT ·SpreadQ4KAVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         at+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVL         $0x0f0f0f0f, SI
+	VPBROADCASTD SI, Z0
+	VPXORD       Z1, Z1, Z1
+	MOVQ         $0x00000010, SI
+	TESTQ        SI, SI
+	JZ           spread_end
+
+spread:
+	MOVQ            (CX), DI
+	ADDQ            DX, DI
+	PREFETCHT1      (DI)(BX*1)
+	PREFETCHT1      64(DI)(BX*1)
+	PREFETCHT1      128(DI)(BX*1)
+	PREFETCHT1      192(DI)(BX*1)
+	PREFETCHT1      256(DI)(BX*1)
+	VBROADCASTI32X4 16(DI), Z1
+	VINSERTI32X4    $0x01, 80(DI), Z1, Z1
+	VINSERTI32X4    $0x02, 160(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 224(DI), Z1, Z1
 	VPANDD          Z0, Z1, Z2
 	VMOVUPS         Z2, (AX)
 	VPSRLW          $0x04, Z1, Z1
 	VPANDD          Z0, Z1, Z1
 	VMOVUPS         Z1, 128(AX)
-	VBROADCASTI32X4 32(CX), Z1
-	VINSERTI32X4    $0x01, 96(CX), Z1, Z1
-	VINSERTI32X4    $0x02, 176(CX), Z1, Z1
-	VINSERTI32X4    $0x03, 240(CX), Z1, Z1
+	VBROADCASTI32X4 32(DI), Z1
+	VINSERTI32X4    $0x01, 96(DI), Z1, Z1
+	VINSERTI32X4    $0x02, 176(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 240(DI), Z1, Z1
 	VPANDD          Z0, Z1, Z2
 	VMOVUPS         Z2, 64(AX)
 	VPSRLW          $0x04, Z1, Z1
 	VPANDD          Z0, Z1, Z1
 	VMOVUPS         Z1, 192(AX)
-	VBROADCASTI32X4 48(CX), Z1
-	VINSERTI32X4    $0x01, 112(CX), Z1, Z1
-	VINSERTI32X4    $0x02, 192(CX), Z1, Z1
-	VINSERTI32X4    $0x03, 256(CX), Z1, Z1
+	VBROADCASTI32X4 48(DI), Z1
+	VINSERTI32X4    $0x01, 112(DI), Z1, Z1
+	VINSERTI32X4    $0x02, 192(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 256(DI), Z1, Z1
 	VPANDD          Z0, Z1, Z2
 	VMOVUPS         Z2, 256(AX)
 	VPSRLW          $0x04, Z1, Z1
 	VPANDD          Z0, Z1, Z1
 	VMOVUPS         Z1, 384(AX)
-	VBROADCASTI32X4 64(CX), Z1
-	VINSERTI32X4    $0x01, 128(CX), Z1, Z1
-	VINSERTI32X4    $0x02, 208(CX), Z1, Z1
-	VINSERTI32X4    $0x03, 272(CX), Z1, Z1
+	VBROADCASTI32X4 64(DI), Z1
+	VINSERTI32X4    $0x01, 128(DI), Z1, Z1
+	VINSERTI32X4    $0x02, 208(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 272(DI), Z1, Z1
 	VPANDD          Z0, Z1, Z2
 	VMOVUPS         Z2, 320(AX)
 	VPSRLW          $0x04, Z1, Z1
 	VPANDD          Z0, Z1, Z1
 	VMOVUPS         Z1, 448(AX)
-	VBROADCASTI32X4 (CX), Y0
-	VINSERTI32X4    $0x01, 144(CX), Y0, Y0
-	VPSHUFD         $0x99, Y0, Y2
-	VPANDD          bytes3f<>+0(SB), Y2, Y1
-	VPSRLD          $0x02, Y2, Y2
-	VPANDD          bytes30<>+0(SB), Y2, Y2
-	VPSHUFD         $0xff, Y0, Y3
-	VPSRLVD         oddWords<>+0(SB), Y3, Y3
-	VPANDD          bytesf<>+0(SB), Y3, Y3
-	VPORD           Y2, Y3, Y3
-	VPUNPCKLDQ      Y3, Y1, Y1
-	VPERMQ          $0xd8, Y1, Y1
-	VEXTRACTI32X4   $0x01, Y1, X2
-	VPMOVZXBD       X1, Z1
+	VBROADCASTI32X4 (DI), Y1
+	VINSERTI32X4    $0x01, 144(DI), Y1, Y1
+	VPSHUFD         $0x99, Y1, Y3
+	VPANDD          bytes3f<>+0(SB), Y3, Y2
+	VPSRLD          $0x02, Y3, Y3
+	VPANDD          bytes30<>+0(SB), Y3, Y3
+	VPSHUFD         $0xff, Y1, Y4
+	VPSRLVD         oddWords<>+0(SB), Y4, Y4
+	VPANDD          bytesf<>+0(SB), Y4, Y4
+	VPORD           Y3, Y4, Y4
+	VPUNPCKLDQ      Y4, Y2, Y2
+	VPERMQ          $0xd8, Y2, Y2
+	VEXTRACTI32X4   $0x01, Y2, X3
 	VPMOVZXBD       X2, Z2
-	VCVTDQ2PS       Z1, Z1
+	VPMOVZXBD       X3, Z3
 	VCVTDQ2PS       Z2, Z2
-	VPSHUFB         scaleHalf<>+0(SB), Y0, Y3
-	VCVTPH2PS       Y3, Z3
-	VMULPS          Z3, Z1, Z1
-	VPSHUFB         leastHalf<>+0(SB), Y0, Y0
-	VCVTPH2PS       Y0, Z0
-	VMULPS          Z0, Z2, Z2
-	VPXORD          sign<>+0(SB), Z2, Z2
-	VMOVUPS         Z1, 512(AX)
-	VMOVUPS         Z2, 576(AX)
+	VCVTDQ2PS       Z3, Z3
+	VPSHUFB         scaleHalf<>+0(SB), Y1, Y4
+	VCVTPH2PS       Y4, Z4
+	VMULPS          Z4, Z2, Z2
+	VPSHUFB         leastHalf<>+0(SB), Y1, Y1
+	VCVTPH2PS       Y1, Z1
+	VMULPS          Z1, Z3, Z3
+	VPXORD          sign<>+0(SB), Z3, Z3
+	VMOVUPS         Z2, 512(AX)
+	VMOVUPS         Z3, 576(AX)
+	ADDQ            $0x18, CX
+	ADDQ            $0x00000280, AX
+	DECQ            SI
+	JNZ             spread
+
+spread_end:
 	VZEROUPPER
 	RET
 
@@ -8754,103 +8859,124 @@ reduce:
 	MOVSS         X6, ret_3+76(FP)
 	RET
 
-// func SpreadQ5KAVX512(dst []byte, w []byte)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL
-TEXT ·SpreadQ5KAVX512(SB), NOSPLIT, $0-48
-	MOVQ            dst_base+0(FP), AX
-	MOVQ            w_base+24(FP), CX
-	MOVL            $0x0f0f0f0f, DX
-	VPBROADCASTD    DX, Z0
-	VPXORD          Z1, Z1, Z1
-	VMOVUPS         oddQuarters<>+0(SB), Z1
-	VBROADCASTI32X4 16(CX), Z2
-	VINSERTI32X4    $0x01, 16(CX), Z2, Z2
-	VINSERTI32X4    $0x02, 192(CX), Z2, Z2
-	VINSERTI32X4    $0x03, 192(CX), Z2, Z2
+// func SpreadQ5KAVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, MMX+
+TEXT ·SpreadQ5KAVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         at+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVL         $0x0f0f0f0f, SI
+	VPBROADCASTD SI, Z0
+	VPXORD       Z1, Z1, Z1
+	VMOVUPS      oddQuarters<>+0(SB), Z1
+	MOVQ         $0x00000010, SI
+	TESTQ        SI, SI
+	JZ           spread_end
+
+spread:
+	MOVQ            (CX), DI
+	ADDQ            DX, DI
+	PREFETCHT1      (DI)(BX*1)
+	PREFETCHT1      64(DI)(BX*1)
+	PREFETCHT1      128(DI)(BX*1)
+	PREFETCHT1      192(DI)(BX*1)
+	PREFETCHT1      256(DI)(BX*1)
+	PREFETCHT1      320(DI)(BX*1)
+	VBROADCASTI32X4 16(DI), Z2
+	VINSERTI32X4    $0x01, 16(DI), Z2, Z2
+	VINSERTI32X4    $0x02, 192(DI), Z2, Z2
+	VINSERTI32X4    $0x03, 192(DI), Z2, Z2
 	VPSRLVQ         Z1, Z2, Z2
-	VBROADCASTI32X4 32(CX), Z3
-	VINSERTI32X4    $0x01, 32(CX), Z3, Z3
-	VINSERTI32X4    $0x02, 208(CX), Z3, Z3
-	VINSERTI32X4    $0x03, 208(CX), Z3, Z3
+	VBROADCASTI32X4 32(DI), Z3
+	VINSERTI32X4    $0x01, 32(DI), Z3, Z3
+	VINSERTI32X4    $0x02, 208(DI), Z3, Z3
+	VINSERTI32X4    $0x03, 208(DI), Z3, Z3
 	VPSRLVQ         Z1, Z3, Z3
-	VBROADCASTI32X4 48(CX), Z1
-	VINSERTI32X4    $0x01, 112(CX), Z1, Z1
-	VINSERTI32X4    $0x02, 224(CX), Z1, Z1
-	VINSERTI32X4    $0x03, 288(CX), Z1, Z1
-	VPANDD          Z0, Z1, Z4
-	VPSLLD          $0x04, Z2, Z5
+	VBROADCASTI32X4 48(DI), Z4
+	VINSERTI32X4    $0x01, 112(DI), Z4, Z4
+	VINSERTI32X4    $0x02, 224(DI), Z4, Z4
+	VINSERTI32X4    $0x03, 288(DI), Z4, Z4
+	VPANDD          Z0, Z4, Z5
+	VPSLLD          $0x04, Z2, Z6
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z6, Z5
+	VMOVUPS         Z5, (AX)
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          Z0, Z4, Z4
+	VPSLLD          $0x03, Z2, Z5
 	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z5, Z4
-	VMOVUPS         Z4, (AX)
-	VPSRLW          $0x04, Z1, Z1
-	VPANDD          Z0, Z1, Z1
-	VPSLLD          $0x03, Z2, Z4
-	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z4, Z1
-	VMOVUPS         Z1, 128(AX)
-	VBROADCASTI32X4 64(CX), Z1
-	VINSERTI32X4    $0x01, 128(CX), Z1, Z1
-	VINSERTI32X4    $0x02, 240(CX), Z1, Z1
-	VINSERTI32X4    $0x03, 304(CX), Z1, Z1
-	VPANDD          Z0, Z1, Z4
-	VPSLLD          $0x04, Z3, Z5
+	VMOVUPS         Z4, 128(AX)
+	VBROADCASTI32X4 64(DI), Z4
+	VINSERTI32X4    $0x01, 128(DI), Z4, Z4
+	VINSERTI32X4    $0x02, 240(DI), Z4, Z4
+	VINSERTI32X4    $0x03, 304(DI), Z4, Z4
+	VPANDD          Z0, Z4, Z5
+	VPSLLD          $0x04, Z3, Z6
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z6, Z5
+	VMOVUPS         Z5, 64(AX)
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          Z0, Z4, Z4
+	VPSLLD          $0x03, Z3, Z5
 	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z5, Z4
-	VMOVUPS         Z4, 64(AX)
-	VPSRLW          $0x04, Z1, Z1
-	VPANDD          Z0, Z1, Z1
-	VPSLLD          $0x03, Z3, Z4
-	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z4, Z1
-	VMOVUPS         Z1, 192(AX)
-	VBROADCASTI32X4 80(CX), Z1
-	VINSERTI32X4    $0x01, 144(CX), Z1, Z1
-	VINSERTI32X4    $0x02, 256(CX), Z1, Z1
-	VINSERTI32X4    $0x03, 320(CX), Z1, Z1
-	VPANDD          Z0, Z1, Z4
-	VPSLLD          $0x02, Z2, Z5
-	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z5, Z4
-	VMOVUPS         Z4, 256(AX)
-	VPSRLW          $0x04, Z1, Z1
-	VPANDD          Z0, Z1, Z1
+	VMOVUPS         Z4, 192(AX)
+	VBROADCASTI32X4 80(DI), Z4
+	VINSERTI32X4    $0x01, 144(DI), Z4, Z4
+	VINSERTI32X4    $0x02, 256(DI), Z4, Z4
+	VINSERTI32X4    $0x03, 320(DI), Z4, Z4
+	VPANDD          Z0, Z4, Z5
+	VPSLLD          $0x02, Z2, Z6
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z6, Z5
+	VMOVUPS         Z5, 256(AX)
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          Z0, Z4, Z4
 	VPSLLD          $0x01, Z2, Z2
-	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z2, Z1
-	VMOVUPS         Z1, 384(AX)
-	VBROADCASTI32X4 96(CX), Z1
-	VINSERTI32X4    $0x01, 160(CX), Z1, Z1
-	VINSERTI32X4    $0x02, 272(CX), Z1, Z1
-	VINSERTI32X4    $0x03, 336(CX), Z1, Z1
-	VPANDD          Z0, Z1, Z2
-	VPSLLD          $0x02, Z3, Z4
-	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z4, Z2
-	VMOVUPS         Z2, 320(AX)
-	VPSRLW          $0x04, Z1, Z1
-	VPANDD          Z0, Z1, Z1
-	VPSLLD          $0x01, Z3, Z0
-	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z0, Z1
-	VMOVUPS         Z1, 448(AX)
-	VBROADCASTI32X4 (CX), Y0
-	VINSERTI32X4    $0x01, 176(CX), Y0, Y0
-	VPSHUFD         $0x99, Y0, Y2
-	VPANDD          bytes3f<>+0(SB), Y2, Y1
-	VPSRLD          $0x02, Y2, Y2
-	VPANDD          bytes30<>+0(SB), Y2, Y2
-	VPSHUFD         $0xff, Y0, Y3
-	VPSRLVD         oddWords<>+0(SB), Y3, Y3
-	VPANDD          bytesf<>+0(SB), Y3, Y3
-	VPORD           Y2, Y3, Y3
-	VPUNPCKLDQ      Y3, Y1, Y1
-	VPERMQ          $0xd8, Y1, Y1
-	VEXTRACTI32X4   $0x01, Y1, X2
-	VPMOVZXBD       X1, Z1
-	VPMOVZXBD       X2, Z2
-	VCVTDQ2PS       Z1, Z1
-	VCVTDQ2PS       Z2, Z2
-	VPSHUFB         scaleHalf<>+0(SB), Y0, Y3
-	VCVTPH2PS       Y3, Z3
-	VMULPS          Z3, Z1, Z1
-	VPSHUFB         leastHalf<>+0(SB), Y0, Y0
-	VCVTPH2PS       Y0, Z0
-	VMULPS          Z0, Z2, Z2
-	VPXORD          sign<>+0(SB), Z2, Z2
-	VMOVUPS         Z1, 512(AX)
-	VMOVUPS         Z2, 576(AX)
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 384(AX)
+	VBROADCASTI32X4 96(DI), Z2
+	VINSERTI32X4    $0x01, 160(DI), Z2, Z2
+	VINSERTI32X4    $0x02, 272(DI), Z2, Z2
+	VINSERTI32X4    $0x03, 336(DI), Z2, Z2
+	VPANDD          Z0, Z2, Z4
+	VPSLLD          $0x02, Z3, Z5
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 320(AX)
+	VPSRLW          $0x04, Z2, Z2
+	VPANDD          Z0, Z2, Z2
+	VPSLLD          $0x01, Z3, Z3
+	VPTERNLOGD      $0xf8, sixteen<>+0(SB), Z3, Z2
+	VMOVUPS         Z2, 448(AX)
+	VBROADCASTI32X4 (DI), Y2
+	VINSERTI32X4    $0x01, 176(DI), Y2, Y2
+	VPSHUFD         $0x99, Y2, Y4
+	VPANDD          bytes3f<>+0(SB), Y4, Y3
+	VPSRLD          $0x02, Y4, Y4
+	VPANDD          bytes30<>+0(SB), Y4, Y4
+	VPSHUFD         $0xff, Y2, Y5
+	VPSRLVD         oddWords<>+0(SB), Y5, Y5
+	VPANDD          bytesf<>+0(SB), Y5, Y5
+	VPORD           Y4, Y5, Y5
+	VPUNPCKLDQ      Y5, Y3, Y3
+	VPERMQ          $0xd8, Y3, Y3
+	VEXTRACTI32X4   $0x01, Y3, X4
+	VPMOVZXBD       X3, Z3
+	VPMOVZXBD       X4, Z4
+	VCVTDQ2PS       Z3, Z3
+	VCVTDQ2PS       Z4, Z4
+	VPSHUFB         scaleHalf<>+0(SB), Y2, Y5
+	VCVTPH2PS       Y5, Z5
+	VMULPS          Z5, Z3, Z3
+	VPSHUFB         leastHalf<>+0(SB), Y2, Y2
+	VCVTPH2PS       Y2, Z2
+	VMULPS          Z2, Z4, Z4
+	VPXORD          sign<>+0(SB), Z4, Z4
+	VMOVUPS         Z3, 512(AX)
+	VMOVUPS         Z4, 576(AX)
+	ADDQ            $0x18, CX
+	ADDQ            $0x00000280, AX
+	DECQ            SI
+	JNZ             spread
+
+spread_end:
 	VZEROUPPER
 	RET
 
@@ -10136,22 +10262,38 @@ reduce:
 	MOVSS         X5, ret_3+76(FP)
 	RET
 
-// func SpreadQ6KAVX512(dst []byte, w []byte)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL
-TEXT ·SpreadQ6KAVX512(SB), NOSPLIT, $0-48
-	MOVQ            dst_base+0(FP), AX
-	MOVQ            w_base+24(FP), CX
-	MOVL            $0x0f0f0f0f, DX
-	VPBROADCASTD    DX, Z0
-	VPXORD          Z1, Z1, Z1
-	VBROADCASTI32X4 128(CX), Z1
-	VINSERTI32X4    $0x01, 160(CX), Z1, Z1
-	VINSERTI32X4    $0x02, 338(CX), Z1, Z1
-	VINSERTI32X4    $0x03, 370(CX), Z1, Z1
-	VBROADCASTI32X4 (CX), Z2
-	VINSERTI32X4    $0x01, 64(CX), Z2, Z2
-	VINSERTI32X4    $0x02, 210(CX), Z2, Z2
-	VINSERTI32X4    $0x03, 274(CX), Z2, Z2
+// func SpreadQ6KAVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, MMX+
+TEXT ·SpreadQ6KAVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         at+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVL         $0x0f0f0f0f, SI
+	VPBROADCASTD SI, Z0
+	VPXORD       Z1, Z1, Z1
+	MOVQ         $0x00000010, SI
+	TESTQ        SI, SI
+	JZ           spread_end
+
+spread:
+	MOVQ            (CX), DI
+	ADDQ            DX, DI
+	PREFETCHT1      (DI)(BX*1)
+	PREFETCHT1      64(DI)(BX*1)
+	PREFETCHT1      128(DI)(BX*1)
+	PREFETCHT1      192(DI)(BX*1)
+	PREFETCHT1      256(DI)(BX*1)
+	PREFETCHT1      320(DI)(BX*1)
+	PREFETCHT1      384(DI)(BX*1)
+	VBROADCASTI32X4 128(DI), Z1
+	VINSERTI32X4    $0x01, 160(DI), Z1, Z1
+	VINSERTI32X4    $0x02, 338(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 370(DI), Z1, Z1
+	VBROADCASTI32X4 (DI), Z2
+	VINSERTI32X4    $0x01, 64(DI), Z2, Z2
+	VINSERTI32X4    $0x02, 210(DI), Z2, Z2
+	VINSERTI32X4    $0x03, 274(DI), Z2, Z2
 	VPANDD          Z0, Z2, Z3
 	VPSLLD          $0x04, Z1, Z4
 	VPTERNLOGD      $0xf8, pair<>+0(SB), Z4, Z3
@@ -10161,10 +10303,10 @@ TEXT ·SpreadQ6KAVX512(SB), NOSPLIT, $0-48
 	VMOVUPS         Z1, Z3
 	VPTERNLOGD      $0xf8, pair<>+0(SB), Z3, Z2
 	VMOVUPS         Z2, 256(AX)
-	VBROADCASTI32X4 32(CX), Z2
-	VINSERTI32X4    $0x01, 96(CX), Z2, Z2
-	VINSERTI32X4    $0x02, 242(CX), Z2, Z2
-	VINSERTI32X4    $0x03, 306(CX), Z2, Z2
+	VBROADCASTI32X4 32(DI), Z2
+	VINSERTI32X4    $0x01, 96(DI), Z2, Z2
+	VINSERTI32X4    $0x02, 242(DI), Z2, Z2
+	VINSERTI32X4    $0x03, 306(DI), Z2, Z2
 	VPANDD          Z0, Z2, Z3
 	VPSLLD          $0x02, Z1, Z4
 	VPTERNLOGD      $0xf8, pair<>+0(SB), Z4, Z3
@@ -10174,14 +10316,14 @@ TEXT ·SpreadQ6KAVX512(SB), NOSPLIT, $0-48
 	VPSRLD          $0x02, Z1, Z1
 	VPTERNLOGD      $0xf8, pair<>+0(SB), Z1, Z2
 	VMOVUPS         Z2, 384(AX)
-	VBROADCASTI32X4 144(CX), Z1
-	VINSERTI32X4    $0x01, 176(CX), Z1, Z1
-	VINSERTI32X4    $0x02, 354(CX), Z1, Z1
-	VINSERTI32X4    $0x03, 386(CX), Z1, Z1
-	VBROADCASTI32X4 16(CX), Z2
-	VINSERTI32X4    $0x01, 80(CX), Z2, Z2
-	VINSERTI32X4    $0x02, 226(CX), Z2, Z2
-	VINSERTI32X4    $0x03, 290(CX), Z2, Z2
+	VBROADCASTI32X4 144(DI), Z1
+	VINSERTI32X4    $0x01, 176(DI), Z1, Z1
+	VINSERTI32X4    $0x02, 354(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 386(DI), Z1, Z1
+	VBROADCASTI32X4 16(DI), Z2
+	VINSERTI32X4    $0x01, 80(DI), Z2, Z2
+	VINSERTI32X4    $0x02, 226(DI), Z2, Z2
+	VINSERTI32X4    $0x03, 290(DI), Z2, Z2
 	VPANDD          Z0, Z2, Z3
 	VPSLLD          $0x04, Z1, Z4
 	VPTERNLOGD      $0xf8, pair<>+0(SB), Z4, Z3
@@ -10191,35 +10333,41 @@ TEXT ·SpreadQ6KAVX512(SB), NOSPLIT, $0-48
 	VMOVUPS         Z1, Z3
 	VPTERNLOGD      $0xf8, pair<>+0(SB), Z3, Z2
 	VMOVUPS         Z2, 320(AX)
-	VBROADCASTI32X4 48(CX), Z2
-	VINSERTI32X4    $0x01, 112(CX), Z2, Z2
-	VINSERTI32X4    $0x02, 258(CX), Z2, Z2
-	VINSERTI32X4    $0x03, 322(CX), Z2, Z2
+	VBROADCASTI32X4 48(DI), Z2
+	VINSERTI32X4    $0x01, 112(DI), Z2, Z2
+	VINSERTI32X4    $0x02, 258(DI), Z2, Z2
+	VINSERTI32X4    $0x03, 322(DI), Z2, Z2
 	VPANDD          Z0, Z2, Z3
 	VPSLLD          $0x02, Z1, Z4
 	VPTERNLOGD      $0xf8, pair<>+0(SB), Z4, Z3
 	VMOVUPS         Z3, 192(AX)
 	VPSRLW          $0x04, Z2, Z2
 	VPANDD          Z0, Z2, Z2
-	VPSRLD          $0x02, Z1, Z0
-	VPTERNLOGD      $0xf8, pair<>+0(SB), Z0, Z2
+	VPSRLD          $0x02, Z1, Z1
+	VPTERNLOGD      $0xf8, pair<>+0(SB), Z1, Z2
 	VMOVUPS         Z2, 448(AX)
-	VBROADCASTI32X4 192(CX), Y0
-	VINSERTI32X4    $0x01, 402(CX), Y0, Y0
-	VPBROADCASTW    208(CX), Y1
-	VPBROADCASTW    418(CX), X2
-	VINSERTI32X4    $0x01, X2, Y1, Y1
-	VCVTPH2PS       Y1, Z1
-	VPMOVSXWD       Y0, Z2
-	VPSLLD          $0x18, Z2, Z0
-	VPSRAD          $0x18, Z0, Z0
-	VPSRAD          $0x08, Z2, Z2
-	VCVTDQ2PS       Z0, Z0
-	VMULPS          Z1, Z0, Z0
-	VCVTDQ2PS       Z2, Z2
-	VMULPS          Z1, Z2, Z2
-	VMOVUPS         Z0, 512(AX)
-	VMOVUPS         Z2, 576(AX)
+	VBROADCASTI32X4 192(DI), Y1
+	VINSERTI32X4    $0x01, 402(DI), Y1, Y1
+	VPBROADCASTW    208(DI), Y2
+	VPBROADCASTW    418(DI), X3
+	VINSERTI32X4    $0x01, X3, Y2, Y2
+	VCVTPH2PS       Y2, Z2
+	VPMOVSXWD       Y1, Z3
+	VPSLLD          $0x18, Z3, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VPSRAD          $0x08, Z3, Z3
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z2, Z1, Z1
+	VCVTDQ2PS       Z3, Z3
+	VMULPS          Z2, Z3, Z3
+	VMOVUPS         Z1, 512(AX)
+	VMOVUPS         Z3, 576(AX)
+	ADDQ            $0x18, CX
+	ADDQ            $0x00000280, AX
+	DECQ            SI
+	JNZ             spread
+
+spread_end:
 	VZEROUPPER
 	RET
 
@@ -11142,26 +11290,40 @@ reduce:
 	MOVSS         X7, ret_3+76(FP)
 	RET
 
-// func SpreadIQ4NLAVX512(dst []byte, w []byte)
-// Requires: AVX, AVX512BW, AVX512F
-TEXT ·SpreadIQ4NLAVX512(SB), NOSPLIT, $0-48
-	MOVQ            dst_base+0(FP), AX
-	MOVQ            w_base+24(FP), CX
-	MOVL            $0x0f0f0f0f, DX
-	VPBROADCASTD    DX, Z0
-	VPXORD          Z1, Z1, Z1
-	VMOVDQU32       pickIQ4NL0<>+0(SB), Z1
-	VMOVUPS         valuesIQ4NL<>+0(SB), Z2
-	MOVL            $0x000000f0, DX
-	KMOVD           DX, K1
-	MOVL            $0x00000f00, DX
-	KMOVD           DX, K2
-	MOVL            $0x0000f000, DX
-	KMOVD           DX, K3
-	VBROADCASTI32X4 2(CX), Z3
-	VINSERTI32X4    $0x01, 74(CX), Z3, Z3
-	VINSERTI32X4    $0x02, 146(CX), Z3, Z3
-	VINSERTI32X4    $0x03, 218(CX), Z3, Z3
+// func SpreadIQ4NLAVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
+// Requires: AVX, AVX512BW, AVX512F, MMX+
+TEXT ·SpreadIQ4NLAVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         at+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVL         $0x0f0f0f0f, SI
+	VPBROADCASTD SI, Z0
+	VPXORD       Z1, Z1, Z1
+	VMOVDQU32    pickIQ4NL0<>+0(SB), Z1
+	VMOVUPS      valuesIQ4NL<>+0(SB), Z2
+	MOVL         $0x000000f0, SI
+	KMOVD        SI, K1
+	MOVL         $0x00000f00, SI
+	KMOVD        SI, K2
+	MOVL         $0x0000f000, SI
+	KMOVD        SI, K3
+	MOVQ         $0x00000010, SI
+	TESTQ        SI, SI
+	JZ           spread_end
+
+spread:
+	MOVQ            (CX), DI
+	ADDQ            DX, DI
+	PREFETCHT1      (DI)(BX*1)
+	PREFETCHT1      64(DI)(BX*1)
+	PREFETCHT1      128(DI)(BX*1)
+	PREFETCHT1      192(DI)(BX*1)
+	PREFETCHT1      256(DI)(BX*1)
+	VBROADCASTI32X4 2(DI), Z3
+	VINSERTI32X4    $0x01, 74(DI), Z3, Z3
+	VINSERTI32X4    $0x02, 146(DI), Z3, Z3
+	VINSERTI32X4    $0x03, 218(DI), Z3, Z3
 	VPANDD          Z0, Z3, Z4
 	VPSHUFB         Z4, Z2, Z4
 	VMOVUPS         Z4, (AX)
@@ -11169,10 +11331,10 @@ TEXT ·SpreadIQ4NLAVX512(SB), NOSPLIT, $0-48
 	VPANDD          Z0, Z3, Z3
 	VPSHUFB         Z3, Z2, Z3
 	VMOVUPS         Z3, 64(AX)
-	VBROADCASTI32X4 20(CX), Z3
-	VINSERTI32X4    $0x01, 92(CX), Z3, Z3
-	VINSERTI32X4    $0x02, 164(CX), Z3, Z3
-	VINSERTI32X4    $0x03, 236(CX), Z3, Z3
+	VBROADCASTI32X4 20(DI), Z3
+	VINSERTI32X4    $0x01, 92(DI), Z3, Z3
+	VINSERTI32X4    $0x02, 164(DI), Z3, Z3
+	VINSERTI32X4    $0x03, 236(DI), Z3, Z3
 	VPANDD          Z0, Z3, Z4
 	VPSHUFB         Z4, Z2, Z4
 	VMOVUPS         Z4, 128(AX)
@@ -11180,10 +11342,10 @@ TEXT ·SpreadIQ4NLAVX512(SB), NOSPLIT, $0-48
 	VPANDD          Z0, Z3, Z3
 	VPSHUFB         Z3, Z2, Z3
 	VMOVUPS         Z3, 192(AX)
-	VBROADCASTI32X4 38(CX), Z3
-	VINSERTI32X4    $0x01, 110(CX), Z3, Z3
-	VINSERTI32X4    $0x02, 182(CX), Z3, Z3
-	VINSERTI32X4    $0x03, 254(CX), Z3, Z3
+	VBROADCASTI32X4 38(DI), Z3
+	VINSERTI32X4    $0x01, 110(DI), Z3, Z3
+	VINSERTI32X4    $0x02, 182(DI), Z3, Z3
+	VINSERTI32X4    $0x03, 254(DI), Z3, Z3
 	VPANDD          Z0, Z3, Z4
 	VPSHUFB         Z4, Z2, Z4
 	VMOVUPS         Z4, 256(AX)
@@ -11191,10 +11353,10 @@ TEXT ·SpreadIQ4NLAVX512(SB), NOSPLIT, $0-48
 	VPANDD          Z0, Z3, Z3
 	VPSHUFB         Z3, Z2, Z3
 	VMOVUPS         Z3, 320(AX)
-	VBROADCASTI32X4 56(CX), Z3
-	VINSERTI32X4    $0x01, 128(CX), Z3, Z3
-	VINSERTI32X4    $0x02, 200(CX), Z3, Z3
-	VINSERTI32X4    $0x03, 272(CX), Z3, Z3
+	VBROADCASTI32X4 56(DI), Z3
+	VINSERTI32X4    $0x01, 128(DI), Z3, Z3
+	VINSERTI32X4    $0x02, 200(DI), Z3, Z3
+	VINSERTI32X4    $0x03, 272(DI), Z3, Z3
 	VPANDD          Z0, Z3, Z4
 	VPSHUFB         Z4, Z2, Z4
 	VMOVUPS         Z4, 384(AX)
@@ -11202,12 +11364,18 @@ TEXT ·SpreadIQ4NLAVX512(SB), NOSPLIT, $0-48
 	VPANDD          Z0, Z3, Z3
 	VPSHUFB         Z3, Z2, Z3
 	VMOVUPS         Z3, 448(AX)
-	VPERMW          (CX), Z1, Z0
-	VPERMW          72(CX), Z1, K1, Z0
-	VPERMW          144(CX), Z1, K2, Z0
-	VPERMW          216(CX), Z1, K3, Z0
-	VCVTPH2PS       Y0, Z0
-	VMOVUPS         Z0, 512(AX)
+	VPERMW          (DI), Z1, Z3
+	VPERMW          72(DI), Z1, K1, Z3
+	VPERMW          144(DI), Z1, K2, Z3
+	VPERMW          216(DI), Z1, K3, Z3
+	VCVTPH2PS       Y3, Z3
+	VMOVUPS         Z3, 512(AX)
+	ADDQ            $0x18, CX
+	ADDQ            $0x00000280, AX
+	DECQ            SI
+	JNZ             spread
+
+spread_end:
 	VZEROUPPER
 	RET
 
@@ -11441,33 +11609,48 @@ DATA pickQ512<>+48(SB)/8, $0x00350019000d0001
 DATA pickQ512<>+56(SB)/8, $0x00350019000d0001
 GLOBL pickQ512<>(SB), RODATA|NOPTR, $64
 
-// func SpreadQ51AVX512(dst []byte, w []byte)
-// Requires: AVX, AVX512BW, AVX512F
-TEXT ·SpreadQ51AVX512(SB), NOSPLIT, $0-48
-	MOVQ            dst_base+0(FP), AX
-	MOVQ            w_base+24(FP), CX
-	MOVL            $0x0f0f0f0f, DX
-	VPBROADCASTD    DX, Z0
-	VPXORD          Z1, Z1, Z1
-	VMOVDQU32       pickQ510<>+0(SB), Z1
-	VMOVDQU32       pickQ512<>+0(SB), Z2
-	VMOVUPS         bit<>+0(SB), Z3
-	VMOVUPS         lowBytes<>+0(SB), Z4
-	VMOVUPS         highBytes<>+0(SB), Z5
-	MOVL            $0x000000f0, DX
-	KMOVD           DX, K1
-	MOVL            $0x00000f00, DX
-	KMOVD           DX, K2
-	MOVL            $0x0000f000, DX
-	KMOVD           DX, K3
-	VBROADCASTI32X4 8(CX), Z6
-	VINSERTI32X4    $0x01, 104(CX), Z6, Z6
-	VINSERTI32X4    $0x02, 200(CX), Z6, Z6
-	VINSERTI32X4    $0x03, 296(CX), Z6, Z6
-	VBROADCASTI32X4 4(CX), Z7
-	VINSERTI32X4    $0x01, 100(CX), Z7, Z7
-	VINSERTI32X4    $0x02, 196(CX), Z7, Z7
-	VINSERTI32X4    $0x03, 292(CX), Z7, Z7
+// func SpreadQ51AVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
+// Requires: AVX, AVX512BW, AVX512F, MMX+
+TEXT ·SpreadQ51AVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         at+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVL         $0x0f0f0f0f, SI
+	VPBROADCASTD SI, Z0
+	VPXORD       Z1, Z1, Z1
+	VMOVDQU32    pickQ510<>+0(SB), Z1
+	VMOVDQU32    pickQ512<>+0(SB), Z2
+	VMOVUPS      bit<>+0(SB), Z3
+	VMOVUPS      lowBytes<>+0(SB), Z4
+	VMOVUPS      highBytes<>+0(SB), Z5
+	MOVL         $0x000000f0, SI
+	KMOVD        SI, K1
+	MOVL         $0x00000f00, SI
+	KMOVD        SI, K2
+	MOVL         $0x0000f000, SI
+	KMOVD        SI, K3
+	MOVQ         $0x00000010, SI
+	TESTQ        SI, SI
+	JZ           spread_end
+
+spread:
+	MOVQ            (CX), DI
+	ADDQ            DX, DI
+	PREFETCHT1      (DI)(BX*1)
+	PREFETCHT1      64(DI)(BX*1)
+	PREFETCHT1      128(DI)(BX*1)
+	PREFETCHT1      192(DI)(BX*1)
+	PREFETCHT1      256(DI)(BX*1)
+	PREFETCHT1      320(DI)(BX*1)
+	VBROADCASTI32X4 8(DI), Z6
+	VINSERTI32X4    $0x01, 104(DI), Z6, Z6
+	VINSERTI32X4    $0x02, 200(DI), Z6, Z6
+	VINSERTI32X4    $0x03, 296(DI), Z6, Z6
+	VBROADCASTI32X4 4(DI), Z7
+	VINSERTI32X4    $0x01, 100(DI), Z7, Z7
+	VINSERTI32X4    $0x02, 196(DI), Z7, Z7
+	VINSERTI32X4    $0x03, 292(DI), Z7, Z7
 	VPANDD          Z0, Z6, Z8
 	VPSHUFB         Z4, Z7, Z9
 	VPTESTMB        Z3, Z9, K4
@@ -11479,14 +11662,14 @@ TEXT ·SpreadQ51AVX512(SB), NOSPLIT, $0-48
 	VPTESTMB        Z3, Z7, K4
 	VPADDB          sixteen<>+0(SB), Z6, K4, Z6
 	VMOVUPS         Z6, 64(AX)
-	VBROADCASTI32X4 32(CX), Z6
-	VINSERTI32X4    $0x01, 128(CX), Z6, Z6
-	VINSERTI32X4    $0x02, 224(CX), Z6, Z6
-	VINSERTI32X4    $0x03, 320(CX), Z6, Z6
-	VBROADCASTI32X4 28(CX), Z7
-	VINSERTI32X4    $0x01, 124(CX), Z7, Z7
-	VINSERTI32X4    $0x02, 220(CX), Z7, Z7
-	VINSERTI32X4    $0x03, 316(CX), Z7, Z7
+	VBROADCASTI32X4 32(DI), Z6
+	VINSERTI32X4    $0x01, 128(DI), Z6, Z6
+	VINSERTI32X4    $0x02, 224(DI), Z6, Z6
+	VINSERTI32X4    $0x03, 320(DI), Z6, Z6
+	VBROADCASTI32X4 28(DI), Z7
+	VINSERTI32X4    $0x01, 124(DI), Z7, Z7
+	VINSERTI32X4    $0x02, 220(DI), Z7, Z7
+	VINSERTI32X4    $0x03, 316(DI), Z7, Z7
 	VPANDD          Z0, Z6, Z8
 	VPSHUFB         Z4, Z7, Z9
 	VPTESTMB        Z3, Z9, K4
@@ -11498,14 +11681,14 @@ TEXT ·SpreadQ51AVX512(SB), NOSPLIT, $0-48
 	VPTESTMB        Z3, Z7, K4
 	VPADDB          sixteen<>+0(SB), Z6, K4, Z6
 	VMOVUPS         Z6, 192(AX)
-	VBROADCASTI32X4 56(CX), Z6
-	VINSERTI32X4    $0x01, 152(CX), Z6, Z6
-	VINSERTI32X4    $0x02, 248(CX), Z6, Z6
-	VINSERTI32X4    $0x03, 344(CX), Z6, Z6
-	VBROADCASTI32X4 52(CX), Z7
-	VINSERTI32X4    $0x01, 148(CX), Z7, Z7
-	VINSERTI32X4    $0x02, 244(CX), Z7, Z7
-	VINSERTI32X4    $0x03, 340(CX), Z7, Z7
+	VBROADCASTI32X4 56(DI), Z6
+	VINSERTI32X4    $0x01, 152(DI), Z6, Z6
+	VINSERTI32X4    $0x02, 248(DI), Z6, Z6
+	VINSERTI32X4    $0x03, 344(DI), Z6, Z6
+	VBROADCASTI32X4 52(DI), Z7
+	VINSERTI32X4    $0x01, 148(DI), Z7, Z7
+	VINSERTI32X4    $0x02, 244(DI), Z7, Z7
+	VINSERTI32X4    $0x03, 340(DI), Z7, Z7
 	VPANDD          Z0, Z6, Z8
 	VPSHUFB         Z4, Z7, Z9
 	VPTESTMB        Z3, Z9, K4
@@ -11517,51 +11700,57 @@ TEXT ·SpreadQ51AVX512(SB), NOSPLIT, $0-48
 	VPTESTMB        Z3, Z7, K4
 	VPADDB          sixteen<>+0(SB), Z6, K4, Z6
 	VMOVUPS         Z6, 320(AX)
-	VBROADCASTI32X4 80(CX), Z6
-	VINSERTI32X4    $0x01, 176(CX), Z6, Z6
-	VINSERTI32X4    $0x02, 272(CX), Z6, Z6
-	VINSERTI32X4    $0x03, 368(CX), Z6, Z6
-	VBROADCASTI32X4 76(CX), Z7
-	VINSERTI32X4    $0x01, 172(CX), Z7, Z7
-	VINSERTI32X4    $0x02, 268(CX), Z7, Z7
-	VINSERTI32X4    $0x03, 364(CX), Z7, Z7
+	VBROADCASTI32X4 80(DI), Z6
+	VINSERTI32X4    $0x01, 176(DI), Z6, Z6
+	VINSERTI32X4    $0x02, 272(DI), Z6, Z6
+	VINSERTI32X4    $0x03, 368(DI), Z6, Z6
+	VBROADCASTI32X4 76(DI), Z7
+	VINSERTI32X4    $0x01, 172(DI), Z7, Z7
+	VINSERTI32X4    $0x02, 268(DI), Z7, Z7
+	VINSERTI32X4    $0x03, 364(DI), Z7, Z7
 	VPANDD          Z0, Z6, Z8
-	VPSHUFB         Z4, Z7, Z4
-	VPTESTMB        Z3, Z4, K4
+	VPSHUFB         Z4, Z7, Z9
+	VPTESTMB        Z3, Z9, K4
 	VPADDB          sixteen<>+0(SB), Z8, K4, Z8
 	VMOVUPS         Z8, 384(AX)
-	VPSRLW          $0x04, Z6, Z4
-	VPANDD          Z0, Z4, Z4
-	VPSHUFB         Z5, Z7, Z0
-	VPTESTMB        Z3, Z0, K4
-	VPADDB          sixteen<>+0(SB), Z4, K4, Z4
-	VMOVUPS         Z4, 448(AX)
-	VMOVDQU32       (CX), Z0
-	VPERMT2W        32(CX), Z1, Z0
-	VMOVDQU32       96(CX), Z3
-	VPERMT2W        128(CX), Z1, Z3
-	VMOVDQU16       Z3, K1, Z0
-	VMOVDQU32       192(CX), Z3
-	VPERMT2W        224(CX), Z1, Z3
-	VMOVDQU16       Z3, K2, Z0
-	VMOVDQU32       288(CX), Z3
-	VPERMT2W        320(CX), Z1, Z3
-	VMOVDQU16       Z3, K3, Z0
-	VCVTPH2PS       Y0, Z0
-	VMOVDQU32       (CX), Z1
-	VPERMT2W        32(CX), Z2, Z1
-	VMOVDQU32       96(CX), Z3
-	VPERMT2W        128(CX), Z2, Z3
-	VMOVDQU16       Z3, K1, Z1
-	VMOVDQU32       192(CX), Z3
-	VPERMT2W        224(CX), Z2, Z3
-	VMOVDQU16       Z3, K2, Z1
-	VMOVDQU32       288(CX), Z3
-	VPERMT2W        320(CX), Z2, Z3
-	VMOVDQU16       Z3, K3, Z1
-	VCVTPH2PS       Y1, Z1
-	VMOVUPS         Z0, 512(AX)
-	VMOVUPS         Z1, 576(AX)
+	VPSRLW          $0x04, Z6, Z6
+	VPANDD          Z0, Z6, Z6
+	VPSHUFB         Z5, Z7, Z7
+	VPTESTMB        Z3, Z7, K4
+	VPADDB          sixteen<>+0(SB), Z6, K4, Z6
+	VMOVUPS         Z6, 448(AX)
+	VMOVDQU32       (DI), Z6
+	VPERMT2W        32(DI), Z1, Z6
+	VMOVDQU32       96(DI), Z7
+	VPERMT2W        128(DI), Z1, Z7
+	VMOVDQU16       Z7, K1, Z6
+	VMOVDQU32       192(DI), Z7
+	VPERMT2W        224(DI), Z1, Z7
+	VMOVDQU16       Z7, K2, Z6
+	VMOVDQU32       288(DI), Z7
+	VPERMT2W        320(DI), Z1, Z7
+	VMOVDQU16       Z7, K3, Z6
+	VCVTPH2PS       Y6, Z6
+	VMOVDQU32       (DI), Z7
+	VPERMT2W        32(DI), Z2, Z7
+	VMOVDQU32       96(DI), Z8
+	VPERMT2W        128(DI), Z2, Z8
+	VMOVDQU16       Z8, K1, Z7
+	VMOVDQU32       192(DI), Z8
+	VPERMT2W        224(DI), Z2, Z8
+	VMOVDQU16       Z8, K2, Z7
+	VMOVDQU32       288(DI), Z8
+	VPERMT2W        320(DI), Z2, Z8
+	VMOVDQU16       Z8, K3, Z7
+	VCVTPH2PS       Y7, Z7
+	VMOVUPS         Z6, 512(AX)
+	VMOVUPS         Z7, 576(AX)
+	ADDQ            $0x18, CX
+	ADDQ            $0x00000280, AX
+	DECQ            SI
+	JNZ             spread
+
+spread_end:
 	VZEROUPPER
 	RET
 
@@ -12015,96 +12204,115 @@ DATA half3K<>+48(SB)/8, $0x0f0e0f0e0f0e0f0e
 DATA half3K<>+56(SB)/8, $0x0f0e0f0e0f0e0f0e
 GLOBL half3K<>(SB), RODATA|NOPTR, $64
 
-// func SpreadQ3KAVX512(dst []byte, w []byte)
-// Requires: AVX, AVX2, AVX512F, AVX512VL
-TEXT ·SpreadQ3KAVX512(SB), NOSPLIT, $0-48
-	MOVQ            dst_base+0(FP), AX
-	MOVQ            w_base+24(FP), CX
-	MOVL            $0x0f0f0f0f, DX
-	VPBROADCASTD    DX, Z0
-	VPXORD          Z1, Z1, Z1
-	VMOVUPS         oddQuarters<>+0(SB), Z0
-	VBROADCASTI32X4 (CX), Z1
-	VINSERTI32X4    $0x01, (CX), Z1, Z1
-	VINSERTI32X4    $0x02, 110(CX), Z1, Z1
-	VINSERTI32X4    $0x03, 110(CX), Z1, Z1
+// func SpreadQ3KAVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
+// Requires: AVX, AVX2, AVX512F, AVX512VL, MMX+
+TEXT ·SpreadQ3KAVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         at+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVL         $0x0f0f0f0f, SI
+	VPBROADCASTD SI, Z0
+	VPXORD       Z1, Z1, Z1
+	VMOVUPS      oddQuarters<>+0(SB), Z0
+	MOVQ         $0x00000010, SI
+	TESTQ        SI, SI
+	JZ           spread_end
+
+spread:
+	MOVQ            (CX), DI
+	ADDQ            DX, DI
+	PREFETCHT1      (DI)(BX*1)
+	PREFETCHT1      64(DI)(BX*1)
+	PREFETCHT1      128(DI)(BX*1)
+	PREFETCHT1      192(DI)(BX*1)
+	VBROADCASTI32X4 (DI), Z1
+	VINSERTI32X4    $0x01, (DI), Z1, Z1
+	VINSERTI32X4    $0x02, 110(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 110(DI), Z1, Z1
 	VPSRLVQ         Z0, Z1, Z1
-	VBROADCASTI32X4 16(CX), Z2
-	VINSERTI32X4    $0x01, 16(CX), Z2, Z2
-	VINSERTI32X4    $0x02, 126(CX), Z2, Z2
-	VINSERTI32X4    $0x03, 126(CX), Z2, Z2
+	VBROADCASTI32X4 16(DI), Z2
+	VINSERTI32X4    $0x01, 16(DI), Z2, Z2
+	VINSERTI32X4    $0x02, 126(DI), Z2, Z2
+	VINSERTI32X4    $0x03, 126(DI), Z2, Z2
 	VPSRLVQ         Z0, Z2, Z2
-	VBROADCASTI32X4 32(CX), Z0
-	VINSERTI32X4    $0x01, 64(CX), Z0, Z0
-	VINSERTI32X4    $0x02, 142(CX), Z0, Z0
-	VINSERTI32X4    $0x03, 174(CX), Z0, Z0
-	VMOVUPS         Z0, Z3
+	VBROADCASTI32X4 32(DI), Z3
+	VINSERTI32X4    $0x01, 64(DI), Z3, Z3
+	VINSERTI32X4    $0x02, 142(DI), Z3, Z3
+	VINSERTI32X4    $0x03, 174(DI), Z3, Z3
+	VMOVUPS         Z3, Z4
+	VPANDD          bytes3<>+0(SB), Z4, Z4
+	VPSLLD          $0x02, Z1, Z5
+	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, (AX)
+	VPSRLD          $0x02, Z3, Z4
+	VPANDD          bytes3<>+0(SB), Z4, Z4
+	VPSLLD          $0x01, Z1, Z5
+	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 128(AX)
+	VPSRLD          $0x04, Z3, Z4
+	VPANDD          bytes3<>+0(SB), Z4, Z4
+	VMOVUPS         Z1, Z5
+	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 256(AX)
+	VPSRLD          $0x06, Z3, Z3
 	VPANDD          bytes3<>+0(SB), Z3, Z3
-	VPSLLD          $0x02, Z1, Z4
-	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z4, Z3
-	VMOVUPS         Z3, (AX)
-	VPSRLD          $0x02, Z0, Z3
-	VPANDD          bytes3<>+0(SB), Z3, Z3
-	VPSLLD          $0x01, Z1, Z4
-	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z4, Z3
-	VMOVUPS         Z3, 128(AX)
-	VPSRLD          $0x04, Z0, Z3
-	VPANDD          bytes3<>+0(SB), Z3, Z3
-	VMOVUPS         Z1, Z4
-	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z4, Z3
-	VMOVUPS         Z3, 256(AX)
-	VPSRLD          $0x06, Z0, Z0
-	VPANDD          bytes3<>+0(SB), Z0, Z0
 	VPSRLD          $0x01, Z1, Z1
-	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z1, Z0
-	VMOVUPS         Z0, 384(AX)
-	VBROADCASTI32X4 48(CX), Z0
-	VINSERTI32X4    $0x01, 80(CX), Z0, Z0
-	VINSERTI32X4    $0x02, 158(CX), Z0, Z0
-	VINSERTI32X4    $0x03, 190(CX), Z0, Z0
-	VMOVUPS         Z0, Z1
+	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z1, Z3
+	VMOVUPS         Z3, 384(AX)
+	VBROADCASTI32X4 48(DI), Z1
+	VINSERTI32X4    $0x01, 80(DI), Z1, Z1
+	VINSERTI32X4    $0x02, 158(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 190(DI), Z1, Z1
+	VMOVUPS         Z1, Z3
+	VPANDD          bytes3<>+0(SB), Z3, Z3
+	VPSLLD          $0x02, Z2, Z4
+	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z4, Z3
+	VMOVUPS         Z3, 64(AX)
+	VPSRLD          $0x02, Z1, Z3
+	VPANDD          bytes3<>+0(SB), Z3, Z3
+	VPSLLD          $0x01, Z2, Z4
+	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z4, Z3
+	VMOVUPS         Z3, 192(AX)
+	VPSRLD          $0x04, Z1, Z3
+	VPANDD          bytes3<>+0(SB), Z3, Z3
+	VMOVUPS         Z2, Z4
+	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z4, Z3
+	VMOVUPS         Z3, 320(AX)
+	VPSRLD          $0x06, Z1, Z1
 	VPANDD          bytes3<>+0(SB), Z1, Z1
-	VPSLLD          $0x02, Z2, Z3
-	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z3, Z1
-	VMOVUPS         Z1, 64(AX)
-	VPSRLD          $0x02, Z0, Z1
-	VPANDD          bytes3<>+0(SB), Z1, Z1
-	VPSLLD          $0x01, Z2, Z3
-	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z3, Z1
-	VMOVUPS         Z1, 192(AX)
-	VPSRLD          $0x04, Z0, Z1
-	VPANDD          bytes3<>+0(SB), Z1, Z1
-	VMOVUPS         Z2, Z3
-	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z3, Z1
-	VMOVUPS         Z1, 320(AX)
-	VPSRLD          $0x06, Z0, Z0
-	VPANDD          bytes3<>+0(SB), Z0, Z0
-	VPSRLD          $0x01, Z2, Z1
-	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z1, Z0
-	VMOVUPS         Z0, 448(AX)
-	VBROADCASTI32X4 94(CX), Y0
-	VINSERTI32X4    $0x01, 204(CX), Y0, Y0
-	VPSHUFB         low3K<>+0(SB), Y0, Y1
-	VPSRLVQ         low3KBits<>+0(SB), Y1, Y1
-	VPANDD          bytesf<>+0(SB), Y1, Y1
-	VPSHUFB         high3K<>+0(SB), Y0, Y2
-	VPSRLVD         high3KBits<>+0(SB), Y2, Y2
-	VPSLLD          $0x04, Y2, Y2
-	VPANDD          bytes30<>+0(SB), Y2, Y2
-	VPADDB          Y2, Y1, Y1
-	VPSUBB          bytes20<>+0(SB), Y1, Y1
-	VPSHUFB         half3K<>+0(SB), Y0, Y0
-	VCVTPH2PS       Y0, Z0
-	VPMOVSXWD       Y1, Z2
-	VPSLLD          $0x18, Z2, Z1
-	VPSRAD          $0x18, Z1, Z1
-	VPSRAD          $0x08, Z2, Z2
-	VCVTDQ2PS       Z1, Z1
-	VMULPS          Z0, Z1, Z1
+	VPSRLD          $0x01, Z2, Z2
+	VPTERNLOGD      $0xf8, bytes4<>+0(SB), Z2, Z1
+	VMOVUPS         Z1, 448(AX)
+	VBROADCASTI32X4 94(DI), Y1
+	VINSERTI32X4    $0x01, 204(DI), Y1, Y1
+	VPSHUFB         low3K<>+0(SB), Y1, Y2
+	VPSRLVQ         low3KBits<>+0(SB), Y2, Y2
+	VPANDD          bytesf<>+0(SB), Y2, Y2
+	VPSHUFB         high3K<>+0(SB), Y1, Y3
+	VPSRLVD         high3KBits<>+0(SB), Y3, Y3
+	VPSLLD          $0x04, Y3, Y3
+	VPANDD          bytes30<>+0(SB), Y3, Y3
+	VPADDB          Y3, Y2, Y2
+	VPSUBB          bytes20<>+0(SB), Y2, Y2
+	VPSHUFB         half3K<>+0(SB), Y1, Y1
+	VCVTPH2PS       Y1, Z1
+	VPMOVSXWD       Y2, Z3
+	VPSLLD          $0x18, Z3, Z2
+	VPSRAD          $0x18, Z2, Z2
+	VPSRAD          $0x08, Z3, Z3
 	VCVTDQ2PS       Z2, Z2
-	VMULPS          Z0, Z2, Z2
-	VMOVUPS         Z1, 512(AX)
-	VMOVUPS         Z2, 576(AX)
+	VMULPS          Z1, Z2, Z2
+	VCVTDQ2PS       Z3, Z3
+	VMULPS          Z1, Z3, Z3
+	VMOVUPS         Z2, 512(AX)
+	VMOVUPS         Z3, 576(AX)
+	ADDQ            $0x18, CX
+	ADDQ            $0x00000280, AX
+	DECQ            SI
+	JNZ             spread
+
+spread_end:
 	VZEROUPPER
 	RET
 
@@ -12342,19 +12550,33 @@ DATA thirtyTwo<>+48(SB)/8, $0x0000002000000020
 DATA thirtyTwo<>+56(SB)/8, $0x0000002000000020
 GLOBL thirtyTwo<>(SB), RODATA|NOPTR, $64
 
-// func SpreadIQ4XSAVX512(dst []byte, w []byte)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL
-TEXT ·SpreadIQ4XSAVX512(SB), NOSPLIT, $0-48
-	MOVQ            dst_base+0(FP), AX
-	MOVQ            w_base+24(FP), CX
-	MOVL            $0x0f0f0f0f, DX
-	VPBROADCASTD    DX, Z0
-	VPXORD          Z1, Z1, Z1
-	VMOVUPS         valuesIQ4XS<>+0(SB), Z1
-	VBROADCASTI32X4 8(CX), Z2
-	VINSERTI32X4    $0x01, 72(CX), Z2, Z2
-	VINSERTI32X4    $0x02, 144(CX), Z2, Z2
-	VINSERTI32X4    $0x03, 208(CX), Z2, Z2
+// func SpreadIQ4XSAVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, MMX+
+TEXT ·SpreadIQ4XSAVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         at+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVL         $0x0f0f0f0f, SI
+	VPBROADCASTD SI, Z0
+	VPXORD       Z1, Z1, Z1
+	VMOVUPS      valuesIQ4XS<>+0(SB), Z1
+	MOVQ         $0x00000010, SI
+	TESTQ        SI, SI
+	JZ           spread_end
+
+spread:
+	MOVQ            (CX), DI
+	ADDQ            DX, DI
+	PREFETCHT1      (DI)(BX*1)
+	PREFETCHT1      64(DI)(BX*1)
+	PREFETCHT1      128(DI)(BX*1)
+	PREFETCHT1      192(DI)(BX*1)
+	PREFETCHT1      256(DI)(BX*1)
+	VBROADCASTI32X4 8(DI), Z2
+	VINSERTI32X4    $0x01, 72(DI), Z2, Z2
+	VINSERTI32X4    $0x02, 144(DI), Z2, Z2
+	VINSERTI32X4    $0x03, 208(DI), Z2, Z2
 	VPANDD          Z0, Z2, Z3
 	VPSHUFB         Z3, Z1, Z3
 	VMOVUPS         Z3, (AX)
@@ -12362,10 +12584,10 @@ TEXT ·SpreadIQ4XSAVX512(SB), NOSPLIT, $0-48
 	VPANDD          Z0, Z2, Z2
 	VPSHUFB         Z2, Z1, Z2
 	VMOVUPS         Z2, 64(AX)
-	VBROADCASTI32X4 24(CX), Z2
-	VINSERTI32X4    $0x01, 88(CX), Z2, Z2
-	VINSERTI32X4    $0x02, 160(CX), Z2, Z2
-	VINSERTI32X4    $0x03, 224(CX), Z2, Z2
+	VBROADCASTI32X4 24(DI), Z2
+	VINSERTI32X4    $0x01, 88(DI), Z2, Z2
+	VINSERTI32X4    $0x02, 160(DI), Z2, Z2
+	VINSERTI32X4    $0x03, 224(DI), Z2, Z2
 	VPANDD          Z0, Z2, Z3
 	VPSHUFB         Z3, Z1, Z3
 	VMOVUPS         Z3, 128(AX)
@@ -12373,10 +12595,10 @@ TEXT ·SpreadIQ4XSAVX512(SB), NOSPLIT, $0-48
 	VPANDD          Z0, Z2, Z2
 	VPSHUFB         Z2, Z1, Z2
 	VMOVUPS         Z2, 192(AX)
-	VBROADCASTI32X4 40(CX), Z2
-	VINSERTI32X4    $0x01, 104(CX), Z2, Z2
-	VINSERTI32X4    $0x02, 176(CX), Z2, Z2
-	VINSERTI32X4    $0x03, 240(CX), Z2, Z2
+	VBROADCASTI32X4 40(DI), Z2
+	VINSERTI32X4    $0x01, 104(DI), Z2, Z2
+	VINSERTI32X4    $0x02, 176(DI), Z2, Z2
+	VINSERTI32X4    $0x03, 240(DI), Z2, Z2
 	VPANDD          Z0, Z2, Z3
 	VPSHUFB         Z3, Z1, Z3
 	VMOVUPS         Z3, 256(AX)
@@ -12384,10 +12606,10 @@ TEXT ·SpreadIQ4XSAVX512(SB), NOSPLIT, $0-48
 	VPANDD          Z0, Z2, Z2
 	VPSHUFB         Z2, Z1, Z2
 	VMOVUPS         Z2, 320(AX)
-	VBROADCASTI32X4 56(CX), Z2
-	VINSERTI32X4    $0x01, 120(CX), Z2, Z2
-	VINSERTI32X4    $0x02, 192(CX), Z2, Z2
-	VINSERTI32X4    $0x03, 256(CX), Z2, Z2
+	VBROADCASTI32X4 56(DI), Z2
+	VINSERTI32X4    $0x01, 120(DI), Z2, Z2
+	VINSERTI32X4    $0x02, 192(DI), Z2, Z2
+	VINSERTI32X4    $0x03, 256(DI), Z2, Z2
 	VPANDD          Z0, Z2, Z3
 	VPSHUFB         Z3, Z1, Z3
 	VMOVUPS         Z3, 384(AX)
@@ -12395,28 +12617,34 @@ TEXT ·SpreadIQ4XSAVX512(SB), NOSPLIT, $0-48
 	VPANDD          Z0, Z2, Z2
 	VPSHUFB         Z2, Z1, Z2
 	VMOVUPS         Z2, 448(AX)
-	VBROADCASTI32X4 (CX), Y0
-	VINSERTI32X4    $0x01, 136(CX), Y0, Y0
-	VPSHUFB         lowXS<>+0(SB), Y0, Y0
-	VPMOVZXWD       Y0, Z0
-	VPSRLVD         oddBlocks<>+0(SB), Z0, Z0
-	VPANDD          nibble32<>+0(SB), Z0, Z0
-	VPBROADCASTW    2(CX), Y1
-	VPBROADCASTW    138(CX), X2
-	VINSERTI32X4    $0x01, X2, Y1, Y1
-	VPMOVZXWD       Y1, Z1
-	VPSRLVD         upperXSBits<>+0(SB), Z1, Z1
-	VPSLLD          $0x04, Z1, Z1
-	VPANDD          pair32<>+0(SB), Z1, Z1
-	VPADDD          Z1, Z0, Z0
-	VPSUBD          thirtyTwo<>+0(SB), Z0, Z0
-	VCVTDQ2PS       Z0, Z0
-	VPBROADCASTW    (CX), Y1
-	VPBROADCASTW    136(CX), X2
-	VINSERTI32X4    $0x01, X2, Y1, Y1
-	VCVTPH2PS       Y1, Z1
-	VMULPS          Z1, Z0, Z0
-	VMOVUPS         Z0, 512(AX)
+	VBROADCASTI32X4 (DI), Y2
+	VINSERTI32X4    $0x01, 136(DI), Y2, Y2
+	VPSHUFB         lowXS<>+0(SB), Y2, Y2
+	VPMOVZXWD       Y2, Z2
+	VPSRLVD         oddBlocks<>+0(SB), Z2, Z2
+	VPANDD          nibble32<>+0(SB), Z2, Z2
+	VPBROADCASTW    2(DI), Y3
+	VPBROADCASTW    138(DI), X4
+	VINSERTI32X4    $0x01, X4, Y3, Y3
+	VPMOVZXWD       Y3, Z3
+	VPSRLVD         upperXSBits<>+0(SB), Z3, Z3
+	VPSLLD          $0x04, Z3, Z3
+	VPANDD          pair32<>+0(SB), Z3, Z3
+	VPADDD          Z3, Z2, Z2
+	VPSUBD          thirtyTwo<>+0(SB), Z2, Z2
+	VCVTDQ2PS       Z2, Z2
+	VPBROADCASTW    (DI), Y3
+	VPBROADCASTW    136(DI), X4
+	VINSERTI32X4    $0x01, X4, Y3, Y3
+	VCVTPH2PS       Y3, Z3
+	VMULPS          Z3, Z2, Z2
+	VMOVUPS         Z2, 512(AX)
+	ADDQ            $0x18, CX
+	ADDQ            $0x00000280, AX
+	DECQ            SI
+	JNZ             spread
+
+spread_end:
 	VZEROUPPER
 	RET
 
@@ -13441,28 +13669,42 @@ reduce:
 	MOVSS         X8, ret_3+76(FP)
 	RET
 
-// func SpreadMXFP4AVX512(dst []byte, w []byte)
-// Requires: AVX, AVX512BW, AVX512F
-TEXT ·SpreadMXFP4AVX512(SB), NOSPLIT, $0-48
-	MOVQ            dst_base+0(FP), AX
-	MOVQ            w_base+24(FP), CX
-	MOVL            $0x0f0f0f0f, DX
-	VPBROADCASTD    DX, Z0
-	VPXORD          Z1, Z1, Z1
-	VMOVUPS         valuesMXFP4<>+0(SB), Z1
-	MOVL            $0x00400000, DX
-	VPBROADCASTD    DX, Z2
-	VMOVDQU32       pickMXFP40<>+0(SB), Z3
-	MOVL            $0x000000f0, DX
-	KMOVD           DX, K1
-	MOVL            $0x00000f00, DX
-	KMOVD           DX, K2
-	MOVL            $0x0000f000, DX
-	KMOVD           DX, K3
-	VBROADCASTI32X4 1(CX), Z4
-	VINSERTI32X4    $0x01, 69(CX), Z4, Z4
-	VINSERTI32X4    $0x02, 137(CX), Z4, Z4
-	VINSERTI32X4    $0x03, 205(CX), Z4, Z4
+// func SpreadMXFP4AVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
+// Requires: AVX, AVX512BW, AVX512F, MMX+
+TEXT ·SpreadMXFP4AVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         at+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVL         $0x0f0f0f0f, SI
+	VPBROADCASTD SI, Z0
+	VPXORD       Z1, Z1, Z1
+	VMOVUPS      valuesMXFP4<>+0(SB), Z1
+	MOVL         $0x00400000, SI
+	VPBROADCASTD SI, Z2
+	VMOVDQU32    pickMXFP40<>+0(SB), Z3
+	MOVL         $0x000000f0, SI
+	KMOVD        SI, K1
+	MOVL         $0x00000f00, SI
+	KMOVD        SI, K2
+	MOVL         $0x0000f000, SI
+	KMOVD        SI, K3
+	MOVQ         $0x00000010, SI
+	TESTQ        SI, SI
+	JZ           spread_end
+
+spread:
+	MOVQ            (CX), DI
+	ADDQ            DX, DI
+	PREFETCHT1      (DI)(BX*1)
+	PREFETCHT1      64(DI)(BX*1)
+	PREFETCHT1      128(DI)(BX*1)
+	PREFETCHT1      192(DI)(BX*1)
+	PREFETCHT1      256(DI)(BX*1)
+	VBROADCASTI32X4 1(DI), Z4
+	VINSERTI32X4    $0x01, 69(DI), Z4, Z4
+	VINSERTI32X4    $0x02, 137(DI), Z4, Z4
+	VINSERTI32X4    $0x03, 205(DI), Z4, Z4
 	VPANDD          Z0, Z4, Z5
 	VPSHUFB         Z5, Z1, Z5
 	VMOVUPS         Z5, (AX)
@@ -13470,10 +13712,10 @@ TEXT ·SpreadMXFP4AVX512(SB), NOSPLIT, $0-48
 	VPANDD          Z0, Z4, Z4
 	VPSHUFB         Z4, Z1, Z4
 	VMOVUPS         Z4, 64(AX)
-	VBROADCASTI32X4 18(CX), Z4
-	VINSERTI32X4    $0x01, 86(CX), Z4, Z4
-	VINSERTI32X4    $0x02, 154(CX), Z4, Z4
-	VINSERTI32X4    $0x03, 222(CX), Z4, Z4
+	VBROADCASTI32X4 18(DI), Z4
+	VINSERTI32X4    $0x01, 86(DI), Z4, Z4
+	VINSERTI32X4    $0x02, 154(DI), Z4, Z4
+	VINSERTI32X4    $0x03, 222(DI), Z4, Z4
 	VPANDD          Z0, Z4, Z5
 	VPSHUFB         Z5, Z1, Z5
 	VMOVUPS         Z5, 128(AX)
@@ -13481,10 +13723,10 @@ TEXT ·SpreadMXFP4AVX512(SB), NOSPLIT, $0-48
 	VPANDD          Z0, Z4, Z4
 	VPSHUFB         Z4, Z1, Z4
 	VMOVUPS         Z4, 192(AX)
-	VBROADCASTI32X4 35(CX), Z4
-	VINSERTI32X4    $0x01, 103(CX), Z4, Z4
-	VINSERTI32X4    $0x02, 171(CX), Z4, Z4
-	VINSERTI32X4    $0x03, 239(CX), Z4, Z4
+	VBROADCASTI32X4 35(DI), Z4
+	VINSERTI32X4    $0x01, 103(DI), Z4, Z4
+	VINSERTI32X4    $0x02, 171(DI), Z4, Z4
+	VINSERTI32X4    $0x03, 239(DI), Z4, Z4
 	VPANDD          Z0, Z4, Z5
 	VPSHUFB         Z5, Z1, Z5
 	VMOVUPS         Z5, 256(AX)
@@ -13492,10 +13734,10 @@ TEXT ·SpreadMXFP4AVX512(SB), NOSPLIT, $0-48
 	VPANDD          Z0, Z4, Z4
 	VPSHUFB         Z4, Z1, Z4
 	VMOVUPS         Z4, 320(AX)
-	VBROADCASTI32X4 52(CX), Z4
-	VINSERTI32X4    $0x01, 120(CX), Z4, Z4
-	VINSERTI32X4    $0x02, 188(CX), Z4, Z4
-	VINSERTI32X4    $0x03, 256(CX), Z4, Z4
+	VBROADCASTI32X4 52(DI), Z4
+	VINSERTI32X4    $0x01, 120(DI), Z4, Z4
+	VINSERTI32X4    $0x02, 188(DI), Z4, Z4
+	VINSERTI32X4    $0x03, 256(DI), Z4, Z4
 	VPANDD          Z0, Z4, Z5
 	VPSHUFB         Z5, Z1, Z5
 	VMOVUPS         Z5, 384(AX)
@@ -13503,20 +13745,26 @@ TEXT ·SpreadMXFP4AVX512(SB), NOSPLIT, $0-48
 	VPANDD          Z0, Z4, Z4
 	VPSHUFB         Z4, Z1, Z4
 	VMOVUPS         Z4, 448(AX)
-	VPERMW          (CX), Z3, Z0
-	VPERMW          68(CX), Z3, K1, Z0
-	VPERMW          136(CX), Z3, K2, Z0
-	VPERMW          204(CX), Z3, K3, Z0
-	VPMOVZXWD       Y0, Z0
-	VPSRLVD         odd<>+0(SB), Z0, Z0
-	VPANDD          lowByte<>+0(SB), Z0, Z0
-	VMOVUPS         one<>+0(SB), Z1
-	VPSUBD          Z0, Z1, Z1
-	VPSRLVD         Z1, Z2, Z1
-	VPSLLD          $0x17, Z0, Z0
-	VPSUBD          step<>+0(SB), Z0, Z0
-	VPMAXSD         Z1, Z0, Z0
-	VMOVUPS         Z0, 512(AX)
+	VPERMW          (DI), Z3, Z4
+	VPERMW          68(DI), Z3, K1, Z4
+	VPERMW          136(DI), Z3, K2, Z4
+	VPERMW          204(DI), Z3, K3, Z4
+	VPMOVZXWD       Y4, Z4
+	VPSRLVD         odd<>+0(SB), Z4, Z4
+	VPANDD          lowByte<>+0(SB), Z4, Z4
+	VMOVUPS         one<>+0(SB), Z5
+	VPSUBD          Z4, Z5, Z5
+	VPSRLVD         Z5, Z2, Z5
+	VPSLLD          $0x17, Z4, Z4
+	VPSUBD          step<>+0(SB), Z4, Z4
+	VPMAXSD         Z5, Z4, Z4
+	VMOVUPS         Z4, 512(AX)
+	ADDQ            $0x18, CX
+	ADDQ            $0x00000280, AX
+	DECQ            SI
+	JNZ             spread
+
+spread_end:
 	VZEROUPPER
 	RET
 
@@ -17148,10 +17396,13 @@ done:
 	VZEROUPPER
 	RET
 
-// func GemmZeroAVX512(acc *byte, w *byte, w2 *byte, x *byte, stride int, blocks int, zero uint32)
+// func GemmZeroAVX512(acc *byte, w *byte, w2 *byte, x *byte, stride int, blocks int, zero uint32, fresh bool)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI
-TEXT ·GemmZeroAVX512(SB), NOSPLIT, $0-52
+TEXT ·GemmZeroAVX512(SB), NOSPLIT, $0-53
 	MOVQ         acc+0(FP), AX
+	MOVBLZX      fresh+52(FP), CX
+	DECL         CX
+	KMOVW        CX, K1
 	MOVQ         w+8(FP), CX
 	LEAQ         8192(CX), DX
 	MOVQ         w2+16(FP), BX
@@ -17406,74 +17657,90 @@ block:
 	VBROADCASTSS 512(R11), Z19
 	VMULPS       Z17, Z19, Z20
 	VCVTDQ2PS    Z1, Z1
-	VFMADD213PS  (AX), Z20, Z1
+	VMOVUPS.Z    (AX), K1, Z21
+	VFMADD213PS  Z21, Z20, Z1
 	VMOVUPS      Z1, (AX)
 	VMULPS       Z18, Z19, Z1
 	VCVTDQ2PS    Z2, Z2
-	VFMADD213PS  64(AX), Z1, Z2
+	VMOVUPS.Z    64(AX), K1, Z19
+	VFMADD213PS  Z19, Z1, Z2
 	VMOVUPS      Z2, 64(AX)
 	VBROADCASTSS 512(R11)(R8*1), Z1
 	VMULPS       Z17, Z1, Z2
 	VCVTDQ2PS    Z3, Z3
-	VFMADD213PS  128(AX), Z2, Z3
+	VMOVUPS.Z    128(AX), K1, Z19
+	VFMADD213PS  Z19, Z2, Z3
 	VMOVUPS      Z3, 128(AX)
 	VMULPS       Z18, Z1, Z1
 	VCVTDQ2PS    Z4, Z4
-	VFMADD213PS  192(AX), Z1, Z4
+	VMOVUPS.Z    192(AX), K1, Z2
+	VFMADD213PS  Z2, Z1, Z4
 	VMOVUPS      Z4, 192(AX)
 	VBROADCASTSS 512(R11)(R8*2), Z1
 	VMULPS       Z17, Z1, Z2
 	VCVTDQ2PS    Z5, Z5
-	VFMADD213PS  256(AX), Z2, Z5
+	VMOVUPS.Z    256(AX), K1, Z3
+	VFMADD213PS  Z3, Z2, Z5
 	VMOVUPS      Z5, 256(AX)
 	VMULPS       Z18, Z1, Z1
 	VCVTDQ2PS    Z6, Z6
-	VFMADD213PS  320(AX), Z1, Z6
+	VMOVUPS.Z    320(AX), K1, Z2
+	VFMADD213PS  Z2, Z1, Z6
 	VMOVUPS      Z6, 320(AX)
 	VBROADCASTSS 512(R11)(R9*1), Z1
 	VMULPS       Z17, Z1, Z2
 	VCVTDQ2PS    Z7, Z7
-	VFMADD213PS  384(AX), Z2, Z7
+	VMOVUPS.Z    384(AX), K1, Z3
+	VFMADD213PS  Z3, Z2, Z7
 	VMOVUPS      Z7, 384(AX)
 	VMULPS       Z18, Z1, Z1
 	VCVTDQ2PS    Z8, Z8
-	VFMADD213PS  448(AX), Z1, Z8
+	VMOVUPS.Z    448(AX), K1, Z2
+	VFMADD213PS  Z2, Z1, Z8
 	VMOVUPS      Z8, 448(AX)
 	VBROADCASTSS 512(R12), Z1
 	VMULPS       Z17, Z1, Z2
 	VCVTDQ2PS    Z9, Z9
-	VFMADD213PS  512(AX), Z2, Z9
+	VMOVUPS.Z    512(AX), K1, Z3
+	VFMADD213PS  Z3, Z2, Z9
 	VMOVUPS      Z9, 512(AX)
 	VMULPS       Z18, Z1, Z1
 	VCVTDQ2PS    Z10, Z10
-	VFMADD213PS  576(AX), Z1, Z10
+	VMOVUPS.Z    576(AX), K1, Z2
+	VFMADD213PS  Z2, Z1, Z10
 	VMOVUPS      Z10, 576(AX)
 	VBROADCASTSS 512(R12)(R8*1), Z1
 	VMULPS       Z17, Z1, Z2
 	VCVTDQ2PS    Z11, Z11
-	VFMADD213PS  640(AX), Z2, Z11
+	VMOVUPS.Z    640(AX), K1, Z3
+	VFMADD213PS  Z3, Z2, Z11
 	VMOVUPS      Z11, 640(AX)
 	VMULPS       Z18, Z1, Z1
 	VCVTDQ2PS    Z12, Z12
-	VFMADD213PS  704(AX), Z1, Z12
+	VMOVUPS.Z    704(AX), K1, Z2
+	VFMADD213PS  Z2, Z1, Z12
 	VMOVUPS      Z12, 704(AX)
 	VBROADCASTSS 512(R12)(R8*2), Z1
 	VMULPS       Z17, Z1, Z2
 	VCVTDQ2PS    Z13, Z13
-	VFMADD213PS  768(AX), Z2, Z13
+	VMOVUPS.Z    768(AX), K1, Z3
+	VFMADD213PS  Z3, Z2, Z13
 	VMOVUPS      Z13, 768(AX)
 	VMULPS       Z18, Z1, Z1
 	VCVTDQ2PS    Z14, Z14
-	VFMADD213PS  832(AX), Z1, Z14
+	VMOVUPS.Z    832(AX), K1, Z2
+	VFMADD213PS  Z2, Z1, Z14
 	VMOVUPS      Z14, 832(AX)
 	VBROADCASTSS 512(R12)(R9*1), Z1
 	VMULPS       Z17, Z1, Z2
 	VCVTDQ2PS    Z15, Z15
-	VFMADD213PS  896(AX), Z2, Z15
+	VMOVUPS.Z    896(AX), K1, Z3
+	VFMADD213PS  Z3, Z2, Z15
 	VMOVUPS      Z15, 896(AX)
 	VMULPS       Z18, Z1, Z1
 	VCVTDQ2PS    Z16, Z16
-	VFMADD213PS  960(AX), Z1, Z16
+	VMOVUPS.Z    960(AX), K1, Z2
+	VFMADD213PS  Z2, Z1, Z16
 	VMOVUPS      Z16, 960(AX)
 	ADDQ         $0x00000800, CX
 	ADDQ         $0x00000040, DX
@@ -17499,23 +17766,26 @@ done:
 	VZEROUPPER
 	RET
 
-// func GemmLeastAVX512(acc *byte, w *byte, w2 *byte, x *byte, stride int, blocks int, zero uint32)
+// func GemmLeastAVX512(acc *byte, w *byte, w2 *byte, x *byte, stride int, blocks int, zero uint32, fresh bool)
 // Requires: AVX, AVX512F, AVX512VNNI
-TEXT ·GemmLeastAVX512(SB), NOSPLIT, $0-52
-	MOVQ   acc+0(FP), AX
-	MOVQ   w+8(FP), CX
-	LEAQ   8192(CX), DX
-	MOVQ   w2+16(FP), BX
-	LEAQ   8192(BX), SI
-	MOVQ   x+24(FP), DI
-	MOVQ   stride+32(FP), R8
-	LEAQ   (R8)(R8*2), R9
-	LEAQ   (DI)(R8*4), R10
-	MOVQ   DI, R11
-	MOVQ   R10, R12
-	MOVQ   blocks+40(FP), R13
-	MOVQ   $0x00000004, R14
-	VPXORD Z0, Z0, Z0
+TEXT ·GemmLeastAVX512(SB), NOSPLIT, $0-53
+	MOVQ    acc+0(FP), AX
+	MOVBLZX fresh+52(FP), CX
+	DECL    CX
+	KMOVW   CX, K1
+	MOVQ    w+8(FP), CX
+	LEAQ    8192(CX), DX
+	MOVQ    w2+16(FP), BX
+	LEAQ    8192(BX), SI
+	MOVQ    x+24(FP), DI
+	MOVQ    stride+32(FP), R8
+	LEAQ    (R8)(R8*2), R9
+	LEAQ    (DI)(R8*4), R10
+	MOVQ    DI, R11
+	MOVQ    R10, R12
+	MOVQ    blocks+40(FP), R13
+	MOVQ    $0x00000004, R14
+	VPXORD  Z0, Z0, Z0
 
 block:
 	VMOVDQA32    Z0, Z1
@@ -17750,96 +18020,112 @@ block:
 	VBROADCASTSS 640(R11), Z22
 	VMULPS       Z17, Z21, Z23
 	VCVTDQ2PS    Z1, Z1
-	VFMADD213PS  (AX), Z23, Z1
+	VMOVUPS.Z    (AX), K1, Z24
+	VFMADD213PS  Z24, Z23, Z1
 	VFMADD231PS  Z22, Z18, Z1
 	VMOVUPS      Z1, (AX)
 	VMULPS       Z19, Z21, Z1
 	VCVTDQ2PS    Z2, Z2
-	VFMADD213PS  64(AX), Z1, Z2
+	VMOVUPS.Z    64(AX), K1, Z21
+	VFMADD213PS  Z21, Z1, Z2
 	VFMADD231PS  Z22, Z20, Z2
 	VMOVUPS      Z2, 64(AX)
 	VBROADCASTSS 512(R11)(R8*1), Z1
 	VBROADCASTSS 640(R11)(R8*1), Z2
 	VMULPS       Z17, Z1, Z21
 	VCVTDQ2PS    Z3, Z3
-	VFMADD213PS  128(AX), Z21, Z3
+	VMOVUPS.Z    128(AX), K1, Z22
+	VFMADD213PS  Z22, Z21, Z3
 	VFMADD231PS  Z2, Z18, Z3
 	VMOVUPS      Z3, 128(AX)
 	VMULPS       Z19, Z1, Z1
 	VCVTDQ2PS    Z4, Z4
-	VFMADD213PS  192(AX), Z1, Z4
+	VMOVUPS.Z    192(AX), K1, Z3
+	VFMADD213PS  Z3, Z1, Z4
 	VFMADD231PS  Z2, Z20, Z4
 	VMOVUPS      Z4, 192(AX)
 	VBROADCASTSS 512(R11)(R8*2), Z1
 	VBROADCASTSS 640(R11)(R8*2), Z2
 	VMULPS       Z17, Z1, Z3
 	VCVTDQ2PS    Z5, Z5
-	VFMADD213PS  256(AX), Z3, Z5
+	VMOVUPS.Z    256(AX), K1, Z4
+	VFMADD213PS  Z4, Z3, Z5
 	VFMADD231PS  Z2, Z18, Z5
 	VMOVUPS      Z5, 256(AX)
 	VMULPS       Z19, Z1, Z1
 	VCVTDQ2PS    Z6, Z6
-	VFMADD213PS  320(AX), Z1, Z6
+	VMOVUPS.Z    320(AX), K1, Z3
+	VFMADD213PS  Z3, Z1, Z6
 	VFMADD231PS  Z2, Z20, Z6
 	VMOVUPS      Z6, 320(AX)
 	VBROADCASTSS 512(R11)(R9*1), Z1
 	VBROADCASTSS 640(R11)(R9*1), Z2
 	VMULPS       Z17, Z1, Z3
 	VCVTDQ2PS    Z7, Z7
-	VFMADD213PS  384(AX), Z3, Z7
+	VMOVUPS.Z    384(AX), K1, Z4
+	VFMADD213PS  Z4, Z3, Z7
 	VFMADD231PS  Z2, Z18, Z7
 	VMOVUPS      Z7, 384(AX)
 	VMULPS       Z19, Z1, Z1
 	VCVTDQ2PS    Z8, Z8
-	VFMADD213PS  448(AX), Z1, Z8
+	VMOVUPS.Z    448(AX), K1, Z3
+	VFMADD213PS  Z3, Z1, Z8
 	VFMADD231PS  Z2, Z20, Z8
 	VMOVUPS      Z8, 448(AX)
 	VBROADCASTSS 512(R12), Z1
 	VBROADCASTSS 640(R12), Z2
 	VMULPS       Z17, Z1, Z3
 	VCVTDQ2PS    Z9, Z9
-	VFMADD213PS  512(AX), Z3, Z9
+	VMOVUPS.Z    512(AX), K1, Z4
+	VFMADD213PS  Z4, Z3, Z9
 	VFMADD231PS  Z2, Z18, Z9
 	VMOVUPS      Z9, 512(AX)
 	VMULPS       Z19, Z1, Z1
 	VCVTDQ2PS    Z10, Z10
-	VFMADD213PS  576(AX), Z1, Z10
+	VMOVUPS.Z    576(AX), K1, Z3
+	VFMADD213PS  Z3, Z1, Z10
 	VFMADD231PS  Z2, Z20, Z10
 	VMOVUPS      Z10, 576(AX)
 	VBROADCASTSS 512(R12)(R8*1), Z1
 	VBROADCASTSS 640(R12)(R8*1), Z2
 	VMULPS       Z17, Z1, Z3
 	VCVTDQ2PS    Z11, Z11
-	VFMADD213PS  640(AX), Z3, Z11
+	VMOVUPS.Z    640(AX), K1, Z4
+	VFMADD213PS  Z4, Z3, Z11
 	VFMADD231PS  Z2, Z18, Z11
 	VMOVUPS      Z11, 640(AX)
 	VMULPS       Z19, Z1, Z1
 	VCVTDQ2PS    Z12, Z12
-	VFMADD213PS  704(AX), Z1, Z12
+	VMOVUPS.Z    704(AX), K1, Z3
+	VFMADD213PS  Z3, Z1, Z12
 	VFMADD231PS  Z2, Z20, Z12
 	VMOVUPS      Z12, 704(AX)
 	VBROADCASTSS 512(R12)(R8*2), Z1
 	VBROADCASTSS 640(R12)(R8*2), Z2
 	VMULPS       Z17, Z1, Z3
 	VCVTDQ2PS    Z13, Z13
-	VFMADD213PS  768(AX), Z3, Z13
+	VMOVUPS.Z    768(AX), K1, Z4
+	VFMADD213PS  Z4, Z3, Z13
 	VFMADD231PS  Z2, Z18, Z13
 	VMOVUPS      Z13, 768(AX)
 	VMULPS       Z19, Z1, Z1
 	VCVTDQ2PS    Z14, Z14
-	VFMADD213PS  832(AX), Z1, Z14
+	VMOVUPS.Z    832(AX), K1, Z3
+	VFMADD213PS  Z3, Z1, Z14
 	VFMADD231PS  Z2, Z20, Z14
 	VMOVUPS      Z14, 832(AX)
 	VBROADCASTSS 512(R12)(R9*1), Z1
 	VBROADCASTSS 640(R12)(R9*1), Z2
 	VMULPS       Z17, Z1, Z3
 	VCVTDQ2PS    Z15, Z15
-	VFMADD213PS  896(AX), Z3, Z15
+	VMOVUPS.Z    896(AX), K1, Z4
+	VFMADD213PS  Z4, Z3, Z15
 	VFMADD231PS  Z2, Z18, Z15
 	VMOVUPS      Z15, 896(AX)
 	VMULPS       Z19, Z1, Z1
 	VCVTDQ2PS    Z16, Z16
-	VFMADD213PS  960(AX), Z1, Z16
+	VMOVUPS.Z    960(AX), K1, Z3
+	VFMADD213PS  Z3, Z1, Z16
 	VFMADD231PS  Z2, Z20, Z16
 	VMOVUPS      Z16, 960(AX)
 	ADDQ         $0x00000800, CX
@@ -17866,10 +18152,13 @@ done:
 	VZEROUPPER
 	RET
 
-// func GemmHalvesAVX512(acc *byte, w *byte, w2 *byte, x *byte, stride int, blocks int, zero uint32)
+// func GemmHalvesAVX512(acc *byte, w *byte, w2 *byte, x *byte, stride int, blocks int, zero uint32, fresh bool)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI
-TEXT ·GemmHalvesAVX512(SB), NOSPLIT, $0-52
+TEXT ·GemmHalvesAVX512(SB), NOSPLIT, $0-53
 	MOVQ         acc+0(FP), AX
+	MOVBLZX      fresh+52(FP), CX
+	DECL         CX
+	KMOVW        CX, K1
 	MOVQ         w+8(FP), CX
 	LEAQ         8192(CX), DX
 	MOVQ         w2+16(FP), BX
@@ -18022,74 +18311,90 @@ block:
 	VBROADCASTSS 512(R11), Z20
 	VMULPS       Z18, Z20, Z21
 	VCVTDQ2PS    Z2, Z2
-	VFMADD213PS  (AX), Z21, Z2
+	VMOVUPS.Z    (AX), K1, Z22
+	VFMADD213PS  Z22, Z21, Z2
 	VMOVUPS      Z2, (AX)
 	VMULPS       Z19, Z20, Z2
 	VCVTDQ2PS    Z3, Z3
-	VFMADD213PS  64(AX), Z2, Z3
+	VMOVUPS.Z    64(AX), K1, Z20
+	VFMADD213PS  Z20, Z2, Z3
 	VMOVUPS      Z3, 64(AX)
 	VBROADCASTSS 512(R11)(R8*1), Z2
 	VMULPS       Z18, Z2, Z3
 	VCVTDQ2PS    Z4, Z4
-	VFMADD213PS  128(AX), Z3, Z4
+	VMOVUPS.Z    128(AX), K1, Z20
+	VFMADD213PS  Z20, Z3, Z4
 	VMOVUPS      Z4, 128(AX)
 	VMULPS       Z19, Z2, Z2
 	VCVTDQ2PS    Z5, Z5
-	VFMADD213PS  192(AX), Z2, Z5
+	VMOVUPS.Z    192(AX), K1, Z3
+	VFMADD213PS  Z3, Z2, Z5
 	VMOVUPS      Z5, 192(AX)
 	VBROADCASTSS 512(R11)(R8*2), Z2
 	VMULPS       Z18, Z2, Z3
 	VCVTDQ2PS    Z6, Z6
-	VFMADD213PS  256(AX), Z3, Z6
+	VMOVUPS.Z    256(AX), K1, Z4
+	VFMADD213PS  Z4, Z3, Z6
 	VMOVUPS      Z6, 256(AX)
 	VMULPS       Z19, Z2, Z2
 	VCVTDQ2PS    Z7, Z7
-	VFMADD213PS  320(AX), Z2, Z7
+	VMOVUPS.Z    320(AX), K1, Z3
+	VFMADD213PS  Z3, Z2, Z7
 	VMOVUPS      Z7, 320(AX)
 	VBROADCASTSS 512(R11)(R9*1), Z2
 	VMULPS       Z18, Z2, Z3
 	VCVTDQ2PS    Z8, Z8
-	VFMADD213PS  384(AX), Z3, Z8
+	VMOVUPS.Z    384(AX), K1, Z4
+	VFMADD213PS  Z4, Z3, Z8
 	VMOVUPS      Z8, 384(AX)
 	VMULPS       Z19, Z2, Z2
 	VCVTDQ2PS    Z9, Z9
-	VFMADD213PS  448(AX), Z2, Z9
+	VMOVUPS.Z    448(AX), K1, Z3
+	VFMADD213PS  Z3, Z2, Z9
 	VMOVUPS      Z9, 448(AX)
 	VBROADCASTSS 512(R12), Z2
 	VMULPS       Z18, Z2, Z3
 	VCVTDQ2PS    Z10, Z10
-	VFMADD213PS  512(AX), Z3, Z10
+	VMOVUPS.Z    512(AX), K1, Z4
+	VFMADD213PS  Z4, Z3, Z10
 	VMOVUPS      Z10, 512(AX)
 	VMULPS       Z19, Z2, Z2
 	VCVTDQ2PS    Z11, Z11
-	VFMADD213PS  576(AX), Z2, Z11
+	VMOVUPS.Z    576(AX), K1, Z3
+	VFMADD213PS  Z3, Z2, Z11
 	VMOVUPS      Z11, 576(AX)
 	VBROADCASTSS 512(R12)(R8*1), Z2
 	VMULPS       Z18, Z2, Z3
 	VCVTDQ2PS    Z12, Z12
-	VFMADD213PS  640(AX), Z3, Z12
+	VMOVUPS.Z    640(AX), K1, Z4
+	VFMADD213PS  Z4, Z3, Z12
 	VMOVUPS      Z12, 640(AX)
 	VMULPS       Z19, Z2, Z2
 	VCVTDQ2PS    Z13, Z13
-	VFMADD213PS  704(AX), Z2, Z13
+	VMOVUPS.Z    704(AX), K1, Z3
+	VFMADD213PS  Z3, Z2, Z13
 	VMOVUPS      Z13, 704(AX)
 	VBROADCASTSS 512(R12)(R8*2), Z2
 	VMULPS       Z18, Z2, Z3
 	VCVTDQ2PS    Z14, Z14
-	VFMADD213PS  768(AX), Z3, Z14
+	VMOVUPS.Z    768(AX), K1, Z4
+	VFMADD213PS  Z4, Z3, Z14
 	VMOVUPS      Z14, 768(AX)
 	VMULPS       Z19, Z2, Z2
 	VCVTDQ2PS    Z15, Z15
-	VFMADD213PS  832(AX), Z2, Z15
+	VMOVUPS.Z    832(AX), K1, Z3
+	VFMADD213PS  Z3, Z2, Z15
 	VMOVUPS      Z15, 832(AX)
 	VBROADCASTSS 512(R12)(R9*1), Z2
 	VMULPS       Z18, Z2, Z3
 	VCVTDQ2PS    Z16, Z16
-	VFMADD213PS  896(AX), Z3, Z16
+	VMOVUPS.Z    896(AX), K1, Z4
+	VFMADD213PS  Z4, Z3, Z16
 	VMOVUPS      Z16, 896(AX)
 	VMULPS       Z19, Z2, Z2
 	VCVTDQ2PS    Z17, Z17
-	VFMADD213PS  960(AX), Z2, Z17
+	VMOVUPS.Z    960(AX), K1, Z3
+	VFMADD213PS  Z3, Z2, Z17
 	VMOVUPS      Z17, 960(AX)
 	VPBROADCASTD 576(R11), Z2
 	VPMADDWD     Z1, Z2, Z2
