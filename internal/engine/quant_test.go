@@ -113,7 +113,7 @@ func TestQuantisedActivationsAreCounted(t *testing.T) {
 			profile := p.Profile()
 			want := cpu.TileBytes(place.Threads, profile.HiddenSize, place.Chunk, model.HiddenSize(profile, place.Chunk))
 			if q != convert.F16 {
-				want += int64(place.Chunk * max(kernel.QuantXBytes(profile.HiddenSize), kernel.RoundXBytes(profile.HiddenSize)))
+				want += int64((place.Chunk + 1) * max(kernel.QuantXBytes(profile.HiddenSize), kernel.RoundXBytes(profile.HiddenSize)))
 			}
 			want = model.ScratchBytes(profile, place.Chunk) + placement.OnHeap(want)
 			i := slices.IndexFunc(place.Tiers[0].Items, func(it placement.Item) bool { return it.What == "activations" })

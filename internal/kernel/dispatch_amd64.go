@@ -103,19 +103,19 @@ func avx512(s Set) Set {
 		s.Q8.Widen, s.Q8.Tile = amd64.WidenQ8AVX512, tileAVX512
 		s.Q4.Widen, s.Q4.Tile = amd64.WidenQ4AVX512, tileAVX512
 		s.Blocks = map[tensor.DType]*Rows{
-			tensor.Q8_0:   inPairs(amd64.DotQ80AVX512, amd64.Dot4Q80AVX512, amd64.PairQ80AVX512, gemmAVX512(tensor.Q8_0, amd64.SpreadQ80AVX512, amd64.GemmZeroAVX512, 1<<7)),
-			tensor.Q4_0:   inPairs(amd64.DotQ40AVX512, amd64.Dot4Q40AVX512, amd64.PairQ40AVX512, gemmAVX512(tensor.Q4_0, amd64.SpreadQ40AVX512, amd64.GemmZeroAVX512, 1<<3)),
-			tensor.Q4_1:   inPairs(amd64.DotQ41AVX512, amd64.Dot4Q41AVX512, amd64.PairQ41AVX512, gemmAVX512(tensor.Q4_1, amd64.SpreadQ41AVX512, amd64.GemmLeastAVX512, 0)),
-			tensor.Q5_0:   inPairs(amd64.DotQ50AVX512, amd64.Dot4Q50AVX512, amd64.PairQ50AVX512, gemmAVX512(tensor.Q5_0, amd64.SpreadQ50AVX512, amd64.GemmZeroAVX512, 1<<4)),
-			tensor.Q4_K:   inPairs(amd64.DotQ4KAVX512, amd64.Dot4Q4KAVX512, amd64.PairQ4KAVX512, gemmAVX512(tensor.Q4_K, amd64.SpreadQ4KAVX512, amd64.GemmLeastAVX512, 0)),
-			tensor.Q5_K:   inPairs(amd64.DotQ5KAVX512, amd64.Dot4Q5KAVX512, amd64.PairQ5KAVX512, gemmAVX512(tensor.Q5_K, amd64.SpreadQ5KAVX512, amd64.GemmLeastAVX512, 0)),
-			tensor.Q6_K:   inPairs(amd64.DotQ6KAVX512, amd64.Dot4Q6KAVX512, amd64.PairQ6KAVX512, gemmAVX512(tensor.Q6_K, amd64.SpreadQ6KAVX512, amd64.GemmHalvesAVX512, 1<<5)),
-			tensor.IQ4_NL: inPairs(amd64.DotIQ4NLAVX512, amd64.Dot4IQ4NLAVX512, amd64.PairIQ4NLAVX512, gemmAVX512(tensor.IQ4_NL, amd64.SpreadIQ4NLAVX512, amd64.GemmZeroAVX512, 1<<7)),
-			tensor.Q2_K:   oneByOne(amd64.DotQ2KAVX512),
-			tensor.Q5_1:   withGemm(amd64.DotQ51AVX512, gemmAVX512(tensor.Q5_1, amd64.SpreadQ51AVX512, amd64.GemmLeastAVX512, 0)),
-			tensor.Q3_K:   withGemm(amd64.DotQ3KAVX512, gemmAVX512(tensor.Q3_K, amd64.SpreadQ3KAVX512, amd64.GemmHalvesAVX512, 1<<2)),
-			tensor.IQ4_XS: withGemm(amd64.DotIQ4XSAVX512, gemmAVX512(tensor.IQ4_XS, amd64.SpreadIQ4XSAVX512, amd64.GemmZeroAVX512, 1<<7)),
-			tensor.MXFP4:  inPairs(amd64.DotMXFP4AVX512, amd64.Dot4MXFP4AVX512, amd64.PairMXFP4AVX512, gemmAVX512(tensor.MXFP4, amd64.SpreadMXFP4AVX512, amd64.GemmZeroAVX512, 1<<4)),
+			tensor.Q8_0:   inPairs(tensor.Q8_0, amd64.DotQ80AVX512, amd64.Dot4Q80AVX512, amd64.PairQ80AVX512, gemmAVX512(tensor.Q8_0, amd64.SpreadQ80AVX512, amd64.GemmZeroAVX512, 1<<7)),
+			tensor.Q4_0:   inPairs(tensor.Q4_0, amd64.DotQ40AVX512, amd64.Dot4Q40AVX512, amd64.PairQ40AVX512, gemmAVX512(tensor.Q4_0, amd64.SpreadQ40AVX512, amd64.GemmZeroAVX512, 1<<3)),
+			tensor.Q4_1:   inPairs(tensor.Q4_1, amd64.DotQ41AVX512, amd64.Dot4Q41AVX512, amd64.PairQ41AVX512, gemmAVX512(tensor.Q4_1, amd64.SpreadQ41AVX512, amd64.GemmLeastAVX512, 0)),
+			tensor.Q5_0:   inPairs(tensor.Q5_0, amd64.DotQ50AVX512, amd64.Dot4Q50AVX512, amd64.PairQ50AVX512, gemmAVX512(tensor.Q5_0, amd64.SpreadQ50AVX512, amd64.GemmZeroAVX512, 1<<4)),
+			tensor.Q4_K:   inPairs(tensor.Q4_K, amd64.DotQ4KAVX512, amd64.Dot4Q4KAVX512, amd64.PairQ4KAVX512, gemmAVX512(tensor.Q4_K, amd64.SpreadQ4KAVX512, amd64.GemmLeastAVX512, 0)),
+			tensor.Q5_K:   inPairs(tensor.Q5_K, amd64.DotQ5KAVX512, amd64.Dot4Q5KAVX512, amd64.PairQ5KAVX512, gemmAVX512(tensor.Q5_K, amd64.SpreadQ5KAVX512, amd64.GemmLeastAVX512, 0)),
+			tensor.Q6_K:   inPairs(tensor.Q6_K, amd64.DotQ6KAVX512, amd64.Dot4Q6KAVX512, amd64.PairQ6KAVX512, gemmAVX512(tensor.Q6_K, amd64.SpreadQ6KAVX512, amd64.GemmHalvesAVX512, 1<<5)),
+			tensor.IQ4_NL: inPairs(tensor.IQ4_NL, amd64.DotIQ4NLAVX512, amd64.Dot4IQ4NLAVX512, amd64.PairIQ4NLAVX512, gemmAVX512(tensor.IQ4_NL, amd64.SpreadIQ4NLAVX512, amd64.GemmZeroAVX512, 1<<7)),
+			tensor.Q2_K:   inPairs(tensor.Q2_K, amd64.DotQ2KAVX512, amd64.Dot4Q2KAVX512, amd64.PairQ2KAVX512, nil),
+			tensor.Q5_1:   inPairs(tensor.Q5_1, amd64.DotQ51AVX512, amd64.Dot4Q51AVX512, amd64.PairQ51AVX512, gemmAVX512(tensor.Q5_1, amd64.SpreadQ51AVX512, amd64.GemmLeastAVX512, 0)),
+			tensor.Q3_K:   inPairs(tensor.Q3_K, amd64.DotQ3KAVX512, amd64.Dot4Q3KAVX512, amd64.PairQ3KAVX512, gemmAVX512(tensor.Q3_K, amd64.SpreadQ3KAVX512, amd64.GemmHalvesAVX512, 1<<2)),
+			tensor.IQ4_XS: inPairs(tensor.IQ4_XS, amd64.DotIQ4XSAVX512, amd64.Dot4IQ4XSAVX512, amd64.PairIQ4XSAVX512, gemmAVX512(tensor.IQ4_XS, amd64.SpreadIQ4XSAVX512, amd64.GemmZeroAVX512, 1<<7)),
+			tensor.MXFP4:  inPairs(tensor.MXFP4, amd64.DotMXFP4AVX512, amd64.Dot4MXFP4AVX512, amd64.PairMXFP4AVX512, gemmAVX512(tensor.MXFP4, amd64.SpreadMXFP4AVX512, amd64.GemmZeroAVX512, 1<<4)),
 		}
 	}
 	return s
@@ -198,16 +198,16 @@ func gemmAVX512(dt tensor.DType, spread func(dst *[panelChunk]byte, rows *[Panel
 	}
 }
 
-// inPairs is the kernels over blocks of g's type of which MatVec takes two rows at
+// inPairs is the kernels over blocks of type dt of which MatVec takes two rows at
 // a time, one of each half of all rows. By itself a processor fetches but some lines
 // ahead of one reader; two readers have twice as many lines under way.
-func inPairs(dot func(w, x []byte, next *byte) float32, four func(w, x []byte, stride int, next *byte) [4]float32, pairs func(y, y2 *float32, w, w2 *byte, rowBytes, rows int, x *byte, ahead int, rest uint16), g *Gemm) *Rows {
-	k, chunk := oneByOne(dot), int(g.dt.RowBytes(chunkElems))
+func inPairs(dt tensor.DType, dot func(w, x []byte, next *byte) float32, four func(w, x []byte, stride int, next *byte) [4]float32, pairs func(y, y2 *float32, w, w2 *byte, rowBytes, rows int, x *byte, ahead int, rest uint16), g *Gemm) *Rows {
+	k, chunk := oneByOne(dot), int(dt.RowBytes(chunkElems))
 	single := k.MatVec
-	k.Dot4, k.Gemm = four, g
+	k.Dot4, k.Fours, k.Gemm = four, true, g
 	k.two = func(y, y2 []float32, w, w2 []byte, rowBytes int, x []byte, ahead int) {
 		rows, over := 0, rowBytes%chunk
-		blocks := over / g.dt.BlockBytes() * g.dt.BlockElems() / tensor.QuantBlock
+		blocks := over / dt.BlockBytes() * dt.BlockElems() / tensor.QuantBlock
 		reads, rest := rowBytes-over, uint16(1)<<blocks-1
 		switch {
 		case over > chunk/2:

@@ -268,7 +268,7 @@ func whole(t *testing.T, name string, v reflect.Value) {
 		switch quantised := field == "Widen" || field == "Tile" || field == "Pairs"; {
 		case v.Field(i).Kind() == reflect.Struct:
 			whole(t, name+"."+field, v.Field(i))
-		case field == "TileF16" || field == "Gemm" || field == "two": // some have none
+		case field == "TileF16" || field == "Gemm" || field == "Fours" || field == "two": // some have none
 		case field == "Blocks":
 			for _, dt := range blockTypes {
 				if k, ok := v.Field(i).Interface().(map[tensor.DType]*Rows)[dt.DType]; !ok || k.Dot == nil || k.Dot4 == nil || k.MatVec == nil {

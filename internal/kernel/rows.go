@@ -52,6 +52,8 @@ type Rows struct {
 
 	// Gemm multiplies many rows of blocks with many tokens, nil where Dot4 does.
 	Gemm *Gemm
+	// Fours says that Dot4 is less work than Dot of three rows of activations.
+	Fours bool
 
 	two func(y, y2 []float32, w, w2 []byte, rowBytes int, x []byte, ahead int) // MatVec2, nil where MatVec twice is as fast
 }

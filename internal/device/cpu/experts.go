@@ -78,7 +78,7 @@ func (e *experts) round(same bool) {
 // records8 is x rounded, in the memory of dst or more.
 func (b *Backend) records8(dst []byte, x device.Act) []byte {
 	stride := kernel.RoundXBytes(x.Cols)
-	dst = grow(dst, x.Rows*stride)
+	dst = grow(dst, (x.Rows+1)*stride) // one more for dotFunc.all
 	b.round.d = dotFunc{k: &b.k, form: chunked, x: x, inputs: dst, stride: stride}
 	b.pool.run(&b.round, x.Rows, b.units(tensor.F32.RowBytes(x.Cols)))
 	return dst
@@ -134,7 +134,7 @@ func (e *experts) gatherRoom() {
 		e.x32 = grow(e.x32, e.pairs()*cols)
 	}
 	if several && e.wants(chunked) {
-		e.x8 = grow(e.x8, e.pairs()*kernel.RoundXBytes(cols))
+		e.x8 = grow(e.x8, (e.pairs()+1)*kernel.RoundXBytes(cols))
 	}
 }
 
@@ -264,7 +264,7 @@ func (e *experts) part(j, part, worker int) *linear {
 func ExpertBytes(parts [3]device.ExpertPart, tokens, k int) int64 {
 	d, width := parts[0].Cols, parts[0].Rows
 	pairs := min(tokens*k, max(tokens, mostPairs))
-	records := int64(roomFor(tokens*kernel.RoundXBytes(d)) + roomFor(pairs*kernel.RoundXBytes(d)))
+	records := int64(roomFor((tokens+1)*kernel.RoundXBytes(d)) + roomFor((pairs+1)*kernel.RoundXBytes(d)))
 	whole := 4 * int64(roomFor(pairs*d)) // where nothing is rounded
 	switch float := !parts[0].DType.Quantised(); {
 	case float != !parts[1].DType.Quantised():
@@ -272,7 +272,7 @@ func ExpertBytes(parts [3]device.ExpertPart, tokens, k int) int64 {
 	case !float:
 		whole = max(whole, records)
 	}
-	return whole + 2*4*int64(roomFor(pairs*width)) + int64(roomFor(pairs*kernel.RoundXBytes(width)))
+	return whole + 2*4*int64(roomFor(pairs*width)) + int64(roomFor((pairs+1)*kernel.RoundXBytes(width)))
 }
 
 // Combine goes token by token.

@@ -65,7 +65,7 @@ func (b *Backend) dotWith(dt tensor.DType, f form, x device.Act) dotFunc {
 	case chunked:
 		d.Rows, d.stride = b.k.Blocks[dt], kernel.RoundXBytes(x.Cols)
 	}
-	b.records = grow(b.records, x.Rows*d.stride)
+	b.records = grow(b.records, (x.Rows+1)*d.stride) // see all
 	d.inputs = b.records
 	b.round.d = d
 	b.pool.run(&b.round, x.Rows, b.units(tensor.F32.RowBytes(x.Cols)))
@@ -106,7 +106,7 @@ func RecordBytes(dt tensor.DType, rows, cols int) int64 {
 	if !dt.Quantised() {
 		return 0
 	}
-	return int64(rows) * int64(max(kernel.QuantXBytes(cols), kernel.RoundXBytes(cols)))
+	return int64(rows+1) * int64(max(kernel.QuantXBytes(cols), kernel.RoundXBytes(cols)))
 }
 
 // ready is row w as Dot takes it.
@@ -129,12 +129,13 @@ func (d *dotFunc) row(w []byte, t int, next []byte) float32 {
 }
 
 // all sets out[t] to the product of w and row t of x. Four rows at a time
-// share one reading of w; their sums are the same bits as row's.
+// share one reading of w; their sums are the same bits as row's. The last three may
+// take one more with them.
 func (d *dotFunc) all(out []float32, w, next []byte) {
 	t := 0
-	for ; t+4 <= d.x.Rows; t += 4 {
+	for ; t+4 <= d.x.Rows || t+3 == d.x.Rows && d.Fours; t += 4 {
 		four := d.Dot4(w, d.input(t), d.stride, unsafe.SliceData(next))
-		copy(out[t:], four[:])
+		copy(out[t:d.x.Rows], four[:])
 	}
 	for ; t < d.x.Rows; t++ {
 		out[t] = d.row(w, t, next)

@@ -18,10 +18,10 @@ var blocks = []*block{
 	{name: "Q5K", elems: 256, bytes: 176, least: -1, codes: codesK(48, true), scales: scalesK, tables: tablesK},
 	{name: "Q6K", elems: 256, bytes: 210, zero: 5, halves: true, codes: codes6K, scales: scales6K, tables: tablesK},
 	{name: "IQ4NL", elems: 32, bytes: 18, zero: 7, signed: true, codes: looked(2), scales: halfScales, tables: iq4Tables},
-	{name: "Q51", rare: true, elems: 32, bytes: 24, least: 1, codes: fives(8), scales: halfScales, tables: wordTables},
-	{name: "Q2K", rare: true, elems: 256, bytes: 84, halves: true, least: -1, codes: codes2K, scales: scales2K, tables: tablesK},
-	{name: "Q3K", rare: true, elems: 256, bytes: 110, zero: 2, halves: true, codes: codes3K, scales: scales3K, tables: tablesK},
-	{name: "IQ4XS", rare: true, elems: 256, bytes: 136, zero: 7, signed: true, codes: codesXS, scales: scalesXS, tables: tablesXS},
+	{name: "Q51", elems: 32, bytes: 24, least: 1, codes: fives(8), scales: halfScales, tables: wordTables},
+	{name: "Q2K", elems: 256, bytes: 84, halves: true, least: -1, codes: codes2K, scales: scales2K, tables: tablesK},
+	{name: "Q3K", elems: 256, bytes: 110, zero: 2, halves: true, codes: codes3K, scales: scales3K, tables: tablesK},
+	{name: "IQ4XS", elems: 256, bytes: 136, zero: 7, signed: true, codes: codesXS, scales: scalesXS, tables: tablesXS},
 	{name: "MXFP4", elems: 32, bytes: 17, zero: 4, codes: looked(1), scales: exponents, tables: fp4Tables},
 }
 

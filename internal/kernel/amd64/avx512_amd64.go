@@ -276,6 +276,19 @@ func SpreadIQ4NLAVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 //go:noescape
 func DotQ51AVX512(w []byte, x []byte, next *byte) float32
 
+// PairQ51AVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
+// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
+// have beyond whole chunks, twice if they are no more than half of one. As many bytes
+// are read as of a whole chunk or of half of one.
+//
+//go:noescape
+func PairQ51AVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
+
+// Dot4Q51AVX512 is Rows.Dot4 of package kernel.
+//
+//go:noescape
+func Dot4Q51AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
+
 // SpreadQ51AVX512 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
 // what lies ahead bytes further.
 //
@@ -287,10 +300,36 @@ func SpreadQ51AVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 //go:noescape
 func DotQ2KAVX512(w []byte, x []byte, next *byte) float32
 
+// PairQ2KAVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
+// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
+// have beyond whole chunks, twice if they are no more than half of one. As many bytes
+// are read as of a whole chunk or of half of one.
+//
+//go:noescape
+func PairQ2KAVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
+
+// Dot4Q2KAVX512 is Rows.Dot4 of package kernel.
+//
+//go:noescape
+func Dot4Q2KAVX512(w []byte, x []byte, stride int, next *byte) [4]float32
+
 // DotQ3KAVX512 is Rows.Dot of package kernel.
 //
 //go:noescape
 func DotQ3KAVX512(w []byte, x []byte, next *byte) float32
+
+// PairQ3KAVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
+// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
+// have beyond whole chunks, twice if they are no more than half of one. As many bytes
+// are read as of a whole chunk or of half of one.
+//
+//go:noescape
+func PairQ3KAVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
+
+// Dot4Q3KAVX512 is Rows.Dot4 of package kernel.
+//
+//go:noescape
+func Dot4Q3KAVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
 // SpreadQ3KAVX512 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
 // what lies ahead bytes further.
@@ -302,6 +341,19 @@ func SpreadQ3KAVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 //
 //go:noescape
 func DotIQ4XSAVX512(w []byte, x []byte, next *byte) float32
+
+// PairIQ4XSAVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
+// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
+// have beyond whole chunks, twice if they are no more than half of one. As many bytes
+// are read as of a whole chunk or of half of one.
+//
+//go:noescape
+func PairIQ4XSAVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
+
+// Dot4IQ4XSAVX512 is Rows.Dot4 of package kernel.
+//
+//go:noescape
+func Dot4IQ4XSAVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 
 // SpreadIQ4XSAVX512 takes the chunks of rows that begin at bytes after their beginning apart. It asks for
 // what lies ahead bytes further.
