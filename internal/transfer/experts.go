@@ -222,9 +222,23 @@ func (w *Work) come(s Segment) error {
 		}
 	}
 	for _, i := range a.present {
+		f.again(w.pass.layer, s.Units.Slots[i])
 		if err := f.wait(w.pass.layer, s.Units.Slots[i]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// again makes the read of an expert that is wanted once more where it failed before
+// anybody wanted it: what ailed the disk then may be over.
+func (f *fetcher) again(layer int, slot int32) {
+	r := f.inflight[slot]
+	early := slices.IndexFunc(f.early, func(e earlyRead) bool { return e.slot == slot })
+	if r == nil || early < 0 || r.Wait() == nil {
+		return
+	}
+	r.Release()
+	f.inflight[slot] = f.Transfer.StartExpert(layer, int(f.early[early].id), f.expert(layer, slot))
+	f.Transfer.Submit()
 }

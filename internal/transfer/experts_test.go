@@ -331,6 +331,29 @@ func checkExperts(t *rapid.T, f *expertFixture) {
 	}
 }
 
+// A read that failed before anybody wanted the expert is made again.
+func TestExpertFaultOfAGuess(t *testing.T) {
+	f := makeExperts(t, true, config.IODirect)
+	h := newExpertHarness(t, f, []int{0, 4, 4}, 2, 1, false)
+	defer h.close()
+	f.file.set(0, f.ExpertOffset(2, 1, 5))
+	if err := h.pass(1, true, []int32{3}, []int32{5}); err != nil {
+		t.Fatal(err)
+	}
+	if len(h.fetcher.early) != 1 {
+		t.Fatalf("got %d early reads, want 1", len(h.fetcher.early))
+	}
+	for _, e := range h.fetcher.early {
+		if err := h.fetcher.inflight[e.slot].Wait(); err == nil {
+			t.Fatal("got no error of a read that fails")
+		}
+	}
+	f.file.set(0)
+	if err := h.pass(2, true, []int32{5}, nil); err != nil {
+		t.Errorf("got %v, want the expert once the disk reads again", err)
+	}
+}
+
 // A read error names the layer, the expert and the file, and the next pass reads again.
 func TestExpertFault(t *testing.T) {
 	f := makeExperts(t, true, config.IODirect)
