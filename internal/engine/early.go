@@ -99,13 +99,13 @@ func hottest(p config.ModelProfile, place *placement.Placement, o Options) [][]i
 
 // prepare has the memory made ready that is about to be written, in the order in
 // which it will be: of each layer its matrices and predictor, and its first slots,
-// for hot neurons; all slots where the first token fills them.
+// for hot neurons; all slots where the first tokens fill them.
 func (l *loading) prepare(place *placement.Placement, slots device.Slots) {
 	parts := l.loader.Room(model.Shared)
 	for layer, n := range place.Slots {
 		of := slots.Data[:int64(n)*place.SlotBytes[layer]]
 		slots.Data = slots.Data[len(of):]
-		if place.Predicted[layer] || l.experts {
+		if place.Predicted[layer] {
 			of = of[:int64(len(l.hot[layer]))*place.SlotBytes[layer]]
 		}
 		parts = append(append(parts, l.loader.Room(layer)...), of)

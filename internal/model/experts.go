@@ -39,7 +39,7 @@ type routing struct {
 }
 
 func newRouting(experts, k, chunk int) routing {
-	return routing{
+	return routing{k: k,
 		chosen: make([]int32, chunk*k), weights: make([]float32, chunk*k), pairs: make([]int32, chunk*k),
 		at: make([]int32, experts), ids: make([]int32, 0, experts),
 		work:    device.ExpertWork{Tokens: make([]int32, chunk*k), First: make([]int32, 0, experts+1)},
