@@ -78,6 +78,9 @@ func speedLine(s sparseflow.Stats) string {
 // modeText is the mode and, of a calibrated predictor, what it is taken to cost.
 func modeText(eng *sparseflow.Engine) string {
 	mode := string(eng.Placement().Mode)
+	if routed(eng) {
+		return "experts as routers name them"
+	}
 	if c := eng.Choice(); c != nil {
 		mode = "auto: " + c.Summary()
 		if c.Exact() {
@@ -94,13 +97,20 @@ func modeText(eng *sparseflow.Engine) string {
 	return mode
 }
 
+// routed reports whether the model's units are experts.
+func routed(eng *sparseflow.Engine) bool { return eng.Placement().Token.Experts > 0 }
+
 // summary is two lines for a person about a text.
 func summary(w io.Writer, s sparseflow.Stats, eng *sparseflow.Engine) {
 	p := eng.Placement()
-	fmt.Fprintf(w, "%s (prompt of %s in %s, mode %s)\n", speedLine(s), count(s.PromptTokens, "token"), seconds(s.Prefill), modeText(eng))
+	mode := modeText(eng)
+	if !routed(eng) {
+		mode = "mode " + mode
+	}
+	fmt.Fprintf(w, "%s (prompt of %s in %s, %s)\n", speedLine(s), count(s.PromptTokens, "token"), seconds(s.Prefill), mode)
 	c, tokens := perToken(s)
 	fmt.Fprintf(w, "budget %s; %s; a token moves %s fast, %s slow; peak RSS %s\n",
-		budgetText(p), "cache hits "+hitText(c),
+		budgetText(p), "cache hits "+hitText(c, routed(eng)),
 		config.FormatSize(c.FastBytes/tokens), config.FormatSize(c.SlowBytes/tokens), rssText())
 }
 
@@ -127,6 +137,27 @@ func statsTable(w io.Writer, s sparseflow.Stats, eng *sparseflow.Engine, row ...
 	t.Add("decode", seconds(s.Decode))
 	t.Add("speed", figures(s.TokensPerSecond())+" tokens/s")
 	t.Add("waiting for reads", seconds(s.Stall))
+	unit := "expert"
+	if !routed(eng) {
+		unit = "neuron"
+		neuronRows(&t, s, eng)
+	}
+	if s.Filled > 0 {
+		t.Add("loaded into empty slots", count(int(s.Filled), unit))
+	}
+	t.Add("cache hits", hitText(s.Counters, routed(eng)))
+	t.Add("wanted, cached or not", fmt.Sprint(s.Wanted))
+	t.Add("missing", fmt.Sprint(s.Misses))
+	t.Add("read early", fmt.Sprint(s.Early))
+	t.Add("read early in vain", fmt.Sprint(s.Wasted))
+	t.Add("from fast memory", config.FormatSize(s.FastBytes))
+	t.Add("from slow memory", config.FormatSize(s.SlowBytes))
+	t.Add("peak RSS", rssText())
+	t.Print(w)
+}
+
+// neuronRows is what is known of a request of which neurons were left out.
+func neuronRows(t *table.Table, s sparseflow.Stats, eng *sparseflow.Engine) {
 	_, tokens := perToken(s)
 	asked := float64(s.Decoding.Predict.Nanoseconds()) / 1e3 / float64(tokens) / float64(eng.Profile().Layers)
 	t.Add("predicting", fmt.Sprintf("%s, %s of decoding, %.1f us a token and layer", seconds(s.Predict), percent(int64(s.Decoding.Predict), int64(s.Decode)), asked))
@@ -142,24 +173,15 @@ func statsTable(w io.Writer, s sparseflow.Stats, eng *sparseflow.Engine, row ...
 		}
 		t.Add("output error, sampled", text)
 	}
-	if s.Filled > 0 {
-		t.Add("loaded into empty slots", count(int(s.Filled), "neuron"))
-	}
-	t.Add("cache hits", hitText(s.Counters))
-	t.Add("wanted, cached or not", fmt.Sprint(s.Wanted))
-	t.Add("missing", fmt.Sprint(s.Misses))
-	t.Add("read early", fmt.Sprint(s.Early))
-	t.Add("read early in vain", fmt.Sprint(s.Wasted))
-	t.Add("from fast memory", config.FormatSize(s.FastBytes))
-	t.Add("from slow memory", config.FormatSize(s.SlowBytes))
-	t.Add("peak RSS", rssText())
-	t.Print(w)
 }
 
-// hitText is the share of wanted neurons that were in fast memory. Those that
+// hitText is the share of wanted units that were in fast memory. Neurons that
 // went into empty slots are left out: they say that the cache was being loaded,
-// not how good it is.
-func hitText(c sparseflow.Counters) string {
+// not how good it is. Empty slots for experts are filled beside that, too.
+func hitText(c sparseflow.Counters, experts bool) string {
+	if experts {
+		return percent(c.Wanted-c.Misses, c.Wanted)
+	}
 	loaded := min(c.Filled, c.Misses)
 	if c.Wanted > 0 && c.Wanted == loaded {
 		return "none yet"
