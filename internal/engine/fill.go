@@ -11,7 +11,8 @@ import (
 // the engine's loop and has no goroutine: between requests it reads a batch at a
 // time, and looks for requests after each; after a step of decoding it starts one
 // small batch for a layer that is computed last, and waits for it before that
-// layer is computed again. No result depends on it.
+// layer is computed again. Experts are filled in the first layers, too: those batches
+// start when half of a step is done. No result depends on it.
 type filler struct {
 	store       *disk.DiskWeightStore
 	coordinator *transfer.TransferCoordinator
@@ -64,7 +65,14 @@ func (f *filler) hottest(layer int) []int32 {
 
 // idle fills some slots between requests, and reports whether there may be more.
 func (f *filler) idle() bool {
-	if f == nil || !f.begin(idleBatchBytes, expertIdleBytes) {
+	if f == nil {
+		return false
+	}
+	bytes := int64(idleBatchBytes)
+	if f.experts() {
+		bytes = expertIdleBytes
+	}
+	if !f.begin(bytes, 0, len(f.place.Slots)) {
 		return false
 	}
 	f.finish()
@@ -73,13 +81,32 @@ func (f *filler) idle() bool {
 
 // step starts to fill a few slots after a step of decoding.
 func (f *filler) step() {
-	if f != nil && f.batch == nil {
-		f.begin(stepBatchBytes, expertStepBytes)
+	if f == nil {
+		return
+	}
+	switch n := len(f.place.Slots); {
+	case f.batch != nil:
+	case f.experts():
+		f.begin(expertStepBytes, n/2, n)
+	default:
+		f.begin(stepBatchBytes, 0, n)
 	}
 }
 
-// turn is the layer whose turn it is, -1 when all have had theirs.
-func (f *filler) turn() int {
+// before waits for the batch of a layer that is about to be computed, of a step of
+// decoding or another.
+func (f *filler) before(layer int, decode bool) {
+	if f.fills(layer) {
+		f.finish()
+	}
+	if f != nil && decode && f.batch == nil && layer == len(f.place.Slots)/2 && f.experts() {
+		f.begin(expertStepBytes, 0, layer)
+	}
+}
+
+// turn is the layer, of those from first on and before end, whose turn it is, -1 when
+// all have had theirs.
+func (f *filler) turn(first, end int) int {
 	if !f.experts() {
 		for f.layer >= 0 && len(f.order[f.layer]) == 0 {
 			if f.order[f.layer] == nil {
@@ -94,25 +121,22 @@ func (f *filler) turn() int {
 		f.order[f.layer] = f.hottest(f.layer)
 	}
 	at := -1
-	for l, left := range f.order {
-		if len(left) > 0 && (at < 0 || len(left) >= len(f.order[at])) {
+	for l := first; l < min(end, len(f.order)); l++ {
+		if n := len(f.order[l]); n > 0 && (at < 0 || n >= len(f.order[at])) {
 			at = l
 		}
 	}
 	return at
 }
 
-// begin starts a batch of some size. It reports false where all is filled.
-func (f *filler) begin(neurons, experts int64) bool {
+// begin starts a batch of some size for one of some layers. It reports false where these
+// are filled.
+func (f *filler) begin(bytes int64, first, end int) bool {
 	f.finish()
 	if !f.loading.complete() {
 		return false
 	}
-	bytes := neurons
-	if f.experts() {
-		bytes = experts
-	}
-	for layer := f.turn(); layer >= 0; layer = f.turn() {
+	for layer := f.turn(first, end); layer >= 0; layer = f.turn(first, end) {
 		left := f.order[layer]
 		ids := left[:min(int(max(1, bytes/f.place.SlotBytes[layer])), len(left))]
 		f.order[layer] = left[len(ids):]
@@ -127,15 +151,7 @@ func (f *filler) begin(neurons, experts int64) bool {
 		batch.Start(f.transfer)
 		return true
 	}
-	f.close()
 	return false
-}
-
-// wait waits for the batch of a layer that is about to be computed.
-func (f *filler) wait(layer int) {
-	if f.fills(layer) {
-		f.finish()
-	}
 }
 
 // fills reports whether the batch that is being read is of a layer.

@@ -33,7 +33,7 @@ type loaded struct {
 
 // waitForLayer waits for what is being read into a layer, or into model.Shared.
 func (m *loaded) waitForLayer(ctx context.Context, layer int) error {
-	m.fill.wait(layer)
+	m.fill.before(layer, m.ec.Decode)
 	return m.loading.wait(ctx, layer)
 }
 
