@@ -102,6 +102,18 @@ func (m *Memory) Prepare(parts ...[]byte) {
 	})
 }
 
+// Lock keeps a part of m, which has been written to, from being swapped out, where the
+// system allows that for as much as m is.
+func (m *Memory) Lock(part []byte) {
+	if len(part) == 0 {
+		return
+	}
+	begin := m.offset(part)
+	end := begin + int64(len(part))
+	begin -= begin % int64(os.Getpagesize())
+	lock(m.all[begin:end], int64(len(m.all)))
+}
+
 // offset is where a part of m begins.
 func (m *Memory) offset(part []byte) int64 {
 	return int64(uintptr(unsafe.Pointer(unsafe.SliceData(part))) - uintptr(unsafe.Pointer(unsafe.SliceData(m.all))))

@@ -1,7 +1,9 @@
 package memory
 
 import (
+	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -56,4 +58,41 @@ func TestPrepareStops(t *testing.T) {
 	if got := pagesIn(t, m, m.all); got > 0 {
 		t.Errorf("got %d pages in memory, want none", got)
 	}
+}
+
+// What is locked is counted as locked by the system, where it may be.
+func TestLock(t *testing.T) {
+	m := memory(t, 8<<20)
+	m.Piece(100)
+	part := m.Piece(5 << 20)
+	clear(part)
+	if b := m.Buffer(4096); unix.Mlock(b) != nil || unix.Munlock(b) != nil {
+		t.Skip("this system lets nobody lock memory")
+	}
+	before := lockedBytes(t)
+	m.Lock(part)
+	if os.Geteuid() != 0 && lockedBytes(t) == before {
+		t.Skip("the limit of locked memory is small: nothing is locked")
+	}
+	m.Lock(nil)
+	if got := lockedBytes(t) - before; got < 5<<20 || got > 5<<20+2<<12 {
+		t.Errorf("got %d bytes locked, want 5 MiB in whole pages", got)
+	}
+}
+
+// lockedBytes is VmLck of proc(5).
+func lockedBytes(t *testing.T) (n int64) {
+	t.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmLck:"); ok {
+			if _, err := fmt.Sscan(rest, &n); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return n << 10
 }

@@ -100,6 +100,7 @@ func (l *Loader) Read(ctx context.Context, layer int) error {
 			l.Stream.Reset()
 			return err
 		}
+		l.Memory.Lock(x.bytes)
 		l.Progress(x.tensor.MemoryBytes())
 	}
 	for _, f := range p.after {
