@@ -103,13 +103,13 @@ func avx512(s Set) Set {
 		s.Q8.Widen, s.Q8.Tile = amd64.WidenQ8AVX512, tileAVX512
 		s.Q4.Widen, s.Q4.Tile = amd64.WidenQ4AVX512, tileAVX512
 		s.Blocks = map[tensor.DType]*Rows{
-			tensor.Q8_0:   inPairs(tensor.Q8_0, amd64.DotQ80AVX512, amd64.Dot4Q80AVX512, amd64.PairQ80AVX512, gemmAVX512(tensor.Q8_0, amd64.SpreadQ80AVX512, amd64.GemmZeroAVX512, 1<<7)),
+			tensor.Q8_0:   withFine(tensor.Q8_0, inPairs(tensor.Q8_0, amd64.DotQ80AVX512, amd64.Dot4Q80AVX512, amd64.PairQ80AVX512, gemmAVX512(tensor.Q8_0, amd64.SpreadQ80AVX512, amd64.GemmZeroAVX512, 1<<7)), amd64.FineQ80AVX512),
 			tensor.Q4_0:   inPairs(tensor.Q4_0, amd64.DotQ40AVX512, amd64.Dot4Q40AVX512, amd64.PairQ40AVX512, gemmAVX512(tensor.Q4_0, amd64.SpreadQ40AVX512, amd64.GemmZeroAVX512, 1<<3)),
 			tensor.Q4_1:   inPairs(tensor.Q4_1, amd64.DotQ41AVX512, amd64.Dot4Q41AVX512, amd64.PairQ41AVX512, gemmAVX512(tensor.Q4_1, amd64.SpreadQ41AVX512, amd64.GemmLeastAVX512, 0)),
 			tensor.Q5_0:   inPairs(tensor.Q5_0, amd64.DotQ50AVX512, amd64.Dot4Q50AVX512, amd64.PairQ50AVX512, gemmAVX512(tensor.Q5_0, amd64.SpreadQ50AVX512, amd64.GemmZeroAVX512, 1<<4)),
 			tensor.Q4_K:   inPairs(tensor.Q4_K, amd64.DotQ4KAVX512, amd64.Dot4Q4KAVX512, amd64.PairQ4KAVX512, gemmAVX512(tensor.Q4_K, amd64.SpreadQ4KAVX512, amd64.GemmLeastAVX512, 0)),
 			tensor.Q5_K:   inPairs(tensor.Q5_K, amd64.DotQ5KAVX512, amd64.Dot4Q5KAVX512, amd64.PairQ5KAVX512, gemmAVX512(tensor.Q5_K, amd64.SpreadQ5KAVX512, amd64.GemmLeastAVX512, 0)),
-			tensor.Q6_K:   inPairs(tensor.Q6_K, amd64.DotQ6KAVX512, amd64.Dot4Q6KAVX512, amd64.PairQ6KAVX512, gemmAVX512(tensor.Q6_K, amd64.SpreadQ6KAVX512, amd64.GemmHalvesAVX512, 1<<5)),
+			tensor.Q6_K:   withFine(tensor.Q6_K, inPairs(tensor.Q6_K, amd64.DotQ6KAVX512, amd64.Dot4Q6KAVX512, amd64.PairQ6KAVX512, gemmAVX512(tensor.Q6_K, amd64.SpreadQ6KAVX512, amd64.GemmHalvesAVX512, 1<<5)), amd64.FineQ6KAVX512),
 			tensor.IQ4_NL: inPairs(tensor.IQ4_NL, amd64.DotIQ4NLAVX512, amd64.Dot4IQ4NLAVX512, amd64.PairIQ4NLAVX512, gemmAVX512(tensor.IQ4_NL, amd64.SpreadIQ4NLAVX512, amd64.GemmZeroAVX512, 1<<7)),
 			tensor.Q2_K:   inPairs(tensor.Q2_K, amd64.DotQ2KAVX512, amd64.Dot4Q2KAVX512, amd64.PairQ2KAVX512, nil),
 			tensor.Q5_1:   inPairs(tensor.Q5_1, amd64.DotQ51AVX512, amd64.Dot4Q51AVX512, amd64.PairQ51AVX512, gemmAVX512(tensor.Q5_1, amd64.SpreadQ51AVX512, amd64.GemmLeastAVX512, 0)),
@@ -202,22 +202,11 @@ func gemmAVX512(dt tensor.DType, spread func(dst *[panelChunk]byte, rows *[Panel
 // a time, one of each half of all rows. By itself a processor fetches but some lines
 // ahead of one reader; two readers have twice as many lines under way.
 func inPairs(dt tensor.DType, dot func(w, x []byte, next *byte) float32, four func(w, x []byte, stride int, next *byte) [4]float32, pairs func(y, y2 *float32, w, w2 *byte, rowBytes, rows int, x *byte, ahead int, rest uint16), g *Gemm) *Rows {
-	k, chunk := oneByOne(dot), int(dt.RowBytes(chunkElems))
+	k := oneByOne(dot)
 	single := k.MatVec
 	k.Dot4, k.Fours, k.Gemm = four, true, g
 	k.two = func(y, y2 []float32, w, w2 []byte, rowBytes int, x []byte, ahead int) {
-		rows, over := 0, rowBytes%chunk
-		blocks := over / dt.BlockBytes() * dt.BlockElems() / tensor.QuantBlock
-		reads, rest := rowBytes-over, uint16(1)<<blocks-1
-		switch {
-		case over > chunk/2:
-			reads += chunk
-		case over > 0:
-			reads, rest = reads+chunk/2, rest|rest<<(chunkBlocks/2)
-		}
-		if room := min(len(w), len(w2)) - reads; room >= 0 && rowBytes > 0 { // for what the last rows would read
-			rows = min(len(y), room/rowBytes+1)
-		}
+		rows, rest := together(dt, w, w2, rowBytes, len(y))
 		if rows > 0 {
 			pairs(&y[0], &y2[0], &w[0], &w2[0], rowBytes, rows, &x[0], ahead, rest)
 		}
@@ -228,6 +217,51 @@ func inPairs(dt tensor.DType, dot func(w, x []byte, next *byte) float32, four fu
 		half := len(y) / 2
 		k.two(y[:half], y[half:], w, w[half*rowBytes:], rowBytes, x, ahead)
 		single(y[2*half:], w[2*half*rowBytes:], rowBytes, x, ahead)
+	}
+	return k
+}
+
+// together is how many rows of either of two matrices, n at most, what takes two at a
+// time can take: those of which as much can be read as of whole chunks, or of half of
+// one. rest is what its assembly wants.
+func together(dt tensor.DType, w, w2 []byte, rowBytes, n int) (rows int, rest uint16) {
+	chunk := int(dt.RowBytes(chunkElems))
+	over := rowBytes % chunk
+	blocks := over / dt.BlockBytes() * dt.BlockElems() / tensor.QuantBlock
+	reads := rowBytes - over
+	rest = 1<<blocks - 1
+	switch {
+	case over > chunk/2:
+		reads += chunk
+	case over > 0:
+		reads, rest = reads+chunk/2, rest|rest<<(chunkBlocks/2)
+	}
+	if room := min(len(w), len(w2)) - reads; room >= 0 && rowBytes > 0 {
+		rows = min(n, room/rowBytes+1)
+	}
+	return rows, rest
+}
+
+// withFine is k, of rows of type dt, with Fine.
+func withFine(dt tensor.DType, k *Rows, pairs func(y, y2 *float32, w, w2 *byte, rowBytes, rows int, x *byte, stride, ahead int, rest uint16)) *Rows {
+	k.Fine = func(y []float32, w []byte, rowBytes int, x []byte, stride, ahead int) {
+		half := len(y) / 2
+		second := w[half*rowBytes:]
+		rows, rest := together(dt, w, second, rowBytes, half)
+		if rows > 0 {
+			pairs(&y[0], &y[half], &w[0], &second[0], rowBytes, rows, &x[0], stride, ahead, rest)
+		}
+		one := func(i int) {
+			row := w[i*rowBytes : (i+1)*rowBytes]
+			y[i] = k.Dot(row, x, nil) + k.Dot(row, x[stride:], nil)
+		}
+		for i := rows; i < half; i++ {
+			one(i)
+			one(half + i)
+		}
+		if len(y)%2 == 1 {
+			one(len(y) - 1)
+		}
 	}
 	return k
 }

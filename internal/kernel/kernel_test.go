@@ -92,6 +92,18 @@ func callRows(c *caller, dt rowType, n int) {
 		take(c, fmt.Sprint("MatVec of ", m), make([]float32, m), func(y []float32) { k.MatVec(y, matrix[:m*rowBytes], rowBytes, in, 4096) })
 		take(c, fmt.Sprint("MatVec2 of ", m), make([]float32, 2*m), func(y []float32) { k.MatVec2(y[:m], y[m:], matrix, matrix[(rows-m)*rowBytes:], rowBytes, in, 4096) })
 	}
+	for m := range rows + 1 {
+		take(c, fmt.Sprint("Fine of ", m), make([]float32, m), func(y []float32) {
+			if k.Fine != nil {
+				k.Fine(y, matrix[:m*rowBytes], rowBytes, in, stride, 4096)
+				return
+			}
+			for i := range y {
+				row := matrix[i*rowBytes:][:rowBytes]
+				y[i] = k.Dot(row, in, nil) + k.Dot(row, in[stride:], nil)
+			}
+		})
+	}
 	if k.Axpy == nil {
 		return
 	}
@@ -268,7 +280,7 @@ func whole(t *testing.T, name string, v reflect.Value) {
 		switch quantised := field == "Widen" || field == "Tile" || field == "Pairs"; {
 		case v.Field(i).Kind() == reflect.Struct:
 			whole(t, name+"."+field, v.Field(i))
-		case field == "TileF16" || field == "Gemm" || field == "Fours" || field == "two": // some have none
+		case field == "TileF16" || field == "Gemm" || field == "Fours" || field == "Fine" || field == "two": // some have none
 		case field == "Blocks":
 			for _, dt := range blockTypes {
 				if k, ok := v.Field(i).Interface().(map[tensor.DType]*Rows)[dt.DType]; !ok || k.Dot == nil || k.Dot4 == nil || k.MatVec == nil {

@@ -29,6 +29,10 @@ type Rows struct {
 	// bytes, one after the other in memory. Each has the bits that Dot gives. It
 	// asks for what lies ahead bytes further than what it reads.
 	MatVec func(y []float32, w []byte, rowBytes int, x []byte, ahead int)
+	// Fine sets y to the sums of the dot products of as many rows with x and with what
+	// is stride bytes further, which has what rounding left of x. It is otherwise MatVec.
+	// Nil where Dot twice is as fast.
+	Fine func(y []float32, w []byte, rowBytes int, x []byte, stride, ahead int)
 	// Axpy adds a*w to y. Each element is one fused multiply-add: of a and the
 	// element, or of a code and its block's scale times a.
 	Axpy func(y []float32, a float32, w []byte, next *byte)

@@ -15,7 +15,7 @@ import (
 // Products with fine weights are a hundredth as far from the exact ones, and the
 // same bits whatever the instruction set and however many tokens come together.
 func TestFine(t *testing.T) {
-	const rows, cols, tokens = 40, 576, 11
+	const rows, cols, tokens = 41, 768, 11
 	r := rand.New(rand.NewPCG(1, 2))
 	weights := make([]float32, rows*cols)
 	for i := range weights {
@@ -26,7 +26,7 @@ func TestFine(t *testing.T) {
 		x.Data[i] = float32(r.NormFloat64())
 	}
 	clear(x.Data[32:64]) // a block of zeros
-	for _, dt := range []tensor.DType{tensor.Q8_0, tensor.Q4_0, tensor.Q4_1, tensor.Q5_0} {
+	for _, dt := range []tensor.DType{tensor.Q8_0, tensor.Q6_K, tensor.Q4_0, tensor.Q4_1, tensor.Q5_0} {
 		w := device.Mat{Data: make([]byte, rows*dt.RowBytes(cols)), DType: dt, Rows: rows, Cols: cols}
 		tensor.Encode(w.Data, weights, dt)
 		product := func(k kernel.Set, x device.Act, w device.Mat, o ...cpu.Option) device.Act {

@@ -77,6 +77,11 @@ func (l *linear) run(lo, hi, worker int) {
 		l.addBias(lo, hi)
 		return
 	}
+	if l.fine && l.y.Rows == 1 && l.dot.Fine != nil {
+		l.dot.Fine(l.y.Data[lo:hi], l.w.Data[lo*l.rowBytes:hi*l.rowBytes], l.rowBytes, l.dot.inputs, l.dot.stride, l.dot.k.Ahead)
+		l.addBias(lo, hi)
+		return
+	}
 	out := s.out[:l.dot.x.Rows] // fewer than a tile's
 	for r := lo; r < hi; r++ {
 		l.dot.all(out, l.dot.ready(s, l.row(r)), nil)

@@ -28,6 +28,7 @@ const (
 // A block is a type of GGUF's blocks.
 type block struct {
 	name         string
+	head         bool // heads of models are stored so
 	elems, bytes int
 	// zero says that codes are unsigned and that 1<<zero stands for 0; signed that
 	// those of AVX2 are signed, since a pair of their products would not fit.
@@ -392,7 +393,10 @@ func (s isa) chunkLoop(b *block, size int, wp, xp, np, n reg.Register, body func
 func (s isa) blockKernels(b *block) {
 	s.dot(b.name, func() rowKernel { return s.blocked(b) })
 	if s.width == 16 {
-		s.pairOfRows(b)
+		s.pairOfRows(b, 1)
+		if b.head {
+			s.pairOfRows(b, 2)
+		}
 		s.dot4Block(b)
 	}
 	if !b.halves || b.least == 0 { // which panels have no place for

@@ -10,13 +10,13 @@ import (
 
 // blocks are the types of which there are kernels.
 var blocks = []*block{
-	{name: "Q80", elems: 32, bytes: 34, zero: 7, signed: true, codes: codes8, scales: halfScales, tables: wordTables},
+	{name: "Q80", head: true, elems: 32, bytes: 34, zero: 7, signed: true, codes: codes8, scales: halfScales, tables: wordTables},
 	{name: "Q40", elems: 32, bytes: 18, zero: 3, codes: nibbles(2), scales: halfScales, tables: wordTables},
 	{name: "Q41", elems: 32, bytes: 20, least: 1, codes: nibbles(4), scales: halfScales, tables: wordTables},
 	{name: "Q50", elems: 32, bytes: 22, zero: 4, codes: fives(6), scales: halfScales, tables: wordTables},
 	{name: "Q4K", elems: 256, bytes: 144, least: -1, codes: codesK(16, false), scales: scalesK, tables: tablesK},
 	{name: "Q5K", elems: 256, bytes: 176, least: -1, codes: codesK(48, true), scales: scalesK, tables: tablesK},
-	{name: "Q6K", elems: 256, bytes: 210, zero: 5, halves: true, codes: codes6K, scales: scales6K, tables: tablesK},
+	{name: "Q6K", head: true, elems: 256, bytes: 210, zero: 5, halves: true, codes: codes6K, scales: scales6K, tables: tablesK},
 	{name: "IQ4NL", elems: 32, bytes: 18, zero: 7, signed: true, codes: looked(2), scales: halfScales, tables: iq4Tables},
 	{name: "Q51", elems: 32, bytes: 24, least: 1, codes: fives(8), scales: halfScales, tables: wordTables},
 	{name: "Q2K", elems: 256, bytes: 84, halves: true, least: -1, codes: codes2K, scales: scales2K, tables: tablesK},

@@ -84,13 +84,21 @@ func Dot4Q4AVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 //go:noescape
 func DotQ80AVX512(w []byte, x []byte, next *byte) float32
 
-// PairQ80AVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
-// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
-// have beyond whole chunks, twice if they are no more than half of one. As many bytes
-// are read as of a whole chunk or of half of one.
+// PairQ80AVX512 sets y and y2 to the products of rows of two matrices with x.
+// It asks for what lies ahead bytes further than what it reads. rest is the mask of the
+// blocks that rows have beyond whole chunks, twice if they are no more than half of one.
+// As many bytes are read as of a whole chunk or of half of one.
 //
 //go:noescape
 func PairQ80AVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
+
+// FineQ80AVX512 sets y and y2 to the sums of the products of rows of two matrices with x and what is stride bytes further.
+// It asks for what lies ahead bytes further than what it reads. rest is the mask of the
+// blocks that rows have beyond whole chunks, twice if they are no more than half of one.
+// As many bytes are read as of a whole chunk or of half of one.
+//
+//go:noescape
+func FineQ80AVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, stride int, ahead int, rest uint16)
 
 // Dot4Q80AVX512 is Rows.Dot4 of package kernel.
 //
@@ -108,10 +116,10 @@ func SpreadQ80AVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 //go:noescape
 func DotQ40AVX512(w []byte, x []byte, next *byte) float32
 
-// PairQ40AVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
-// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
-// have beyond whole chunks, twice if they are no more than half of one. As many bytes
-// are read as of a whole chunk or of half of one.
+// PairQ40AVX512 sets y and y2 to the products of rows of two matrices with x.
+// It asks for what lies ahead bytes further than what it reads. rest is the mask of the
+// blocks that rows have beyond whole chunks, twice if they are no more than half of one.
+// As many bytes are read as of a whole chunk or of half of one.
 //
 //go:noescape
 func PairQ40AVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
@@ -132,10 +140,10 @@ func SpreadQ40AVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 //go:noescape
 func DotQ41AVX512(w []byte, x []byte, next *byte) float32
 
-// PairQ41AVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
-// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
-// have beyond whole chunks, twice if they are no more than half of one. As many bytes
-// are read as of a whole chunk or of half of one.
+// PairQ41AVX512 sets y and y2 to the products of rows of two matrices with x.
+// It asks for what lies ahead bytes further than what it reads. rest is the mask of the
+// blocks that rows have beyond whole chunks, twice if they are no more than half of one.
+// As many bytes are read as of a whole chunk or of half of one.
 //
 //go:noescape
 func PairQ41AVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
@@ -156,10 +164,10 @@ func SpreadQ41AVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 //go:noescape
 func DotQ50AVX512(w []byte, x []byte, next *byte) float32
 
-// PairQ50AVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
-// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
-// have beyond whole chunks, twice if they are no more than half of one. As many bytes
-// are read as of a whole chunk or of half of one.
+// PairQ50AVX512 sets y and y2 to the products of rows of two matrices with x.
+// It asks for what lies ahead bytes further than what it reads. rest is the mask of the
+// blocks that rows have beyond whole chunks, twice if they are no more than half of one.
+// As many bytes are read as of a whole chunk or of half of one.
 //
 //go:noescape
 func PairQ50AVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
@@ -180,10 +188,10 @@ func SpreadQ50AVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 //go:noescape
 func DotQ4KAVX512(w []byte, x []byte, next *byte) float32
 
-// PairQ4KAVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
-// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
-// have beyond whole chunks, twice if they are no more than half of one. As many bytes
-// are read as of a whole chunk or of half of one.
+// PairQ4KAVX512 sets y and y2 to the products of rows of two matrices with x.
+// It asks for what lies ahead bytes further than what it reads. rest is the mask of the
+// blocks that rows have beyond whole chunks, twice if they are no more than half of one.
+// As many bytes are read as of a whole chunk or of half of one.
 //
 //go:noescape
 func PairQ4KAVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
@@ -204,10 +212,10 @@ func SpreadQ4KAVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 //go:noescape
 func DotQ5KAVX512(w []byte, x []byte, next *byte) float32
 
-// PairQ5KAVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
-// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
-// have beyond whole chunks, twice if they are no more than half of one. As many bytes
-// are read as of a whole chunk or of half of one.
+// PairQ5KAVX512 sets y and y2 to the products of rows of two matrices with x.
+// It asks for what lies ahead bytes further than what it reads. rest is the mask of the
+// blocks that rows have beyond whole chunks, twice if they are no more than half of one.
+// As many bytes are read as of a whole chunk or of half of one.
 //
 //go:noescape
 func PairQ5KAVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
@@ -228,13 +236,21 @@ func SpreadQ5KAVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 //go:noescape
 func DotQ6KAVX512(w []byte, x []byte, next *byte) float32
 
-// PairQ6KAVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
-// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
-// have beyond whole chunks, twice if they are no more than half of one. As many bytes
-// are read as of a whole chunk or of half of one.
+// PairQ6KAVX512 sets y and y2 to the products of rows of two matrices with x.
+// It asks for what lies ahead bytes further than what it reads. rest is the mask of the
+// blocks that rows have beyond whole chunks, twice if they are no more than half of one.
+// As many bytes are read as of a whole chunk or of half of one.
 //
 //go:noescape
 func PairQ6KAVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
+
+// FineQ6KAVX512 sets y and y2 to the sums of the products of rows of two matrices with x and what is stride bytes further.
+// It asks for what lies ahead bytes further than what it reads. rest is the mask of the
+// blocks that rows have beyond whole chunks, twice if they are no more than half of one.
+// As many bytes are read as of a whole chunk or of half of one.
+//
+//go:noescape
+func FineQ6KAVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, stride int, ahead int, rest uint16)
 
 // Dot4Q6KAVX512 is Rows.Dot4 of package kernel.
 //
@@ -252,10 +268,10 @@ func SpreadQ6KAVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 //go:noescape
 func DotIQ4NLAVX512(w []byte, x []byte, next *byte) float32
 
-// PairIQ4NLAVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
-// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
-// have beyond whole chunks, twice if they are no more than half of one. As many bytes
-// are read as of a whole chunk or of half of one.
+// PairIQ4NLAVX512 sets y and y2 to the products of rows of two matrices with x.
+// It asks for what lies ahead bytes further than what it reads. rest is the mask of the
+// blocks that rows have beyond whole chunks, twice if they are no more than half of one.
+// As many bytes are read as of a whole chunk or of half of one.
 //
 //go:noescape
 func PairIQ4NLAVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
@@ -276,10 +292,10 @@ func SpreadIQ4NLAVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 //go:noescape
 func DotQ51AVX512(w []byte, x []byte, next *byte) float32
 
-// PairQ51AVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
-// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
-// have beyond whole chunks, twice if they are no more than half of one. As many bytes
-// are read as of a whole chunk or of half of one.
+// PairQ51AVX512 sets y and y2 to the products of rows of two matrices with x.
+// It asks for what lies ahead bytes further than what it reads. rest is the mask of the
+// blocks that rows have beyond whole chunks, twice if they are no more than half of one.
+// As many bytes are read as of a whole chunk or of half of one.
 //
 //go:noescape
 func PairQ51AVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
@@ -300,10 +316,10 @@ func SpreadQ51AVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 //go:noescape
 func DotQ2KAVX512(w []byte, x []byte, next *byte) float32
 
-// PairQ2KAVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
-// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
-// have beyond whole chunks, twice if they are no more than half of one. As many bytes
-// are read as of a whole chunk or of half of one.
+// PairQ2KAVX512 sets y and y2 to the products of rows of two matrices with x.
+// It asks for what lies ahead bytes further than what it reads. rest is the mask of the
+// blocks that rows have beyond whole chunks, twice if they are no more than half of one.
+// As many bytes are read as of a whole chunk or of half of one.
 //
 //go:noescape
 func PairQ2KAVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
@@ -318,10 +334,10 @@ func Dot4Q2KAVX512(w []byte, x []byte, stride int, next *byte) [4]float32
 //go:noescape
 func DotQ3KAVX512(w []byte, x []byte, next *byte) float32
 
-// PairQ3KAVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
-// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
-// have beyond whole chunks, twice if they are no more than half of one. As many bytes
-// are read as of a whole chunk or of half of one.
+// PairQ3KAVX512 sets y and y2 to the products of rows of two matrices with x.
+// It asks for what lies ahead bytes further than what it reads. rest is the mask of the
+// blocks that rows have beyond whole chunks, twice if they are no more than half of one.
+// As many bytes are read as of a whole chunk or of half of one.
 //
 //go:noescape
 func PairQ3KAVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
@@ -342,10 +358,10 @@ func SpreadQ3KAVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 //go:noescape
 func DotIQ4XSAVX512(w []byte, x []byte, next *byte) float32
 
-// PairIQ4XSAVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
-// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
-// have beyond whole chunks, twice if they are no more than half of one. As many bytes
-// are read as of a whole chunk or of half of one.
+// PairIQ4XSAVX512 sets y and y2 to the products of rows of two matrices with x.
+// It asks for what lies ahead bytes further than what it reads. rest is the mask of the
+// blocks that rows have beyond whole chunks, twice if they are no more than half of one.
+// As many bytes are read as of a whole chunk or of half of one.
 //
 //go:noescape
 func PairIQ4XSAVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
@@ -366,10 +382,10 @@ func SpreadIQ4XSAVX512(dst *[10240]byte, rows *[16][]byte, at int, ahead int)
 //go:noescape
 func DotMXFP4AVX512(w []byte, x []byte, next *byte) float32
 
-// PairMXFP4AVX512 sets y and y2 to the products of rows of two matrices with x. It asks for what
-// lies ahead bytes further than what it reads. rest is the mask of the blocks that rows
-// have beyond whole chunks, twice if they are no more than half of one. As many bytes
-// are read as of a whole chunk or of half of one.
+// PairMXFP4AVX512 sets y and y2 to the products of rows of two matrices with x.
+// It asks for what lies ahead bytes further than what it reads. rest is the mask of the
+// blocks that rows have beyond whole chunks, twice if they are no more than half of one.
+// As many bytes are read as of a whole chunk or of half of one.
 //
 //go:noescape
 func PairMXFP4AVX512(y *float32, y2 *float32, w *byte, w2 *byte, rowBytes int, rows int, x *byte, ahead int, rest uint16)
