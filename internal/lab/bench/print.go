@@ -62,7 +62,7 @@ func printRows(w io.Writer, rows []Row, experts, wide bool) {
 		{Name: "sd", Wide: true, Cell: func(r Row) string { return table.Figures(r.SD) }},
 		{Name: "fast/token", Wide: true, Cell: func(r Row) string { return config.FormatSize(r.FastBytes) }},
 		{Name: "slow/token", Cell: func(r Row) string { return config.FormatSize(r.SlowBytes) }},
-		{Name: "wanted", Wide: !experts, Cell: func(r Row) string { return table.Figures(r.Units) }},
+		{Name: "units", Wide: !experts, Cell: func(r Row) string { return table.Figures(r.Units) }},
 		{Name: "bytes", Wide: true, Cell: func(r Row) string { return config.FormatSize(r.WantedBytes) }},
 		{Name: "misses", Wide: true, Cell: func(r Row) string { return table.Figures(r.Misses) }},
 		{Name: "bytes", Wide: true, Cell: func(r Row) string { return config.FormatSize(r.MissedBytes) }},
