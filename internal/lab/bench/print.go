@@ -61,7 +61,7 @@ func printRows(w io.Writer, rows []Row, experts, wide bool) {
 		{Name: "tokens/s", Cell: func(r Row) string { return table.Figures(r.TokS) }},
 		{Name: "sd", Wide: true, Cell: func(r Row) string { return table.Figures(r.SD) }},
 		{Name: "fast/token", Wide: true, Cell: func(r Row) string { return config.FormatSize(r.FastBytes) }},
-		{Name: "slow/token", Cell: func(r Row) string { return config.FormatSize(r.SlowBytes) }},
+		{Name: "slow/token", Wide: experts, Cell: func(r Row) string { return config.FormatSize(r.SlowBytes) }},
 		{Name: "units", Wide: !experts, Cell: func(r Row) string { return table.Figures(r.Units) }},
 		{Name: "bytes", Wide: true, Cell: func(r Row) string { return config.FormatSize(r.WantedBytes) }},
 		{Name: "misses", Wide: true, Cell: func(r Row) string { return table.Figures(r.Misses) }},
