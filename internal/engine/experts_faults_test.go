@@ -2,9 +2,11 @@ package engine_test
 
 import (
 	"context"
+	"encoding/binary"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -142,6 +144,49 @@ func TestExpertsOfAFileThatChanges(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "changed while it was in use") || strings.Contains(err.Error(), "\n") {
 				t.Errorf("the file %s: got %v, want a line that names it", name, err)
 			}
+		}
+	}
+}
+
+// A token whose activations are no numbers names no experts. The request that has it
+// fails in one line that says in which layer, whether the token is part of a prompt or
+// generated; the engine lives, and what begins with the same tokens is right.
+func TestRouterOfNoNumbers(t *testing.T) {
+	const bad, hidden = 7, 64
+	path := mixture(t)
+	ids := prompt(300, 30)
+	for i := range ids {
+		ids[i] = max(ids[i], bad+1)
+	}
+	cache := t.TempDir()
+	want := outcomeOf(t, openMixture(t, path, cache, engine.Options{Strategy: strategy(config.Auto, 0.4)}), ids, 8)
+
+	file := filepath.Join(path, "model.safetensors")
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := 8 + int(binary.LittleEndian.Uint64(b)) + bad*hidden*2 // embeddings come first
+	for i := range hidden {
+		binary.LittleEndian.PutUint16(b[row+2*i:], 0x7fc0) // NaN
+	}
+	if err := os.WriteFile(file, b, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	e := openMixture(t, path, cache, engine.Options{Strategy: strategy(config.Auto, 0.4)})
+	for _, req := range []engine.Request{
+		{IDs: append(slices.Clone(ids), bad), MaxTokens: 1},
+		{IDs: []int32{bad}, MaxTokens: 1},
+		{IDs: ids, Force: []int32{bad, 20, 20}, MaxTokens: 3, IgnoreEOS: true},
+	} {
+		for range 20 { // as often as slots would run out, were any left pinned
+			_, err := e.Run(context.Background(), req)
+			if err == nil || !strings.Contains(err.Error(), "layer 0") || !strings.Contains(err.Error(), "router") || strings.Contains(err.Error(), "\n") {
+				t.Fatalf("got %v, want a line about the router of layer 0", err)
+			}
+		}
+		if got := outcomeOf(t, e, ids, 8); got.logits != want.logits || !slices.Equal(got.ids, want.ids) {
+			t.Errorf("after it: got %x %v, want %x %v", got.logits, got.ids, want.logits, want.ids)
 		}
 	}
 }
