@@ -21,14 +21,14 @@ type router struct {
 // same whatever is computed together. A logit that is no number is an error.
 func (r *router) route(m config.MoE, logits, bias []float32, ids []int32, weights []float32) error {
 	for e, v := range logits {
-		if v != v || math.IsInf(float64(v), 0) {
+		if !finite(v) {
 			return fmt.Errorf("got %v as the router's score of expert %d, want a number", v, e)
 		}
 	}
 	r.score(m.Router.Kind, logits)
 	r.biased = append(r.biased[:0], r.scores...)
 	for e, b := range bias {
-		if r.biased[e] += b; r.biased[e] != r.biased[e] {
+		if r.biased[e] += b; !finite(r.biased[e]) {
 			return fmt.Errorf("got %v as what is added to the router's score of expert %d, want a number", b, e)
 		}
 	}
@@ -50,8 +50,15 @@ func (r *router) route(m config.MoE, logits, bias []float32, ids []int32, weight
 	}
 	slices.Sort(ids)
 	r.weigh(m.Router, ids, weights)
+	for j, w := range weights {
+		if !finite(w) {
+			return fmt.Errorf("got %v as the router's weight of expert %d, want a number", w, ids[j])
+		}
+	}
 	return nil
 }
+
+func finite(v float32) bool { return v-v == 0 }
 
 // score sets the scores, which are compared and which weights are made of.
 func (r *router) score(kind config.RouterKind, logits []float32) {

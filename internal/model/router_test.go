@@ -124,12 +124,18 @@ func TestRoute(t *testing.T) {
 // What is no number names no expert.
 func TestRouteNaN(t *testing.T) {
 	m := config.MoE{Experts: 3, TopK: 2, Width: 1, Router: config.Router{Kind: config.RouterSoftmax}}
+	grouped := config.MoE{Experts: 4, TopK: 2, Width: 1, Router: config.Router{Kind: config.RouterSigmoid, Groups: 2, TopGroups: 1, Normalize: true}}
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
-	for _, c := range []struct{ logits, bias []float32 }{
-		{[]float32{1, nan, 2}, nil}, {[]float32{inf, 0, 0}, nil}, {[]float32{0, 0, -inf}, nil}, {[]float32{0, 1, 2}, []float32{0, nan, 0}},
+	for _, c := range []struct {
+		m            config.MoE
+		logits, bias []float32
+	}{
+		{m, []float32{1, nan, 2}, nil}, {m, []float32{inf, 0, 0}, nil}, {m, []float32{0, 0, -inf}, nil}, {m, []float32{0, 1, 2}, []float32{0, nan, 0}},
+		{grouped, []float32{0, 1, 2, 3}, []float32{inf, -inf, inf, -inf}},
+		{grouped, []float32{-200, -200, -200, -200}, nil}, // weights of 0 / 0
 	} {
 		var r router
-		if err := r.route(m, c.logits, c.bias, make([]int32, 2), make([]float32, 2)); err == nil || !strings.Contains(err.Error(), "want a number") {
+		if err := r.route(c.m, c.logits, c.bias, make([]int32, 2), make([]float32, 2)); err == nil || !strings.Contains(err.Error(), "want a number") {
 			t.Errorf("%v and %v: got %v, want an error about what is no number", c.logits, c.bias, err)
 		}
 	}
