@@ -161,6 +161,12 @@ func noting(s *spans) kernel.Set {
 			note(s, w)
 			best.MatVec(y, w, rowBytes, x, ahead)
 		}
+		if best.Fine != nil {
+			rows.Fine = func(y []float32, w []byte, rowBytes int, x []byte, stride, ahead int) {
+				note(s, w)
+				best.Fine(y, w, rowBytes, x, stride, ahead)
+			}
+		}
 		rows.Axpy = func(y []float32, a float32, w []byte, next *byte) { note(s, w); best.Axpy(y, a, w, next) }
 		rows.Axpy4 = func(y []float32, a *[4]float32, w *[4][]byte, next *[4]*byte) {
 			for _, row := range w {
