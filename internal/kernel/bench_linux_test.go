@@ -184,6 +184,11 @@ func BenchmarkCached(b *testing.B) {
 			b.Run(fmt.Sprintf("%v/%s", dt, s.Name), func(b *testing.B) {
 				fastest(b, len(w), func() { k.MatVec(y, w, size, in, s.Ahead) })
 			})
+			if k.Fine != nil {
+				b.Run(fmt.Sprintf("%v/fine/%s", dt, s.Name), func(b *testing.B) {
+					fastest(b, len(w), func() { k.Fine(y, w, size, in, stride, s.Ahead) })
+				})
+			}
 			b.Run(fmt.Sprintf("%v/four/%s", dt, s.Name), func(b *testing.B) {
 				fastest(b, len(w), func() {
 					for r := range rows {

@@ -46,6 +46,12 @@
 // least values of either. The sixteen partial sums are halved four times, as above.
 // [Gemm] gives the same bits: it has a row in each lane, where Dot has a block.
 //
+// AVX-512 reads two rows at a time ([Rows.MatVec2], [Rows.Fine]), since a processor
+// fetches but some lines ahead of one reader. What a row has beyond its whole chunks is
+// taken with what follows it in memory, and the lanes of that are masked; of no more
+// than half a chunk both rows' fill one chunk's lanes. Rows of experts are as short as
+// a chunk and a half.
+//
 // # Quantised neurons
 //
 // Rows of Q8_0 and Q4_0 of which each token wants some are multiplied with records
