@@ -28,11 +28,14 @@ func (e *FlagError) Error() string { return "placement: " + e.message }
 func flagErrorf(format string, args ...any) error { return &FlagError{fmt.Sprintf(format, args...)} }
 
 // chunks are the numbers of tokens that a prompt may be computed in at a
-// time. The first is what the smallest budget is made of.
-var chunks = [...]int{16, 32, 64, 128, 256, 512}
+// time. The first is what the smallest budget is made of. The last are for experts,
+// nearly all of which a chunk wants, of some tokens each.
+var chunks = [...]int{16, 32, 64, 128, 256, 512, 1024, 2048}
 
 const (
 	leastChunk = 0
+	// mostDenseChunk is the largest chunk of models without experts.
+	mostDenseChunk = 512
 	// chunkShare is the share of a budget, as its inverse, that activations
 	// may take: beyond it they cost more slots than they save. A larger chunk
 	// reads less often what streams.
@@ -43,7 +46,7 @@ const (
 // sequence, if any does.
 func (p *planner) mostChunk() int {
 	for _, c := range chunks {
-		if c >= p.Context {
+		if c >= p.Context || c == mostDenseChunk && !p.experts() {
 			return c
 		}
 	}
