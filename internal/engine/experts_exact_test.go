@@ -53,6 +53,11 @@ func openMixture(t testing.TB, path, cache string, o engine.Options) *engine.Eng
 	return e
 }
 
+// leastShare is the least share of the weights that a model runs in.
+func leastShare(place *placement.Placement) float64 {
+	return (float64(place.Share.MinimumBytes) + 1) / float64(place.Share.TotalBytes)
+}
+
 // expertVariants are ways to run experts that must change nothing. place is where
 // everything is in memory.
 func expertVariants(place *placement.Placement) (vs []variant) {
@@ -62,7 +67,7 @@ func expertVariants(place *placement.Placement) (vs []variant) {
 		vs = append(vs, variant{name, engine.Options{Strategy: s}})
 		return &vs[len(vs)-1].o
 	}
-	smallest := (float64(place.Share.MinimumBytes) + 1) / float64(place.Share.TotalBytes)
+	smallest := leastShare(place)
 	shares := []float64{3, smallest, 0.3, 0.5, 0.8}
 	for _, share := range shares {
 		for _, async := range []bool{true, false} {

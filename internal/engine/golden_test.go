@@ -28,6 +28,7 @@ type golden struct {
 		Last     []float32 `json:"last_logits"`
 		Logprobs []float64 `json:"logprobs_of_next"`
 		Active   [][]int32 `json:"active_neurons_last_token"`
+		Experts  [][]int32 `json:"experts_last_token"`
 		Greedy20 []int32   `json:"greedy_20"`
 		Greedy40 []int32   `json:"greedy_40"`
 	} `json:"cases"`
