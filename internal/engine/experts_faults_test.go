@@ -17,7 +17,6 @@ import (
 	"github.com/sparseflow/sparseflow/internal/disk"
 	"github.com/sparseflow/sparseflow/internal/engine"
 	"github.com/sparseflow/sparseflow/internal/hub"
-	"github.com/sparseflow/sparseflow/internal/lab/tinymoe"
 	"github.com/sparseflow/sparseflow/internal/pack"
 )
 
@@ -44,10 +43,7 @@ func (f *faultyFile) ReadVec(bufs [][]byte, off int64) (int, error) {
 // openExperts opens a small mixture of experts of which some are in memory.
 func openExperts(t *testing.T, share float64) (e *engine.Engine, f *faultyFile, path string) {
 	t.Helper()
-	dir := t.TempDir()
-	if err := tinymoe.Write(dir, tinymoe.Least()); err != nil {
-		t.Fatal(err)
-	}
+	dir := mixture(t)
 	src, err := hub.Find(dir)
 	if err != nil {
 		t.Fatal(err)

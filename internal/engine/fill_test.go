@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/engine"
 )
@@ -44,6 +45,45 @@ func TestFill(t *testing.T) {
 					t.Fatalf("%s: got misses in the first request after %v, want all slots filled", mode, wait)
 				}
 			}
+		}
+	}
+}
+
+// Slots for experts fill without a request, those that were wanted most often first, and
+// no result depends on it.
+func TestFillExperts(t *testing.T) {
+	dir, cached := mixture(t), t.TempDir()
+	ids := prompt(300, 9)
+	var counts *cache.Counts
+	run := func(wait time.Duration, ratio float64, o engine.Options) outcome {
+		t.Helper()
+		o.Strategy = strategy(config.Dense, 3)
+		o.Strategy.Budget, o.Strategy.GPUCacheRatio = config.Budget{}, config.Ratio(ratio)
+		e := openMixture(t, dir, cached, o)
+		time.Sleep(wait)
+		got := outcomeOf(t, e, ids, 40)
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+		return got
+	}
+	empty := run(0, 0.25, engine.Options{Used: func(c *cache.Counts) { counts = c }})
+	if counts == nil || counts.Tokens != 39 {
+		t.Fatalf("got counts %+v, want those of the 39 tokens after the first", counts)
+	}
+	for wait := 20 * time.Millisecond; ; wait *= 4 {
+		full := run(wait, 1, engine.Options{Fill: true})
+		any, hot := run(wait, 0.25, engine.Options{Fill: true}), run(wait, 0.25, engine.Options{Fill: true, Counts: counts})
+		for _, got := range []outcome{full, any, hot} {
+			if got.logits != empty.logits {
+				t.Errorf("got %x, want %x as without filling", got.logits, empty.logits)
+			}
+		}
+		if full.stats.Misses == 0 && hot.stats.Misses < any.stats.Misses {
+			break
+		}
+		if wait > 5*time.Second {
+			t.Fatalf("after %v: got %d misses with slots for all, and with slots for a fourth %d, or %d for the hottest, want none and fewer for the hottest", wait, full.stats.Misses, any.stats.Misses, hot.stats.Misses)
 		}
 	}
 }
