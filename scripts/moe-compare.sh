@@ -26,7 +26,9 @@
 # For 18.5 GB on two cores and a disk of 1 to 2 GB/s the first round is estimated at 23
 # minutes (7 of them llama.cpp's three variants and SparseFlow at 100 %, 3 each prompt
 # below), and a further one, without prompts and with the best variant alone, at 13. With
-# -a rows are added to those in FILE.csv.
+# -a rows are added to those in FILE.csv. The row of 100 % needs as much free memory as
+# the file has bytes and 1 GB more, and a machine at rest: what it shares with others
+# slows engines whose threads wait for each other several times over.
 #
 # Needs root, Linux, Go, a C compiler, Node.js 20 or later and npm. DIR keeps the
 # package (by default one that is removed).
