@@ -233,3 +233,25 @@ func TestExpertsWhateverTheBatch(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// Routers forecast what the next layer reads, beside the computation alone, and where
+// something may be missing.
+func TestRoutersForecast(t *testing.T) {
+	path, cache := mixture(t), t.TempDir()
+	for _, c := range []struct {
+		share float64
+		async bool
+		early bool
+	}{{0.5, true, true}, {0.5, false, false}, {3, true, false}} {
+		s := strategy(config.Auto, c.share)
+		s.AsyncTransfer = c.async
+		e := openMixture(t, path, cache, engine.Options{Strategy: s})
+		var stats engine.Stats
+		for range 2 { // the second finds slots filled
+			stats = outcomeOf(t, e, prompt(300, 8), 40).stats
+		}
+		if got := stats.Decoding; got.Early > 0 != c.early || got.Wasted > got.Early || got.Wanted == 0 {
+			t.Errorf("at %.0f%%, async %v: got %d read early of %d wanted, %d in vain; want some: %v", 100*c.share, c.async, got.Early, got.Wanted, got.Wasted, c.early)
+		}
+	}
+}

@@ -35,10 +35,10 @@ type Counters struct {
 	FastBytes int64 // of weights multiplied, predictors included
 	SlowBytes int64 // read from the pack
 	Reads     int64 // that brought them
-	Wanted    int64 // neurons of layer passes
+	Wanted    int64 // units of layer passes: neurons, or experts once a step however many tokens want them
 	Misses    int64 // of these, not in fast memory when the pass began
 	Filled    int64 // slots that were empty and no longer are
-	Early     int64 // neurons read early, by a forecast
+	Early     int64 // units read early, by a forecast
 	Wasted    int64 // of these, not wanted after all
 	// WantedBytes and MissedBytes are the sizes of Wanted and Misses.
 	WantedBytes, MissedBytes int64
@@ -58,7 +58,7 @@ type Counters struct {
 	Lowered, Exact int64
 }
 
-// HitRate is the share of wanted neurons that were in fast memory.
+// HitRate is the share of wanted units that were in fast memory.
 func (c Counters) HitRate() float64 {
 	if c.Wanted == 0 {
 		return 0
