@@ -64,6 +64,7 @@ func (l *Loader) Weights() (*Weights, error) {
 // experts finds room for what of a mixture of experts is no expert.
 func (r *finder) experts(w *LayerWeights, at string, m config.MoE) {
 	w.Router = r.matrix(at+"router", true)
+	w.Router.Fine = true // if some file has it in blocks: a near tie must not hang on 8 bits
 	if m.Router.ScoreBias {
 		w.ScoreBias = r.vector(at + "score_bias")
 	}
