@@ -90,9 +90,10 @@ func (t *toolFlags) declare(fs *pflag.FlagSet, cacheDir bool) {
 type quantFlags struct{ quant, attn, mlp string }
 
 // add declares the flags. keep is what no change of the types means.
-func (q *quantFlags) add(fs *pflag.FlagSet, keep string) {
+// more are values that --quant takes beside those of packs.
+func (q *quantFlags) add(fs *pflag.FlagSet, keep string, more ...string) {
 	q.quant = string(convert.Keep)
-	fs.Var(enum{&q.quant, convert.Quants()}, "quant", "element type of the weights, or a mix of types such as q4_k_m; keep: "+keep)
+	fs.Var(enum{&q.quant, append(convert.Quants(), more...)}, "quant", "element type of the weights, or a mix of types such as q4_k_m; keep: "+keep)
 	fs.Var(enum{&q.attn, convert.Quants()}, "quant-attn", "the same for attention, embeddings and head alone")
 	fs.Var(enum{&q.mlp, convert.Quants()}, "quant-mlp", "the same for MLP neurons alone")
 }

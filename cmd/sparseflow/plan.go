@@ -101,7 +101,7 @@ assumed to be that of a published one (OPT-6.7B's 3.3 %; for gates ReluLLaMA-7B'
 	fs.BoolVar(&f.measure, "measure", false, "estimate a token's time from what this machine does")
 	fs.StringVar(&f.svg, "svg", "", "also draw the tiers into this file")
 	published := slices.DeleteFunc(synth.Shapes(), func(s string) bool { return s == synth.Custom })
-	published = append(published, synth.DenseShapes()...)
+	published = append(published, synth.GGUFShapes()...)
 	f.quant = string(convert.Keep)
 	fs.Var(enum{&f.shape, published}, "shape", "plan this published model without having it, in f16 unless --quant says otherwise")
 	fs.Var(enum{&f.quant, convert.Quants()}, "quant", "plan as if the weights had this element type")

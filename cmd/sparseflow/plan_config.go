@@ -27,9 +27,9 @@ type unseen struct {
 // weights, or with --quant of any other; nil for a model that is planned as it is.
 func (f *planFlags) unseen(model string) (u *unseen, err error) {
 	switch {
-	case slices.Contains(synth.DenseShapes(), f.shape):
+	case slices.Contains(synth.GGUFShapes(), f.shape):
 		u = &unseen{weights: string(convert.F16), from: "the published shape " + f.shape}
-		if u.profile, err = synth.DenseProfile(f.shape); err != nil {
+		if u.profile, err = synth.GGUFProfile(f.shape); err != nil {
 			return nil, err
 		}
 	case f.shape != "":

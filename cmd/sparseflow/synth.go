@@ -46,15 +46,20 @@ The output is a Hugging Face directory in float16 or, where its name ends in
 .sflow, a pack: the one that packing the directory would give. There is no
 tokenizer: give token ids (--ids); profile and eval draw their own, by Zipf's law.
 
-Dense models (llama-3.1-8b, qwen3-0.6b and others) are for timing, also with other
-programs: they are written as GGUF files, with --quant q4_k_m unless it says
-otherwise, and a small byte-level tokenizer.
+Dense models (llama-3.1-8b, qwen3-0.6b and others) and mixtures of experts are for
+timing, also with other programs: they are written as GGUF files, with --quant
+q4_k_m unless it says otherwise, and a small byte-level tokenizer. Routers name
+experts as those of real mixtures do: some are popular, tokens that follow each
+other share many, and a layer's input resembles the last one's. mini-moe is a
+small one of 0.7 GB. gpt-oss-20b has its experts in mxfp4, as its makers do, and
+what is beside them in q8_0.
 
 The same shape, --active and --seed give the same bytes, whatever the threads.
 The output appears under its name when it is complete, or not at all.`,
 		Example: `  sparseflow synth --shape opt-125m -o opt-125m.sflow
   sparseflow synth --shape opt-6.7b -o synthetic-6.7b
   sparseflow synth --shape llama-3.1-8b -o llama-8b.gguf
+  sparseflow synth --shape qwen3-30b-a3b --layers 8 -o a3b-8.gguf
   sparseflow synth --shape custom --hidden 512 --layers 8 -o small.sflow --quant q8_0`,
 		Args: argsNamed(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.synth(cmd, &f) },
@@ -74,14 +79,14 @@ The output appears under its name when it is complete, or not at all.`,
 	set.Var(percentage(&f.Active), "active", "mean share of neurons that fire at a token; default: as the shape's")
 	set.Uint64Var(&f.Seed, "seed", 0, "`number` that the weights are drawn from")
 	set.IntVar(&f.Threads, "threads", 0, "threads; 0: one for each processor")
-	f.add(set, "f16; for a pack, or a GGUF file, alone")
+	f.add(set, "f16, of a GGUF file q4_k_m; for these and packs alone", synth.GGUFQuants()...)
 	addGroup(cmd, set)
 	f.addTo(cmd, false)
 	return cmd
 }
 
 // shapes are all that synth draws.
-func shapes() []string { return append(synth.DenseShapes(), synth.Shapes()...) }
+func shapes() []string { return append(synth.GGUFShapes(), synth.Shapes()...) }
 
 // synthJSON is what synth --json prints.
 type synthJSON struct {
@@ -94,8 +99,8 @@ type synthJSON struct {
 }
 
 func (a *app) synth(cmd *cobra.Command, f *synthFlags) error {
-	if f.dense() {
-		return a.synthDense(cmd, f)
+	if f.gguf() {
+		return a.synthGGUF(cmd, f)
 	}
 	o, err := f.options(cmd)
 	if err != nil {
@@ -142,7 +147,7 @@ func (f *synthFlags) options(cmd *cobra.Command) (synth.Options, error) {
 	case f.output == "":
 		return o, usagef(cmd, "got no output, want -o DIR or -o FILE%s", packSuffix)
 	case strings.HasSuffix(f.output, ggufSuffix):
-		return o, usagef(cmd, "got -o %s for --shape %s, want -o DIR or -o FILE%s: GGUF files are made of dense shapes alone", f.output, f.shape, packSuffix)
+		return o, usagef(cmd, "got -o %s for --shape %s, want -o DIR or -o FILE%s: GGUF files are made of dense shapes and of mixtures of experts alone", f.output, f.shape, packSuffix)
 	case f.Threads < 0:
 		return o, usagef(cmd, "--threads: got %d, want 0 or more", f.Threads)
 	case !strings.HasSuffix(f.output, packSuffix) && (f.quant != string(convert.Keep) || f.attn != "" || f.mlp != ""):

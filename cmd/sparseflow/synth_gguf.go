@@ -6,53 +6,46 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/lab/synth"
-	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
 // ggufSuffix is what makes synth's output a GGUF file.
 const ggufSuffix = ".gguf"
 
-// defaultMix is that of most GGUF files that people have.
-const defaultMix = "q4_k_m"
+// gguf reports whether f asks for a model that is drawn as a GGUF file alone.
+func (f *synthFlags) gguf() bool { return slices.Contains(synth.GGUFShapes(), f.shape) }
 
-// dense reports whether f asks for a dense model, which is drawn as a GGUF file
-// alone.
-func (f *synthFlags) dense() bool { return slices.Contains(synth.DenseShapes(), f.shape) }
-
-// synthDense is synth for dense models.
-func (a *app) synthDense(cmd *cobra.Command, f *synthFlags) error {
+// synthGGUF is synth for such models.
+func (a *app) synthGGUF(cmd *cobra.Command, f *synthFlags) error {
 	switch {
 	case f.output == "":
 		return usagef(cmd, "got no output, want -o FILE%s", ggufSuffix)
 	case !strings.HasSuffix(f.output, ggufSuffix):
-		return usagef(cmd, "got -o %s for --shape %s, which is dense, want -o FILE%s", f.output, f.shape, ggufSuffix)
+		return usagef(cmd, "got -o %s for --shape %s, which is drawn as a GGUF file, want -o FILE%s", f.output, f.shape, ggufSuffix)
 	case f.Threads < 0:
 		return usagef(cmd, "--threads: got %d, want 0 or more", f.Threads)
+	case cmd.Flags().Changed("layers") && (f.sizes.Layers < 1 || f.sizes.Layers > config.MostLayers):
+		return usagef(cmd, "--layers: got %d, want 1 to %d", f.sizes.Layers, config.MostLayers)
 	}
-	for _, name := range []string{"hidden", "layers", "heads", "ffn", "vocab", "context", "active", "quant-attn", "quant-mlp"} {
+	for _, name := range []string{"hidden", "heads", "ffn", "vocab", "context", "active", "quant-attn", "quant-mlp"} {
 		if cmd.Flags().Changed(name) {
-			return usagef(cmd, "got --%s for --shape %s, which is dense, want none", name, f.shape)
+			return usagef(cmd, "got --%s for --shape %s, which is drawn as a GGUF file, want none", name, f.shape)
 		}
-	}
-	name := f.quant
-	if name == string(convert.Keep) {
-		name = defaultMix
-	}
-	mix, err := tensor.ParseMix(name)
-	if err != nil {
-		return err
 	}
 	if err := mayWrite(f.output, f.force); err != nil {
 		return err
 	}
 	bar := a.newProgress()
 	defer bar.close()
+	o := synth.GGUFOptions{Shape: f.shape, Layers: f.sizes.Layers, Seed: f.Seed, Threads: f.Threads, Progress: bar.report}
+	if f.quant != string(convert.Keep) {
+		o.Quant = f.quant
+	}
 	out := synthJSON{Schema: schema, Path: f.output, Kind: "gguf", Shape: f.shape, Seed: f.Seed}
-	out.Bytes, err = synth.WriteGGUF(cmd.Context(), f.output, synth.DenseOptions{
-		Shape: f.shape, Mix: mix, Seed: f.Seed, Threads: f.Threads, Progress: bar.report,
-	})
+	var err error
+	out.Bytes, err = synth.WriteGGUF(cmd.Context(), f.output, o)
 	bar.close()
 	if err != nil {
 		return err

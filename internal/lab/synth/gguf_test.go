@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/sparseflow/sparseflow/internal/arch"
+	"github.com/sparseflow/sparseflow/internal/config"
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/pack"
@@ -19,29 +20,76 @@ import (
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
 
-// smallDense is a dense shape of an architecture whose rows blocks of 256 do not fill.
-func smallDense(family string) denseShape {
-	return denseShape{"small", family, 320, 3, 4, 2, 64, 512, 4200, 131072, 5e5, family == "gemma3"}
+// smallShape is a dense shape of an architecture whose rows blocks of 256 do not fill.
+func smallShape(family string) ggufShape {
+	return ggufShape{"small", family, 320, 3, 4, 2, 64, 512, 4200, 131072, 5e5, family == "gemma3", mixture{}}
 }
 
-func writeSmall(t *testing.T, s denseShape, mix string, threads int) (path string, bytes int64) {
+func writeSmall(t *testing.T, s ggufShape, mix string, threads int) (path string, bytes int64) {
 	t.Helper()
-	m, err := tensor.ParseMix(mix)
-	if err != nil {
-		t.Fatal(err)
-	}
 	path = filepath.Join(t.TempDir(), "m.gguf")
-	if bytes, err = writeDense(t.Context(), path, s, DenseOptions{Mix: m, Seed: 3, Threads: threads}); err != nil {
+	bytes, err := writeGGUF(t.Context(), path, s, GGUFOptions{Quant: mix, Seed: 3, Threads: threads})
+	if err != nil {
 		t.Fatal(err)
 	}
 	return path, bytes
 }
 
+// Mixtures of experts are read by their families, with experts of the type that was
+// asked for, whose outputs leave the first coordinates of the stream alone.
+func TestMixtures(t *testing.T) {
+	for _, c := range []struct {
+		arch, quant string
+		want        tensor.DType
+	}{{qwenExperts, "q8_0", tensor.Q8_0}, {gptOSS, "mxfp4", tensor.MXFP4}} {
+		s := ggufShape{"small", c.arch, 256, 3, 4, 2, 64, 512, 4200, 4096, 1e6, false, mixture{8, 2, 64}}
+		path, _ := writeSmall(t, s, c.quant, 2)
+		file, err := source.OpenGGUF(os.DirFS(filepath.Dir(path)), "m", "m.gguf")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		p, err := arch.ReadGGUF(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := arch.Map(file, p, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Experts() != 8 || p.MostTopK() != 2 || len(m.Experts) != 3 || len(m.Notices) > 0 {
+			t.Fatalf("%s: got %d experts, %d for a token, in %d layers, and %q", c.arch, p.Experts(), p.MostTopK(), len(m.Experts), m.Notices)
+		}
+		for part, of := range m.Experts[1].Parts {
+			x := of[5].Tensor
+			if x.DType != c.want {
+				t.Errorf("%s: part %d: got %v, want %v", c.arch, part, x.DType, c.want)
+			}
+			raw := make([]byte, x.Bytes())
+			if _, err := x.ReadAt(raw, 0); err != nil {
+				t.Fatal(err)
+			}
+			cols := int(x.Shape[len(x.Shape)-1])
+			row, sum := x.DType.RowBytes(cols), 0.0
+			v := make([]float32, cols)
+			for i := range marks {
+				tensor.Decode(v, raw[(of[5].First+int64(i))*row:][:row], x.DType)
+				for _, a := range v {
+					sum += math.Abs(float64(a))
+				}
+			}
+			if (sum == 0) != (part == 2) {
+				t.Errorf("%s: part %d: got a sum of %v in the first rows", c.arch, part, sum)
+			}
+		}
+	}
+}
+
 // What is written can be read: the tensors, with the types of the mix and values
 // of the deviations that were asked for, and the metadata.
-func TestDenseFileIsRead(t *testing.T) {
+func TestGGUFIsRead(t *testing.T) {
 	for _, family := range []string{"llama", "qwen2", "gemma3"} {
-		s := smallDense(family)
+		s := smallShape(family)
 		path, size := writeSmall(t, s, "q4_k_m", 2)
 		info, err := os.Stat(path)
 		if err != nil || info.Size() != size {
@@ -58,8 +106,8 @@ func TestDenseFileIsRead(t *testing.T) {
 		if ids := tokensOf(t, path); len(ids) != s.vocab {
 			t.Errorf("%s: got %d tokens, want %d", family, len(ids), s.vocab)
 		}
-		mix, _ := tensor.ParseMix("q4_k_m")
-		list := s.tensors(mix, mix)
+		q, _ := s.quants("q4_k_m")
+		list := s.tensors(q)
 		if got := len(c.Names()); got != len(list) {
 			t.Errorf("%s: got %d tensors, want %d", family, got, len(list))
 		}
@@ -119,11 +167,11 @@ func tokensOf(t *testing.T, path string) []string {
 
 // The same options give the same bytes, whatever the threads; another type gives
 // others.
-func TestDenseFileIsTheSame(t *testing.T) {
+func TestGGUFIsTheSame(t *testing.T) {
 	sums := map[string]string{}
 	for _, mix := range []string{"q4_0", "bf16"} {
 		for threads := 1; threads <= 3; threads += 2 {
-			path, _ := writeSmall(t, smallDense("llama"), mix, threads)
+			path, _ := writeSmall(t, smallShape("llama"), mix, threads)
 			raw, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)
@@ -140,10 +188,10 @@ func TestDenseFileIsTheSame(t *testing.T) {
 
 // The published shapes are what their families' configurations say: every tensor
 // of the file is one that the profile wants, of its size.
-func TestDenseShapes(t *testing.T) {
-	mix, _ := tensor.ParseMix("f16")
-	for _, s := range denseShapes() {
-		p, err := DenseProfile(s.name)
+func TestGGUFShapes(t *testing.T) {
+	for _, s := range ggufShapes() {
+		q, _ := s.quants("f16")
+		p, err := GGUFProfile(s.name)
 		if err != nil {
 			t.Errorf("%s: %v", s.name, err)
 			continue
@@ -151,15 +199,19 @@ func TestDenseShapes(t *testing.T) {
 		want := p.SharedTensors()
 		for i := range p.Layers {
 			want = append(want, p.LayerTensors(i)...)
+			for _, x := range p.ExpertTensors(i) {
+				want = append(want, config.TensorShape{Rows: p.Experts() * x.Rows, Cols: x.Cols})
+			}
 		}
 		sizes := map[[2]int]int{}
 		for _, x := range want {
 			sizes[[2]int{x.Rows, x.Cols}]++
 		}
-		for _, x := range s.tensors(mix, mix) {
-			size := [2]int{1, int(x.shape[len(x.shape)-1])}
-			if len(x.shape) == 2 {
-				size[0] = int(x.shape[0])
+		for _, x := range s.tensors(q) {
+			last := len(x.shape) - 1
+			size := [2]int{1, int(x.shape[last])}
+			for _, n := range x.shape[:last] {
+				size[0] *= int(n)
 			}
 			if x.name != "rope_freqs.weight" {
 				sizes[size]--
@@ -171,15 +223,15 @@ func TestDenseShapes(t *testing.T) {
 			}
 		}
 	}
-	if _, err := DenseProfile("qwen3-0.7b"); err == nil || !strings.Contains(err.Error(), "did you mean qwen3-0.6b") {
+	if _, err := GGUFProfile("qwen3-0.7b"); err == nil || !strings.Contains(err.Error(), "did you mean qwen3-0.6b") {
 		t.Errorf("qwen3-0.7b: got %v", err)
 	}
 }
 
 // A file becomes a pack that keeps every byte, or that has the values in another
 // type.
-func TestDenseFileIsPacked(t *testing.T) {
-	path, _ := writeSmall(t, smallDense("qwen3"), "q4_k_m", 2)
+func TestGGUFIsPacked(t *testing.T) {
+	path, _ := writeSmall(t, smallShape("qwen3"), "q4_k_m", 2)
 	src, err := hub.FindIn(path, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
