@@ -11,8 +11,11 @@ write it (package twin): the file's head; for each tensor where its values come 
 the SHA-256 of the file. All names of tensors are those that the gguf package has for
 transformers' names.
 
-llama.cpp has no dense layers in qwen3moe. OUT/qwen3-moe.llamacpp.gguf, which is not
-kept, has in place of one a layer of equal experts of its width.
+llama.cpp has no dense layers in qwen3moe, rounds YaRN's bounds in gpt-oss, and leaves
+out OLMoE's clipping. It rounds what it multiplies with MXFP4 to 8 bits.
+OUT/*.llamacpp.gguf, which are not kept, go without: equal experts in place of the dense
+layer, a whole bound and experts in f32, no clipping. Of the last two the reference has
+no values; there llama.cpp is compared with SparseFlow.
 """
 
 import base64
@@ -143,6 +146,8 @@ def metadata(w, name, c, more):
     if name in SIGMOID:
         w.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
     for key, of in more.items():
+        if of not in c:
+            continue
         v, key = c[of], f"{w.arch}.{key}"
         w.add_bool(key, v) if isinstance(v, bool) else w.add_float32(key, v) if isinstance(v, float) else w.add_uint32(key, v)
     # A tokenizer that llama.cpp loads: three control tokens, the 256 bytes as byte-level BPE writes them, one merge.
@@ -181,7 +186,10 @@ def write(path, name, change=None):
     for key, recipe in recipes(name, c, tensors):
         to = names.get_name(key, suffixes) or dense.get_name(key, suffixes)
         x = values(tensors, recipe)
-        w.add_tensor(to, x, raw_dtype=T.MXFP4 if recipe.get("mxfp4") else T.F32)
+        if change and recipe.get("mxfp4"):
+            w.add_tensor(to, gguf.quants.dequantize(x, T.MXFP4))
+        else:
+            w.add_tensor(to, x, raw_dtype=T.MXFP4 if recipe.get("mxfp4") else T.F32)
         made.append(recipe)
     w.write_header_to_file()
     w.write_kv_data_to_file()
@@ -208,6 +216,12 @@ def equal_experts(c, tensors):
     c["moe_intermediate_size"] = wide
 
 
+def whole_bound(c, _):
+    """Turns slower, so that YaRN's upper bound is 3, or so little less that it is rounded to 3."""
+    rope = c["rope_parameters"]
+    rope["rope_theta"] = float(np.exp(c["head_dim"] * np.log(rope["original_max_position_embeddings"] / (2 * np.pi)) / (2 * 2.99999)))
+
+
 def keep(path, name, made):
     """Keeps the recipe of the twin at path."""
     with open(path, "rb") as f:
@@ -229,4 +243,5 @@ if __name__ == "__main__":
     for name in FAMILIES:
         path = os.path.join(sys.argv[2], name + ".gguf")
         keep(path, name, write(path, name))
-    write(os.path.join(sys.argv[2], "qwen3-moe.llamacpp.gguf"), "qwen3-moe", equal_experts)
+    for name, change in (("qwen3-moe", equal_experts), ("gpt-oss", whole_bound), ("olmoe", lambda c, _: c.pop("clip_qkv"))):
+        write(os.path.join(sys.argv[2], name + ".llamacpp.gguf"), name, change)
