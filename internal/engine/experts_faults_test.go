@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -185,4 +186,22 @@ func TestRouterOfNoNumbers(t *testing.T) {
 			t.Errorf("after it: got %x %v, want %x %v", got.logits, got.ids, want.logits, want.ids)
 		}
 	}
+
+	// Nor does it fail what shares steps with it.
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			if i%2 == 0 {
+				if got := outcomeOf(t, e, ids, 8); got.logits != want.logits || !slices.Equal(got.ids, want.ids) {
+					t.Errorf("beside it: got %x %v, want %x %v", got.logits, got.ids, want.logits, want.ids)
+				}
+				return
+			}
+			force := []int32{20, 21, bad, 22, 23}
+			if _, err := e.Run(context.Background(), engine.Request{IDs: ids[i:], Force: force, MaxTokens: 5, IgnoreEOS: true}); err == nil {
+				t.Error("beside others: got no error")
+			}
+		})
+	}
+	wg.Wait()
 }

@@ -22,6 +22,10 @@ func (l *loop) post(begin time.Time) error {
 		}
 		for i, s := range l.batch[first : first+n] {
 			s.decode += time.Since(begin)
+			if err := l.ec.Failed(first + i); err != nil {
+				l.finish(s, err)
+				continue
+			}
 			l.next(s, logits.Row(i))
 		}
 	}

@@ -27,8 +27,8 @@ func (l *loop) step() {
 		return
 	}
 	err := l.compute()
-	for _, s := range l.batch {
-		if err == nil {
+	for i, s := range l.batch {
+		if err == nil && l.ec.Failed(i) == nil {
 			s.computed = s.seq.Len()
 		}
 	}

@@ -59,6 +59,7 @@ type ExecutionContext struct {
 	sharedGate  device.Act // [chunk, 1]
 	pairs       device.Act // [chunk x k, d] outputs of experts
 	routing     routing
+	failed      []error // [chunk] of rows of a step of several sequences
 	// angles is [kinds][chunk, pairs cosines and pairs sines] of RoPE.
 	angles []device.Act
 }
@@ -149,18 +150,29 @@ func NewExecutionContext(p config.ModelProfile, chunk int, mem *memory.Memory) *
 	if k := p.MostTopK(); k > 0 {
 		ec.logitsAhead, ec.pairs = act(1, p.Experts()), act(chunk*k, p.HiddenSize)
 		ec.routing = newRouting(p.Experts(), k, chunk)
+		ec.failed = make([]error, chunk)
 	}
 	return ec
 }
 
 // begin sets the number of rows in use.
 func (ec *ExecutionContext) begin(p config.ModelProfile, tokens int) {
+	clear(ec.failed)
 	for _, a := range ec.byToken(p) {
 		a.Rows = tokens
 	}
 	for i := range ec.angles {
 		ec.angles[i].Rows = tokens
 	}
+}
+
+// Failed is why a row of the last step means nothing, nil if it does. Other rows, of
+// other sequences, do not depend on it.
+func (ec *ExecutionContext) Failed(row int) error {
+	if row >= len(ec.failed) {
+		return nil
+	}
+	return ec.failed[row]
 }
 
 // Hidden is the most activations of one MLP segment: neurons x tokens.

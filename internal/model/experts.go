@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -103,8 +104,16 @@ func (l *ExpertsLayer) route(ec *ExecutionContext, x device.Act) error {
 	r.k = l.moe.TopK
 	for t := range x.Rows {
 		at := t * r.k
-		if err := r.router.route(l.moe, logits.Row(t), l.w.ScoreBias, r.chosen[at:at+r.k], r.weights[at:at+r.k]); err != nil {
-			return fmt.Errorf("model: layer %d: %w", l.index, err)
+		ids, weights := r.chosen[at:at+r.k], r.weights[at:at+r.k]
+		if err := r.router.route(l.moe, logits.Row(t), l.w.ScoreBias, ids, weights); err != nil {
+			err = fmt.Errorf("model: layer %d: %w", l.index, err)
+			if len(ec.Spans) == 1 {
+				return err
+			}
+			ec.failed[t] = cmp.Or(ec.failed[t], err)
+			for j := range ids { // any will do
+				ids[j], weights[j] = int32(j), 0
+			}
 		}
 	}
 	r.group(x.Rows)
