@@ -186,7 +186,10 @@ func (s *opened) replaced(o Options) (notices []string) {
 	add := func(q Quant, what string, n int, of func(d tensor.DType, n int) tensor.DType) {
 		if m, err := q.mix(); err == nil {
 			if got := of(m.Base(), n); got != m.Base() {
-				notices = append(notices, fmt.Sprintf("%s with rows of %d elements are %v in place of %v", what, n, got, m.Base()))
+				notice := fmt.Sprintf("%s with rows of %d elements are %v in place of %v", what, n, got, m.Base())
+				if !slices.Contains(notices, notice) {
+					notices = append(notices, notice)
+				}
 			}
 		}
 	}
