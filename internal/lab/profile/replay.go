@@ -52,7 +52,7 @@ func (s sets) misses(counts []uint32) (m missed) {
 		for i, policy := range policies {
 			m.counts[i][k] = tr.Misses(ffn, slots, hot, policy, nil)
 		}
-		m.counts[len(policies)][k] = tr.Optimal(ffn, slots, nil)
+		m.counts[len(policies)][k] = tr.Optimal(ffn, slots, false, nil)
 	}
 	return m
 }

@@ -1,5 +1,5 @@
-// Package trace records which neurons decoding wanted, and judges by it how
-// often a cache would have missed.
+// Package trace records which units, neurons or experts, decoding wanted, and judges
+// by it how often a cache would have missed.
 //
 // # Model
 //
@@ -19,6 +19,12 @@
 //
 // "SFTRACE3", the Trace as package gob has it, compressed by
 // DEFLATE, and the CRC-32C of all before, little-endian.
+//
+// A routing trace of a mixture of experts may also come as text, as BigMoeOnEdge
+// writes it: lines that begin with #, of which one says n_layer=L and n_expert=E; the
+// names of columns, phase, step, layer and expert among them, separated by commas; and
+// a row for each expert that a layer chose for a token. Rows of phase 1 are of tokens
+// that were decoded, and no others count.
 //
 // # Guarantees
 //

@@ -31,6 +31,8 @@ func (i Info) check() error {
 		return fmt.Errorf("got %d layers, want 1 to %d", i.Layers, maxLayers)
 	case i.FFN < 1 || i.FFN > maxFFN:
 		return fmt.Errorf("got %d neurons a layer, want 1 to %d", i.FFN, maxFFN)
+	case i.Having < 0 || i.Having >= i.Layers && i.Having > 0 || i.TopK < 0 || i.TopK > i.FFN:
+		return fmt.Errorf("got %d of %d layers with units and %d of %d wanted, want fewer layers than all, and no more units", i.Having, i.Layers, i.TopK, i.FFN)
 	case i.Stride < 1 || i.Stride > 1<<30:
 		return fmt.Errorf("got a stride of %d bytes, want 1 to %d", i.Stride, 1<<30)
 	}
@@ -126,10 +128,13 @@ func Load(path string) (*Trace, error) {
 	return t, nil
 }
 
-// Parse reads a trace from its bytes.
+// Parse reads a trace from its bytes, be they a recorder's or a routing trace's.
 func Parse(b []byte) (*Trace, error) {
+	if bytes.HasPrefix(b, []byte("#")) {
+		return parseCSV(b)
+	}
 	if len(b) < len(magic)+crcBytes || string(b[:len(magic)]) != magic {
-		return nil, errors.New("got another kind of file, want a trace of sparseflow bench --trace, of this version")
+		return nil, errors.New("got another kind of file, want a trace of sparseflow bench --trace, of this version, or a routing trace as CSV that begins with a comment")
 	}
 	body := b[:len(b)-crcBytes]
 	if got, want := checksum(body), binary.LittleEndian.Uint32(b[len(body):]); got != want {

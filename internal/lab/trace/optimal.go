@@ -29,18 +29,21 @@ func (s *Sets) nextUses(ffn int) []int32 {
 }
 
 // Optimal is the least misses that any policy could have with slots slots for
-// the ffn neurons and any of them there at the beginning: after each step stay
+// the ffn neurons, which begin empty or with any of them: after each step stay
 // those, of the cached and the just used, that are wanted again soonest (Belady,
 // "A study of replacement algorithms for a virtual-storage computer", 1966, with
 // leave not to cache what was just used, as a neuron without a slot is computed
 // from staging memory). It calls missed, if not nil, with each step's misses.
-func (s *Sets) Optimal(ffn, slots int, missed func(ids []int32)) (misses int) {
+func (s *Sets) Optimal(ffn, slots int, empty bool, missed func(ids []int32)) (misses int) {
 	c := belady{due: make([]int32, ffn), heap: make(heap.Keys, 0, 4*ffn)}
 	for i := range c.due {
 		c.due[i] = absent
 	}
 	// The neurons that are wanted first are there at the beginning.
 	for t := range s.Ends {
+		if empty {
+			break
+		}
 		for _, id := range s.At(t) {
 			if c.due[id] == absent && c.size < slots {
 				c.keep(id, int32(t))

@@ -7,7 +7,8 @@ type Recorder struct {
 	path  string
 	trace Trace
 	step  [][]int32 // [layers] under way
-	layer int       // next one of step
+	layer int       // least that may be next
+	seen  int       // layers of step that there are
 	err   error     // the first
 }
 
@@ -19,21 +20,23 @@ func Create(path string, info Info) (*Recorder, error) {
 	return &Recorder{path: path, trace: Trace{Info: info, Sets: make([]Sets, info.Layers)}, step: make([][]int32, info.Layers)}, nil
 }
 
-// Want says what the next layer of a step wants, ids ascending. Layers come in
-// order; the first one begins a step anew, whether or not the one before came
+// Want says what the next layer of a step that has units wants, ids ascending. Layers
+// come in order; the first one begins a step anew, whether or not the one before came
 // to its end. Errors are told by Close.
 func (r *Recorder) Want(layer int, ids []int32) {
-	if layer == 0 {
-		r.layer = 0
+	all := r.trace.Having == 0
+	if layer == 0 || layer < r.layer && !all {
+		r.layer, r.seen = 0, 0
 	}
-	if layer != r.layer {
+	if layer >= len(r.step) || layer != r.layer && all {
 		if r.err == nil {
 			r.err = fmt.Errorf("trace: write %s: got layer %d, want %d", r.path, layer, r.layer)
 		}
 		return
 	}
 	r.step[layer] = append(r.step[layer][:0], ids...)
-	if r.layer++; r.layer < len(r.step) {
+	r.layer = layer + 1
+	if r.seen++; r.seen < r.trace.having() {
 		return
 	}
 	for l, ids := range r.step {

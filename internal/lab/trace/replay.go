@@ -54,8 +54,11 @@ type Options struct {
 	Policies []string  // names of cache.PolicyByName
 	Shares   []float64 // of all neurons that have slots
 	// Seen is a profile: caches begin with its hottest neurons, as the engine
-	// begins, and policies know its counts.
+	// begins, and policies know its counts. Without one they begin empty, and each
+	// layer has the same slots.
 	Seen *cache.Counts
+	// Before is how many steps pass before misses count.
+	Before int
 	// Equal gives each layer the same slots. Otherwise they are dealt out by what
 	// each layer gains, as the engine does.
 	Equal bool
@@ -86,12 +89,15 @@ const (
 
 // Replay judges policies, by name, and sizes of cache by a trace.
 func Replay(t *Trace, o Options) ([]Row, error) {
-	if c := o.Seen; len(c.Neurons) != t.Layers || len(c.Neurons[0]) != t.FFN {
+	if c := o.Seen; c != nil && (len(c.Neurons) != t.Layers || len(c.Neurons[0]) != t.FFN) {
 		return nil, fmt.Errorf("trace: replay: got a profile of %d layers of %d neurons, want %d of %d", len(c.Neurons), len(c.Neurons[0]), t.Layers, t.FFN)
 	}
 	r := replay{Trace: t, Options: o}
 	for l := range t.Sets {
-		p := places{hottest: o.Seen.Hottest(l), position: make([]int32, t.FFN)}
+		p := places{position: make([]int32, t.FFN)}
+		if o.Seen != nil {
+			p.hottest = o.Seen.Hottest(l)
+		}
 		for i, id := range p.hottest {
 			p.position[id] = int32(i)
 		}
@@ -131,12 +137,14 @@ type places struct {
 
 // deal is the slots of each layer for a share of all neurons.
 func (r *replay) deal(share float64) []int {
-	if !r.Equal {
-		return placement.Deal(int(math.Round(share*float64(r.Layers*r.FFN))), r.Seen)
+	if !r.Equal && r.Seen != nil {
+		return placement.Deal(int(math.Round(share*float64(r.units()))), r.Seen)
 	}
 	slots := make([]int, r.Layers)
 	for l := range slots {
-		slots[l] = int(math.Round(share * float64(r.FFN)))
+		if r.Sets[l].Wanted() > 0 || r.Having == 0 {
+			slots[l] = int(math.Round(share * float64(r.FFN)))
+		}
 	}
 	return slots
 }
@@ -154,7 +162,11 @@ func (r *replay) row(name string, slots []int) (Row, error) {
 	var at []int32
 	for l := range r.Sets {
 		s, p := &r.Sets[l], r.places[l]
+		step := 0
 		see := func(ids []int32) {
+			if step++; step <= r.Before {
+				return
+			}
 			missed += len(ids)
 			reads += r.reads(ids)
 			at = at[:0]
@@ -165,10 +177,10 @@ func (r *replay) row(name string, slots []int) (Row, error) {
 			hot += r.reads(at)
 		}
 		have += slots[l]
-		wanted += s.Wanted()
+		wanted += s.Wanted() - s.Until(r.Before)
 		switch name {
 		case optimalRow:
-			s.Optimal(r.FFN, slots[l], see)
+			s.Optimal(r.FFN, slots[l], r.Seen == nil, see)
 		case staticRow:
 			s.Static(r.FFN, slots[l], see)
 		default:
@@ -176,7 +188,7 @@ func (r *replay) row(name string, slots []int) (Row, error) {
 			s.Misses(r.FFN, slots[l], p.hottest, of, see)
 		}
 	}
-	steps, all := float64(max(1, r.Steps())), float64(r.Layers*r.FFN)
+	steps, all := float64(max(1, r.Steps()-r.Before)), float64(r.units())
 	return Row{
 		Policy:   name,
 		Cache:    float64(have) / all,

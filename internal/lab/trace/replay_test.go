@@ -57,7 +57,7 @@ func TestOptimalAgainstExhaustion(t *testing.T) {
 		ffn := rapid.IntRange(1, 5).Draw(t, "ffn")
 		slots := rapid.IntRange(0, ffn).Draw(t, "slots")
 		s := anySets(t, ffn, 0, 9)
-		if got, want := s.Optimal(ffn, slots, nil), leastMisses(s, ffn, slots); got != want {
+		if got, want := s.Optimal(ffn, slots, false, nil), leastMisses(s, ffn, slots); got != want {
 			t.Fatalf("got %d misses, want %d", got, want)
 		}
 	})
@@ -125,7 +125,7 @@ func TestBounds(t *testing.T) {
 		s := anySets(t, ffn, 1, 30)
 		counts := s.counts(ffn)
 		hot := cache.Hottest(counts)
-		least := s.Optimal(ffn, slots, nil)
+		least := s.Optimal(ffn, slots, false, nil)
 		cold := 0
 		for _, id := range hot[slots:] {
 			cold += int(counts[id])

@@ -1,6 +1,8 @@
 package trace
 
 import (
+	"cmp"
+
 	"github.com/sparseflow/sparseflow/internal/cache"
 	"github.com/sparseflow/sparseflow/internal/pack"
 )
@@ -11,7 +13,11 @@ type Info struct {
 	Source string `json:"source_sha256"` // of the weights; empty for a synthetic trace
 	Text   string `json:"text"`          // what was decoded, and by which predictor
 	Layers int    `json:"layers"`
-	FFN    int    `json:"ffn"`
+	FFN    int    `json:"ffn"` // units of a layer
+	// Having is how many layers have units; 0: all.
+	Having int `json:"having,omitempty"`
+	// TopK is the most experts that a token wants of a layer, if units are experts.
+	TopK int `json:"top_k,omitempty"`
 	// Stride is the distance of neighbours in the pack, in bytes.
 	Stride int64 `json:"stride"`
 }
@@ -19,10 +25,26 @@ type Info struct {
 // InfoOf describes a trace of a pack's model, called model, on a text.
 func InfoOf(p *pack.Pack, model, text string) Info {
 	profile := p.Profile()
-	return Info{Model: model, Source: p.SourceSHA256(), Text: text, Layers: profile.Layers, FFN: profile.FFN, Stride: p.BundleStride()}
+	i := Info{Model: model, Source: p.SourceSHA256(), Text: text, Layers: profile.Layers, FFN: profile.Units(), TopK: profile.MostTopK(), Stride: p.BundleStride()}
+	for l := range profile.Layers {
+		if profile.HasUnits(l) {
+			i.Having++
+			i.Stride = max(i.Stride, p.ExpertBytes(l))
+		}
+	}
+	if i.Having == i.Layers {
+		i.Having = 0
+	}
+	return i
 }
 
-// Trace is the neurons that step after step wanted.
+// having is how many layers have units.
+func (i Info) having() int { return cmp.Or(i.Having, i.Layers) }
+
+// units is how many units all layers have.
+func (i Info) units() int { return i.having() * i.FFN }
+
+// Trace is the units that step after step wanted.
 type Trace struct {
 	Info
 	Sets []Sets // [layers], each of the same number of steps
@@ -36,13 +58,13 @@ func (t *Trace) Steps() int {
 	return t.Sets[0].Len()
 }
 
-// Wanted is the mean share of neurons that a step wanted.
+// Wanted is the mean share of units that a step wanted.
 func (t *Trace) Wanted() float64 {
 	n := 0
 	for i := range t.Sets {
 		n += len(t.Sets[i].IDs)
 	}
-	return float64(n) / float64(max(1, t.Steps()*t.Layers*t.FFN))
+	return float64(n) / float64(max(1, t.Steps()*t.units()))
 }
 
 // Part is a copy of the steps from first to end-1.
@@ -91,6 +113,14 @@ func (s *Sets) At(step int) []int32 {
 // Wanted is the number of neurons of all steps.
 func (s *Sets) Wanted() int { return len(s.IDs) }
 
+// Until is the number of neurons of all steps before one.
+func (s *Sets) Until(step int) int {
+	if step == 0 {
+		return 0
+	}
+	return s.Ends[step-1]
+}
+
 // counts is how often each of ffn neurons was wanted.
 func (s *Sets) counts(ffn int) []uint32 {
 	n := make([]uint32, ffn)
@@ -102,8 +132,5 @@ func (s *Sets) counts(ffn int) []uint32 {
 
 // span is the range of a step's ids.
 func (s *Sets) span(step int) (from, to int) {
-	if step > 0 {
-		from = s.Ends[step-1]
-	}
-	return from, s.Ends[step]
+	return s.Until(step), s.Ends[step]
 }
