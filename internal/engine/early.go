@@ -97,20 +97,29 @@ func hottest(p config.ModelProfile, place *placement.Placement, o Options) [][]i
 	return hot
 }
 
+// preparedSlots is how many slots of a layer of experts are made ready before the next
+// layer's: what a short prompt wants.
+const preparedSlots = 32
+
 // prepare has the memory made ready that is about to be written, in the order in
 // which it will be: of each layer its matrices and predictor, and its first slots,
 // for hot neurons; all slots where the first tokens fill them.
 func (l *loading) prepare(place *placement.Placement, slots device.Slots) {
-	parts := l.loader.Room(model.Shared)
+	parts, later := l.loader.Room(model.Shared), [][]byte{}
 	for layer, n := range place.Slots {
-		of := slots.Data[:int64(n)*place.SlotBytes[layer]]
+		stride := place.SlotBytes[layer]
+		of := slots.Data[:int64(n)*stride]
 		slots.Data = slots.Data[len(of):]
-		if place.Predicted[layer] {
-			of = of[:int64(len(l.hot[layer]))*place.SlotBytes[layer]]
+		switch {
+		case l.experts:
+			first := min(int64(preparedSlots)*stride, int64(len(of)))
+			of, later = of[:first], append(later, of[first:])
+		case place.Predicted[layer]:
+			of = of[:int64(len(l.hot[layer]))*stride]
 		}
 		parts = append(append(parts, l.loader.Room(layer)...), of)
 	}
-	l.loader.Memory.Prepare(parts...)
+	l.loader.Memory.Prepare(append(parts, later...)...)
 }
 
 // warm has hot neurons loaded too.

@@ -87,6 +87,16 @@ func (e *Engine) Run(ctx context.Context, r Request) (*Result, error) {
 	return res, nil
 }
 
+// WaitFilled waits until what Options.Fill fills between requests is filled, or ctx ends.
+func (e *Engine) WaitFilled(ctx context.Context) {
+	if f := e.loop.fill; f != nil {
+		select {
+		case <-f.ended:
+		case <-ctx.Done():
+		}
+	}
+}
+
 // Placement is what lives where. It is not to be changed.
 func (e *Engine) Placement() *placement.Placement { return e.loop.place }
 

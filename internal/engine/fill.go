@@ -24,6 +24,7 @@ type filler struct {
 	order       [][]int32         // [layers] what is still to be offered, the hottest first; empty before a layer's turn
 	batch       *transfer.Preload // that is being read
 	under       int               // its layer
+	ended       chan struct{}     // closed when there is nothing more to fill
 }
 
 // The bytes of a batch: between requests some milliseconds of a disk's time, in
@@ -38,7 +39,7 @@ const (
 // newFiller fills nothing yet. The last layer comes first, since a step gets to it
 // last.
 func newFiller(o Options, m *loaded, c *transfer.TransferCoordinator) *filler {
-	f := &filler{store: m.store, coordinator: c, loading: m.loading, o: o, place: m.place, order: make([][]int32, len(m.place.Slots)), under: -1}
+	f := &filler{store: m.store, coordinator: c, loading: m.loading, o: o, place: m.place, order: make([][]int32, len(m.place.Slots)), under: -1, ended: make(chan struct{})}
 	f.layer = len(f.order) - 1
 	return f
 }
@@ -176,6 +177,11 @@ func (f *filler) close() {
 		return
 	}
 	f.finish()
+	select {
+	case <-f.ended:
+	default:
+		close(f.ended)
+	}
 	f.layer, f.order = -1, nil
 	if f.transfer != nil {
 		f.transfer.Close()

@@ -80,12 +80,12 @@ const prepareBytes = 4 << 20
 // Prepare has the system find and clear the memory of parts, which are of m,
 // one after the other on a thread of its own, so that whoever writes there first
 // does not wait for it: a virtual machine's memory can be slower to come than a
-// disk is to read. Where the system cannot do that, it does nothing. Prepare is
-// called at most once.
+// disk is to read. The thread has what time of the processors nobody else wants. Where
+// the system cannot do that, it does nothing. Prepare is called at most once.
 func (m *Memory) Prepare(parts ...[]byte) {
 	m.preparing.Go(func() {
-		runtime.LockOSThread() // it spends its time in the system
-		defer runtime.UnlockOSThread()
+		runtime.LockOSThread() // which ends with this
+		yieldToOthers()
 		for _, p := range parts {
 			if len(p) == 0 {
 				continue

@@ -22,6 +22,9 @@ func adviseHuge(b []byte) {
 // memory: then the first write finds out.
 func populate(b []byte) bool { return unix.Madvise(b, unix.MADV_POPULATE_WRITE) == nil }
 
+// yieldToOthers gives the thread the lowest priority.
+func yieldToOthers() { _ = unix.Setpriority(unix.PRIO_PROCESS, 0, 19) }
+
 // lock locks b, which starts on a page, if the limit is not below most or there is none
 // for the superuser. What is locked counts against a limit that a ring of reads may
 // need, too.

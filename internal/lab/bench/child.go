@@ -138,6 +138,9 @@ func (c *child) open(ctx context.Context) (*engine.Engine, error) {
 	o := engine.Options{
 		Strategy: c.Strategy, File: file, RingSlots: c.RingSlots, Unprofiled: c.Mode == Naive,
 		Wanted: c.want, Reads: c.rec.Note, Early: true,
+		// Where a budget is everything it is all there before anything is timed, as in
+		// what it is compared with.
+		Fill:    p.Profile().Experts() > 0 && c.Strategy.Budget.Share >= 1,
 		Planned: func(p *placement.Placement) { memory.LimitHeap(p.Process.BudgetBytes, p.MemoryBytes) },
 	}
 	if c.SimDisk != nil {

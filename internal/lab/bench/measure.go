@@ -151,7 +151,8 @@ func (c *child) warmUp(ctx context.Context, all []*series) error {
 			return err
 		}
 	}
-	return nil
+	c.e.WaitFilled(ctx)
+	return ctx.Err()
 }
 
 // repeat times one test once, on the part of the text that is this
