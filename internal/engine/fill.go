@@ -74,10 +74,22 @@ func (f *filler) idle() bool {
 		bytes = expertIdleBytes
 	}
 	if !f.begin(bytes, 0, len(f.place.Slots)) {
+		if f.loading.complete() {
+			f.end()
+		}
 		return false
 	}
 	f.finish()
 	return true
+}
+
+// end says that there is nothing more to fill.
+func (f *filler) end() {
+	select {
+	case <-f.ended:
+	default:
+		close(f.ended)
+	}
 }
 
 // step starts to fill a few slots after a step of decoding.
@@ -177,11 +189,7 @@ func (f *filler) close() {
 		return
 	}
 	f.finish()
-	select {
-	case <-f.ended:
-	default:
-		close(f.ended)
-	}
+	f.end()
 	f.layer, f.order = -1, nil
 	if f.transfer != nil {
 		f.transfer.Close()
