@@ -46,6 +46,8 @@ type Row struct {
 	Reads        float64 `json:"reads_per_token"`
 	Units        float64 `json:"units_per_token"` // wanted: neurons or experts
 	Misses       float64 `json:"misses_per_token"`
+	Early        float64 `json:"early_per_token"`        // units read early, by a forecast
+	Wasted       float64 `json:"wasted_per_token"`       // of these, not wanted after all
 	WantedBytes  int64   `json:"wanted_bytes_per_token"` // of units
 	MissedBytes  int64   `json:"missed_bytes_per_token"`
 	Streamed     int64   `json:"streamed_bytes_per_token"` // of matrices that are not resident
@@ -236,6 +238,8 @@ func (c *child) row(s *series, res *Result) Row {
 		Reads:     float64(m.counters.Reads) / n,
 		Units:     float64(m.counters.Wanted) / n,
 		Misses:    float64(m.counters.Misses) / n,
+		Early:     float64(m.counters.Early) / n,
+		Wasted:    float64(m.counters.Wasted) / n,
 		HitRate:   m.counters.HitRate(),
 		StallMS:   1e3 * m.counters.Stall.Seconds() / n,
 		Quality:   res.Quality,

@@ -66,6 +66,8 @@ func printRows(w io.Writer, rows []Row, experts, wide bool) {
 		{Name: "bytes", Wide: true, Cell: func(r Row) string { return config.FormatSize(r.WantedBytes) }},
 		{Name: "misses", Wide: true, Cell: func(r Row) string { return table.Figures(r.Misses) }},
 		{Name: "bytes", Wide: true, Cell: func(r Row) string { return config.FormatSize(r.MissedBytes) }},
+		{Name: "early", Wide: true, Cell: func(r Row) string { return table.Figures(r.Early) }},
+		{Name: "in vain", Wide: true, Cell: func(r Row) string { return table.Figures(r.Wasted) }},
 		{Name: "hits", Cell: func(r Row) string { return table.Share(r.HitRate) }},
 		{Name: "stall", Wide: !experts, Cell: func(r Row) string { return fmt.Sprintf("%.1f ms", r.StallMS) }},
 		{Name: "GB/s", Wide: true, Cell: func(r Row) string { return fmt.Sprintf("%.1f", r.GBs) }},
