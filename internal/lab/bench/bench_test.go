@@ -105,7 +105,7 @@ func FuzzParseIDs(f *testing.F) {
 	f.Add([]byte("-1 x"), 1)
 	f.Fuzz(func(t *testing.T, data []byte, n int) {
 		ids, err := parseIDs(data, 100, n&15)
-		if err == nil && len(ids) != n&15 {
+		if err == nil && len(ids) != n&15 && (n&15 > 0 || len(ids) == 0) {
 			t.Fatalf("got %d ids, want %d", len(ids), n&15)
 		}
 		for _, id := range ids {

@@ -32,8 +32,8 @@ func ForcedText(p config.ModelProfile, tok *sparseflow.Tokenizer, n int) (Text, 
 	return Text{ids[:n:n], "the bundled sample of books"}, nil
 }
 
-// ReadText is the first n tokens of a file of ids, with spaces, commas or line ends
-// between. Ids beyond the vocabulary are folded into it, so that models of any
+// ReadText is the first n tokens, or with n 0 all, of a file of ids, with spaces,
+// commas or line ends between. Ids beyond the vocabulary are folded into it, so that models of any
 // vocabulary can be forced along a text of the same statistics.
 func ReadText(path string, p config.ModelProfile, n int) (Text, error) {
 	data, err := os.ReadFile(path)
@@ -49,8 +49,11 @@ func ReadText(path string, p config.ModelProfile, n int) (Text, error) {
 
 func parseIDs(data []byte, vocab, n int) ([]int32, error) {
 	words := bytes.FieldsFunc(data, func(r rune) bool { return r == ',' || r <= ' ' })
+	if n == 0 {
+		n = max(1, len(words))
+	}
 	if len(words) < n {
-		return nil, fmt.Errorf("got %d token ids, want at least %d for these --tests, --warm and --reps", len(words), n)
+		return nil, fmt.Errorf("got %d token ids, want at least %d for what is asked", len(words), n)
 	}
 	ids := make([]int32, n)
 	for i, w := range words[:n] {

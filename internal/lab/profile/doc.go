@@ -36,6 +36,16 @@
 // at full size nothing misses. The optimum knows the future and its best
 // beginning: no policy, whatever it starts from, misses less.
 //
+// # Experts
+//
+// A mixture of experts has no neurons that are zero; what matters is which experts its
+// layers choose. Run.Experts decodes a text, whatever tokens are likely, and
+// AnalyseExperts makes an ExpertReport of the trace, or of one that was recorded
+// elsewhere. Nothing is stored: the engine counts the use of experts whenever it runs.
+// Of a model without a begin-of-text token the first token of a window is its prompt,
+// which does not count. Where a text is longer than the context, the first tokens of each window are
+// compared with the last of the one before.
+//
 // # Caveats
 //
 // The figures are the text's, and carry over to others only in part. A Profiler is used by one goroutine; the model must have exact zeros (ReLU).

@@ -38,12 +38,14 @@ type Text struct{ Name, Text string }
 
 // Settings is a profile to make.
 type Settings struct {
-	Model     string
-	CacheDir  string
-	Strategy  config.OffloadStrategy // of mode dense or gate
-	Text      Text
-	Drawn     bool // of a synthetic model: token ids are drawn in place of Text
-	MaxTokens int  // of the text; 0: by the model's size
+	Model    string
+	CacheDir string
+	Strategy config.OffloadStrategy // of mode dense or gate
+	Text     Text
+	Drawn    bool // of a synthetic model: token ids are drawn in place of Text
+	// IDs, if not nil, are the text in place of Text, which names it.
+	IDs       []int32
+	MaxTokens int // of the text; 0: by the model's size
 }
 
 // Run is a profile to make, checked before anything is converted or loaded.
@@ -73,19 +75,31 @@ func Prepare(s Settings) (*Run, error) {
 		return nil, err
 	}
 	r.model = layout.Profile()
-	if err := Check(r.model); err != nil {
+	if r.Mixture() {
+		r.s.Strategy.Mode = config.Dense // of the experts that are chosen
+	} else if err := Check(r.model); err != nil {
 		return nil, fmt.Errorf("%s: %w", s.Model, err)
 	}
-	place, err := engine.Plan(layout, engine.Options{Strategy: s.Strategy})
+	place, err := engine.Plan(layout, engine.Options{Strategy: r.s.Strategy})
 	if err != nil {
 		return nil, err
 	}
 	tokens := s.MaxTokens
-	if tokens == 0 {
+	switch {
+	case tokens == 0 && r.Mixture():
+		tokens = expertTokens
+	case tokens == 0:
 		tokens = DefaultTokens(r.model)
 	}
-	r.window = Window(r.model, place.Context, tokens)
-	if r.model.Synthetic && s.Drawn {
+	context := place.Context
+	if r.Mixture() {
+		context-- // for what is forced last
+	}
+	r.window = Window(r.model, context, tokens)
+	if s.IDs != nil {
+		r.ids = s.IDs[:min(tokens, len(s.IDs))]
+		r.window, r.bytes = min(r.window, len(r.ids)), int64(4*len(r.ids))
+	} else if r.model.Synthetic && s.Drawn {
 		r.Text, r.ids, r.bytes = DrawnText, sample.DrawTokens(r.model.VocabSize, tokens, 0), int64(4*tokens)
 	} else if err := r.tokenize(tokens); err != nil {
 		return nil, err
@@ -118,8 +132,10 @@ func (r *Run) tokenize(tokens int) error {
 // from what the slots would have, as far as the smallest budget leaves it;
 // otherwise it comes on top.
 func (r *Run) reserve(place *placement.Placement) {
-	r.keep = min(keepBytes, KeptBytes(r.model, len(r.ids)))
-	r.heap = CountBytes(r.model) + recordHeapBytes
+	if r.keep, r.heap = routeBytes(r.model, len(r.ids)), recordHeapBytes; !r.Mixture() {
+		r.keep = min(keepBytes, KeptBytes(r.model, len(r.ids)))
+		r.heap += CountBytes(r.model)
+	}
 	if b := &r.s.Strategy.Budget; b.Bytes > 0 {
 		spare := b.Bytes - place.Process.MinimumBytes
 		r.heap = min(r.heap, spare)

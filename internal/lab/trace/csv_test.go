@@ -101,7 +101,7 @@ func TestPublishedTraces(t *testing.T) {
 		}
 		for policy, at := range want {
 			for i, slots := range []int{8, 16, 32, 48} {
-				// The published optimum keeps what was just used.
+				// The published optimum takes a token's experts one by one, and keeps each.
 				most := 0.01
 				if policy == optimalRow {
 					most = 0.025

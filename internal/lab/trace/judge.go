@@ -78,7 +78,7 @@ func JudgeFile(path string, seen *cache.Counts, progress func(done, total int64)
 		return nil, err
 	}
 	if t.TopK > 0 {
-		o.Policies, o.Seen, o.Before, o.Progress = coldPolicies(), nil, min(coldSteps, t.Steps()/2), nil
+		o.Policies, o.Seen, o.Before, o.Progress = coldPolicies(), nil, Before(t.Steps()), nil
 		j.Cold, err = Replay(t, o)
 		j.ColdSteps = o.Before
 		return j, err
@@ -87,6 +87,10 @@ func JudgeFile(path string, seen *cache.Counts, progress func(done, total int64)
 	j.Equal, err = Replay(rest, o)
 	return j, err
 }
+
+// Before is how many of a trace's steps pass before the misses of caches count that
+// began empty.
+func Before(steps int) int { return min(coldSteps, steps/2) }
 
 // coldPolicies are those that make something of a cache that begins empty, and the
 // bound.

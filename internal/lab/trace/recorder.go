@@ -12,13 +12,26 @@ type Recorder struct {
 	err   error     // the first
 }
 
+// NewRecorder starts a trace that is kept in memory.
+func NewRecorder(info Info) (*Recorder, error) {
+	if err := info.check(); err != nil {
+		return nil, fmt.Errorf("trace: %w", err)
+	}
+	return &Recorder{trace: Trace{Info: info, Sets: make([]Sets, info.Layers)}, step: make([][]int32, info.Layers)}, nil
+}
+
 // Create starts the trace that is to be at path once it is closed.
 func Create(path string, info Info) (*Recorder, error) {
-	if err := info.check(); err != nil {
+	r, err := NewRecorder(info)
+	if err != nil {
 		return nil, fmt.Errorf("trace: create %s: %w", path, err)
 	}
-	return &Recorder{path: path, trace: Trace{Info: info, Sets: make([]Sets, info.Layers)}, step: make([][]int32, info.Layers)}, nil
+	r.path = path
+	return r, nil
 }
+
+// Steps is how many steps came to their end.
+func (r *Recorder) Steps() int { return r.trace.Steps() }
 
 // Want says what the next layer of a step that has units wants, ids ascending. Layers
 // come in order; the first one begins a step anew, whether or not the one before came
@@ -30,7 +43,7 @@ func (r *Recorder) Want(layer int, ids []int32) {
 	}
 	if layer >= len(r.step) || layer != r.layer && all {
 		if r.err == nil {
-			r.err = fmt.Errorf("trace: write %s: got layer %d, want %d", r.path, layer, r.layer)
+			r.err = fmt.Errorf("trace: got layer %d, want %d", layer, r.layer)
 		}
 		return
 	}
@@ -44,11 +57,19 @@ func (r *Recorder) Want(layer int, ids []int32) {
 	}
 }
 
+// Trace is the steps that came to their end.
+func (r *Recorder) Trace() (*Trace, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	return &r.trace, r.trace.check()
+}
+
 // Close writes the trace. After an error what had its name before is still
 // there.
 func (r *Recorder) Close() error {
 	if r.err != nil {
-		return r.err
+		return fmt.Errorf("trace: write %s: %w", r.path, r.err)
 	}
 	return r.trace.Write(r.path)
 }

@@ -46,7 +46,7 @@ func (s *Sets) Misses(ffn, slots int, warm []int32, policy cache.NewPolicy, miss
 // Static is the misses of the best set of slots neurons that never changes.
 func (s *Sets) Static(ffn, slots int, missed func(ids []int32)) int {
 	frozen := func(int, int) cache.EvictionPolicy { return cache.Frozen{} }
-	return s.Misses(ffn, slots, cache.Hottest(s.counts(ffn)), frozen, missed)
+	return s.Misses(ffn, slots, cache.Hottest(s.Counts(ffn)), frozen, missed)
 }
 
 // Options is what a trace is replayed against.

@@ -123,7 +123,7 @@ func TestBounds(t *testing.T) {
 		ffn := rapid.IntRange(1, 10).Draw(t, "ffn")
 		slots := rapid.IntRange(0, ffn).Draw(t, "slots")
 		s := anySets(t, ffn, 1, 30)
-		counts := s.counts(ffn)
+		counts := s.Counts(ffn)
 		hot := cache.Hottest(counts)
 		least := s.Optimal(ffn, slots, false, nil)
 		cold := 0

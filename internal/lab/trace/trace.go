@@ -84,7 +84,7 @@ func (t *Trace) Profile(steps int) (*cache.Counts, *Trace) {
 	first := t.Part(0, steps)
 	c := &cache.Counts{Tokens: steps, Neurons: make([][]uint32, t.Layers)}
 	for l := range c.Neurons {
-		c.Neurons[l] = first.Sets[l].counts(t.FFN)
+		c.Neurons[l] = first.Sets[l].Counts(t.FFN)
 	}
 	return c, t.Part(steps, t.Steps())
 }
@@ -121,8 +121,8 @@ func (s *Sets) Until(step int) int {
 	return s.Ends[step-1]
 }
 
-// counts is how often each of ffn neurons was wanted.
-func (s *Sets) counts(ffn int) []uint32 {
+// Counts is how often each of ffn neurons was wanted.
+func (s *Sets) Counts(ffn int) []uint32 {
 	n := make([]uint32, ffn)
 	for _, id := range s.IDs {
 		n[id]++
