@@ -20,7 +20,7 @@ import (
 // implementation wrote.
 func goldenFamily(t *testing.T, name string) string {
 	t.Helper()
-	for _, at := range []string{"../../testdata/families", "../../../shared/golden/families"} {
+	for _, at := range []string{"../../testdata/families", "../../testdata/experts", "../../../shared/golden/families"} {
 		dir := filepath.Join(at, name)
 		if _, err := os.Stat(dir); err == nil {
 			return dir

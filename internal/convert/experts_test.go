@@ -16,6 +16,7 @@ import (
 
 	"github.com/sparseflow/sparseflow/internal/arch"
 	"github.com/sparseflow/sparseflow/internal/hub"
+	"github.com/sparseflow/sparseflow/internal/lab/twin"
 	"github.com/sparseflow/sparseflow/internal/pack"
 	"github.com/sparseflow/sparseflow/internal/source"
 	"github.com/sparseflow/sparseflow/internal/tensor"
@@ -261,14 +262,10 @@ func checkInPlace(t *testing.T, src hub.Source, want bool) {
 // The golden checkpoints with experts are used in place but for gpt-oss's, whose rows
 // of gate and up take turns; all can be packed.
 func TestGoldenExperts(t *testing.T) {
-	const at = "../../../shared/golden/families/"
 	for _, name := range []string{"qwen3-moe", "qwen2-moe", "olmoe", "mixtral", "gpt-oss", "glm4-moe", "minimax-m2"} {
 		t.Run(name, func(t *testing.T) {
-			dir, err := filepath.Abs(at + name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := os.Stat(dir); err != nil {
+			dir, ok := twin.Checkpoint("../..", name)
+			if !ok {
 				t.Skipf("no golden checkpoint %s beside the repository", name)
 			}
 			checkInPlace(t, hub.Source{Kind: hub.Checkpoint, Name: name, Path: dir, FS: os.DirFS(dir)}, name != "gpt-oss")

@@ -17,6 +17,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/kernel"
 	"github.com/sparseflow/sparseflow/internal/lab/tinymoe"
+	"github.com/sparseflow/sparseflow/internal/lab/twin"
 	"github.com/sparseflow/sparseflow/internal/placement"
 )
 
@@ -107,7 +108,7 @@ func expertVariants(place *placement.Placement) (vs []variant) {
 func TestExactWhereverExpertsAre(t *testing.T) {
 	models := map[string]string{"drawn": mixture(t)}
 	for _, name := range []string{"qwen2-moe", "gpt-oss", "glm4-moe"} {
-		models[name] = "../../../shared/golden/families/" + name
+		models[name], _ = twin.Checkpoint("../..", name)
 	}
 	for name, path := range models {
 		t.Run(name, func(t *testing.T) {

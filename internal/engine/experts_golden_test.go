@@ -19,12 +19,9 @@ import (
 // the GGUF file that llama.cpp answers alike; all in memory, half, and all streamed.
 func TestGoldenExperts(t *testing.T) {
 	for _, name := range []string{"qwen3-moe", "qwen2-moe", "olmoe", "mixtral", "gpt-oss", "glm4-moe", "minimax-m2"} {
-		dir, err := filepath.Abs("../../../shared/golden/families/" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
 		t.Run(name, func(t *testing.T) {
-			if _, err := os.Stat(dir); err != nil {
+			dir, ok := twin.Checkpoint("../..", name)
+			if !ok {
 				t.Skipf("no golden checkpoint %s beside the repository", name)
 			}
 			g := readGolden(t, filepath.Join(dir, "golden.json"))

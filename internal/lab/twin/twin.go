@@ -11,10 +11,26 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/sparseflow/sparseflow/internal/source"
 	"github.com/sparseflow/sparseflow/internal/tensor"
 )
+
+// Checkpoint is the folder of a golden checkpoint of a mixture of experts: in the
+// repository, whose root is root, or beside it.
+func Checkpoint(root, name string) (dir string, ok bool) {
+	for _, at := range []string{"testdata/experts", "../shared/golden/families"} {
+		dir, err := filepath.Abs(filepath.Join(root, at, name))
+		if err != nil {
+			return "", false
+		}
+		if _, err := os.Stat(dir); err == nil {
+			return dir, true
+		}
+	}
+	return "", false
+}
 
 // A recipe says what a file consists of.
 type recipe struct {

@@ -11,7 +11,7 @@ import (
 
 // Every recipe makes the file that it was made of, which Write holds by its SHA-256.
 func TestWrite(t *testing.T) {
-	const recipes, families = "../../../testdata/twins", "../../../../shared/golden/families"
+	const recipes = "../../../testdata/twins"
 	paths, err := filepath.Glob(recipes + "/*.json.gz")
 	if err != nil || len(paths) != 7 {
 		t.Fatalf("got recipes %q (%v), want 7", paths, err)
@@ -19,8 +19,8 @@ func TestWrite(t *testing.T) {
 	for _, recipe := range paths {
 		name := strings.TrimSuffix(filepath.Base(recipe), ".json.gz")
 		t.Run(name, func(t *testing.T) {
-			dir := filepath.Join(families, name)
-			if _, err := os.Stat(dir); err != nil {
+			dir, ok := Checkpoint("../../..", name)
+			if !ok {
 				t.Skipf("no golden checkpoint %s beside the repository", name)
 			}
 			c, err := source.Open(os.DirFS(dir), dir)
