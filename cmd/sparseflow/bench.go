@@ -107,8 +107,8 @@ The default budget is 58% of the weights. Tables fit into 80 columns; --wide and
 	fs.Lookup("sweep").NoOptDefVal = "all"
 	fs.StringVar(&f.svg, "svg", "", "draw the sweep into this `file`")
 	fs.BoolVar(&f.wide, "wide", false, "print tables with all their columns, wider than 80")
-	fs.StringVar(&f.Trace, "trace", "", "also write which neurons the sparse mode's text wants into this `file`")
-	fs.StringVar(&f.replay, "replay", "", "measure nothing, but judge eviction policies by the trace in this `file`")
+	fs.StringVar(&f.Trace, "trace", "", "also write which neurons or experts the sparse mode's text wants into this `file`")
+	fs.StringVar(&f.replay, "replay", "", "measure nothing, but judge eviction policies by the trace in this `file`, or a routing trace as CSV")
 	fs.StringVar(&f.compared, "compared", "", "measure nothing, but draw the rows of scripts/moe-compare.sh in this `file` (with --svg)")
 	fs.DurationVar(&f.Timeout, "timeout", benchTimeout, "longest `time` that a mode may take")
 	m.add(cmd, sparseflow.Auto)

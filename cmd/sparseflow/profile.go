@@ -30,7 +30,7 @@ func (a *app) profileCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "profile MODEL [--file FILE]",
 		GroupID: groupTool,
-		Short:   "Show which neurons of a model fire on a text",
+		Short:   "Show which neurons of a model fire on a text, or which experts",
 		Long: `Profile runs a text through a model, computing every neuron, and prints for each
 layer: the share of neurons that are active at a token; the smallest shares of
 neurons that give 80 % and 95 % of all activations, corrected for how seldom the

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/sparseflow/sparseflow/internal/convert"
 	"github.com/sparseflow/sparseflow/internal/hub"
 	"github.com/sparseflow/sparseflow/internal/lab/tinymoe"
+	"github.com/sparseflow/sparseflow/internal/lab/trace"
 )
 
 // A mixture of experts is measured where it lies: both modes have the same output and
@@ -31,7 +33,7 @@ func TestRunExperts(t *testing.T) {
 	b := Benchmark{
 		Options: Options{
 			Setup: Setup{
-				Model: dir, CacheDir: t.TempDir(), Strategy: s,
+				Model: dir, CacheDir: t.TempDir(), Strategy: s, Trace: filepath.Join(t.TempDir(), "a.trace"),
 				Tests: []Test{{false, 4}, {true, 8}}, Reps: 1, AllReps: true, Warm: 2,
 			},
 			Profile: l.Profile(), Command: behaving("works"), Progress: func(string) {},
@@ -62,6 +64,13 @@ func TestRunExperts(t *testing.T) {
 		case row.Mode == Sparse && (row.Misses == 0 || row.MissedBytes == 0 || row.MissedBytes > row.WantedBytes):
 			t.Errorf("got %v misses of %d bytes, want some", row.Misses, row.MissedBytes)
 		}
+	}
+	tr, err := trace.Load(b.Trace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := float64(shape.TopK) / float64(shape.Experts); tr.Steps() != 8 || tr.TopK != shape.TopK || tr.FFN != shape.Experts || tr.Wanted() != want {
+		t.Errorf("got a trace of %d steps, %+v, %v wanted, want 8 of %+v", tr.Steps(), tr.Info, tr.Wanted(), shape)
 	}
 	var out bytes.Buffer
 	r.Print(&out, false)
