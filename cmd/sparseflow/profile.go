@@ -66,6 +66,9 @@ without a model.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.replay != "" {
+				if f.file != "" || f.ids != "" || f.svg != "" || f.maxTokens != 0 {
+					return usagef(cmd, "--replay: got --file, --ids, --svg or --max-tokens too, want the whole trace alone")
+				}
 				return a.profileTrace(&m, f.replay)
 			}
 			return a.profile(cmd, args[0], &m, f)
