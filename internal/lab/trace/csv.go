@@ -95,6 +95,9 @@ func (r *csvRows) header(line string) error {
 	}
 	r.at = map[string]int{}
 	for i, name := range strings.Split(line, ",") {
+		if _, ok := r.at[name]; ok {
+			return fmt.Errorf("got column %.40q twice, want each once", name)
+		}
 		r.at[name] = i
 	}
 	for _, name := range []string{"phase", "step", "layer", "expert"} {
