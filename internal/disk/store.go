@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"sync"
 	"sync/atomic"
 
 	"github.com/sparseflow/sparseflow/internal/pack"
@@ -30,7 +31,7 @@ type DiskWeightStore struct {
 	bundleChecked []atomic.Uint32  // a bit per neuron or expert of the model
 	blockChecked  []atomic.Uint32  // a bit per block of rows
 	firstBlock    map[string]int64 // of each tensor, in blockChecked
-	row           [1][]byte        // of ReadRow, for it to allocate nothing
+	rows          sync.Pool        // of *[1][]byte, for ReadRow to allocate nothing
 
 	Traffic // of reads that the caller waits for; a transfer has its own
 }
@@ -173,8 +174,7 @@ func (s *DiskWeightStore) checkBlock(t pack.Tensor, b int, data []byte) error {
 }
 
 // ReadRow reads one row of t into buf, as ReadBlock does. The first row read
-// of a block costs the whole block, since that is what is under a checksum. One
-// goroutine at a time reads rows.
+// of a block costs the whole block, since that is what is under a checksum.
 func (s *DiskWeightStore) ReadRow(t pack.Tensor, row int, buf []byte) ([]byte, error) {
 	b := row / t.BlockRows
 	if !checked(s.blockChecked, s.firstBlock[t.Name]+int64(b)) {
@@ -185,8 +185,15 @@ func (s *DiskWeightStore) ReadRow(t pack.Tensor, row int, buf []byte) ([]byte, e
 		return data[int64(row%t.BlockRows)*t.RowBytes:][:t.RowBytes], nil
 	}
 	part, data, off := s.span(buf, t.Offset+int64(row)*t.RowBytes, t.RowBytes)
-	s.row[0] = part
-	if err := s.read(s.row[:], off); err != nil {
+	bufs, ok := s.rows.Get().(*[1][]byte)
+	if !ok {
+		bufs = new([1][]byte)
+	}
+	bufs[0] = part
+	err := s.read(bufs[:], off)
+	bufs[0] = nil
+	s.rows.Put(bufs)
+	if err != nil {
 		return nil, fmt.Errorf("disk: row %d of %s: %w", row, t.Name, err)
 	}
 	return data, nil
