@@ -61,8 +61,9 @@ type bpe struct {
 	whole   bool             // a piece that words has is one token, whatever the merges
 	known   knownWords       // else the ones found to be
 	pairs   map[pair]outcome
-	unk     int32 // for symbols that the vocabulary lacks; none: they are left out
-	fuseUnk bool  // several such symbols are one unk
+	between [][]int32 // the tokens for the symbol of id noByte-1-i, which is none itself
+	unk     int32     // for symbols that the vocabulary lacks; none: they are left out
+	fuseUnk bool      // several such symbols are one unk
 
 	bytes    bool       // symbols begin as bytes
 	byteID   [256]int32 // the token of each byte, or noByte
@@ -269,7 +270,18 @@ func (m *bpe) mergeShort(s *scratch, dst []int32, n int) []int32 {
 			to[at] = m.merged(id[at], id[at+1])
 		}
 	}
-	return append(dst, id[:n]...)
+	for _, id := range id[:n] {
+		dst = m.append(dst, id)
+	}
+	return dst
+}
+
+// append appends what a symbol ends as.
+func (m *bpe) append(dst []int32, id int32) []int32 {
+	if id < noByte {
+		return append(dst, m.between[noByte-1-id]...)
+	}
+	return append(dst, id)
 }
 
 // mergeLong merges in O(n log n) time: a heap of rank<<32 | position finds the
@@ -309,7 +321,7 @@ func (m *bpe) mergeLong(s *scratch, dst []int32, piece string) []int32 {
 		}
 	}
 	for i := int32(0); i >= 0; i = list[i].next {
-		dst = append(dst, list[i].id)
+		dst = m.append(dst, list[i].id)
 	}
 	return dst
 }

@@ -23,6 +23,9 @@ type builder struct {
 	added  []addedDecl      // each text once; special ones marked
 	at     map[string]int   // where in added a text is
 	joined []byte           // what addMerge looks up
+	// Texts in merges that are no tokens, with ids from noByte-1 down. Nil: there may
+	// be none.
+	between map[string]int32
 
 	// The pipeline.
 	normalize  []normalizer
@@ -357,6 +360,10 @@ func (b *builder) bpe(t *texts) (*bpe, error) {
 	for rank, p := range b.merges { // as in the reference the last of equal pairs counts
 		m.pairs[pairOf(p.left, p.right)] = toMerge(rank, p.id)
 	}
+	m.between = make([][]int32, len(b.between))
+	for text, id := range b.between {
+		m.between[noByte-1-id] = b.tokensOf(text)
+	}
 	m.words, m.whole, m.known = b.allWords(t), b.wholeWords, newKnownWords(len(t.end))
 	for word := range m.words {
 		m.longest = max(m.longest, len(word))
@@ -430,7 +437,7 @@ func (b *builder) fallback() *[256]int32 {
 // setBoundary finds out behind which characters a merge has the sign that
 // stands for spaces. Behind all others words end, and are merged one by one.
 func (b *builder) setBoundary(m *bpe, t *texts) {
-	if _, ok := b.vocab[spaceSign]; !ok || b.wholeWords || b.prefix != "" || b.suffix != "" {
+	if _, ok := b.vocab[spaceSign]; !ok || len(b.between) > 0 || b.wholeWords || b.prefix != "" || b.suffix != "" {
 		return
 	}
 	crossed := []rune(spaceSign)

@@ -142,6 +142,7 @@ func FuzzGGUF(f *testing.F) {
 	f.Add("llama", "", "<s>\n▁\na\n▁a\n<0x41>\n  ", "", []byte{3, 1, 1, 1, 6, 4}, []byte{0, 1, 2, 3, 4, 5}, uint32(9))
 	f.Add("llama", "", "a\n<0x88>\n\x88 \nb\xe2\x96\n\x81c", "", []byte{1, 6, 1, 4, 3}, []byte{0, 1, 2, 3, 4}, uint32(2))
 	f.Add("gemma4", "", "▁\na\n▁a", "▁ a", []byte{1, 1, 1}, []byte{}, uint32(1))
+	f.Add("gpt2", "", "a\nb\nabc", "a b\nab c", []byte{1, 1, 1}, []byte{}, uint32(9))
 	f.Fuzz(func(t *testing.T, model, pre, tokens, merges string, types, scores []byte, id uint32) {
 		meta := map[string]any{
 			ggmlPrefix + "model": model, ggmlPrefix + "pre": pre, ggmlPrefix + "tokens": strings.Split(tokens, "\n"),

@@ -192,7 +192,10 @@ func nearestPre(name string) string {
 	return "default"
 }
 
+// addMerges takes the merges. As in llama.cpp they may pass through texts that are no
+// tokens.
 func (g *ggufDecls) addMerges() error {
+	g.b.between = map[string]int32{}
 	for i, line := range ggufValue[[]string](g, "merges") {
 		// A token may begin with a space, so the one behind its first byte parts.
 		at := strings.Index(line[min(1, len(line)):], " ") + 1
@@ -265,13 +268,10 @@ func (g *ggufDecls) setRoles(addBOS bool) {
 	} {
 		if id := g.id(key + "_token_id"); id != none {
 			g.b.names[name] = g.tokens[id]
-			if key == "eot" || key == "eom" {
-				g.b.roles.ends = append(g.b.roles.ends, id)
-			}
 		}
 	}
 	b := g.b
-	b.roles = roles{ends: b.roles.ends, bos: g.id("bos_token_id"), eos: g.id("eos_token_id"), unk: g.id("unknown_token_id"), pad: g.id("padding_token_id")}
+	b.roles = roles{ends: g.ends(), bos: g.id("bos_token_id"), eos: g.id("eos_token_id"), unk: g.id("unknown_token_id"), pad: g.id("padding_token_id")}
 	if b.roles.unk != none {
 		b.unk = g.tokens[b.roles.unk]
 	}

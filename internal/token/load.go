@@ -164,15 +164,45 @@ func (b *builder) addMergeLine(line string) error {
 	return b.addMerge(left, right)
 }
 
+// symbol returns the id of a text that takes part in merges: of one that is no token,
+// where there may be such, one below noByte.
+func (b *builder) symbol(text string) (int32, bool) {
+	id, ok := b.vocab[text]
+	if ok || b.between == nil {
+		return id, ok
+	}
+	if id, ok = b.between[text]; !ok {
+		id = noByte - 1 - int32(len(b.between))
+		b.between[strings.Clone(text)] = id
+	}
+	return id, true
+}
+
+// tokensOf returns the tokens that stand for a text that merges end at though it is no
+// token: as in llama.cpp those of its bytes, of the text as the file spells it. Others
+// are left out.
+func (b *builder) tokensOf(text string) (ids []int32) {
+	for i := range len(text) {
+		token := text[i : i+1]
+		if !b.bytes {
+			token = fmt.Sprintf("<0x%02X>", text[i])
+		}
+		if id, ok := b.vocab[token]; ok {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 // addMerge appends the merge of the next rank.
 func (b *builder) addMerge(left, right string) error {
 	if left == "" || right == "" {
 		return fmt.Errorf("got merge %q, want two tokens with a space between", left+" "+right)
 	}
 	b.joined = append(append(b.joined[:0], left...), strings.TrimPrefix(right, b.prefix)...)
-	l, okLeft := b.vocab[left]
-	r, okRight := b.vocab[right]
-	id, ok := b.vocab[string(b.joined)]
+	l, okLeft := b.symbol(left)
+	r, okRight := b.symbol(right)
+	id, ok := b.symbol(string(b.joined))
 	if !ok || !okLeft || !okRight {
 		return fmt.Errorf("got merge %q, want %q, %q and %q all in the vocabulary", left+" "+right, left, right, b.joined)
 	}

@@ -263,7 +263,7 @@ func TestBadGGUF(t *testing.T) {
 		{"token_type", []int32{1}, "tokenizer.ggml.token_type: got 1, want one of each of 4 tokens"},
 		{"merges", []string{"a b", "ab"}, `tokenizer.ggml.merges[1]: got "ab", want two tokens`},
 		{"merges", []string{""}, `tokenizer.ggml.merges[0]: got ""`},
-		{"merges", []string{"a z"}, `tokenizer.ggml.merges[0]: got merge "a z"`},
+		{"merges", []string{"a "}, `tokenizer.ggml.merges[0]: got merge "a "`},
 	} {
 		meta := good()
 		meta[ggmlPrefix+tt.key] = tt.value
@@ -283,6 +283,70 @@ func TestBadGGUF(t *testing.T) {
 			if got, err := tok.TryEncode("ab ab\n12345 ab's", false); err != nil || len(got) == 0 || got[0] != 2 {
 				t.Errorf("%q: Encode = %v, %v", name, got, err)
 			}
+		}
+	}
+}
+
+// Texts end where llama.cpp ends them, whichever of the ends a file names.
+func TestGGUFEnds(t *testing.T) {
+	for name, c := range map[string]struct {
+		tokens []string
+		keys   map[string]uint32
+		want   []int32
+	}{
+		"none":               {[]string{"a", "im_end"}, nil, nil},
+		"by text alone":      {[]string{"a", "<|endoftext|>", "<|im_end|>"}, nil, []int32{1, 2}},
+		"one named":          {[]string{"<|endoftext|>", "a", "<|im_end|>"}, map[string]uint32{"eos": 2}, []int32{0, 2}},
+		"another text named": {[]string{"stop", "<|eot_id|>", "turn"}, map[string]uint32{"eos": 0, "eot": 2}, []int32{0, 1, 2}},
+		"harmony":            {[]string{"<|return|>", "<|end|>", "<|call|>", "<|endoftext|>", "<|start|>"}, map[string]uint32{"eos": 0}, []int32{0, 2, 3}},
+		"no messages":        {[]string{"<|end|>", "<|return|>"}, nil, []int32{0, 1}},
+		"solar":              {[]string{"<|flush|>", "<|end|>", "<|calls|>"}, nil, []int32{0, 2}},
+		"gemma4":             {[]string{"</s>", "<eos>", "<turn|>", "<|tool_response>"}, nil, []int32{1, 2, 3}},
+		"code":               {[]string{"<|fim_pad|>", "[PAD]", "<|repo_name|>", "<|file_sep|>"}, nil, []int32{0, 2, 3}},
+		"code, named":        {[]string{"<|fim_pad|>", "x", "<|repo_name|>"}, map[string]uint32{"fim_pad": 1, "fim_rep": 77}, []int32{1, 2}},
+	} {
+		meta := map[string]any{ggmlPrefix + "model": "gpt2", ggmlPrefix + "tokens": c.tokens}
+		for key, id := range c.keys {
+			meta[ggmlPrefix+key+"_token_id"] = id
+		}
+		tok, err := FromGGUF(meta, "f.gguf")
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		got := tok.Ends()
+		slices.Sort(got)
+		if got = slices.Compact(got); !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+// Merges of a GGUF may pass through texts that are no tokens. A text that ends as one is
+// the tokens of the bytes that spell it, as llama.cpp has it.
+func TestGGUFMergesBetween(t *testing.T) {
+	for model, c := range map[string]struct {
+		tokens, merges []string
+		want           map[string][]int32
+	}{
+		"gpt2": {[]string{"a", "b", "c", "abc", "Ġ", "w"}, []string{"a b", "ab c", "Ġ w"},
+			map[string][]int32{"ab": {0, 1}, "abc": {3}, "abca": {3, 0}, " w": {5}, "a w": {0, 5}, "w ": {5, 4}}},
+		"gemma4": {[]string{"a", "b", "c", "abc", "▁", "<0x61>", "<0x62>"}, []string{"a b", "ab c"},
+			map[string][]int32{"ab": {5, 6}, "abc": {3}, "abab": {5, 6, 5, 6}, "ba": {1, 0}}},
+	} {
+		tok, err := FromGGUF(map[string]any{ggmlPrefix + "model": model, ggmlPrefix + "tokens": c.tokens, ggmlPrefix + "merges": c.merges}, "f.gguf")
+		if err != nil {
+			t.Errorf("%s: %v", model, err)
+			continue
+		}
+		for text, want := range c.want {
+			if got := tok.Encode(text, false); !slices.Equal(got, want) {
+				t.Errorf("%s: %q encodes to %v, want %v", model, text, got, want)
+			}
+		}
+		long := strings.Repeat("abc", shortPiece) + "ab"
+		if got, want := tok.Encode(long, false), append(slices.Repeat([]int32{3}, shortPiece), c.want["ab"]...); !slices.Equal(got, want) {
+			t.Errorf("%s: a long text encodes to %v, want %v", model, got, want)
 		}
 	}
 }

@@ -143,7 +143,8 @@ func (t *Tokenizer) BOS() (int32, bool) { return t.roles.bos, t.roles.bos != non
 // EOS returns the id of the token that ends a text, if there is one.
 func (t *Tokenizer) EOS() (int32, bool) { return t.roles.eos, t.roles.eos != none }
 
-// Ends returns the ids that the files declare to end a text, a turn or a message.
+// Ends returns the ids that end a text, a turn or a message: those that the files
+// declare, and of a GGUF those known by their text.
 func (t *Tokenizer) Ends() []int32 {
 	ends := slices.Clone(t.roles.ends)
 	if eos, ok := t.EOS(); ok {
