@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -106,16 +105,17 @@ func expertVariants(place *placement.Placement) (vs []variant) {
 // beside the repository have what the drawn one has not: shared experts with and
 // without gates, layers without experts, groups, biases, sinks, clamped activations.
 func TestExactWhereverExpertsAre(t *testing.T) {
-	models := map[string]string{"drawn": mixture(t)}
+	drawn := mixture(t)
+	models := map[string]string{"drawn": drawn, "quantised": packAs(t, os.DirFS(drawn), drawn, convert.Options{MLP: convert.Q8_0})}
 	for _, name := range []string{"qwen2-moe", "gpt-oss", "glm4-moe"} {
 		models[name], _ = twin.Checkpoint("../..", name)
 	}
 	for name, path := range models {
 		t.Run(name, func(t *testing.T) {
-			if _, err := os.Stat(filepath.Join(path, "config.json")); err != nil {
+			if _, err := os.Stat(path); err != nil {
 				t.Skipf("no golden checkpoint %s beside the repository", name)
 			}
-			if name != "drawn" && testing.Short() {
+			if name != "drawn" && name != "quantised" && testing.Short() {
 				t.Skip("a longer test: the drawn model has all ways")
 			}
 			tokens, more := 45, 8
@@ -149,6 +149,31 @@ func TestExactWhereverExpertsAre(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Experts whose inputs are rounded to 8 bits say nearly what they say without: what is
+// rounded is each layer's own input.
+func TestRoundedExperts(t *testing.T) {
+	dir := mixture(t)
+	path, cache := packAs(t, os.DirFS(dir), dir, convert.Options{MLP: convert.Q8_0}), t.TempDir()
+	ids := prompt(300, 24)
+	logits := func(a string) (last []float32) {
+		o := engine.Options{Strategy: strategy(config.Auto, 3)}
+		o.Strategy.Activations = a
+		e := openMixture(t, path, cache, o)
+		_, err := e.Run(t.Context(), engine.Request{IDs: ids, MaxTokens: 1, IgnoreEOS: true, Logits: func(_ int, l []float32) { last = slices.Clone(l) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return last
+	}
+	exact, rounded := logits(config.F32Activations), logits("")
+	if slices.Equal(exact, rounded) {
+		t.Fatal("got the same bits with rounded activations, want others")
+	}
+	if d := apart(rounded, exact); d > 0.02 {
+		t.Errorf("got logits %.3f of the largest apart, want 0.02 at most", d)
 	}
 }
 

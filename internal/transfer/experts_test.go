@@ -294,7 +294,9 @@ func checkExperts(t *rapid.T, f *expertFixture) {
 		f.file.set(0)
 		if bad {
 			victim := rapid.IntRange(0, testExperts-1).Draw(t, "bad expert")
-			f.file.set(0, f.ExpertOffset(layer, rapid.IntRange(0, 2).Draw(t, "bad part"), victim)+7)
+			// Of the layer or of the next, for which there is a guess.
+			of := min(layer+rapid.IntRange(0, 1).Draw(t, "of the next"), testExpertLayers-1)
+			f.file.set(0, f.ExpertOffset(of, rapid.IntRange(0, 2).Draw(t, "bad part"), victim)+7)
 		}
 		err := h.pass(layer, rapid.Bool().Draw(t, "decode"), want, guess)
 		if err != nil && (!bad || strings.HasPrefix(err.Error(), "wrong:")) {
@@ -351,6 +353,25 @@ func TestExpertFaultOfAGuess(t *testing.T) {
 	f.file.set(0)
 	if err := h.pass(2, true, []int32{5}, nil); err != nil {
 		t.Errorf("got %v, want the expert once the disk reads again", err)
+	}
+}
+
+// Guesses for the next layer leave alone what failed of those for this one, until it has
+// been read again.
+func TestExpertFaultOfAGuessIsKept(t *testing.T) {
+	f := makeExperts(t, true, config.IODirect)
+	h := newExpertHarness(t, f, []int{0, 4, 4}, 2, 1, false)
+	defer h.close()
+	f.file.set(0, f.ExpertOffset(1, 1, 5))
+	h.PrefetchExperts(Step{Decode: true, Count: &h.stats}, 1, []int32{5})
+	for _, e := range h.fetcher.early {
+		if err := h.fetcher.inflight[e.slot].Wait(); err == nil {
+			t.Fatal("got no error of a read that fails")
+		}
+	}
+	f.file.set(0)
+	if err := h.pass(1, true, []int32{5}, []int32{3}); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -457,5 +478,25 @@ func TestExpertAllocations(t *testing.T) {
 	}
 	if a := testing.AllocsPerRun(200, one); a > 2 { // the file's goroutines may
 		t.Errorf("got %v allocations a step, want none", a)
+	}
+}
+
+// What guesses are still reading into is no room for what is wanted, which then goes
+// through staging slots, as few at a time as there are.
+func TestExpertsBesideGuesses(t *testing.T) {
+	f := makeExperts(t, true, config.IODirect)
+	h := newExpertHarness(t, f, []int{0, 4, 4}, 2, 1, false)
+	defer h.close()
+	f.file.set(30 * time.Millisecond)
+	defer f.file.set(0)
+	h.PrefetchExperts(Step{Decode: true, Count: &h.stats}, 2, []int32{7, 8, 9})
+	if h.stats.Early != 3 {
+		t.Fatalf("got %d experts read early, want 3", h.stats.Early)
+	}
+	if err := h.pass(2, true, []int32{0, 1, 2, 3}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if h.stats.Wasted != 3 {
+		t.Errorf("got %d read in vain, want 3", h.stats.Wasted)
 	}
 }
